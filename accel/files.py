@@ -1,0 +1,190 @@
+"""Readers of data files: each returns X, y and the names of the columns, or says what is wrong.
+
+Whatever is wrong with a file is a ValueError of one line that starts with its path.
+"""
+
+import contextlib
+import csv
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.validation import Array
+
+Columns = tuple[Array, Array, tuple[str, ...]]
+
+#: What NumPy and the standard library raise on a damaged or foreign file.
+_DAMAGED = (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
+    """X (n, d) and y (n,) or (n, k), finite and of one dtype: float32 if both are, else float64.
+
+    Raises
+    ------
+    ValueError
+        Starting with ``where``.
+    """
+    try:
+        X, y = validation.numeric("X", X, ndim=(2,)), validation.numeric("y", y, ndim=(1, 2))
+        if len(X) != len(y):
+            raise ValueError(
+                f"X and y must have as many rows, got X of shape {X.shape} and y of shape {y.shape}"
+            )
+        single = X.dtype == np.float32 and y.dtype == np.float32
+        X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
+        validation.all_finite("X", X)
+        validation.all_finite("y", y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return X, y
+
+
+def read_npz(path: Path, target: str | int | None = None) -> Columns:
+    """Arrays ``X`` and ``y`` of a .npz; ``target`` names another array to use as y."""
+    name = "y" if target is None else str(target)
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is no zip of arrays")
+        with archive:
+            missing = [key for key in ("X", name) if key not in archive.files]
+            if missing:
+                held = ", ".join(archive.files) or "nothing"
+                raise ValueError(f"no array {missing[0]!r} in it, it holds {held}")
+            X, y = archive["X"], archive[name]
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+    X, y = checked(path, X, y)
+    return X, y, _numbered(X.shape[1])
+
+
+def read_npy(path: Path, target: str | int | None = None) -> Columns:
+    """A 2-D array in a .npy, the target being its last column or the one numbered ``target``."""
+    try:
+        table = np.load(path, allow_pickle=False)
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(table, np.ndarray):
+        table.close()
+        raise ValueError(f"{path}: it is a .npz by content, rename it")
+    return _split(path, table, None, target)
+
+
+def read_csv(path: Path, target: str | int | None = None) -> Columns:
+    """A table of numbers, separated by commas, semicolons or tabs, with or without a header.
+
+    The first line is the header if one of its cells is neither empty nor a number. The target is
+    the last column, or the one that ``target`` names or numbers.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            skipped, first = 0, ""
+            for first in stream:
+                if first.strip():
+                    break
+                skipped += 1
+        delimiter = max(",;\t", key=first.count)
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        header = None if all(_is_number(cell) for cell in cells if cell) else cells
+        if not cells or (header and not _has_rows(path, skipped + 1)):
+            raise ValueError("it has no rows of numbers")
+        table = np.loadtxt(
+            path,
+            delimiter=delimiter,
+            skiprows=skipped + (header is not None),
+            comments=None,
+            quotechar='"',
+            ndmin=2,
+            encoding="utf-8-sig",
+        )
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+    if header is not None and len(header) != table.shape[1]:
+        raise ValueError(
+            f"{path}: the header has {len(header)} columns, the rows have {table.shape[1]}"
+        )
+    return _split(path, table, header, target)
+
+
+def _has_rows(path: Path, skip: int) -> bool:
+    with path.open(encoding="utf-8-sig") as stream:
+        return any(line.strip() for number, line in enumerate(stream) if number >= skip)
+
+
+def _is_number(cell: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return True
+    return False
+
+
+def _numbered(d: int) -> tuple[str, ...]:
+    return tuple(f"x{j}" for j in range(d))
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: not readable: {' '.join(str(error).split())}")
+
+
+def _split(path: Path, table: Array, header: list[str] | None, target: str | int | None) -> Columns:
+    """Cut the target column out of a table."""
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(
+            f"{path}: expected rows of at least two columns, features and a target, got an array "
+            f"of shape {table.shape}"
+        )
+    columns = table.shape[1]
+    column = _column(path, -1 if target is None else target, columns, header)
+    rest = [j for j in range(columns) if j != column]
+    X, y = checked(path, table[:, rest], table[:, column])
+    return X, y, tuple(header[j] for j in rest) if header else _numbered(columns - 1)
+
+
+def _column(path: Path, target: str | int, columns: int, header: list[str] | None) -> int:
+    """Number of the column that ``target`` names, or numbers from 0 (or from the end, below 0)."""
+    if isinstance(target, str) and header and target in header:
+        if header.count(target) > 1:
+            raise ValueError(f"{path}: the header has {header.count(target)} columns {target!r}")
+        return header.index(target)
+    try:
+        number = int(target)  # the command line passes numbers as text
+    except (TypeError, ValueError):
+        if not header:
+            raise ValueError(f"{path}: it has no header, so target must be the number of a "
+                             f"column, got {validation.shown(target)}") from None  # fmt: skip
+        try:
+            validation.unknown("target", str(target), header)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if not -columns <= number < columns:
+        raise ValueError(f"{path}: target must be >= {-columns} and < {columns}, got {number}")
+    return number % columns
+
+
+#: The reader for each suffix.
+READERS: dict[str, Callable[[Path, str | int | None], Columns]] = {
+    ".npz": read_npz,
+    ".npy": read_npy,
+    ".csv": read_csv,
+}
+
+
+def read(path: str | os.PathLike[str], target: Any = None) -> Columns:
+    """Read a file by the reader for its suffix."""
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f"{path}: expected a file that ends in {', '.join(READERS)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
+    if isinstance(target, bool) or not isinstance(target, str | int | None):
+        raise TypeError(
+            f"target must be the name or the number of a column, got {validation.shown(target)}"
+        )
+    return READERS[path.suffix.lower()](path, target)

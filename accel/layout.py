@@ -1,0 +1,85 @@
+"""How data lies in memory: one C-contiguous block on a 64-byte boundary, in one dtype."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.validation import Array
+
+_log = logging.getLogger("accel")
+
+_LINE = 64  # bytes: a cache line, and the widest vector register
+_LARGE = 64 * 2**20  # bytes: a copy above this is worth a word in the log
+
+
+def aligned(a: Any, dtype: Any = None) -> Array:
+    """Return ``a`` as a C-contiguous array that starts on a 64-byte boundary.
+
+    Parameters
+    ----------
+    a : array_like
+    dtype : dtype, optional
+        Of the result; that of ``a`` by default.
+
+    Returns
+    -------
+    ndarray
+        ``a`` itself, not copied, if it is laid out like that already.
+    """
+    array: Array = np.asarray(a)
+    dtype = array.dtype if dtype is None else np.dtype(dtype)
+    if (
+        array.dtype == dtype
+        and array.flags.c_contiguous
+        and array.__array_interface__["data"][0] % _LINE == 0
+    ):
+        return array
+    out = aligned_empty(array.shape, dtype)
+    with np.errstate(over="ignore"):  # an overflow to float32 is found by the check that follows
+        np.copyto(out, array, casting="same_kind")
+    if out.nbytes > _LARGE:
+        _log.info(
+            "copied %s %s (%.0f MiB) into aligned memory", array.shape, dtype, out.nbytes / 2**20
+        )
+    return out
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Memory for such an array, not initialised."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + _LINE, np.uint8)
+    start = -raw.__array_interface__["data"][0] % _LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def checked_data(X: object, y: object) -> tuple[Array, Array]:
+    """Check what can be told of X (n, d) and y (n,) or (n, k) without reading them."""
+    features = validation.numeric("X", X, ndim=(2,))
+    targets = validation.numeric("y", y, ndim=(1, 2))
+    if len(features) != len(targets):
+        raise ValueError(
+            f"X and y must have as many rows, got shapes {features.shape} and {targets.shape}"
+        )
+    return features, targets
+
+
+def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
+    """float32 if X is, else float64; refuses to round anything on its own."""
+    single = X.dtype.kind == "f" and X.dtype.itemsize == 4
+    dtype = np.dtype(np.float32 if single else np.float64)
+    if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in (X, y)):
+        raise TypeError(
+            f"dtype must be given when values would be rounded, got X {X.dtype} and y {y.dtype}: "
+            f'pass dtype="float32" or dtype="float64"'
+        )
+    return dtype
+
+
+def checked_weights(W: object, k: int, d: int) -> Array:
+    """Check the shape of a linear map: (k, d), or (d,) for k = 1."""
+    given = validation.numeric("W", W, ndim=(1, 2))
+    if given.shape != (k, d) and not (k == 1 and given.shape == (d,)):
+        raise ValueError(f"W must have shape {(k, d)}, got {given.shape}")
+    return given

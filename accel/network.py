@@ -1,0 +1,300 @@
+r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one linear map."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.backends import resolve
+from accel.problem import LpProblem
+from accel.validation import Array
+
+_Shapes = list[tuple[int, int]]
+_Initializer = Callable[[_Shapes, float, np.random.Generator], list[Array]]
+
+
+def _near_zero(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
+    return [scale * rng.standard_normal(shape) for shape in shapes]
+
+
+def _balanced(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
+    """Split a Gaussian matrix by its SVD: every factor gets the singular values to the 1/N."""
+    depth, (k, d) = len(shapes), (shapes[-1][0], shapes[0][1])
+    rank = min(k, d)
+    narrow = min([rows for rows, _ in shapes[:-1]], default=rank)
+    if narrow < rank:
+        raise ValueError(
+            f"init 'balanced' needs hidden widths of at least min(d, k) = {rank}, got {narrow}"
+        )
+    target = scale * rng.standard_normal((k, d))
+    if depth == 1:
+        return [target]
+    U, sizes, Vt = np.linalg.svd(target, full_matrices=False)
+    factors = [np.zeros(shape) for shape in shapes]
+    for factor in factors:
+        factor[:rank, :rank] = np.diag(sizes ** (1 / depth))
+    factors[0][:rank] = factors[0][:rank, :rank] @ Vt
+    factors[-1][:, :rank] = U @ factors[-1][:rank, :rank]
+    return factors
+
+
+def _identity(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
+    return [np.eye(*shape) for shape in shapes[:-1]] + _near_zero(shapes[-1:], scale, rng)
+
+
+def _orthogonal(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
+    """Uniformly distributed matrices with orthonormal rows or columns."""
+    factors = []
+    for shape in shapes:
+        q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # else not uniform: LAPACK prefers signs
+        factors.append(scale * (q if shape[0] >= shape[1] else q.T))
+    return factors
+
+
+_INITIALIZERS: dict[str, tuple[_Initializer, float]] = {
+    "near_zero": (_near_zero, 0.01),
+    "balanced": (_balanced, 0.01),
+    "identity": (_identity, 0.01),
+    "orthogonal": (_orthogonal, 1.0),
+}
+
+
+def _given(arrays: Any, shapes: _Shapes) -> list[Array]:
+    try:
+        arrays = list(arrays)
+    except TypeError:
+        raise TypeError(
+            f"init must be one of {', '.join(_INITIALIZERS)} or a sequence of arrays, "
+            f"got {validation.shown(arrays)}"
+        ) from None
+    if len(arrays) != len(shapes):
+        raise ValueError(f"init must hold {len(shapes)} arrays, one a factor, got {len(arrays)}")
+    factors = []
+    for j, (value, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        factor = validation.numeric(f"init[{j}]", value, ndim=(2,))
+        if factor.shape != shape:
+            raise ValueError(f"init[{j}] must have shape {shape}, got {factor.shape}")
+        factors.append(factor)
+    return factors
+
+
+def _checked_widths(widths: Any) -> tuple[int, ...]:
+    try:
+        listed = list(widths)
+    except TypeError:
+        raise TypeError(f"widths must be a sequence, got {validation.shown(widths)}") from None
+    if len(listed) < 2:
+        raise ValueError(f"widths must hold at least 2 numbers, d and k, got {tuple(listed)}")
+    return tuple(
+        validation.integer(f"widths[{j}]", width, least=1) for j, width in enumerate(listed)
+    )
+
+
+def _converted(name: str, factor: Array, dtype: np.dtype[Any]) -> Array:
+    """Copy to another dtype, checked."""
+    with np.errstate(over="ignore"):  # found by the check
+        copy = factor.astype(dtype)
+    validation.all_finite(name, copy, factor)
+    return copy
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class LinearNetwork:
+    r"""A linear network of depth N with the end-to-end matrix :math:`W_e = W_N \cdots W_1`.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        ``(d, n_1, ..., n_{N-1}, k)``: features, hidden widths, outputs.
+    init : {"near_zero", "balanced", "identity", "orthogonal"} or sequence of arrays
+        ``"near_zero"``: independent Gaussian entries. ``"balanced"``: a near-zero Gaussian
+        end-to-end matrix split so that ``W_{j+1}' W_{j+1} = W_j W_j'`` exactly; its hidden widths
+        must be at least min(d, k). ``"identity"``: ones on the main diagonal and zeros elsewhere,
+        the last factor near zero. ``"orthogonal"``: orthonormal rows or columns, whichever fit.
+        Arrays: ``W_1`` to ``W_N``, ``W_j`` of shape ``(n_j, n_{j-1})``.
+    scale : float, optional
+        Standard deviation of the Gaussian entries (0.01; 0 makes zeros), or what multiplies the
+        orthogonal factors (1). Not for given arrays.
+    seed : int
+        Of the random numbers; the same seed gives the same network.
+    dtype : {"float64", "float32"}
+
+    Attributes
+    ----------
+    widths : tuple of int
+    params : (n_params,) array
+        The factors in one piece: ``W_1`` row by row, then ``W_2``, up to ``W_N``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, out of range or of the wrong shape.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), arXiv 1802.06509, sections 4 and 5, for the balance condition and
+    the near-zero and identity initialisation; Saxe, McClelland, Ganguli (2014), arXiv 1312.6120,
+    for the orthogonal one.
+
+    Examples
+    --------
+    >>> import accel
+    >>> accel.LinearNetwork((128, 100, 1), seed=1)
+    LinearNetwork(widths=(128, 100, 1), dtype=float64)
+    """
+
+    widths: tuple[int, ...]
+    params: Array
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        init: str | Sequence[Any] | Array = "near_zero",
+        scale: float | None = None,
+        seed: int = 0,
+        dtype: Any = np.float64,
+    ) -> None:
+        checked = _checked_widths(widths)
+        shapes = list(zip(checked[1:], checked[:-1], strict=True))
+        rng = np.random.default_rng(validation.integer("seed", seed, least=0))
+        dtype = validation.float_dtype("dtype", dtype)
+        if scale is not None:
+            scale = validation.real("scale", scale, least=0)
+        if isinstance(init, str):
+            initializer, default = _INITIALIZERS[validation.choice("init", init, _INITIALIZERS)]
+            factors = initializer(shapes, default if scale is None else scale, rng)
+        elif scale is not None:
+            raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
+        else:
+            factors = _given(init, shapes)
+        flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
+        vars(self).update(widths=checked, params=np.concatenate(flat))
+
+    @classmethod
+    def for_problem(
+        cls,
+        problem: LpProblem,
+        depth: int = 2,
+        width: int = 1,
+        *,
+        init: str | Sequence[Any] | Array = "near_zero",
+        scale: float | None = None,
+        seed: int = 0,
+    ) -> "LinearNetwork":
+        """Make a network that fits a problem: its features, outputs and dtype.
+
+        Parameters
+        ----------
+        problem : LpProblem
+        depth : int
+            Number of factors, at least 1.
+        width : int
+            Of every hidden layer.
+        init, scale, seed
+            As for the class.
+
+        Returns
+        -------
+        LinearNetwork
+        """
+        if not isinstance(problem, LpProblem):
+            raise TypeError(f"problem must be an LpProblem, got {validation.shown(problem)}")
+        hidden = validation.integer("depth", depth, least=1) - 1
+        width = validation.integer("width", width, least=1)
+        widths = (problem.d, *[width] * hidden, problem.k)
+        return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
+
+    def __repr__(self) -> str:
+        return f"LinearNetwork(widths={self.widths}, dtype={self.dtype})"
+
+    @property
+    def depth(self) -> int:
+        """Number of factors N."""
+        return len(self.widths) - 1
+
+    @property
+    def n_params(self) -> int:
+        """Number of entries in all factors."""
+        return int(self.params.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.params.dtype
+
+    @property
+    def factors(self) -> list[Array]:
+        """``[W_1, ..., W_N]``, views into ``params``."""
+        shapes = list(zip(self.widths[1:], self.widths[:-1], strict=True))
+        ends = np.cumsum([rows * columns for rows, columns in shapes])
+        blocks = np.split(self.params, ends[:-1])
+        return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
+
+    def end_to_end(self) -> Array:
+        """Multiply the factors: ``W_N ... W_1``, a (k, d) array."""
+        chain = resolve("reference").factor_chain  # small products, not worth compiled code
+        product: Array = chain.end_to_end(self.params, self.widths)
+        return product
+
+    def balancedness(self) -> float:
+        """Return the largest Frobenius norm of ``W_{j+1}' W_{j+1} - W_j W_j'``; 0 at depth 1.
+
+        Gradient flow conserves these differences (Arora, Cohen, Hazan 2018, theorem 1).
+        """
+        factors = self.factors
+        pairs = zip(factors[1:], factors[:-1], strict=True)
+        norms = [float(np.linalg.norm(above.T @ above - below @ below.T)) for above, below in pairs]
+        return max(norms, default=0.0)
+
+    def predict(self, X: Any) -> Array:
+        """Apply the network to samples.
+
+        Parameters
+        ----------
+        X : (m, d) array_like
+
+        Returns
+        -------
+        (m,) array for k = 1, else (m, k)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X has the wrong shape or holds no real numbers.
+        """
+        X = validation.numeric("X", X, ndim=(2,))
+        if X.shape[1] != self.widths[0]:
+            raise ValueError(f"X must have {self.widths[0]} columns, got shape {X.shape}")
+        prediction: Array = X @ self.end_to_end().T
+        return prediction[:, 0] if self.widths[-1] == 1 else prediction
+
+    def copy(self) -> "LinearNetwork":
+        """Return a network with factors of its own."""
+        return self.with_params(self.params)
+
+    def with_params(self, params: Any) -> "LinearNetwork":
+        """Return a network of these widths and dtype with a copy of other factors.
+
+        Parameters
+        ----------
+        params : (n_params,) array_like
+
+        Returns
+        -------
+        LinearNetwork
+
+        Raises
+        ------
+        TypeError, ValueError
+            If params has the wrong length, is not finite or holds no real numbers.
+        """
+        given = validation.numeric("params", params, ndim=(1,))
+        if given.shape != self.params.shape:
+            raise ValueError(f"params must have shape {self.params.shape}, got {given.shape}")
+        other = object.__new__(type(self))
+        vars(other).update(widths=self.widths, params=_converted("params", given, self.dtype))
+        return other

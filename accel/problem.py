@@ -1,0 +1,187 @@
+"""The l_p regression problem: data checked and laid out once for the kernels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.backends import resolve
+from accel.kernels.specs import Loss
+from accel.layout import aligned, checked_data, checked_weights, common_dtype
+from accel.scaling import Standardized, standardize
+from accel.validation import Array
+
+__all__ = ["LpProblem", "Standardized", "aligned", "standardize"]
+
+_SCALES = ("mean", "1/p")
+_METHODS = ("auto", "direct", "gram")
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class LpProblem:
+    r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
+
+    Parameters
+    ----------
+    X : (n, d) array_like
+        One row a sample. A float32 X makes a float32 problem, anything else a float64 one.
+    y : (n,) or (n, k) array_like
+    p : float
+        At least 1.
+    scale : {"mean", "1/p"}
+        ``"mean"`` is f = 1, the loss of the paper's figures; ``"1/p"`` is f = 1/p, that of its
+        text.
+    dtype : {"float32", "float64"}, optional
+        Asks for a conversion. Without it nothing is ever rounded.
+    method : {"auto", "direct", "gram"}
+        How training evaluates the loss: by a pass over the data, or for p = 2 from ``X'X``, ``X'y``
+        and ``y'y``, at a cost that does not depend on n. ``"auto"`` takes the latter for p = 2 in
+        float64 with n > 2 d.
+
+    Attributes
+    ----------
+    X : (n, d) array
+        C-contiguous, on a 64-byte boundary. The caller's own array if it is laid out like that, so
+        do not write to that one any more.
+    Y : (n, k) array
+        Likewise; k = 1 for a 1-D y.
+    p, factor : float
+    scale, method : str
+        The method is resolved: ``"direct"`` or ``"gram"``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, such as an object array, or if X is float32, y float64
+        and no dtype is given.
+    ValueError
+        If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
+        unknown, or if the Gram method is asked for with p != 2.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509, section 3.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> problem
+    LpProblem(n=2, d=2, k=1, p=4, scale='mean', dtype=float64, method='direct')
+    >>> problem.loss([0.0, 0.0])
+    41.0
+    """
+
+    X: Array
+    Y: Array
+    p: float
+    scale: str
+    method: str
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        p: float = 4.0,
+        *,
+        scale: str = "mean",
+        dtype: Any = None,
+        method: str = "auto",
+    ) -> None:
+        X, y = checked_data(X, y)
+        dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        p = validation.real("p", p, least=1)
+        validation.choice("scale", scale, _SCALES)
+        validation.choice("method", method, _METHODS)
+        if method == "gram" and p != 2:
+            raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
+        if method == "auto":
+            gram = p == 2 and dtype == np.float64 and X.shape[0] > 2 * X.shape[1]
+            method = "gram" if gram else "direct"
+        laid_out = []
+        for name, a in (("X", X), ("y", y)):
+            b = aligned(a, dtype)
+            validation.all_finite(name, b, a)
+            laid_out.append(b)
+        X, y = laid_out
+        Y = y.reshape(len(y), -1)
+        vars(self).update(X=X, Y=Y, p=p, scale=scale, method=method)
+
+    def __repr__(self) -> str:
+        return (
+            f"LpProblem(n={self.n}, d={self.d}, k={self.k}, p={self.p:g}, scale={self.scale!r}, "
+            f"dtype={self.dtype}, method={self.method!r})"
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return int(self.X.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.X.shape[1])
+
+    @property
+    def k(self) -> int:
+        """Number of outputs."""
+        return int(self.Y.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64: of the data, and of every network trained on it."""
+        return self.X.dtype
+
+    @property
+    def factor(self) -> float:
+        """The f in the loss: 1, or 1/p."""
+        return 1.0 if self.scale == "mean" else 1.0 / self.p
+
+    @property
+    def spec(self) -> Loss:
+        """The loss as the kernels take it."""
+        return Loss(self.p, self.factor, self.method == "gram")
+
+    def loss(self, W: Any, *, backend: str = "auto") -> float:
+        """Return the loss at W; see ``loss_and_gradient``."""
+        return self.loss_and_gradient(W, backend=backend)[0]
+
+    def gradient(self, W: Any, *, backend: str = "auto") -> Array:
+        """Return the gradient at W; see ``loss_and_gradient``."""
+        return self.loss_and_gradient(W, backend=backend)[1]
+
+    def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
+        """Loss and gradient with respect to W, by one pass over the data whatever the method.
+
+        Parameters
+        ----------
+        W : (k, d) array_like, or (d,) for k = 1
+            Converted to the dtype of the problem.
+        backend : str
+
+        Returns
+        -------
+        loss : float
+        gradient : array of the shape of W
+            Where a residual is 0 its contribution is 0, for every p.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If W has the wrong shape, is not finite or holds no real numbers.
+        """
+        W = self._weights(W)
+        kernels = resolve(backend)
+        value, gradient = kernels.lp_loss.loss_and_gradient(
+            self.X, self.Y, W.reshape(self.k, self.d), self.spec
+        )
+        return float(value), gradient.reshape(W.shape)
+
+    def _weights(self, W: Any) -> Array:
+        given = checked_weights(W, self.k, self.d)
+        converted = aligned(given, self.dtype)
+        validation.all_finite("W", converted, given)
+        return converted

@@ -1,0 +1,86 @@
+"""What a run tells while it goes on, all of it on stderr."""
+
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int, float], None]  # of the step and the newest loss
+
+_PATIENCE = 1.0  # seconds of silence before a word about compilation
+_INTERVAL = 2.0  # seconds between plain lines
+
+
+def _say(text: str) -> None:
+    print(f"accel: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Say what takes so long if the block takes over a second."""
+    text = "compiling kernels (first run only) and laying out the data ..."
+    timer = threading.Timer(_PATIENCE, _say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@contextmanager
+def progress(shown: bool, steps: int) -> Iterator[Report]:
+    """Show how far a run of so many steps is.
+
+    A bar where stderr is a terminal and rich is installed, else a line now and then.
+
+    Yields
+    ------
+    callable
+        To be called with the step and the newest loss.
+    """
+    if not shown:
+        yield lambda step, loss: None
+    elif sys.stderr.isatty() and importlib.util.find_spec("rich"):
+        with _bar(steps) as report:
+            yield report
+    else:
+        yield _lines(steps)
+
+
+@contextmanager
+def _bar(steps: int) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    # Refreshed by us, so that rich starts no thread; stdout stays the caller's.
+    bar = Progress(
+        TextColumn("training"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.6g}"), Remaining(),
+        console=Console(stderr=True), auto_refresh=False,
+        redirect_stdout=False, redirect_stderr=False,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("training", total=steps, loss=float("nan"))
+
+        def report(step: int, loss: float) -> None:
+            bar.update(task, completed=step, loss=loss)
+            bar.refresh()
+
+        yield report
+
+
+def _lines(steps: int) -> Report:
+    last = time.monotonic()
+
+    def report(step: int, loss: float) -> None:
+        nonlocal last
+        if step >= steps or time.monotonic() - last >= _INTERVAL:
+            last = time.monotonic()
+            _say(f"step {step} of {steps}, loss {loss:.6g}")
+
+    return report

@@ -1,0 +1,246 @@
+"""What a run leaves behind: the trained network, its history and how it ended."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from accel.network import LinearNetwork
+from accel.optimizers import Optimizer, by_name
+from accel.validation import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Status = Literal["completed", "target", "converged", "diverged", "interrupted"]
+
+_FORMAT = 1
+_INSTALL = 'pip install "implicit-accel[cli]"'
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The recorded iterates of a run, m of them, the last iterate included.
+
+    Attributes
+    ----------
+    step : (m,) int64 array
+        Updates made before the iterate; ascending.
+    loss : (m,) float64 array
+    gradient_norm : (m,) float64 array
+        Frobenius norm of the gradient with respect to the end-to-end matrix.
+    weight_norm : (m,) float64 array
+        Frobenius norm of the end-to-end matrix.
+    seconds : (m,) float64 array
+        Time spent on training until then, without compilation.
+    """
+
+    step: Array
+    loss: Array
+    gradient_norm: Array
+    weight_norm: Array
+    seconds: Array
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of ``train``.
+
+    Attributes
+    ----------
+    network : LinearNetwork
+        The last iterate; for a diverged run the last one with a finite loss.
+    history : History
+    status : {"completed", "target", "converged", "diverged", "interrupted"}
+        All steps made; loss at most ``target``; gradient norm at most ``tol``; loss or gradient not
+        finite; stopped by Ctrl-C or by the callback.
+    steps : int
+        Updates that led to ``network``.
+    seconds : float
+        Time spent on training, without compilation.
+    diverged_at : int or None
+        The first step whose loss or gradient was not finite.
+    optimizer : Optimizer
+    p : float
+    scale : {"mean", "1/p"}
+    method : {"direct", "gram"}
+    backend : str
+    threads : int
+    """
+
+    network: LinearNetwork
+    history: History
+    status: Status
+    steps: int
+    seconds: float
+    diverged_at: int | None
+    optimizer: Optimizer
+    p: float
+    scale: str
+    method: str
+    backend: str
+    threads: int
+
+    @property
+    def loss(self) -> float:
+        """Loss of ``network``."""
+        return float(self.history.loss[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.network.dtype
+
+    def __repr__(self) -> str:
+        return (
+            f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
+            f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
+            f"widths={self.network.widths}, p={self.p:g})"
+        )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the history as a table, one row a record, columns as in ``History``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
+        return pd.DataFrame({f.name: getattr(self.history, f.name) for f in fields(History)})
+
+    def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
+        """Draw the distance of the loss from the optimum against the step, on a log scale.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            A new figure by default.
+        optimum : float
+            Of the loss; records at or below it are left out.
+        **style
+            Passed to ``ax.plot``. The label is the optimiser and the depth by default.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError(f"plot() needs matplotlib: {_INSTALL}") from error
+            ax = plt.subplots()[1]
+        distance = self.history.loss - optimum
+        distance = np.where(distance > 0, distance, np.nan)
+        style.setdefault("label", f"{self.optimizer.name}, depth {self.network.depth}")
+        ax.plot(self.history.step, distance, **style)
+        ax.set_yscale("log")
+        ax.set_xlabel("iteration")
+        ax.set_ylabel("loss" if optimum == 0 else "distance from the optimum")
+        return ax
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one file: NumPy's npz format with a JSON text inside, no pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Taken as it is, no suffix is added. An existing file is replaced, and only once the new
+            one is complete.
+
+        Returns
+        -------
+        Path
+        """
+        path = Path(path)
+        described = {
+            "format": _FORMAT,
+            "optimizer": {"name": self.optimizer.name, **asdict(self.optimizer)},
+            "widths": self.network.widths,
+        }
+        for name in _PLAIN:
+            described[name] = getattr(self, name)
+        arrays = {f.name: getattr(self.history, f.name) for f in fields(History)}
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with partial.open("wb") as file:
+                np.savez(
+                    file, json=np.array(json.dumps(described)), params=self.network.params, **arrays
+                )
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Result":
+        """Read what ``save`` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is no such file, or is damaged, cut short or from a later version.
+        """
+        try:
+            # Opened here: NumPy would leave a file that is no archive open on its way out.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                if not isinstance(archive, Mapping):
+                    raise ValueError("it holds a single array")
+                return cls._from_arrays({name: archive[name] for name in archive})
+        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(
+                f"{os.fspath(path)} is no result that accel saved: {reason}"
+            ) from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, Array]) -> "Result":
+        described = json.loads(str(arrays["json"]))
+        if described["format"] != _FORMAT:
+            raise ValueError(f"format {described['format']!r} is unknown to this version")
+        if described["status"] not in get_args(Status):
+            raise ValueError(f"status {described['status']!r} is unknown")
+        history = History(*(arrays[f.name] for f in fields(History)))
+        if len({column.shape for column in vars(history).values()}) != 1 or history.step.ndim != 1:
+            raise ValueError("the columns of its history differ in length")
+        params = arrays["params"]
+        zero = LinearNetwork(described["widths"], scale=0, dtype=params.dtype)
+        return cls(
+            network=zero.with_params(params),
+            history=history,
+            optimizer=by_name(**described["optimizer"]),
+            **{name: described[name] for name in _PLAIN},
+        )
+
+
+#: The attributes of a result that JSON holds as they are.
+_PLAIN = tuple(f.name for f in fields(Result) if f.name not in ("network", "history", "optimizer"))

@@ -1,0 +1,136 @@
+"""Standardised data, and the way back to the user's units."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.layout import aligned_empty, checked_data, checked_weights
+from accel.validation import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Standardized:
+    """Data with zero mean and unit population variance in every column, and the way back.
+
+    Attributes
+    ----------
+    X : (n, d) array
+        In standard units, of the dtype of the data if that was float32, else float64.
+    y : (n,) or (n, k) array
+        Likewise.
+    x_mean, x_scale : (d,) float64 array
+        ``X = (X_user - x_mean) / x_scale``; the scale of a constant column is 1.
+    y_mean, y_scale : float64 array, 0-D or (k,)
+    """
+
+    X: Array
+    y: Array
+    x_mean: Array
+    x_scale: Array
+    y_mean: Array
+    y_scale: Array
+
+    def _matrix(self, W: Any) -> Array:
+        k, d = self.y_mean.size, self.x_mean.size
+        given = checked_weights(W, k, d).astype(np.float64)
+        return given.reshape((k, d) if self.y_mean.ndim else d)
+
+    def predict(self, W: Any, X_new: Any) -> Array:
+        """Predict targets in the user's units.
+
+        Parameters
+        ----------
+        W : (k, d) array_like, or (d,) for k = 1
+            A map fitted to the standardised data.
+        X_new : (m, d) array_like
+            Samples in the user's units.
+
+        Returns
+        -------
+        (m,) or (m, k) float64 array
+            With as many dimensions as the y that was standardised.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If W or X_new has the wrong shape or holds no real numbers.
+        """
+        X_new = validation.numeric("X_new", X_new, ndim=(2,))
+        if X_new.shape[1] != self.x_mean.size:
+            raise ValueError(f"X_new must have {self.x_mean.size} columns, got {X_new.shape}")
+        standard = (X_new - self.x_mean) / self.x_scale
+        prediction: Array = standard @ self._matrix(W).T * self.y_scale + self.y_mean
+        return prediction
+
+    def coefficients(self, W: Any) -> tuple[Array, Array]:
+        """Coefficients and intercept in the user's units: ``y = X_user @ coef.T + intercept``.
+
+        Parameters
+        ----------
+        W : (k, d) array_like, or (d,) for k = 1
+
+        Returns
+        -------
+        coef : (d,) or (k, d) float64 array
+        intercept : float64 array, 0-D or (k,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If W has the wrong shape or holds no real numbers.
+        """
+        coef: Array = self._matrix(W) * self.y_scale[..., np.newaxis] / self.x_scale
+        return coef, np.asarray(self.y_mean - coef @ self.x_mean)
+
+
+def _standard(name: str, a: Array) -> tuple[Array, Array, Array]:
+    """Standardised columns, in a layout that ``LpProblem`` takes without a copy; means; scales."""
+    validation.all_finite(name, a)
+    mean = a.mean(axis=0, dtype=np.float64)
+    constant = a.min(axis=0) == a.max(axis=0)
+    mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
+    single = a.dtype.kind == "f" and a.dtype.itemsize == 4
+    out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
+    np.subtract(a, mean, out=out, casting="same_kind")
+    # Squares of tiny numbers underflow: divide by a power of two first, which is exact.
+    peak = np.maximum(out.max(axis=0), -out.min(axis=0)).astype(np.float64)
+    unit = np.ldexp(1.0, np.frexp(peak)[1])
+    np.divide(out, unit, out=out, casting="same_kind")
+    deviation = np.sqrt(np.einsum("i...,i...->...", out, out, dtype=np.float64) / len(out))
+    deviation = np.where(constant, 1 / unit, deviation)
+    np.divide(out, deviation, out=out, casting="same_kind")
+    return out, mean, unit * deviation
+
+
+def standardize(X: Any, y: Any) -> Standardized:
+    """Shift and scale every column of X and y to zero mean and unit population variance.
+
+    Parameters
+    ----------
+    X : (n, d) array_like
+    y : (n,) or (n, k) array_like
+
+    Returns
+    -------
+    Standardized
+
+    Raises
+    ------
+    TypeError, ValueError
+        On the data that ``LpProblem`` refuses.
+
+    Examples
+    --------
+    >>> import accel
+    >>> data = accel.standardize([[1.0], [3.0]], [10.0, 30.0])
+    >>> data.X.ravel(), data.y
+    (array([-1.,  1.]), array([-1.,  1.]))
+    >>> data.predict([1.0], [[2.0]])
+    array([20.])
+    """
+    X, y = checked_data(X, y)
+    X, x_mean, x_scale = _standard("X", X)
+    y, y_mean, y_scale = _standard("y", y)
+    return Standardized(X, y, x_mean, x_scale, y_mean, y_scale)

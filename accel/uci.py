@@ -1,0 +1,179 @@
+"""The gas-sensor data of the UCI archive: where it may be, how it is read, what it must hold."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.files import checked, read_npz
+from accel.validation import Array
+
+_log = logging.getLogger("accel")
+
+_UCI_NAME = "gas+sensor+array+drift+dataset+at+different+concentrations.zip"
+_UCI_URL = f"https://archive.ics.uci.edu/static/public/270/{_UCI_NAME}"
+#: The same in several unrelated public repositories that check their own downloads against it.
+_UCI_SHA256 = "98fe3a30981a222dd4518fbcc3dddd45d5c0ce9b03ef6dc6fe5cf7a04cfbff5e"
+_HOW_TO = f"download {_UCI_URL} and set ACCEL_DATA to the zip, or to the folder it is in"
+_NPZ_NAME = "gas_ethanol.npz"
+_MEMBER = re.compile(r"(?:.*/)?batch([0-9]+)\.dat")
+_MEMBER_LIMIT = 64 * 2**20  # bytes; the largest batch has below 10 MiB, the rest guards the memory
+_ETHANOL = b"1"
+_SHAPE = (2565, 128)
+#: Mean of the first feature (the steady-state resistance change) of each of the 16 sensors.
+_SENSOR_MEANS = (
+    *(58539.1, 55278.9, 15716.9, 15765.2, 4163.70, 3917.64, 21013.4, 21879.8),
+    *(60053.6, 53430.7, 18348.7, 14993.5, 5943.63, 5863.35, 24965.9, 22155.8),
+)
+
+
+def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
+    """The ethanol rows of a file of lines ``gas;concentration 1:v1 2:v2 ...``."""
+    rows: list[Array] = []
+    concentrations: list[float] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        head, _, pairs = line.strip().partition(b" ")
+        gas, separator, concentration = head.partition(b";")
+        if not head or (separator and gas != _ETHANOL):
+            continue
+        try:
+            cells = np.array(pairs.replace(b":", b" ").split(), dtype=np.float64).reshape(-1, 2)
+            index, row = cells[:, 0], np.zeros(_SHAPE[1])
+            regular = len(index) == pairs.count(b":") and bool(np.all(np.diff(index) > 0))
+            if not (separator and regular and index[0] >= 1 and np.all(index % 1 == 0)):
+                raise ValueError
+            row[index.astype(int) - 1] = cells[:, 1]  # a feature that is left out is 0
+            concentrations.append(float(concentration))
+        except (IndexError, ValueError):
+            raise ValueError(
+                f"{name}, line {number}: expected 'gas;concentration 1:v1 2:v2 ... 128:v128', "
+                f"got {validation.shown(line.decode(errors='replace'))}"
+            ) from None
+        rows.append(row)
+    return rows, concentrations
+
+
+def _read_batches(where: Path, files: Mapping[str, Callable[[], Any]]) -> tuple[Array, Array]:
+    """Parse ``batchN.dat`` files, given as functions that open them, in the order of N."""
+    rows: list[Array] = []
+    concentrations: list[float] = []
+    numbered = {int(m[1]): name for name in files if (m := _MEMBER.fullmatch(name))}
+    for number in sorted(numbered):
+        name = f"{where}: batch{number}.dat"
+        with files[numbered[number]]() as stream:
+            text = stream.read(_MEMBER_LIMIT + 1)
+        if len(text) > _MEMBER_LIMIT:
+            raise ValueError(f"{name} is larger than {_MEMBER_LIMIT} bytes")
+        more_rows, more_concentrations = _parse_batch(name, text)
+        rows += more_rows
+        concentrations += more_concentrations
+    if not rows:
+        raise ValueError(f"{where}: no batchN.dat with ethanol samples in it")
+    return np.array(rows), np.array(concentrations)
+
+
+def _read_zip(path: Path) -> tuple[Array, Array]:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != _UCI_SHA256:
+        _log.warning("%s differs from the published archive, so its content is checked", path)
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            names = archive.namelist()
+            return _read_batches(path, {name: partial(archive.open, name) for name in names})
+    except (EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a readable zip: {error}") from error
+
+
+def _read_folder(path: Path) -> tuple[Array, Array]:
+    preferred = (path / _NPZ_NAME, path / _UCI_NAME, *sorted(path.glob("*.zip")))
+    found = next((p for p in preferred if p.is_file()), None)
+    if found is not None:
+        return read_gas(found)
+    files = {p.name: partial(p.open, "rb") for p in path.glob("batch*.dat")}
+    if not files:
+        raise ValueError(f"{path}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder")
+    return _read_batches(path, files)
+
+
+def read_gas(path: Path) -> tuple[Array, Array]:
+    """Read X (2565, 128) and y (2565,), float64, from any of the forms they come in.
+
+    Raises
+    ------
+    ValueError
+        If they are not there, not readable or not the data that was published.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            X, y = _read_folder(path)
+        elif not path.is_file():
+            raise ValueError(f"{path}: no such file or folder")
+        elif path.suffix == ".npz":
+            X, y, _ = read_npz(path)
+        elif path.suffix == ".zip":
+            X, y = _read_zip(path)
+        else:
+            raise ValueError(f"{path}: expected a .npz, a .zip or a folder with batchN.dat files")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    if X.shape != _SHAPE or y.shape != _SHAPE[:1]:
+        raise ValueError(
+            f"{path}: not the Ethanol problem, which has X {_SHAPE} and y {_SHAPE[:1]}: "
+            f"X is {X.shape}, y {y.shape}"
+        )
+    X, y = checked(path, X.astype(np.float64), y.astype(np.float64))
+    facts = np.array([y.mean(), y.std(), *X[:, ::8].mean(axis=0)])
+    if not np.allclose(facts, (114.9503, 86.6206, *_SENSOR_MEANS), rtol=1e-4, atol=0):
+        raise ValueError(f"{path}: not the Ethanol problem: its means are not the published ones")
+    return X, y
+
+
+def download_gas() -> tuple[Array, Array]:
+    """Read the problem from pooch's cache, or download, check and parse it, and fill the cache.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it cannot be had; the message says what to do.
+    """
+    try:
+        import pooch
+    except ImportError as error:
+        raise FileNotFoundError(
+            "the gas data is not here, and pooch, which would download it, is not installed: "
+            f"pip install 'implicit-accel[cli]', or {_HOW_TO}"
+        ) from error
+    folder = Path(pooch.os_cache("implicit-accel"))
+    parsed = folder / _NPZ_NAME
+    if parsed.is_file():
+        try:
+            return read_gas(parsed)
+        except ValueError as error:
+            _log.warning("the cached gas data is damaged and is made again: %s", error)
+    try:
+        archive = Path(
+            pooch.retrieve(
+                _UCI_URL, known_hash=f"sha256:{_UCI_SHA256}", fname=_UCI_NAME, path=folder
+            )
+        )
+    except (OSError, ValueError) as error:  # no network, no space, or another hash
+        reason = " ".join(str(error).split())
+        raise FileNotFoundError(f"could not download the gas data; {_HOW_TO} ({reason})") from error
+    X, y = read_gas(archive)
+    unfinished = folder / f"{os.getpid()}-{_NPZ_NAME}"  # renamed when whole: others may be reading
+    with contextlib.suppress(OSError):  # a full or read-only disk costs the cache, no more
+        np.savez_compressed(unfinished, X=X, y=y)
+        unfinished.replace(parsed)
+    return X, y

@@ -1,0 +1,170 @@
+"""The checks at the door: every bad argument becomes one line that names it and shows its value."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def shown(value: object) -> str:
+    """``repr(value)`` on one line, cut to a readable length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def real(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """A finite real number with ``least <= value``, ``above < value < below``.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number (a bool is none).
+    ValueError
+        If it is not finite or out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    bounds = [f">= {least:g}"] if least is not None else []
+    bounds += [f"> {above:g}"] if above is not None else []
+    bounds += [f"< {below:g}"] if below is not None else []
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if (
+        not math.isfinite(number)
+        or (least is not None and number < least)
+        or (above is not None and number <= above)
+        or (below is not None and number >= below)
+    ):
+        raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {shown(value)}")
+    return number
+
+
+def integer(name: str, value: object, *, least: int, most: int | None = None) -> int:
+    """An integer with ``least <= value <= most``.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer (a bool is none, nor is 1e6).
+    ValueError
+        If it is out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
+    number = int(value)
+    if number < least or (most is not None and number > most):
+        upper = "" if most is None else f" and <= {most}"
+        raise ValueError(f"{name} must be >= {least}{upper}, got {shown(value)}")
+    return number
+
+
+def choice(name: str, value: object, options: Iterable[str]) -> str:
+    """One of the names in ``options``.
+
+    Raises
+    ------
+    TypeError
+        If it is no string.
+    ValueError
+        If it is none of them; the message lists them and says which one is close.
+    """
+    known = list(options)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(known)}, got {shown(value)}")
+    if value not in known:
+        unknown(name, value, known)
+    return value
+
+
+def unknown(name: str, value: str, known: list[str]) -> NoReturn:
+    """Raise the ValueError for a name that is not among the known ones."""
+    close = difflib.get_close_matches(value.lower(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
+
+
+def float_dtype(name: str, value: object) -> np.dtype[Any]:
+    """``float32`` or ``float64`` as a dtype of this machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        If it is another dtype, or none.
+    """
+    try:
+        dtype = None if value is None else np.dtype(value)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} must be float32 or float64, got {shown(value)}")
+    return np.dtype(f"f{dtype.itemsize}")
+
+
+def numeric(name: str, value: object, *, ndim: tuple[int, ...]) -> Array:
+    """An array of real numbers with one of the numbers of dimensions ``ndim``, and not empty.
+
+    The values are not looked at, nothing is copied if ``value`` is an array already.
+
+    Raises
+    ------
+    TypeError
+        If the entries are no real numbers (objects, strings, dates, complex numbers).
+    ValueError
+        If it is ragged, masked, empty or of another dimension.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} must not have masked entries, got {shown(value)}")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a rectangular array, got {shown(value)}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} in {shown(value)}")
+    if array.ndim not in ndim:
+        wanted = " or ".join(str(n) for n in ndim)
+        raise ValueError(f"{name} must have {wanted} dimensions, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    return array
+
+
+def all_finite(name: str, array: Array, original: Array | None = None) -> None:
+    """Check that no entry is NaN or infinite.
+
+    Parameters
+    ----------
+    name : str
+    array : array of floats
+    original : array, optional
+        What the array was made of, so that the message can show the value as it was passed.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such entry.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(array, axis=None)
+    if np.isfinite(total):  # NaN and inf survive a sum; this needs no mask as large as the array
+        return
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        value = (array if original is None else original)[where]
+        place = ", ".join(map(str, where))
+        raise ValueError(f"{name} must be finite in {array.dtype}, got {name}[{place}] = {value}")

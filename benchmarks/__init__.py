@@ -1,0 +1,1 @@
+"""Time of a gradient step, side by side with NumPy, PyTorch and JAX: ``python -m benchmarks``."""

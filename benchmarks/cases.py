@@ -1,0 +1,238 @@
+"""The cases of the step benchmark: data, model, contenders and the targets each is held to."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.peers import Descent, Run
+
+OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
+
+CONTENDERS: dict[str, Callable[[Descent], Run]] = {
+    OURS: peers.ours,
+    OURS_DEPTH_1: peers.ours_depth_1,
+    "NumPy by hand": peers.numpy_by_hand,
+    "NumPy by hand, 1 thread": functools.partial(peers.numpy_by_hand, threads=1),
+    "NumPy Gram": peers.numpy_gram,
+    "PyTorch layerwise": peers.torch_layerwise,
+    "PyTorch factors first": peers.torch_factors_first,
+    "PyTorch by hand": peers.torch_by_hand,
+    "PyTorch compiled": peers.torch_compiled,
+    "JAX layerwise": peers.jax_layerwise,
+    "JAX factors first": peers.jax_factors_first,
+    "JAX by hand": peers.jax_by_hand,
+    "JAX Gram": peers.jax_gram,
+    PLAIN_SUM: peers.read_once,
+}
+
+#: Shown for comparison, but not what a target means by "the best peer".
+NOT_A_DIRECT_PEER = {OURS, OURS_DEPTH_1, "NumPy Gram", "JAX Gram", PLAIN_SUM}
+
+# At depth 1 "layerwise" and "factors first" are one and the same.
+DEPTH_1 = (
+    OURS,
+    "NumPy by hand",
+    "NumPy by hand, 1 thread",
+    "PyTorch layerwise",
+    "PyTorch by hand",
+    "PyTorch compiled",
+    "JAX layerwise",
+    "JAX by hand",
+)
+DEEP = (*DEPTH_1, "PyTorch factors first", "JAX factors first")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ours is to be at least `speedup` times as fast as `against`: a contender or "best peer"."""
+
+    against: str
+    speedup: float
+    strive: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table of targets.
+
+    `widths` are the hidden ones; `steps` is what one round of the pytest suite runs, the same for
+    every contender so that its table compares like with like.
+    """
+
+    name: str
+    title: str
+    data: str
+    dtype: str
+    p: float
+    widths: tuple[int, ...]
+    learning_rate: float
+    steps: int
+    contenders: tuple[str, ...]
+    targets: tuple[Target, ...]
+    strive_microseconds: float | None = None
+    gram: bool = False
+
+    def descent(self, threads: int, quick: bool = False) -> tuple[Descent, str]:
+        """The run every contender makes, and where its data come from.
+
+        The start is deterministic and of moderate size, so that gradients are neither zero nor
+        subnormal: factors with about unit gain, of width 1 exactly 1.
+        """
+        X, Y, source = load(self.data, self.dtype, quick)
+        widths = (X.shape[1], *self.widths, Y.shape[1])
+        rng = np.random.default_rng(0)
+        factors = [
+            rng.standard_normal((rows, columns)) / columns**0.5
+            if columns > 1
+            else np.ones((rows, 1))
+            for rows, columns in zip(widths[1:], widths[:-1], strict=True)
+        ]
+        params = np.concatenate([0.3 * factors[0].ravel(), *(f.ravel() for f in factors[1:])])
+        rate = self.learning_rate
+        run = Descent(X, Y, self.p, widths, params.astype(self.dtype), rate, self.gram, threads)
+        return run, source
+
+
+CASES = (
+    Case(
+        name="depth1-f64",
+        title="depth 1, float64, p = 4",
+        data="gas",
+        dtype="float64",
+        p=4.0,
+        widths=(),
+        learning_rate=1e-4,
+        steps=1000,
+        contenders=DEPTH_1,
+        targets=(Target("best peer", 4.0),),
+        strive_microseconds=24.0,
+    ),
+    Case(
+        name="depth1-f32",
+        title="depth 1, float32, p = 4",
+        data="gas",
+        dtype="float32",
+        p=4.0,
+        widths=(),
+        learning_rate=1e-4,
+        steps=1000,
+        contenders=DEPTH_1,
+        targets=(Target("best peer", 2.0),),
+        strive_microseconds=10.5,
+    ),
+    Case(
+        name="wide-f64",
+        title="128-100-100-1, float64, p = 4",
+        data="gas",
+        dtype="float64",
+        p=4.0,
+        widths=(100, 100),
+        learning_rate=1e-5,
+        steps=500,
+        contenders=DEEP,
+        targets=(Target("best peer", 8.0), Target("PyTorch layerwise", 80.0)),
+        strive_microseconds=35.0,
+    ),
+    Case(
+        name="depth8-f64",
+        title="depth 8, width 1, float64, p = 4",
+        data="gas",
+        dtype="float64",
+        p=4.0,
+        widths=(1,) * 7,
+        learning_rate=1e-6,
+        steps=1000,
+        contenders=(OURS, OURS_DEPTH_1, "NumPy by hand", "PyTorch factors first", "JAX by hand"),
+        targets=(Target(OURS_DEPTH_1, 1 / 1.15), Target(OURS_DEPTH_1, 1 / 1.05, strive=True)),
+    ),
+    Case(
+        name="gram-f64",
+        title="depth 1, float64, p = 2, Gram path",
+        data="gas",
+        dtype="float64",
+        p=2.0,
+        widths=(),
+        learning_rate=1e-3,
+        steps=1000,
+        contenders=(*DEPTH_1, "NumPy Gram", "JAX Gram"),
+        targets=(Target("best peer", 20.0),),
+        strive_microseconds=3.0,
+        gram=True,
+    ),
+    Case(
+        name="tall-f32",
+        title="1 000 000 x 128, depth 1, float32, p = 4",
+        data="tall",
+        dtype="float32",
+        p=4.0,
+        widths=(),
+        learning_rate=1e-4,
+        steps=5,
+        contenders=(*DEPTH_1, PLAIN_SUM),
+        targets=(Target("best peer", 1.5), Target(PLAIN_SUM, 0.85, strive=True)),
+    ),
+    Case(
+        name="outputs32-f32",
+        title="100 000 x 256 to 32 outputs, depth 2, float32, p = 4",
+        data="outputs",
+        dtype="float32",
+        p=4.0,
+        widths=(32,),
+        learning_rate=1e-5,
+        steps=10,
+        contenders=DEEP,
+        targets=(Target("best peer", 1.0), Target("best peer", 1.3, strive=True)),
+    ),
+)
+
+
+def find_gas() -> str | None:
+    """Where the gas problem is: what `ACCEL_DATA` names, else the shared copy, else nowhere."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "gas_ethanol.npz"
+    return os.environ.get("ACCEL_DATA") or (str(shared) if shared.is_file() else None)
+
+
+@functools.lru_cache(maxsize=1)  # the tall case is half a gigabyte: keep one problem at a time
+def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.ndarray, str]:
+    """X (n, d) and Y (n, k), 64-byte aligned for every contender, and what they are."""
+    if name == "gas" and (path := find_gas()) is not None:
+        from accel.datasets import load_gas_ethanol
+
+        gas = load_gas_ethanol(path)
+        X, Y = gas.X.astype(np.float64), gas.y.astype(np.float64)[:, None]
+        source = "the gas problem, 2565 x 128, standardised"
+    else:
+        n, d, k = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 256, 32)}[
+            name
+        ]
+        n = n // 20 if quick and name != "gas" else n
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((n, d), dtype=np.float32)
+        Y = X @ rng.standard_normal((d, k), dtype=np.float32) / d**0.5
+        Y += 0.1 * rng.standard_normal((n, k), dtype=np.float32)
+        source = f"synthetic Gaussian, {n} x {d} to {k}, standardised"
+    return _standardised(X, dtype), _standardised(Y, dtype), source
+
+
+def _standardised(values: np.ndarray, dtype: str) -> np.ndarray:
+    mean = values.mean(axis=0, dtype=np.float64)
+    std = values.std(axis=0, dtype=np.float64)
+    result = _aligned(values.shape, dtype)
+    # In blocks: no float64 copy of half a gigabyte of float32.
+    for start in range(0, len(values), 4096):
+        block = slice(start, start + 4096)
+        result[block] = (values[block] - mean) / std
+    return result
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An empty C array on a 64-byte boundary: worth nearly a factor of two to every library."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = np.empty(size + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].view(dtype).reshape(shape)

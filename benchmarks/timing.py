@@ -1,0 +1,162 @@
+"""Fair timing of several contenders: the same iterate first, then round-robin, medians and IQR."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.cases import CONTENDERS, NOT_A_DIRECT_PEER, OURS, OURS_DEPTH_1, PLAIN_SUM, Case
+from benchmarks.peers import Descent, Gap, Run
+
+CHECK_STEPS = 20
+#: Largest difference of two contenders' parameters, relative to how far they have moved.
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+
+#: OpenBLAS's and OpenMP's workers spin for some 25 ms after their last task. Without this pause
+#: they would take a core from whoever is timed next.
+PAUSE = 0.05
+
+
+@dataclass
+class Samples:
+    """Seconds per step of one contender; `gap` says why there are none."""
+
+    name: str
+    gap: str = ""
+    steps: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Seconds a step."""
+        return float(np.median(self.seconds)) if self.seconds else float("nan")
+
+    @property
+    def iqr(self) -> float:
+        """Interquartile range of the seconds a step."""
+        if not self.seconds:
+            return float("nan")
+        low, high = np.percentile(self.seconds, [25, 75])
+        return float(high - low)
+
+
+def difference(run: Descent, reference: np.ndarray, params: np.ndarray) -> float:
+    """How far `params` are from `reference`, relative to the way from the start."""
+    start = run.params.astype(np.float64)
+    moved = np.linalg.norm(reference.astype(np.float64) - start)
+    return float(np.linalg.norm(reference.astype(np.float64) - params) / moved)
+
+
+def reference_params(run: Descent) -> np.ndarray:
+    """The iterate after CHECK_STEPS by plain float64 NumPy: the judge of every contender."""
+    from benchmarks.peers import factor_gradients, residual_power, suffix_products
+
+    X, Y = run.X.astype(np.float64), run.Y.astype(np.float64)
+    params = run.params.astype(np.float64)
+    factors = run.factors(params)
+    for _ in range(CHECK_STEPS):
+        suffixes = suffix_products(factors)
+        power = residual_power(X @ suffixes[0].T - Y, run.p)
+        G = run.p / len(X) * (power.T @ X)
+        for factor, gradient in zip(factors, factor_gradients(factors, suffixes, G), strict=True):
+            factor -= run.learning_rate * gradient
+    return params
+
+
+def start(name: str, run: Descent, reference: np.ndarray) -> Run:
+    """Build a contender and hold its first CHECK_STEPS steps to the reference.
+
+    Raises
+    ------
+    Gap
+        If its library is missing.
+    AssertionError
+        If it computes something else than the others.
+    """
+    contender = CONTENDERS[name](run)
+    contender.advance(CHECK_STEPS)
+    if name not in (OURS_DEPTH_1, PLAIN_SUM):
+        error = difference(run, reference, contender.params())
+        tolerance = TOLERANCE[str(run.X.dtype)]
+        assert error <= tolerance, f"{name}: iterate off by {error:.2e}, more than {tolerance:.0e}"
+    return contender
+
+
+def interleaved(
+    contenders: dict[str, Run],
+    rounds: int,
+    seconds: float,
+    pause: float = PAUSE,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Samples]:
+    """Time every contender once a round, in turn; every second round backwards.
+
+    `seconds` is the length of a sample, from which the number of its steps is found.
+    """
+    results = {name: Samples(name) for name in contenders}
+    for name, run in contenders.items():
+        results[name].steps = _calibrate(run, seconds, clock)
+        time.sleep(pause)
+    for turn in range(rounds):
+        for name in list(contenders)[:: 1 if turn % 2 == 0 else -1]:
+            advance, steps = contenders[name].advance, results[name].steps
+            advance(max(1, steps // 10))  # caches and threads awake again
+            begin = clock()
+            advance(steps)
+            results[name].seconds.append((clock() - begin) / steps)
+            time.sleep(pause)
+    for name, run in contenders.items():
+        assert np.isfinite(run.params()).all(), f"{name} diverged while it was timed"
+    return list(results.values())
+
+
+def _calibrate(run: Run, seconds: float, clock: Callable[[], float]) -> int:
+    run.advance(1)
+    steps = 1
+    while True:
+        begin = clock()
+        run.advance(steps)
+        spent = clock() - begin
+        if spent >= 0.2 * seconds:
+            break
+        steps *= 4
+    # A multiple of ten, as PyTorch's compiled form takes several steps a call.
+    estimate = seconds / (spent / steps)
+    return max(10 * round(estimate / 10), 5)
+
+
+def measure(
+    case: Case, run: Descent, rounds: int, seconds: float, skip: tuple[str, ...] = ()
+) -> list[Samples]:
+    """Every contender of a case; those that cannot run here come back with their gap."""
+    reference = reference_params(run)
+    contenders, gaps = {}, []
+    for name in case.contenders:
+        try:
+            if name in skip:
+                raise Gap("left out of the quick form")
+            contenders[name] = start(name, run, reference)
+        except Gap as gap:
+            gaps.append(Samples(name, gap=str(gap)))
+    return [*interleaved(contenders, rounds, seconds), *gaps]
+
+
+def best_peer(samples: list[Samples]) -> Samples | None:
+    """The fastest contender that is neither ours nor of another kind."""
+    peers = [s for s in samples if s.seconds and s.name not in NOT_A_DIRECT_PEER]
+    return min(peers, key=lambda s: s.median, default=None)
+
+
+def speedup(samples: list[Samples], against: str) -> tuple[float, float, float] | None:
+    """Ratio of the medians, theirs over ours, and the quartiles of the ratio round by round."""
+    ours = next(s for s in samples if s.name == OURS)
+    if against == "best peer":
+        other = best_peer(samples)
+    else:
+        other = next((s for s in samples if s.name == against and s.seconds), None)
+    if other is None or not ours.seconds:
+        return None
+    paired = np.divide(other.seconds, ours.seconds)
+    low, high = np.percentile(paired, [25, 75])
+    return other.median / ours.median, float(low), float(high)

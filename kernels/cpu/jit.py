@@ -1,0 +1,111 @@
+"""How the CPU kernels are compiled, cached on disk and laid out in memory.
+
+Kernels come from factories closed over what is known at compile time, and those closures hold
+other compiled functions. Numba's own cache pickles the closure into its key, which differs from
+process to process then; ``entry`` gives each specialisation a key of its own instead: its name,
+what it is specialised for, and a hash of every source file of this folder (Numba looks only at
+the file of the outermost function, so that an edit to a helper would go unnoticed).
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba import config, njit
+from numba.core.caching import FunctionCache
+
+#: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
+#: needed for both to vectorise. None of them may assume that NaN and inf do not occur.
+FASTMATH = {"reassoc", "contract", "nsz"}
+
+#: Bytes in a cache line, and the alignment of every buffer of the kernels.
+LINE = 64
+
+inner = njit(nogil=True, fastmath=FASTMATH, error_model="numpy", boundscheck=False)
+
+
+@cache
+def vector_bytes() -> int:
+    """Width of the widest SIMD register that Numba generates code for, in bytes: 64, 32 or 16."""
+    if config.CPU_FEATURES is not None:
+        enabled = set(config.CPU_FEATURES.split(","))
+        has = {name for name in ("avx512f", "avx") if f"+{name}" in enabled}
+    elif config.CPU_NAME in (None, "host"):
+        has = {name for name, on in llvm.get_host_cpu_features().items() if on}
+    else:
+        has = set()
+    return 64 if "avx512f" in has else 32 if "avx" in has else 16
+
+
+@cache
+def vector_registers() -> int:
+    """Return the number of SIMD registers: 16 on x86 without AVX-512, 32 elsewhere."""
+    x86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
+    return 16 if x86 and vector_bytes() < 64 else 32
+
+
+def lanes_for(columns: int, dtype: np.dtype[Any]) -> int:
+    """Elements in a vector: the register's width, less where rows so short would be mostly padding.
+
+    Rows are padded to whole vectors; a narrower vector is taken when that wastes over a quarter.
+    """
+    lanes = vector_bytes() // dtype.itemsize
+    while lanes * dtype.itemsize > 16 and -columns % lanes > columns // 4:
+        lanes //= 2
+    return lanes
+
+
+def padded(length: int, lanes: int) -> int:
+    """Round ``length`` up to whole vectors."""
+    return -(-length // lanes) * lanes
+
+
+def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
+    """Zeros, 1-D, that start on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+@cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _KeyedCache(FunctionCache):
+    """Numba's on-disk cache of one function, under a key that we choose."""
+
+    def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
+        super().__init__(function)
+        self._key = (function.__qualname__, key, vector_bytes(), _sources())
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (sig, codegen.magic_tuple(), self._key)
+
+
+def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function that Python calls: compiled without the GIL, cached on disk under ``key``.
+
+    The key must tell apart all that the function's closure may hold.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = inner(function)
+        # Numba wants a writable place for its files; without one we compile in every process.
+        if os.environ.get("ACCEL_CACHE", "1") != "0":
+            try:
+                dispatcher._cache = _KeyedCache(function, key)
+            except RuntimeError:
+                pass
+        return dispatcher
+
+    return decorate

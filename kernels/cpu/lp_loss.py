@@ -1,0 +1,290 @@
+"""The fused pass over the data, in tiles of rows that stay in the first-level cache.
+
+Each tile is read from memory once and used twice: residuals first, then, from the cache, its part
+of the gradient, while the next tile is already being fetched. For one output the two halves are a
+matrix-vector product and a sum of scaled rows, for several they are two small matrix products.
+
+Rows are padded to whole vectors (``Data``). Within a run every other pass goes through the tiles
+backwards: what the last one left in the second-level cache is then still there.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..specs import Loss
+from .jit import aligned_zeros, entry, inner, lanes_for, padded
+from .simd import View, tiles
+
+#: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
+_TILE_BYTES = 16 * 1024
+#: With several outputs a tile is worth more arithmetic, and G passes through the cache with it.
+_TILE_BYTES_OUTPUTS = 64 * 1024
+#: Tiles after which the gradient moves from the run's dtype into float64.
+_FLUSH = 128
+#: Where the gradient starts in a row of partial sums; the loss is entry 0, on a line of its own.
+SUMS_HEAD = 8
+
+
+class Data(NamedTuple):
+    """The problem as the kernels read it.
+
+    ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
+    n rows of ``kp`` (k, padded if k > 1). On the Gram path they hold X'X (d rows of ``ld``) and Y'X
+    (k rows of ``ld``) and ``yy`` the sum of squares of Y.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    n: int
+    d: int
+    ld: int
+    k: int
+    kp: int
+    tile: int
+    yy: float
+
+
+def pack(X: np.ndarray, Y: np.ndarray) -> Data:
+    """Lay out X (n, d) and Y (n, k) for the kernels; X is copied only if it is not so already."""
+    (n, d), k = X.shape, Y.shape[1]
+    lanes = lanes_for(d, X.dtype)
+    ld, kp = padded(d, lanes), k if k == 1 else padded(k, lanes)
+    budget = (_TILE_BYTES if k == 1 else _TILE_BYTES_OUTPUTS) // (ld * X.dtype.itemsize)
+    tile = min(max(budget // 8 * 8, 8), 128)
+    return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, 0.0)
+
+
+def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
+    """Lay out what ``gram`` returns, in the form of ``Data``."""
+    k, d = YX.shape
+    ld = padded(d, lanes_for(d, XX.dtype))
+    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, float(YY))
+
+
+def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
+    rows, columns = matrix.shape
+    if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % 64 == 0:
+        return matrix.reshape(-1)
+    flat = aligned_zeros(rows * ld, matrix.dtype)
+    flat.reshape(rows, ld)[:, :columns] = matrix
+    return flat
+
+
+def power(p: float) -> int:
+    """The exponent that a kernel is specialised for: 2, 3, 4, or 0 for any other."""
+    return int(p) if p in (2.0, 3.0, 4.0) else 0
+
+
+def _make_differentiate(dtype, specialised: int):
+    """Replace residuals r by |r|^(p-1) sign(r); returns the sum of |r|^p, in float64."""
+    scalar = dtype.type
+
+    @inner
+    def differentiate(residuals, targets, start, count, p):
+        total = 0.0
+        for i in range(count):
+            r = residuals[i] - targets[start + i]
+            if specialised == 2:
+                bent = r
+                total += np.float64(r * r)
+            elif specialised == 3:
+                bent = r * abs(r)
+                total += np.float64(bent * r)
+            elif specialised == 4:
+                square = r * r
+                bent = square * r
+                total += np.float64(square * square)
+            elif p == 1.0:
+                bent = np.sign(r)
+                total += np.float64(abs(r))
+            else:
+                size = abs(r) ** scalar(p - 1.0)
+                bent = np.copysign(size, r)
+                total += np.float64(size * abs(r))
+            residuals[i] = bent
+        return total
+
+    return differentiate
+
+
+@cache
+def make_forward(dtype: np.dtype[Any], lanes: int, specialised: int, single: bool):
+    """Compile the pass over tiles ``first`` to ``last`` of ``data``, for one output or several.
+
+    ``forward(data, weights, work, sums, first, last, backwards, p)`` leaves the sum of |r|^p in
+    ``sums[0]`` and the unscaled gradient, k rows of ``ld``, from ``sums[SUMS_HEAD]`` on.
+    ``weights`` is W for one output, W' in d rows of ``kp`` for several; ``work`` is scratch.
+    """
+    matvec, accumulate, accumulate_row = tiles(dtype, lanes)
+    differentiate = _make_differentiate(dtype, specialised)
+
+    @inner
+    def forward(data, weights, work, sums, first, last, backwards, p):
+        ld, kp = data.ld, data.kp
+        gradient = data.tile * kp
+        work[:] = 0
+        sums[:] = 0.0
+        for i in range(first, last):
+            t = first + last - 1 - i if backwards else i
+            row = t * data.tile
+            rows = min(data.tile, data.n - row)
+            X = View(data.X, row * ld, ld, 1)
+            residuals = View(work, 0, kp, 1)
+            if single:
+                matvec(X, View(weights, 0, 0, 1), residuals, rows, ld)
+            else:
+                work[: rows * kp] = 0
+                accumulate(X, View(weights, 0, kp, 1), residuals, rows, kp, data.d, 0)
+
+            sums[0] += differentiate(work, data.Y, row * kp, rows * kp, p)
+
+            transposed = View(work, 0, 1, kp)
+            G = View(work, gradient, ld, 1)
+            ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
+            if single:
+                accumulate_row(transposed, X, G, ld, rows, ahead)
+            else:
+                accumulate(transposed, X, G, data.k, ld, rows, ahead)
+
+            if (i - first) % _FLUSH == _FLUSH - 1 or i == last - 1:
+                for j in range(data.k * ld):
+                    sums[SUMS_HEAD + j] += np.float64(work[gradient + j])
+                    work[gradient + j] = 0
+
+    return forward
+
+
+@cache
+def make_gram_forward(dtype: np.dtype[Any], lanes: int):
+    """Compile the p = 2 pass from X'X and Y'X: the same results as ``forward``, O(k d^2)."""
+    accumulate = tiles(dtype, lanes).accumulate
+
+    @inner
+    def forward(data, weights, work, sums, first, last, backwards, p):
+        ld, size = data.ld, data.k * data.ld
+        for j in range(size):
+            work[j] = -data.Y[j]
+        G, W = View(work, 0, ld, 1), View(weights, 0, ld, 1)
+        accumulate(W, View(data.X, 0, ld, 1), G, data.k, ld, data.d, 0)
+        total = data.yy
+        for j in range(size):
+            total += weights[j] * (work[j] - data.Y[j])
+            sums[SUMS_HEAD + j] = work[j]
+        sums[0] = total
+
+    return forward
+
+
+def work_size(data: Data) -> int:
+    """Elements of scratch that a thread needs for the pass."""
+    return data.tile * data.kp + data.k * data.ld
+
+
+def sums_size(data: Data) -> int:
+    """Elements of a row of partial sums, in whole cache lines."""
+    return SUMS_HEAD + padded(data.k * data.ld, 8)
+
+
+@cache
+def _make_pass(dtype: np.dtype[Any], lanes: int, specialised: int, single: bool):
+    forward = make_forward(dtype, lanes, specialised, single)
+
+    @entry("pass", dtype.str, lanes, specialised, single)
+    def whole_pass(data, weights, work, sums, p):
+        last = (data.n + data.tile - 1) // data.tile
+        forward(data, weights, work, sums, 0, last, False, p)
+
+    return whole_pass
+
+
+def loss_and_gradient(
+    X: np.ndarray, Y: np.ndarray, W: np.ndarray, loss: Loss
+) -> tuple[float, np.ndarray]:
+    """Loss and end-to-end gradient (k, d) at W, in one pass on one thread."""
+    data = pack(X, Y)
+    dtype, lanes = X.dtype, lanes_for(data.d, X.dtype)
+    work, sums = aligned_zeros(work_size(data), dtype), aligned_zeros(sums_size(data), np.float64)
+    if data.k == 1:
+        weights = aligned_zeros(data.ld, dtype)
+        weights[: data.d] = W[0]
+    else:
+        weights = aligned_zeros(data.d * data.kp, dtype)
+        weights.reshape(data.d, data.kp)[:, : data.k] = W.T
+    _make_pass(dtype, lanes, power(loss.p), data.k == 1)(data, weights, work, sums, loss.p)
+    G = sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
+    scale = loss.factor / data.n
+    return float(scale * sums[0]), (scale * loss.p * G).astype(dtype)
+
+
+def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run: BLAS through NumPy."""
+    X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
+    return X.T @ X, Y.T @ X, float(np.vdot(Y, Y))
+
+
+@cache
+def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
+    forward = make_gram_forward(dtype, lanes)
+
+    @entry("gram", dtype.str, lanes)
+    def whole_pass(data, weights, work, sums):
+        forward(data, weights, work, sums, 0, 1, False, 2.0)
+
+    return whole_pass
+
+
+def gram_loss_and_gradient(
+    XX: np.ndarray, YX: np.ndarray, YY: float, n: int, W: np.ndarray, factor: float
+) -> tuple[float, np.ndarray]:
+    """Loss and gradient for p = 2 from what ``gram`` returns."""
+    data = pack_gram(XX, YX, YY, n)
+    size = data.k * data.ld
+    work, sums = aligned_zeros(size, XX.dtype), aligned_zeros(sums_size(data), np.float64)
+    weights = aligned_zeros(size, XX.dtype)
+    weights.reshape(data.k, data.ld)[:, : data.d] = W
+    _make_gram_pass(XX.dtype, lanes_for(data.d, XX.dtype))(data, weights, work, sums)
+    G = sums[SUMS_HEAD : SUMS_HEAD + size].reshape(data.k, data.ld)[:, : data.d]
+    return factor / n * float(sums[0]), 2.0 * factor / n * G
+
+
+@cache
+def _make_hessian(lanes: int):
+    matvec, accumulate, _ = tiles(np.dtype(np.float64), lanes)
+
+    @entry("hessian", lanes)
+    def hessian(X, y, w, work, H, p):
+        n, d = X.shape
+        ld = w.size
+        rows = work.size // (2 * ld + 1)
+        plain, scaled, residuals = 0, rows * ld, 2 * rows * ld
+        for first in range(0, n, rows):
+            m = min(rows, n - first)
+            for i in range(m):
+                for j in range(d):
+                    work[plain + i * ld + j] = np.float64(X[first + i, j])
+            tile = View(work, plain, ld, 1)
+            matvec(tile, View(w, 0, 0, 1), View(work, residuals, 0, 1), m, ld)
+            for i in range(m):
+                r = abs(work[residuals + i] - np.float64(y[first + i]))
+                # 0 ** 0 is 1 here, which is the second derivative's factor for p = 2.
+                weight = r ** (p - 2.0)
+                for j in range(ld):
+                    work[scaled + i * ld + j] = weight * work[plain + i * ld + j]
+            accumulate(View(work, scaled, 1, ld), tile, View(H, 0, ld, 1), d, ld, m, 0)
+
+    return hessian
+
+
+def hessian(X: np.ndarray, y: np.ndarray, w: np.ndarray, loss: Loss) -> np.ndarray:
+    """Hessian (d, d) of the single-output loss at w (d,), in one pass, float64 throughout."""
+    n, d = X.shape
+    lanes = lanes_for(d, np.dtype(np.float64))
+    ld = padded(d, lanes)
+    rows = min(max(_TILE_BYTES_OUTPUTS // (16 * ld) // 8 * 8, 8), 128)
+    work, H = aligned_zeros(rows * (2 * ld + 1), np.float64), aligned_zeros(d * ld, np.float64)
+    weights = aligned_zeros(ld, np.float64)
+    weights[:d] = w
+    _make_hessian(lanes)(X, y, weights, work, H, loss.p)
+    return loss.factor * loss.p * (loss.p - 1.0) / n * H.reshape(d, ld)[:, :d]

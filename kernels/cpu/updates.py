@@ -1,0 +1,119 @@
+"""Optimiser steps, in place on a stretch of the flat parameters.
+
+One kernel serves all rules: which one it is, is looked at once a call, outside the loops. ``rule``
+is a float64 array, the five hyperparameters and what depends on the step number; the leader of a
+run calls ``prepare`` once a step. Padding has gradient zero and stays zero under every rule.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
+from .jit import entry, inner
+
+#: Layout of ``rule``.
+KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, RULE_SIZE = range(9)
+
+
+def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
+    """Lay out a rule for the kernels."""
+    rule = np.zeros(RULE_SIZE)
+    rule[KIND] = kind
+    rule[RATE : EPS + 1] = hyper
+    return rule
+
+
+@inner
+def prepare(rule, step):
+    """Set what depends on the step number (from 1): Adam's bias corrections."""
+    if rule[KIND] == ADAM:
+        rule[CORRECTION_1] = 1.0 - rule[A] ** step
+        rule[CORRECTION_2] = np.sqrt(1.0 - rule[B] ** step)
+
+
+@cache
+def make_update(dtype: np.dtype[Any]):
+    """Compile ``update(params, state, grads, start, count, rule)``.
+
+    ``grads[:count]`` belongs to ``params[start : start + count]``; ``state`` is flat, one stretch
+    as long as ``params`` a slot.
+    """
+    scalar = dtype.type
+
+    @inner
+    def update(params, state, grads, start, count, rule):
+        kind = int(rule[KIND])
+        eta, eps = scalar(rule[RATE]), scalar(rule[EPS])
+        a, b = scalar(rule[A]), scalar(rule[B])
+        one = scalar(1.0)
+        keep = scalar(1.0 - rule[RATE] * rule[DECAY])
+        w = params[start : start + count]
+        if kind == GRADIENT_DESCENT:
+            for i in range(count):
+                w[i] = keep * w[i] - eta * grads[i]
+            return
+        s = state[start : start + count]
+        if kind == MOMENTUM:
+            for i in range(count):
+                s[i] = a * s[i] + grads[i]
+                w[i] = keep * w[i] - eta * s[i]
+        elif kind == NESTEROV:
+            for i in range(count):
+                s[i] = a * s[i] + grads[i]
+                w[i] = keep * w[i] - eta * (grads[i] + a * s[i])
+        elif kind == ADAGRAD:
+            for i in range(count):
+                s[i] += grads[i] * grads[i]
+                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
+        elif kind == RMSPROP:
+            for i in range(count):
+                s[i] = a * s[i] + (one - a) * (grads[i] * grads[i])
+                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
+        elif kind == ADADELTA:
+            second = params.size + start
+            t = state[second : second + count]
+            for i in range(count):
+                g = grads[i]
+                s[i] = a * s[i] + (one - a) * (g * g)
+                delta = np.sqrt(t[i] + eps) / np.sqrt(s[i] + eps) * g
+                t[i] = a * t[i] + (one - a) * (delta * delta)
+                w[i] = keep * w[i] - eta * delta
+        elif kind == ADAM:
+            second = params.size + start
+            t = state[second : second + count]
+            rate = scalar(rule[RATE] / rule[CORRECTION_1])
+            spread = scalar(rule[CORRECTION_2])
+            for i in range(count):
+                g = grads[i]
+                s[i] = a * s[i] + (one - a) * g
+                t[i] = b * t[i] + (one - b) * (g * g)
+                w[i] = keep * w[i] - rate * (s[i] / (np.sqrt(t[i]) / spread + eps))
+
+    return update
+
+
+@cache
+def _make_entry(dtype: np.dtype[Any]):
+    inner_update = make_update(dtype)
+
+    @entry("update", dtype.str)
+    def whole(params, state, grads, rule, step):
+        prepare(rule, step)
+        inner_update(params, state, grads, 0, params.size, rule)
+
+    return whole
+
+
+def update(
+    kind: int,
+    params: np.ndarray,
+    grads: np.ndarray,
+    state: np.ndarray,
+    hyper: tuple[float, ...],
+    step: int,
+) -> None:
+    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1."""
+    rule = make_rule(kind, hyper)
+    _make_entry(params.dtype)(params, state.reshape(-1), grads, rule, step)

@@ -1,0 +1,1 @@
+"""Plain NumPy: the readable definition that every other backend is tested against."""

@@ -1,0 +1,71 @@
+r"""From the factors to the end-to-end matrix, and from its gradient back to the factors.
+
+The network's loss is :math:`L^N(W_1, ..., W_N) = L(W_e)` with the end-to-end matrix
+:math:`W_e = W_N \cdots W_1`. With :math:`G = \nabla L(W_e)` (k, d), the chain rule gives
+
+.. math::
+    \frac{\partial L^N}{\partial W_j} = S_j^\top T_j, \qquad
+    S_j = W_N \cdots W_{j+1}, \qquad T_j = G \, (W_{j-1} \cdots W_1)^\top.
+
+Both recurrences, ``S_{j-1} = S_j W_j`` from ``S_N = I`` down and ``T_{j+1} = T_j W_j'`` from
+``T_1 = G`` up, carry k rows: all N gradients cost O(N) products, none of them between two factors.
+
+The factors live in one flat array, ``W_1`` row-major, then ``W_2``, up to ``W_N``; ``widths`` is
+``(n_0, ..., n_N)`` with ``n_0 = d``, ``n_N = k`` and ``W_j`` of shape ``(n_j, n_{j-1})``.
+"""
+
+import numpy as np
+
+
+def _factors(params, widths):
+    """Views ``[W_1, ..., W_N]`` into the flat array."""
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    blocks = np.split(params, ends[:-1])
+    return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
+
+
+def _suffixes(factors):
+    """``[S_1, ..., S_N]``, each with k rows."""
+    suffixes = [np.eye(len(factors[-1]), dtype=factors[-1].dtype)]
+    for W in reversed(factors[1:]):
+        suffixes.append(suffixes[-1] @ W)
+    return suffixes[::-1]
+
+
+def end_to_end(params, widths):
+    """The end-to-end matrix ``W_N ... W_1``.
+
+    Parameters
+    ----------
+    params : (n_params,) array
+    widths : sequence of int
+
+    Returns
+    -------
+    (k, d) array of the dtype of params, a copy also at depth 1
+    """
+    factors = _factors(params, widths)
+    return _suffixes(factors)[0] @ factors[0]
+
+
+def gradients(params, widths, G):
+    """The gradient of the network's loss with respect to every factor.
+
+    Parameters
+    ----------
+    params : (n_params,) array
+    widths : sequence of int
+    G : (k, d) array
+        Gradient of the loss at the end-to-end matrix.
+
+    Returns
+    -------
+    (n_params,) array, laid out like params
+    """
+    factors = _factors(params, widths)
+    T, blocks = G, []
+    for W, S in zip(factors, _suffixes(factors), strict=True):
+        blocks.append((S.T @ T).ravel())
+        T = T @ W.T
+    return np.concatenate(blocks)

@@ -1,0 +1,100 @@
+r"""The l_p loss of a linear map and what one pass over the data yields of it.
+
+For data ``X`` (n, d), targets ``Y`` (n, k), a map ``W`` (k, d) and real p >= 1,
+
+.. math::
+    L(W) = \frac{f}{n} \sum_i \sum_c |r_{ic}|^p, \qquad r = X W^\top - Y,
+
+    G = \nabla L(W) = \frac{f p}{n} \, D^\top X, \qquad
+    D_{ic} = |r_{ic}|^{p-1} \operatorname{sign}(r_{ic}).
+
+The factor f is 1 for the form of the paper's figures and 1/p for the form of its text. The
+derivative at r = 0 is taken as 0 for every p; at p = 1 that is one of the subgradients.
+
+For p = 2 the loss is a quadratic of W whose coefficients ``XX = X'X``, ``YX = Y'X`` and
+``YY = sum y^2`` need the data only once:
+
+.. math::
+    L(W) = \frac{f}{n} \left( \langle W \, XX, W \rangle - 2 \langle YX, W \rangle + YY \right),
+    \qquad G = \frac{2 f}{n} (W \, XX - YX).
+"""
+
+import numpy as np
+
+from accel.kernels.specs import Loss
+
+
+def loss_and_gradient(X, Y, W, loss: Loss):
+    """Loss and end-to-end gradient, from the data.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    Y : (n, k) array
+    W : (k, d) array
+    loss : Loss
+        ``loss.gram`` is ignored: this is the direct pass.
+
+    Returns
+    -------
+    value : float
+        Summed in float64 whatever the dtype of the data: a float32 sum over many rows stops
+        growing once a term is below half a unit in the last place of what is there already.
+    gradient : (k, d) array of the dtype of X
+    """
+    n, p = len(X), float(loss.p)
+    residual = X @ W.T - Y
+    size = np.abs(residual)
+    value = loss.factor / n * float(np.sum(size**p, dtype=np.float64))
+    slope = np.sign(residual) * size ** (p - 1)
+    return value, (loss.factor * p / n) * (slope.T @ X)
+
+
+def gram(X, Y):
+    """What the p = 2 loss needs of the data, in float64.
+
+    Returns
+    -------
+    XX : (d, d) array
+    YX : (k, d) array
+    YY : float
+    """
+    X, Y = X.astype(np.float64), Y.astype(np.float64)
+    return X.T @ X, Y.T @ X, float(np.sum(Y**2))
+
+
+def gram_loss_and_gradient(XX, YX, YY, n, W, factor):
+    """Loss and end-to-end gradient for p = 2, from the Gram matrices of n rows.
+
+    Returns
+    -------
+    value : float
+    gradient : (k, d) array
+    """
+    WX = W @ XX
+    value = factor / n * float(np.sum((WX - 2 * YX) * W) + YY)
+    return value, (2 * factor / n) * (WX - YX)
+
+
+def hessian(X, y, w, loss: Loss):
+    r"""Second derivative for a single output: ``f p (p-1) / n * X' diag(|r|^(p-2)) X``.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    y : (n,) array
+    w : (d,) array
+    loss : Loss
+
+    Returns
+    -------
+    (d, d) float64 array
+        A row with r = 0 weighs 1 for p = 2 and 0 for p > 2. For p < 2, where its curvature is
+        infinite, it is left out.
+    """
+    n, p = len(X), float(loss.p)
+    X = X.astype(np.float64)
+    size = np.abs(X @ w - y)
+    at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
+    weight = np.power(size, p - 2, out=at_zero, where=size > 0)
+    return (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))

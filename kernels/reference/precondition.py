@@ -1,0 +1,63 @@
+r"""What the factors do to the gradient of the end-to-end matrix: Arora, Cohen, Hazan (2018).
+
+Theorem 1: under balance and to first order in the rate, gradient descent on N factors moves
+the end-to-end matrix W (k, d) against
+
+.. math:: P_W(G) = \sum_{j=1}^N [W W^\top]^{(j-1)/N} \, G \, [W^\top W]^{(N-j)/N}.
+
+Claim 1: with the SVD :math:`W = U \operatorname{diag}(\sigma) V^\top` (all k left and all d right
+vectors, sigma padded by zeros), :math:`P_W` is diagonal in the basis :math:`u_r v_s^\top`:
+
+.. math::
+    P_W(G) = U \, (\Lambda \circ U^\top G V) \, V^\top, \qquad
+    \Lambda_{rs} = \sum_{j=1}^N \sigma_r^{2(j-1)/N} \sigma_s^{2(N-j)/N}, \qquad 0^0 = 1.
+
+Claim 2: for k = 1 that is :math:`\|w\|^{2-2/N} (g + (N-1) \Pr_w g)`, with :math:`\Pr_w` the
+projection on w.
+"""
+
+import numpy as np
+
+
+def _single_output(w, g, depth):
+    norm = np.linalg.norm(w)
+    if norm == 0:
+        return g.copy() if depth == 1 else np.zeros_like(g)
+    unit = w / norm
+    return norm ** (2 - 2 / depth) * (g + (depth - 1) * np.sum(unit * g) * unit)
+
+
+def _several_outputs(W, G, depth):
+    k, d = W.shape
+    U, sigma, Vt = np.linalg.svd(W)
+    # A singular value that is zero but for rounding must be zero: the powers go down to 2/N, and
+    # 1e-17 ** (2/8) is far from nothing.
+    sigma[sigma <= np.finfo(W.dtype).eps * max(k, d) * sigma[0]] = 0
+    left, right = np.zeros(k, W.dtype), np.zeros(d, W.dtype)
+    left[: len(sigma)] = right[: len(sigma)] = sigma
+    eigenvalues = sum(
+        np.outer(left ** (2 * (j - 1) / depth), right ** (2 * (depth - j) / depth))
+        for j in range(1, depth + 1)
+    )
+    return U @ (eigenvalues * (U.T @ G @ Vt.T)) @ Vt
+
+
+def precondition(W, G, depth):
+    """The direction in which a balanced network of this depth moves its end-to-end matrix.
+
+    Parameters
+    ----------
+    W : (k, d) array
+        End-to-end matrix, of any rank.
+    G : (k, d) array
+        Gradient of the loss at W.
+    depth : int
+        N >= 1; the identity for N = 1.
+
+    Returns
+    -------
+    (k, d) array of the dtype of W
+    """
+    if len(W) == 1:
+        return _single_output(W, G, depth)
+    return _several_outputs(W, G, depth)

@@ -1,0 +1,87 @@
+r"""One step of every first-order optimiser, in place, on flat arrays.
+
+Every rule first decays the weights and then moves them against a direction u that it makes of the
+gradient g and of what it remembers:
+
+.. math:: W \leftarrow (1 - \eta\lambda) W - \eta u.
+
+================  ==================================================================  ============
+rule              u (all operations by element; the state starts from 0)              state
+================  ==================================================================  ============
+gradient descent  g                                                                   none
+momentum          m, with m <- a m + g                                                m
+Nesterov          g + a m, with m <- a m + g                                          m
+AdaGrad           g / (sqrt(v) + eps), with v <- v + g^2                              v
+AdaDelta          g sqrt(s + eps) / sqrt(v + eps), with v <- a v + (1-a) g^2 before   v, s
+                  and s <- a s + (1-a) u^2 after
+RMSProp           g / (sqrt(v) + eps), with v <- a v + (1-a) g^2                      v
+Adam              m^ / (sqrt(v^) + eps), with m <- a m + (1-a) g,                     m, v
+                  v <- b v + (1-b) g^2, m^ = m / (1-a^t), v^ = v / (1-b^t)
+================  ==================================================================  ============
+
+These are the definitions of ``torch.optim`` (SGD, Adagrad, Adadelta, RMSprop, Adam), except that
+the decay is the paper's, apart from the gradient.
+"""
+
+import numpy as np
+
+from accel.kernels.specs import (
+    ADADELTA,
+    ADAGRAD,
+    GRADIENT_DESCENT,
+    MOMENTUM,
+    NESTEROV,
+    RMSPROP,
+)
+
+
+def _average(buffer, value, weight):
+    """``buffer <- weight * buffer + (1 - weight) * value``, in place."""
+    buffer *= weight
+    buffer += (1 - weight) * value
+    return buffer
+
+
+def _direction(kind, g, state, a, b, eps, step):
+    if kind == GRADIENT_DESCENT:
+        return g
+    if kind in (MOMENTUM, NESTEROV):
+        m = state[0]
+        m *= a
+        m += g
+        return m if kind == MOMENTUM else g + a * m
+    if kind == ADAGRAD:
+        v = state[0]
+        v += g**2
+        return g / (np.sqrt(v) + eps)
+    if kind == ADADELTA:
+        v, s = state
+        u = g * (np.sqrt(s + eps) / np.sqrt(_average(v, g**2, a) + eps))
+        _average(s, u**2, a)
+        return u
+    if kind == RMSPROP:
+        return g / (np.sqrt(_average(state[0], g**2, a)) + eps)
+    m, v = state  # Adam
+    m_hat = _average(m, g, a) / (1 - a**step)
+    v_hat = _average(v, g**2, b) / (1 - b**step)
+    return m_hat / (np.sqrt(v_hat) + eps)
+
+
+def update(kind, params, grads, state, hyper, step):
+    """One step: ``params`` and ``state`` change in place.
+
+    Parameters
+    ----------
+    kind : int
+        One of the rules of ``specs`` but END_TO_END, which is gradient descent on a preconditioned
+        gradient (see ``loop``).
+    params, grads : (n_params,) arrays of one dtype
+    state : (STATE_SLOTS[kind], n_params) array of that dtype
+    hyper : tuple of five floats
+        ``(learning_rate, weight_decay, a, b, eps)``.
+    step : int
+        Counts from 1.
+    """
+    rate, decay, a, b, eps = (float(value) for value in hyper)
+    params *= 1 - rate * decay
+    params -= rate * _direction(kind, grads, state, a, b, eps, step)
