@@ -11,3 +11,64 @@ References
 Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
 Overparameterization", arXiv 1802.06509.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from accel.network import LinearNetwork
+from accel.optimizers import (
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    EndToEnd,
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSProp,
+)
+
+# At once, not on demand: importing the submodule later would put it where the function belongs.
+from accel.optimum import Optimum, optimum
+from accel.problem import LpProblem, Standardized, standardize
+from accel.results import History, Result
+from accel.training import train
+
+if TYPE_CHECKING:
+    from accel import datasets
+
+__all__ = [
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "EndToEnd",
+    "GradientDescent",
+    "History",
+    "LinearNetwork",
+    "LpProblem",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "Optimum",
+    "RMSProp",
+    "Result",
+    "Standardized",
+    "datasets",
+    "optimum",
+    "standardize",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return import_module("accel.datasets")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("implicit-accel")
+    raise AttributeError(f"module 'accel' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -50,10 +50,10 @@ def read_npz(path: Path, target: str | int | None = None) -> Columns:
     """Arrays ``X`` and ``y`` of a .npz; ``target`` names another array to use as y."""
     name = "y" if target is None else str(target)
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is no zip of arrays")
-        with archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a .npy by content, rename it")
             missing = [key for key in ("X", name) if key not in archive.files]
             if missing:
                 held = ", ".join(archive.files) or "nothing"
@@ -68,11 +68,11 @@ def read_npz(path: Path, target: str | int | None = None) -> Columns:
 def read_npy(path: Path, target: str | int | None = None) -> Columns:
     """A 2-D array in a .npy, the target being its last column or the one numbered ``target``."""
     try:
-        table = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            table = np.load(stream, allow_pickle=False)
     except _DAMAGED as error:
         raise _unreadable(path, error) from error
     if not isinstance(table, np.ndarray):
-        table.close()
         raise ValueError(f"{path}: it is a .npz by content, rename it")
     return _split(path, table, None, target)
 

@@ -1,5 +1,6 @@
 """What a run leaves behind: the trained network, its history and how it ended."""
 
+import io
 import json
 import os
 import zipfile
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 Status = Literal["completed", "target", "converged", "diverged", "interrupted"]
 
 _FORMAT = 1
+#: What zipfile, NumPy and our own checks make of a file that is none of ours, or a damaged one.
+_DAMAGE = (
+    ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 _INSTALL = 'pip install "implicit-accel[cli]"'
 
 
@@ -210,13 +215,13 @@ class Result:
         ValueError
             If it is no such file, or is damaged, cut short or from a later version.
         """
+        content = io.BytesIO(Path(path).read_bytes())  # what fails from here on is the file's fault
         try:
-            # Opened here: NumPy would leave a file that is no archive open on its way out.
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                if not isinstance(archive, Mapping):
-                    raise ValueError("it holds a single array")
-                return cls._from_arrays({name: archive[name] for name in archive})
-        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            archive = np.load(content, allow_pickle=False)
+            if not isinstance(archive, Mapping):
+                raise ValueError("it holds a single array")
+            return cls._from_arrays({name: archive[name] for name in archive})
+        except _DAMAGE as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
                 f"{os.fspath(path)} is no result that accel saved: {reason}"

@@ -24,6 +24,7 @@ _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
 _FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
 _RECORDS = 1000
+_PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 
 Callback = Callable[[int, float], object]
 
@@ -66,7 +67,7 @@ class _Run:
         self._rows.append(rows[rows[:, 0] % self._record_every == 0])
         if len(rows):
             self.newest = (int(rows[-1, 0]), float(rows[-1, 1]))
-        elif self._watched:
+        elif self._watched and self.code == specs.RUNNING:
             self.newest = (loop.step, float(loop.evaluate()[1]))
         per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
@@ -74,7 +75,7 @@ class _Run:
     def finish(self) -> tuple[Status, int | None, History]:
         """Settle how the run ended, and complete its history with the last iterate."""
         last, diverged_at = self.loop.evaluate(), None
-        if not np.isfinite(last[1:3]).all():
+        if self.code == specs.DIVERGED or not np.isfinite(last[1:3]).all():
             diverged_at = self.loop.step
             self._go_back()
             last = self.loop.evaluate()
@@ -82,10 +83,9 @@ class _Run:
         if not len(rows) or rows[-1, 0] < last[0]:
             rows = np.vstack([rows, last])
         steps, seconds = zip(*self._clock, strict=True)
+        step, loss, gradient_norm, weight_norm = rows.T.copy()
         history = History(
-            rows[:, 0].astype(np.int64),
-            *rows[:, 1:].T.copy(),
-            np.interp(rows[:, 0], steps, seconds),
+            step.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(step, steps, seconds)
         )
         return self._status(last, diverged_at), diverged_at, history
 
@@ -97,9 +97,9 @@ class _Run:
         if diverged_at is not None:
             return "diverged"
         # Judged here for every ending: the kernels do not look at the iterate after the last step.
-        if self._tol > 0 and last[2] <= self._tol:
+        if self.code == specs.CONVERGED or (self._tol > 0 and last[2] <= self._tol):
             return "converged"
-        if last[1] <= self._target:
+        if self.code == specs.TARGET or last[1] <= self._target:
             return "target"
         return "completed" if self.loop.step >= self._steps else "interrupted"
 
@@ -116,16 +116,18 @@ class _Run:
         # The very first iterate is bad: there is nothing before it.
 
 
-def _check(problem: object, network: object, optimizer: object) -> None:
+def _check(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
     """Check that the three are what they should be and fit together."""
-    wanted = ("problem", problem, LpProblem), ("network", network, LinearNetwork)
-    for name, value, kind in (*wanted, ("optimizer", optimizer, Optimizer)):
+    kinds: list[tuple[str, object, type]] = [
+        ("problem", problem, LpProblem),
+        ("network", network, LinearNetwork),
+        ("optimizer", optimizer, Optimizer),
+    ]
+    for name, value, kind in kinds:
         if not isinstance(value, kind):
             raise TypeError(
                 f"{name} must be of type {kind.__name__}, got {validation.shown(value)}"
             )
-    assert isinstance(problem, LpProblem)  # for the type checker
-    assert isinstance(network, LinearNetwork)
     if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
         raise ValueError(
             f"network must map d = {problem.d} features to k = {problem.k} outputs, "
@@ -248,7 +250,7 @@ def train(
             network=network.with_params(loop.params),
             history=history,
             status=status,
-            steps=loop.step,
+            steps=int(loop.step),
             seconds=run.seconds,
             diverged_at=diverged_at,
             optimizer=optimizer,
@@ -256,7 +258,7 @@ def train(
             scale=problem.scale,
             method=problem.method,
             backend=kernels.name,
-            threads=loop.threads,
+            threads=int(loop.threads),
         )
 
 
@@ -266,7 +268,12 @@ def _drive(
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
     with progress(shown, steps) as report:
         while run.going:
-            pool.submit(run.advance).result()
+            chunk = pool.submit(run.advance)
+            while not wait([chunk], _PULSE).done:
+                pass
+            chunk.result()
+            if run.code == specs.DIVERGED:
+                return
             report(run.loop.step, run.newest[1])
             if callback is not None and callback(*run.newest):
                 return

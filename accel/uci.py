@@ -48,10 +48,10 @@ def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
         if not head or (separator and gas != _ETHANOL):
             continue
         try:
-            cells = np.array(pairs.replace(b":", b" ").split(), dtype=np.float64).reshape(-1, 2)
+            cells = np.array([pair.split(b":") for pair in pairs.split()], dtype=np.float64)
             index, row = cells[:, 0], np.zeros(_SHAPE[1])
-            regular = len(index) == pairs.count(b":") and bool(np.all(np.diff(index) > 0))
-            if not (separator and regular and index[0] >= 1 and np.all(index % 1 == 0)):
+            rising = index[0] >= 1 and index[-1] <= len(row) and np.all(np.diff(index) > 0)
+            if not (separator and cells.shape[1] == 2 and rising and np.all(index % 1 == 0)):
                 raise ValueError
             row[index.astype(int) - 1] = cells[:, 1]  # a feature that is left out is 0
             concentrations.append(float(concentration))
@@ -120,9 +120,9 @@ def read_gas(path: Path) -> tuple[Array, Array]:
             X, y = _read_folder(path)
         elif not path.is_file():
             raise ValueError(f"{path}: no such file or folder")
-        elif path.suffix == ".npz":
+        elif path.suffix.lower() == ".npz":
             X, y, _ = read_npz(path)
-        elif path.suffix == ".zip":
+        elif path.suffix.lower() == ".zip":
             X, y = _read_zip(path)
         else:
             raise ValueError(f"{path}: expected a .npz, a .zip or a folder with batchN.dat files")

@@ -436,7 +436,7 @@ def jax_gram(run: Descent) -> Run:
         # `_gram` has the learning rate in it already.
         return [(factors[0] @ X - Y) / run.learning_rate]
 
-    return _jax_run(replace(run, X=XX, Y=YX, widths=run.widths), gradients, flatten=False)
+    return _jax_run(replace(run, X=XX, Y=YX), gradients, flatten=False)
 
 
 def _jax_run(run: Descent, gradients: Callable[..., list[Any]], flatten: bool = True) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.cases import NOT_A_DIRECT_PEER, OURS, PLAIN_SUM, Case, Target
 from benchmarks.startup import Startup
-from benchmarks.timing import Samples, best_peer, speedup
+from benchmarks.timing import Samples, speedup
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -166,14 +166,3 @@ def header(content: dict[str, Any]) -> str:
         f"{about['cpu']}, {about['cpus_in_use']} threads each, {content['date']}; {versions}; "
         f"BLAS: {blas or 'unknown'}; medians of {content['rounds']} interleaved rounds."
     )
-
-
-__all__ = [
-    "best_peer",
-    "case_record",
-    "case_table",
-    "document",
-    "header",
-    "summary_table",
-    "write",
-]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .jit import aligned_zeros, entry, inner, lanes_for, padded
-from .simd import View, tiles
+from .simd import View, at, tiles
 
 #: Columns of ``Chain.table``, one row a factor: its shape, row length with padding, and where its
 #: parameters, its suffix product and its pulled-back gradient start.
@@ -80,35 +80,48 @@ class Layout:
             position += rows * columns
 
 
+@inner
+def end_to_end_matrix(chain):
+    """W (k rows of the first ``LD``), flat: the last suffix product."""
+    start = chain.table[0, SUFFIX]
+    return chain.products[start : start + chain.k * chain.table[0, LD]]
+
+
+@inner
+def end_to_end_gradient(chain):
+    """G, flat like W: the first pulled-back product."""
+    start = chain.table[0, PULL]
+    return chain.products[start : start + chain.k * chain.table[0, LD]]
+
+
 @cache
-def make_end_to_end(dtype: np.dtype[Any], lanes: int, single: bool):
+def make_end_to_end(dtype: np.dtype[Any], lanes: int):
     """Compile ``multiply(chain)``: all suffix products; the first is the end-to-end matrix."""
-    _, accumulate, accumulate_row = tiles(dtype, lanes)
+    accumulate = tiles(dtype, lanes).accumulate
 
     @inner
     def multiply(chain):
         table, k, products = chain.table, chain.k, chain.products
         last = table.shape[0] - 1
-        start, size = table[last, SUFFIX], k * table[last, LD]
-        source = table[last, PARAMS]
+        size, source = k * table[last, LD], table[last, PARAMS]
+        product = products[table[last, SUFFIX] : table[last, SUFFIX] + size]
+        top = chain.params[source : source + size]
         for i in range(size):
-            products[start + i] = chain.params[source + i]
+            product[i] = top[i]
         for f in range(last - 1, -1, -1):
-            ld = table[f, LD]
-            start = table[f, SUFFIX]
-            products[start : start + k * ld] = 0
-            left = View(products, table[f + 1, SUFFIX], table[f + 1, LD], 1)
-            factor = View(chain.params, table[f, PARAMS], ld, 1)
-            if single:
-                accumulate_row(left, factor, View(products, start, ld, 1), ld, table[f, ROWS], 0)
-            else:
-                accumulate(left, factor, View(products, start, ld, 1), k, ld, table[f, ROWS], 0)
+            ld, start = table[f, LD], table[f, SUFFIX]
+            product = products[start : start + k * ld]
+            for i in range(k * ld):
+                product[i] = 0
+            left = View(at(products, table[f + 1, SUFFIX]), table[f + 1, LD], 1)
+            factor = View(at(chain.params, table[f, PARAMS]), ld, 1)
+            accumulate(left, factor, View(at(product, 0), ld, 1), k, ld, table[f, ROWS])
 
     return multiply
 
 
 @cache
-def make_gradients(dtype: np.dtype[Any], lanes: int, single: bool, consume):
+def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     """Compile ``descend(chain, block, sink)``: every gradient, some rows at a time.
 
     The end-to-end gradient stands in the first ``pull`` product. ``consume(chain, block, start,
@@ -121,28 +134,29 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, single: bool, consume):
         table, k, products = chain.table, chain.k, chain.products
         depth = table.shape[0]
         for f in range(depth):
-            rows, ld, factor, pull = table[f, ROWS], table[f, LD], table[f, PARAMS], table[f, PULL]
+            rows, ld, factor = table[f, ROWS], table[f, LD], table[f, PARAMS]
+            pulled = products[table[f, PULL] : table[f, PULL] + k * ld]
             if f == depth - 1:
                 # The suffix product is the identity: the gradient is the pulled-back G itself.
-                consume(chain, products[pull : pull + k * ld], factor, k * ld, sink)
-                break
+                consume(chain, pulled, factor, k * ld, sink)
+                return
+            W = View(at(chain.params, factor), ld, 1)
             for c in range(k):
-                out = View(products, table[f + 1, PULL] + c * table[f + 1, LD], 0, 1)
-                W = View(chain.params, factor, ld, 1)
-                matvec(W, View(products, pull + c * ld, 0, 1), out, rows, ld)
-            suffix = table[f + 1, SUFFIX]
+                out = View(at(products, table[f + 1, PULL] + c * table[f + 1, LD]), 0, 1)
+                matvec(W, View(at(pulled, c * ld), 0, 1), out, rows, ld)
+            suffix = products[table[f + 1, SUFFIX] :]
             for first in range(0, rows, BLOCK):
                 m = min(BLOCK, rows - first)
-                if single:
+                if k == 1:
                     for r in range(m):
-                        weight = products[suffix + first + r]
+                        weight, row = suffix[first + r], block[r * ld : (r + 1) * ld]
                         for i in range(ld):
-                            block[r * ld + i] = weight * products[pull + i]
+                            row[i] = weight * pulled[i]
                 else:
-                    block[: m * ld] = 0
-                    left = View(products, suffix + first, 1, table[f + 1, LD])
-                    right = View(products, pull, ld, 1)
-                    accumulate(left, right, View(block, 0, ld, 1), m, ld, k, 0)
+                    for i in range(m * ld):
+                        block[i] = 0
+                    left = View(at(suffix, first), 1, table[f + 1, LD])
+                    accumulate(left, View(at(pulled, 0), ld, 1), View(at(block, 0), ld, 1), m, ld, k)
                 consume(chain, block, factor + first * ld, m * ld, sink)
 
     return descend
@@ -155,16 +169,17 @@ def block_size(table: np.ndarray) -> int:
 
 @inner
 def _copy_out(chain, block, start, count, sink):
+    part = sink[start : start + count]
     for i in range(count):
-        sink[start + i] = block[i]
+        part[i] = block[i]
 
 
 @cache
-def _make_entries(dtype: np.dtype[Any], lanes: int, single: bool):
-    multiply = make_end_to_end(dtype, lanes, single)
-    descend = make_gradients(dtype, lanes, single, _copy_out)
+def _make_entry(dtype: np.dtype[Any], lanes: int):
+    multiply = make_end_to_end(dtype, lanes)
+    descend = make_gradients(dtype, lanes, _copy_out)
 
-    @entry("chain", dtype.str, lanes, single)
+    @entry("chain", dtype.str, lanes)
     def both(chain, block, grads, with_gradients):
         multiply(chain)
         if with_gradients:
@@ -182,7 +197,7 @@ def _run(params, widths, G=None):
         chain.products[start : start + layout.k * ld].reshape(layout.k, ld)[:, : widths[0]] = G
     block = aligned_zeros(block_size(layout.table), params.dtype)
     grads = aligned_zeros(layout.n_params, params.dtype)
-    both = _make_entries(params.dtype, layout.lanes, layout.k == 1)
+    both = _make_entry(params.dtype, layout.lanes)
     both(chain, block, grads, G is not None)
     return layout, chain, grads
 

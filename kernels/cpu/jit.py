@@ -55,7 +55,7 @@ def lanes_for(columns: int, dtype: np.dtype[Any]) -> int:
     Rows are padded to whole vectors; a narrower vector is taken when that wastes over a quarter.
     """
     lanes = vector_bytes() // dtype.itemsize
-    while lanes * dtype.itemsize > 16 and -columns % lanes > columns // 4:
+    while lanes * dtype.itemsize > vector_bytes() // 2 and -columns % lanes > columns // 4:
         lanes //= 2
     return lanes
 

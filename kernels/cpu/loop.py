@@ -28,29 +28,25 @@ from ..specs import (
 )
 from . import team
 from .factor_chain import (
-    LD,
-    PULL,
-    SUFFIX,
-    Chain,
     Layout,
     block_size,
+    end_to_end_gradient,
+    end_to_end_matrix,
     make_end_to_end,
     make_gradients,
 )
 from .jit import aligned_zeros, entry, inner, lanes_for
 from .lp_loss import (
     SUMS_HEAD,
-    Data,
     gram,
     make_forward,
     make_gram_forward,
     pack,
     pack_gram,
-    power,
     sums_size,
     work_size,
 )
-from .precondition import make_precondition
+from .precondition import apply as precondition
 from .precondition import work_size as precondition_size
 from .updates import A, DECAY, KIND, RATE, make_rule, make_update, prepare
 
@@ -79,9 +75,9 @@ class Run(NamedTuple):
 
 
 @inner
-def _norm(values, start, count):
+def _norm(values):
     total = 0.0
-    for i in range(start, start + count):
+    for i in range(values.size):
         total += np.float64(values[i]) * np.float64(values[i])
     return np.sqrt(total)
 
@@ -89,29 +85,28 @@ def _norm(values, start, count):
 @inner
 def _reduce(data, chain, run, sums):
     """Add up the partial sums: G becomes the first pulled-back product, the loss is returned."""
-    size, pull = data.k * data.ld, chain.table[0, PULL]
-    total = sums[0]
+    G, total = end_to_end_gradient(chain), sums[0]
     for rank in range(1, sums.shape[0]):
-        total[0] += sums[rank, 0]
-        for i in range(SUMS_HEAD, SUMS_HEAD + size):
-            total[i] += sums[rank, i]
-    scale = run.limits[SCALE] * run.limits[P]
-    for i in range(size):
-        chain.products[pull + i] = scale * total[SUMS_HEAD + i]
+        part = sums[rank]
+        for i in range(SUMS_HEAD + G.size):
+            total[i] += part[i]
+    scale, unscaled = run.limits[SCALE] * run.limits[P], total[SUMS_HEAD:]
+    for i in range(G.size):
+        G[i] = scale * unscaled[i]
     return run.limits[SCALE] * total[0]
 
 
 @inner
-def _judge(run, chain, loss, size):
+def _judge(run, chain, loss):
     """Record the iterate if it is due; the status that it gives the run."""
     control, limits = run.control, run.limits
-    gradient_norm = _norm(chain.products, chain.table[0, PULL], size)
+    gradient_norm = _norm(end_to_end_gradient(chain))
     due = control[RECORD_EVERY] > 0 and control[STEP] % control[RECORD_EVERY] == 0
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
     if control[EVALUATE] or (due and finite):
         row = run.history[control[RECORDS]]
         row[0], row[1], row[2] = control[STEP], loss, gradient_norm
-        row[3] = _norm(chain.products, chain.table[0, SUFFIX], size)
+        row[3] = _norm(end_to_end_matrix(chain))
         control[RECORDS] += 1
     if control[EVALUATE]:
         return RUNNING
@@ -125,52 +120,45 @@ def _judge(run, chain, loss, size):
 
 
 @cache
-def _make_advance(
-    dtype: np.dtype[Any], lanes: int, specialised: int, single: bool, from_gram: bool
-):
-    forward = (
-        make_gram_forward(dtype, lanes)
-        if from_gram
-        else make_forward(dtype, lanes, specialised, single)
-    )
+def _make_advance(dtype: np.dtype[Any], lanes: int):
+    forward = make_forward(dtype, lanes)
+    gram_forward = make_gram_forward(dtype, lanes)
     update = make_update(dtype)
-    precondition = make_precondition(single)
-    multiply = make_end_to_end(dtype, lanes, single)
+    multiply = make_end_to_end(dtype, lanes)
 
     @inner
     def consume(chain, block, start, count, run):
         update(chain.params, run.state, block, start, count, run.rule)
 
-    descend = make_gradients(dtype, lanes, single, consume)
+    descend = make_gradients(dtype, lanes, consume)
 
     @inner
     def step_end_to_end(data, chain, run):
-        size, rule = data.k * data.ld, run.rule
-        start, pull = chain.table[0, SUFFIX], chain.table[0, PULL]
-        W, G = chain.products[start : start + size], chain.products[pull : pull + size]
+        rule, W, G = run.rule, end_to_end_matrix(chain), end_to_end_gradient(chain)
         precondition(W, G, data.k, data.d, data.ld, int(rule[A]), run.block, run.spare)
         keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-        for i in range(size):
+        for i in range(W.size):
             chain.params[i] = keep * chain.params[i] - rule[RATE] * run.block[i]
 
     @inner
     def publish(data, chain, run):
         """Multiply the factors out and leave W where, and as, the pass reads it."""
         multiply(chain)
-        start = chain.table[0, SUFFIX]
-        if single or from_gram:
-            for i in range(data.k * data.ld):
-                run.weights[i] = chain.products[start + i]
+        W = end_to_end_matrix(chain)
+        if data.k == 1 or data.from_gram:
+            for i in range(W.size):
+                run.weights[i] = W[i]
         else:
             for c in range(data.k):
+                row = W[c * data.ld : c * data.ld + data.d]
                 for i in range(data.d):
-                    run.weights[i * data.kp + c] = chain.products[start + c * data.ld + i]
+                    run.weights[i * data.kp + c] = row[i]
 
     @inner
     def lead(data, chain, run, sums):
         """Do the serial part of a step."""
         loss = _reduce(data, chain, run, sums)
-        run.control[STATUS] = _judge(run, chain, loss, data.k * data.ld)
+        run.control[STATUS] = _judge(run, chain, loss)
         if run.control[STATUS] != RUNNING or run.control[EVALUATE]:
             return
         if run.rule[KIND] == END_TO_END:
@@ -181,7 +169,7 @@ def _make_advance(
         run.control[STEP] += 1
         publish(data, chain, run)
 
-    @entry("advance", dtype.str, lanes, specialised, single, from_gram)
+    @entry("advance", dtype.str, lanes)
     def advance(data, chain, run, work, sums, flags, rank):
         size, p = sums.shape[0], run.limits[P]
         n_tiles = (data.n + data.tile - 1) // data.tile
@@ -194,7 +182,10 @@ def _make_advance(
         begin, ticket = run.control[STEP], 1
         steps = 1 if run.control[EVALUATE] else run.control[STOP_AT] - begin
         for s in range(begin, begin + steps):
-            forward(data, run.weights, work[rank], sums[rank], first, last, s % 2 == 1, p)
+            if data.from_gram:
+                gram_forward(data, run.weights, work[rank], sums[rank])
+            else:
+                forward(data, run.weights, work[rank], sums[rank], first, last, s % 2 == 1, p)
             ticket += 1
             if rank == 0:
                 if not team.await_workers(flags, ticket):
@@ -268,7 +259,7 @@ class TrainingLoop:
         self._flags = team.make_flags(self.threads)
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._records: list[np.ndarray] = []
-        self._kernel = _make_advance(dtype, lanes, power(loss.p), k == 1, loss.gram)
+        self._kernel = _make_advance(dtype, lanes)
         self.evaluate()  # compiles the kernel, or loads it from the disk
 
     def _useful_ranks(self) -> int:

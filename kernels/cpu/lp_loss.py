@@ -15,7 +15,7 @@ import numpy as np
 
 from ..specs import Loss
 from .jit import aligned_zeros, entry, inner, lanes_for, padded
-from .simd import View, tiles
+from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
 _TILE_BYTES = 16 * 1024
@@ -43,6 +43,7 @@ class Data(NamedTuple):
     k: int
     kp: int
     tile: int
+    from_gram: bool
     yy: float
 
 
@@ -53,14 +54,14 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
     ld, kp = padded(d, lanes), k if k == 1 else padded(k, lanes)
     budget = (_TILE_BYTES if k == 1 else _TILE_BYTES_OUTPUTS) // (ld * X.dtype.itemsize)
     tile = min(max(budget // 8 * 8, 8), 128)
-    return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, 0.0)
+    return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, False, 0.0)
 
 
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
     """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
     ld = padded(d, lanes_for(d, XX.dtype))
-    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, float(YY))
+    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, float(YY))
 
 
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
@@ -72,86 +73,97 @@ def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
     return flat
 
 
-def power(p: float) -> int:
-    """The exponent that a kernel is specialised for: 2, 3, 4, or 0 for any other."""
-    return int(p) if p in (2.0, 3.0, 4.0) else 0
-
-
-def _make_differentiate(dtype, specialised: int):
+@cache
+def _make_differentiate(dtype: np.dtype[Any]):
     """Replace residuals r by |r|^(p-1) sign(r); returns the sum of |r|^p, in float64."""
     scalar = dtype.type
 
     @inner
-    def differentiate(residuals, targets, start, count, p):
-        total = 0.0
-        for i in range(count):
-            r = residuals[i] - targets[start + i]
-            if specialised == 2:
-                bent = r
+    def differentiate(residuals, targets, p):
+        total, count = 0.0, targets.size
+        # A loop for each p that needs no more than products; p is looked at once a tile.
+        if p == 2.0:
+            for i in range(count):
+                r = residuals[i] - targets[i]
                 total += np.float64(r * r)
-            elif specialised == 3:
+                residuals[i] = r
+        elif p == 3.0:
+            for i in range(count):
+                r = residuals[i] - targets[i]
                 bent = r * abs(r)
                 total += np.float64(bent * r)
-            elif specialised == 4:
+                residuals[i] = bent
+        elif p == 4.0:
+            for i in range(count):
+                r = residuals[i] - targets[i]
                 square = r * r
-                bent = square * r
                 total += np.float64(square * square)
-            elif p == 1.0:
-                bent = np.sign(r)
+                residuals[i] = square * r
+        elif p == 1.0:
+            for i in range(count):
+                r = residuals[i] - targets[i]
                 total += np.float64(abs(r))
-            else:
+                residuals[i] = np.sign(r)
+        else:
+            for i in range(count):
+                r = residuals[i] - targets[i]
                 size = abs(r) ** scalar(p - 1.0)
-                bent = np.copysign(size, r)
                 total += np.float64(size * abs(r))
-            residuals[i] = bent
+                residuals[i] = np.copysign(size, r)
         return total
 
     return differentiate
 
 
 @cache
-def make_forward(dtype: np.dtype[Any], lanes: int, specialised: int, single: bool):
-    """Compile the pass over tiles ``first`` to ``last`` of ``data``, for one output or several.
+def make_forward(dtype: np.dtype[Any], lanes: int):
+    """Compile the pass over tiles ``first`` to ``last`` of ``data``.
 
     ``forward(data, weights, work, sums, first, last, backwards, p)`` leaves the sum of |r|^p in
     ``sums[0]`` and the unscaled gradient, k rows of ``ld``, from ``sums[SUMS_HEAD]`` on.
     ``weights`` is W for one output, W' in d rows of ``kp`` for several; ``work`` is scratch.
     """
-    matvec, accumulate, accumulate_row = tiles(dtype, lanes)
-    differentiate = _make_differentiate(dtype, specialised)
+    matvec, accumulate, weighted_sum = tiles(dtype, lanes)
+    differentiate = _make_differentiate(dtype)
 
     @inner
     def forward(data, weights, work, sums, first, last, backwards, p):
         ld, kp = data.ld, data.kp
-        gradient = data.tile * kp
-        work[:] = 0
-        sums[:] = 0.0
+        size = data.k * ld
+        residuals, gradient = work[: data.tile * kp], work[data.tile * kp :]
+        unscaled = sums[SUMS_HEAD:]
+        for j in range(size):
+            gradient[j] = 0
+            unscaled[j] = 0.0
+        total = 0.0
         for i in range(first, last):
             t = first + last - 1 - i if backwards else i
             row = t * data.tile
             rows = min(data.tile, data.n - row)
-            X = View(data.X, row * ld, ld, 1)
-            residuals = View(work, 0, kp, 1)
-            if single:
-                matvec(X, View(weights, 0, 0, 1), residuals, rows, ld)
+            X = View(at(data.X, row * ld), ld, 1)
+            R = View(at(residuals, 0), kp, 1)
+            if data.k == 1:
+                matvec(X, View(at(weights, 0), 0, 1), R, rows, ld)
             else:
-                work[: rows * kp] = 0
-                accumulate(X, View(weights, 0, kp, 1), residuals, rows, kp, data.d, 0)
+                for j in range(rows * kp):
+                    residuals[j] = 0
+                accumulate(X, View(at(weights, 0), kp, 1), R, rows, kp, data.d)
 
-            sums[0] += differentiate(work, data.Y, row * kp, rows * kp, p)
+            total += differentiate(residuals, data.Y[row * kp : (row + rows) * kp], p)
 
-            transposed = View(work, 0, 1, kp)
-            G = View(work, gradient, ld, 1)
-            ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
-            if single:
-                accumulate_row(transposed, X, G, ld, rows, ahead)
+            transposed = View(at(residuals, 0), 1, kp)
+            G = View(at(gradient, 0), ld, 1)
+            if data.k == 1:
+                ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
+                weighted_sum(transposed, X, G, ld, rows, ahead)
             else:
-                accumulate(transposed, X, G, data.k, ld, rows, ahead)
+                accumulate(transposed, X, G, data.k, ld, rows)
 
             if (i - first) % _FLUSH == _FLUSH - 1 or i == last - 1:
-                for j in range(data.k * ld):
-                    sums[SUMS_HEAD + j] += np.float64(work[gradient + j])
-                    work[gradient + j] = 0
+                for j in range(size):
+                    unscaled[j] += np.float64(gradient[j])
+                    gradient[j] = 0
+        sums[0] = total
 
     return forward
 
@@ -162,16 +174,16 @@ def make_gram_forward(dtype: np.dtype[Any], lanes: int):
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
-    def forward(data, weights, work, sums, first, last, backwards, p):
+    def forward(data, weights, work, sums):
         ld, size = data.ld, data.k * data.ld
         for j in range(size):
             work[j] = -data.Y[j]
-        G, W = View(work, 0, ld, 1), View(weights, 0, ld, 1)
-        accumulate(W, View(data.X, 0, ld, 1), G, data.k, ld, data.d, 0)
-        total = data.yy
+        G, W = View(at(work, 0), ld, 1), View(at(weights, 0), ld, 1)
+        accumulate(W, View(at(data.X, 0), ld, 1), G, data.k, ld, data.d)
+        total, unscaled = data.yy, sums[SUMS_HEAD:]
         for j in range(size):
             total += weights[j] * (work[j] - data.Y[j])
-            sums[SUMS_HEAD + j] = work[j]
+            unscaled[j] = work[j]
         sums[0] = total
 
     return forward
@@ -188,10 +200,10 @@ def sums_size(data: Data) -> int:
 
 
 @cache
-def _make_pass(dtype: np.dtype[Any], lanes: int, specialised: int, single: bool):
-    forward = make_forward(dtype, lanes, specialised, single)
+def _make_pass(dtype: np.dtype[Any], lanes: int):
+    forward = make_forward(dtype, lanes)
 
-    @entry("pass", dtype.str, lanes, specialised, single)
+    @entry("pass", dtype.str, lanes)
     def whole_pass(data, weights, work, sums, p):
         last = (data.n + data.tile - 1) // data.tile
         forward(data, weights, work, sums, 0, last, False, p)
@@ -212,7 +224,7 @@ def loss_and_gradient(
     else:
         weights = aligned_zeros(data.d * data.kp, dtype)
         weights.reshape(data.d, data.kp)[:, : data.k] = W.T
-    _make_pass(dtype, lanes, power(loss.p), data.k == 1)(data, weights, work, sums, loss.p)
+    _make_pass(dtype, lanes)(data, weights, work, sums, loss.p)
     G = sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
     scale = loss.factor / data.n
     return float(scale * sums[0]), (scale * loss.p * G).astype(dtype)
@@ -230,7 +242,7 @@ def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
 
     @entry("gram", dtype.str, lanes)
     def whole_pass(data, weights, work, sums):
-        forward(data, weights, work, sums, 0, 1, False, 2.0)
+        forward(data, weights, work, sums)
 
     return whole_pass
 
@@ -264,15 +276,15 @@ def _make_hessian(lanes: int):
             for i in range(m):
                 for j in range(d):
                     work[plain + i * ld + j] = np.float64(X[first + i, j])
-            tile = View(work, plain, ld, 1)
-            matvec(tile, View(w, 0, 0, 1), View(work, residuals, 0, 1), m, ld)
+            tile = View(at(work, plain), ld, 1)
+            matvec(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, ld)
             for i in range(m):
                 r = abs(work[residuals + i] - np.float64(y[first + i]))
-                # 0 ** 0 is 1 here, which is the second derivative's factor for p = 2.
-                weight = r ** (p - 2.0)
+                # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
+                weight = 0.0 if r == 0.0 and p < 2.0 else r ** (p - 2.0)
                 for j in range(ld):
                     work[scaled + i * ld + j] = weight * work[plain + i * ld + j]
-            accumulate(View(work, scaled, 1, ld), tile, View(H, 0, ld, 1), d, ld, m, 0)
+            accumulate(View(at(work, scaled), 1, ld), tile, View(at(H, 0), ld, 1), d, ld, m)
 
     return hessian
 

@@ -136,25 +136,18 @@ def work_size(k: int, d: int, depth: int) -> int:
     return 0 if k == 1 else 3 * rows * columns + rows * (rows + depth)
 
 
-@cache
-def make_precondition(single: bool):
-    """Compile ``apply(W, G, k, d, ld, depth, out, work)`` on flat rows of ``ld``."""
-
-    @inner
-    def apply(W, G, k, d, ld, depth, out, work):
-        if single:
-            _single(W, G, depth, out)
-        else:
-            _general(W, G, k, d, ld, depth, out, work)
-
-    return apply
+@inner
+def apply(W, G, k, d, ld, depth, out, work):
+    """Apply the rule to flat rows of ``ld`` elements, d of which count."""
+    if k == 1:
+        _single(W, G, depth, out)
+    else:
+        _general(W, G, k, d, ld, depth, out, work)
 
 
 @cache
-def _make_entry(dtype: np.dtype[Any], single: bool):
-    apply = make_precondition(single)
-
-    @entry("precondition", dtype.str, single)
+def _make_entry(dtype: np.dtype[Any]):
+    @entry("precondition", dtype.str)
     def whole(W, G, k, d, depth, out, work):
         apply(W, G, k, d, d, depth, out, work)
 
@@ -167,5 +160,5 @@ def precondition(W: np.ndarray, G: np.ndarray, depth: int) -> np.ndarray:
     out = np.zeros(k * d, W.dtype)
     work = aligned_zeros(work_size(k, d, depth), np.float64)
     flat_W, flat_G = np.ascontiguousarray(W).reshape(-1), np.ascontiguousarray(G).reshape(-1)
-    _make_entry(W.dtype, k == 1)(flat_W, flat_G, k, d, depth, out, work)
+    _make_entry(W.dtype)(flat_W, flat_G, k, d, depth, out, work)
     return out.reshape(k, d)

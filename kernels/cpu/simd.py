@@ -7,12 +7,12 @@ described by a ``View`` and keep their sums in registers:
     ``rows`` rows at once, vectors along t; the sums of the rows are folded into one vector.
 ``rank``  C[r, v] += sum_t A[r, t] B[t, v]
     ``rows`` rows by ``vectors`` vectors of C stay in registers while t runs; A is broadcast.
-    On its way it asks for the lines of B that lie ``ahead`` elements further on, so that they
-    travel to the first-level cache while the arithmetic runs out of it.
+    With one row it may also ask for the lines of B that lie ``ahead`` elements further on, so that
+    they travel to the first-level cache while the arithmetic runs out of it.
 
 ``matvec`` and ``accumulate`` cover whole matrices with them. The contiguous dimension of B and C
 (of A and b in ``dots``) is always padded to whole vectors, so that there are no remainders along
-it; rows are covered by taller tiles first and single rows last.
+it; what larger tiles leave over is covered by smaller ones.
 """
 
 from functools import cache
@@ -28,10 +28,13 @@ from .jit import inner, vector_registers
 
 
 class View(NamedTuple):
-    """A strided matrix: element (i, j) is ``data[start + i * row + j * col]``; ``data`` is 1-D."""
+    """A strided matrix: element (i, j) lies ``i * row + j * col`` elements after ``address``.
 
-    data: np.ndarray
-    start: int
+    An address and no array, since Numba would count references to the array, atomically, in
+    every call of the innermost loops. Whoever makes a view keeps the array alive.
+    """
+
+    address: int
     row: int
     col: int
 
@@ -41,7 +44,22 @@ class Tiles(NamedTuple):
 
     matvec: Any
     accumulate: Any
-    accumulate_row: Any
+    weighted_sum: Any
+
+
+class _Matrix(NamedTuple):
+    """A ``View`` inside an intrinsic: LLVM values."""
+
+    pointer: Any
+    row: Any
+    col: Any
+
+    def down(self, emit: "_Emitter", i: Any) -> "_Matrix":
+        return self._replace(pointer=emit.at(self.pointer, (self.row, i)))
+
+    def right(self, emit: "_Emitter", j: Any) -> "_Matrix":
+        """Skip j columns of a matrix whose rows are contiguous."""
+        return self._replace(pointer=emit.at(self.pointer, (j, 1)))
 
 
 _I32 = ir.IntType(32)
@@ -67,11 +85,9 @@ class _Emitter:
             offset = self.builder.add(offset, self.builder.mul(left, right))
         return self.builder.gep(base, [offset])
 
-    def unpack(self, view_type, view):
-        """Pointer to a view's first element, its row stride and its column stride."""
-        array, start, row, col = (self.builder.extract_value(view, i) for i in range(4))
-        struct = self.context.make_array(view_type.types[0])(self.context, self.builder, array)
-        return self.builder.gep(struct.data, [start]), row, col
+    def unpack(self, view):
+        address, row, col = (self.builder.extract_value(view, i) for i in range(3))
+        return _Matrix(self.builder.inttoptr(address, self.scalar.as_pointer()), row, col)
 
     def load(self, address, shift: int = 0):
         pointer = self.builder.bitcast(
@@ -130,116 +146,136 @@ def _pairs(items):
     return zip(items[::2], items[1::2], strict=True)
 
 
-def _make_dots(dtype, lanes: int, rows: int):
-    """out[0, r] = sum_{t < n} A[r, t] b[0, t] for ``rows`` rows; n is a multiple of ``lanes``."""
+@intrinsic
+def at(typing_context, array, index):
+    """Address of ``array[index]``, for a ``View``."""
 
-    @intrinsic
-    def dots(typing_context, a, b, out, n):
-        def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, dtype, lanes)
-            (a_at, a_row, _), (b_at, _, _), (out_at, _, _) = (
-                emit.unpack(kind, value)
-                for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
-            )
-            heads = [emit.at(a_at, (a_row, r)) for r in range(rows)]
-            totals = emit.variables(rows)
-            with cgutils.for_range(builder, builder.sdiv(arguments[3], _I64(lanes))) as loop:
-                t = (loop.index, lanes)
-                factor = emit.load(emit.at(b_at, t))
-                for head, total in zip(heads, totals, strict=True):
-                    product = emit.fma(emit.load(emit.at(head, t)), factor, builder.load(total))
-                    builder.store(product, total)
-            group = min(rows, lanes)
-            for first in range(0, rows, group):
-                sums = emit.fold([builder.load(v) for v in totals[first : first + group]])
-                emit.store(sums, out_at, first)
-            return context.get_dummy_value()
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(builder.gep(data, [arguments[1]]), _I64)
 
-        return types.void(a, b, out, types.intp), generate
-
-    return dots
+    return types.intp(array, types.intp), generate
 
 
-def _make_rank(dtype, lanes: int, rows: int, vectors: int):
+def _cover(builder, length, steps, body):
+    """Cut ``length`` into pieces of ``steps`` (constants, largest first, the last one 1 piece).
+
+    Emits one loop a step size; ``body(position, step)`` emits what is done to one piece.
+    """
+    position = _I64(0)
+    for step in steps:
+        count = builder.sdiv(builder.sub(length, position), _I64(step))
+        with cgutils.for_range(builder, count) as loop:
+            body(builder.add(position, builder.mul(loop.index, _I64(step))), step)
+        position = builder.add(position, builder.mul(count, _I64(step)))
+
+
+def _emit_dots(emit: _Emitter, a, b, out, n, rows: int):
+    """out[0, r] = sum_{t < n} A[r, t] b[0, t] for ``rows`` rows; n is a multiple of the lanes."""
+    builder, lanes = emit.builder, emit.lanes
+    heads = [emit.at(a.pointer, (a.row, r)) for r in range(rows)]
+    totals = emit.variables(rows)
+    with cgutils.for_range(builder, builder.sdiv(n, _I64(lanes))) as loop:
+        t = (loop.index, lanes)
+        factor = emit.load(emit.at(b.pointer, t))
+        for head, total in zip(heads, totals, strict=True):
+            product = emit.fma(emit.load(emit.at(head, t)), factor, builder.load(total))
+            builder.store(product, total)
+    group = min(rows, lanes)
+    for first in range(0, rows, group):
+        sums = emit.fold([builder.load(total) for total in totals[first : first + group]])
+        emit.store(sums, out.pointer, first)
+
+
+def _emit_rank(emit: _Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C."""
+    builder, lanes = emit.builder, emit.lanes
+    totals = emit.variables(rows * vectors)
+    targets = [
+        (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
+    ]
+    for total, target in zip(totals, targets, strict=True):
+        builder.store(emit.load(*target), total)
+    with cgutils.for_range(builder, n) as loop:
+        here = emit.at(b.pointer, (loop.index, b.row))
+        terms = [emit.load(here, v * lanes) for v in range(vectors)]
+        for v in range(vectors if ahead is not None else 0):
+            emit.prefetch(emit.at(here, (ahead, 1), (_I64(v), lanes)))
+        for r in range(rows):
+            weight = emit.broadcast(emit.at(a.pointer, (a.row, r), (loop.index, a.col)))
+            for v in range(vectors):
+                total = totals[r * vectors + v]
+                builder.store(emit.fma(terms[v], weight, builder.load(total)), total)
+    for total, target in zip(totals, targets, strict=True):
+        emit.store(builder.load(total), *target)
 
+
+def _make_matvec(dtype, lanes: int):
     @intrinsic
-    def rank(typing_context, a, b, c, n, ahead):
+    def matvec(typing_context, a, b, out, m, n):
         def generate(context, builder, signature, arguments):
             emit = _Emitter(context, builder, dtype, lanes)
-            (a_at, a_row, a_col), (b_at, b_row, _), (c_at, c_row, _) = (
-                emit.unpack(kind, value)
-                for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
-            )
-            n, ahead = arguments[3:]
-            totals = emit.variables(rows * vectors)
-            targets = [
-                (emit.at(c_at, (c_row, r)), v * lanes) for r in range(rows) for v in range(vectors)
-            ]
-            for total, target in zip(totals, targets, strict=True):
-                builder.store(emit.load(*target), total)
-            with cgutils.for_range(builder, n) as loop:
-                here = emit.at(b_at, (loop.index, b_row))
-                terms = [emit.load(here, v * lanes) for v in range(vectors)]
-                for v in range(vectors):
-                    emit.prefetch(emit.at(here, (ahead, 1), (_I64(v), lanes)))
-                for r in range(rows):
-                    weight = emit.broadcast(emit.at(a_at, (a_row, r), (loop.index, a_col)))
-                    for v in range(vectors):
-                        total = totals[r * vectors + v]
-                        builder.store(emit.fma(terms[v], weight, builder.load(total)), total)
-            for total, target in zip(totals, targets, strict=True):
-                emit.store(builder.load(total), *target)
+            (a, b, out), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+
+            def rows_at(i, rows):
+                _emit_dots(emit, a.down(emit, i), b, out.right(emit, i), n, rows)
+
+            _cover(builder, m, (8, 1), rows_at)
             return context.get_dummy_value()
 
-        return types.void(a, b, c, types.intp, types.intp), generate
+        return types.void(a, b, out, types.intp, types.intp), generate
 
-    return rank
-
-
-def _down_the_rows(cover, rows: int, rest):
-    """Apply ``cover`` to ``rows`` rows of A and C at a time, ``rest`` to those left over."""
-
-    @inner
-    def down(a, b, c, m, columns, n, ahead):
-        i = 0
-        while i + rows <= m:
-            block = View(a.data, a.start + i * a.row, a.row, a.col)
-            cover(block, b, View(c.data, c.start + i * c.row, c.row, 1), columns, n, ahead)
-            i += rows
-        if i < m:
-            block = View(a.data, a.start + i * a.row, a.row, a.col)
-            target = View(c.data, c.start + i * c.row, c.row, 1)
-            rest(block, b, target, m - i, columns, n, ahead)
-
-    return down
+    return matvec
 
 
-def _across_the_columns(rank, width: int, rest):
-    """Apply ``rank`` to ``width`` columns of B and C at a time, ``rest`` to those left over."""
+def _make_accumulate(dtype, lanes: int):
+    @intrinsic
+    def accumulate(typing_context, a, b, c, m, columns, n):
+        def generate(context, builder, signature, arguments):
+            emit = _Emitter(context, builder, dtype, lanes)
+            (a, b, c), (m, columns, n) = map(emit.unpack, arguments[:3]), arguments[3:]
 
-    @inner
-    def across(a, b, c, columns, n, ahead):
-        j = 0
-        while j + width <= columns:
-            panel = View(b.data, b.start + j, b.row, 1)
-            rank(a, panel, View(c.data, c.start + j, c.row, 1), n, ahead)
-            j += width
-        if j < columns:
-            panel = View(b.data, b.start + j, b.row, 1)
-            rest(a, panel, View(c.data, c.start + j, c.row, 1), columns - j, n, ahead)
+            def rows_at(i, rows):
+                above, target = a.down(emit, i), c.down(emit, i)
 
-    return across
+                def columns_at(j, width):
+                    panel, tile = b.right(emit, j), target.right(emit, j)
+                    _emit_rank(emit, above, panel, tile, n, rows, width // lanes)
 
+                _cover(builder, columns, _widths(lanes, rows), columns_at)
 
-@inner
-def _nothing_across(a, b, c, columns, n, ahead):
-    pass
+            _cover(builder, m, (8, 4, 1), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, types.intp, types.intp, types.intp), generate
+
+    return accumulate
 
 
-@inner
-def _nothing_down(a, b, c, m, columns, n, ahead):
-    pass
+def _make_weighted_sum(dtype, lanes: int):
+    @intrinsic
+    def weighted_sum(typing_context, a, b, c, columns, n, ahead):
+        def generate(context, builder, signature, arguments):
+            emit = _Emitter(context, builder, dtype, lanes)
+            (a, b, c), (columns, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
+
+            def columns_at(j, width):
+                panel, tile = b.right(emit, j), c.right(emit, j)
+                _emit_rank(emit, a, panel, tile, n, 1, width // lanes, ahead)
+
+            _cover(builder, columns, _widths(lanes, 1), columns_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, types.intp, types.intp, types.intp), generate
+
+    return weighted_sum
+
+
+def _widths(lanes: int, rows: int) -> list[int]:
+    """Widths of the tiles that are ``rows`` high, widest first."""
+    # Half of the registers hold sums: enough to hide the latency of the multiply-add.
+    vectors = vector_registers() // 2 // rows
+    return [lanes << i for i in reversed(range(vectors.bit_length()))]
 
 
 @cache
@@ -247,39 +283,22 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     """Build the matrix routines of one dtype and vector length.
 
     ``matvec(A, b, out, m, n)``: out[r] = sum_{t<n} A[r, t] b[t] for r < m; n whole vectors.
-    ``accumulate(A, B, C, m, columns, n, ahead)``: C (m, columns) += A (m, n) B (n, columns);
-    columns whole vectors. ``accumulate_row(A, B, C, columns, n, ahead)``: the same for m = 1.
+    ``accumulate(A, B, C, m, columns, n)``: C (m, columns) += A (m, n) B (n, columns); columns
+    whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
-    eight, one = _make_dots(dtype, lanes, 8), _make_dots(dtype, lanes, 1)
+    emitted_matvec, emitted_accumulate = _make_matvec(dtype, lanes), _make_accumulate(dtype, lanes)
+    emitted_weighted_sum = _make_weighted_sum(dtype, lanes)
 
     @inner
     def matvec(a, b, out, m, n):
-        r = 0
-        while r + 8 <= m:
-            eight(
-                View(a.data, a.start + r * a.row, a.row, 1),
-                b,
-                View(out.data, out.start + r, 0, 1),
-                n,
-            )
-            r += 8
-        while r < m:
-            one(
-                View(a.data, a.start + r * a.row, a.row, 1),
-                b,
-                View(out.data, out.start + r, 0, 1),
-                n,
-            )
-            r += 1
+        emitted_matvec(a, b, out, m, n)
 
-    # Half of the registers hold sums: enough to hide the latency of the multiply-add.
-    sums = vector_registers() // 2
-    accumulate, accumulate_row = _nothing_down, None
-    for rows in (1, 4, 8):
-        across = _nothing_across
-        for vectors in sorted({1, max(1, sums // rows // 4), sums // rows}):
-            rank = _make_rank(dtype, lanes, rows, vectors)
-            across = _across_the_columns(rank, vectors * lanes, across)
-        accumulate_row = accumulate_row or across
-        accumulate = _down_the_rows(across, rows, accumulate)
-    return Tiles(matvec, accumulate, accumulate_row)
+    @inner
+    def accumulate(a, b, c, m, columns, n):
+        emitted_accumulate(a, b, c, m, columns, n)
+
+    @inner
+    def weighted_sum(a, b, c, columns, n, ahead):
+        emitted_weighted_sum(a, b, c, columns, n, ahead)
+
+    return Tiles(matvec, accumulate, weighted_sum)

@@ -12,11 +12,7 @@ import math
 
 import numpy as np
 
-from accel.kernels.reference.factor_chain import end_to_end, gradients
-from accel.kernels.reference.lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
-from accel.kernels.reference.precondition import precondition
-from accel.kernels.reference.updates import update
-from accel.kernels.specs import (
+from ..specs import (
     CONVERGED,
     DIVERGED,
     END_TO_END,
@@ -28,6 +24,10 @@ from accel.kernels.specs import (
     Loss,
     Rule,
 )
+from .factor_chain import end_to_end, gradients
+from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
+from .precondition import precondition
+from .updates import update
 
 
 def _norm(A):

@@ -21,7 +21,7 @@ For p = 2 the loss is a quadratic of W whose coefficients ``XX = X'X``, ``YX = Y
 
 import numpy as np
 
-from accel.kernels.specs import Loss
+from ..specs import Loss
 
 
 def loss_and_gradient(X, Y, W, loss: Loss):

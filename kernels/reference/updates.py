@@ -25,7 +25,7 @@ the decay is the paper's, apart from the gradient.
 
 import numpy as np
 
-from accel.kernels.specs import (
+from ..specs import (
     ADADELTA,
     ADAGRAD,
     GRADIENT_DESCENT,

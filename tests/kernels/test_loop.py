@@ -181,10 +181,13 @@ def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype,
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("k", [1, 3])
-def test_gram_path_is_the_direct_run(kernels, plain, k):
+def test_gram_path_is_the_direct_run(kernels, plain, k, threads):
     case = problem(p=2.0, gram=True, k=k, factor=0.5)
-    with kernels.loop.TrainingLoop(*case, PLAIN) as loop:
+    data = case._replace(X=case.X.copy(), Y=case.Y.copy())
+    with kernels.loop.TrainingLoop(*data, PLAIN, threads) as loop:
+        data.X[:] = data.Y[:] = math.nan  # it has seen them once: that is enough
         assert_same_run(plain, loop, case, PLAIN, 300)
 
 
@@ -351,6 +354,21 @@ def test_divergence_is_at_the_same_step(compiled, plain):
                 assert loop.advance(10_000) == DIVERGED
                 steps.append(loop.step)
         assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "p"),
+    [(1e-90, 1e168, 4.0), (1e200, 1e-50, 2.0), (1.0, math.nan, 2.0), (math.inf, 0.0, 4.0)],
+    ids=["loss overflows", "gradient overflows", "weight is nan", "data are inf"],
+)
+@pytest.mark.parametrize("k", [1, 2])
+def test_either_not_finite_is_divergence(kernels, k, x, w, p):
+    X, Y = np.full((3, 1), x), np.zeros((3, k))
+    with kernels.loop.TrainingLoop(X, Y, Loss(p), (1, k), np.full(k, w), PLAIN) as loop:
+        assert loop.advance(5, record_every=1, target=math.inf) == DIVERGED
+        assert loop.step == 0
+        assert loop.take_history().shape == (0, 4)
+        np.testing.assert_array_equal(loop.params, np.full(k, w))
 
 
 @pytest.mark.parametrize("threads", [1, 3])

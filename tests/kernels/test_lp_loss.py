@@ -93,11 +93,14 @@ def test_derivative_at_zero_residual_is_zero(kernels, p, k, dtype):
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("p", [1.0, 2.0, 4.0])
 def test_float32_loss_of_a_million_rows(kernels, p, k):
-    n = 2**20 + 3
-    X, W = np.zeros((n, 1), np.float32), np.zeros((k, 1), np.float32)
-    Y = np.full((n, k), 0.1, np.float32)
+    """Few large residuals, then many whose terms a float32 sum would not notice any more."""
+    large, small = 4096, 2**20 + 3
+    X, W = np.zeros((large + small, 1), np.float32), np.zeros((k, 1), np.float32)
+    Y = np.ones((large + small, k), np.float32)
+    Y[large:] = np.float32(1e-6 ** (1 / p))
     value, _ = kernels.lp_loss.loss_and_gradient(X, Y, W, Loss(p))
-    assert value == pytest.approx(k * float(np.float32(0.1)) ** p, rel=1e-6)
+    expected = k * (large + small * float(Y[-1, 0]) ** p) / (large + small)
+    assert value == pytest.approx(expected, rel=1e-6)
 
 
 @given(

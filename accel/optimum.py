@@ -1,0 +1,193 @@
+"""The reference optimum of an l_p problem, with a proof of how good it is."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from accel import validation
+from accel.backends import resolve
+from accel.kernels.specs import Loss
+from accel.layout import aligned
+from accel.newton import SUM_ERROR, Search, minimize
+from accel.problem import LpProblem
+from accel.validation import Array
+
+__all__ = ["Optimum", "optimum"]
+
+_log = logging.getLogger("accel")
+
+_EPS = float(np.finfo(np.float64).eps)
+_LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A minimiser of the loss, and how far from the minimum it can be at most.
+
+    Attributes
+    ----------
+    W : (k, d) float64 array
+        Of least norm among the maps with the same predictions.
+    loss : float
+        At W, in float64 whatever the dtype of the problem.
+    gradient_norm : float
+        Frobenius norm of the gradient at W. For p = 1 that of a subgradient (0 where r = 0), which
+        need not vanish at the optimum.
+    newton_decrement : float
+        Root of ``g' H^{-1} g`` at the last Newton step, summed over the outputs; half its square
+        estimates the distance from the minimum (of the smoothed loss for p < 2).
+    duality_gap : float
+        A proof: ``loss - minimum <= duality_gap``, up to the rounding errors of the singular value
+        decomposition: 1e-16 times the condition number of X, its columns scaled to the same size.
+    iterations : int
+        Newton steps computed, over all outputs.
+    converged : bool
+        Whether the gap met the tolerance for every output.
+    """
+
+    W: Array
+    loss: float
+    gradient_norm: float
+    newton_decrement: float
+    duality_gap: float
+    iterations: int
+    converged: bool
+
+
+class _Basis(NamedTuple):
+    """U (n, rank) and S of a singular value decomposition of X, and M (d, rank).
+
+    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``.
+    """
+
+    U: Array
+    S: Array
+    M: Array
+
+
+def _decompose(X: Array) -> _Basis:
+    # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
+    scale = np.maximum(X.max(axis=0), -X.min(axis=0))
+    scale[scale == 0] = 1.0
+    U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
+    negligible = max(X.shape) * _EPS * S[0]
+    rank = int(np.count_nonzero(negligible < S))
+    V, column = Vt[:rank].T, scale[:, np.newaxis]
+    M = V / column
+    if rank < X.shape[1]:
+        rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
+        M = rows @ (rows.T @ M)
+    return _Basis(aligned(U[:, :rank]), S[:rank], M)
+
+
+class _Output(NamedTuple):
+    """What becomes of one output: no map has a loss below ``bound``; the decrement is squared."""
+
+    w: Array
+    bound: float
+    decrement: float
+    iterations: int
+    interpolated: bool
+
+
+def _solve(
+    X: Array, y: Array, basis: _Basis, loss: Loss, stop: tuple[float, int], backend: str
+) -> _Output:
+    U, S, M = basis
+    tol, max_iter = stop
+    z = U.T @ y
+    z += U.T @ (y - U @ z)  # once more: the first product has rounding errors
+    left = y - U @ z
+    unit = float(np.abs(left).max())
+    interpolated = unit <= 64 * _EPS * math.sqrt(len(y)) * float(np.abs(y).max())
+    bound, decrement, iterations = 0.0, 0.0, 0
+    if not interpolated:
+        target = aligned(left / unit)
+
+        def hessian(z: Array) -> Array:
+            H: Array = resolve(backend).lp_loss.hessian(U, target, z, loss._replace(factor=1.0))
+            return H
+
+        search = Search(U, target, loss.p)
+        minimize(search, tol / 2, max_iter, hessian)
+        z += unit * search.z
+        scale = loss.factor * unit**loss.p
+        bound = scale * search.bound * (1 - loss.p * SUM_ERROR)
+        decrement, iterations = scale * search.decrement**2, search.iterations
+    w = M @ (z / S)
+    w += M @ ((z - U.T @ (X @ w)) / S)  # one refinement: S spans many decades
+    return _Output(w, bound, decrement, iterations, interpolated)
+
+
+def optimum(
+    problem: LpProblem, *, tol: float = 1e-10, max_iter: int = 200, backend: str = "auto"
+) -> Optimum:
+    """Minimise the loss of a problem over all linear maps, up to a proven distance.
+
+    Parameters
+    ----------
+    problem : LpProblem
+        Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
+        With the columns of X scaled to the same size, singular values below
+        ``max(n, d) * 2.2e-16`` of the largest count as 0.
+    tol : float
+        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
+        can be interpolated and the minimum is 0.
+    max_iter : int
+        Newton steps for each output.
+    backend : str
+        Whose Hessian kernel to use for p > 2.
+
+    Returns
+    -------
+    Optimum
+
+    Raises
+    ------
+    TypeError, ValueError
+        If tol is not above 0 or max_iter not at least 1, if the backend is unknown, or if y is so
+        large that the loss overflows.
+
+    References
+    ----------
+    Boyd and Vandenberghe (2004), "Convex Optimization", sections 5.1.6 and 9.5.
+
+    Examples
+    --------
+    >>> import accel
+    >>> best = accel.optimum(accel.LpProblem([[1.0], [1.0], [1.0]], [0.0, 0.0, 3.0], p=2))
+    >>> best.W, best.loss
+    (array([[1.]]), 2.0)
+    """
+    tol = validation.real("tol", tol, above=0)
+    max_iter = validation.integer("max_iter", max_iter, least=1)
+    resolve(backend)
+    p, c = problem.p, problem.factor / problem.n
+    X, Y = (a.astype(np.float64, copy=False) for a in (problem.X, problem.Y))
+    with np.errstate(over="ignore"):
+        at_zero = c * np.sum(np.abs(Y.T) ** p, axis=1)
+    if not np.all(np.isfinite(at_zero)):
+        raise ValueError(f"the loss at W = 0 overflows for p = {p:g}: standardize y first")
+    if X.nbytes > _LARGE:
+        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
+    basis = _decompose(X)
+    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
+    W = np.array([output.w for output in outputs])
+    residuals = W @ X.T - Y.T
+    size = np.abs(residuals)
+    losses = c * np.sum(size**p, axis=1)
+    gaps = losses * (1 + SUM_ERROR) - np.array([output.bound for output in outputs])
+    interpolated = np.array([output.interpolated for output in outputs])
+    gradient = c * p * (np.sign(residuals) * size ** (p - 1)) @ X
+    return Optimum(
+        W=W,
+        loss=float(np.sum(losses)),
+        gradient_norm=float(np.linalg.norm(gradient)),
+        newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
+        duality_gap=float(np.sum(np.maximum(gaps, 0.0))),
+        iterations=sum(output.iterations for output in outputs),
+        converged=bool(np.all(gaps <= tol * np.where(interpolated, at_zero, losses))),
+    )

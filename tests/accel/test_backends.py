@@ -1,0 +1,140 @@
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from accel import backends
+from accel.backends import cpu_threads, resolve, unavailable
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+def test_auto_is_cpu():
+    assert resolve() == resolve("auto") == resolve("cpu")
+    assert resolve("auto").name == "cpu"
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_kernels(backend):
+    kernels = resolve(backend)
+    for module in ("lp_loss", "factor_chain", "updates", "precondition", "loop"):
+        assert getattr(kernels, module).__name__ == f"accel.kernels.{backend}.{module}"
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = kernels.nonsense
+
+
+def test_a_backend_is_a_plain_value():
+    kernels = resolve("reference")
+    assert pickle.loads(pickle.dumps(kernels)) == copy.deepcopy(kernels) == kernels
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "name"),
+    [
+        (ValueError, "backend .*auto, reference, cpu, cuda.*'cpux'.*did you mean 'cpu'", "cpux"),
+        (ValueError, "'cuda' is not available: .*CUDA", "cuda"),
+        (TypeError, "backend .*None", None),
+    ],
+)
+def test_bad_names(error, match, name):
+    with pytest.raises(error, match=match):
+        resolve(name)
+
+
+def test_unavailable_says_why():
+    reasons = unavailable()
+    assert reasons["cpu"] is None
+    assert "CUDA" in reasons["cuda"]
+    reasons["cpu"] = "changed by the caller"
+    assert unavailable()["cpu"] is None
+
+
+def test_import_is_light():
+    heavy = "numba llvmlite pandas matplotlib sklearn scipy rich typer pooch torch jax"
+    code = (
+        "import sys, accel, accel.backends; accel.backends.resolve('auto')\n"
+        f"print(*(name for name in {heavy.split()} if name in sys.modules))"
+    )
+    assert run(code).split() == []
+
+
+def test_import_is_fast():
+    code = (
+        "import time, numpy; start = time.perf_counter(); import accel;"
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(run(code)) for _ in range(3)) < 0.25
+
+
+def test_reference_needs_no_compiler():
+    code = (
+        "import sys, accel; p = accel.LpProblem([[1.0], [2.0]], [1.0, 3.0]);"
+        "r = accel.train(p, accel.LinearNetwork.for_problem(p), accel.Adam(), 5,"
+        " backend='reference'); print('numba' in sys.modules, r.status)"
+    )
+    assert run(code).split() == ["False", "completed"]
+
+
+def test_public_names_resolve():
+    code = (
+        "import accel; [getattr(accel, name) for name in accel.__all__];"
+        "print(accel.__version__, set(accel.__all__) <= set(dir(accel)))"
+    )
+    assert run(code).split() == ["0.1.0", "True"]
+
+
+def test_threads(monkeypatch):
+    monkeypatch.setattr(backends, "_cpus", lambda: 7)
+    monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
+    assert cpu_threads() == 7
+    monkeypatch.setenv("ACCEL_NUM_THREADS", " ")
+    assert cpu_threads() == 7
+    monkeypatch.setenv("ACCEL_NUM_THREADS", "3")
+    assert cpu_threads() == 3
+    assert cpu_threads(5) == 5
+
+
+def test_cpus_respect_affinity_and_quota(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(backends, "_CPU_QUOTA", quota)
+    expected = {None: 4, "max 100000": 4, "250000 100000": 2, "50000 100000": 1, "nonsense": 4}
+    for text, cpus in expected.items():
+        if text is not None:
+            quota.write_text(text + "\n")
+        assert backends._cpus() == cpus
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "requested"),
+    [
+        (ValueError, "threads .*0", 0),
+        (ValueError, "threads .*-2", -2),
+        (ValueError, "threads .*1024.*1000000", 1_000_000),
+        (TypeError, "threads .*2.0", 2.0),
+        (TypeError, "threads .*'2'", "2"),
+        (TypeError, "threads .*True", True),
+    ],
+)
+def test_bad_threads(error, match, requested):
+    with pytest.raises(error, match=match):
+        cpu_threads(requested)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "99999", "²"])
+def test_bad_variable(monkeypatch, value):
+    monkeypatch.setenv("ACCEL_NUM_THREADS", value)
+    with pytest.raises(ValueError, match="ACCEL_NUM_THREADS"):
+        cpu_threads()

@@ -1,0 +1,129 @@
+"""Files of the user's, good and bad."""
+
+import numpy as np
+import pytest
+
+from accel.datasets import load_file
+
+TABLE = np.array([[1.0, 2.5, -3.0], [4.0, 5.0, 6e-7], [0.1, 1e300, 9.0]])
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2.5,-3\n4,5,6e-7\n0.1,1e300,9\n",
+        "\n1;2.5;-3\r\n4;5;6e-7\r\n\r\n0.1;1e300;9",
+        "1\t2.5\t-3\n4\t5\t6e-7\n0.1\t1e300\t9\n",
+        "\ufeffa,b,c\n1,2.5,-3\n4,5,6e-7\n0.1,1e300,9\n",
+        '"a","b, or so","c"\n"1",2.5,-3\n4,5,6e-7\n0.1,1e300,9\n',
+        "a;b;\n1;2.5;-3\n4;5;6e-7\n0.1;1e300;9\n",
+    ],
+)
+def test_csv(tmp_path, text):
+    data = load_file(write(tmp_path / "my table.csv", text))
+    np.testing.assert_array_equal(data.X, TABLE[:, :2])
+    np.testing.assert_array_equal(data.y, TABLE[:, 2])
+    assert data.name == "my table"
+    header = text.lstrip("\ufeff").startswith(("a", '"a"'))
+    assert data.feature_names[0] == ("a" if header else "x0")
+
+
+@pytest.mark.parametrize(("target", "column"), [("b", 1), ("c", 2), (0, 0), (-2, 1), ("1", 1)])
+def test_csv_target(tmp_path, target, column):
+    path = write(tmp_path / "t.csv", "a,b,c\n1,2.5,-3\n4,5,6e-7\n0.1,1e300,9\n")
+    data = load_file(path, target)
+    np.testing.assert_array_equal(data.y, TABLE[:, column])
+    np.testing.assert_array_equal(data.X, np.delete(TABLE, column, axis=1))
+    assert data.feature_names == tuple(n for j, n in enumerate("abc") if j != column)
+
+
+def test_a_column_may_be_named_like_a_number(tmp_path):
+    path = write(tmp_path / "t.csv", "x,2,1\n1,2.5,-3\n4,5,6e-7\n")
+    np.testing.assert_array_equal(load_file(path, "1").y, TABLE[:2, 2])
+    np.testing.assert_array_equal(load_file(path, 1).y, TABLE[:2, 1])
+
+
+def test_npy_and_npz(tmp_path):
+    np.save(tmp_path / "a.npy", TABLE[:2].astype(np.float32))
+    data = load_file(tmp_path / "a.npy", target=0)
+    assert data.X.dtype == np.float32
+    np.testing.assert_array_equal(data.y, np.float32([1, 4]))
+    np.savez(tmp_path / "a.npz", X=[[1, 2], [3, 4]], y=np.float32([5, 6]), z=[[1, 2], [3, 4]])
+    data = load_file(str(tmp_path / "a.npz"))
+    assert data.X.dtype == data.y.dtype == np.float64
+    np.testing.assert_array_equal(data.y, [5, 6])
+    assert load_file(tmp_path / "a.npz", target="z").y.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "target", "message"),
+    [
+        ("a.csv", "", None, "no rows"),
+        ("a.csv", "a,b\n\n", None, "no rows"),
+        ("a.csv", "1\n2\n", None, "at least two columns"),
+        ("a.csv", "1,2\n3\n", None, "not readable"),
+        ("a.csv", "1,2\n3,x\n", None, "could not convert string 'x'"),
+        ("a.csv", "1,2\n3,\n", None, "could not convert"),
+        ("a.csv", "1,\n3,4\n", None, "could not convert"),
+        ("a.csv", "1,nan\n3,4\n", None, r"y must be finite.*y\[0\] = nan"),
+        ("a.csv", "inf,1\n3,4\n", None, r"X must be finite.*X\[0, 0\] = inf"),
+        ("a.csv", "a,b,c\n1,2\n", None, "header has 3 columns, the rows have 2"),
+        ("a.csv", b"\xff\xfe\x00", None, "not readable"),
+        ("a.csv", "alpha,beta\n1,2\n", "alhpa", "target must be one of.*did you mean 'alpha'"),
+        ("a.csv", "a,a\n1,2\n", "a", "2 columns 'a'"),
+        ("a.csv", "1,2\n", "a", "no header"),
+        ("a.csv", "1,2\n", 2, "target must be >= -2 and < 2"),
+        ("a.npy", b"\x93NUMPY\x01", None, "not readable"),
+        ("a.npy", b"", None, "not readable"),
+        ("a.npy", np.ones(3), None, "at least two columns"),
+        ("a.npy", np.ones((0, 3)), None, "X must not be empty"),
+        ("a.npy", np.array([[1j, 2]]), None, "real numbers"),
+        ("a.npy", np.array([["1", "2"]]), None, "real numbers"),
+        ("a.npy", np.array([[{}, 2]], dtype=object), None, "allow_pickle=False"),
+        ("a.npz", {"X": np.ones((2, 2))}, None, "no array 'y' in it, it holds X"),
+        ("a.npz", {}, None, "it holds nothing"),
+        ("a.npz", {"X": np.ones((2, 2)), "y": np.ones(3)}, None, "as many rows"),
+        ("a.npz", {"X": np.ones(2), "y": np.ones(2)}, None, "X must have 2 dimensions"),
+        ("a.npz", {"X": np.array([[{}]]), "y": np.ones(1)}, None, "allow_pickle=False"),
+        ("a.npz", b"PK\x03\x04 nothing", None, "not readable"),
+        ("a.xls", b"", None, "ends in .npz, .npy, .csv"),
+        ("a.csv", None, None, "no such file"),
+    ],
+)
+def test_bad_files(tmp_path, name, content, target, message):
+    path = tmp_path / name
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    elif isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif content is not None:
+        write(path, content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_file(path, target)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_formats_swapped(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.ones((2, 2)), y=np.ones(2))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.ones((2, 2)))
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    for name in ("a.npy", "b.npz"):
+        with pytest.raises(ValueError, match=f"{name}.* by content, rename it"):
+            load_file(tmp_path / name)
+    (tmp_path / "c.csv").mkdir()
+    with pytest.raises(ValueError, match="a folder"):
+        load_file(tmp_path / "c.csv")
+
+
+def test_target_of_the_wrong_kind(tmp_path):
+    path = write(tmp_path / "a.csv", "1,2\n3,4\n")
+    for target in (1.0, True, ["a"]):
+        with pytest.raises(TypeError, match="target must be the name or the number"):
+            load_file(path, target)
