@@ -264,7 +264,7 @@ class LinearNetwork:
         Raises
         ------
         TypeError, ValueError
-            If X has the wrong shape or holds no real numbers.
+            If X has the wrong shape or holds no numbers.
         """
         X = validation.numeric("X", X, ndim=(2,))
         if X.shape[1] != self.widths[0]:
@@ -282,10 +282,6 @@ class LinearNetwork:
         Parameters
         ----------
         params : (n_params,) array_like
-
-        Returns
-        -------
-        LinearNetwork
 
         Raises
         ------

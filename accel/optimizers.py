@@ -22,16 +22,11 @@ from accel import validation
 from accel.kernels import specs
 from accel.validation import integer, real
 
-_fraction = partial(real, least=0, below=1)
-
 _CHECKS: dict[str, Callable[[str, object], float]] = {
-    "learning_rate": partial(real, least=0),
-    "weight_decay": partial(real, least=0),
-    "momentum": _fraction,
-    "rho": _fraction,
-    "alpha": _fraction,
-    "beta1": _fraction,
-    "beta2": _fraction,
+    **dict.fromkeys(("learning_rate", "weight_decay"), partial(real, least=0)),
+    **dict.fromkeys(
+        ("momentum", "rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)
+    ),
     "eps": partial(real, above=0),
     "depth": partial(integer, least=1),
 }
@@ -56,7 +51,6 @@ class Optimizer:
 
     learning_rate: float
     weight_decay: float = field(default=0.0, kw_only=True)
-
     name: ClassVar[str]
     _kind: ClassVar[int]
     _a: ClassVar[str] = ""  # the fields behind the kernels' a and b
@@ -266,8 +260,7 @@ def by_name(name: str, learning_rate: float | None = None, **constants: Any) -> 
     Parameters
     ----------
     name : str
-        ``gd``, ``momentum``, ``nesterov``, ``adagrad``, ``adadelta``, ``rmsprop``, ``adam`` or
-        ``end-to-end``; a class name does as well. Case, dashes and underscores do not matter.
+        A key of ``OPTIMIZERS`` or a class name; case, dashes and underscores do not matter.
     learning_rate : float, optional
         May be left out where the optimiser has a default.
     **constants
@@ -299,10 +292,8 @@ def by_name(name: str, learning_rate: float | None = None, **constants: Any) -> 
     if learning_rate is not None:
         constants["learning_rate"] = learning_rate
     known = {constant.name: constant.default is MISSING for constant in fields(cls)}
-    for given in constants:
-        if given not in known:
-            raise TypeError(f"{cls.name} has no parameter {given!r}, only {', '.join(known)}")
-    for required, needed in known.items():
-        if needed and required not in constants:
-            raise TypeError(f"{cls.name} needs a value for {required}")
+    for name in constants.keys() - known.keys():
+        raise TypeError(f"{cls.name} has no parameter {name!r}, only {', '.join(known)}")
+    for name in [name for name, needed in known.items() if needed and name not in constants]:
+        raise TypeError(f"{cls.name} needs a value for {name}")
     return cls(**constants)

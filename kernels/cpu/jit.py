@@ -26,7 +26,13 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 #: Bytes in a cache line, and the alignment of every buffer of the kernels.
 LINE = 64
 
-inner = njit(nogil=True, fastmath=FASTMATH, error_model="numpy", boundscheck=False)
+_OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
+
+inner = njit(**_OPTIONS)
+#: For what is called per tile: arrays that cross a call have their references counted, atomically.
+inlined = njit(forceinline=True, **_OPTIONS)
+#: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
+spliced = njit(inline="always", **_OPTIONS)
 
 
 @cache

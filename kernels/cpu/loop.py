@@ -35,7 +35,7 @@ from .factor_chain import (
     make_end_to_end,
     make_gradients,
 )
-from .jit import aligned_zeros, entry, inner, lanes_for
+from .jit import aligned_zeros, entry, inner, lanes_for, spliced
 from .lp_loss import (
     SUMS_HEAD,
     gram,
@@ -126,13 +126,13 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
     update = make_update(dtype)
     multiply = make_end_to_end(dtype, lanes)
 
-    @inner
+    @spliced
     def consume(chain, block, start, count, run):
         update(chain.params, run.state, block, start, count, run.rule)
 
     descend = make_gradients(dtype, lanes, consume)
 
-    @inner
+    @spliced
     def step_end_to_end(data, chain, run):
         rule, W, G = run.rule, end_to_end_matrix(chain), end_to_end_gradient(chain)
         precondition(W, G, data.k, data.d, data.ld, int(rule[A]), run.block, run.spare)
@@ -140,7 +140,7 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
         for i in range(W.size):
             chain.params[i] = keep * chain.params[i] - rule[RATE] * run.block[i]
 
-    @inner
+    @spliced
     def publish(data, chain, run):
         """Multiply the factors out and leave W where, and as, the pass reads it."""
         multiply(chain)
@@ -154,7 +154,7 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
                 for i in range(data.d):
                     run.weights[i * data.kp + c] = row[i]
 
-    @inner
+    @spliced
     def lead(data, chain, run, sums):
         """Do the serial part of a step."""
         loss = _reduce(data, chain, run, sums)

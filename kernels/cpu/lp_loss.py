@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import aligned_zeros, entry, inner, lanes_for, padded
+from .jit import aligned_zeros, entry, inlined, inner, lanes_for, padded
 from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
@@ -78,35 +78,35 @@ def _make_differentiate(dtype: np.dtype[Any]):
     """Replace residuals r by |r|^(p-1) sign(r); returns the sum of |r|^p, in float64."""
     scalar = dtype.type
 
-    @inner
-    def differentiate(residuals, targets, p):
-        total, count = 0.0, targets.size
+    @inlined
+    def differentiate(residuals, targets, start, count, p):
+        total, start = 0.0, np.uintp(start)
         # A loop for each p that needs no more than products; p is looked at once a tile.
         if p == 2.0:
             for i in range(count):
-                r = residuals[i] - targets[i]
+                r = residuals[i] - targets[start + np.uintp(i)]
                 total += np.float64(r * r)
                 residuals[i] = r
         elif p == 3.0:
             for i in range(count):
-                r = residuals[i] - targets[i]
+                r = residuals[i] - targets[start + np.uintp(i)]
                 bent = r * abs(r)
                 total += np.float64(bent * r)
                 residuals[i] = bent
         elif p == 4.0:
             for i in range(count):
-                r = residuals[i] - targets[i]
+                r = residuals[i] - targets[start + np.uintp(i)]
                 square = r * r
                 total += np.float64(square * square)
                 residuals[i] = square * r
         elif p == 1.0:
             for i in range(count):
-                r = residuals[i] - targets[i]
+                r = residuals[i] - targets[start + np.uintp(i)]
                 total += np.float64(abs(r))
                 residuals[i] = np.sign(r)
         else:
             for i in range(count):
-                r = residuals[i] - targets[i]
+                r = residuals[i] - targets[start + np.uintp(i)]
                 size = abs(r) ** scalar(p - 1.0)
                 total += np.float64(size * abs(r))
                 residuals[i] = np.copysign(size, r)
@@ -131,7 +131,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
         ld, kp = data.ld, data.kp
         size = data.k * ld
         residuals, gradient = work[: data.tile * kp], work[data.tile * kp :]
-        unscaled = sums[SUMS_HEAD:]
+        unscaled, targets = sums[SUMS_HEAD:], data.Y
         for j in range(size):
             gradient[j] = 0
             unscaled[j] = 0.0
@@ -149,7 +149,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
                     residuals[j] = 0
                 accumulate(X, View(at(weights, 0), kp, 1), R, rows, kp, data.d)
 
-            total += differentiate(residuals, data.Y[row * kp : (row + rows) * kp], p)
+            total += differentiate(residuals, targets, row * kp, rows * kp, p)
 
             transposed = View(at(residuals, 0), 1, kp)
             G = View(at(gradient, 0), ld, 1)

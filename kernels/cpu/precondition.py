@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import aligned_zeros, entry, inner
+from .jit import aligned_zeros, entry, inner, spliced
 
 _MAX_SWEEPS = 60
 _EPS = float(np.finfo(np.float64).eps)
@@ -136,7 +136,7 @@ def work_size(k: int, d: int, depth: int) -> int:
     return 0 if k == 1 else 3 * rows * columns + rows * (rows + depth)
 
 
-@inner
+@spliced
 def apply(W, G, k, d, ld, depth, out, work):
     """Apply the rule to flat rows of ``ld`` elements, d of which count."""
     if k == 1:

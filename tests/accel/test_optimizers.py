@@ -1,9 +1,9 @@
 import dataclasses
 
 import pytest
-from accel.kernels import specs
 
 import accel
+from accel.kernels import specs
 from accel.optimizers import OPTIMIZERS, by_name
 
 # class name, positional arguments, rule

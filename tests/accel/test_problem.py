@@ -2,10 +2,10 @@ import logging
 
 import numpy as np
 import pytest
-from accel.kernels.specs import Loss
 
 import accel
 from accel import layout
+from accel.kernels.specs import Loss
 from accel.problem import LpProblem, aligned, standardize
 
 BACKENDS = ["reference", "cpu"]
