@@ -156,7 +156,8 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
                     for i in range(m * ld):
                         block[i] = 0
                     left = View(at(suffix, first), 1, table[f + 1, LD])
-                    accumulate(left, View(at(pulled, 0), ld, 1), View(at(block, 0), ld, 1), m, ld, k)
+                    right = View(at(pulled, 0), ld, 1)
+                    accumulate(left, right, View(at(block, 0), ld, 1), m, ld, k)
                 consume(chain, block, factor + first * ld, m * ld, sink)
 
     return descend

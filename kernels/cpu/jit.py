@@ -7,6 +7,7 @@ what it is specialised for, and a hash of every source file of this folder (Numb
 the file of the outermost function, so that an edit to a helper would go unnoticed).
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -99,7 +100,7 @@ class _KeyedCache(FunctionCache):
 
 
 def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a function that Python calls: compiled without the GIL, cached on disk under ``key``.
+    """Decorate a function that Python calls: compiled without the GIL, cached under ``key``.
 
     The key must tell apart all that the function's closure may hold.
     """
@@ -108,10 +109,8 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
         dispatcher = inner(function)
         # Numba wants a writable place for its files; without one we compile in every process.
         if os.environ.get("ACCEL_CACHE", "1") != "0":
-            try:
+            with contextlib.suppress(RuntimeError):
                 dispatcher._cache = _KeyedCache(function, key)
-            except RuntimeError:
-                pass
         return dispatcher
 
     return decorate

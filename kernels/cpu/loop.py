@@ -48,7 +48,7 @@ from .lp_loss import (
 )
 from .precondition import apply as precondition
 from .precondition import work_size as precondition_size
-from .updates import A, DECAY, KIND, RATE, make_rule, make_update, prepare
+from .updates import DECAY, KIND, RATE, A, make_rule, make_update, prepare
 
 #: Entries of ``control`` (int64). EVALUATE asks for one pass without an update.
 STEP, STOP_AT, RECORD_EVERY, RECORDS, STATUS, STOP_REQUEST, EVALUATE, CONTROL_SIZE = range(8)
@@ -231,7 +231,7 @@ class TrainingLoop:
     ) -> None:
         (n, d), k, dtype = X.shape, Y.shape[1], X.dtype
         lanes = lanes_for(d, dtype)
-        self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y)
+        self._data = pack_gram(*gram(X, Y), n, dtype) if loss.gram else pack(X, Y)
         self._layout = Layout(tuple(widths), dtype, lanes)
         self._chain = self._layout.chain(params)
         self.threads = 1 if loss.gram else min(threads, self._useful_ranks())

@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
     n rows of ``kp`` (k, padded if k > 1). On the Gram path they hold X'X (d rows of ``ld``) and Y'X
-    (k rows of ``ld``) and ``yy`` the sum of squares of Y.
+    (k rows of ``ld``) and ``yy`` the sum of squares of Y. A tile has ``tile`` rows.
     """
 
     X: np.ndarray
@@ -57,10 +57,11 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
     return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, False, 0.0)
 
 
-def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
-    """Lay out what ``gram`` returns, in the form of ``Data``."""
+def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int, dtype: np.dtype[Any]) -> Data:
+    """Lay out what ``gram`` returns, in the form of ``Data`` and the dtype of the run."""
     k, d = YX.shape
-    ld = padded(d, lanes_for(d, XX.dtype))
+    ld = padded(d, lanes_for(d, dtype))
+    XX, YX = XX.astype(dtype, copy=False), YX.astype(dtype, copy=False)
     return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, float(YY))
 
 
@@ -251,7 +252,7 @@ def gram_loss_and_gradient(
     XX: np.ndarray, YX: np.ndarray, YY: float, n: int, W: np.ndarray, factor: float
 ) -> tuple[float, np.ndarray]:
     """Loss and gradient for p = 2 from what ``gram`` returns."""
-    data = pack_gram(XX, YX, YY, n)
+    data = pack_gram(XX, YX, YY, n, XX.dtype)
     size = data.k * data.ld
     work, sums = aligned_zeros(size, XX.dtype), aligned_zeros(sums_size(data), np.float64)
     weights = aligned_zeros(size, XX.dtype)

@@ -21,7 +21,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import inner

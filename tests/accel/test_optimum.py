@@ -1,18 +1,14 @@
 """The reference optimum: its certificate, other solvers, degenerate data, and the gas problem."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.optimum import optimum
-from accel.problem import LpProblem, standardize
+from accel.problem import LpProblem
 
 POWERS = (1, 1.01, 1.5, 2, 2.5, 3, 4, 6, 8, 20)
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def regression(n, d, k=1, seed=0, outliers=True):
@@ -247,16 +243,6 @@ def test_bad_arguments(arguments, error, message):
 def test_overflow_is_named():
     with pytest.raises(ValueError, match="overflows for p = 20"):
         optimum(LpProblem(np.ones((2, 1)), [1e30, -1e30], p=20))
-
-
-@pytest.fixture(scope="module")
-def gas():
-    for folder in (os.environ.get("ACCEL_DATA"), SHARED):
-        path = Path(folder or "") / "gas_ethanol.npz"
-        if folder and path.is_file():
-            with np.load(path) as archive:
-                return standardize(archive["X"].astype(float), archive["y"].astype(float))
-    pytest.skip("the gas data is neither at ACCEL_DATA nor at ../shared/data")
 
 
 @pytest.mark.parametrize(
