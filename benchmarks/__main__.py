@@ -1,6 +1,7 @@
 """``python -m benchmarks``: all contenders interleaved, a Markdown table and a JSON file.
 
-``python -m benchmarks pytest [arguments]`` runs the pytest suite in the same clean environment.
+``python -m benchmarks pytest [arguments]`` runs the pytest suite in the same clean environment;
+``python -m benchmarks table RESULT.json`` prints the table for the README from such a file.
 """
 
 import argparse
@@ -38,7 +39,26 @@ def pin(threads: int) -> None:
         os.sched_setaffinity(0, allowed[: max(1, threads)])
 
 
+def table(arguments: list[str]) -> int:
+    """The closing table of an earlier run; measures nothing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks table", description=table.__doc__)
+    parser.add_argument("result", type=Path, metavar="RESULT.json", help="what a run has written")
+    path = parser.parse_args(arguments).result
+
+    from benchmarks import report
+
+    try:
+        content = report.read(path)
+    except (OSError, ValueError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return 2
+    print(report.summary(content))
+    return 0
+
+
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["table"]:
+        return table(arguments[1:])
     if arguments[:1] == ["pytest"]:
         machine.restart_without_override(arguments)
         import pytest
@@ -73,7 +93,7 @@ def main(arguments: list[str]) -> int:
         startups = [startup.import_time(1 if quick else 5), *startup.first_train(1 if quick else 3)]
 
     content = report.document(records, startups, rounds, quick)
-    print(report.header(content), report.summary_table(content), sep="\n\n")
+    print(report.summary(content))
     # A quick run proves that the suite works; its figures are not worth keeping.
     if options.output or not quick:
         print(f"\nwritten to {report.write(content, options.output)}")

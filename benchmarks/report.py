@@ -80,6 +80,22 @@ def write(content: dict[str, Any], path: Path | None = None) -> Path:
     return path
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What `write` has written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not a JSON file of this suite.
+    """
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict) or not {"machine", "cases", "startup"} <= content.keys():
+        raise ValueError("not written by `python -m benchmarks`")
+    return content
+
+
 def case_table(record: dict[str, Any]) -> str:
     """Contenders of one case, fastest first, gaps last."""
     lines = [
@@ -110,46 +126,74 @@ def _ratio(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
+def summary(content: dict[str, Any]) -> str:
+    """What the README quotes: the machine, and every figure next to what is asked of it."""
+    return f"{header(content)}\n\n{summary_table(content)}"
+
+
 def summary_table(content: dict[str, Any]) -> str:
-    """One line a target: what is asked, what was measured."""
+    """One line a target, below the case's own figures; then the start-up."""
     lines = [
-        "| case | ours | best peer | target | measured | met |",
-        "|---|---:|---:|---|---:|---|",
+        "| case | ours | best peer | best peer / ours | target | measured | met |",
+        "|---|---:|---:|---:|---|---:|---|",
     ]
     for case in content["cases"]:
         rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
         peers = [row for row in rows.values() if row["peer"]]
         best = min(peers, key=lambda row: row["median_us"], default=None)
-        ours = f"{microseconds(rows[OURS]['median_us'] / 1e6)} us" if OURS in rows else "none"
-        peer = (
-            f"{best['contender']}, {microseconds(best['median_us'] / 1e6)} us" if best else "none"
-        )
-        for target in case["targets"]:
-            asked, measured = _target_words(target)
-            met = _met(target["met"])
-            lines.append(f"| {case['title']} | {ours} | {peer} | {asked} | {measured} | {met} |")
+        ours = _time(rows[OURS]) if OURS in rows else "none"
+        figures = [
+            case["title"],
+            ours,
+            f"{best['contender']}, {_time(best)}" if best else "none",
+            _ratio(best) if best else "",
+        ]
+        targets = [
+            (*_target_words(target, rows.get(target["against"])), _met(target["met"]))
+            for target in case["targets"]
+        ]
         if case["strive_us"] and OURS in rows:
             met = _met(rows[OURS]["median_us"] <= case["strive_us"])
-            asked = f"strive: {case['strive_us']:g} us"
-            lines.append(f"| {case['title']} | {ours} | {peer} | {asked} | {ours} | {met} |")
+            targets.append((f"strive: {case['strive_us']:g} us", ours, met))
+        for target in targets or [("", "", "")]:
+            lines.append(f"| {' | '.join([*figures, *target])} |")
+            figures = [""] * len(figures)
     for found in content["startup"]:
         seconds = f"{found['seconds']:.2f} s"
         asked, met = f"must: under {found['must']:g} s", _met(found["seconds"] < found["must"])
-        lines.append(f"| {found['name']} | {seconds} | | {asked} | {seconds} | {met} |")
+        lines.append(f"| {found['name']} | {seconds} | | | {asked} | {seconds} | {met} |")
     return "\n".join(lines)
 
 
-def _target_words(target: dict[str, Any]) -> tuple[str, str]:
-    """What is asked and what was measured, both in the words of the target's kind."""
+def _time(row: dict[str, Any]) -> str:
+    return f"{microseconds(row['median_us'] / 1e6)} us"
+
+
+def _target_words(target: dict[str, Any], row: dict[str, Any] | None) -> tuple[str, str]:
+    """What is asked and what was measured, both in the words of the target's kind.
+
+    `row` is the contender that the target names; none for the best peer, whose ratio has its own
+    column with its spread.
+    """
     word, against = "strive" if target["strive"] else "must", target["against"]
     asked, measured = target["speedup"], target["measured"]
+    slower = asked < 1 and against != PLAIN_SUM
     if against == PLAIN_SUM:
-        words, value = f"{asked:.0%} of the bandwidth of {against}", lambda m: f"{m:.0%}"
-    elif asked < 1:
-        words, value = f"at most {1 / asked:.2f}x the time of {against}", lambda m: f"{1 / m:.2f}x"
+        words, form = f"{asked:.0%} of the bandwidth of {against}", "{:.0%}"
+    elif slower:
+        words, form = f"at most {1 / asked:.2f}x the time of {against}", "{:.2f}x"
     else:
-        words, value = f"{asked:g}x faster than {against}", lambda m: f"{m:.2f}x"
-    return f"{word}: {words}", "none" if measured is None else value(measured)
+        words, form = f"{asked:g}x faster than {against}", "{:.2f}x"
+
+    def value(ratio: float) -> str:
+        return form.format(1 / ratio if slower else ratio)
+
+    if measured is None:
+        return f"{word}: {words}", "none"
+    if row is None:
+        return f"{word}: {words}", value(measured)
+    low, high = sorted(row["ratio_quartiles"], reverse=slower)
+    return f"{word}: {words}", f"{value(measured)} ({value(low)} to {value(high)})"
 
 
 def _met(met: bool | None) -> str:
@@ -162,7 +206,8 @@ def header(content: dict[str, Any]) -> str:
     blas = ", ".join(
         f"{b['internal_api']} {b['version']} ({b['architecture']} kernels)" for b in about["blas"]
     )
+    form = " of the quick form" if content["quick"] else ""
     return (
         f"{about['cpu']}, {about['cpus_in_use']} threads each, {content['date']}; {versions}; "
-        f"BLAS: {blas or 'unknown'}; medians of {content['rounds']} interleaved rounds."
+        f"BLAS: {blas or 'unknown'}; medians of {content['rounds']} interleaved rounds{form}."
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.cases import CONTENDERS, NOT_A_DIRECT_PEER, OURS, OURS_DEPTH_1, PLAIN_SUM, Case
 from benchmarks.peers import Descent, Gap, Run
+from benchmarks.peers.common import factor_gradients, residual_power, suffix_products
 
 CHECK_STEPS = 20
 #: Largest difference of two contenders' parameters, relative to how far they have moved.
@@ -50,8 +51,6 @@ def difference(run: Descent, reference: np.ndarray, params: np.ndarray) -> float
 
 def reference_params(run: Descent) -> np.ndarray:
     """The iterate after CHECK_STEPS by plain float64 NumPy: the judge of every contender."""
-    from benchmarks.peers import factor_gradients, residual_power, suffix_products
-
     X, Y = run.X.astype(np.float64), run.Y.astype(np.float64)
     params = run.params.astype(np.float64)
     factors = run.factors(params)

@@ -1,0 +1,48 @@
+"""The same gradient descent in every library, each in the forms its users would write.
+
+Every contender minimises ``mean |W_N ... W_1 x - y|^p`` from the same flat parameters and returns a
+`Run`, whose ``advance(steps)`` does whole steps: what is timed is a step inside a long run. There
+are three forms:
+
+layerwise
+    the data goes through the layers one by one and automatic differentiation comes back;
+factors first
+    the factors are multiplied to the end-to-end matrix, the data is met twice, the rest is
+    automatic differentiation;
+by hand
+    two products with the data, then every factor's gradient from prefix and suffix products: this
+    package's own collapse of a step, in the peer's operations.
+
+Powers are products wherever p is an integer, buffers are preallocated where the library allows it,
+and no peer computes the loss itself. All of that is in the peers' favour.
+"""
+
+from benchmarks.peers.common import Descent, Gap, Run
+from benchmarks.peers.jax_peers import jax_by_hand, jax_factors_first, jax_gram, jax_layerwise
+from benchmarks.peers.numpy_peers import numpy_by_hand, numpy_gram
+from benchmarks.peers.ours import ours, ours_depth_1, read_once
+from benchmarks.peers.torch_peers import (
+    torch_by_hand,
+    torch_compiled,
+    torch_factors_first,
+    torch_layerwise,
+)
+
+__all__ = [
+    "Descent",
+    "Gap",
+    "Run",
+    "jax_by_hand",
+    "jax_factors_first",
+    "jax_gram",
+    "jax_layerwise",
+    "numpy_by_hand",
+    "numpy_gram",
+    "ours",
+    "ours_depth_1",
+    "read_once",
+    "torch_by_hand",
+    "torch_compiled",
+    "torch_factors_first",
+    "torch_layerwise",
+]

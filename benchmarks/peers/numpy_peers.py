@@ -1,0 +1,84 @@
+"""NumPy: the step by hand, into preallocated buffers."""
+
+import numpy as np
+
+from benchmarks.peers.common import Descent, Run, require, scaled_gram
+
+
+def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
+    require("threadpoolctl")
+    import threadpoolctl
+
+    n, k, p = len(run.X), run.outputs, run.p
+    pools = threadpoolctl.ThreadpoolController()
+    limit = threads or run.threads
+    params = run.params.copy()
+    gradient = np.empty_like(params)
+    factors, gradients = run.factors(params), run.factors(gradient)
+    # S_(N-1) is W_N itself, T_N the gradient of W_N itself: neither needs a buffer.
+    suffixes = [np.empty((k, width), params.dtype) for width in run.widths[:-2]] + [factors[-1]]
+    prefixes = [np.empty((k, width), params.dtype) for width in run.widths[:-2]] + [gradients[-1]]
+    W, G = suffixes[0], prefixes[0]
+    # One output: matrix times vector, half the cost of the same through a matrix product.
+    X, w, g = run.X, (W[0] if k == 1 else W.T), (G[0] if k == 1 else G)
+    y = np.ascontiguousarray(run.Y[:, 0] if k == 1 else run.Y)
+    r, power = np.empty_like(y), np.empty_like(y)
+    scale = params.dtype.type(run.learning_rate * p / n)
+
+    def step() -> None:
+        for j in range(run.depth - 2, -1, -1):
+            np.dot(suffixes[j + 1], factors[j], out=suffixes[j])
+        np.dot(X, w, out=r)
+        np.subtract(r, y, out=r)
+        np.dot(_residual_power_into(power, r, p).T, X, out=g)
+        np.multiply(G, scale, out=G)
+        for j in range(run.depth - 1):
+            np.dot(prefixes[j], factors[j].T, out=prefixes[j + 1])
+            if k == 1:
+                np.multiply(suffixes[j + 1].T, prefixes[j], out=gradients[j])
+            else:
+                np.dot(suffixes[j + 1].T, prefixes[j], out=gradients[j])
+        np.subtract(params, gradient, out=params)
+
+    def advance(steps: int) -> None:
+        with pools.limit(limits=limit, user_api="blas"):
+            for _ in range(steps):
+                step()
+
+    return Run(advance, params.copy)
+
+
+def _residual_power_into(out: np.ndarray, r: np.ndarray, p: float) -> np.ndarray:
+    """`residual_power` without a temporary; at p = 2 it is `r` itself."""
+    if p == 2:
+        return r
+    if p % 2 == 0:
+        np.multiply(r, r, out=out)
+        for _ in range(int(p) - 3):
+            np.multiply(out, r, out=out)
+        return out
+    np.abs(r, out=out)
+    if p != 3:
+        np.power(out, p - 2, out=out)
+    return np.multiply(out, r, out=out)
+
+
+def numpy_gram(run: Descent) -> Run:
+    """Depth 1 and p = 2 through X'X and Y'X: d^2 a step, whatever n is."""
+    require("threadpoolctl")
+    import threadpoolctl
+
+    # d x d: a second thread costs more than it brings.
+    pools = threadpoolctl.ThreadpoolController()
+    XX, YX = scaled_gram(run)
+    W = run.params.copy().reshape(run.outputs, -1)
+    G = np.empty_like(W)
+
+    def advance(steps: int) -> None:
+        with pools.limit(limits=1, user_api="blas"):
+            for _ in range(steps):
+                np.dot(W, XX, out=G)
+                np.subtract(G, YX, out=G)
+                np.subtract(W, G, out=W)
+
+    return Run(advance, lambda: W.ravel().copy())

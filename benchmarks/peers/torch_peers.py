@@ -1,0 +1,155 @@
+"""PyTorch: autograd in both orders, the step by hand, and that through torch.compile."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.common import (
+    Descent,
+    Gap,
+    Run,
+    absolute_power,
+    factor_gradients,
+    flat,
+    require,
+    residual_power,
+    suffix_products,
+)
+
+
+def torch_layerwise(run: Descent) -> Run:
+    """A Sequential of Linear layers, autograd and torch.optim.SGD: what users write."""
+    require("torch")
+    import torch
+
+    X, Y = torch.from_numpy(run.X), torch.from_numpy(run.Y)
+    layers = [
+        torch.nn.Linear(columns, rows, bias=False, dtype=X.dtype)
+        for rows, columns in zip(run.widths[1:], run.widths[:-1], strict=True)
+    ]
+    with torch.no_grad():
+        for layer, factor in zip(layers, run.factors(run.params), strict=True):
+            layer.weight.copy_(torch.from_numpy(factor))
+    model = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(model.parameters(), lr=run.learning_rate)
+
+    def step() -> None:
+        loss = absolute_power(model(X) - Y, run.p).sum() / len(X)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return _torch_run(run, step, lambda: [layer.weight for layer in layers])
+
+
+def torch_factors_first(run: Descent) -> Run:
+    require("torch")
+    import torch
+
+    X, Y, factors = _torch_tensors(run)
+    for factor in factors:
+        factor.requires_grad_()
+
+    def step() -> None:
+        W = suffix_products(factors)[0]
+        r = (X.mv(W[0]) if Y.dim() == 1 else X @ W.T) - Y
+        loss = absolute_power(r, run.p).sum() / len(X)
+        gradients = torch.autograd.grad(loss, factors)
+        with torch.no_grad():
+            for factor, gradient in zip(factors, gradients, strict=True):
+                factor.sub_(gradient, alpha=run.learning_rate)
+
+    return _torch_run(run, step, lambda: factors)
+
+
+def torch_by_hand(run: Descent) -> Run:
+    require("torch")
+    import torch
+
+    X, Y, factors = _torch_tensors(run)
+    single = Y.dim() == 1
+    r = torch.empty_like(Y)
+    scale = run.learning_rate * run.p / len(X)
+
+    def step() -> None:
+        suffixes = suffix_products(factors)
+        if single:
+            torch.addmv(Y, X, suffixes[0][0], beta=-1, out=r)
+            G = X.T.mv(residual_power(r, run.p))[None]
+        else:
+            torch.addmm(Y, X, suffixes[0].T, beta=-1, out=r)
+            G = residual_power(r, run.p).T @ X
+        gradients = factor_gradients(factors, suffixes, G)
+        for factor, gradient in zip(factors, gradients, strict=True):
+            factor.sub_(gradient, alpha=scale)
+
+    return _torch_run(run, torch.no_grad()(step), lambda: factors)
+
+
+def torch_compiled(run: Descent) -> Run:
+    """The step by hand through torch.compile, several steps to a call of the compiled code."""
+    require("torch")
+    import torch
+
+    unrolled = 5
+    X, Y, factors = _torch_tensors(run)
+    scale = run.learning_rate * run.p / len(X)
+
+    def one(X: Any, Y: Any, factors: list[Any]) -> list[Any]:
+        suffixes = suffix_products(factors)
+        if Y.dim() == 1:
+            r = X.mv(suffixes[0][0]) - Y
+            G = X.T.mv(residual_power(r, run.p))[None]
+        else:
+            r = X @ suffixes[0].T - Y
+            G = residual_power(r, run.p).T @ X
+        gradients = factor_gradients(factors, suffixes, G)
+        return [f - scale * g for f, g in zip(factors, gradients, strict=True)]
+
+    def several(X: Any, Y: Any, factors: list[Any]) -> list[Any]:
+        for _ in range(unrolled):
+            factors = one(X, Y, factors)
+        return factors
+
+    torch.set_num_threads(run.threads)  # the compiler writes it into its code
+    compiled = torch.compile(several, fullgraph=True, dynamic=False)
+    state = factors
+
+    def advance(steps: int) -> None:
+        nonlocal state
+        torch.set_num_threads(run.threads)
+        with torch.no_grad():
+            for _ in range(steps // unrolled):
+                state = compiled(X, Y, state)
+            for _ in range(steps % unrolled):
+                state = one(X, Y, state)
+
+    try:
+        # Deprecations inside the compiler are not ours; under pytest they would be errors.
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            compiled(X, Y, factors)
+    except Exception as error:  # every failure of the compiler is the same gap to us
+        reason = " ".join(str(error).split())[:200] or repr(error)
+        raise Gap(f"torch.compile fails here: {reason}") from error
+    return Run(advance, lambda: flat([tensor.numpy() for tensor in state]))
+
+
+def _torch_tensors(run: Descent) -> tuple[Any, Any, list[Any]]:
+    import torch
+
+    Y = np.ascontiguousarray(run.Y[:, 0]) if run.outputs == 1 else run.Y
+    factors = [torch.from_numpy(factor.copy()) for factor in run.factors(run.params)]
+    return torch.from_numpy(run.X), torch.from_numpy(Y), factors
+
+
+def _torch_run(run: Descent, step: Callable[[], None], factors: Callable[[], list[Any]]) -> Run:
+    import torch
+
+    def advance(steps: int) -> None:
+        torch.set_num_threads(run.threads)
+        for _ in range(steps):
+            step()
+
+    return Run(advance, lambda: flat([factor.detach().numpy() for factor in factors()]))
