@@ -156,7 +156,8 @@ class Result:
             ax = plt.subplots()[1]
         distance = self.history.loss - optimum
         distance = np.where(distance > 0, distance, np.nan)
-        style.setdefault("label", f"{self.optimizer.name}, depth {self.network.depth}")
+        depth = getattr(self.optimizer, "depth", self.network.depth)
+        style.setdefault("label", f"{self.optimizer.name}, depth {depth}")
         ax.plot(self.history.step, distance, **style)
         ax.set_yscale("log")
         ax.set_xlabel("iteration")

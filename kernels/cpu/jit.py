@@ -3,7 +3,7 @@
 Kernels come from factories closed over what is known at compile time, and those closures hold
 other compiled functions. Numba's own cache pickles the closure into its key, which differs from
 process to process then; ``entry`` gives each specialisation a key of its own instead: its name,
-what it is specialised for, and a hash of every source file of this folder (Numba looks only at
+what it is specialised for, and a hash of the sources (Numba looks only at
 the file of the outermost function, so that an edit to a helper would go unnoticed).
 """
 
@@ -83,7 +83,8 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
 @cache
 def _sources() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in [here.parent / "specs.py", *sorted(here.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""End to end on the paper's data: the values that ``paper.md`` publishes or that its pilot measured."""
+"""End to end on the paper's data: values that `paper.md` publishes or its pilot measured."""
 
 import numpy as np
 import pytest

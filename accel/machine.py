@@ -1,0 +1,147 @@
+"""What ``accel info`` tells of the machine and of this installation."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from accel.backends import cpu_threads, unavailable
+
+__all__ = ["facts"]
+
+_EXTRAS = {
+    "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch"),
+    "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax"),
+    "cuda": ("numba-cuda", "cupy-cuda13x"),
+}
+_CPUINFO = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+_INSTRUCTIONS = {64: "AVX-512", 32: "AVX"}
+
+Facts = dict[str, dict[str, str]]
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = _CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (found or [platform.processor() or platform.machine() or "unknown"])[0]
+
+
+def _caches() -> str:
+    """Sizes of the caches that the first CPU uses, as Linux tells them."""
+    found = []
+    for folder in sorted(_CACHES.glob("index*")):
+        try:
+            level, kind, size, users = (
+                (folder / name).read_text().strip()
+                for name in ("level", "type", "size", "shared_cpu_list")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction":
+            amount = int(size[:-1]) if size[:-1].isdigit() and size.endswith("K") else None
+            if amount is not None and amount >= 1024:
+                size = f"{amount / 1024:g}M"
+            found.append(f"L{level} {size}iB (of CPUs {users})")
+    return ", ".join(found) or "unknown: the system does not tell"
+
+
+def _simd() -> str:
+    from accel.kernels.cpu.jit import vector_bytes
+
+    width = vector_bytes()
+    name = _INSTRUCTIONS.get(width) if platform.machine() in ("x86_64", "AMD64") else None
+    return f"{8 * width} bit{f' ({name})' if name else ''}"
+
+
+def _kernel_cache() -> str:
+    if os.environ.get("ACCEL_CACHE", "1") == "0":
+        return "off (ACCEL_CACHE=0): kernels are compiled in every process"
+    from numba.core.caching import FunctionCache
+
+    from accel.kernels.cpu import jit
+
+    try:
+        # Numba keeps all files of one source folder in one place, so any function there will do.
+        return str(FunctionCache(jit.padded).cache_path)
+    except RuntimeError:
+        return "none: no folder to write to; set NUMBA_CACHE_DIR to one"
+
+
+def _threads() -> str:
+    count = cpu_threads()
+    value = os.environ.get("ACCEL_NUM_THREADS", "").strip()
+    if value:
+        return f"{count} (ACCEL_NUM_THREADS={value})"
+    total = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    if count < allowed:
+        why = f"the container's quota; the process may use {allowed} CPUs"
+    elif allowed < total:
+        why = f"the CPUs this process may use, of {total}"
+    else:
+        why = "all CPUs"
+    return f"{count} ({why}; set ACCEL_NUM_THREADS for another number)"
+
+
+def _backends() -> str:
+    return ", ".join(name for name, reason in unavailable().items() if reason is None)
+
+
+def _gpu() -> str:
+    reason = unavailable().get("cuda", "this version has no CUDA kernels")
+    names = []
+    for path in sorted(_NVIDIA.glob("*/information")):
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+    found = ", ".join(names) or "no NVIDIA driver found"
+    return found if reason is None else f"none used: {reason} ({found})"
+
+
+def facts() -> Facts:
+    """Tell what matters to speed and to reports of trouble.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Sections with names and values.
+    """
+    missing = {
+        extra: [name for name in names if _version(name) == "not installed"]
+        for extra, names in _EXTRAS.items()
+    }
+    return {
+        "versions": {
+            "accel": _version("implicit-accel"),
+            "python": f"{platform.python_version()} ({sys.executable})",
+            **{name: _version(name) for name in ("numpy", "numba", "llvmlite")},
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+            "CPU": _cpu_model(),
+            "SIMD width": _simd(),
+            "caches": _caches(),
+            "threads": _threads(),
+            "GPU": _gpu(),
+        },
+        "kernels": {"backends": _backends(), "cache": _kernel_cache()},
+        "extras": {
+            extra: "installed" if not names else f"lacks {', '.join(names)}"
+            for extra, names in missing.items()
+        },
+    }
