@@ -164,30 +164,32 @@ def compare(
     best = optimum(problem)
     floor, first_rate = rounding(problem, best), suggested_rate(problem)
     finished: list[Tuned] = []
+    underway: tuple[Model, Search] | None = None
     interrupted = False
-    for model, network in zip(models, networks, strict=True):
+    try:
+        for model, network in zip(models, networks, strict=True):
 
-        def run(
-            rate: float, number: int, model: Model = model, network: LinearNetwork = network
-        ) -> Result:
-            callback = watch(model, rate, number) if watch else None
-            return train(
-                problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
-                target=best.loss + floor, callback=callback, threads=threads,
-            )  # fmt: skip
+            def run(
+                rate: float, number: int, model: Model = model, network: LinearNetwork = network
+            ) -> Result:
+                callback = watch(model, rate, number) if watch else None
+                return train(
+                    problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
+                    target=best.loss + floor, callback=callback, threads=threads,
+                )  # fmt: skip
 
-        middle = grid.index(_FIRST_RATES.get(model.optimizer, first_rate))
-        search = Search(grid, middle, floor, run, best.loss)
-        try:
+            middle = grid.index(_FIRST_RATES.get(model.optimizer, first_rate))
+            search = Search(grid, middle, floor, run, best.loss)
+            underway = model, search
             search.walk()
-        except KeyboardInterrupt:
-            interrupted = True
-        if search.result is not None:
             finished.append(search.outcome(model))
-        if interrupted:
-            break
-        if done is not None:
-            done(finished[-1])
+            underway = None
+            if done is not None:
+                done(finished[-1])
+    except KeyboardInterrupt:  # also one that comes between two runs, or in what they tell
+        interrupted = True
+        if underway is not None and underway[1].result is not None:
+            finished.append(underway[1].outcome(underway[0]))
     if target is None:
         ends = [tuned.distance for tuned in finished[:1] if math.isfinite(tuned.distance)]
         # Twice the floor: where runs stop there, one may end an ulp of the loss above another.
