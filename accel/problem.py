@@ -57,7 +57,7 @@ class LpProblem:
         and no dtype is given.
     ValueError
         If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
-        unknown, or if the Gram method is asked for with p != 2.
+        unknown, or if the Gram method is asked for with p != 2 or in float32.
 
     References
     ----------
@@ -97,6 +97,10 @@ class LpProblem:
         validation.choice("method", method, _METHODS)
         if method == "gram" and p != 2:
             raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
+        if method == "gram" and dtype != np.float64:
+            raise ValueError(
+                f"method 'gram' needs float64, got dtype {dtype}: it would lose digits"
+            )
         if method == "auto":
             gram = p == 2 and dtype == np.float64 and X.shape[0] > 2 * X.shape[1]
             method = "gram" if gram else "direct"

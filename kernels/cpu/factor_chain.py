@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import aligned_zeros, entry, inner, lanes_for, padded
+from .jit import aligned_zeros, entry, inner, lanes_for, named, padded
 from .simd import View, at, tiles
 
 #: Columns of ``Chain.table``, one row a factor: its shape, row length with padding, and where its
@@ -100,6 +100,7 @@ def make_end_to_end(dtype: np.dtype[Any], lanes: int):
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
+    @named(dtype.name, lanes)
     def multiply(chain):
         table, k, products = chain.table, chain.k, chain.products
         last = table.shape[0] - 1
@@ -130,6 +131,7 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     matvec, accumulate, _ = tiles(dtype, lanes)
 
     @inner
+    @named(dtype.name, lanes)
     def descend(chain, block, sink):
         table, k, products = chain.table, chain.k, chain.products
         depth = table.shape[0]
@@ -180,7 +182,7 @@ def _make_entry(dtype: np.dtype[Any], lanes: int):
     multiply = make_end_to_end(dtype, lanes)
     descend = make_gradients(dtype, lanes, _copy_out)
 
-    @entry("chain", dtype.str, lanes)
+    @entry("chain", dtype.name, lanes)
     def both(chain, block, grads, with_gradients):
         multiply(chain)
         if with_gradients:

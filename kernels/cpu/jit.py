@@ -36,6 +36,21 @@ inlined = njit(forceinline=True, **_OPTIONS)
 spliced = njit(inline="always", **_OPTIONS)
 
 
+def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Put what a function is specialised for into its name, under the decorator that compiles it.
+
+    The linker knows functions by name and argument types. Two specialisations that differ in
+    neither would be taken for one as soon as both come from the disk: within a process Numba
+    numbers them, but each was the first of its kind in the process that compiled it.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__qualname__ += "".join(f"_{part}" for part in key)
+        return function
+
+    return decorate
+
+
 @cache
 def vector_bytes() -> int:
     """Width of the widest SIMD register that Numba generates code for, in bytes: 64, 32 or 16."""
@@ -94,7 +109,7 @@ class _KeyedCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
-        self._key = (function.__qualname__, key, vector_bytes(), _sources())
+        self._key = (key, vector_bytes(), _sources())
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
@@ -107,7 +122,7 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = inner(function)
+        dispatcher = inner(named(*key)(function))
         # Numba wants a writable place for its files; without one we compile in every process.
         if os.environ.get("ACCEL_CACHE", "1") != "0":
             with contextlib.suppress(RuntimeError):

@@ -9,7 +9,7 @@ into chunks changes nothing.
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -169,7 +169,7 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
         run.control[STEP] += 1
         publish(data, chain, run)
 
-    @entry("advance", dtype.str, lanes)
+    @entry("advance", dtype.name, lanes)
     def advance(data, chain, run, work, sums, flags, rank):
         size, p = sums.shape[0], run.limits[P]
         n_tiles = (data.n + data.tile - 1) // data.tile
@@ -282,7 +282,7 @@ class TrainingLoop:
     ) -> int:
         """Make at most ``steps`` updates; returns a status code, RUNNING if all were made."""
         control, limits = self._run.control, self._run.limits
-        control[EVALUATE], control[RECORD_EVERY] = 0, record_every
+        control[EVALUATE], control[RECORD_EVERY], control[STATUS] = 0, record_every, RUNNING
         limits[TOL], limits[TARGET_LOSS] = tol, target
         end = self.step + steps
         piece = record_every * (_RECORDS - 1) if record_every else steps
@@ -291,7 +291,8 @@ class TrainingLoop:
             self._call()
             if control[STATUS] != RUNNING:
                 break
-        control[STOP_REQUEST] = 0
+        if control[STATUS] == STOPPED:
+            control[STOP_REQUEST] = 0  # a request that came too late for this call ends the next
         return int(control[STATUS])
 
     def evaluate(self) -> np.ndarray:
@@ -319,11 +320,10 @@ class TrainingLoop:
         self._run.control[STOP_REQUEST] = 1
 
     def close(self) -> None:
-        """End the team's threads."""
+        """End the team's threads; the run cannot go on."""
         if self._pool is not None:
             team.abort(self._flags)
             self._pool.shutdown()
-            self._pool = None
 
     def __enter__(self) -> "TrainingLoop":
         return self
@@ -348,6 +348,7 @@ class TrainingLoop:
         try:
             for rank in range(1, self.threads):
                 workers.append(self._pool.submit(self._kernel, *shared, rank))
+                workers[-1].add_done_callback(self._free_the_others)
             yield
         except BaseException:
             team.abort(self._flags)  # or the ranks that did start would wait for the others
@@ -355,6 +356,10 @@ class TrainingLoop:
         finally:
             for worker in workers:
                 worker.result()
+
+    def _free_the_others(self, worker: Future[None]) -> None:
+        if worker.exception() is not None:
+            team.abort(self._flags)
 
 
 def _rows_of(rows: int, size: int, dtype: np.dtype[Any]) -> np.ndarray:

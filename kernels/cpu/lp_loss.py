@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import aligned_zeros, entry, inlined, inner, lanes_for, padded
+from .jit import aligned_zeros, entry, inlined, inner, lanes_for, named, padded
 from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
@@ -65,10 +65,24 @@ def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int, dtype: np.dtype
     return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, float(YY))
 
 
+class _NotWritten:
+    """Passes a read-only array off as writable.
+
+    The kernels do not write to the data, and Numba would compile them once more for its type.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # the memory lives as long as whoever looks at it through us
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
+
+
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
     rows, columns = matrix.shape
     if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % 64 == 0:
-        return matrix.reshape(-1)
+        return np.asarray(_NotWritten(matrix)).reshape(-1)
     flat = aligned_zeros(rows * ld, matrix.dtype)
     flat.reshape(rows, ld)[:, :columns] = matrix
     return flat
@@ -80,6 +94,7 @@ def _make_differentiate(dtype: np.dtype[Any]):
     scalar = dtype.type
 
     @inlined
+    @named(dtype.name)
     def differentiate(residuals, targets, start, count, p):
         total, start = 0.0, np.uintp(start)
         # A loop for each p that needs no more than products; p is looked at once a tile.
@@ -128,6 +143,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
     differentiate = _make_differentiate(dtype)
 
     @inner
+    @named(dtype.name, lanes)
     def forward(data, weights, work, sums, first, last, backwards, p):
         ld, kp = data.ld, data.kp
         size = data.k * ld
@@ -175,6 +191,7 @@ def make_gram_forward(dtype: np.dtype[Any], lanes: int):
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
+    @named(dtype.name, lanes)
     def forward(data, weights, work, sums):
         ld, size = data.ld, data.k * data.ld
         for j in range(size):
@@ -204,7 +221,7 @@ def sums_size(data: Data) -> int:
 def _make_pass(dtype: np.dtype[Any], lanes: int):
     forward = make_forward(dtype, lanes)
 
-    @entry("pass", dtype.str, lanes)
+    @entry("pass", dtype.name, lanes)
     def whole_pass(data, weights, work, sums, p):
         last = (data.n + data.tile - 1) // data.tile
         forward(data, weights, work, sums, 0, last, False, p)
@@ -241,7 +258,7 @@ def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
     forward = make_gram_forward(dtype, lanes)
 
-    @entry("gram", dtype.str, lanes)
+    @entry("gram", dtype.name, lanes)
     def whole_pass(data, weights, work, sums):
         forward(data, weights, work, sums)
 

@@ -147,7 +147,7 @@ def apply(W, G, k, d, ld, depth, out, work):
 
 @cache
 def _make_entry(dtype: np.dtype[Any]):
-    @entry("precondition", dtype.str)
+    @entry("precondition", dtype.name)
     def whole(W, G, k, d, depth, out, work):
         apply(W, G, k, d, d, depth, out, work)
 

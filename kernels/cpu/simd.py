@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import inner, vector_registers
+from .jit import inner, named, vector_registers
 
 
 class View(NamedTuple):
@@ -290,14 +290,17 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     emitted_weighted_sum = _make_weighted_sum(dtype, lanes)
 
     @inner
+    @named(dtype.name, lanes)
     def matvec(a, b, out, m, n):
         emitted_matvec(a, b, out, m, n)
 
     @inner
+    @named(dtype.name, lanes)
     def accumulate(a, b, c, m, columns, n):
         emitted_accumulate(a, b, c, m, columns, n)
 
     @inner
+    @named(dtype.name, lanes)
     def weighted_sum(a, b, c, columns, n, ahead):
         emitted_weighted_sum(a, b, c, columns, n, ahead)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
-from .jit import entry, inner
+from .jit import entry, inner, named
 
 #: Layout of ``rule``.
 KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, RULE_SIZE = range(9)
@@ -40,14 +40,16 @@ def make_update(dtype: np.dtype[Any]):
     ``grads[:count]`` belongs to ``params[start : start + count]``; ``state`` is flat, one stretch
     as long as ``params`` a slot.
     """
-    scalar = dtype.type
+    scalar, tiny = dtype.type, float(np.finfo(dtype).tiny)
 
     @inner
+    @named(dtype.name)
     def update(params, state, grads, start, count, rule):
         kind = int(rule[KIND])
-        eta, eps = scalar(rule[RATE]), scalar(rule[EPS])
+        # Not below the smallest normal number: 0 / 0 in the padding would be NaN.
+        eta, eps = scalar(rule[RATE]), scalar(max(rule[EPS], tiny))
         a, b = scalar(rule[A]), scalar(rule[B])
-        one = scalar(1.0)
+        rest_a, rest_b = scalar(1.0 - rule[A]), scalar(1.0 - rule[B])
         keep = scalar(1.0 - rule[RATE] * rule[DECAY])
         w = params[start : start + count]
         if kind == GRADIENT_DESCENT:
@@ -69,16 +71,16 @@ def make_update(dtype: np.dtype[Any]):
                 w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
         elif kind == RMSPROP:
             for i in range(count):
-                s[i] = a * s[i] + (one - a) * (grads[i] * grads[i])
+                s[i] = a * s[i] + rest_a * (grads[i] * grads[i])
                 w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
         elif kind == ADADELTA:
             second = params.size + start
             t = state[second : second + count]
             for i in range(count):
                 g = grads[i]
-                s[i] = a * s[i] + (one - a) * (g * g)
+                s[i] = a * s[i] + rest_a * (g * g)
                 delta = np.sqrt(t[i] + eps) / np.sqrt(s[i] + eps) * g
-                t[i] = a * t[i] + (one - a) * (delta * delta)
+                t[i] = a * t[i] + rest_a * (delta * delta)
                 w[i] = keep * w[i] - eta * delta
         elif kind == ADAM:
             second = params.size + start
@@ -87,8 +89,8 @@ def make_update(dtype: np.dtype[Any]):
             spread = scalar(rule[CORRECTION_2])
             for i in range(count):
                 g = grads[i]
-                s[i] = a * s[i] + (one - a) * g
-                t[i] = b * t[i] + (one - b) * (g * g)
+                s[i] = a * s[i] + rest_a * g
+                t[i] = b * t[i] + rest_b * (g * g)
                 w[i] = keep * w[i] - rate * (s[i] / (np.sqrt(t[i]) / spread + eps))
 
     return update
@@ -98,7 +100,7 @@ def make_update(dtype: np.dtype[Any]):
 def _make_entry(dtype: np.dtype[Any]):
     inner_update = make_update(dtype)
 
-    @entry("update", dtype.str)
+    @entry("update", dtype.name)
     def whole(params, state, grads, rule, step):
         prepare(rule, step)
         inner_update(params, state, grads, 0, params.size, rule)

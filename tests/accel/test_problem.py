@@ -116,7 +116,7 @@ def test_nothing_is_rounded_unasked():
         (7, 2, "f4", "auto", "direct"),
         (7, 4, "f8", "auto", "direct"),
         (7, 2, "f8", "direct", "direct"),
-        (2, 2, "f4", "gram", "gram"),
+        (2, 2, "f8", "gram", "gram"),
     ],
 )
 def test_method(n, p, dtype, method, expected):
@@ -168,6 +168,11 @@ BAD = {
     "scale None": (TypeError, "scale .*None", {"scale": None}),
     "method": (ValueError, "method .*'grams'.*'gram'", {"method": "grams"}),
     "gram with p 4": (ValueError, "gram.*p = 4", {"method": "gram"}),
+    "gram in float32": (
+        ValueError,
+        "gram.*float64.*float32",
+        {"method": "gram", "p": 2, "dtype": "float32"},
+    ),
     "dtype int": (TypeError, "dtype .*int", {"dtype": int}),
     "dtype half": (TypeError, "dtype .*float16", {"dtype": "float16"}),
     "dtype nonsense": (TypeError, "dtype .*'nonsense'", {"dtype": "nonsense"}),
