@@ -228,47 +228,29 @@ def _make_matvec(dtype, lanes: int):
     return matvec
 
 
-def _make_accumulate(dtype, lanes: int):
+def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
     @intrinsic
-    def accumulate(typing_context, a, b, c, m, columns, n):
+    def accumulate(typing_context, a, b, c, m, columns, n, ahead):
         def generate(context, builder, signature, arguments):
             emit = _Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, columns, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+            (a, b, c), (m, columns, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
 
             def rows_at(i, rows):
                 above, target = a.down(emit, i), c.down(emit, i)
 
                 def columns_at(j, width):
                     panel, tile = b.right(emit, j), target.right(emit, j)
-                    _emit_rank(emit, above, panel, tile, n, rows, width // lanes)
+                    vectors, asked = width // lanes, ahead if fetch else None
+                    _emit_rank(emit, above, panel, tile, n, rows, vectors, asked)
 
                 _cover(builder, columns, _widths(lanes, rows), columns_at)
 
-            _cover(builder, m, (8, 4, 1), rows_at)
+            _cover(builder, m, heights, rows_at)
             return context.get_dummy_value()
 
-        return types.void(a, b, c, types.intp, types.intp, types.intp), generate
+        return types.void(a, b, c, *(types.intp,) * 4), generate
 
     return accumulate
-
-
-def _make_weighted_sum(dtype, lanes: int):
-    @intrinsic
-    def weighted_sum(typing_context, a, b, c, columns, n, ahead):
-        def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, dtype, lanes)
-            (a, b, c), (columns, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
-
-            def columns_at(j, width):
-                panel, tile = b.right(emit, j), c.right(emit, j)
-                _emit_rank(emit, a, panel, tile, n, 1, width // lanes, ahead)
-
-            _cover(builder, columns, _widths(lanes, 1), columns_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, c, types.intp, types.intp, types.intp), generate
-
-    return weighted_sum
 
 
 def _widths(lanes: int, rows: int) -> list[int]:
@@ -286,8 +268,9 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     ``accumulate(A, B, C, m, columns, n)``: C (m, columns) += A (m, n) B (n, columns); columns
     whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
-    emitted_matvec, emitted_accumulate = _make_matvec(dtype, lanes), _make_accumulate(dtype, lanes)
-    emitted_weighted_sum = _make_weighted_sum(dtype, lanes)
+    emitted_matvec = _make_matvec(dtype, lanes)
+    plain = _make_accumulate(dtype, lanes, (8, 4, 1), fetch=False)
+    fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
 
     @inner
     @named(dtype.name, lanes)
@@ -297,11 +280,11 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     @inner
     @named(dtype.name, lanes)
     def accumulate(a, b, c, m, columns, n):
-        emitted_accumulate(a, b, c, m, columns, n)
+        plain(a, b, c, m, columns, n, 0)
 
     @inner
     @named(dtype.name, lanes)
     def weighted_sum(a, b, c, columns, n, ahead):
-        emitted_weighted_sum(a, b, c, columns, n, ahead)
+        fetching(a, b, c, 1, columns, n, ahead)
 
     return Tiles(matvec, accumulate, weighted_sum)
