@@ -1,4 +1,4 @@
-"""The whole training loop, no Python inside, on a thread team that lives for a chunk of steps.
+"""The whole training loop, no Python inside, on a thread team that lives for a call.
 
 Every rank owns a fixed block of tiles and the partial sums of that block. Between the two halves
 of the barrier the leader adds the partial sums in the order of the ranks, so that one thread count
@@ -7,9 +7,6 @@ but the parameters, the state and the step number is carried from step to step: 
 into chunks changes nothing.
 """
 
-import contextlib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -256,8 +253,6 @@ class TrainingLoop:
         )
         self._work = _rows_of(self.threads, size if loss.gram else work_size(data), dtype)
         self._sums = _rows_of(self.threads, sums_size(data), np.dtype(np.float64))
-        self._flags = team.make_flags(self.threads)
-        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._records: list[np.ndarray] = []
         self._kernel = _make_advance(dtype, lanes)
         self.evaluate()  # compiles the kernel, or loads it from the disk
@@ -320,10 +315,7 @@ class TrainingLoop:
         self._run.control[STOP_REQUEST] = 1
 
     def close(self) -> None:
-        """End the team's threads; the run cannot go on."""
-        if self._pool is not None:
-            team.abort(self._flags)
-            self._pool.shutdown()
+        """Do nothing: no thread outlives a call. Here since every backend's loop has it."""
 
     def __enter__(self) -> "TrainingLoop":
         return self
@@ -335,31 +327,10 @@ class TrainingLoop:
         """Run the kernel once on every rank."""
         control = self._run.control
         control[RECORDS] = control[STATUS] = 0
-        self._flags[:] = 0
-        shared = (self._data, self._chain, self._run, self._work, self._sums, self._flags)
-        with self._team(shared):
-            self._kernel(*shared, 0)
+        shared = (self._data, self._chain, self._run, self._work, self._sums)
+        team.run_team(self._kernel, shared, self.threads)
         if control[RECORDS]:
             self._records.append(self._run.history[: control[RECORDS]].copy())
-
-    @contextlib.contextmanager
-    def _team(self, shared: tuple[Any, ...]) -> Iterator[None]:
-        workers = []
-        try:
-            for rank in range(1, self.threads):
-                workers.append(self._pool.submit(self._kernel, *shared, rank))
-                workers[-1].add_done_callback(self._free_the_others)
-            yield
-        except BaseException:
-            team.abort(self._flags)  # or the ranks that did start would wait for the others
-            raise
-        finally:
-            for worker in workers:
-                worker.result()
-
-    def _free_the_others(self, worker: Future[None]) -> None:
-        if worker.exception() is not None:
-            team.abort(self._flags)
 
 
 def _rows_of(rows: int, size: int, dtype: np.dtype[Any]) -> np.ndarray:

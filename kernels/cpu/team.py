@@ -11,11 +11,16 @@ a while, since the others are a fraction of a microsecond away, then yields the 
 whoever needs it, and at last sleeps, so that a stalled team burns nothing. Raising ``ABORT`` frees
 everyone who waits, however many ranks ever started.
 
+A team lives for one call of ``run_team``: flags or threads that outlived it could be left behind by
+a fork or a Ctrl-C in a state that the next call would wait on for ever.
+
 ``flags`` (int64) has one cache line pair a rank: ``flags[SPACING * rank]`` is the last step at
 which the rank arrived (for rank 0: which it released), and ``flags[SPACING * team_size]`` is ABORT.
 """
 
-import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -32,14 +37,8 @@ _SPINS = 1000
 _YIELDS = 2000
 _NAP_MICROSECONDS = 50
 
-if sys.platform == "win32":
-    _yield_processor = types.ExternalFunction("SwitchToThread", types.int32())
-    _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
-    _NAP = 1
-else:
-    _yield_processor = types.ExternalFunction("sched_yield", types.int32())
-    _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
-    _NAP = _NAP_MICROSECONDS
+_yield_processor = types.ExternalFunction("sched_yield", types.int32())
+_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 def _element(context, builder, array_type, array, index):
@@ -99,7 +98,7 @@ def _await(flags, index, ticket):
         elif tries < _SPINS + _YIELDS:
             _yield_processor()
         else:
-            _sleep(_NAP)
+            _sleep(_NAP_MICROSECONDS)
     return True
 
 
@@ -138,3 +137,30 @@ def make_flags(team_size: int) -> np.ndarray:
 def abort(flags: np.ndarray) -> None:
     """Free every rank that waits now or later; callable from any Python thread."""
     flags[flags.size - SPACING] = 1
+
+
+def run_team(kernel: Callable[..., Any], shared: tuple[Any, ...], threads: int) -> None:
+    """Call ``kernel(*shared, flags, rank)`` on every rank, rank 0 in the calling thread.
+
+    A worker that still waits when rank 0 is done is sent home. What any rank raises is raised here,
+    once all have ended.
+    """
+    flags = make_flags(threads)
+
+    def work(rank: int) -> None:
+        try:
+            kernel(*shared, flags, rank)
+        except BaseException:
+            abort(flags)
+            raise
+
+    with ThreadPoolExecutor(threads) as pool:  # it starts no thread before there is work for it
+        workers = []
+        try:
+            for rank in range(1, threads):
+                workers.append(pool.submit(work, rank))
+            kernel(*shared, flags, 0)
+        finally:
+            abort(flags)
+        for worker in workers:
+            worker.result()

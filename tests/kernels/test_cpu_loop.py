@@ -1,9 +1,14 @@
 """What only the compiled loop can get wrong: its team, its padding, its view of the data."""
 
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import loop
+from accel.kernels.cpu import loop, team
 from accel.kernels.reference import loop as plain
 from accel.kernels.specs import (
     ADADELTA,
@@ -40,6 +45,74 @@ def test_an_error_in_one_rank_frees_the_other(rank):
     run._kernel = broken
     with run, pytest.raises(MemoryError, match="no more"):
         run.advance(3)
+
+
+def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(monkeypatch):
+    """Rank 1 is on its way already, and slow; ranks 0 and 2 never start."""
+    case = problem(3000, 128)
+    with loop.TrainingLoop(*case, DESCENT, threads=3) as run:
+        assert run.threads == 3
+        submit, kernel = ThreadPoolExecutor.submit, run._kernel
+
+        def interrupted(*arguments):
+            submit(*arguments)
+            raise KeyboardInterrupt
+
+        def slow_to_start(*arguments):
+            time.sleep(0.1 * arguments[-1])
+            kernel(*arguments)
+
+        run._kernel = slow_to_start
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadPoolExecutor, "submit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run.advance(3)
+        again = threading.Thread(target=run.advance, args=(3,), daemon=True)
+        again.start()
+        again.join(timeout=20)
+        assert not again.is_alive(), "the interrupted call left a rank behind that others wait for"
+        with loop.TrainingLoop(*case, DESCENT, threads=3) as untouched:
+            untouched.advance(3)
+            np.testing.assert_array_equal(run.params, untouched.params)
+
+
+# From Python 3.12 on, forking a process that has threads, such as BLAS's, warns.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_loop_made_before_a_fork_goes_on_in_the_child():
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no fork on this system")
+    context = multiprocessing.get_context("fork")
+    with loop.TrainingLoop(*problem(3000, 128), DESCENT, threads=2) as run:
+        run.advance(3)
+        receiver, sender = context.Pipe(duplex=False)
+
+        def go_on():
+            run.advance(3)
+            sender.send(run.params)
+
+        child = context.Process(target=go_on)
+        child.start()
+        try:
+            assert receiver.poll(20), "the run hangs in the child"
+            from_child = receiver.recv()
+        finally:
+            child.kill()
+            child.join()
+        run.advance(3)
+        np.testing.assert_array_equal(run.params, from_child)
+
+
+def test_a_team_ends_with_its_leader():
+    """Nobody releases the worker."""
+    met = []
+
+    def kernel(greeting, flags, rank):
+        met.append((greeting, rank))
+        while rank and not flags[-team.SPACING]:
+            time.sleep(0.001)
+
+    team.run_team(kernel, ("hello",), 3)
+    assert sorted(met) == [("hello", 0), ("hello", 1), ("hello", 2)]
 
 
 def test_a_request_to_stop_outlives_a_call_that_ended_otherwise():
