@@ -3,8 +3,8 @@
 Kernels come from factories closed over what is known at compile time, and those closures hold
 other compiled functions. Numba's own cache pickles the closure into its key, which differs from
 process to process then; ``entry`` gives each specialisation a key of its own instead: its name,
-what it is specialised for, and a hash of the sources (Numba looks only at
-the file of the outermost function, so that an edit to a helper would go unnoticed).
+what it is specialised for, and a hash of the sources (Numba looks only at the file of the outermost
+function, so that an edit to a helper would go unnoticed).
 """
 
 import contextlib
@@ -18,7 +18,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 from numba import config, njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import get_host_cpu_features
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur.
@@ -30,6 +31,8 @@ LINE = 64
 _OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 
 inner = njit(**_OPTIONS)
+#: For formulas in which an intermediate result may overflow: ``reassoc`` makes NaN of inf there.
+in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
 inlined = njit(forceinline=True, **_OPTIONS)
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
@@ -53,14 +56,14 @@ def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 @cache
 def vector_bytes() -> int:
-    """Width of the widest SIMD register that Numba generates code for, in bytes: 64, 32 or 16."""
-    if config.CPU_FEATURES is not None:
-        enabled = set(config.CPU_FEATURES.split(","))
-        has = {name for name in ("avx512f", "avx") if f"+{name}" in enabled}
-    elif config.CPU_NAME in (None, "host"):
-        has = {name for name, on in llvm.get_host_cpu_features().items() if on}
-    else:
-        has = set()
+    """Bytes in the widest SIMD vector that Numba generates code for: 64, 32 or 16.
+
+    What a vector may be follows from the features alone, as in Numba itself: NUMBA_CPU_FEATURES, or
+    else those of the host, whatever NUMBA_CPU_NAME is ("generic" stands for no features).
+    """
+    features = config.CPU_FEATURES
+    enabled = (get_host_cpu_features() if features is None else features).split(",")
+    has = {name for name in ("avx512f", "avx") if f"+{name}" in enabled}
     return 64 if "avx512f" in has else 32 if "avx" in has else 16
 
 
@@ -105,7 +108,12 @@ def _sources() -> str:
 
 
 class _KeyedCache(FunctionCache):
-    """Numba's on-disk cache of one function, under a key that we choose."""
+    """Numba's on-disk cache of one function, under a key that we choose.
+
+    Every specialisation has files of its own. Numba would number those of a function and keep the
+    numbers in an index that it reads, changes and writes: two processes that do so at the same time
+    can give one number to different kernels.
+    """
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
@@ -113,6 +121,32 @@ class _KeyedCache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
+
+    def _choose_file(self, sig: Any, codegen: Any) -> None:
+        digest = hashlib.sha256(repr(self._index_key(sig, codegen)).encode()).hexdigest()
+        self._cache_file = IndexDataCacheFile(
+            self._cache_path,
+            f"{self._impl.filename_base}-{digest}",
+            self._impl.locator.get_source_stamp(),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load a kernel; None if there is none or its files are damaged."""
+        self._choose_file(sig, target_context.codegen())
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling a damaged file raises whatever it likes
+            try:
+                self.flush()
+            except OSError:
+                self.disable()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save a kernel, or leave it to the next process to compile it again."""
+        self._choose_file(sig, data.codegen)
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
 
 
 def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -1,10 +1,16 @@
-"""Kernels that several processes compiled, loaded together from the disk."""
+"""The cache on the disk, damaged, shared or missing; and the vectors that kernels are made for."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
+from llvmlite import binding as llvm
+from numba import config
+from numba.core.caching import IndexDataCacheFile
+
+from accel.kernels.cpu import jit
 
 # (dtype, features): two dtypes, and two vector lengths of one dtype.
 KINDS = (("float32", 17), ("float64", 17), ("float64", 64))
@@ -43,3 +49,133 @@ def test_kernels_compiled_by_different_processes_live_together(tmp_path):
             text=True, timeout=200,
         )  # fmt: skip
         assert result.returncode == 0, f"{arguments}: {result.stderr[-2000:]}"
+
+
+def make():
+    """A kernel in a process of its own, as far as Numba knows."""
+
+    @jit.entry("successor")
+    def successor(x):
+        return x + 1
+
+    return successor
+
+
+def compile_or_load(argument):
+    """Whether it came from the disk."""
+    successor = make()
+    assert successor(argument) == argument + 1
+    return bool(successor.stats.cache_hits)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCEL_CACHE", "1")
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def only(folder, suffix):
+    (path,) = folder.rglob(f"*{suffix}")
+    return path
+
+
+def test_a_kernel_is_compiled_once(folder):
+    assert not compile_or_load(1)
+    assert compile_or_load(1)
+    assert not compile_or_load(0.5)
+    assert compile_or_load(1)
+    assert compile_or_load(0.5)
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def overwritten(path):
+    path.write_bytes(b"kernel" * 100)
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", [emptied, cut, overwritten])
+def test_a_damaged_file_is_replaced(folder, damage, suffix):
+    assert not compile_or_load(1)
+    damage(only(folder, suffix))
+    assert not compile_or_load(1)
+    assert compile_or_load(1)
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_what_can_neither_be_read_nor_replaced_is_left_alone(folder, suffix):
+    """A folder in place of the file: what file permissions are to anyone but root."""
+    assert not compile_or_load(1)
+    path = only(folder, suffix)
+    path.unlink()
+    path.mkdir()
+    assert not compile_or_load(1)
+    assert not compile_or_load(1)
+
+
+def test_a_full_disk(folder, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_open_for_write", full)
+        assert not compile_or_load(1)
+    assert not compile_or_load(1)
+    emptied(only(folder, ".nbi"))
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_open_for_write", full)
+        assert not compile_or_load(1)
+    assert not compile_or_load(1)
+    assert compile_or_load(1)
+
+
+def test_two_cold_processes_do_not_swap_their_files(folder, monkeypatch):
+    """Both see an empty cache; the second writes its two files between the two of the first."""
+    save = IndexDataCacheFile._save_data
+
+    def late(file, name, data):
+        with monkeypatch.context() as patch:
+            patch.setattr(IndexDataCacheFile, "_save_data", save)
+            patch.setattr(IndexDataCacheFile, "_load_index", lambda file: {})
+            assert not compile_or_load(0.5)
+        save(file, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_save_data", late)
+        assert not compile_or_load(1)
+    assert compile_or_load(0.5)
+    assert compile_or_load(1)
+
+
+def no_features():
+    raise RuntimeError("no features known for this processor")
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "host", "width"),
+    [
+        (None, None, {"avx": True, "avx512f": True}, 64),
+        (None, None, {"avx": True, "avx512f": False}, 32),
+        (None, None, {"avx": False}, 16),
+        (None, None, None, 16),
+        ("skylake-avx512", None, {"avx": True, "avx512f": True}, 64),
+        ("skylake-avx512", None, {"avx": True, "avx512f": False}, 32),
+        ("generic", "", {"avx": True, "avx512f": True}, 16),
+        (None, "+avx,+avx2", {"avx": True, "avx512f": True}, 32),
+        (None, "+avx,-avx512f", None, 32),
+    ],
+)
+def test_vectors_are_as_wide_as_numba_s_features_allow(monkeypatch, name, features, host, width):
+    monkeypatch.setattr(config, "CPU_NAME", name)
+    monkeypatch.setattr(config, "CPU_FEATURES", features)
+    monkeypatch.setattr(config, "ENABLE_AVX", 1)
+    known = no_features if host is None else lambda: llvm.targets.FeatureMap(host)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", known)
+    assert jit.vector_bytes.__wrapped__() == width
