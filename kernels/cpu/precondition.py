@@ -47,7 +47,7 @@ def _orthogonalise(A, U):
                     pp += A[p, i] * A[p, i]
                     qq += A[q, i] * A[q, i]
                     pq += A[p, i] * A[q, i]
-                if abs(pq) <= _EPS * np.sqrt(pp * qq):
+                if abs(pq) <= _EPS * np.sqrt(pp) * np.sqrt(qq):  # pp * qq might overflow
                     continue
                 turned = True
                 ratio = (qq - pp) / (2.0 * pq)
@@ -89,7 +89,8 @@ def _general(W, G, k, d, ld, depth, out, work):
             U[r, s] = 1.0 if r == s else 0.0
     _orthogonalise(A, U)
 
-    largest = 0.0
+    # What is zero in the dtype of W but for rounding must be zero: the powers go down to 2/N.
+    largest, negligible = 0.0, np.finfo(W.dtype).eps * columns
     for r in range(rows):
         sigma = 0.0
         for i in range(columns):
@@ -98,7 +99,7 @@ def _general(W, G, k, d, ld, depth, out, work):
         largest = max(largest, powers[r, 0])
     for r in range(rows):
         sigma = powers[r, 0]
-        if sigma <= _EPS * columns * largest:
+        if sigma <= negligible * largest:
             sigma = 0.0
         for i in range(columns):
             A[r, i] = A[r, i] / sigma if sigma > 0.0 else 0.0

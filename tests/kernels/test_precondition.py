@@ -130,6 +130,30 @@ def test_one_factor_is_the_identity(kernels, k, d, dtype):
         assert not np.shares_memory(result, G)
 
 
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize("depth", [2, 3, 8])
+@pytest.mark.parametrize(("k", "d"), [(3, 50), (50, 3), (5, 5)])
+def test_rounding_of_float32_adds_no_rank(kernels, k, d, depth, rank):
+    """The product has this rank, the nearest float32 matrix full rank."""
+    rng = np.random.default_rng(6)
+    left, right = rng.standard_normal((k, rank)), rng.standard_normal((rank, d))
+    W, G = left @ right, rng.standard_normal((k, d))
+    result = kernels.precondition.precondition(W.astype(np.float32), G.astype(np.float32), depth)
+    bound = 1e-4 * np.linalg.norm(theorem_1(W, G, depth))
+    assert np.linalg.norm(result - theorem_1(W, G, depth)) <= bound
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-60, 1e60, 1e90])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_scale(kernels, depth, scale):
+    """P_W(G) is homogeneous of degree 2 - 2/N in W."""
+    rng = np.random.default_rng(9)
+    W, G = rng.standard_normal((2, 3, 8))
+    result = kernels.precondition.precondition(scale * W, G, depth)
+    expected = kernels.precondition.precondition(W, G, depth)
+    np.testing.assert_allclose(result / scale ** (2 - 2 / depth), expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("depth", [2, 3, 8])
 @pytest.mark.parametrize("k", [1, 3])
 def test_zero_matrix_stays(kernels, k, depth):
