@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
-from .jit import entry, inner, named
+from .jit import entry, in_order, inner, named
 
 #: Layout of ``rule``.
 KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, RULE_SIZE = range(9)
@@ -42,7 +42,7 @@ def make_update(dtype: np.dtype[Any]):
     """
     scalar, tiny = dtype.type, float(np.finfo(dtype).tiny)
 
-    @inner
+    @in_order
     @named(dtype.name)
     def update(params, state, grads, start, count, rule):
         kind = int(rule[KIND])

@@ -156,3 +156,21 @@ def test_compiled_step_is_the_plain_step(compiled, plain, name, seed, size, step
     tolerance = 2e-6 if dtype == np.float32 else 1e-14
     np.testing.assert_allclose(params, expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(state, expected_state, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e30), (np.float64, 1e160)])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@each_rule
+def test_a_gradient_whose_square_overflows(compiled, plain, name, dtype, large, decay):
+    kind, (rate, _, *rest) = RULES[name]
+    g = np.array([large, -large, 1.0, -2.0] * 9, dtype)
+    ends = []
+    for kernels in (plain, compiled):
+        params = np.linspace(-1, 1, g.size, dtype=dtype)
+        state = fresh_state(kind, params)
+        with np.errstate(over="ignore"):
+            for step in (1, 2, 3):
+                kernels.updates.update(kind, params, g, state, (rate, decay, *rest), step)
+        ends.append(params)
+    assert np.isfinite(ends[0]).all()
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5 if dtype == np.float32 else 1e-12)
