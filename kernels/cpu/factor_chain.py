@@ -82,7 +82,7 @@ class Layout:
 
 @inner
 def end_to_end_matrix(chain):
-    """W (k rows of the first ``LD``), flat: the last suffix product."""
+    """W (k rows of the first ``LD``), flat: the first suffix product."""
     start = chain.table[0, SUFFIX]
     return chain.products[start : start + chain.k * chain.table[0, LD]]
 

@@ -59,7 +59,11 @@ _BYTES_PER_RANK = 96 * 1024
 
 
 class Run(NamedTuple):
-    """What the team shares; ``sums`` and ``work`` have a row a rank."""
+    """What the team shares apart from the data and the network; the leader alone writes to it.
+
+    ``weights`` is W as the pass reads it, ``block`` holds a piece of a gradient, ``spare`` is the
+    end-to-end rule's scratch, ``history`` a row (step, loss, gradient norm, weight norm) a record.
+    """
 
     control: np.ndarray
     limits: np.ndarray
@@ -207,6 +211,7 @@ class TrainingLoop:
     X, Y : ndarray, shapes (n, d) and (n, k), one dtype
         The data; copied only if their rows are not whole aligned vectors already.
     loss : Loss
+        With ``gram`` the dtype must be float64.
     widths : tuple of int
         (n_0 = d, ..., n_N = k).
     params : ndarray
@@ -228,7 +233,7 @@ class TrainingLoop:
     ) -> None:
         (n, d), k, dtype = X.shape, Y.shape[1], X.dtype
         lanes = lanes_for(d, dtype)
-        self._data = pack_gram(*gram(X, Y), n, dtype) if loss.gram else pack(X, Y)
+        self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y)
         self._layout = Layout(tuple(widths), dtype, lanes)
         self._chain = self._layout.chain(params)
         self.threads = 1 if loss.gram else min(threads, self._useful_ranks())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import aligned_zeros, entry, inlined, inner, lanes_for, named, padded
+from .jit import LINE, aligned_zeros, entry, inlined, inner, lanes_for, named, padded
 from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
@@ -48,7 +48,11 @@ class Data(NamedTuple):
 
 
 def pack(X: np.ndarray, Y: np.ndarray) -> Data:
-    """Lay out X (n, d) and Y (n, k) for the kernels; X is copied only if it is not so already."""
+    """Lay out X (n, d) and Y (n, k) for the kernels; X is copied only if it is not so already.
+
+    That is at every call if d is no multiple of the vector length. No copy is kept: it would be a
+    second X in memory, and wrong as soon as somebody writes to the first.
+    """
     (n, d), k = X.shape, Y.shape[1]
     lanes = lanes_for(d, X.dtype)
     ld, kp = padded(d, lanes), k if k == 1 else padded(k, lanes)
@@ -57,40 +61,31 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
     return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, False, 0.0)
 
 
-def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int, dtype: np.dtype[Any]) -> Data:
-    """Lay out what ``gram`` returns, in the form of ``Data`` and the dtype of the run."""
+def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
+    """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
-    ld = padded(d, lanes_for(d, dtype))
-    XX, YX = XX.astype(dtype, copy=False), YX.astype(dtype, copy=False)
-    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, float(YY))
-
-
-class _NotWritten:
-    """Passes a read-only array off as writable.
-
-    The kernels do not write to the data, and Numba would compile them once more for its type.
-    """
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array  # the memory lives as long as whoever looks at it through us
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (array.__array_interface__["data"][0], False),
-        }
+    ld = padded(d, lanes_for(d, XX.dtype))
+    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, YY)
 
 
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
     rows, columns = matrix.shape
-    if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % 64 == 0:
-        return np.asarray(_NotWritten(matrix)).reshape(-1)
-    flat = aligned_zeros(rows * ld, matrix.dtype)
-    flat.reshape(rows, ld)[:, :columns] = matrix
+    if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % LINE == 0:
+        flat = matrix.reshape(-1)
+    else:
+        flat = aligned_zeros(rows * ld, matrix.dtype)
+        flat.reshape(rows, ld)[:, :columns] = matrix
+    flat.flags.writeable = False  # always, since to Numba that is another type
     return flat
 
 
 @cache
 def _make_differentiate(dtype: np.dtype[Any]):
-    """Replace residuals r by |r|^(p-1) sign(r); returns the sum of |r|^p, in float64."""
+    """Compile ``differentiate(residuals, targets, start, count, p)``.
+
+    It finds predictions in ``residuals`` and, with r the predictions less the targets from
+    ``start`` on, leaves |r|^(p-1) sign(r) there; it returns the sum of |r|^p in float64.
+    """
     scalar = dtype.type
 
     @inlined
@@ -242,7 +237,7 @@ def loss_and_gradient(
     else:
         weights = aligned_zeros(data.d * data.kp, dtype)
         weights.reshape(data.d, data.kp)[:, : data.k] = W.T
-    _make_pass(dtype, lanes)(data, weights, work, sums, loss.p)
+    _make_pass(dtype, lanes)(data, weights, work, sums, float(loss.p))
     G = sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
     scale = loss.factor / data.n
     return float(scale * sums[0]), (scale * loss.p * G).astype(dtype)
@@ -269,7 +264,7 @@ def gram_loss_and_gradient(
     XX: np.ndarray, YX: np.ndarray, YY: float, n: int, W: np.ndarray, factor: float
 ) -> tuple[float, np.ndarray]:
     """Loss and gradient for p = 2 from what ``gram`` returns."""
-    data = pack_gram(XX, YX, YY, n, XX.dtype)
+    data = pack_gram(XX, YX, YY, n)
     size = data.k * data.ld
     work, sums = aligned_zeros(size, XX.dtype), aligned_zeros(sums_size(data), np.float64)
     weights = aligned_zeros(size, XX.dtype)
@@ -316,5 +311,5 @@ def hessian(X: np.ndarray, y: np.ndarray, w: np.ndarray, loss: Loss) -> np.ndarr
     work, H = aligned_zeros(rows * (2 * ld + 1), np.float64), aligned_zeros(d * ld, np.float64)
     weights = aligned_zeros(ld, np.float64)
     weights[:d] = w
-    _make_hessian(lanes)(X, y, weights, work, H, loss.p)
+    _make_hessian(lanes)(X, y, weights, work, H, float(loss.p))
     return loss.factor * loss.p * (loss.p - 1.0) / n * H.reshape(d, ld)[:, :d]

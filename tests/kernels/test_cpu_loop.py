@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import loop, team
+from accel.kernels.cpu import loop, lp_loss, team
 from accel.kernels.reference import loop as plain
 from accel.kernels.specs import (
     ADADELTA,
@@ -133,6 +133,18 @@ def test_read_only_data_compile_nothing_new():
     with loop.TrainingLoop(X, Y, *rest, DESCENT) as run:
         assert len(run._kernel.signatures) == before
         assert run.advance(3) == RUNNING
+
+
+def test_an_integer_p_compiles_nothing_new():
+    X, Y, _, _, w = problem(64, 16)
+    lanes = lp_loss.lanes_for(16, X.dtype)
+    kernels = lp_loss._make_pass(X.dtype, lanes), lp_loss._make_hessian(lanes)
+    compiled = []
+    for p in (4.0, 4):
+        lp_loss.loss_and_gradient(X, Y, w[None], Loss(p))
+        lp_loss.hessian(X, Y[:, 0], w, Loss(p))
+        compiled.append([len(kernel.signatures) for kernel in kernels])
+    assert compiled[0] == compiled[1]
 
 
 @pytest.mark.parametrize("kind", [ADAGRAD, ADADELTA])
