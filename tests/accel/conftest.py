@@ -1,12 +1,15 @@
-"""The real data: the gas-sensor Ethanol problem, standardised, where it can be had."""
+"""The real data where it can be had, a kernel that follows a script, and an empty folder."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from accel import LpProblem, optimum, standardize
+import accel
+from accel import LpProblem, optimum, standardize, train, training
 from accel.datasets import load_gas_ethanol
+
+from .runs import PROBLEM, start
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "gas_ethanol.npz"
 
@@ -26,3 +29,24 @@ def gas_l4(gas):
     """The l4 problem of the paper's figures and its optimal loss."""
     problem = LpProblem(gas.X, gas.y, p=4)
     return problem, optimum(problem).loss
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Train with a scripted loop in place of a kernel."""
+
+    def run(loop, steps, **arguments):
+        class Kernels:
+            name = "scripted"
+
+        Kernels.loop = type("Module", (), {"TrainingLoop": loop})
+        monkeypatch.setattr(training, "resolve", lambda name: Kernels)
+        return train(PROBLEM, start(), accel.GradientDescent(1.0), steps, **arguments)
+
+    return run
+
+
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

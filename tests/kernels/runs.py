@@ -1,0 +1,101 @@
+"""Problems, rules, and runs written out with the plain NumPy kernels."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from accel.kernels.specs import (
+    ADADELTA,
+    ADAGRAD,
+    ADAM,
+    END_TO_END,
+    GRADIENT_DESCENT,
+    MOMENTUM,
+    NESTEROV,
+    RMSPROP,
+    RUNNING,
+    STATE_SLOTS,
+    Loss,
+    Rule,
+)
+
+RULES = {
+    "gradient descent": Rule(GRADIENT_DESCENT, (0.02, 0.0, 0.0, 0.0, 0.0)),
+    "momentum": Rule(MOMENTUM, (0.005, 0.0, 0.9, 0.0, 0.0)),
+    "nesterov": Rule(NESTEROV, (0.005, 0.0, 0.9, 0.0, 0.0)),
+    "adagrad": Rule(ADAGRAD, (0.01, 0.0, 0.0, 0.0, 1e-10)),
+    "adadelta": Rule(ADADELTA, (1.0, 0.0, 0.9, 0.0, 1e-6)),
+    "rmsprop": Rule(RMSPROP, (0.002, 0.0, 0.99, 0.0, 1e-8)),
+    "adam": Rule(ADAM, (0.001, 0.0, 0.9, 0.999, 1e-8)),
+    "end-to-end 3": Rule(END_TO_END, (0.02, 0.0, 3.0, 0.0, 0.0)),
+    "end-to-end 8": Rule(END_TO_END, (0.02, 0.0, 8.0, 0.0, 0.0)),
+}
+PLAIN = RULES["gradient descent"]
+each_rule = pytest.mark.parametrize("name", RULES)
+DTYPES = [np.float32, np.float64]
+
+
+class Problem(NamedTuple):
+    """The arguments of a TrainingLoop but for the rule and the threads."""
+
+    X: Any
+    Y: Any
+    loss: Loss
+    widths: tuple
+    params: Any
+
+
+def problem(seed=0, n=203, d=17, hidden=(5,), k=1, p=4.0, factor=1.0, gram=False, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d)) / np.sqrt(d)
+    Y = X @ rng.standard_normal((d, k)) + 0.2 * rng.standard_normal((n, k))
+    widths = (d, *hidden, k)
+    blocks = [
+        rng.standard_normal(rows * columns) / np.sqrt(columns)
+        for rows, columns in zip(widths[1:], widths[:-1], strict=True)
+    ]
+    params = np.concatenate(blocks).astype(dtype)
+    return Problem(X.astype(dtype), Y.astype(dtype), Loss(p, factor, gram), widths, params)
+
+
+def for_rule(name, **shape):
+    """A problem on which this rule can run: the end-to-end rule has a single factor."""
+    return problem(**{**shape, "hidden": ()} if name.startswith("end-to-end") else shape)
+
+
+def written_out(plain, case, rule, steps):
+    """The iterates' history rows 0..steps and the last parameters."""
+    X, Y, loss, widths, params = case
+    kind, (rate, decay, a, *_) = rule
+    params, rows = params.copy(), []
+    state = np.zeros((STATE_SLOTS[kind], params.size), params.dtype)
+    for step in range(steps + 1):
+        W = plain.factor_chain.end_to_end(params, widths)
+        value, G = plain.lp_loss.loss_and_gradient(X, Y, W, loss)
+        norms = (float(np.sqrt(np.sum(A.astype(np.float64) ** 2))) for A in (G, W))
+        rows.append((step, value, *norms))
+        if step == steps:
+            return np.array(rows), params
+        if kind == END_TO_END:
+            push = plain.precondition.precondition(W, G, int(a))
+            params = ((1 - rate * decay * a) * W - rate * push).ravel()
+        else:
+            grads = plain.factor_chain.gradients(params, widths, G)
+            plain.updates.update(kind, params, grads, state, rule.hyper, step + 1)
+
+
+def assert_same_run(plain, loop, case, rule, steps):
+    """Run ``loop``, every iterate recorded, and compare all of it."""
+    assert loop.advance(steps, record_every=1) == RUNNING
+    assert loop.step == steps
+    rows, params = written_out(plain, case, rule, steps)
+    tolerance = 1e-4 if case.X.dtype == np.float32 else 1e-10
+    history = loop.take_history()
+    np.testing.assert_array_equal(history[:, 0], np.arange(steps))
+    np.testing.assert_allclose(history, rows[:-1], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(loop.evaluate(), rows[-1], rtol=tolerance, atol=tolerance)
+    assert loop.params.dtype == params.dtype
+    scale = np.max(abs(params))
+    np.testing.assert_allclose(loop.params, params, rtol=0, atol=tolerance * scale)
+    assert np.max(abs(params - case.params)) > 1e-6 * scale  # it went somewhere
