@@ -160,6 +160,9 @@ class LpProblem:
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
         """Loss and gradient with respect to W, by one pass over the data whatever the method.
 
+        The CPU backend copies X at every call if d is no multiple of its vector length; ``train``
+        does so once a run.
+
         Parameters
         ----------
         W : (k, d) array_like, or (d,) for k = 1

@@ -1,1 +1,1 @@
-"""Numba for the CPU: explicit SIMD, a thread team that lives for the whole run."""
+"""Numba for the CPU: explicit SIMD, a thread team that lives for thousands of steps."""

@@ -212,6 +212,11 @@ def sums_size(data: Data) -> int:
     return SUMS_HEAD + padded(data.k * data.ld, 8)
 
 
+def _unscaled(data: Data, sums: np.ndarray) -> np.ndarray:
+    """The gradient (k, d) that a pass leaves in its sums, before it is scaled."""
+    return sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
+
+
 @cache
 def _make_pass(dtype: np.dtype[Any], lanes: int):
     forward = make_forward(dtype, lanes)
@@ -238,9 +243,8 @@ def loss_and_gradient(
         weights = aligned_zeros(data.d * data.kp, dtype)
         weights.reshape(data.d, data.kp)[:, : data.k] = W.T
     _make_pass(dtype, lanes)(data, weights, work, sums, float(loss.p))
-    G = sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
     scale = loss.factor / data.n
-    return float(scale * sums[0]), (scale * loss.p * G).astype(dtype)
+    return float(scale * sums[0]), (scale * loss.p * _unscaled(data, sums)).astype(dtype)
 
 
 def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -270,8 +274,7 @@ def gram_loss_and_gradient(
     weights = aligned_zeros(size, XX.dtype)
     weights.reshape(data.k, data.ld)[:, : data.d] = W
     _make_gram_pass(XX.dtype, lanes_for(data.d, XX.dtype))(data, weights, work, sums)
-    G = sums[SUMS_HEAD : SUMS_HEAD + size].reshape(data.k, data.ld)[:, : data.d]
-    return factor / n * float(sums[0]), 2.0 * factor / n * G
+    return factor / n * float(sums[0]), 2.0 * factor / n * _unscaled(data, sums)
 
 
 @cache
