@@ -4,14 +4,14 @@ Flat parameters are ``W_1`` row-major, then ``W_2``, up to ``W_N``, in one 1-D a
 ``(n_0, n_1, ..., n_N)`` with ``n_0 = d``, ``n_N = k`` and ``W_j`` of shape ``(n_j, n_{j-1})``.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAGRAD, ADADELTA, RMSPROP, ADAM, END_TO_END = range(8)
 
 #: Flat buffers of optimiser state that a rule needs, each as large as the parameters.
 STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0)
 
-RUNNING, CONVERGED, TARGET, DIVERGED, STOPPED = range(5)
+RUNNING, CONVERGED, TARGET, DIVERGED = range(4)
 
 
 class Loss(NamedTuple):
@@ -31,3 +31,11 @@ class Rule(NamedTuple):
 
     kind: int
     hyper: tuple[float, float, float, float, float]
+
+
+class Model(NamedTuple):
+    """A network to train: its widths, its flat parameters at the start, and the rule to follow."""
+
+    widths: tuple[int, ...]
+    params: Any
+    rule: Rule

@@ -128,7 +128,7 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     The end-to-end gradient stands in the first ``pull`` product. ``consume(chain, block, start,
     count, sink)`` receives the gradient of ``chain.params[start : start + count]`` in ``block``.
     """
-    matvec, accumulate, _ = tiles(dtype, lanes)
+    matvec, _, accumulate, _ = tiles(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)

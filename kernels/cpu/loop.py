@@ -1,12 +1,20 @@
-"""The whole training loop, no Python inside, on a thread team that lives for a call.
+"""The whole training loop, no Python inside, on a thread team that lives for a chunk of steps.
 
-Every rank owns a fixed block of tiles and the partial sums of that block. Between the two halves
-of the barrier the leader adds the partial sums in the order of the ranks, so that one thread count
-always gives the same bits, updates the factors and multiplies them out for the next pass. Nothing
-but the parameters, the state and the step number is carried from step to step: where a run is cut
-into chunks changes nothing.
+All models of a run advance together; a single run is a run with one model. A step is
+
+    every rank: the pass over its own block of tiles, for all models at once
+    barrier
+    every rank: for its share of the models: add up the partial gradients in the order of the ranks,
+                judge the iterate, update the factors, multiply them out for the next pass
+    barrier, inside which the leader drops models that have ended
+
+so that one thread count always gives the same bits, and so does a model in any company: alone or
+with others, whoever leaves. The leader treats a single model alone, which saves a barrier. Nothing
+but parameters, state and step number is carried from step to step: where a run is cut into chunks
+changes nothing.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,13 +26,16 @@ from ..specs import (
     END_TO_END,
     RUNNING,
     STATE_SLOTS,
-    STOPPED,
     TARGET,
     Loss,
-    Rule,
+    Model,
 )
 from . import team
 from .factor_chain import (
+    PARAMS,
+    PULL,
+    SUFFIX,
+    Chain,
     Layout,
     block_size,
     end_to_end_gradient,
@@ -32,9 +43,8 @@ from .factor_chain import (
     make_end_to_end,
     make_gradients,
 )
-from .jit import aligned_zeros, entry, inner, lanes_for, spliced
+from .jit import LINE, aligned_zeros, entry, inner, lanes_for, padded, spliced
 from .lp_loss import (
-    SUMS_HEAD,
     gram,
     make_forward,
     make_gram_forward,
@@ -47,32 +57,56 @@ from .precondition import apply as precondition
 from .precondition import work_size as precondition_size
 from .updates import DECAY, KIND, RATE, A, make_rule, make_update, prepare
 
-#: Entries of ``control`` (int64). EVALUATE asks for one pass without an update.
-STEP, STOP_AT, RECORD_EVERY, RECORDS, STATUS, STOP_REQUEST, EVALUATE, CONTROL_SIZE = range(8)
+#: Entries of ``control`` (int64). EVALUATE asks for one pass without an update, ACTIVE is the
+#: number of models still in the run, RECORDS that of the rows written to the history, and GOING
+#: tells the workers whether another step follows.
+STEP, STOP_AT, RECORD_EVERY, RECORDS, ACTIVE, STOP_REQUEST, EVALUATE, GOING, CONTROL_SIZE = range(9)
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
+#: Columns of ``models`` (int64): the rows of its factors in the table, and how it fares.
+FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
 
-#: Rows of history that fit between two calls of ``advance``'s kernel.
-_RECORDS = 4096
+#: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
+_HISTORY, _RECORDS = 2**20, 4096
 #: Below this many bytes of X a rank, a barrier costs more than the rank saves.
 _BYTES_PER_RANK = 96 * 1024
 
 
 class Run(NamedTuple):
-    """What the team shares apart from the data and the network; the leader alone writes to it.
+    """What the team shares.
 
-    ``weights`` is W as the pass reads it, ``block`` holds a piece of a gradient, ``spare`` is the
-    end-to-end rule's scratch, ``history`` a row (step, loss, gradient norm, weight norm) a record.
+    ``active[:control[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
+    matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products`` and ``state``
+    hold all models, one after the other. ``history`` is (records, models, 3).
     """
 
     control: np.ndarray
     limits: np.ndarray
-    rule: np.ndarray
+    models: np.ndarray
+    active: np.ndarray
+    table: np.ndarray
+    rules: np.ndarray
+    params: np.ndarray
+    products: np.ndarray
     state: np.ndarray
     weights: np.ndarray
+    history: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """What each rank writes, a row a rank; the ranks read each other's ``sums``."""
+
+    work: np.ndarray
+    sums: np.ndarray
     block: np.ndarray
     spare: np.ndarray
-    history: np.ndarray
+
+
+class Memory(NamedTuple):
+    """What the update of one model needs beside its parameters."""
+
+    state: np.ndarray
+    rule: np.ndarray
 
 
 @inner
@@ -84,40 +118,68 @@ def _norm(values):
 
 
 @inner
-def _reduce(data, chain, run, sums):
+def _reduce(run, chain, sums, place):
     """Add up the partial sums: G becomes the first pulled-back product, the loss is returned."""
     G, total = end_to_end_gradient(chain), sums[0]
+    start, loss = place * G.size, sums.shape[1] - 1 - place
     for rank in range(1, sums.shape[0]):
         part = sums[rank]
-        for i in range(SUMS_HEAD + G.size):
+        for i in range(start, start + G.size):
             total[i] += part[i]
-    scale, unscaled = run.limits[SCALE] * run.limits[P], total[SUMS_HEAD:]
+        total[loss] += part[loss]
+    scale = run.limits[SCALE] * run.limits[P]
     for i in range(G.size):
-        G[i] = scale * unscaled[i]
-    return run.limits[SCALE] * total[0]
+        G[i] = scale * total[start + i]
+    return run.limits[SCALE] * total[loss]
 
 
 @inner
-def _judge(run, chain, loss):
-    """Record the iterate if it is due; the status that it gives the run."""
+def _judge(run, chain, model, loss):
+    """Record the iterate if it is due; the status that it gives the model."""
     control, limits = run.control, run.limits
     gradient_norm = _norm(end_to_end_gradient(chain))
     due = control[RECORD_EVERY] > 0 and control[STEP] % control[RECORD_EVERY] == 0
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
     if control[EVALUATE] or (due and finite):
-        row = run.history[control[RECORDS]]
-        row[0], row[1], row[2] = control[STEP], loss, gradient_norm
-        row[3] = _norm(end_to_end_matrix(chain))
-        control[RECORDS] += 1
+        row = run.history[control[RECORDS], model]
+        row[0], row[1], row[2] = loss, gradient_norm, _norm(end_to_end_matrix(chain))
     if control[EVALUATE]:
         return RUNNING
     if not finite:
         return DIVERGED
     if limits[TOL] > 0.0 and gradient_norm <= limits[TOL]:
         return CONVERGED
-    if loss <= limits[TARGET_LOSS]:
-        return TARGET
-    return STOPPED if control[STOP_REQUEST] else RUNNING
+    return TARGET if loss <= limits[TARGET_LOSS] else RUNNING
+
+
+@inner
+def _close_ranks(run, size):
+    """Drop the models that have ended; the weights of the others move up."""
+    active, weights, kept = run.active, run.weights, 0
+    for place in range(run.control[ACTIVE]):
+        if run.models[active[place], STATUS] == RUNNING:
+            if kept < place:
+                active[kept] = active[place]
+                for i in range(size):
+                    weights[kept * size + i] = weights[place * size + i]
+            kept += 1
+    run.control[ACTIVE] = kept
+
+
+@inner
+def _turn(run, size):
+    """Leader: end a step, and say whether another one follows."""
+    control = run.control
+    every = control[RECORD_EVERY]
+    if control[EVALUATE] or (every > 0 and control[STEP] % every == 0):
+        control[RECORDS] += 1
+    control[GOING] = 0
+    if control[EVALUATE]:
+        return
+    _close_ranks(run, size)
+    if control[ACTIVE] > 0:
+        control[STEP] += 1
+        control[GOING] = control[STEP] < control[STOP_AT] and control[STOP_REQUEST] == 0
 
 
 @cache
@@ -128,83 +190,126 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
     multiply = make_end_to_end(dtype, lanes)
 
     @spliced
-    def consume(chain, block, start, count, run):
-        update(chain.params, run.state, block, start, count, run.rule)
+    def consume(chain, block, start, count, memory):
+        update(chain.params, memory.state, block, start, count, memory.rule)
 
     descend = make_gradients(dtype, lanes, consume)
 
     @spliced
-    def step_end_to_end(data, chain, run):
-        rule, W, G = run.rule, end_to_end_matrix(chain), end_to_end_gradient(chain)
-        precondition(W, G, data.k, data.d, data.ld, int(rule[A]), run.block, run.spare)
-        keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-        for i in range(W.size):
-            chain.params[i] = keep * chain.params[i] - rule[RATE] * run.block[i]
+    def step_end_to_end(data, chain, rule, block, spare):
+        W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
+        precondition(W, G, data.k, data.d, data.ld, int(rule[A]), block, spare)
+        keep, start = 1.0 - rule[RATE] * rule[DECAY] * rule[A], chain.table[0, PARAMS]
+        for c in range(data.k):
+            for i in range(c * data.ld, c * data.ld + data.d):  # the block's padding is not zero
+                w = chain.params[start + i]
+                chain.params[start + i] = keep * w - rule[RATE] * block[i]
 
     @spliced
-    def publish(data, chain, run):
-        """Multiply the factors out and leave W where, and as, the pass reads it."""
+    def chain_of(data, run, model):
+        table = run.table[run.models[model, FIRST] : run.models[model, LAST]]
+        return Chain(table, data.k, run.params, run.products)
+
+    @spliced
+    def publish(chain, run, place):
+        """Multiply the factors out and leave W where the pass reads it."""
         multiply(chain)
         W = end_to_end_matrix(chain)
-        if data.k == 1 or data.from_gram:
-            for i in range(W.size):
-                run.weights[i] = W[i]
-        else:
-            for c in range(data.k):
-                row = W[c * data.ld : c * data.ld + data.d]
-                for i in range(data.d):
-                    run.weights[i * data.kp + c] = row[i]
+        row = run.weights[place * W.size : (place + 1) * W.size]
+        for i in range(W.size):
+            row[i] = W[i]
 
     @spliced
-    def lead(data, chain, run, sums):
-        """Do the serial part of a step."""
-        loss = _reduce(data, chain, run, sums)
-        run.control[STATUS] = _judge(run, chain, loss)
-        if run.control[STATUS] != RUNNING or run.control[EVALUATE]:
-            return
-        if run.rule[KIND] == END_TO_END:
-            step_end_to_end(data, chain, run)
-        else:
-            prepare(run.rule, run.control[STEP] + 1)
-            descend(chain, run.block, run)
-        run.control[STEP] += 1
-        publish(data, chain, run)
+    def settle(data, run, sums, first, place, block, spare):
+        """Take one model from the sums of the pass to its next iterate."""
+        model = run.active[place]
+        chain, rule = chain_of(data, run, model), run.rules[model]
+        loss = _reduce(run, chain, sums, place - first)
+        status = _judge(run, chain, model, loss)
+        if not run.control[EVALUATE]:
+            run.models[model, STATUS] = status
+        if status == RUNNING and not run.control[EVALUATE]:
+            if rule[KIND] == END_TO_END:
+                step_end_to_end(data, chain, rule, block, spare)
+            else:
+                prepare(rule, run.control[STEP] + 1)
+                descend(chain, block, Memory(run.state, rule))
+            run.models[model, STEPS] += 1
+            publish(chain, run, place)
 
     @entry("advance", dtype.name, lanes)
-    def advance(data, chain, run, work, sums, flags, rank):
-        size, p = sums.shape[0], run.limits[P]
-        n_tiles = (data.n + data.tile - 1) // data.tile
-        first, last = n_tiles * rank // size, n_tiles * (rank + 1) // size
+    def advance(data, run, scratch, by_models, flags, rank):
+        control, team_size, p = run.control, scratch.sums.shape[0], run.limits[P]
+        size, n_tiles = data.k * data.ld, (data.n + data.tile - 1) // data.tile
+        first, last = n_tiles * rank // team_size, n_tiles * (rank + 1) // team_size
+        work, block, spare = scratch.work[rank], scratch.block[rank], scratch.spare[rank]
+        ticket = 1
         if rank == 0:
-            publish(data, chain, run)
-            team.release(flags, 1)
-        elif not team.await_leader(flags, 1):
+            for place in range(control[ACTIVE]):
+                publish(chain_of(data, run, run.active[place]), run, place)
+            team.release(flags, ticket)
+        elif not team.await_leader(flags, ticket):
             return
-        begin, ticket = run.control[STEP], 1
-        steps = 1 if run.control[EVALUATE] else run.control[STOP_AT] - begin
-        for s in range(begin, begin + steps):
-            if data.from_gram:
-                gram_forward(data, run.weights, work[rank], sums[rank])
+        while True:
+            count, backwards = control[ACTIVE], control[STEP] % 2 == 1
+            begin, end = count * rank // team_size, count * (rank + 1) // team_size
+            alone = count == 1 and not by_models
+            if by_models:
+                sums, origin = scratch.sums[rank : rank + 1], begin
+                mine = run.weights[begin * size : end * size]
+                if data.from_gram:
+                    gram_forward(data, mine, work, sums[0])
+                else:
+                    forward(data, mine, work, sums[0], 0, n_tiles, backwards, p)
             else:
-                forward(data, run.weights, work[rank], sums[rank], first, last, s % 2 == 1, p)
+                sums, origin = scratch.sums, 0
+                mine = run.weights[: count * size]
+                forward(data, mine, work, sums[rank], first, last, backwards, p)
+                ticket += 1
+                if rank == 0:
+                    if not team.await_workers(flags, ticket):
+                        return
+                    if not alone:
+                        team.release(flags, ticket)
+                else:
+                    team.arrive(flags, rank, ticket)
+                    if not alone and not team.await_leader(flags, ticket):
+                        return
+                if alone:
+                    begin, end = 0, 1 if rank == 0 else 0
+
+            for place in range(begin, end):
+                settle(data, run, sums, origin, place, block, spare)
+
             ticket += 1
             if rank == 0:
-                if not team.await_workers(flags, ticket):
+                if not alone and not team.await_workers(flags, ticket):
                     return
-                lead(data, chain, run, sums)
+                _turn(run, size)
                 team.release(flags, ticket)
             else:
-                team.arrive(flags, rank, ticket)
+                if not alone:
+                    team.arrive(flags, rank, ticket)
                 if not team.await_leader(flags, ticket):
                     return
-            if run.control[STATUS] != RUNNING:
+            if not control[GOING]:
                 return
 
     return advance
 
 
+class Snapshot(NamedTuple):
+    """Everything that the rest of a run depends on."""
+
+    step: int
+    active: np.ndarray
+    fates: np.ndarray
+    params: np.ndarray
+    state: np.ndarray
+
+
 class TrainingLoop:
-    """One run in progress: full-batch descent on the factors of a deep linear network.
+    """A run in progress: full-batch descent of deep linear networks on one problem, in step.
 
     Parameters
     ----------
@@ -212,11 +317,8 @@ class TrainingLoop:
         The data; copied only if their rows are not whole aligned vectors already.
     loss : Loss
         With ``gram`` the dtype must be float64.
-    widths : tuple of int
-        (n_0 = d, ..., n_N = k).
-    params : ndarray
-        Flat natural parameters of the start.
-    rule : Rule
+    models : sequence of Model
+        At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
         Size of the team, at most; a problem too small to split takes fewer.
     """
@@ -226,39 +328,49 @@ class TrainingLoop:
         X: np.ndarray,
         Y: np.ndarray,
         loss: Loss,
-        widths: tuple[int, ...],
-        params: np.ndarray,
-        rule: Rule,
+        models: Sequence[Model],
         threads: int = 1,
     ) -> None:
-        (n, d), k, dtype = X.shape, Y.shape[1], X.dtype
+        (n, d), k, dtype, count = X.shape, Y.shape[1], X.dtype, len(models)
         lanes = lanes_for(d, dtype)
         self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y)
-        self._layout = Layout(tuple(widths), dtype, lanes)
-        self._chain = self._layout.chain(params)
-        self.threads = 1 if loss.gram else min(threads, self._useful_ranks())
+        self._layouts = [Layout(tuple(model.widths), dtype, lanes) for model in models]
+        self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
+        self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
+        rank_tiles = 1 if loss.gram else self._useful_ranks()
+        self._by_models = rank_tiles == 1
+        self.threads = min(threads, count if self._by_models else rank_tiles)
 
-        data, layout = self._data, self._layout
-        size = data.k * data.ld
+        size, total = k * self._data.ld, int(self._ends[-1])
         limits = np.zeros(LIMITS_SIZE)
         limits[P], limits[SCALE] = loss.p, loss.factor / n
-        block = max(block_size(layout.table), size)
-        outer = loss.gram or k == 1
+        table, fates = self._tables()
         self._run = Run(
             control=np.zeros(CONTROL_SIZE, np.int64),
             limits=limits,
-            rule=make_rule(*rule),
-            state=aligned_zeros(STATE_SLOTS[rule.kind] * layout.n_params, dtype),
-            weights=aligned_zeros(size if outer else d * data.kp, dtype),
-            block=aligned_zeros(block, dtype),
-            spare=aligned_zeros(precondition_size(k, d, int(rule.hyper[2])), np.float64)
-            if rule.kind == END_TO_END
-            else np.zeros(1),
-            history=np.zeros((_RECORDS, 4)),
+            models=fates,
+            active=np.arange(count),
+            table=table,
+            rules=np.array([make_rule(*model.rule) for model in models]),
+            params=aligned_zeros(total, dtype),
+            products=aligned_zeros(sum(layout.n_products for layout in self._layouts), dtype),
+            state=aligned_zeros(self._slots * total, dtype),
+            weights=aligned_zeros(count * size, dtype),
+            history=np.full((min(max(_HISTORY // (3 * count), 2), _RECORDS), count, 3), np.nan),
         )
-        self._work = _rows_of(self.threads, size if loss.gram else work_size(data), dtype)
-        self._sums = _rows_of(self.threads, sums_size(data), np.dtype(np.float64))
-        self._records: list[np.ndarray] = []
+        for layout, start, model in zip(self._layouts, self._ends, models, strict=False):
+            self._run.params[start : start + layout.n_params] = layout.pad(model.params)
+        block = max(block_size(table), size)
+        depths = [int(model.rule.hyper[2]) for model in models if model.rule.kind == END_TO_END]
+        spare = precondition_size(k, d, max(depths)) if depths else 0
+        self._scratch = Scratch(
+            work=_rows_of(self.threads, work_size(self._data, count), dtype),
+            sums=_rows_of(self.threads, sums_size(self._data, count), np.dtype(np.float64)),
+            block=_rows_of(self.threads, block, dtype),
+            spare=_rows_of(self.threads, max(spare, 1), np.dtype(np.float64)),
+        )
+        self._run.control[ACTIVE] = count
+        self._records: list[tuple[np.ndarray, np.ndarray]] = []
         self._kernel = _make_advance(dtype, lanes)
         self.evaluate()  # compiles the kernel, or loads it from the disk
 
@@ -267,60 +379,112 @@ class TrainingLoop:
         tiles = -(-data.n // data.tile)
         return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_RANK))
 
+    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the factors of all models, their places in the common buffers, and FIRST, LAST."""
+        tables, rows = [], np.zeros((len(self._layouts), MODEL_SIZE), np.int64)
+        factors = products = 0
+        for m, layout in enumerate(self._layouts):
+            table = layout.table.copy()
+            table[:, PARAMS] += self._ends[m]
+            table[:, [SUFFIX, PULL]] += products
+            tables.append(table)
+            rows[m, FIRST], rows[m, LAST] = factors, factors + len(table)
+            factors, products = factors + len(table), products + layout.n_products
+        return np.concatenate(tables), rows
+
     @property
     def step(self) -> int:
-        """Updates made so far."""
+        """Updates made so far by the models that are still in the run."""
         return int(self._run.control[STEP])
 
     @property
-    def params(self) -> np.ndarray:
-        """Flat natural parameters, a copy."""
-        return self._layout.unpad(self._chain.params)
+    def active(self) -> np.ndarray:
+        """Indices of the models that are still in the run."""
+        return self._run.active[: self._run.control[ACTIVE]].copy()
+
+    @property
+    def statuses(self) -> np.ndarray:
+        """Status code of each model, (M,)."""
+        return self._run.models[:, STATUS].copy()
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Updates made by each model, (M,)."""
+        return self._run.models[:, STEPS].copy()
+
+    def params(self, model: int) -> np.ndarray:
+        """Flat natural parameters of a model, a copy."""
+        start, end = self._ends[model : model + 2]
+        return self._layouts[model].unpad(self._run.params[start:end])
 
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
-    ) -> int:
-        """Make at most ``steps`` updates; returns a status code, RUNNING if all were made."""
+    ) -> None:
+        """Make at most ``steps`` updates of every active model; those that end leave the run."""
         control, limits = self._run.control, self._run.limits
-        control[EVALUATE], control[RECORD_EVERY], control[STATUS] = 0, record_every, RUNNING
+        control[EVALUATE], control[RECORD_EVERY] = 0, record_every
         limits[TOL], limits[TARGET_LOSS] = tol, target
         end = self.step + steps
-        piece = record_every * (_RECORDS - 1) if record_every else steps
-        while self.step < end:
+        piece = record_every * (len(self._run.history) - 1) if record_every else steps
+        while self.step < end and control[ACTIVE]:
             control[STOP_AT] = min(self.step + piece, end)
             self._call()
-            if control[STATUS] != RUNNING:
-                break
-        if control[STATUS] == STOPPED:
-            control[STOP_REQUEST] = 0  # a request that came too late for this call ends the next
-        return int(control[STATUS])
+            if self.step < control[STOP_AT] and control[ACTIVE]:
+                control[STOP_REQUEST] = 0
+                return
 
     def evaluate(self) -> np.ndarray:
-        """One history row for the current iterate, by one pass without an update."""
-        self._run.control[EVALUATE] = 1
+        """Steps, loss, gradient norm and weight norm of every model now, (M, 4), by one pass."""
+        control, active = self._run.control, self._run.active
+        count, order = control[ACTIVE], active.copy()
+        active[:], control[ACTIVE], control[EVALUATE] = np.arange(len(active)), len(active), 1
         self._call()
-        return self._records.pop()[0]
+        active[:], control[ACTIVE] = order, count
+        ((_, rows),) = self._records[-1:]
+        del self._records[-1]
+        return np.column_stack([self.steps, rows[0]])
 
-    def take_history(self) -> np.ndarray:
-        """Rows (step, loss, gradient norm, weight norm) recorded since the last call, (m, 4)."""
-        rows, self._records = self._records, []
-        return np.concatenate(rows) if rows else np.empty((0, 4))
+    def take_history(self) -> tuple[np.ndarray, np.ndarray]:
+        """What was recorded since the last call: steps (m,) and rows (m, M, 3).
 
-    def snapshot(self) -> tuple[int, np.ndarray, np.ndarray]:
+        A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
+        """
+        records, self._records = self._records, []
+        if not records:
+            return np.empty(0, np.int64), np.empty((0, len(self._layouts), 3))
+        steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
+        recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
+        return steps[recorded], rows[recorded]
+
+    def snapshot(self) -> Snapshot:
         """Everything that the rest of the run depends on."""
-        return self.step, self._chain.params.copy(), self._run.state.copy()
+        run = self._run
+        fates = run.models[:, STATUS:].copy()
+        return Snapshot(self.step, self.active, fates, run.params.copy(), run.state.copy())
 
-    def restore(self, snapshot: tuple[int, np.ndarray, np.ndarray]) -> None:
-        """Go back to a snapshot; the run repeats itself from there to the bit."""
-        self._run.control[STEP] = snapshot[0]
-        self._chain.params[:], self._run.state[:] = snapshot[1:]
+    def restore(self, snapshot: Snapshot, models: Iterable[int] | None = None) -> None:
+        """Go back to a snapshot; the run repeats itself from there to the bit.
+
+        With ``models`` only those go back, and only they are in the run then.
+        """
+        run = self._run
+        active = snapshot.active if models is None else np.array(list(models), np.int64)
+        for m in range(len(self._layouts)) if models is None else active:
+            run.models[m, STATUS:] = snapshot.fates[m]
+            start, end = self._ends[m : m + 2]
+            run.params[start:end] = snapshot.params[start:end]
+            for slot in range(self._slots):
+                part = slice(slot * self._ends[-1] + start, slot * self._ends[-1] + end)
+                run.state[part] = snapshot.state[part]
+        run.active[: len(active)], run.control[ACTIVE] = active, len(active)
+        run.control[STEP] = snapshot.step
 
     def stop(self) -> None:
         """Ask the run to stop after the step in hand; callable from any thread."""
         self._run.control[STOP_REQUEST] = 1
 
     def close(self) -> None:
-        """Do nothing: no thread outlives a call. Here since every backend's loop has it."""
+        """Nothing to give back here: the team lives for one call of the kernel."""
 
     def __enter__(self) -> "TrainingLoop":
         return self
@@ -330,15 +494,18 @@ class TrainingLoop:
 
     def _call(self) -> None:
         """Run the kernel once on every rank."""
-        control = self._run.control
-        control[RECORDS] = control[STATUS] = 0
-        shared = (self._data, self._chain, self._run, self._work, self._sums)
+        control, history, begin = self._run.control, self._run.history, self.step
+        control[RECORDS] = 0
+        shared = (self._data, self._run, self._scratch, self._by_models)
         team.run_team(self._kernel, shared, self.threads)
-        if control[RECORDS]:
-            self._records.append(self._run.history[: control[RECORDS]].copy())
+        if count := int(control[RECORDS]):
+            every = max(int(control[RECORD_EVERY]), 1)
+            steps = -(-begin // every) * every + every * np.arange(count)
+            self._records.append((steps, history[:count].copy()))
+            history[:count] = np.nan
 
 
 def _rows_of(rows: int, size: int, dtype: np.dtype[Any]) -> np.ndarray:
     """Zeros (rows, size) whose rows start on cache lines that they share with no other row."""
-    step = -(-size * dtype.itemsize // 128) * 128 // dtype.itemsize
+    step = padded(size * dtype.itemsize, 2 * LINE) // dtype.itemsize
     return aligned_zeros(rows * step, dtype).reshape(rows, step)

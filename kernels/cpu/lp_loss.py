@@ -1,8 +1,11 @@
 """The fused pass over the data, in tiles of rows that stay in the first-level cache.
 
-Each tile is read from memory once and used twice: residuals first, then, from the cache, its part
-of the gradient, while the next tile is already being fetched. For one output the two halves are a
-matrix-vector product and a sum of scaled rows, for several they are two small matrix products.
+Each tile is read from memory once and used twice, for all maps at once: residuals first, then, from
+the cache, its part of every gradient. For one map with one output the two halves are a
+matrix-vector product and a sum of scaled rows, while the next tile is already being fetched; for
+several outputs, or the many maps of a sweep, they are two small matrix products.
+
+A map's numbers do not depend on its companions in a pass, nor on its place among them.
 
 Rows are padded to whole vectors (``Data``). Within a run every other pass goes through the tiles
 backwards: what the last one left in the second-level cache is then still there.
@@ -14,25 +17,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import LINE, aligned_zeros, entry, inlined, inner, lanes_for, named, padded
+from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded
+from .powers import make_differentiate
 from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
 _TILE_BYTES = 16 * 1024
-#: With several outputs a tile is worth more arithmetic, and G passes through the cache with it.
-_TILE_BYTES_OUTPUTS = 64 * 1024
+#: Bytes of X in a tile of the Hessian, which is worth more arithmetic.
+_HESSIAN_BYTES = 64 * 1024
 #: Tiles after which the gradient moves from the run's dtype into float64.
 _FLUSH = 128
-#: Where the gradient starts in a row of partial sums; the loss is entry 0, on a line of its own.
-SUMS_HEAD = 8
 
 
 class Data(NamedTuple):
     """The problem as the kernels read it.
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
-    n rows of ``kp`` (k, padded if k > 1). On the Gram path they hold X'X (d rows of ``ld``) and Y'X
-    (k rows of ``ld``) and ``yy`` the sum of squares of Y. A tile has ``tile`` rows.
+    k rows of n. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
+    ``yy`` the sum of squares of Y. A tile has ``tile`` rows.
     """
 
     X: np.ndarray
@@ -41,7 +43,6 @@ class Data(NamedTuple):
     d: int
     ld: int
     k: int
-    kp: int
     tile: int
     from_gram: bool
     yy: float
@@ -54,18 +55,16 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
     second X in memory, and wrong as soon as somebody writes to the first.
     """
     (n, d), k = X.shape, Y.shape[1]
-    lanes = lanes_for(d, X.dtype)
-    ld, kp = padded(d, lanes), k if k == 1 else padded(k, lanes)
-    budget = (_TILE_BYTES if k == 1 else _TILE_BYTES_OUTPUTS) // (ld * X.dtype.itemsize)
-    tile = min(max(budget // 8 * 8, 8), 128)
-    return Data(_rows(X, ld), _rows(Y, kp), n, d, ld, k, kp, tile, False, 0.0)
+    ld = padded(d, lanes_for(d, X.dtype))
+    tile = min(max(_TILE_BYTES // (ld * X.dtype.itemsize) // 8 * 8, 8), 128)
+    return Data(_rows(X, ld), _rows(Y.T, n), n, d, ld, k, tile, False, 0.0)
 
 
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
     """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
     ld = padded(d, lanes_for(d, XX.dtype))
-    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, k, n, True, YY)
+    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, n, True, YY)
 
 
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
@@ -80,141 +79,87 @@ def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
 
 
 @cache
-def _make_differentiate(dtype: np.dtype[Any]):
-    """Compile ``differentiate(residuals, targets, start, count, p)``.
-
-    It finds predictions in ``residuals`` and, with r the predictions less the targets from
-    ``start`` on, leaves |r|^(p-1) sign(r) there; it returns the sum of |r|^p in float64.
-    """
-    scalar = dtype.type
-
-    @inlined
-    @named(dtype.name)
-    def differentiate(residuals, targets, start, count, p):
-        total, start = 0.0, np.uintp(start)
-        # A loop for each p that needs no more than products; p is looked at once a tile.
-        if p == 2.0:
-            for i in range(count):
-                r = residuals[i] - targets[start + np.uintp(i)]
-                total += np.float64(r * r)
-                residuals[i] = r
-        elif p == 3.0:
-            for i in range(count):
-                r = residuals[i] - targets[start + np.uintp(i)]
-                bent = r * abs(r)
-                total += np.float64(bent * r)
-                residuals[i] = bent
-        elif p == 4.0:
-            for i in range(count):
-                r = residuals[i] - targets[start + np.uintp(i)]
-                square = r * r
-                total += np.float64(square * square)
-                residuals[i] = square * r
-        elif p == 1.0:
-            for i in range(count):
-                r = residuals[i] - targets[start + np.uintp(i)]
-                total += np.float64(abs(r))
-                residuals[i] = np.sign(r)
-        else:
-            for i in range(count):
-                r = residuals[i] - targets[start + np.uintp(i)]
-                size = abs(r) ** scalar(p - 1.0)
-                total += np.float64(size * abs(r))
-                residuals[i] = np.copysign(size, r)
-        return total
-
-    return differentiate
-
-
-@cache
 def make_forward(dtype: np.dtype[Any], lanes: int):
-    """Compile the pass over tiles ``first`` to ``last`` of ``data``.
+    """Compile the pass over tiles ``first`` to ``last`` of ``data``, for all maps at once.
 
-    ``forward(data, weights, work, sums, first, last, backwards, p)`` leaves the sum of |r|^p in
-    ``sums[0]`` and the unscaled gradient, k rows of ``ld``, from ``sums[SUMS_HEAD]`` on.
-    ``weights`` is W for one output, W' in d rows of ``kp`` for several; ``work`` is scratch.
+    ``forward(data, weights, work, sums, first, last, backwards, p)``: ``weights`` holds k rows of
+    ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
+    map m is entry m from its end. ``work`` is scratch.
     """
-    matvec, accumulate, weighted_sum = tiles(dtype, lanes)
-    differentiate = _make_differentiate(dtype)
+    matvec, dots, accumulate, weighted_sum = tiles(dtype, lanes)
+    differentiate = make_differentiate(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)
     def forward(data, weights, work, sums, first, last, backwards, p):
-        ld, kp = data.ld, data.kp
-        size = data.k * ld
-        residuals, gradient = work[: data.tile * kp], work[data.tile * kp :]
-        unscaled, targets = sums[SUMS_HEAD:], data.Y
-        for j in range(size):
-            gradient[j] = 0
-            unscaled[j] = 0.0
-        total = 0.0
+        ld, size = data.ld, weights.size
+        columns = size // ld
+        gradient, residuals = work[:size], work[size:]
+        unscaled, losses = sums[:size], sums[sums.size - columns // data.k :][::-1]
+        gradient[:] = 0
+        unscaled[:] = 0.0
+        losses[:] = 0.0
+        W, R = View(at(weights, 0), ld, 1), View(at(residuals, 0), data.tile, 1)
+        G = View(at(gradient, 0), ld, 1)
         for i in range(first, last):
-            t = first + last - 1 - i if backwards else i
-            row = t * data.tile
+            row = (first + last - 1 - i if backwards else i) * data.tile
             rows = min(data.tile, data.n - row)
             X = View(at(data.X, row * ld), ld, 1)
-            R = View(at(residuals, 0), kp, 1)
-            if data.k == 1:
-                matvec(X, View(at(weights, 0), 0, 1), R, rows, ld)
+            if columns == 1:
+                matvec(X, W, R, rows, ld)
             else:
-                for j in range(rows * kp):
-                    residuals[j] = 0
-                accumulate(X, View(at(weights, 0), kp, 1), R, rows, kp, data.d)
+                dots(X, W, R, rows, columns, ld)
 
-            total += differentiate(residuals, targets, row * kp, rows * kp, p)
+            differentiate(residuals, data, row, rows, losses, p)
 
-            transposed = View(at(residuals, 0), 1, kp)
-            G = View(at(gradient, 0), ld, 1)
-            if data.k == 1:
+            if columns == 1:
                 ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
-                weighted_sum(transposed, X, G, ld, rows, ahead)
+                weighted_sum(R, X, G, ld, rows, ahead)
             else:
-                accumulate(transposed, X, G, data.k, ld, rows)
+                accumulate(R, X, G, columns, ld, rows)
 
             if (i - first) % _FLUSH == _FLUSH - 1 or i == last - 1:
                 for j in range(size):
                     unscaled[j] += np.float64(gradient[j])
                     gradient[j] = 0
-        sums[0] = total
 
     return forward
 
 
 @cache
 def make_gram_forward(dtype: np.dtype[Any], lanes: int):
-    """Compile the p = 2 pass from X'X and Y'X: the same results as ``forward``, O(k d^2)."""
+    """Compile the p = 2 pass from X'X and Y'X: the same results as ``forward``, O(k d^2) a map."""
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
     @named(dtype.name, lanes)
     def forward(data, weights, work, sums):
         ld, size = data.ld, data.k * data.ld
-        for j in range(size):
-            work[j] = -data.Y[j]
-        G, W = View(at(work, 0), ld, 1), View(at(weights, 0), ld, 1)
-        accumulate(W, View(at(data.X, 0), ld, 1), G, data.k, ld, data.d)
-        total, unscaled = data.yy, sums[SUMS_HEAD:]
-        for j in range(size):
-            total += weights[j] * (work[j] - data.Y[j])
-            unscaled[j] = work[j]
-        sums[0] = total
+        maps = weights.size // size
+        for m in range(maps):
+            for j in range(size):
+                work[m * size + j] = -data.Y[j]
+        W, G = View(at(weights, 0), ld, 1), View(at(work, 0), ld, 1)
+        accumulate(W, View(at(data.X, 0), ld, 1), G, maps * data.k, ld, data.d)
+        for m in range(maps):
+            total = data.yy
+            for j in range(size):
+                i = m * size + j
+                total += weights[i] * (work[i] - data.Y[j])
+                sums[i] = work[i]
+            sums[sums.size - 1 - m] = total
 
     return forward
 
 
-def work_size(data: Data) -> int:
-    """Elements of scratch that a thread needs for the pass."""
-    return data.tile * data.kp + data.k * data.ld
+def work_size(data: Data, maps: int) -> int:
+    """Elements of scratch that a thread needs for a pass with so many maps."""
+    return maps * data.k * (data.ld + (0 if data.from_gram else data.tile))
 
 
-def sums_size(data: Data) -> int:
-    """Elements of a row of partial sums, in whole cache lines."""
-    return SUMS_HEAD + padded(data.k * data.ld, 8)
-
-
-def _unscaled(data: Data, sums: np.ndarray) -> np.ndarray:
-    """The gradient (k, d) that a pass leaves in its sums, before it is scaled."""
-    return sums[SUMS_HEAD : SUMS_HEAD + data.k * data.ld].reshape(data.k, data.ld)[:, : data.d]
+def sums_size(data: Data, maps: int) -> int:
+    """Elements of a row of partial sums: gradients, then losses."""
+    return maps * (data.k * data.ld + 1)
 
 
 @cache
@@ -229,30 +174,6 @@ def _make_pass(dtype: np.dtype[Any], lanes: int):
     return whole_pass
 
 
-def loss_and_gradient(
-    X: np.ndarray, Y: np.ndarray, W: np.ndarray, loss: Loss
-) -> tuple[float, np.ndarray]:
-    """Loss and end-to-end gradient (k, d) at W, in one pass on one thread."""
-    data = pack(X, Y)
-    dtype, lanes = X.dtype, lanes_for(data.d, X.dtype)
-    work, sums = aligned_zeros(work_size(data), dtype), aligned_zeros(sums_size(data), np.float64)
-    if data.k == 1:
-        weights = aligned_zeros(data.ld, dtype)
-        weights[: data.d] = W[0]
-    else:
-        weights = aligned_zeros(data.d * data.kp, dtype)
-        weights.reshape(data.d, data.kp)[:, : data.k] = W.T
-    _make_pass(dtype, lanes)(data, weights, work, sums, float(loss.p))
-    scale = loss.factor / data.n
-    return float(scale * sums[0]), (scale * loss.p * _unscaled(data, sums)).astype(dtype)
-
-
-def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run: BLAS through NumPy."""
-    X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
-    return X.T @ X, Y.T @ X, float(np.vdot(Y, Y))
-
-
 @cache
 def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
     forward = make_gram_forward(dtype, lanes)
@@ -264,22 +185,50 @@ def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
     return whole_pass
 
 
+def _buffers(data: Data, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the padded rows of W, scratch, and room for the sums."""
+    weights = aligned_zeros(data.k * data.ld, W.dtype)
+    weights.reshape(data.k, data.ld)[:, : data.d] = W
+    work = aligned_zeros(work_size(data, 1), W.dtype)
+    return weights, work, aligned_zeros(sums_size(data, 1), np.float64)
+
+
+def _unscaled(data: Data, sums: np.ndarray) -> tuple[float, np.ndarray]:
+    size = data.k * data.ld
+    return float(sums[-1]), sums[:size].reshape(data.k, data.ld)[:, : data.d]
+
+
+def loss_and_gradient(
+    X: np.ndarray, Y: np.ndarray, W: np.ndarray, loss: Loss
+) -> tuple[float, np.ndarray]:
+    """Loss and end-to-end gradient (k, d) at W, in one pass on one thread."""
+    data, scale, p = pack(X, Y), loss.factor / len(X), float(loss.p)
+    weights, work, sums = _buffers(data, W.astype(X.dtype, copy=False))
+    _make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
+    total, G = _unscaled(data, sums)
+    return scale * total, (scale * p * G).astype(X.dtype)
+
+
+def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run: BLAS through NumPy."""
+    X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
+    return X.T @ X, Y.T @ X, float(np.vdot(Y, Y))
+
+
 def gram_loss_and_gradient(
     XX: np.ndarray, YX: np.ndarray, YY: float, n: int, W: np.ndarray, factor: float
 ) -> tuple[float, np.ndarray]:
     """Loss and gradient for p = 2 from what ``gram`` returns."""
     data = pack_gram(XX, YX, YY, n)
-    size = data.k * data.ld
-    work, sums = aligned_zeros(size, XX.dtype), aligned_zeros(sums_size(data), np.float64)
-    weights = aligned_zeros(size, XX.dtype)
-    weights.reshape(data.k, data.ld)[:, : data.d] = W
+    weights, work, sums = _buffers(data, W.astype(XX.dtype, copy=False))
     _make_gram_pass(XX.dtype, lanes_for(data.d, XX.dtype))(data, weights, work, sums)
-    return factor / n * float(sums[0]), 2.0 * factor / n * _unscaled(data, sums)
+    total, G = _unscaled(data, sums)
+    return factor / n * total, 2.0 * factor / n * G
 
 
 @cache
 def _make_hessian(lanes: int):
-    matvec, accumulate, _ = tiles(np.dtype(np.float64), lanes)
+    matvec, _, accumulate, _ = tiles(np.dtype(np.float64), lanes)
 
     @entry("hessian", lanes)
     def hessian(X, y, w, work, H, p):
@@ -310,7 +259,7 @@ def hessian(X: np.ndarray, y: np.ndarray, w: np.ndarray, loss: Loss) -> np.ndarr
     n, d = X.shape
     lanes = lanes_for(d, np.dtype(np.float64))
     ld = padded(d, lanes)
-    rows = min(max(_TILE_BYTES_OUTPUTS // (16 * ld) // 8 * 8, 8), 128)
+    rows = min(max(_HESSIAN_BYTES // (16 * ld) // 8 * 8, 8), 128)
     work, H = aligned_zeros(rows * (2 * ld + 1), np.float64), aligned_zeros(d * ld, np.float64)
     weights = aligned_zeros(ld, np.float64)
     weights[:d] = w

@@ -43,6 +43,7 @@ class Tiles(NamedTuple):
     """The compiled matrix routines of one dtype and vector length."""
 
     matvec: Any
+    dots: Any
     accumulate: Any
     weighted_sum: Any
 
@@ -54,10 +55,10 @@ class _Matrix(NamedTuple):
     row: Any
     col: Any
 
-    def down(self, emit: "_Emitter", i: Any) -> "_Matrix":
+    def down(self, emit: "Emitter", i: Any) -> "_Matrix":
         return self._replace(pointer=emit.at(self.pointer, (self.row, i)))
 
-    def right(self, emit: "_Emitter", j: Any) -> "_Matrix":
+    def right(self, emit: "Emitter", j: Any) -> "_Matrix":
         """Skip j columns of a matrix whose rows are contiguous."""
         return self._replace(pointer=emit.at(self.pointer, (j, 1)))
 
@@ -67,7 +68,7 @@ _I64 = ir.IntType(64)
 _FUSE = ("contract",)
 
 
-class _Emitter:
+class Emitter:
     """Emits loads, stores and arithmetic on vectors of ``lanes`` elements."""
 
     def __init__(self, context, builder, dtype, lanes: int) -> None:
@@ -86,36 +87,43 @@ class _Emitter:
         return self.builder.gep(base, [offset])
 
     def unpack(self, view):
+        """Read a ``View``."""
         address, row, col = (self.builder.extract_value(view, i) for i in range(3))
         return _Matrix(self.builder.inttoptr(address, self.scalar.as_pointer()), row, col)
 
     def load(self, address, shift: int = 0):
+        """Load the vector ``shift`` elements after the address."""
         pointer = self.builder.bitcast(
             self.builder.gep(address, [_I64(shift)]), self.vector.as_pointer()
         )
         return self.builder.load(pointer, align=self.itemsize)
 
     def store(self, value, address, shift: int = 0):
+        """Store a vector ``shift`` elements after the address."""
         pointer = self.builder.bitcast(
             self.builder.gep(address, [_I64(shift)]), value.type.as_pointer()
         )
         self.builder.store(value, pointer, align=self.itemsize)
 
     def broadcast(self, address):
+        """Load one element into every lane."""
         first = self.builder.insert_element(
             ir.Constant(self.vector, ir.Undefined), self.builder.load(address), _I32(0)
         )
         return self.shuffle(first, first, [0] * self.lanes)
 
     def shuffle(self, left, right, lanes):
+        """Pick lanes out of two vectors."""
         mask = ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes))
         return self.builder.shuffle_vector(left, right, mask)
 
     def fma(self, left, right, total):
+        """Compute ``left * right + total``."""
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
     def prefetch(self, address):
+        """Ask for a cache line."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
@@ -170,24 +178,30 @@ def _cover(builder, length, steps, body):
         position = builder.add(position, builder.mul(count, _I64(step)))
 
 
-def _emit_dots(emit: _Emitter, a, b, out, n, rows: int):
-    """out[0, r] = sum_{t < n} A[r, t] b[0, t] for ``rows`` rows; n is a multiple of the lanes."""
+def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
+    """out[c, r] = sum_{t < n} A[r, t] B[c, t] for a tile of A's rows by B's; n whole vectors."""
     builder, lanes = emit.builder, emit.lanes
-    heads = [emit.at(a.pointer, (a.row, r)) for r in range(rows)]
-    totals = emit.variables(rows)
+    left = [emit.at(a.pointer, (a.row, r)) for r in range(rows)]
+    right = [emit.at(b.pointer, (b.row, c)) for c in range(columns)]
+    totals = emit.variables(rows * columns)
     with cgutils.for_range(builder, builder.sdiv(n, _I64(lanes))) as loop:
         t = (loop.index, lanes)
-        factor = emit.load(emit.at(b.pointer, t))
-        for head, total in zip(heads, totals, strict=True):
-            product = emit.fma(emit.load(emit.at(head, t)), factor, builder.load(total))
-            builder.store(product, total)
+        factors = [emit.load(emit.at(head, t)) for head in right]
+        for r, head in enumerate(left):
+            term = emit.load(emit.at(head, t))
+            for c, factor in enumerate(factors):
+                total = totals[c * rows + r]
+                builder.store(emit.fma(term, factor, builder.load(total)), total)
     group = min(rows, lanes)
-    for first in range(0, rows, group):
-        sums = emit.fold([builder.load(total) for total in totals[first : first + group]])
-        emit.store(sums, out.pointer, first)
+    for c in range(columns):
+        target = emit.at(out.pointer, (out.row, c))
+        for first in range(0, rows, group):
+            start = c * rows + first
+            sums = emit.fold([builder.load(total) for total in totals[start : start + group]])
+            emit.store(sums, target, first)
 
 
-def _emit_rank(emit: _Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
+def _emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C."""
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
@@ -210,29 +224,35 @@ def _emit_rank(emit: _Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
         emit.store(builder.load(total), *target)
 
 
-def _make_matvec(dtype, lanes: int):
+def _make_dots(dtype, lanes: int, widths: tuple[int, ...]):
     @intrinsic
-    def matvec(typing_context, a, b, out, m, n):
+    def dots(typing_context, a, b, out, m, columns, n):
         def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, dtype, lanes)
-            (a, b, out), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b, out), (m, columns, n) = map(emit.unpack, arguments[:3]), arguments[3:]
 
-            def rows_at(i, rows):
-                _emit_dots(emit, a.down(emit, i), b, out.right(emit, i), n, rows)
+            def columns_at(j, width):
+                right, target = b.down(emit, j), out.down(emit, j)
 
-            _cover(builder, m, (8, 1), rows_at)
+                def rows_at(i, rows):
+                    below = target.right(emit, i)
+                    _emit_dots(emit, a.down(emit, i), right, below, n, rows, width)
+
+                _cover(builder, m, (8, 1), rows_at)
+
+            _cover(builder, columns, widths, columns_at)
             return context.get_dummy_value()
 
-        return types.void(a, b, out, types.intp, types.intp), generate
+        return types.void(a, b, out, *(types.intp,) * 3), generate
 
-    return matvec
+    return dots
 
 
 def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
     @intrinsic
     def accumulate(typing_context, a, b, c, m, columns, n, ahead):
         def generate(context, builder, signature, arguments):
-            emit = _Emitter(context, builder, dtype, lanes)
+            emit = Emitter(context, builder, dtype, lanes)
             (a, b, c), (m, columns, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
 
             def rows_at(i, rows):
@@ -268,14 +288,20 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     ``accumulate(A, B, C, m, columns, n)``: C (m, columns) += A (m, n) B (n, columns); columns
     whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
-    emitted_matvec = _make_matvec(dtype, lanes)
+    single = _make_dots(dtype, lanes, (1,))
+    several = _make_dots(dtype, lanes, (2, 1) if vector_registers() > 16 else (1,))
     plain = _make_accumulate(dtype, lanes, (8, 4, 1), fetch=False)
     fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
 
     @inner
     @named(dtype.name, lanes)
     def matvec(a, b, out, m, n):
-        emitted_matvec(a, b, out, m, n)
+        single(a, b, out, m, 1, n)
+
+    @inner
+    @named(dtype.name, lanes)
+    def dots(a, b, out, m, columns, n):
+        several(a, b, out, m, columns, n)
 
     @inner
     @named(dtype.name, lanes)
@@ -287,4 +313,4 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     def weighted_sum(a, b, c, columns, n, ahead):
         fetching(a, b, c, 1, columns, n, ahead)
 
-    return Tiles(matvec, accumulate, weighted_sum)
+    return Tiles(matvec, dots, accumulate, weighted_sum)

@@ -6,9 +6,13 @@ there, then stop, or move every factor by the rule. The end-to-end rule runs on 
 .. math:: W \leftarrow (1 - \eta\lambda N) W - \eta P_W(G),
 
 which is gradient descent on the preconditioned gradient, with N times the decay.
+
+A run holds any number of models. They go side by side, each as if it were alone, and leave the run
+one by one as they end.
 """
 
 import math
+from collections import namedtuple
 
 import numpy as np
 
@@ -19,15 +23,15 @@ from ..specs import (
     GRADIENT_DESCENT,
     RUNNING,
     STATE_SLOTS,
-    STOPPED,
     TARGET,
     Loss,
-    Rule,
 )
 from .factor_chain import end_to_end, gradients
 from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
 from .precondition import precondition
 from .updates import update
+
+Snapshot = namedtuple("Snapshot", "step active statuses steps params state")
 
 
 def _norm(A):
@@ -36,7 +40,7 @@ def _norm(A):
 
 
 class TrainingLoop:
-    """A run: the data, the factors, the optimiser's memory and the step that it has reached.
+    """A run: the data, and for each model its factors, its optimiser's memory and its fate.
 
     Parameters
     ----------
@@ -44,114 +48,140 @@ class TrainingLoop:
     Y : (n, k) array
     loss : Loss
         ``loss.gram`` (p = 2 only) replaces the pass over the data by the Gram matrices.
-    widths : sequence of int
-        ``(d, n_1, ..., k)``; ``(d, k)`` for the end-to-end rule.
-    params : (n_params,) array
-        The initial factors; copied.
-    rule : Rule
+    models : sequence of Model
+        At least one; their initial factors are copied. ``widths`` are ``(d, n_1, ..., k)``, and
+        ``(d, k)`` for the end-to-end rule.
     threads : int
         Ignored: NumPy decides.
 
     Attributes
     ----------
     step : int
-        Updates made so far.
+        Updates made so far by the models that are still in the run.
+    active : int array
+        The models that are still in the run.
+    statuses, steps : (M,) int arrays
+        RUNNING, CONVERGED, TARGET or DIVERGED, and updates made, for each model.
     threads : int
         Always 1.
     """
 
-    def __init__(self, X, Y, loss: Loss, widths, params, rule: Rule, threads=1):
-        self._X, self._Y, self._loss, self._widths, self._rule = X, Y, loss, widths, rule
+    def __init__(self, X, Y, loss: Loss, models, threads=1):
+        self._X, self._Y, self._loss, self._models = X, Y, loss, list(models)
         self._gram = gram(X, Y) if loss.gram else None
-        self._params = params.copy()
-        self._state = np.zeros((STATE_SLOTS[rule.kind], params.size), params.dtype)
+        self._params = [model.params.copy() for model in self._models]
+        self._state = [
+            np.zeros((STATE_SLOTS[model.rule.kind], model.params.size), model.params.dtype)
+            for model in self._models
+        ]
         self._history = []
         self._stop_requested = False
+        self.active = np.arange(len(self._models))
+        self.statuses = np.full(len(self._models), RUNNING)
+        self.steps = np.zeros(len(self._models), np.int64)
         self.step = 0
         self.threads = 1
 
-    def _pass(self):
-        """End-to-end matrix, loss and gradient of the current iterate."""
-        W = end_to_end(self._params, self._widths)
+    def _pass(self, m):
+        """End-to-end matrix, loss and gradient of a model's current iterate."""
+        W = end_to_end(self._params[m], self._models[m].widths)
         if self._gram is None:
             return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
         return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)
 
-    def _update(self, W, G):
-        self.step += 1
-        kind, (rate, decay, a, b, eps) = self._rule
+    def _update(self, m, W, G):
+        widths, _, (kind, (rate, decay, a, b, eps)) = self._models[m]
+        params, hyper = self._params[m], (rate, decay, a, b, eps)
         if kind == END_TO_END:
-            depth = int(a)
-            grads = precondition(W, G, depth).ravel()
-            kind, decay = GRADIENT_DESCENT, depth * decay
+            grads = precondition(W, G, int(a)).ravel()
+            kind, hyper = GRADIENT_DESCENT, (rate, a * decay, a, b, eps)
         else:
-            grads = gradients(self._params, self._widths, G)
-        update(kind, self._params, grads, self._state, (rate, decay, a, b, eps), self.step)
+            grads = gradients(params, widths, G)
+        self.steps[m] += 1
+        update(kind, params, grads, self._state[m], hyper, self.steps[m])
+
+    def _judge(self, value, norm, tol, target):
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            return DIVERGED
+        if tol > 0 and norm <= tol:
+            return CONVERGED
+        return TARGET if value <= target else RUNNING
 
     @np.errstate(over="ignore", invalid="ignore")  # a run may diverge: that is a status
     def advance(self, steps, record_every=0, tol=0.0, target=-math.inf):
-        """Make up to ``steps`` updates.
+        """Make up to ``steps`` updates of every model in the run.
 
-        Before each, the current iterate is judged in this order: a loss or gradient that is not
-        finite ends the run; the iterate is recorded if its step is a multiple of ``record_every``;
-        a gradient norm of at most ``tol`` > 0, a loss of at most ``target`` or a request to stop
-        ends the run. Whatever ends it, the iterate stays as it is.
-
-        Returns
-        -------
-        int
-            RUNNING (all updates made), DIVERGED, CONVERGED, TARGET or STOPPED.
+        Before each, the current iterate is judged in this order: with a loss or gradient that is
+        not finite the model has DIVERGED; the iterate is recorded if its step is a multiple of
+        ``record_every``; with a gradient norm of at most ``tol`` > 0 it has CONVERGED, with a loss
+        of at most ``target`` it has met its TARGET. A model that has ended leaves the run, its
+        iterate stays as it is. A request to stop ends the call after the step in hand.
         """
         for _ in range(steps):
-            W, value, G = self._pass()
-            norm = _norm(G)
-            if not (math.isfinite(value) and math.isfinite(norm)):
-                return DIVERGED
-            if record_every and self.step % record_every == 0:
-                self._history.append((self.step, value, norm, _norm(W)))
-            if tol > 0 and norm <= tol:
-                return CONVERGED
-            if value <= target:
-                return TARGET
+            record = np.full((len(self._models), 3), np.nan)
+            for m in self.active:
+                W, value, G = self._pass(m)
+                norm = _norm(G)
+                self.statuses[m] = self._judge(value, norm, tol, target)
+                if self.statuses[m] != DIVERGED:
+                    record[m] = value, norm, _norm(W)
+                if self.statuses[m] == RUNNING:
+                    self._update(m, W, G)
+            if record_every and self.step % record_every == 0 and not np.isnan(record).all():
+                self._history.append((self.step, record))
+            self.active = self.active[self.statuses[self.active] == RUNNING]
+            if not len(self.active):
+                return
+            self.step += 1
             if self._stop_requested:
                 self._stop_requested = False
-                return STOPPED
-            self._update(W, G)
-        return RUNNING
+                return
 
     def take_history(self):
         """What was recorded since the last call.
 
         Returns
         -------
-        (m, 4) float64 array
-            Rows ``[step, loss, Frobenius norm of G, Frobenius norm of W_e]``.
+        steps : (m,) int array
+        rows : (m, M, 3) float64 array
+            Loss, Frobenius norms of G and of W_e; nan for a model that was not in the run.
         """
-        rows, self._history = self._history, []
-        return np.array(rows, dtype=np.float64).reshape(-1, 4)
+        history, self._history = self._history, []
+        steps = np.array([step for step, _ in history], np.int64)
+        return steps, np.array([rows for _, rows in history]).reshape(-1, len(self._models), 3)
 
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self):
-        """Such a row for the current iterate, recorded nowhere."""
-        W, value, G = self._pass()
-        return np.array([self.step, value, _norm(G), _norm(W)])
+        """Steps, loss and norms of every model's current iterate, (M, 4), recorded nowhere."""
+        rows = []
+        for m in range(len(self._models)):
+            W, value, G = self._pass(m)
+            rows.append((self.steps[m], value, _norm(G), _norm(W)))
+        return np.array(rows)
 
-    @property
-    def params(self):
-        """A copy of the current factors."""
-        return self._params.copy()
+    def params(self, model):
+        """A copy of a model's current factors."""
+        return self._params[model].copy()
 
     def snapshot(self):
         """The state of the run, without its history, to go back to with ``restore``."""
-        return self.step, self._params.copy(), self._state.copy()
+        fate = self.step, self.active.copy(), self.statuses.copy(), self.steps.copy()
+        return Snapshot(*fate, [p.copy() for p in self._params], [s.copy() for s in self._state])
 
-    def restore(self, snapshot):
-        """Go back, any number of times; from there the run repeats itself bit by bit."""
-        self.step, params, state = snapshot
-        self._params, self._state = params.copy(), state.copy()
+    def restore(self, snapshot, models=None):
+        """Go back, any number of times; from there the run repeats itself bit by bit.
+
+        With ``models`` only those go back, and only they are in the run then.
+        """
+        self.step, self.active = snapshot.step, snapshot.active.copy()
+        if models is not None:
+            self.active = np.array(list(models), np.int64)
+        for m in range(len(self._models)) if models is None else self.active:
+            self.statuses[m], self.steps[m] = snapshot.statuses[m], snapshot.steps[m]
+            self._params[m], self._state[m] = snapshot.params[m].copy(), snapshot.state[m].copy()
 
     def stop(self):
-        """Ask for one STOPPED at the next iterate; from another thread, too."""
+        """Ask the run to stop after the step in hand; from another thread, too."""
         self._stop_requested = True
 
     def close(self):

@@ -17,6 +17,7 @@ from accel.kernels.specs import (
     RUNNING,
     STATE_SLOTS,
     Loss,
+    Model,
     Rule,
 )
 
@@ -34,6 +35,7 @@ RULES = {
 PLAIN = RULES["gradient descent"]
 each_rule = pytest.mark.parametrize("name", RULES)
 DTYPES = [np.float32, np.float64]
+HIDDEN = {"depth 1": (), "depth 2": (1,), "depth 3": (5, 4), "depth 8": (3,) * 7}
 
 
 class Problem(NamedTuple):
@@ -44,6 +46,37 @@ class Problem(NamedTuple):
     loss: Loss
     widths: tuple
     params: Any
+
+
+class Single:
+    """A run of one model, its numbers in place of arrays over models."""
+
+    def __init__(self, module, X, Y, loss, widths, params, rule, threads=1):
+        self.loop = module.TrainingLoop(X, Y, loss, [Model(widths, params, rule)], threads)
+
+    def __getattr__(self, name):
+        return getattr(self.loop, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.loop.close()
+
+    @property
+    def params(self):
+        return self.loop.params(0)
+
+    def advance(self, *arguments, **stops):
+        self.loop.advance(*arguments, **stops)
+        return self.loop.statuses[0]
+
+    def evaluate(self):
+        return self.loop.evaluate()[0]
+
+    def take_history(self):
+        steps, rows = self.loop.take_history()
+        return np.column_stack([steps, rows[:, 0]])
 
 
 def problem(seed=0, n=203, d=17, hidden=(5,), k=1, p=4.0, factor=1.0, gram=False, dtype=np.float64):

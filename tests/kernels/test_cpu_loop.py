@@ -16,11 +16,12 @@ from accel.kernels.specs import (
     ADAM,
     GRADIENT_DESCENT,
     RUNNING,
-    STOPPED,
     TARGET,
     Loss,
     Rule,
 )
+
+from .runs import Single
 
 DESCENT = Rule(GRADIENT_DESCENT, (1e-3, 0.0, 0.0, 0.0, 0.0))
 
@@ -33,16 +34,16 @@ def problem(n=203, d=17, dtype=np.float64):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_in_one_rank_frees_the_other(rank):
-    run = loop.TrainingLoop(*problem(3000, 128), DESCENT, threads=2)
+    run = Single(loop, *problem(3000, 128), DESCENT, threads=2)
     assert run.threads == 2
-    kernel = run._kernel
+    kernel = run.loop._kernel
 
     def broken(*arguments):
         if arguments[-1] == rank:
             raise MemoryError("no more")
         return kernel(*arguments)
 
-    run._kernel = broken
+    run.loop._kernel = broken
     with run, pytest.raises(MemoryError, match="no more"):
         run.advance(3)
 
@@ -50,9 +51,9 @@ def test_an_error_in_one_rank_frees_the_other(rank):
 def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(monkeypatch):
     """Rank 1 is on its way already, and slow; ranks 0 and 2 never start."""
     case = problem(3000, 128)
-    with loop.TrainingLoop(*case, DESCENT, threads=3) as run:
+    with Single(loop, *case, DESCENT, threads=3) as run:
         assert run.threads == 3
-        submit, kernel = ThreadPoolExecutor.submit, run._kernel
+        submit, kernel = ThreadPoolExecutor.submit, run.loop._kernel
 
         def interrupted(*arguments):
             submit(*arguments)
@@ -62,7 +63,7 @@ def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(monkeypatch):
             time.sleep(0.1 * arguments[-1])
             kernel(*arguments)
 
-        run._kernel = slow_to_start
+        run.loop._kernel = slow_to_start
         with monkeypatch.context() as patch:
             patch.setattr(ThreadPoolExecutor, "submit", interrupted)
             with pytest.raises(KeyboardInterrupt):
@@ -71,7 +72,7 @@ def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(monkeypatch):
         again.start()
         again.join(timeout=20)
         assert not again.is_alive(), "the interrupted call left a rank behind that others wait for"
-        with loop.TrainingLoop(*case, DESCENT, threads=3) as untouched:
+        with Single(loop, *case, DESCENT, threads=3) as untouched:
             untouched.advance(3)
             np.testing.assert_array_equal(run.params, untouched.params)
 
@@ -82,7 +83,7 @@ def test_a_loop_made_before_a_fork_goes_on_in_the_child():
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("no fork on this system")
     context = multiprocessing.get_context("fork")
-    with loop.TrainingLoop(*problem(3000, 128), DESCENT, threads=2) as run:
+    with Single(loop, *problem(3000, 128), DESCENT, threads=2) as run:
         run.advance(3)
         receiver, sender = context.Pipe(duplex=False)
 
@@ -116,22 +117,26 @@ def test_a_team_ends_with_its_leader():
 
 
 def test_a_request_to_stop_outlives_a_call_that_ended_otherwise():
-    with loop.TrainingLoop(*problem(), DESCENT) as run:
+    with Single(loop, *problem(), DESCENT) as run:
+        start = run.snapshot()
         run.stop()
         assert run.advance(5, target=np.inf) == TARGET
+        run.restore(start)
         assert run.advance(0) == RUNNING
-        assert run.advance(5) == STOPPED
         assert run.advance(5) == RUNNING
+        assert run.step == 1
+        run.advance(5)
+        assert run.step == 6
 
 
 def test_read_only_data_compile_nothing_new():
     X, Y, *rest = problem(64, 16)
-    with loop.TrainingLoop(X, Y, *rest, DESCENT) as run:
-        before = len(run._kernel.signatures)
+    with Single(loop, X, Y, *rest, DESCENT) as run:
+        before = len(run.loop._kernel.signatures)
     for array in (X, Y):
         array.flags.writeable = False
-    with loop.TrainingLoop(X, Y, *rest, DESCENT) as run:
-        assert len(run._kernel.signatures) == before
+    with Single(loop, X, Y, *rest, DESCENT) as run:
+        assert len(run.loop._kernel.signatures) == before
         assert run.advance(3) == RUNNING
 
 
@@ -151,7 +156,7 @@ def test_an_integer_p_compiles_nothing_new():
 def test_padding_stays_zero_where_eps_underflows(kind):
     """17 columns are padded; 1e-50 is 0 in float32."""
     rule = Rule(kind, (0.01, 0.0, 0.9, 0.0, 1e-50))
-    with loop.TrainingLoop(*problem(dtype=np.float32), rule) as run:
+    with Single(loop, *problem(dtype=np.float32), rule) as run:
         assert run.advance(5) == RUNNING
         assert np.isfinite(run.evaluate()).all()
 
@@ -161,7 +166,7 @@ def test_adam_with_a_beta_that_rounds_to_one():
     rule = Rule(ADAM, (1e-3, 0.0, 0.9, 0.99999999, 1e-8))
     ends = []
     for module in (loop, plain):
-        with module.TrainingLoop(*problem(dtype=np.float32), rule) as run:
+        with Single(module, *problem(dtype=np.float32), rule) as run:
             assert run.advance(20) == RUNNING
             ends.append(run.params)
     np.testing.assert_allclose(*ends, rtol=1e-3)

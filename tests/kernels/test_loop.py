@@ -11,8 +11,10 @@ from accel.kernels.specs import GRADIENT_DESCENT, RUNNING, Rule
 
 from .runs import (
     DTYPES,
+    HIDDEN,
     PLAIN,
     RULES,
+    Single,
     assert_same_run,
     each_rule,
     for_rule,
@@ -20,7 +22,6 @@ from .runs import (
     written_out,
 )
 
-HIDDEN = {"depth 1": (), "depth 2": (1,), "depth 3": (5, 4), "depth 8": (3,) * 7}
 RUNS = [
     pytest.param(name, hidden, id=f"{name}, {depth}")
     for name in RULES
@@ -36,7 +37,7 @@ RUNS = [
 @pytest.mark.parametrize(("name", "hidden"), RUNS)
 def test_every_rule_depth_and_output(kernels, plain, name, hidden, k, dtype):
     case, rule = for_rule(name, hidden=hidden, k=k, dtype=dtype), RULES[name]
-    with kernels.loop.TrainingLoop(*case, rule) as loop:
+    with Single(kernels.loop, *case, rule) as loop:
         assert_same_run(plain, loop, case, rule, 20 if dtype == np.float32 else 60)
 
 
@@ -44,7 +45,7 @@ def test_every_rule_depth_and_output(kernels, plain, name, hidden, k, dtype):
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
 def test_every_power(kernels, plain, p, k):
     case = problem(p=p, k=k, factor=1 / p, hidden=(4, 6))
-    with kernels.loop.TrainingLoop(*case, PLAIN) as loop:
+    with Single(kernels.loop, *case, PLAIN) as loop:
         assert_same_run(plain, loop, case, PLAIN, 50)
 
 
@@ -53,7 +54,7 @@ def test_weight_decay(kernels, plain, name):
     kind, (rate, _, *rest) = RULES[name]
     rule = Rule(kind, (rate, 0.1, *rest))
     case = for_rule(name, k=2)
-    with kernels.loop.TrainingLoop(*case, rule) as loop:
+    with Single(kernels.loop, *case, rule) as loop:
         assert_same_run(plain, loop, case, rule, 50)
 
 
@@ -74,7 +75,7 @@ def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype,
     rule = Rule(GRADIENT_DESCENT, (1e-3, 0.0, 0.0, 0.0, 0.0))
     placed = case._replace(X=lay_out(case.X, layout), Y=lay_out(case.Y, layout))
     before = [a.copy() for a in (placed.X, placed.Y, placed.params)]
-    with kernels.loop.TrainingLoop(*placed, rule, threads) as loop:
+    with Single(kernels.loop, *placed, rule, threads) as loop:
         assert loop.advance(4, record_every=3) == RUNNING
         rows, params = written_out(plain, case, rule, 4)
         tolerance = 1e-4 if dtype == np.float32 else 1e-10
@@ -91,14 +92,14 @@ def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype,
 def test_gram_path_is_the_direct_run(kernels, plain, k, threads):
     case = problem(p=2.0, gram=True, k=k, factor=0.5)
     data = case._replace(X=case.X.copy(), Y=case.Y.copy())
-    with kernels.loop.TrainingLoop(*data, PLAIN, threads) as loop:
+    with Single(kernels.loop, *data, PLAIN, threads) as loop:
         data.X[:] = data.Y[:] = math.nan  # it has seen them once: that is enough
         assert_same_run(plain, loop, case, PLAIN, 300)
 
 
 def test_float32_records_a_float64_loss(kernels):
     case = problem(n=3001, dtype=np.float32)
-    with kernels.loop.TrainingLoop(*case, PLAIN) as loop:
+    with Single(kernels.loop, *case, PLAIN) as loop:
         W = case.params[85:].reshape(1, 5) @ case.params[:85].reshape(5, 17)
         residual = case.X.astype(np.float64) @ W.T.astype(np.float64) - case.Y
         assert loop.evaluate()[1] == pytest.approx(np.mean(residual**4), rel=3e-6)
@@ -114,7 +115,7 @@ def test_threads(kernels, plain, dtype, threads, k):
     case = problem(n=2565, d=128, hidden=(6, 6), k=k, dtype=dtype)
     runs = []
     for _ in range(2):
-        with kernels.loop.TrainingLoop(*case, PLAIN, threads=threads) as loop:
+        with Single(kernels.loop, *case, PLAIN, threads=threads) as loop:
             if kernels.backend != "reference":
                 assert loop.threads == threads  # large enough to be split
             assert_same_run(plain, loop, case, PLAIN, 25)
@@ -127,8 +128,8 @@ def test_threads(kernels, plain, dtype, threads, k):
 def test_chunks_do_not_show(kernels, name, threads):
     case, rule = for_rule(name, n=1501, d=40, k=2), RULES[name]
     with (
-        kernels.loop.TrainingLoop(*case, rule, threads) as whole,
-        kernels.loop.TrainingLoop(*case, rule, threads) as parts,
+        Single(kernels.loop, *case, rule, threads) as whole,
+        Single(kernels.loop, *case, rule, threads) as parts,
     ):
         whole.advance(30, record_every=4)
         pieces = []
@@ -143,7 +144,7 @@ def test_chunks_do_not_show(kernels, name, threads):
 @each_rule
 def test_restore_replays_the_same_bits(kernels, name, threads):
     case, rule = for_rule(name, n=1501, d=40), RULES[name]
-    with kernels.loop.TrainingLoop(*case, rule, threads) as loop:
+    with Single(kernels.loop, *case, rule, threads) as loop:
         loop.advance(13)
         snapshot, params_then = loop.snapshot(), loop.params
         loop.advance(20, record_every=1)

@@ -9,11 +9,11 @@ import pytest
 
 from accel.kernels.specs import RUNNING
 
-from .runs import PLAIN, problem
+from .runs import PLAIN, Single, problem
 
 
 def run(kernels, case, threads, results=None, key=None):
-    with kernels.loop.TrainingLoop(*case, PLAIN, threads) as loop:
+    with Single(kernels.loop, *case, PLAIN, threads) as loop:
         assert loop.advance(40) == RUNNING
         params = loop.params
     if results is not None:
@@ -46,7 +46,7 @@ def test_inside_a_forked_process(kernels, threads):
         pytest.skip("no fork on this system")
     context = multiprocessing.get_context("fork")
     case = problem(n=1501, d=40)
-    with kernels.loop.TrainingLoop(*case, PLAIN, threads) as loop:  # a live team in the parent
+    with Single(kernels.loop, *case, PLAIN, threads) as loop:  # a live team in the parent
         loop.advance(20)
         receiver, sender = context.Pipe(duplex=False)
         child = context.Process(target=lambda: sender.send(run(kernels, case, threads)))
@@ -67,7 +67,7 @@ def test_inside_a_forked_process(kernels, threads):
 def test_owns_its_parameters_and_closes_twice(kernels, threads):
     case = problem(n=1501)
     before = case.params.copy()
-    loop = kernels.loop.TrainingLoop(*case, PLAIN, threads)
+    loop = Single(kernels.loop, *case, PLAIN, threads)
     handed_out = loop.params
     handed_out[:] = math.nan
     loop.advance(3)
