@@ -126,7 +126,8 @@ class _KeyedCache(FunctionCache):
         digest = hashlib.sha256(repr(self._index_key(sig, codegen)).encode()).hexdigest()
         self._cache_file = IndexDataCacheFile(
             self._cache_path,
-            f"{self._impl.filename_base}-{digest}",
+            # 16 digits tell them apart, and encrypted folders allow no more than 143 characters.
+            f"{self._impl.filename_base}-{digest[:16]}",
             self._impl.locator.get_source_stamp(),
         )
 
