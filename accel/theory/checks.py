@@ -45,6 +45,22 @@ def problem(value: object, *, single_output: bool = False, least_p: float = 1.0)
     return value
 
 
+def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:
+    """A finite float64 matrix of that shape (k, d); for k = 1 it may be (d,), and stays so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it holds no real numbers, is not finite or of another shape.
+    """
+    array = validation.numeric(name, value, ndim=(1, 2))
+    if shape is not None and np.atleast_2d(array).shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    converted = array.astype(np.float64)
+    validation.all_finite(name, converted, array)
+    return converted
+
+
 def vector(name: str, value: object, size: int) -> Array:
     """A finite float64 vector of that size.
 

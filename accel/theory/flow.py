@@ -20,7 +20,6 @@ import numpy as np
 
 from accel import validation
 from accel.backends import resolve
-from accel.layout import checked_weights
 from accel.network import LinearNetwork
 from accel.problem import LpProblem
 from accel.theory import checks
@@ -148,14 +147,12 @@ def end_to_end_flow(
     [35.692, 0.003]
     """
     checks.problem(problem, least_p=2)
-    given = checked_weights(W0, problem.k, problem.d)
-    start = given.astype(np.float64)
-    validation.all_finite("W0", start, given)
+    shape = (problem.k, problem.d)
+    start = checks.matrix("W0", W0, shape)
     depth = validation.integer("depth", depth, least=1)
     times = _times(t)
     decay = depth * validation.real("weight_decay", weight_decay, least=0)
     precondition = resolve("reference").precondition.precondition
-    shape = (problem.k, problem.d)
 
     def velocity(_: float, state: Array) -> Array:
         W = state.reshape(shape)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from accel import validation
+from accel.theory import checks
 from accel.validation import Array
 
 _DENSE_LIMIT = 4096  # entries of W: the dense matrix then takes 128 MiB
@@ -100,7 +101,7 @@ class Preconditioner:
         TypeError, ValueError
             If G has the wrong shape, is not finite or holds no real numbers.
         """
-        given = _matrix("G", G, self.shape)
+        given = checks.matrix("G", G, self.shape)
         flat, U, V = given.reshape(self.shape), self.U, self.V
         left, right = U.T @ flat, flat @ V
         inside = left @ V
@@ -142,15 +143,6 @@ def _completed(columns: Array) -> Array:
     return np.hstack([columns, basis[:, columns.shape[1] :]])
 
 
-def _matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:
-    array = validation.numeric(name, value, ndim=(1, 2))
-    if shape is not None and np.atleast_2d(array).shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    converted = array.astype(np.float64)
-    validation.all_finite(name, converted, array)
-    return converted
-
-
 def preconditioner(W: Any, depth: int) -> Preconditioner:
     """Make the map by which a balanced net of this depth transforms its gradient.
 
@@ -186,7 +178,7 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
     >>> P.apply([1.0, 1.0])
     array([8., 4.])
     """
-    matrix = np.atleast_2d(_matrix("W", W))
+    matrix = np.atleast_2d(checks.matrix("W", W))
     depth = validation.integer("depth", depth, least=1)
     U, sigma, Vt = np.linalg.svd(matrix, full_matrices=False)
     # The powers go down to 2/N, and 1e-17 ** (2/8) is far from nothing.
