@@ -183,7 +183,7 @@ def closed_curve_integral(
 
     References
     ----------
-    Arora, Cohen, Hazan (2018), arXiv 1802.06509, theorem 2 and its proof, appendix A.3.
+    Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 6, theorem 2.
 
     Examples
     --------

@@ -206,7 +206,7 @@ def factor_flow(
 
     References
     ----------
-    Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 5 and appendix A.1.
+    Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 5.
     """
     checks.problem(problem, least_p=2)
     if not isinstance(network, LinearNetwork):

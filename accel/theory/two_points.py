@@ -84,6 +84,8 @@ class _Trial:
             self.problem, network, optimizer, self.max_steps,
             record_every=1, target=self.target, threads=1,
         )  # fmt: skip
+        if result.status == "interrupted":  # by Ctrl-C, which ends the search as well
+            raise KeyboardInterrupt
         loss = result.history.loss
         if result.status == "diverged" or np.any(loss[1:] > (1 + _ROUNDING) * loss[:-1]):
             return None
@@ -131,8 +133,8 @@ def two_point(
 
     A rate counts as stable if the loss rises in no step on the way to the target. For plain descent
     that is the same as convergence. For the end-to-end rule convergent rates exist beyond, where a
-    first step happens to land close enough to a minimum; the first unstable rate, seen from below,
-    ends the search.
+    first step happens to land close enough to a minimum; the first unstable rate, met from below in
+    steps of 15 %, ends the search.
 
     Parameters
     ----------
@@ -160,6 +162,8 @@ def two_point(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, or if max_steps are not enough.
+    KeyboardInterrupt
+        After Ctrl-C.
 
     Notes
     -----

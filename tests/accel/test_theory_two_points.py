@@ -1,5 +1,6 @@
 """Section 7 on two points: the bound, and what depth gains."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -95,3 +96,12 @@ def test_units_of_targets_and_loss_do_not_matter():
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         two_point(**{"y1": 8.0, "y2": 1.0, **arguments})
+
+
+def test_ctrl_c_ends_the_search(monkeypatch):
+    def interrupted(*arguments, **options):
+        return dataclasses.replace(train(*arguments, **options), status="interrupted")
+
+    monkeypatch.setattr("accel.theory.two_points.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        two_point(8.0, 1.0)
