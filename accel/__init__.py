@@ -35,7 +35,7 @@ from accel.results import History, Result
 from accel.training import train
 
 if TYPE_CHECKING:
-    from accel import datasets
+    from accel import datasets, theory
 
 __all__ = [
     "AdaDelta",
@@ -56,13 +56,14 @@ __all__ = [
     "datasets",
     "optimum",
     "standardize",
+    "theory",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("accel.datasets")
+    if name in ("datasets", "theory"):
+        return import_module(f"accel.{name}")
     if name == "__version__":
         from importlib.metadata import version
 

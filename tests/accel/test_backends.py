@@ -70,6 +70,15 @@ def test_import_is_light():
     assert run(code).split() == []
 
 
+def test_theory_is_light_until_used():
+    heavy = "numba llvmlite scipy"
+    code = (
+        "import sys, accel; accel.theory.preconditioner([1.0, 2.0], 2).apply([1.0, 1.0])\n"
+        f"print(*(name for name in {heavy.split()} if name in sys.modules))"
+    )
+    assert run(code).split() == []
+
+
 def test_import_is_fast():
     code = (
         "import time, numpy; start = time.perf_counter(); import accel;"

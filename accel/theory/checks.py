@@ -1,0 +1,77 @@
+"""What all of the theory asks of its arguments, and how it gets at SciPy."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.problem import LpProblem
+from accel.validation import Array
+
+
+def scipy_module(name: str) -> Any:
+    """Import a part of SciPy.
+
+    Raises
+    ------
+    ImportError
+        If SciPy is not installed; the message says how to get it.
+    """
+    try:
+        return import_module(f"scipy.{name}")
+    except ImportError as error:
+        raise ImportError("this needs SciPy: pip install 'implicit-accel[theory]'") from error
+
+
+def problem(value: object, *, single_output: bool = False, least_p: float = 1.0) -> LpProblem:
+    """A float64 problem with p at least ``least_p``, and one output if asked for.
+
+    Raises
+    ------
+    TypeError
+        If it is no LpProblem, or one in float32: tolerances of 1e-10 need double precision.
+    ValueError
+        If p or the number of outputs is out of bounds.
+    """
+    if not isinstance(value, LpProblem):
+        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
+    if value.dtype != np.float64:
+        raise TypeError(f"problem must be in float64, got {value!r}")
+    if single_output and value.k != 1:
+        raise ValueError(f"problem must have k = 1 output, got k = {value.k}")
+    if value.p < least_p:
+        raise ValueError(f"problem must have p >= {least_p:g}, got p = {value.p:g}")
+    return value
+
+
+def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:
+    """A finite float64 matrix of that shape (k, d); for k = 1 it may be (d,), and stays so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it holds no real numbers, is not finite or of another shape.
+    """
+    array = validation.numeric(name, value, ndim=(1, 2))
+    if shape is not None and np.atleast_2d(array).shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    converted = array.astype(np.float64)
+    validation.all_finite(name, converted, array)
+    return converted
+
+
+def vector(name: str, value: object, size: int) -> Array:
+    """A finite float64 vector of that size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no vector of real numbers, not finite or of another size.
+    """
+    array = validation.numeric(name, value, ndim=(1,))
+    if array.shape != (size,):
+        raise ValueError(f"{name} must have shape {(size,)}, got {array.shape}")
+    converted = array.astype(np.float64)
+    validation.all_finite(name, converted, array)
+    return converted

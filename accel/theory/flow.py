@@ -1,0 +1,239 @@
+r"""Gradient flow: what gradient descent becomes as its steps become small.
+
+For the factors of a net, and for the end-to-end matrix that a balanced net of depth N moves by
+theorem 1,
+
+.. math::
+    \dot W_j = -\lambda W_j - \frac{\partial L^N}{\partial W_j}, \qquad
+    \dot W_e = -\lambda N W_e - \sum_{j=1}^N [W_e W_e^\top]^{(j-1)/N} \, \nabla L(W_e) \,
+    [W_e^\top W_e]^{(N-j)/N}.
+
+The time t is what descent covers in ``t / learning_rate`` steps. Both need p >= 2: below, the
+gradient is not Lipschitz where a residual is 0, and no step of an explicit method is small enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accel import validation
+from accel.backends import resolve
+from accel.network import LinearNetwork
+from accel.problem import LpProblem
+from accel.theory import checks
+from accel.validation import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """A gradient flow at m times.
+
+    Attributes
+    ----------
+    times : (m,) array
+    matrices : (m, k, d) array
+        End-to-end matrices.
+    losses : (m,) array
+    """
+
+    times: Array
+    matrices: Array
+    losses: Array
+
+
+@dataclass(frozen=True, eq=False)
+class FactorFlow(Flow):
+    """The flow of a net's factors at m times.
+
+    Attributes
+    ----------
+    times, matrices, losses
+        As for ``Flow``.
+    networks : tuple of LinearNetwork
+        With the factors at these times.
+    balancedness : (m,) array
+        ``LinearNetwork.balancedness`` of each.
+    """
+
+    networks: tuple[LinearNetwork, ...]
+    balancedness: Array
+
+
+def _times(t: Any) -> Array:
+    given = validation.numeric("t", t, ndim=(0, 1))
+    times = np.atleast_1d(given).astype(np.float64)
+    validation.all_finite("t", times)
+    if times[0] < 0 or np.any(np.diff(times) <= 0):
+        raise ValueError(f"t must be >= 0 and ascending, got {validation.shown(t)}")
+    return times
+
+
+def _integrated(
+    velocity: Callable[[float, Array], Array], start: Array, times: Array, rtol: float, atol: float
+) -> Array:
+    """The states (m, size) at these times, by Dormand and Prince's method of order 8.
+
+    The integration restarts at every time: the interpolant between steps is of lower order.
+    """
+    solve = checks.scipy_module("integrate").solve_ivp
+    rtol = validation.real("rtol", rtol, least=1e-13, below=1)
+    atol = validation.real("atol", atol, above=0)
+    state, now, states = start, 0.0, []
+    for time in times:
+        if time > now:
+            solution = solve(velocity, (now, time), state, method="DOP853", rtol=rtol, atol=atol)
+            if not solution.success:
+                raise RuntimeError(
+                    f"the flow could not be followed beyond t = {solution.t[-1]:g}: "
+                    f"{solution.message}"
+                )
+            state, now = solution.y[:, -1], float(time)
+        states.append(state)
+    return np.array(states)
+
+
+def end_to_end_flow(
+    problem: LpProblem,
+    W0: Any,
+    depth: int,
+    t: Any,
+    weight_decay: float = 0.0,
+    *,
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+) -> Flow:
+    r"""Follow the flow of the end-to-end matrix that theorem 1 gives to a balanced net.
+
+    Parameters
+    ----------
+    problem : LpProblem
+        In float64, p >= 2.
+    W0 : (k, d) array_like, or (d,) for k = 1
+        Where to start.
+    depth : int
+        N, at least 1.
+    t : float or (m,) array_like
+        One time or several, >= 0 and ascending: learning rate times steps.
+    weight_decay : float
+        The :math:`\lambda` of every factor.
+    rtol, atol : float
+        Of the integrator, for one step; rtol at least 1e-13.
+
+    Returns
+    -------
+    Flow
+
+    Raises
+    ------
+    ImportError
+        If SciPy is not installed.
+    RuntimeError
+        If the integrator gives up.
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or range.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), arXiv 1802.06509, theorem 1.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> flow = accel.theory.end_to_end_flow(problem, [0.1, 0.1], depth=2, t=[0.0, 1.0])
+    >>> flow.losses.round(3).tolist()
+    [35.692, 0.003]
+    """
+    checks.problem(problem, least_p=2)
+    shape = (problem.k, problem.d)
+    start = checks.matrix("W0", W0, shape)
+    depth = validation.integer("depth", depth, least=1)
+    times = _times(t)
+    decay = depth * validation.real("weight_decay", weight_decay, least=0)
+    precondition = resolve("reference").precondition.precondition
+
+    def velocity(_: float, state: Array) -> Array:
+        W = state.reshape(shape)
+        direction: Array = precondition(W, problem.gradient(W), depth).ravel()
+        return -decay * state - direction
+
+    states = _integrated(velocity, start.ravel(), times, rtol, atol)
+    matrices = states.reshape(-1, *shape)
+    return Flow(times, matrices, np.array([problem.loss(W) for W in matrices]))
+
+
+def factor_flow(
+    problem: LpProblem,
+    network: LinearNetwork,
+    t: Any,
+    weight_decay: float = 0.0,
+    *,
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+) -> FactorFlow:
+    r"""Follow the gradient flow of all factors of a net.
+
+    It conserves every difference :math:`W_{j+1}^\top W_{j+1} - W_j W_j^\top`; weight decay shrinks
+    them as :math:`e^{-2 \lambda t}`.
+
+    Parameters
+    ----------
+    problem : LpProblem
+        In float64, p >= 2.
+    network : LinearNetwork
+        Where to start, balanced or not; of the problem's features, outputs and dtype.
+    t : float or (m,) array_like
+        One time or several, >= 0 and ascending: learning rate times steps.
+    weight_decay : float
+        The :math:`\lambda` of every factor.
+    rtol, atol : float
+        Of the integrator, for one step; rtol at least 1e-13.
+
+    Returns
+    -------
+    FactorFlow
+
+    Raises
+    ------
+    ImportError
+        If SciPy is not installed.
+    RuntimeError
+        If the integrator gives up.
+    TypeError, ValueError
+        If an argument is of the wrong kind, shape or range.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 5.
+    """
+    checks.problem(problem, least_p=2)
+    if not isinstance(network, LinearNetwork):
+        raise TypeError(f"network must be of type LinearNetwork, got {validation.shown(network)}")
+    if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
+        raise ValueError(
+            f"network must map d = {problem.d} features to k = {problem.k} outputs, "
+            f"got widths {network.widths}"
+        )
+    if network.dtype != problem.dtype:
+        raise TypeError(f"network must be in float64, got {network.dtype}")
+    times = _times(t)
+    decay = validation.real("weight_decay", weight_decay, least=0)
+    chain, widths = resolve("reference").factor_chain, network.widths
+
+    def velocity(_: float, params: Array) -> Array:
+        G = problem.gradient(chain.end_to_end(params, widths))
+        slope: Array = chain.gradients(params, widths, G)
+        return -decay * params - slope
+
+    states = _integrated(velocity, network.params, times, rtol, atol)
+    networks = tuple(network.with_params(params) for params in states)
+    matrices = np.array([net.end_to_end() for net in networks])
+    return FactorFlow(
+        times=times,
+        matrices=matrices,
+        losses=np.array([problem.loss(W) for W in matrices]),
+        networks=networks,
+        balancedness=np.array([net.balancedness() for net in networks]),
+    )
