@@ -90,6 +90,9 @@ def test_starts(torch, init):
         assert [layer.bias.unique().tolist() for layer in layers] == [
             [0.0], *[[pytest.approx(0.1)]] * 3
         ]  # fmt: skip
+    penalty = {"balanced": 1.25, "tutorial": 3.63, "near_zero": 0.0375}[init]
+    assert net.penalty().item() == pytest.approx(3.12, rel=0.01)
+    assert wide.penalty().item() == pytest.approx(penalty, rel=0.01)
     drawn = [(0.1, layer.factors[0]) for layer in (*net.convolutions, *net.dense)]
     if init != "balanced":
         std = {"tutorial": 0.1, "near_zero": 0.01}[init]
@@ -289,6 +292,7 @@ def test_divergence_is_a_result(torch, monkeypatch):
         (ValueError, "init must be one of .*; did you mean 'balanced'", {"init": "balance"}),
         (ValueError, "record_every must be >= 1, got 0", {"record_every": 0}),
         (TypeError, "callback must be callable, got 3", {"callback": 3}),
+        (ValueError, "checkpoint must be in a folder that", {"checkpoint": "/nowhere/run.pt"}),
         (TypeError, "threads .*'2'", {"threads": "2"}),
         (ValueError, "more than batch = 37 images besides the 3 held out, got 40", {"batch": 37}),
     ],
