@@ -14,7 +14,7 @@ published curves.** The tutorial's weights start with 3.12 of it. Next to no gra
 so that they decay, to half of it in 8500 steps: 1.57, and the published loss of the original is 1.6
 after 8500 steps. Two factors start elsewhere; the paper does not say where. The penalty is 1.25 if
 they are balanced, 3.63 if they are drawn as the tutorial draws its matrices, 0.04 if they are near
-zero, and of these only the last can come to the published 0.05. So the result gives the
+zero, and of these only the last comes near the published 0.05. So the result gives the
 cross-entropy alone as well, which is the fair comparison.
 """
 
