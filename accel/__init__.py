@@ -32,6 +32,7 @@ from accel.optimizers import (
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem, Standardized, standardize
 from accel.results import History, Result
+from accel.sweep import Sweep, sweep
 from accel.training import train
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ __all__ = [
     "RMSProp",
     "Result",
     "Standardized",
+    "Sweep",
     "datasets",
     "optimum",
     "standardize",
+    "sweep",
     "theory",
     "train",
 ]

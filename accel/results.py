@@ -1,17 +1,13 @@
 """What a run leaves behind: the trained network, its history and how it ended."""
 
-import io
-import json
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from accel import archives
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer, by_name
 from accel.validation import Array
@@ -23,11 +19,16 @@ if TYPE_CHECKING:
 Status = Literal["completed", "target", "converged", "diverged", "interrupted"]
 
 _FORMAT = 1
-#: What zipfile, NumPy and our own checks make of a file that is none of ours, or a damaged one.
-_DAMAGE = (
-    ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
 _INSTALL = 'pip install "implicit-accel[cli]"'
+
+
+def table(columns_or_rows: Any) -> "pd.DataFrame":
+    """Make a pandas table, or say how to install pandas."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
+    return pd.DataFrame(columns_or_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +122,7 @@ class Result:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
-        return pd.DataFrame({f.name: getattr(self.history, f.name) for f in fields(History)})
+        return table({f.name: getattr(self.history, f.name) for f in fields(History)})
 
     def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
         """Draw the distance of the loss from the optimum against the step, on a log scale.
@@ -186,15 +183,7 @@ class Result:
         for name in _PLAIN:
             described[name] = getattr(self, name)
         arrays = {f.name: getattr(self.history, f.name) for f in fields(History)}
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with partial.open("wb") as file:
-                np.savez(
-                    file, json=np.array(json.dumps(described)), params=self.network.params, **arrays
-                )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 
     @classmethod
@@ -216,21 +205,15 @@ class Result:
         ValueError
             If it is no such file, or is damaged, cut short or from a later version.
         """
-        content = io.BytesIO(Path(path).read_bytes())  # what fails from here on is the file's fault
         try:
-            archive = np.load(content, allow_pickle=False)
-            if not isinstance(archive, Mapping):
-                raise ValueError("it holds a single array")
-            return cls._from_arrays({name: archive[name] for name in archive})
-        except _DAMAGE as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            return cls._from_arrays(*archives.read(Path(path)))
+        except archives.DAMAGE as error:
             raise ValueError(
-                f"{os.fspath(path)} is no result that accel saved: {reason}"
+                f"{os.fspath(path)} is no result that accel saved: {archives.reason(error)}"
             ) from error
 
     @classmethod
-    def _from_arrays(cls, arrays: dict[str, Array]) -> "Result":
-        described = json.loads(str(arrays["json"]))
+    def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
         if described["format"] != _FORMAT:
             raise ValueError(f"format {described['format']!r} is unknown to this version")
         if described["status"] not in get_args(Status):

@@ -31,7 +31,7 @@ from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
 from .precondition import precondition
 from .updates import update
 
-Snapshot = namedtuple("Snapshot", "step active statuses steps params state")
+Snapshot = namedtuple("Snapshot", "step active fates params state")
 
 
 def _norm(A):
@@ -165,8 +165,9 @@ class TrainingLoop:
 
     def snapshot(self):
         """The state of the run, without its history, to go back to with ``restore``."""
-        fate = self.step, self.active.copy(), self.statuses.copy(), self.steps.copy()
-        return Snapshot(*fate, [p.copy() for p in self._params], [s.copy() for s in self._state])
+        fates = np.column_stack([self.statuses, self.steps])
+        state = np.concatenate([state.ravel() for state in self._state])
+        return Snapshot(self.step, self.active.copy(), fates, np.concatenate(self._params), state)
 
     def restore(self, snapshot, models=None):
         """Go back, any number of times; from there the run repeats itself bit by bit.
@@ -176,9 +177,14 @@ class TrainingLoop:
         self.step, self.active = snapshot.step, snapshot.active.copy()
         if models is not None:
             self.active = np.array(list(models), np.int64)
-        for m in range(len(self._models)) if models is None else self.active:
-            self.statuses[m], self.steps[m] = snapshot.statuses[m], snapshot.steps[m]
-            self._params[m], self._state[m] = snapshot.params[m].copy(), snapshot.state[m].copy()
+        chosen = range(len(self._models)) if models is None else self.active
+        for flat, own in ((snapshot.params, self._params), (snapshot.state, self._state)):
+            ends = np.cumsum([part.size for part in own])
+            parts = np.split(flat, ends[:-1])
+            for m in chosen:
+                own[m][...] = parts[m].reshape(own[m].shape)
+        for m in chosen:
+            self.statuses[m], self.steps[m] = snapshot.fates[m]
 
     def stop(self):
         """Ask the run to stop after the step in hand; from another thread, too."""

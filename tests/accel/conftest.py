@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import accel
-from accel import LpProblem, optimum, standardize, train, training
+from accel import LpProblem, optimum, standardize, train, running
 from accel.datasets import load_gas_ethanol
 
 from .runs import PROBLEM, start
@@ -40,7 +40,7 @@ def scripted(monkeypatch):
             name = "scripted"
 
         Kernels.loop = type("Module", (), {"TrainingLoop": loop})
-        monkeypatch.setattr(training, "resolve", lambda name: Kernels)
+        monkeypatch.setattr(running, "resolve", lambda name: Kernels)
         return train(PROBLEM, start(), accel.GradientDescent(1.0), steps, **arguments)
 
     return run

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,16 +27,22 @@ def start(problem=PROBLEM, depth=2, **arguments):
     return LinearNetwork.for_problem(problem, depth, **arguments)
 
 
+class Snapshot(NamedTuple):
+    step: int
+    active: np.ndarray
+
+
 class Scripted:
-    """A loop whose losses are given by a list; the last of them goes on for ever."""
+    """A loop of one model whose losses are given by a list; the last of them goes on for ever."""
 
     def __init__(self, losses, pause=0.0, fail_at=None):
         self.losses, self.pause, self.fail_at = losses, pause, fail_at
         self.step, self.threads, self.calls = 0, 1, []
+        self.active, self.statuses = np.array([0]), np.array([specs.RUNNING])
         self.closed, self.stopped, self.rows = False, False, []
 
-    def __call__(self, X, Y, loss, widths, params, rule, threads):
-        self._params, self.widths = params, widths
+    def __call__(self, X, Y, loss, models, threads):
+        ((self.widths, self._params, _),) = models
         return self
 
     def __enter__(self):
@@ -45,7 +52,10 @@ class Scripted:
         self.closed = True
 
     @property
-    def params(self):
+    def steps(self):
+        return np.array([self.step])
+
+    def params(self, model):
         return np.full_like(self._params, self.step)
 
     def _row(self):
@@ -54,40 +64,45 @@ class Scripted:
 
     def evaluate(self):
         self.calls.append(("evaluate", self.step))
-        return self._row()
+        return self._row()[np.newaxis]
 
     def advance(self, steps, record_every=0, tol=0.0, target=-math.inf):
         self.calls.append(("advance", self.step, steps, record_every))
-        for _ in range(steps):
+        for _ in range(steps if len(self.active) else 0):
             if self.pause:
                 time.sleep(self.pause)
             row = self._row()
             if self.step == self.fail_at:
                 raise RuntimeError("the kernel failed")
             if not np.isfinite(row[1]):
-                return specs.DIVERGED
+                return self._end(specs.DIVERGED)
             if record_every and self.step % record_every == 0:
                 self.rows.append(row)
             if tol > 0 and row[2] <= tol:
-                return specs.CONVERGED
+                return self._end(specs.CONVERGED)
             if row[1] <= target:
-                return specs.TARGET
+                return self._end(specs.TARGET)
+            self.step += 1
             if self.stopped:
                 self.stopped = False
-                return specs.STOPPED
-            self.step += 1
-        return specs.RUNNING
+                return None
+        return None
+
+    def _end(self, status):
+        self.active, self.statuses[0] = self.active[:0], status
 
     def take_history(self):
-        rows, self.rows = self.rows, []
-        return np.array(rows).reshape(-1, 4)
+        rows, self.rows = np.array(self.rows).reshape(-1, 1, 4), []
+        return rows[:, 0, 0].astype(int), rows[:, :, 1:]
 
     def snapshot(self):
-        return self.step
+        return Snapshot(self.step, self.active)
 
-    def restore(self, snapshot):
-        self.calls.append(("restore", snapshot))
-        self.step = snapshot
+    def restore(self, snapshot, models=None):
+        self.calls.append(("restore", snapshot.step))
+        self.active = snapshot.active if models is None else np.array(models, int)
+        if len(self.active):  # else nobody goes back
+            self.step, self.statuses[0] = snapshot.step, specs.RUNNING
 
     def stop(self):
         self.stopped = True
