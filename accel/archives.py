@@ -33,7 +33,7 @@ def write(path: Path, described: Mapping[str, Any], arrays: Mapping[str, Array])
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
-            np.savez(file, json=np.array(json.dumps(described)), **arrays)
+            np.savez(file, allow_pickle=False, json=np.array(json.dumps(described)), **arrays)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

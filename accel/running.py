@@ -193,15 +193,15 @@ class _Run:
         steps, rows = steps[own], rows[own]
         if not len(steps) or steps[-1] < last[0]:
             steps, rows = np.append(steps, last[0]), np.vstack([rows, last[1:]])
-        times = tuple(np.array(column) for column in zip(*self._clock, strict=True))
+        at, clock = zip(*self._clock, strict=True)
         loss, gradient_norm, weight_norm = rows.T.copy()
         history = History(
-            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, *times)
+            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock)
         )
         made = int(last[0])
         diverged_at = int(self._diverged_at[m]) if self.codes[m] == specs.DIVERGED else None
         end = made if diverged_at is None else diverged_at
-        seconds = float(np.interp(end, *times))
+        seconds = float(np.interp(end, at, clock))
         return self._status(m, made, last), diverged_at, made, seconds, history
 
     @property

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from accel import running, validation
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
@@ -60,7 +58,7 @@ class Sweep:
     @property
     def best(self) -> Result:
         """The result with the lowest loss among those that did not diverge, if there are any."""
-        return min(self.results, key=lambda r: (r.status == "diverged", np.nan_to_num(r.loss)))
+        return min(self.results, key=lambda r: (r.status == "diverged", r.loss))
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with one row a model.

@@ -434,15 +434,17 @@ class TrainingLoop:
                 return
 
     def evaluate(self) -> np.ndarray:
-        """Steps, loss, gradient norm and weight norm of every model now, (M, 4), by one pass."""
-        control, active = self._run.control, self._run.active
-        count, order = control[ACTIVE], active.copy()
+        """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
+        control, active, steps = self._run.control, self._run.active, self.steps
+        count, order, step = control[ACTIVE], active.copy(), control[STEP]
+        rows = np.empty((len(active), 3))
         active[:], control[ACTIVE], control[EVALUATE] = np.arange(len(active)), len(active), 1
-        self._call()
-        active[:], control[ACTIVE] = order, count
-        ((_, rows),) = self._records[-1:]
-        del self._records[-1]
-        return np.column_stack([self.steps, rows[0]])
+        for parity in np.unique(steps % 2):  # each iterate in the direction of its own step
+            control[STEP] = parity
+            self._call()
+            rows[steps % 2 == parity] = self._records.pop()[1][0, steps % 2 == parity]
+        active[:], control[ACTIVE], control[STEP] = order, count, step
+        return np.column_stack([steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
         """What was recorded since the last call: steps (m,) and rows (m, M, 3).

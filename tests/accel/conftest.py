@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import accel
-from accel import LpProblem, optimum, standardize, train, running
+from accel import LpProblem, optimum, running, standardize, train
 from accel.datasets import load_gas_ethanol
 
 from .runs import PROBLEM, start
