@@ -173,15 +173,19 @@ class _Run:
             # Else the very first iterate is bad: there is nothing before it.
         loop.restore(now, [m for m in now.active if m not in diverged])
 
-    def finish(self) -> list[tuple[Status, int | None, int, float, History]]:
-        """Settle how each model ended: status, diverged_at, steps, seconds, complete history."""
-        loop = self.loop
-        last = loop.evaluate()
+    def _settle(self) -> Array:
+        """Find models that the very last update made diverge; evaluate all."""
+        last: Array = self.loop.evaluate()
         bad = ~np.isfinite(last[:, 1:3]).all(axis=1) & (self.codes == specs.RUNNING)
         if bad.any():
             self.codes[bad] = specs.DIVERGED
             self._go_back(np.flatnonzero(bad))
-            last = loop.evaluate()
+            last = self.loop.evaluate()
+        return last
+
+    def finish(self) -> list[tuple[Status, int | None, int, float, History]]:
+        """Settle how each model ended: status, diverged_at, steps, seconds, complete history."""
+        last = self._settle()
         steps = np.concatenate([*self._steps, np.empty(0, np.int64)])
         rows = np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
         return [self._ending(m, steps, rows[:, m], last[m]) for m in range(len(self.codes))]
@@ -221,6 +225,7 @@ class _Run:
 
     def export(self) -> dict[str, Array]:
         """Everything that the rest of the run, and its results, depend on."""
+        self._settle()  # or a model could need a snapshot from before to go back to
         return {
             "codes": self.codes,
             "diverged_at": self._diverged_at,

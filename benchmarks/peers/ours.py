@@ -15,14 +15,15 @@ def ours(run: Descent) -> Run:
 
     rule = specs.Rule(specs.GRADIENT_DESCENT, (run.learning_rate, 0.0, 0.0, 0.0, 0.0))
     loss = specs.Loss(run.p, 1.0, run.gram)
-    loop = TrainingLoop(run.X, run.Y, loss, run.widths, run.params, rule, threads=run.threads)
+    model = specs.Model(run.widths, run.params, rule)
+    loop = TrainingLoop(run.X, run.Y, loss, [model], threads=run.threads)
 
     def advance(steps: int) -> None:
-        status = loop.advance(steps)
-        if status != specs.RUNNING:
-            raise RuntimeError(f"the run stopped at step {loop.step} with status {status}")
+        loop.advance(steps)
+        if not len(loop.active):
+            raise RuntimeError(f"the run stopped at step {loop.step}, code {loop.statuses[0]}")
 
-    return Run(advance, lambda: loop.params)
+    return Run(advance, lambda: loop.params(0))
 
 
 def ours_depth_1(run: Descent) -> Run:
