@@ -15,6 +15,7 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from accel.grid import GridSearch, grid_search
 from accel.network import LinearNetwork
 from accel.optimizers import (
     AdaDelta,
@@ -44,6 +45,7 @@ __all__ = [
     "Adam",
     "EndToEnd",
     "GradientDescent",
+    "GridSearch",
     "History",
     "LinearNetwork",
     "LpProblem",
@@ -56,6 +58,7 @@ __all__ = [
     "Standardized",
     "Sweep",
     "datasets",
+    "grid_search",
     "optimum",
     "standardize",
     "sweep",

@@ -16,10 +16,9 @@ from accel.training import Callback, train
 from accel.tuning import Grid, Model, Search, Start, Tuned
 from accel.validation import Array
 
-__all__ = ["Comparison", "Watch", "compare", "rounding", "suggested_rate"]
+__all__ = ["Comparison", "Watch", "compare", "first_rate", "rounding", "suggested_rate"]
 
 _RECORDS = 2000
-#: Where the search begins for rules whose rates have little to do with the curvature.
 _FIRST_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
 
 
@@ -84,6 +83,24 @@ def suggested_rate(problem: LpProblem) -> float:
         for y in outputs
     )
     return 1.0 / curvature if math.isfinite(curvature) and curvature > 0 else 1.0
+
+
+def first_rate(problem: LpProblem, optimizer: str) -> float:
+    """Where a search for the learning rate of an optimiser begins.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    optimizer : str
+        A name, as ``by_name`` takes it.
+
+    Returns
+    -------
+    float
+        ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
+        whose rates have little to do with the curvature, a usual one.
+    """
+    return _FIRST_RATES.get(optimizer) or suggested_rate(problem)
 
 
 def rounding(problem: LpProblem, best: Optimum) -> float:
@@ -162,12 +179,13 @@ def compare(
     grid, start, threads = grid or Grid(), start or Start(), cpu_threads(threads)
     networks = [start.network(problem, model) for model in models]
     best = optimum(problem)
-    floor, first_rate = rounding(problem, best), suggested_rate(problem)
+    floor = rounding(problem, best)
+    middles = [grid.index(first_rate(problem, model.optimizer)) for model in models]
     finished: list[Tuned] = []
     underway: tuple[Model, Search] | None = None
     interrupted = False
     try:
-        for model, network in zip(models, networks, strict=True):
+        for model, network, middle in zip(models, networks, middles, strict=True):
 
             def run(
                 rate: float, number: int, model: Model = model, network: LinearNetwork = network
@@ -178,7 +196,6 @@ def compare(
                     target=best.loss + floor, callback=callback, threads=threads,
                 )  # fmt: skip
 
-            middle = grid.index(_FIRST_RATES.get(model.optimizer, first_rate))
             search = Search(grid, middle, floor, run, best.loss)
             underway = model, search
             search.walk()

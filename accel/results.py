@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Status = Literal["completed", "target", "converged", "diverged", "interrupted"]
+Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
 
 _FORMAT = 1
 _INSTALL = 'pip install "implicit-accel[cli]"'
@@ -67,9 +67,9 @@ class Result:
     network : LinearNetwork
         The last iterate; for a diverged run the last one with a finite loss.
     history : History
-    status : {"completed", "target", "converged", "diverged", "interrupted"}
+    status : {"completed", "target", "converged", "diverged", "dropped", "interrupted"}
         All steps made; loss at most ``target``; gradient norm at most ``tol``; loss or gradient not
-        finite; stopped by Ctrl-C or by the callback.
+        finite; given up by a grid search with ``halving``; stopped by Ctrl-C or by the callback.
     steps : int
         Updates that led to ``network``.
     seconds : float

@@ -27,6 +27,7 @@ _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
 _FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
 _RECORDS = 1000
+_DROPPED = -1  # beside the codes of the kernels
 _PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 
 #: ``watch(step, losses)``: the newest losses known, nan for models that have ended.
@@ -41,12 +42,15 @@ class Limits:
     ----------
     steps, record_every : int
     tol, target : float
+    rungs : tuple of (int, int)
+        At these steps, ascending, so many models stay: those with the lowest losses.
     """
 
     steps: int
     record_every: int
     tol: float
     target: float
+    rungs: tuple[tuple[int, int], ...] = ()
 
 
 def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
@@ -133,7 +137,8 @@ class _Run:
     def advance(self) -> None:
         """Make one chunk of steps."""
         loop, start, limits = self.loop, self.loop.step, self._limits
-        size = min(self._size, limits.steps - start)
+        rung = next((rung for rung in limits.rungs if rung[0] > start), (limits.steps, 0))
+        size = min(self._size, min(rung[0], limits.steps) - start)
         self._snapshots.append(loop.snapshot())
         active = loop.active
         record_every = 1 if size <= _FEW else limits.record_every
@@ -152,6 +157,8 @@ class _Run:
             losses = np.where(self.codes == specs.RUNNING, loop.evaluate()[:, 1], math.nan)
             self.newest = (loop.step, losses)
         self._go_back(active[self.codes[active] == specs.DIVERGED])
+        if rung in limits.rungs and loop.step == rung[0]:
+            self._drop(rung[1])
         per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
 
@@ -172,6 +179,13 @@ class _Run:
                     break
             # Else the very first iterate is bad: there is nothing before it.
         loop.restore(now, [m for m in now.active if m not in diverged])
+
+    def _drop(self, keep: int) -> None:
+        """Let go of all but the models with the lowest losses."""
+        last, active = self._settle(), self.loop.active
+        order = active[np.argsort(last[active, 1], kind="stable")]
+        self.codes[order[keep:]] = _DROPPED
+        self.loop.restore(self.loop.snapshot(), np.sort(order[:keep]))
 
     def _settle(self) -> Array:
         """Find models that the very last update made diverge; evaluate all."""
@@ -216,6 +230,8 @@ class _Run:
         code, limits = self.codes[m], self._limits
         if code == specs.DIVERGED:
             return "diverged"
+        if code == _DROPPED:
+            return "dropped"
         # Judged here for every ending: the kernels do not look at the iterate after the last step.
         if code == specs.CONVERGED or (limits.tol > 0 and last[2] <= limits.tol):
             return "converged"
