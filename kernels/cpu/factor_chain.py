@@ -128,7 +128,7 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     The end-to-end gradient stands in the first ``pull`` product. ``consume(chain, block, start,
     count, sink)`` receives the gradient of ``chain.params[start : start + count]`` in ``block``.
     """
-    matvec, _, accumulate, _ = tiles(dtype, lanes)
+    dots, accumulate, _ = tiles(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -143,9 +143,8 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
                 consume(chain, pulled, factor, k * ld, sink)
                 return
             W = View(at(chain.params, factor), ld, 1)
-            for c in range(k):
-                out = View(at(products, table[f + 1, PULL] + c * table[f + 1, LD]), 0, 1)
-                matvec(W, View(at(pulled, c * ld), 0, 1), out, rows, ld)
+            below = View(at(products, table[f + 1, PULL]), table[f + 1, LD], 1)
+            dots(W, View(at(pulled, 0), ld, 1), below, rows, k, ld)
             suffix = products[table[f + 1, SUFFIX] :]
             for first in range(0, rows, BLOCK):
                 m = min(BLOCK, rows - first)

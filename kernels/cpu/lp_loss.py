@@ -86,7 +86,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
     ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
     map m is entry m from its end. ``work`` is scratch.
     """
-    matvec, dots, accumulate, weighted_sum = tiles(dtype, lanes)
+    dots, accumulate, weighted_sum = tiles(dtype, lanes)
     differentiate = make_differentiate(dtype, lanes)
 
     @inner
@@ -105,11 +105,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
             row = (first + last - 1 - i if backwards else i) * data.tile
             rows = min(data.tile, data.n - row)
             X = View(at(data.X, row * ld), ld, 1)
-            if columns == 1:
-                matvec(X, W, R, rows, ld)
-            else:
-                dots(X, W, R, rows, columns, ld)
-
+            dots(X, W, R, rows, columns, ld)
             differentiate(residuals, data, row, rows, losses, p)
 
             if columns == 1:
@@ -228,7 +224,7 @@ def gram_loss_and_gradient(
 
 @cache
 def _make_hessian(lanes: int):
-    matvec, _, accumulate, _ = tiles(np.dtype(np.float64), lanes)
+    dots, accumulate, _ = tiles(np.dtype(np.float64), lanes)
 
     @entry("hessian", lanes)
     def hessian(X, y, w, work, H, p):
@@ -242,7 +238,7 @@ def _make_hessian(lanes: int):
                 for j in range(d):
                     work[plain + i * ld + j] = np.float64(X[first + i, j])
             tile = View(at(work, plain), ld, 1)
-            matvec(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, ld)
+            dots(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, 1, ld)
             for i in range(m):
                 r = abs(work[residuals + i] - np.float64(y[first + i]))
                 # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.

@@ -3,15 +3,16 @@
 Numba has no vector type, and its loop vectoriser finds neither tile. Both read strided matrices
 described by a ``View`` and keep their sums in registers:
 
-``dots``  out[r] = sum_t A[r, t] b[t]
-    ``rows`` rows at once, vectors along t; the sums of the rows are folded into one vector.
+``dots``  out[c, r] = sum_t A[r, t] B[c, t]
+    ``rows`` rows of A by ``columns`` rows of B, vectors along t; then the sums of the rows are
+    folded into one vector a column.
 ``rank``  C[r, v] += sum_t A[r, t] B[t, v]
     ``rows`` rows by ``vectors`` vectors of C stay in registers while t runs; A is broadcast.
     With one row it may also ask for the lines of B that lie ``ahead`` elements further on, so that
     they travel to the first-level cache while the arithmetic runs out of it.
 
-``matvec`` and ``accumulate`` cover whole matrices with them. The contiguous dimension of B and C
-(of A and b in ``dots``) is always padded to whole vectors, so that there are no remainders along
+``dots`` and ``accumulate`` cover whole matrices with them. The contiguous dimension of B and C
+(of A and B in ``dots``) is always padded to whole vectors, so that there are no remainders along
 it; what larger tiles leave over is covered by smaller ones.
 """
 
@@ -42,7 +43,6 @@ class View(NamedTuple):
 class Tiles(NamedTuple):
     """The compiled matrix routines of one dtype and vector length."""
 
-    matvec: Any
     dots: Any
     accumulate: Any
     weighted_sum: Any
@@ -224,7 +224,11 @@ def _emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
         emit.store(builder.load(total), *target)
 
 
-def _make_dots(dtype, lanes: int, widths: tuple[int, ...]):
+def _make_dots(dtype, lanes: int):
+    # Sixteen sums, two columns of eight, hide the latency of the multiply-add; with half as many
+    # registers eight have to do.
+    widths = (2, 1) if vector_registers() > 16 else (1,)
+
     @intrinsic
     def dots(typing_context, a, b, out, m, columns, n):
         def generate(context, builder, signature, arguments):
@@ -284,24 +288,19 @@ def _widths(lanes: int, rows: int) -> list[int]:
 def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     """Build the matrix routines of one dtype and vector length.
 
-    ``matvec(A, b, out, m, n)``: out[r] = sum_{t<n} A[r, t] b[t] for r < m; n whole vectors.
+    ``dots(A, B, out, m, columns, n)``: out (columns, m) = B (columns, n) times A (m, n)'; n whole
+    vectors. No number depends on how many columns or rows there are.
     ``accumulate(A, B, C, m, columns, n)``: C (m, columns) += A (m, n) B (n, columns); columns
     whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
-    single = _make_dots(dtype, lanes, (1,))
-    several = _make_dots(dtype, lanes, (2, 1) if vector_registers() > 16 else (1,))
+    emitted_dots = _make_dots(dtype, lanes)
     plain = _make_accumulate(dtype, lanes, (8, 4, 1), fetch=False)
     fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
 
     @inner
     @named(dtype.name, lanes)
-    def matvec(a, b, out, m, n):
-        single(a, b, out, m, 1, n)
-
-    @inner
-    @named(dtype.name, lanes)
     def dots(a, b, out, m, columns, n):
-        several(a, b, out, m, columns, n)
+        emitted_dots(a, b, out, m, columns, n)
 
     @inner
     @named(dtype.name, lanes)
@@ -313,4 +312,4 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     def weighted_sum(a, b, c, columns, n, ahead):
         fetching(a, b, c, 1, columns, n, ahead)
 
-    return Tiles(matvec, dots, accumulate, weighted_sum)
+    return Tiles(dots, accumulate, weighted_sum)
