@@ -1,0 +1,16 @@
+"""Every figure by its key."""
+
+from accel.experiments import figure2, figure3, figure4, figure5
+from accel.experiments.curves import Figure
+
+__all__ = ["CONVNET", "KEYS", "LINEAR"]
+
+#: The figures of linear networks.
+LINEAR: dict[str, Figure] = {
+    figure.key: figure
+    for module in (figure2, figure3, figure4, figure5)
+    for figure in module.FIGURES
+}
+#: The convolutional network on MNIST.
+CONVNET = "5r"
+KEYS = (*LINEAR, CONVNET)

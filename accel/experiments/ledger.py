@@ -1,0 +1,127 @@
+"""How far a reproduction is, and how long the rest may take."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from accel.experiments.curves import Curve
+from accel.experiments.rates import pilot_steps
+from accel.validation import Array
+
+__all__ = ["Ledger", "Shown", "Stage"]
+
+_GRAM = 0.1  # cost of a step at p = 2, where X is not read, by one at other p
+_WIDE = 1.0  # what hidden layers of a hundred units add to it
+_PILOT_RUNS, _FULL_RUNS = 17, 8  # what the search of one curve is likely to take
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One sweep: its name, the curve of every model in it, and its steps."""
+
+    name: str
+    curves: Sequence[Curve]
+    steps: int
+
+    @property
+    def units(self) -> float:
+        """Its cost, in steps of one small model at p = 4."""
+        return self.steps * sum(_weight(curve) for curve in self.curves)
+
+
+class Shown(Protocol):
+    """Where progress goes."""
+
+    def __call__(self, stage: Stage, step: int, alive: int, left: float | None) -> None:
+        """Show a step of a stage, its models that have not diverged, and the seconds left."""
+
+
+def _weight(curve: Curve) -> float:
+    wide = _WIDE if (curve.start.width or 1) > 1 and curve.model.optimizer != "end-to-end" else 0.0
+    return (_GRAM if curve.p == 2 else 1.0) + wide
+
+
+def _expected(curves: Iterable[Curve]) -> float:
+    return sum(
+        _weight(curve) * (_PILOT_RUNS * pilot_steps(curve.steps) + _FULL_RUNS * curve.steps)
+        for curve in curves
+    )
+
+
+@dataclass(eq=False)
+class Ledger:
+    """The books: work expected, done, and done in this sitting with the time it took.
+
+    Parameters
+    ----------
+    shown : callable
+        Called now and then.
+    """
+
+    shown: Shown
+    _later: list[float] = field(default_factory=list)
+    _group: float = 0.0
+    _fresh: float = 0.0
+    _seconds: float = 0.0
+    _stage: Stage | None = None
+    _began: float = 0.0
+    _first: int | None = 0
+    _step: int = 0
+
+    def expect(self, groups: Iterable[Iterable[Curve]]) -> None:
+        """Note the groups of curves that will be tuned, in this order."""
+        self._later = [_expected(group) for group in groups]
+
+    def begin_group(self, curves: Iterable[Curve]) -> None:
+        """Note that the next group begins."""
+        self._group = _expected(curves)
+        del self._later[:1]
+
+    def end_group(self) -> None:
+        """Note that it is done."""
+        self._group = 0.0
+
+    def begin(self, stage: Stage, *, resumed: bool) -> Callable[[int, Array], None]:
+        """Note that a stage begins, in part done before if ``resumed``; return its callback."""
+        self._stage, self._began, self._step = stage, time.perf_counter(), 0
+        self._first = None if resumed else 0
+        self.shown(stage, 0, len(stage.curves), self.left())
+
+        def callback(step: int, losses: Array) -> None:
+            if self._first is None:
+                self._first, self._began = step, time.perf_counter()
+            self._step = step
+            alive = int(np.count_nonzero(np.isfinite(losses)))
+            self.shown(stage, step, alive, self.left())
+
+        return callback
+
+    def end(self) -> None:
+        """Note that the stage is done."""
+        stage = self._stage
+        if stage is None:
+            return
+        self._step = stage.steps
+        first = stage.steps if self._first is None else self._first
+        if first < stage.steps:
+            self._fresh += stage.units * (1 - first / stage.steps)
+            self._seconds += time.perf_counter() - self._began
+        self._group = max(self._group - stage.units, 0.0)
+        self._stage = None
+
+    def left(self) -> float | None:
+        """Seconds that the rest may take; None before there is anything to go by."""
+        fresh, seconds, rest = self._fresh, self._seconds, sum(self._later)
+        if self._stage is not None:
+            units = self._stage.units
+            done = units * self._step / self._stage.steps
+            if self._first is not None and self._step > self._first:
+                fresh += units * (self._step - self._first) / self._stage.steps
+                seconds += time.perf_counter() - self._began
+            rest += max(self._group - done, units - done)
+        else:
+            rest += self._group
+        return seconds / fresh * rest if fresh > 0 else None

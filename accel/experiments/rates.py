@@ -1,0 +1,148 @@
+r"""Which learning rates a curve is run at: a search in stages, for many curves at a time.
+
+``tuning.Search`` runs one rate after the other. Here all curves of a problem are trained side by
+side, so a search has to ask for several rates at once, and for few: runs of full length are dear.
+
+1. ``pilot``: a fiftieth of the steps on a coarse grid of four decades, wider while its best rate is
+   at an edge. It only says where to look, and which rates are hopeless: a run that diverged in the
+   pilot diverges in the full run too, for it begins with the same steps.
+2. ``bracket``: full length, on the coarse grid, around the pilot's best; farther while the best has
+   no surviving neighbour below or no neighbour above. A rate that the pilot liked may diverge late:
+   the effective rate of a factored model grows with the norm of its end-to-end matrix.
+3. ``refine``: full length, between the best and its neighbours: at quarters of the gap to one that
+   diverged (the best rate is usually just under the largest that survives), halfway to ones that
+   survived.
+
+The score of a rate is the distance from the optimum after the last step of the whole run.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from accel.results import Result
+from accel.tuning import Grid, Model, Trial, Tuned
+
+__all__ = ["GRID", "PILOT", "RateSearch", "first_pilot", "pilot_steps"]
+
+#: The finest grid; every rate is one of its points.
+GRID = Grid(points=64)
+PILOT = 50  # the pilot's steps are the run's by this
+_LEAST_PILOT = 500  # steps: fewer do not leave the saddle that near-zero starts begin at
+_COARSE = GRID.points // 4
+_SPAN = 2 * GRID.points  # either side of where the pilot begins
+
+Trials = dict[int, Trial]
+
+
+def pilot_steps(steps: int) -> int:
+    """Return the length of the pilot of a run."""
+    return max(steps // PILOT, min(_LEAST_PILOT, steps))
+
+
+def first_pilot(rate: float) -> list[int]:
+    """Return the points of the first pilot: four decades around a rate."""
+    middle = GRID.index(rate)
+    return list(range(middle - _SPAN, middle + _SPAN + 1, _COARSE))
+
+
+def _best(trials: Trials) -> int | None:
+    """Return the point of the least distance, the highest of several; None if all diverged."""
+    alive = [index for index, trial in trials.items() if trial.distance < math.inf]
+    return min(alive, key=lambda index: (trials[index].distance, -index), default=None)
+
+
+def _missing(trials: Trials, reach: int) -> list[int]:
+    """Return points, up to so many coarse steps beyond an edge, that bracket the best rate."""
+    best = _best(trials)
+    if best is None:
+        low = min(trials)
+        return [low - _COARSE * step for step in range(1, reach + 1)]
+    points = []
+    if max(trials) == best:
+        points += [best + _COARSE * step for step in range(1, reach + 1)]
+    if not any(index < best and trial.distance < math.inf for index, trial in trials.items()):
+        low = min(trials)
+        points += [low - _COARSE * step for step in range(1, reach + 1)]
+    return points
+
+
+@dataclass(eq=False)
+class RateSearch:
+    """The search for the learning rate of one curve.
+
+    Attributes
+    ----------
+    first : list of int
+        Points of ``GRID`` that the pilot begins with.
+    pilot, trials : dict of int to Trial
+        By point; of short runs, and of full ones (those that diverged in the pilot included).
+    results : dict of int to Result
+        The full runs.
+    """
+
+    first: list[int]
+    pilot: Trials = field(default_factory=dict)
+    trials: Trials = field(default_factory=dict)
+    results: dict[int, Result] = field(default_factory=dict)
+
+    def ask_pilot(self) -> list[int]:
+        """Return the points that the pilot still needs."""
+        if not self.pilot:
+            return self.first
+        return _missing(self.pilot, _SPAN // _COARSE)
+
+    def ask_bracket(self) -> list[int]:
+        """Return the points that a bracket of the best full run still needs."""
+        if not self.results:
+            middle = _best(self.pilot)
+            middle = min(self.pilot) if middle is None else middle
+            points = [middle + _COARSE, middle, middle - _COARSE]
+            return [point for point in points if point not in self.trials]
+        return _missing(self.trials, 2)
+
+    def ask_refine(self) -> list[int]:
+        """Return points between the best rate and its neighbours; none at an edge."""
+        best = _best(self.trials)
+        if best is None or self.at_edge:
+            return []
+        low = max(index for index in self.trials if index < best)
+        high = min(index for index in self.trials if index > best)
+        if math.isinf(self.trials[high].distance):
+            points = {best + (high - best) * quarter // 4 for quarter in (1, 2, 3)}
+        else:
+            points = {(low + best) // 2, (best + high) // 2}
+        return sorted(points - self.trials.keys())
+
+    def tell_pilot(self, index: int, trial: Trial) -> None:
+        """Take in a short run."""
+        self.pilot[index] = trial
+        if math.isinf(trial.distance):
+            self.trials[index] = trial
+
+    def tell(self, index: int, trial: Trial, result: Result) -> None:
+        """Take in a run of full length."""
+        self.trials[index], self.results[index] = trial, result
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether a better rate may lie outside of what was tried."""
+        return bool(_missing(self.trials, 1))
+
+    def outcome(self, model: Model) -> Tuned:
+        """Say what was found; a full run has been made."""
+        best = _best(self.trials)
+        best = min(self.results) if best is None else best
+        return Tuned(
+            model=model,
+            trial=self.trials[best],
+            result=self.results[best],
+            at_edge=self.at_edge,
+            trials=tuple(self.trials[index] for index in sorted(self.trials)),
+        )
+
+
+def trial_of(index: int, result: Result, optimum: float) -> Trial:
+    """Return the score of a run on a problem with this optimal loss."""
+    diverged = result.status == "diverged"
+    distance = math.inf if diverged else max(result.loss - optimum, 0.0)
+    return Trial(GRID.rate(index), distance, result.steps, result.diverged_at)

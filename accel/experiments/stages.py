@@ -1,0 +1,196 @@
+"""Runs many curves side by side, sweep after sweep, each kept on disk: none is made twice."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accel.comparison import FIRST_RATES, suggested_rate
+from accel.experiments.curves import Curve
+from accel.experiments.ledger import Ledger, Stage
+from accel.experiments.rates import GRID, RateSearch, first_pilot, pilot_steps, trial_of
+from accel.optimum import Optimum, optimum
+from accel.problem import LpProblem
+from accel.results import Result
+from accel.sweep import sweep
+from accel.tuning import Trial, Tuned
+from accel.validation import Array
+
+__all__ = ["PLAN", "Laboratory", "Timing", "data_digest"]
+
+#: Of the strategy: sweeps of another one are not taken up again.
+PLAN = 1
+_RECORDS = 2000
+_PILOT_ROUNDS, _BRACKET_ROUNDS, _REFINE_ROUNDS = 8, 6, 2
+
+Runs = dict[tuple[Curve, int], Result]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a stage cost.
+
+    Attributes
+    ----------
+    stage : str
+    models, steps : int
+    seconds : float
+        Of training, over all sittings.
+    """
+
+    stage: str
+    models: int
+    steps: int
+    seconds: float
+
+
+def data_digest(problem: LpProblem) -> str:
+    """Return a hash of the data of a problem."""
+    return hashlib.sha256(problem.X.tobytes() + problem.Y.tobytes()).hexdigest()[:16]
+
+
+def _digest(parts: Iterable[object]) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+@dataclass(eq=False)
+class Laboratory:
+    """Where curves are tuned.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(p)`` returns the problem with that exponent.
+    state : Path
+        Folder of the checkpoints.
+    ledger : Ledger
+    threads : int or None
+    """
+
+    make: Callable[[float], LpProblem]
+    state: Path
+    ledger: Ledger
+    threads: int | None = None
+    timings: list[Timing] = field(default_factory=list)
+    _problems: dict[float, tuple[LpProblem, Optimum]] = field(default_factory=dict)
+
+    def optimum(self, p: float) -> Optimum:
+        """Return the optimum of the problem with this exponent."""
+        return self._problem(p)[1]
+
+    def described(self) -> dict[str, Any]:
+        """Return what a report says of the data, and of the optimum of every problem."""
+        if not self._problems:
+            return {"sha256": None}
+        problem = next(iter(self._problems.values()))[0]
+        return {
+            "sha256": data_digest(problem),
+            **{name: getattr(problem, name) for name in ("n", "d", "k")},
+            "dtype": str(problem.dtype),
+            "optimum": {
+                f"l{p:g}": {"loss": best.loss, "duality_gap": best.duality_gap}
+                for p, (_, best) in sorted(self._problems.items())
+            },
+        }
+
+    def distances(self, curve: Curve, result: Result) -> Array:
+        """Distance from the optimum at every record of a run."""
+        distances: Array = (result.history.loss - self.optimum(curve.p).loss).clip(min=0.0)
+        return distances
+
+    def tune(self, curves: Iterable[Curve]) -> dict[Curve, Tuned]:
+        """Search the best rate of every curve, curves of one problem and length together.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with the sweep's progress saved.
+        """
+        groups: dict[tuple[float, int], list[Curve]] = {}
+        for curve in dict.fromkeys(curves):
+            groups.setdefault((curve.p, curve.steps), []).append(curve)
+        self.ledger.expect(groups.values())
+        tuned: dict[Curve, Tuned] = {}
+        for group in groups.values():
+            self.ledger.begin_group(group)
+            tuned |= self._tune_group(group)
+            self.ledger.end_group()
+        return tuned
+
+    def run_at(
+        self, name: str, wanted: Iterable[tuple[Curve, int]]
+    ) -> dict[tuple[Curve, int], Trial]:
+        """Train curves in full at points of the grid, those of one problem and length together."""
+        groups: dict[tuple[float, int], list[tuple[Curve, int]]] = {}
+        for curve, index in wanted:
+            groups.setdefault((curve.p, curve.steps), []).append((curve, index))
+        trials = {}
+        for (p, steps), jobs in groups.items():
+            for (curve, index), result in self.run(
+                f"l{p:g}, {steps} steps: {name}", jobs, steps
+            ).items():
+                trials[curve, index] = trial_of(index, result, self.optimum(p).loss)
+        return trials
+
+    def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> Runs:
+        """Train curves of one problem at points of the grid, for so many steps."""
+        jobs = list(dict.fromkeys(jobs))
+        if not jobs:
+            return {}
+        problem, _ = self._problem(jobs[0][0].p)
+        models = [
+            (curve.start.network(problem, curve.model), curve.model.at(GRID.rate(index)))
+            for curve, index in jobs
+        ]
+        key = _digest(
+            [PLAN, data_digest(problem), problem, steps, *((curve, index) for curve, index in jobs)]
+        )
+        self.state.mkdir(parents=True, exist_ok=True)
+        path = self.state / f"{key}.npz"
+        stage = Stage(name, [curve for curve, _ in jobs], steps)
+        callback = self.ledger.begin(stage, resumed=path.exists())
+        found = sweep(
+            problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
+            threads=self.threads, checkpoint=path,
+        )  # fmt: skip
+        if found.status == "interrupted":
+            raise KeyboardInterrupt
+        self.ledger.end()
+        self.timings.append(Timing(name, len(jobs), steps, found.seconds))
+        return dict(zip(jobs, found.results, strict=True))
+
+    def _problem(self, p: float) -> tuple[LpProblem, Optimum]:
+        if p not in self._problems:
+            problem = self.make(p)
+            self._problems[p] = problem, optimum(problem)
+        return self._problems[p]
+
+    def _tune_group(self, curves: list[Curve]) -> dict[Curve, Tuned]:
+        p, steps = curves[0].p, curves[0].steps
+        problem, best = self._problem(p)
+        curvature = suggested_rate(problem)
+        searches = {
+            curve: RateSearch(first_pilot(FIRST_RATES.get(curve.model.optimizer, curvature)))
+            for curve in curves
+        }
+        name = f"l{p:g}, {steps} steps"
+
+        def told(stage: str, length: int, asked: Mapping[Curve, list[int]]) -> Runs:
+            jobs = [(curve, index) for curve, points in asked.items() for index in points]
+            return self.run(f"{name}: {stage}", jobs, length)
+
+        short = pilot_steps(steps)
+        for number in range(1, _PILOT_ROUNDS + 1):
+            asked = {curve: search.ask_pilot() for curve, search in searches.items()}
+            for (curve, index), result in told(f"pilot {number}", short, asked).items():
+                searches[curve].tell_pilot(index, trial_of(index, result, best.loss))
+        for stage, rounds in (("bracket", _BRACKET_ROUNDS), ("refine", _REFINE_ROUNDS)):
+            for number in range(1, rounds + 1):
+                asked = {
+                    curve: search.ask_bracket() if stage == "bracket" else search.ask_refine()
+                    for curve, search in searches.items()
+                }
+                for (curve, index), result in told(f"{stage} {number}", steps, asked).items():
+                    searches[curve].tell(index, trial_of(index, result, best.loss), result)
+        return {curve: search.outcome(curve.model) for curve, search in searches.items()}
