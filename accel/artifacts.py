@@ -25,6 +25,7 @@ __all__ = [
     "result_figure",
     "save_figure",
     "write",
+    "write_rows",
 ]
 
 _COLUMNS = tuple(f.name for f in fields(History))
@@ -32,7 +33,8 @@ _INSTALL = 'pip install "implicit-accel[cli]"'
 _SUFFIXES = (".npz", ".csv", ".png")
 
 
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -46,13 +48,13 @@ def _records(history: History) -> Iterable[tuple[Any, ...]]:
 def history_csv(path: Path, history: History, distances: Array | None = None) -> None:
     """Write a history, one line a record; distances from the optimum, if given, come first."""
     if distances is None:
-        _write_rows(path, _COLUMNS, _records(history))
+        write_rows(path, _COLUMNS, _records(history))
         return
     rows = (
         (distance, *record)
         for distance, record in zip(distances.tolist(), _records(history), strict=True)
     )
-    _write_rows(path, ("distance", *_COLUMNS), rows)
+    write_rows(path, ("distance", *_COLUMNS), rows)
 
 
 def comparison_csv(path: Path, comparison: Comparison) -> None:
@@ -64,7 +66,7 @@ def comparison_csv(path: Path, comparison: Comparison) -> None:
             comparison.distances(tuned).tolist(), _records(tuned.result.history), strict=True
         )
     )
-    _write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *_COLUMNS), rows)
+    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *_COLUMNS), rows)
 
 
 def blank_figure(columns: int, *, sharey: bool = True) -> "tuple[Figure, Any]":

@@ -61,7 +61,7 @@ def _progress(wanted: bool) -> Iterator[Shown]:
         def draw(stage: Stage, step: int, alive: int, left: float | None) -> None:
             bar.update(
                 task, description=stage.name, completed=step, total=stage.steps, alive=alive,
-                models=len(stage.curves), left=_left(left),
+                models=stage.models, left=_left(left),
             )  # fmt: skip
             bar.refresh()
 
@@ -76,7 +76,7 @@ def _lines() -> Shown:
         if time.monotonic() - last >= _SILENCE:
             last = time.monotonic()
             say(
-                f"{stage.name}: step {step} of {stage.steps}, {alive} of {len(stage.curves)} "
+                f"{stage.name}: step {step} of {stage.steps}, {alive} of {stage.models} "
                 f"models alive {_left(left)}"
             )
 

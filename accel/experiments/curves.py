@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 from accel.tuning import Model, Start
 
-__all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "near_zero"]
+__all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
+
+_OFF = 2.0
 
 Ends = Mapping[str, float]  # the distance at which every line of a figure ends, by label
 
@@ -54,7 +56,7 @@ class Line:
     label : str
         Unique in its figure.
     curve : Curve
-    published : float or None
+    published : float
         Distance from the optimum at the last step, read off the paper's curve (within 10 %).
     color, dash : int
         Lines of one colour, or one dash, have something in common.
@@ -62,7 +64,7 @@ class Line:
 
     label: str
     curve: Curve
-    published: float | None = None
+    published: float
     color: int = 0
     dash: int = 0
 
@@ -139,6 +141,11 @@ class Figure:
             for panel in self.panels
         )
         return replace(self, panels=panels)
+
+
+def is_off(ratio: float) -> bool:
+    """Whether a ratio to a published value, either way, asks for an explanation."""
+    return not 1 / _OFF <= ratio <= _OFF
 
 
 def near_zero(depth: int, width: int = 1) -> Start:

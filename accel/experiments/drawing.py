@@ -1,8 +1,8 @@
-"""The figures, laid out like the paper's: distance from the optimum against iterations."""
+"""The figures, laid out like the paper's, with stars where the published curves end."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,44 @@ from accel.experiments.curves import Figure, Panel
 from accel.validation import Array
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["draw", "finish", "save", "star"]
 
 _DASHES = ("-", "--", ":")
+_STAR: dict[str, Any] = {
+    "marker": "*",
+    "linestyle": "none",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.5,
+}
 
 Points = tuple[Array, Array]  # iterations and distances
+
+
+def star(ax: "Axes", step: int, value: float, color: str) -> None:
+    """Mark the published value at the last iteration."""
+    ax.plot([step], [value], color=color, markersize=11, clip_on=False, zorder=3, **_STAR)
+
+
+def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
+    """Add what all axes have: scales, names, and a legend that explains the stars."""
+    when = "published, at full length" if quick else "published, at the last iteration"
+    ax.plot([], [], color="white", markersize=9, label=when, **_STAR)
+    ax.set_yscale("log")
+    ax.set_xlim(left=0)
+    ax.set_xlabel("iteration")
+    ax.set_ylabel(quantity)
+    ax.set_title(title, parse_math=False)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize="small")
+
+
+def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
+    """Write a figure as PNG and as SVG."""
+    for suffix in (".png", ".svg"):
+        artifacts.save_figure(path.with_suffix(suffix), drawn)
 
 
 def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: bool) -> None:
@@ -26,46 +57,25 @@ def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: b
         shown = np.where(distance > 0, distance, np.nan)
         color = f"C{line.color}"
         ax.plot(step, shown, color=color, linestyle=_DASHES[line.dash], label=line.label)
-        if line.published is not None:
-            ax.plot(
-                [line.curve.steps], [line.published], color=color, marker="*", markersize=11,
-                markeredgecolor="black", markeredgewidth=0.5, linestyle="none", clip_on=False,
-                zorder=3,
-            )  # fmt: skip
-    if any(line.published is not None for line in panel.lines):
-        when = "published at full length" if quick else "published, at the last iteration"
-        ax.plot([], [], "k*", markersize=9, label=when)
-    ax.set_yscale("log")
-    ax.set_xlim(left=0)
-    ax.set_xlabel("iteration")
-    ax.set_ylabel("distance from the optimum")
-    ax.set_title(panel.title, parse_math=False)
-    ax.grid(alpha=0.3)
-    ax.legend(fontsize="small")
+        star(ax, line.curve.steps, line.published, color)
+    finish(ax, panel.title, "distance from the optimum", quick)
 
 
-def draw(path: Path, figure: Figure, points: Mapping[str, Points], *, quick: bool) -> list[Path]:
+def draw(path: Path, figure: Figure, points: Mapping[str, Points], *, quick: bool) -> None:
     """Draw a figure and write it as PNG and SVG.
 
     Parameters
     ----------
     path : Path
-        Without suffix.
+        Its suffix is replaced.
     figure : Figure
     points : dict of str to (m,) and (m,) arrays
         Iterations and distances of every line.
     quick : bool
         Whether the published values belong to longer runs.
-
-    Returns
-    -------
-    list of Path
     """
     drawn, axes = artifacts.blank_figure(len(figure.panels), sharey=False)
     drawn.suptitle(figure.title, parse_math=False, fontsize="medium")
     for ax, panel in zip(axes, figure.panels, strict=True):
         _draw_panel(ax, panel, points, quick)
-    paths = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for target in paths:
-        artifacts.save_figure(target, drawn)
-    return paths
+    save(path, drawn)

@@ -1,9 +1,9 @@
 """Every figure by its key."""
 
-from accel.experiments import figure2, figure3, figure4, figure5
+from accel.experiments import figure2, figure3, figure4, figure5, figure5_right
 from accel.experiments.curves import Figure
 
-__all__ = ["CONVNET", "KEYS", "LINEAR"]
+__all__ = ["KEYS", "LINEAR"]
 
 #: The figures of linear networks.
 LINEAR: dict[str, Figure] = {
@@ -11,6 +11,4 @@ LINEAR: dict[str, Figure] = {
     for module in (figure2, figure3, figure4, figure5)
     for figure in module.FIGURES
 }
-#: The convolutional network on MNIST.
-CONVNET = "5r"
-KEYS = (*LINEAR, CONVNET)
+KEYS = (*LINEAR, figure5_right.KEY)

@@ -7,35 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from accel.experiments.curves import Curve, Figure, Line
+from accel.experiments.curves import Curve, Figure, Line, is_off
 from accel.experiments.rates import GRID
-from accel.experiments.stages import Laboratory
+from accel.experiments.stages import Laboratory, Runs
 from accel.report import finite
 from accel.tuning import Trial, Tuned
 
 __all__ = ["Extra", "figure_findings", "run_extras"]
 
-_OFF = 2.0  # a ratio to the published value, either way, that asks for an explanation
-_SCALES = (0.1, 10**-0.5, 10**0.5)  # of the initial factors, by the line's own
+_SCALES = (0.1, 10**0.5)  # of the initial factors, by the line's own
 
 Findings = dict[str, Any]
-At = dict[tuple[Curve, int], Trial]
 
 
 @dataclass(frozen=True)
 class Extra:
     """Full runs beside the search: at a family's common rate, and from other initial scales."""
 
-    common: At
-    scales: At
-
-
-def _ratio(line: Line, tuned: Tuned) -> float | None:
-    return None if line.published is None else tuned.distance / line.published
-
-
-def _is_off(ratio: float | None) -> bool:
-    return ratio is not None and not 1 / _OFF <= ratio <= _OFF
+    common: Runs
+    scales: Runs
 
 
 def _index(tuned: Tuned) -> int:
@@ -74,13 +64,13 @@ def run_extras(lab: Laboratory, figures: Iterable[Figure], tuned: Mapping[Curve,
             common = min(_index(tuned[curve]) for curve in curves)
             wanted += [(curve, common) for curve in curves]
     # A line at its own best rate has been run: that rate is the family's for at least one.
-    known = {job: tuned[job[0]].trial for job in wanted if _index(tuned[job[0]]) == job[1]}
+    known = {job: tuned[job[0]].result for job in wanted if _index(tuned[job[0]]) == job[1]}
     fresh = lab.run_at("common rate", [job for job in wanted if job not in known])
     off = [
         line.curve
         for figure in figures
         for line in figure.lines
-        if _is_off(_ratio(line, tuned[line.curve]))
+        if is_off(tuned[line.curve].distance / line.published)
     ]
     scales = lab.run_at(
         "other initial scales",
@@ -99,18 +89,25 @@ def _trial(trial: Trial) -> Findings:
 
 def _published_reached(lab: Laboratory, line: Line, tuned: Tuned) -> int | None:
     """Return the first recorded step at which ours is at the published end value or below."""
-    if line.published is None or math.isinf(tuned.distance):
+    if math.isinf(tuned.distance):
         return None
     there = np.flatnonzero(lab.distances(line.curve, tuned.result) <= line.published)
     return int(tuned.result.history.step[there[0]]) if len(there) else None
 
 
 def _line(lab: Laboratory, panel: str, line: Line, tuned: Tuned, extra: Extra) -> Findings:
-    curve, ratio = line.curve, _ratio(line, tuned)
+    curve, ratio = line.curve, tuned.distance / line.published
     others = []
-    if _is_off(ratio):
+    if is_off(ratio):
         found = ((other, extra.scales[other, _index(tuned)]) for other in _rescaled(curve))
-        others = [{"scale": other.start.scale, **_trial(trial)} for other, trial in found]
+        others = [
+            {
+                "scale": other.start.scale,
+                "distance": finite(lab.end(other, result)),
+                "diverged_at": result.diverged_at,
+            }
+            for other, result in found
+        ]
     return {
         "panel": panel,
         "label": line.label,
@@ -128,8 +125,8 @@ def _line(lab: Laboratory, panel: str, line: Line, tuned: Tuned, extra: Extra) -
         "status": tuned.result.status,
         "published": line.published,
         "ours": finite(tuned.distance),
-        "ratio": None if ratio is None else finite(ratio),
-        "off": _is_off(ratio),
+        "ratio": finite(ratio),
+        "off": is_off(ratio),
         "published_value_reached_at": _published_reached(lab, line, tuned),
         "trials": [_trial(trial) for trial in tuned.trials],
         "other_scales": others,
@@ -137,11 +134,15 @@ def _line(lab: Laboratory, panel: str, line: Line, tuned: Tuned, extra: Extra) -
 
 
 def _family(
-    figure: Figure, labels: tuple[str, ...], tuned: Mapping[Curve, Tuned], extra: Extra
+    lab: Laboratory,
+    figure: Figure,
+    labels: tuple[str, ...],
+    tuned: Mapping[Curve, Tuned],
+    extra: Extra,
 ) -> Findings:
     curves = _members(figure, labels)
     common = min(_index(tuned[curve]) for curve in curves)
-    ends = [extra.common[curve, common].distance for curve in curves]
+    ends = [lab.end(curve, extra.common[curve, common]) for curve in curves]
     return {
         "learning_rate": GRID.rate(common),
         "distances": {label: finite(end) for label, end in zip(labels, ends, strict=True)},
@@ -176,7 +177,7 @@ def figure_findings(
             for panel in figure.panels
             for line in panel.lines
         ],
-        "common_rates": [_family(figure, labels, tuned, extra) for labels in figure.families],
+        "common_rates": [_family(lab, figure, labels, tuned, extra) for labels in figure.families],
         "checks": [
             {"text": claim.text, "lines": list(claim.labels), "holds": claim(ends)}
             for claim in figure.claims

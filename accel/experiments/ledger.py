@@ -8,28 +8,25 @@ from typing import Protocol
 import numpy as np
 
 from accel.experiments.curves import Curve
-from accel.experiments.rates import pilot_steps
+from accel.experiments.rates import stage_steps
 from accel.validation import Array
 
-__all__ = ["Ledger", "Shown", "Stage"]
+__all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
 
 _GRAM = 0.1  # cost of a step at p = 2, where X is not read, by one at other p
 _WIDE = 1.0  # what hidden layers of a hundred units add to it
-_PILOT_RUNS, _FULL_RUNS = 17, 8  # what the search of one curve is likely to take
+#: What the search of one curve is likely to take, and the runs beside the search.
+_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 7, 1
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One sweep: its name, the curve of every model in it, and its steps."""
+    """Models trained side by side; ``units``: the cost, in steps of one small model at p = 4."""
 
     name: str
-    curves: Sequence[Curve]
+    models: int
     steps: int
-
-    @property
-    def units(self) -> float:
-        """Its cost, in steps of one small model at p = 4."""
-        return self.steps * sum(_weight(curve) for curve in self.curves)
+    units: float
 
 
 class Shown(Protocol):
@@ -44,9 +41,15 @@ def _weight(curve: Curve) -> float:
     return (_GRAM if curve.p == 2 else 1.0) + wide
 
 
+def sweep_stage(name: str, curves: Sequence[Curve], steps: int) -> Stage:
+    """Return the stage of a sweep that trains these curves, one listed once for every rate."""
+    return Stage(name, len(curves), steps, steps * sum(map(_weight, curves)))
+
+
 def _expected(curves: Iterable[Curve]) -> float:
     return sum(
-        _weight(curve) * (_PILOT_RUNS * pilot_steps(curve.steps) + _FULL_RUNS * curve.steps)
+        _weight(curve)
+        * (_PILOT_RUNS * stage_steps("pilot", curve.steps) + _FULL_RUNS * curve.steps)
         for curve in curves
     )
 
@@ -71,24 +74,21 @@ class Ledger:
     _first: int | None = 0
     _step: int = 0
 
-    def expect(self, groups: Iterable[Iterable[Curve]]) -> None:
-        """Note the groups of curves that will be tuned, in this order."""
-        self._later = [_expected(group) for group in groups]
+    def expect(self, groups: Iterable[Sequence[Curve]]) -> None:
+        """Note the groups of curves that will be tuned, in this order, and the runs thereafter."""
+        groups = list(groups)
+        extras = sum(_EXTRA_RUNS * _weight(c) * c.steps for group in groups for c in group)
+        self._later += [*map(_expected, groups), extras]
 
-    def begin_group(self, curves: Iterable[Curve]) -> None:
-        """Note that the next group begins."""
-        self._group = _expected(curves)
-        del self._later[:1]
-
-    def end_group(self) -> None:
-        """Note that it is done."""
-        self._group = 0.0
+    def begin_group(self) -> None:
+        """Note that the next group begins, or after all groups the runs beside the searches."""
+        self._group = self._later.pop(0)
 
     def begin(self, stage: Stage, *, resumed: bool) -> Callable[[int, Array], None]:
         """Note that a stage begins, in part done before if ``resumed``; return its callback."""
         self._stage, self._began, self._step = stage, time.perf_counter(), 0
         self._first = None if resumed else 0
-        self.shown(stage, 0, len(stage.curves), self.left())
+        self.shown(stage, 0, stage.models, self.left())
 
         def callback(step: int, losses: Array) -> None:
             if self._first is None:

@@ -9,7 +9,7 @@ side, so a search has to ask for several rates at once, and for few: runs of ful
 2. ``bracket``: full length, on the coarse grid, around the pilot's best; farther while the best has
    no surviving neighbour below or no neighbour above. A rate that the pilot liked may diverge late:
    the effective rate of a factored model grows with the norm of its end-to-end matrix.
-3. ``refine``: full length, between the best and its neighbours: at quarters of the gap to one that
+3. ``refine``: full length, between the best and its neighbours: at thirds of the gap to one that
    diverged (the best rate is usually just under the largest that survives), halfway to ones that
    survived.
 
@@ -25,8 +25,10 @@ from accel.tuning import Grid, Model, Trial, Tuned
 __all__ = ["GRID", "PILOT", "RateSearch", "first_pilot", "pilot_steps"]
 
 #: The finest grid; every rate is one of its points.
-GRID = Grid(points=64)
-PILOT = 50  # the pilot's steps are the run's by this
+GRID = Grid(points=36)
+#: The stages, and how often at most each may ask for more.
+ROUNDS = {"pilot": 8, "bracket": 6, "refine": 2}
+_PILOT = 50  # the pilot's steps are the run's by this
 _LEAST_PILOT = 500  # steps: fewer do not leave the saddle that near-zero starts begin at
 _COARSE = GRID.points // 4
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
@@ -34,9 +36,9 @@ _SPAN = 2 * GRID.points  # either side of where the pilot begins
 Trials = dict[int, Trial]
 
 
-def pilot_steps(steps: int) -> int:
-    """Return the length of the pilot of a run."""
-    return max(steps // PILOT, min(_LEAST_PILOT, steps))
+def stage_steps(stage: str, steps: int) -> int:
+    """Return the length of the runs of a stage, where a whole run has so many steps."""
+    return max(steps // _PILOT, min(_LEAST_PILOT, steps)) if stage == "pilot" else steps
 
 
 def first_pilot(rate: float) -> list[int]:
@@ -85,43 +87,44 @@ class RateSearch:
     trials: Trials = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
 
-    def ask_pilot(self) -> list[int]:
-        """Return the points that the pilot still needs."""
-        if not self.pilot:
-            return self.first
-        return _missing(self.pilot, _SPAN // _COARSE)
+    def ask(self, stage: str) -> list[int]:
+        """Return the points that a stage of ``ROUNDS`` still needs."""
+        return {"pilot": self._pilot, "bracket": self._bracket, "refine": self._refine}[stage]()
 
-    def ask_bracket(self) -> list[int]:
-        """Return the points that a bracket of the best full run still needs."""
-        if not self.results:
-            middle = _best(self.pilot)
-            middle = min(self.pilot) if middle is None else middle
-            points = [middle + _COARSE, middle, middle - _COARSE]
-            return [point for point in points if point not in self.trials]
-        return _missing(self.trials, 2)
+    def tell(self, stage: str, index: int, result: Result, optimum: float) -> None:
+        """Take in a run that was asked for, on a problem with this optimal loss."""
+        diverged = result.status == "diverged"
+        distance = math.inf if diverged else max(result.loss - optimum, 0.0)
+        trial = Trial(GRID.rate(index), distance, result.steps, result.diverged_at)
+        if stage == "pilot":
+            self.pilot[index] = trial
+        else:
+            self.results[index] = result
+        if stage != "pilot" or diverged:
+            self.trials[index] = trial
 
-    def ask_refine(self) -> list[int]:
-        """Return points between the best rate and its neighbours; none at an edge."""
+    def _pilot(self) -> list[int]:
+        return _missing(self.pilot, _SPAN // _COARSE) if self.pilot else self.first
+
+    def _bracket(self) -> list[int]:
+        if self.results:
+            return _missing(self.trials, 2)
+        best = _best(self.pilot)
+        middle = min(self.pilot) if best is None else best
+        points = [middle + _COARSE, middle, middle - _COARSE]
+        return [point for point in points if point not in self.trials]
+
+    def _refine(self) -> list[int]:
         best = _best(self.trials)
         if best is None or self.at_edge:
             return []
         low = max(index for index in self.trials if index < best)
         high = min(index for index in self.trials if index > best)
         if math.isinf(self.trials[high].distance):
-            points = {best + (high - best) * quarter // 4 for quarter in (1, 2, 3)}
+            points = {best + (high - best) * third // 3 for third in (1, 2)}
         else:
             points = {(low + best) // 2, (best + high) // 2}
         return sorted(points - self.trials.keys())
-
-    def tell_pilot(self, index: int, trial: Trial) -> None:
-        """Take in a short run."""
-        self.pilot[index] = trial
-        if math.isinf(trial.distance):
-            self.trials[index] = trial
-
-    def tell(self, index: int, trial: Trial, result: Result) -> None:
-        """Take in a run of full length."""
-        self.trials[index], self.results[index] = trial, result
 
     @property
     def at_edge(self) -> bool:
@@ -139,10 +142,3 @@ class RateSearch:
             at_edge=self.at_edge,
             trials=tuple(self.trials[index] for index in sorted(self.trials)),
         )
-
-
-def trial_of(index: int, result: Result, optimum: float) -> Trial:
-    """Return the score of a run on a problem with this optimal loss."""
-    diverged = result.status == "diverged"
-    distance = math.inf if diverged else max(result.loss - optimum, 0.0)
-    return Trial(GRID.rate(index), distance, result.steps, result.diverged_at)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accel import artifacts, machine, validation
-from accel.experiments import page
+from accel.experiments import figure5_right, page
 from accel.experiments.curves import Curve, Figure
 from accel.experiments.drawing import draw
 from accel.experiments.figures import KEYS, LINEAR
@@ -186,6 +186,15 @@ def reproduce(
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     write_report(out, report)
+    if figure5_right.KEY in settings.figures:
+        findings.append(
+            figure5_right.convnet(
+                out, divisor=settings.divisor, seed=settings.seed, ledger=lab.ledger,
+                state=out / _STATE, threads=threads,
+            )
+        )  # fmt: skip
+        report["seconds"]["this_sitting"] = time.perf_counter() - began
+        write_report(out, report)
     return report
 
 

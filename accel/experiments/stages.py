@@ -1,28 +1,28 @@
 """Runs many curves side by side, sweep after sweep, each kept on disk: none is made twice."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accel.comparison import FIRST_RATES, suggested_rate
 from accel.experiments.curves import Curve
-from accel.experiments.ledger import Ledger, Stage
-from accel.experiments.rates import GRID, RateSearch, first_pilot, pilot_steps, trial_of
+from accel.experiments.ledger import Ledger, sweep_stage
+from accel.experiments.rates import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem
 from accel.results import Result
 from accel.sweep import sweep
-from accel.tuning import Trial, Tuned
+from accel.tuning import Tuned
 from accel.validation import Array
 
-__all__ = ["PLAN", "Laboratory", "Timing", "data_digest"]
+__all__ = ["PLAN", "Laboratory", "Runs", "Timing", "data_digest"]
 
 #: Of the strategy: sweeps of another one are not taken up again.
 PLAN = 1
 _RECORDS = 2000
-_PILOT_ROUNDS, _BRACKET_ROUNDS, _REFINE_ROUNDS = 8, 6, 2
 
 Runs = dict[tuple[Curve, int], Result]
 
@@ -94,6 +94,10 @@ class Laboratory:
             },
         }
 
+    def end(self, curve: Curve, result: Result) -> float:
+        """Distance from the optimum after the last step; inf if the run diverged."""
+        return math.inf if result.status == "diverged" else float(self.distances(curve, result)[-1])
+
     def distances(self, curve: Curve, result: Result) -> Array:
         """Distance from the optimum at every record of a run."""
         distances: Array = (result.history.loss - self.optimum(curve.p).loss).clip(min=0.0)
@@ -113,25 +117,20 @@ class Laboratory:
         self.ledger.expect(groups.values())
         tuned: dict[Curve, Tuned] = {}
         for group in groups.values():
-            self.ledger.begin_group(group)
+            self.ledger.begin_group()
             tuned |= self._tune_group(group)
-            self.ledger.end_group()
+        self.ledger.begin_group()
         return tuned
 
-    def run_at(
-        self, name: str, wanted: Iterable[tuple[Curve, int]]
-    ) -> dict[tuple[Curve, int], Trial]:
+    def run_at(self, name: str, wanted: Iterable[tuple[Curve, int]]) -> Runs:
         """Train curves in full at points of the grid, those of one problem and length together."""
         groups: dict[tuple[float, int], list[tuple[Curve, int]]] = {}
         for curve, index in wanted:
             groups.setdefault((curve.p, curve.steps), []).append((curve, index))
-        trials = {}
+        runs: Runs = {}
         for (p, steps), jobs in groups.items():
-            for (curve, index), result in self.run(
-                f"l{p:g}, {steps} steps: {name}", jobs, steps
-            ).items():
-                trials[curve, index] = trial_of(index, result, self.optimum(p).loss)
-        return trials
+            runs |= self.run(f"l{p:g}, {steps} steps: {name}", jobs, steps)
+        return runs
 
     def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> Runs:
         """Train curves of one problem at points of the grid, for so many steps."""
@@ -148,7 +147,7 @@ class Laboratory:
         )
         self.state.mkdir(parents=True, exist_ok=True)
         path = self.state / f"{key}.npz"
-        stage = Stage(name, [curve for curve, _ in jobs], steps)
+        stage = sweep_stage(name, [curve for curve, _ in jobs], steps)
         callback = self.ledger.begin(stage, resumed=path.exists())
         found = sweep(
             problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
@@ -174,23 +173,15 @@ class Laboratory:
             curve: RateSearch(first_pilot(FIRST_RATES.get(curve.model.optimizer, curvature)))
             for curve in curves
         }
-        name = f"l{p:g}, {steps} steps"
-
-        def told(stage: str, length: int, asked: Mapping[Curve, list[int]]) -> Runs:
-            jobs = [(curve, index) for curve, points in asked.items() for index in points]
-            return self.run(f"{name}: {stage}", jobs, length)
-
-        short = pilot_steps(steps)
-        for number in range(1, _PILOT_ROUNDS + 1):
-            asked = {curve: search.ask_pilot() for curve, search in searches.items()}
-            for (curve, index), result in told(f"pilot {number}", short, asked).items():
-                searches[curve].tell_pilot(index, trial_of(index, result, best.loss))
-        for stage, rounds in (("bracket", _BRACKET_ROUNDS), ("refine", _REFINE_ROUNDS)):
+        for stage, rounds in ROUNDS.items():
             for number in range(1, rounds + 1):
-                asked = {
-                    curve: search.ask_bracket() if stage == "bracket" else search.ask_refine()
+                jobs = [
+                    (curve, index)
                     for curve, search in searches.items()
-                }
-                for (curve, index), result in told(f"{stage} {number}", steps, asked).items():
-                    searches[curve].tell(index, trial_of(index, result, best.loss), result)
+                    for index in search.ask(stage)
+                ]
+                name = f"l{p:g}, {steps} steps: {stage} {number}"
+                runs = self.run(name, jobs, stage_steps(stage, steps))
+                for (curve, index), result in runs.items():
+                    searches[curve].tell(stage, index, result, best.loss)
         return {curve: search.outcome(curve.model) for curve, search in searches.items()}
