@@ -46,9 +46,8 @@ FIGURES = (
             for (p, depth), labels in _FAMILIES.items()
         ),
         notes=(
-            "The emulation begins at the end-to-end matrix of the net of width 1; the wide net has "
-            "factors of a standard deviation that gives its end-to-end matrix the same expected "
-            "norm.",
+            "The emulation begins at the end-to-end matrix of the net of width 1. The factors of "
+            "the wide net are smaller, so that its end-to-end matrix has the same expected norm.",
             "The lines are drawn each at the rate of its own search, as the paper chooses them. "
             "What the paper's theory speaks of is one and the same rate for all three; the table "
             "of common rates has that.",

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from accel.results import Result
 from accel.tuning import Grid, Model, Trial, Tuned
 
-__all__ = ["GRID", "PILOT", "RateSearch", "first_pilot", "pilot_steps"]
+__all__ = ["GRID", "ROUNDS", "RateSearch", "first_pilot", "stage_steps"]
 
 #: The finest grid; every rate is one of its points.
 GRID = Grid(points=36)
