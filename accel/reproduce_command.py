@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from accel import artifacts
 from accel.backends import cpu_threads
 from accel.experiments.figures import KEYS
 from accel.experiments.ledger import Shown, Stage
@@ -179,6 +180,7 @@ def reproduce_command(
     [bold]accel reproduce --quick[/]
     [bold]accel reproduce --figures 3l,3r --out runs --check[/]
     """
+    artifacts.output_paths(out, "report", (".html",), None)
     count = cpu_threads(threads)
     words = tuple(word.strip() for word in figures.split(",") if word.strip())
     settings = Settings(words, quick, seed, data)

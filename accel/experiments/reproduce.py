@@ -49,7 +49,7 @@ class Settings:
     figures: Sequence[str] = KEYS
     quick: bool = False
     seed: int = 0
-    data: str = "gas_ethanol"
+    data: str = "gas"
 
     def __post_init__(self) -> None:
         if not self.figures:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import threading
 
@@ -211,11 +212,15 @@ def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
     """A sweep that a real Ctrl-C ends says so in its status."""
     sweep = stages.sweep
 
-    def slow(*arguments, callback, **keywords):
-        threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
-        return sweep(*arguments, callback=callback, **keywords)
+    def struck(*arguments, **keywords):
+        timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        try:
+            return sweep(*arguments, **keywords)
+        finally:
+            timer.cancel()
 
-    monkeypatch.setattr(stages, "sweep", slow)
+    monkeypatch.setattr(stages, "sweep", struck)
     monkeypatch.setattr(reproduce, "QUICK", 1)  # a million steps
     ended = run("--figures", "3r", "--out", tmp_path)
     assert ended.exit_code == 130
@@ -250,7 +255,9 @@ def test_errors_are_one_line(tmp_path, arguments, message):
 
 def test_out_is_no_file(tmp_path):
     (tmp_path / "file").write_text("")
-    assert run("--figures", "5l", "--out", tmp_path / "file").exit_code == 2
+    ended = run("--figures", "5l", "--out", tmp_path / "file")
+    assert ended.exit_code == 2
+    assert "is no folder that can be written to" in ended.stderr
 
 
 def test_full_length_is_the_papers():
