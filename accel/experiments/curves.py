@@ -9,7 +9,7 @@ from accel.tuning import Model, Start
 __all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
 
 _OFF = 2.0
-_SIZE = 1e-3  # root mean square of the entries of the end-to-end matrix at a near-zero start
+_SIZE = 1e-6  # root mean square of the entries of the end-to-end matrix at a near-zero start
 
 Ends = Mapping[str, float]  # the distance at which every line of a figure ends, by label
 
@@ -152,9 +152,10 @@ def is_off(ratio: float) -> bool:
 def near_zero(depth: int, width: int = 1) -> Start:
     """Gaussian factors, so small that the loss begins next to its value at 0.
 
-    Their standard deviation, 1e-3 at depth 1, 0.03 and 0.1 at depth 2 and 3 with hidden layers of
+    Their standard deviation, 1e-6 at depth 1, 1e-3 and 0.01 at depth 2 and 3 with hidden layers of
     width 1, is such that the end-to-end matrices of all depths and widths have one expected size:
-    ``E |W_e|^2 = d width^(N-1) std^(2N) = 1e-6 d``.
+    ``E |W_e|^2 = d width^(N-1) std^(2N) = 1e-12 d``.
+    Larger factors would be off balance: ``W_1`` has d columns, the others one.
 
     Parameters
     ----------

@@ -13,11 +13,15 @@ side, so a search has to ask for several rates at once, and for few: runs of ful
    diverged (the best rate is usually just under the largest that survives), halfway to ones that
    survived.
 
-The score of a rate is the distance from the optimum after the last step of the whole run.
+The score of a rate is the distance from the optimum at the end of the whole run: its mean over the
+last tenth of the records. The last step alone would be a lottery where a rate is at the edge of
+stability: there curves of factored models jump up by decades now and then and come back.
 """
 
 import math
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from accel.results import Result
 from accel.tuning import Grid, Model, Trial, Tuned
@@ -31,9 +35,10 @@ ROUNDS = {"pilot": 8, "bracket": 6, "refine": 2}
 _PILOT = 50  # the pilot's steps are the run's by this
 _LEAST_PILOT = 500  # steps: fewer do not leave the saddle that near-zero starts begin at
 _COARSE = GRID.points // 4
+_TAIL = 10  # the part of the records, from the end, that is judged: one by this
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
 
-Trials = dict[int, Trial]
+Scores = dict[int, float]  # by point; inf for a run that diverged
 
 
 def stage_steps(stage: str, steps: int) -> int:
@@ -47,24 +52,28 @@ def first_pilot(rate: float) -> list[int]:
     return list(range(middle - _SPAN, middle + _SPAN + 1, _COARSE))
 
 
-def _best(trials: Trials) -> int | None:
-    """Return the point of the least distance, the highest of several; None if all diverged."""
-    alive = [index for index, trial in trials.items() if trial.distance < math.inf]
-    return min(alive, key=lambda index: (trials[index].distance, -index), default=None)
+def _score(result: Result, optimum: float) -> float:
+    if result.status == "diverged":
+        return math.inf
+    tail = result.history.loss[-max(1, len(result.history) // _TAIL) :]
+    return float(np.maximum(tail - optimum, 0.0).mean())
 
 
-def _missing(trials: Trials, reach: int) -> list[int]:
+def _best(scores: Scores) -> int | None:
+    """Return the point of the least score, the highest of several; None if all diverged."""
+    alive = [index for index, score in scores.items() if score < math.inf]
+    return min(alive, key=lambda index: (scores[index], -index), default=None)
+
+
+def _missing(scores: Scores, reach: int) -> list[int]:
     """Return points, up to so many coarse steps beyond an edge, that bracket the best rate."""
-    best = _best(trials)
-    if best is None:
-        low = min(trials)
-        return [low - _COARSE * step for step in range(1, reach + 1)]
+    best, low = _best(scores), min(scores)
+    beyond = range(_COARSE, (reach + 1) * _COARSE, _COARSE)
     points = []
-    if max(trials) == best:
-        points += [best + _COARSE * step for step in range(1, reach + 1)]
-    if not any(index < best and trial.distance < math.inf for index, trial in trials.items()):
-        low = min(trials)
-        points += [low - _COARSE * step for step in range(1, reach + 1)]
+    if best == max(scores):
+        points += [best + step for step in beyond]
+    if best is None or not any(index < best and scores[index] < math.inf for index in scores):
+        points += [low - step for step in beyond]
     return points
 
 
@@ -76,15 +85,18 @@ class RateSearch:
     ----------
     first : list of int
         Points of ``GRID`` that the pilot begins with.
-    pilot, trials : dict of int to Trial
+    pilot, scores : dict of int to float
         By point; of short runs, and of full ones (those that diverged in the pilot included).
+    trials : dict of int to Trial
+        What ``scores`` are the scores of.
     results : dict of int to Result
         The full runs.
     """
 
     first: list[int]
-    pilot: Trials = field(default_factory=dict)
-    trials: Trials = field(default_factory=dict)
+    pilot: Scores = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
+    trials: dict[int, Trial] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
 
     def ask(self, stage: str) -> list[int]:
@@ -93,47 +105,47 @@ class RateSearch:
 
     def tell(self, stage: str, index: int, result: Result, optimum: float) -> None:
         """Take in a run that was asked for, on a problem with this optimal loss."""
-        diverged = result.status == "diverged"
-        distance = math.inf if diverged else max(result.loss - optimum, 0.0)
-        trial = Trial(GRID.rate(index), distance, result.steps, result.diverged_at)
+        score = _score(result, optimum)
         if stage == "pilot":
-            self.pilot[index] = trial
+            self.pilot[index] = score
         else:
             self.results[index] = result
-        if stage != "pilot" or diverged:
-            self.trials[index] = trial
+        if stage != "pilot" or math.isinf(score):
+            distance = math.inf if math.isinf(score) else max(result.loss - optimum, 0.0)
+            self.scores[index] = score
+            self.trials[index] = Trial(GRID.rate(index), distance, result.steps, result.diverged_at)
 
     def _pilot(self) -> list[int]:
         return _missing(self.pilot, _SPAN // _COARSE) if self.pilot else self.first
 
     def _bracket(self) -> list[int]:
         if self.results:
-            return _missing(self.trials, 2)
+            return _missing(self.scores, 2)
         best = _best(self.pilot)
         middle = min(self.pilot) if best is None else best
         points = [middle + _COARSE, middle, middle - _COARSE]
-        return [point for point in points if point not in self.trials]
+        return [point for point in points if point not in self.scores]
 
     def _refine(self) -> list[int]:
-        best = _best(self.trials)
+        best = _best(self.scores)
         if best is None or self.at_edge:
             return []
-        low = max(index for index in self.trials if index < best)
-        high = min(index for index in self.trials if index > best)
-        if math.isinf(self.trials[high].distance):
+        low = max(index for index in self.scores if index < best)
+        high = min(index for index in self.scores if index > best)
+        if math.isinf(self.scores[high]):
             points = {best + (high - best) * third // 3 for third in (1, 2)}
         else:
             points = {(low + best) // 2, (best + high) // 2}
-        return sorted(points - self.trials.keys())
+        return sorted(points - self.scores.keys())
 
     @property
     def at_edge(self) -> bool:
         """Whether a better rate may lie outside of what was tried."""
-        return bool(_missing(self.trials, 1))
+        return bool(_missing(self.scores, 1))
 
     def outcome(self, model: Model) -> Tuned:
         """Say what was found; a full run has been made."""
-        best = _best(self.trials)
+        best = _best(self.scores)
         best = min(self.results) if best is None else best
         return Tuned(
             model=model,

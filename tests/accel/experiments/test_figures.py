@@ -99,4 +99,4 @@ def test_near_zero_starts_of_all_depths_and_widths_have_one_size(depth, width):
     start = near_zero(depth, width)
     nets = (replace(start, seed=seed).network(problem, model) for seed in range(300))
     size = np.sqrt(np.mean([net.end_to_end() ** 2 for net in nets]))
-    assert size == pytest.approx(1e-3, rel=0.25)
+    assert size == pytest.approx(1e-6, rel=0.25)

@@ -1,6 +1,7 @@
 """The search for rates, on runs whose outcome is a formula."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ STEPS = 100_000
 
 
 def result(loss, diverged_at=None):
-    record = np.array([0])
+    record = np.array([STEPS])
     history = History(record, np.array([loss]), *(np.zeros(1) for _ in range(3)))
     return Result(LinearNetwork((1, 1)), history, "completed" if diverged_at is None else
                   "diverged", STEPS, 0.0, diverged_at, GradientDescent(1.0), 4.0, "mean",
@@ -123,3 +124,15 @@ def test_a_loss_below_the_optimum_by_rounding_is_at_distance_0():
     found.tell("bracket", 0, result(1.0), 1.0 + 1e-15)
     found.tell("bracket", 1, result(3.0), 1.0)
     assert [found.trials[index].distance for index in (0, 1)] == [0.0, 2.0]
+
+
+def test_a_jump_in_the_last_tenth_counts_and_one_before_does_not():
+    loss = np.full(100, 2.0)
+    found = RateSearch([])
+    for index, jump in enumerate((50, 95)):
+        losses = loss.copy()
+        losses[jump] = 1000.0
+        history = History(np.arange(100), losses, *(np.zeros(100) for _ in range(3)))
+        found.tell("bracket", index, replace(result(2.0), history=history), 1.0)
+    assert found.scores[0] == 1.0 < found.scores[1]
+    assert [trial.distance for trial in found.trials.values()] == [1.0, 1.0]
