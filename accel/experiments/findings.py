@@ -15,7 +15,7 @@ from accel.tuning import Trial, Tuned
 
 __all__ = ["Extra", "figure_findings", "run_extras"]
 
-_SCALES = (0.1, 10**0.5)  # of the initial factors, by the line's own
+_SCALES = (10.0,)  # of the initial factors, by the line's own
 
 Findings = dict[str, Any]
 

@@ -13,10 +13,10 @@ from accel.validation import Array
 
 __all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
 
-_GRAM = 0.1  # cost of a step at p = 2, where X is not read, by one at other p
+_GRAM = 0.2  # cost of a step at p = 2, where X is not read, by one at other p
 _WIDE = 1.0  # what hidden layers of a hundred units add to it
 #: What the search of one curve is likely to take, and the runs beside the search.
-_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 7, 1
+_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 8, 0.5
 
 
 @dataclass(frozen=True)

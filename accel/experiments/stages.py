@@ -170,7 +170,10 @@ class Laboratory:
         problem, best = self._problem(p)
         curvature = suggested_rate(problem)
         searches = {
-            curve: RateSearch(first_pilot(FIRST_RATES.get(curve.model.optimizer, curvature)))
+            curve: RateSearch(
+                first_pilot(FIRST_RATES.get(curve.model.optimizer, curvature)),
+                dense=problem.method == "gram",
+            )
             for curve in curves
         }
         for stage, rounds in ROUNDS.items():
