@@ -15,7 +15,7 @@ from accel.tuning import Trial, Tuned
 
 __all__ = ["Extra", "figure_findings", "run_extras"]
 
-_SCALES = (10.0,)  # of the initial factors, by the line's own
+_LARGER = 10.0  # initial factors that are tried as well, by the line's own
 
 Findings = dict[str, Any]
 
@@ -38,9 +38,11 @@ def _members(figure: Figure, labels: tuple[str, ...]) -> list[Curve]:
 
 
 def _rescaled(curve: Curve) -> list[Curve]:
+    """Return the curve from larger factors; nothing at depth 1, whose problem is convex."""
     scale = curve.start.scale
-    assert scale is not None
-    return [replace(curve, start=replace(curve.start, scale=scale * c)) for c in _SCALES]
+    if curve.model.depth == 1 or scale is None:
+        return []
+    return [replace(curve, start=replace(curve.start, scale=_LARGER * scale))]
 
 
 def run_extras(lab: Laboratory, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned]) -> Extra:

@@ -15,7 +15,7 @@ side, so a search has to ask for several rates at once, and for few: runs of ful
    factors jump until they are unbalanced enough to go on slowly, a second valley of the score.
 3. ``refine``: full length, between the best and its neighbours: at thirds of the gap to one that
    diverged (the best rate is usually just under the largest that survives), halfway to ones that
-   survived, unless they are as good within 2 %.
+   survived, unless they are as good within 5 %.
 
 The score of a rate is the distance from the optimum at the end of the whole run: its mean over the
 last tenth of the records. The last step alone would be a lottery where a rate is at the edge of
@@ -40,7 +40,7 @@ _SHORT = {"pilot": 50, "scout": 5}  # their steps are the whole run's by this
 _LEAST = 500  # steps: fewer do not leave the saddle that near-zero starts begin at
 _COARSE = GRID.points // 4
 _DENSE = GRID.points // 9
-_FLAT = 1.02  # a score over the best one that is as good
+_FLAT = 1.05  # a score over the best one that is as good
 _TAIL = 10  # the part of the records, from the end, that is judged: one by this
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
 

@@ -54,7 +54,7 @@ def test_later_groups_count(books, clock):
     assert books.left() < first
     books.begin_group()
     only_extras = books.left()
-    assert only_extras == pytest.approx(2.0 / stage.units * 3 * CURVE.steps)
+    assert only_extras == pytest.approx(2.0 / stage.units * 3 * CURVE.steps * ledger._EXTRA_RUNS)
 
 
 def test_work_of_an_earlier_sitting_says_nothing_about_speed(books, shown, clock):
