@@ -67,6 +67,7 @@ class Ledger:
     shown: Shown
     _later: list[float] = field(default_factory=list)
     _group: float = 0.0
+    _reserved: float = 0.0
     _fresh: float = 0.0
     _seconds: float = 0.0
     _stage: Stage | None = None
@@ -79,6 +80,10 @@ class Ledger:
         groups = list(groups)
         extras = sum(_EXTRA_RUNS * _weight(c) * c.steps for group in groups for c in group)
         self._later += [*map(_expected, groups), extras]
+
+    def reserve(self, units: float) -> None:
+        """Note work that is no part of any group; a negative number once it begins."""
+        self._reserved += units
 
     def begin_group(self) -> None:
         """Note that the next group begins, or after all groups the runs beside the searches."""
@@ -114,7 +119,7 @@ class Ledger:
 
     def left(self) -> float | None:
         """Seconds that the rest may take; None before there is anything to go by."""
-        fresh, seconds, rest = self._fresh, self._seconds, sum(self._later)
+        fresh, seconds, rest = self._fresh, self._seconds, sum(self._later) + self._reserved
         if self._stage is not None:
             units = self._stage.units
             done = units * self._step / self._stage.steps

@@ -64,7 +64,8 @@ def difference(line: Findings) -> str:
     str
     """
     if line["ours"] is None:
-        begin = f"{line['label']}: diverged at every learning rate tried."
+        where = " at every learning rate tried" if line.get("trials") else ""
+        begin = f"{line['label']}: diverged{where}."
     else:
         begin = f"{line['label']}: ours is {line['ratio']:.3g} times the published value."
     parts = [begin]

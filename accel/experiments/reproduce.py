@@ -168,6 +168,8 @@ def reproduce(
     out.mkdir(parents=True, exist_ok=True)
     figures = settings.linear()
     lab = Laboratory(make, out / _STATE, Ledger(shown), threads)
+    if figure5_right.KEY in settings.figures:
+        lab.ledger.reserve(figure5_right.expected_units(settings.divisor))
     tuned = lab.tune(line.curve for figure in figures for line in figure.lines)
     extra = run_extras(lab, figures, tuned)
     _write_curves(out, lab, tuned)

@@ -1,6 +1,7 @@
 """What becomes of the convolutional network's result; the network itself has its own tests."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,13 +28,16 @@ def net(loss, entropy):
 @pytest.fixture
 def trained(monkeypatch):
     """A training that needs no torch; the arguments of its last call."""
-    called = {"status": "completed"}
+    called = {"status": "completed", "inits": []}
+    deeper = {"balanced": net(0.6, 0.03), "near_zero": net(0.06, 0.04)}
 
     def run(data, steps, *, callback, **keywords):
         called.update(keywords, steps=steps)
+        called["inits"].append(keywords["init"])
         callback(steps, 2.0, 1.0)
-        return MnistResult(net(3.2, 0.5), net(0.06, 0.04), called["status"], steps, 1.0,
-                           data.source, data.note, "balanced", 64, keywords["seed"], 1)  # fmt: skip
+        init, seed = keywords["init"], keywords["seed"]
+        return MnistResult(net(3.2, 0.5), deeper[init], called["status"], steps, 1.0, data.source,
+                           data.note, init, 64, seed, 1)  # fmt: skip
 
     monkeypatch.setattr(figure5_right, "import_torch", lambda: None)
     monkeypatch.setattr(figure5_right.mnist_data, "load", lambda: DATA)
@@ -55,16 +59,31 @@ def test_lines_notes_and_files(tmp_path, trained):
     ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in found["lines"]}
     assert ends == {
         "original": (3.2, pytest.approx(2.0), False),
-        "overparameterised": (0.06, pytest.approx(1.2), False),
+        "overparameterised, balanced start": (0.6, pytest.approx(12.0), True),
+        "overparameterised, near_zero start": (0.06, pytest.approx(1.2), False),
     }
     assert "a stand-in, because" in found["notes"][0]
-    assert "original 0.5, overparameterised 0.04" in found["notes"][1]
+    assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in found["notes"][2]
+    assert trained["inits"] == ["balanced", "near_zero"]
     assert told[-1][1:3] == (170, 2)
     assert {path.name for path in tmp_path.glob("figure5r.*")} == {"figure5r.png", "figure5r.svg"}
     with (tmp_path / "curves" / "convnet-original.csv").open() as stream:
         assert [row["loss"] for row in csv.DictReader(stream)] == ["3.2"] * 3
-    saved = np.load(tmp_path / "curves" / "convnet-overparameterised.npz")
+    saved = np.load(tmp_path / "curves" / "convnet-overparameterised-near_zero-start.npz")
     assert saved["smoothed_cross_entropy"].tolist() == [0.04] * 3
+
+
+def test_a_diverged_network_is_null_in_the_report(tmp_path, trained, monkeypatch):
+    finished = figure5_right.mnist.run
+
+    def diverged(*arguments, **keywords):
+        return replace(finished(*arguments, **keywords), original=net(np.nan, np.nan))
+
+    monkeypatch.setattr(figure5_right.mnist, "run", diverged)
+    line = run(tmp_path)["lines"][0]
+    assert (line["ours"], line["ratio"], line["cross_entropy"], line["off"]) == (
+        None, None, None, True,
+    )  # fmt: skip
 
 
 def test_full_length_and_quick_have_checkpoints_of_their_own(tmp_path, trained):

@@ -71,6 +71,18 @@ def test_work_of_an_earlier_sitting_says_nothing_about_speed(books, shown, clock
     assert books.left() == 0.0
 
 
+def test_reserved_work_counts_until_it_begins(books, clock):
+    callback = books.begin(Stage("a", 1, 10, 10.0), resumed=False)
+    clock[0] = 10.0
+    callback(10, ALIVE)
+    books.end()
+    books.reserve(50.0)
+    assert books.left() == pytest.approx(50.0)
+    books.begin(Stage("b", 1, 5, 50.0), resumed=False)
+    books.reserve(-50.0)
+    assert books.left() == pytest.approx(50.0)
+
+
 def test_steps_that_read_no_data_are_cheap_and_wide_layers_are_not():
     units = [
         sweep_stage("a", [curve], 10).units
