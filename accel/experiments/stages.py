@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from accel.comparison import FIRST_RATES, suggested_rate
+from accel.comparison import first_rate
 from accel.experiments.curves import Curve
 from accel.experiments.ledger import Ledger, sweep_stage
 from accel.experiments.rates import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
@@ -168,10 +168,9 @@ class Laboratory:
     def _tune_group(self, curves: list[Curve]) -> dict[Curve, Tuned]:
         p, steps = curves[0].p, curves[0].steps
         problem, best = self._problem(p)
-        curvature = suggested_rate(problem)
         searches = {
             curve: RateSearch(
-                first_pilot(FIRST_RATES.get(curve.model.optimizer, curvature)),
+                first_pilot(first_rate(problem, curve.model.optimizer)),
                 dense=problem.method == "gram",
             )
             for curve in curves
