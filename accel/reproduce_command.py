@@ -78,7 +78,7 @@ def _lines() -> Shown:
             last = time.monotonic()
             say(
                 f"{stage.name}: step {step} of {stage.steps}, {alive} of {stage.models} "
-                f"models alive {_left(left)}"
+                f"models alive{_left(left) and ', '}{_left(left)}"
             )
 
     return tell
