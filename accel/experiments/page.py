@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ def difference(line: Findings) -> str:
             )
             for other in others
         )
-        parts.append(f"The same rate from other standard deviations of the factors: {ends}.")
+        parts.append(f"The same rate from factors of another standard deviation: {ends}.")
     reached = line.get("published_value_reached_at")
     if reached is not None:
         parts.append(f"The published end value is reached at step {reached}.")
@@ -135,7 +136,7 @@ def _common(figure: Findings) -> str:
                 f"{label}: {'diverged' if end is None else format(end, '.3g')}"
                 for label, end in family["distances"].items()
             ),
-            _number(family["largest_over_smallest"]),
+            ("number", f"{family['largest_over_smallest'] or math.nan:.4g}"),
         ]
         for family in figure["common_rates"]
     ]
@@ -212,8 +213,9 @@ def render(report: Findings, drawings: Mapping[str, bytes]) -> str:
             "p",
             f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
             f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
-            "is trained at the learning rate that a search of its own found best at its last "
-            "step. Stars mark the published end values, read off the paper's curves (10 %).",
+            "is trained at the learning rate that a search of its own found best over the last "
+            "tenth of its steps; ours is the distance from the optimum after the last one. "
+            "Stars mark the published end values, read off the paper's curves (10 %).",
         ),
         _tag("p", _QUICK) if settings["quick"] else "",
         _tag("h2", "What the paper claims"),
