@@ -62,7 +62,8 @@ def _score(result: Result, optimum: float) -> float:
     if result.status == "diverged":
         return math.inf
     tail = result.history.loss[-max(1, len(result.history) // _TAIL) :]
-    return float(np.maximum(tail - optimum, 0.0).mean())
+    with np.errstate(over="ignore"):  # a run about to diverge counts as one that did
+        return float(np.maximum(tail - optimum, 0.0).mean())
 
 
 def _best(scores: Scores) -> int | None:

@@ -132,6 +132,12 @@ def _draw_all(
         draw(out / f"figure{figure.key}", figure, points, quick=quick)
 
 
+def _facts() -> machine.Facts:
+    facts = machine.facts()
+    facts["versions"] |= {name: machine.version(name) for name in ("matplotlib", "torch")}
+    return facts
+
+
 def reproduce(
     settings: Settings,
     out: Path,
@@ -184,7 +190,7 @@ def reproduce(
             "this_sitting": time.perf_counter() - began,
             "stages": [asdict(timing) for timing in lab.timings],
         },
-        "facts": machine.facts(),
+        "facts": _facts(),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     write_report(out, report)

@@ -151,3 +151,12 @@ def test_a_jump_in_the_last_tenth_counts_and_one_before_does_not():
         found.tell("bracket", index, replace(result(2.0), history=history), 1.0)
     assert found.scores[0] == 1.0 < found.scores[1]
     assert [trial.distance for trial in found.trials.values()] == [1.0, 1.0]
+
+
+def test_a_loss_too_large_to_add_up_counts_as_divergence():
+    huge = result(1e308)
+    history = History(np.arange(20), np.full(20, 1e308), *(np.zeros(20) for _ in range(3)))
+    found = RateSearch([])
+    found.tell("bracket", 0, replace(huge, history=history), 0.0)
+    assert math.isinf(found.scores[0])
+    assert math.isinf(found.trials[0].distance)

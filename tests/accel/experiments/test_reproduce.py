@@ -136,6 +136,13 @@ def test_a_figure_that_cannot_run_is_a_named_gap(everything):
     assert "Not run: the MNIST experiment needs PyTorch" in (out / "report.html").read_text()
 
 
+def test_figure_5_right_alone_loads_no_other_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure5_right, "import_torch", no_torch)
+    ended = run("--figures", "5r", "--out", tmp_path, "--data", "no-such-file.npz")
+    assert ended.exit_code == 0, ended.output
+    assert [figure["key"] for figure in read(tmp_path)["figures"]] == ["5r"]
+
+
 def test_the_page_holds_every_figure(everything):
     page = (everything[0] / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == len(LINEAR)
