@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from accel.comparison import Comparison
 from accel.optimum import Optimum
 from accel.results import History, Result
+from accel.validation import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "blank_figure",
     "comparison_csv",
     "comparison_figure",
     "history_csv",
@@ -23,6 +25,7 @@ __all__ = [
     "result_figure",
     "save_figure",
     "write",
+    "write_rows",
 ]
 
 _COLUMNS = tuple(f.name for f in fields(History))
@@ -30,7 +33,8 @@ _INSTALL = 'pip install "implicit-accel[cli]"'
 _SUFFIXES = (".npz", ".csv", ".png")
 
 
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -41,9 +45,16 @@ def _records(history: History) -> Iterable[tuple[Any, ...]]:
     return zip(*(getattr(history, name).tolist() for name in _COLUMNS), strict=True)
 
 
-def history_csv(path: Path, history: History) -> None:
-    """Write a history, one line a record."""
-    _write_rows(path, _COLUMNS, _records(history))
+def history_csv(path: Path, history: History, distances: Array | None = None) -> None:
+    """Write a history, one line a record; distances from the optimum, if given, come first."""
+    if distances is None:
+        write_rows(path, _COLUMNS, _records(history))
+        return
+    rows = (
+        (distance, *record)
+        for distance, record in zip(distances.tolist(), _records(history), strict=True)
+    )
+    write_rows(path, ("distance", *_COLUMNS), rows)
 
 
 def comparison_csv(path: Path, comparison: Comparison) -> None:
@@ -55,27 +66,28 @@ def comparison_csv(path: Path, comparison: Comparison) -> None:
             comparison.distances(tuned).tolist(), _records(tuned.result.history), strict=True
         )
     )
-    _write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *_COLUMNS), rows)
+    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *_COLUMNS), rows)
 
 
-def _figure(columns: int) -> "tuple[Figure, Any]":
+def blank_figure(columns: int, *, sharey: bool = True) -> "tuple[Figure, Any]":
+    """Make a figure with so many axes side by side; return it and its axes."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"figures need matplotlib: {_INSTALL}") from error
     # Without pyplot: no window system is looked for, nothing global is changed.
     figure = Figure(figsize=(1.5 + 4.5 * columns, 4.5), layout="constrained")
-    return figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    return figure, figure.subplots(1, columns, sharey=sharey, squeeze=False)[0]
 
 
 def save_figure(path: Path, figure: "Figure") -> None:
-    """Write a PNG."""
+    """Write a PNG or an SVG, by the suffix."""
     figure.savefig(path, dpi=150)
 
 
 def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
     """Draw the distance from the optimum of one run against its steps."""
-    figure, (ax,) = _figure(1)
+    figure, (ax,) = blank_figure(1)
     result.plot(ax, 0.0 if best is None else best.loss)
     ax.set_title(title, parse_math=False)
     ax.grid(alpha=0.3)
@@ -104,7 +116,7 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
     -------
     matplotlib figure
     """
-    figure, axes = _figure(2)
+    figure, axes = blank_figure(2)
     figure.suptitle(title, parse_math=False)
     longest = max((t.result.seconds for t in comparison.models), default=0.0)
     unit, factor = ("s", 1.0) if longest >= 1 else ("ms", 1e3)

@@ -36,6 +36,7 @@ from accel.options import (
     parse_models,
 )  # fmt: skip
 from accel.problem import LpProblem
+from accel.reproduce_command import reproduce_command
 from accel.terminal import INTERRUPTED, Group, say, search_progress
 from accel.training import train
 from accel.tuning import Model, Start
@@ -282,6 +283,9 @@ def train_command(
             _print(console, f"written: {', '.join(map(str, paths))}")
     if result.status == "interrupted":
         raise typer.Exit(INTERRUPTED)
+
+
+app.command("reproduce")(reproduce_command)
 
 
 @app.command("info")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accel.backends import cpu_threads, unavailable
 
-__all__ = ["facts"]
+__all__ = ["facts", "version"]
 
 _EXTRAS = {
     "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch"),
@@ -23,7 +23,8 @@ _INSTRUCTIONS = {64: "AVX-512", 32: "AVX"}
 Facts = dict[str, dict[str, str]]
 
 
-def _version(distribution: str) -> str:
+def version(distribution: str) -> str:
+    """Of an installed distribution, or that it is not there."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -122,14 +123,14 @@ def facts() -> Facts:
         Sections with names and values.
     """
     missing = {
-        extra: [name for name in names if _version(name) == "not installed"]
+        extra: [name for name in names if version(name) == "not installed"]
         for extra, names in _EXTRAS.items()
     }
     return {
         "versions": {
-            "accel": _version("implicit-accel"),
+            "accel": version("implicit-accel"),
             "python": f"{platform.python_version()} ({sys.executable})",
-            **{name: _version(name) for name in ("numpy", "numba", "llvmlite")},
+            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
         },
         "machine": {
             "system": f"{platform.system()} {platform.release()}, {platform.machine()}",

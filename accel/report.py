@@ -20,6 +20,7 @@ __all__ = [
     "comparison_table",
     "duration",
     "facts_table",
+    "finite",
     "result_json",
     "result_table",
     "verdict",
@@ -111,7 +112,8 @@ def verdict(comparison: Comparison) -> str:
     )
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no number for it."""
     return value if math.isfinite(value) else None
 
 
@@ -129,13 +131,13 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "next_rate_diverges_at": tuned.next_diverges_at,
                 "status": tuned.result.status,
                 "steps": tuned.result.steps,
-                "distance": _finite(tuned.distance),
+                "distance": finite(tuned.distance),
                 "steps_to_target": reached[0] if reached else None,
                 "seconds_to_target": reached[1] if reached else None,
                 "seconds": tuned.result.seconds,
                 "us_per_step": 1e6 * tuned.seconds_per_step,
                 "trials": [
-                    asdict(trial) | {"distance": _finite(trial.distance)} for trial in tuned.trials
+                    asdict(trial) | {"distance": finite(trial.distance)} for trial in tuned.trials
                 ],
             }
         )
@@ -143,7 +145,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "optimum": comparison.best.loss,
         "duality_gap": comparison.best.duality_gap,
         "steps": comparison.steps,
-        "target": _finite(comparison.target),
+        "target": finite(comparison.target),
         "interrupted": comparison.interrupted,
         "models": models,
     }
@@ -158,12 +160,12 @@ def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dic
         "status": result.status,
         "diverged_at": result.diverged_at,
         "steps": result.steps,
-        "loss": _finite(result.loss),
+        "loss": finite(result.loss),
         "optimum": None if best is None else best.loss,
-        "distance": None if best is None else _finite(result.loss - best.loss),
-        "gradient_norm": _finite(float(history.gradient_norm[-1])),
-        "weight_norm": _finite(float(history.weight_norm[-1])),
-        "balancedness": _finite(result.network.balancedness()),
+        "distance": None if best is None else finite(result.loss - best.loss),
+        "gradient_norm": finite(float(history.gradient_norm[-1])),
+        "weight_norm": finite(float(history.weight_norm[-1])),
+        "balancedness": finite(result.network.balancedness()),
         "seconds": result.seconds,
         "us_per_step": 1e6 * result.seconds / max(result.steps, 1),
         "threads": result.threads,

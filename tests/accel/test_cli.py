@@ -31,7 +31,7 @@ def test_version_and_help():
         ended = run(*arguments)
         assert ended.exit_code == 0
         assert "compare" in ended.stdout
-    for command in ("compare", "train", "info"):
+    for command in ("compare", "train", "reproduce", "info"):
         ended = run(command, "--help")
         assert ended.exit_code == 0
         assert "Usage" in ended.stdout

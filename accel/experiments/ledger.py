@@ -1,0 +1,132 @@
+"""How far a reproduction is, and how long the rest may take."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from accel.experiments.curves import Curve
+from accel.experiments.rates import stage_steps
+from accel.validation import Array
+
+__all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
+
+_GRAM = 0.2  # cost of a step at p = 2, where X is not read, by one at other p
+_WIDE = 1.0  # what hidden layers of a hundred units add to it
+#: What the search of one curve is likely to take, and the runs beside the search.
+_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 8, 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Models trained side by side; ``units``: the cost, in steps of one small model at p = 4."""
+
+    name: str
+    models: int
+    steps: int
+    units: float
+
+
+class Shown(Protocol):
+    """Where progress goes."""
+
+    def __call__(self, stage: Stage, step: int, alive: int, left: float | None) -> None:
+        """Show a step of a stage, its models that have not diverged, and the seconds left."""
+
+
+def _weight(curve: Curve) -> float:
+    wide = _WIDE if (curve.start.width or 1) > 1 and curve.model.optimizer != "end-to-end" else 0.0
+    return (_GRAM if curve.p == 2 else 1.0) + wide
+
+
+def sweep_stage(name: str, curves: Sequence[Curve], steps: int) -> Stage:
+    """Return the stage of a sweep that trains these curves, one listed once for every rate."""
+    return Stage(name, len(curves), steps, steps * sum(map(_weight, curves)))
+
+
+def _expected(curves: Iterable[Curve]) -> float:
+    return sum(
+        _weight(curve)
+        * (_PILOT_RUNS * stage_steps("pilot", curve.steps) + _FULL_RUNS * curve.steps)
+        for curve in curves
+    )
+
+
+@dataclass(eq=False)
+class Ledger:
+    """The books: work expected, done, and done in this sitting with the time it took.
+
+    Parameters
+    ----------
+    shown : callable
+        Called now and then.
+    """
+
+    shown: Shown
+    _later: list[float] = field(default_factory=list)
+    _group: float = 0.0
+    _reserved: float = 0.0
+    _fresh: float = 0.0
+    _seconds: float = 0.0
+    _stage: Stage | None = None
+    _began: float = 0.0
+    _first: int | None = 0
+    _step: int = 0
+
+    def expect(self, groups: Iterable[Sequence[Curve]]) -> None:
+        """Note the groups of curves that will be tuned, in this order, and the runs thereafter."""
+        groups = list(groups)
+        extras = sum(_EXTRA_RUNS * _weight(c) * c.steps for group in groups for c in group)
+        self._later += [*map(_expected, groups), extras]
+
+    def reserve(self, units: float) -> None:
+        """Note work that is no part of any group; a negative number once it begins."""
+        self._reserved += units
+
+    def begin_group(self) -> None:
+        """Note that the next group begins, or after all groups the runs beside the searches."""
+        self._group = self._later.pop(0)
+
+    def begin(self, stage: Stage, *, resumed: bool) -> Callable[[int, Array], None]:
+        """Note that a stage begins, in part done before if ``resumed``; return its callback."""
+        self._stage, self._began, self._step = stage, time.perf_counter(), 0
+        self._first = None if resumed else 0
+        self.shown(stage, 0, stage.models, self.left())
+
+        def callback(step: int, losses: Array) -> None:
+            if self._first is None:
+                self._first, self._began = step, time.perf_counter()
+            self._step = step
+            alive = int(np.count_nonzero(np.isfinite(losses)))
+            self.shown(stage, step, alive, self.left())
+
+        return callback
+
+    def end(self) -> None:
+        """Note that the stage is done."""
+        stage = self._stage
+        if stage is None:
+            return
+        self._step = stage.steps
+        first = stage.steps if self._first is None else self._first
+        if first < stage.steps:
+            self._fresh += stage.units * (1 - first / stage.steps)
+            self._seconds += time.perf_counter() - self._began
+        self._group = max(self._group - stage.units, 0.0)
+        self._stage = None
+
+    def left(self) -> float | None:
+        """Seconds that the rest may take; None before there is anything to go by."""
+        fresh, seconds, rest = self._fresh, self._seconds, sum(self._later) + self._reserved
+        if self._stage is not None:
+            units = self._stage.units
+            done = units * self._step / self._stage.steps
+            if self._first is not None and self._step > self._first:
+                fresh += units * (self._step - self._first) / self._stage.steps
+                seconds += time.perf_counter() - self._began
+            rest += max(self._group - done, units - done)
+        else:
+            rest += self._group
+        return seconds / fresh * rest if fresh > 0 else None

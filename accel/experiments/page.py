@@ -1,0 +1,233 @@
+"""``report.html``: one self-contained file, made of the findings and the drawings."""
+
+import base64
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from accel.report import duration
+
+__all__ = ["difference", "render"]
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em;
+  color: #222; }
+img { max-width: 100%; }
+table { border-collapse: collapse; margin: 1em 0; font-size: 0.9em; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.25em 0.7em; text-align: left;
+  vertical-align: top; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.bad { color: #b00020; font-weight: bold; }
+.good { color: #1b6e2d; }
+"""
+_QUICK = (
+    "A quick run: every curve has a fiftieth of its steps. The published values belong to runs of "
+    "full length, and so do the claims; ratios and checks below say little."
+)
+
+Findings = Mapping[str, Any]
+Cell = tuple[str, str]  # style and text
+
+
+def _number(value: float | None, style: str = "") -> Cell:
+    return f"number {style}".strip(), "-" if value is None else f"{value:.3g}"
+
+
+def _escaped(text: object) -> str:
+    return html.escape(str(text))
+
+
+def _tag(name: str, text: str) -> str:
+    return f"<{name}>{_escaped(text)}</{name}>\n"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
+    def cell(value: Cell | str) -> str:
+        style, text = value if isinstance(value, tuple) else ("", value)
+        return f'<td class="{style}">{_escaped(text)}</td>' if style else _tag("td", text).strip()
+
+    head = "".join(_tag("th", name).strip() for name in header)
+    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>\n" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>\n"
+
+
+def difference(line: Findings) -> str:
+    """Say what was tried for a line that is far from the published value.
+
+    Parameters
+    ----------
+    line : dict
+        Of a figure's findings.
+
+    Returns
+    -------
+    str
+    """
+    if line["ours"] is None:
+        where = " at every learning rate tried" if line.get("trials") else ""
+        begin = f"{line['label']}: diverged{where}."
+    else:
+        begin = f"{line['label']}: ours is {line['ratio']:.3g} times the published value."
+    parts = [begin]
+    if trials := line.get("trials"):
+        rates = [trial["rate"] for trial in trials]
+        parts.append(
+            f"Tried: {len(rates)} learning rates from {min(rates):.3g} to {max(rates):.3g}, of "
+            f"which {line['learning_rate']:.3g} is the best."
+        )
+        if line["next_rate_diverges_at"] is not None:
+            parts.append(f"The next larger one diverged at step {line['next_rate_diverges_at']}.")
+    if others := line.get("other_scales"):
+        ends = ", ".join(
+            f"{other['scale']:.3g}: "
+            + (
+                f"diverged at step {other['diverged_at']}"
+                if other["distance"] is None
+                else f"{other['distance']:.3g}"
+            )
+            for other in others
+        )
+        parts.append(f"The same rate from factors of another standard deviation: {ends}.")
+    reached = line.get("published_value_reached_at")
+    if reached is not None:
+        parts.append(f"The published end value is reached at step {reached}.")
+    parts.append("What the notes do not explain remains unexplained.")
+    return " ".join(parts)
+
+
+def _next_rate(line: Findings) -> str:
+    step = line["next_rate_diverges_at"]
+    return "survives, worse" if step is None else f"diverges at step {step}"
+
+
+def _lines(figure: Findings) -> str:
+    header = ["line", "published", "ours", "ratio"]
+    searched = all("learning_rate" in line for line in figure["lines"])
+    if searched:
+        header += ["learning rate", "next larger rate", "rates tried", "initial factors", "steps"]
+    rows: list[list[Cell | str]] = []
+    for line in figure["lines"]:
+        row: list[Cell | str] = [
+            line["label"],
+            _number(line["published"]),
+            ("number bad", "diverged") if line["ours"] is None else _number(line["ours"]),
+            _number(line["ratio"], "bad" if line["off"] else ""),
+        ]
+        if searched:
+            row += [
+                _number(line["learning_rate"]),
+                ("bad", "edge of the grid") if line["at_edge_of_grid"] else _next_rate(line),
+                _number(len(line["trials"])),
+                f"{line['init']}, std {line['scale']:.3g}, width {line['width']}",
+                ("number", str(line["steps"])),
+            ]
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _common(figure: Findings) -> str:
+    if not figure.get("common_rates"):
+        return ""
+    rows: list[list[Cell | str]] = [
+        [
+            _number(family["learning_rate"]),
+            "; ".join(
+                f"{label}: {'diverged' if end is None else format(end, '.3g')}"
+                for label, end in family["distances"].items()
+            ),
+            ("number", f"{family['largest_over_smallest'] or math.nan:.4g}"),
+        ]
+        for family in figure["common_rates"]
+    ]
+    header = ("common rate", "distance at the last step", "largest over smallest")
+    return _tag("h3", "At one learning rate") + _table(header, rows)
+
+
+def _items(texts: Iterable[str]) -> str:
+    listed = "".join(_tag("li", text) for text in texts)
+    return f"<ul>\n{listed}</ul>\n" if listed else ""
+
+
+def _figure(figure: Findings, drawing: bytes | None) -> str:
+    parts = [_tag("h2", figure["title"])]
+    if figure["skipped"]:
+        return "".join(parts) + _tag("p", f"Not run: {figure['skipped']}")
+    if drawing is not None:
+        source = f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
+        parts.append(f'<p><img alt="{_escaped(figure["title"])}" src="{source}"></p>\n')
+    parts += [_lines(figure), _common(figure), _items(figure["notes"])]
+    off = [difference(line) for line in figure["lines"] if line["off"]]
+    if off:
+        parts += [_tag("h3", "More than a factor of 2 from the published value"), _items(off)]
+    return "".join(parts)
+
+
+def _checks(report: Findings) -> str:
+    rows: list[list[Cell | str]] = []
+    for figure in report["figures"]:
+        for check in figure["checks"]:
+            verdict = ("good", "holds") if check["holds"] else ("bad", "fails")
+            rows.append([figure["key"], check["text"], verdict])
+    return _table(("figure", "claim", "here"), rows) if rows else ""
+
+
+def _costs(report: Findings) -> str:
+    seconds = report["seconds"]
+    total = (
+        f"Training took {duration(seconds['training'])} in all sittings, this sitting "
+        f"{duration(seconds['this_sitting'])} with everything."
+    )
+    stages = (
+        [stage["stage"], *(("number", str(stage[name])) for name in ("models", "steps")),
+         ("number", f"{stage['seconds']:.1f}")]
+        for stage in seconds["stages"]
+    )  # fmt: skip
+    return _tag("p", total) + _table(("stage", "models", "steps", "seconds"), stages)
+
+
+def render(report: Findings, drawings: Mapping[str, bytes]) -> str:
+    """Make the page.
+
+    Parameters
+    ----------
+    report : dict
+        The content of ``report.json``.
+    drawings : dict of str to bytes
+        SVG files by the key of their figure.
+
+    Returns
+    -------
+    str
+    """
+    settings, data = report["settings"], report["data"]
+    size = f" ({data['n']} x {data['d']})" if data["sha256"] else ""
+    facts = (
+        [section, name, value]
+        for section, values in report["facts"].items()
+        for name, value in values.items()
+    )
+    body = [
+        _tag("h1", "Arora, Cohen and Hazan (2018), reproduced"),
+        _tag(
+            "p",
+            f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
+            f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
+            "is trained at the learning rate that a search of its own found best over the last "
+            "tenth of its steps; ours is the distance from the optimum after the last one. "
+            "Stars mark the published end values, read off the paper's curves (10 %).",
+        ),
+        _tag("p", _QUICK) if settings["quick"] else "",
+        _tag("h2", "What the paper claims"),
+        _checks(report),
+        *(_figure(figure, drawings.get(figure["key"])) for figure in report["figures"]),
+        _tag("h2", "Time"),
+        _costs(report),
+        _tag("h2", "Versions and machine"),
+        _table(("", "", ""), facts),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>accel reproduce</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"{''.join(body)}</body>\n</html>\n"
+    )

@@ -1,0 +1,216 @@
+"""All figures of the paper: runs what is missing, writes what there is."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accel import artifacts, machine, validation
+from accel.experiments import figure5_right, page
+from accel.experiments.curves import Curve, Figure
+from accel.experiments.drawing import draw
+from accel.experiments.figures import KEYS, LINEAR
+from accel.experiments.findings import figure_findings, run_extras
+from accel.experiments.ledger import Ledger, Shown
+from accel.experiments.stages import PLAN, Laboratory
+from accel.problem import LpProblem
+from accel.tuning import Tuned
+
+__all__ = ["QUICK", "Settings", "finished_report", "reproduce"]
+
+QUICK = 50  # --quick: the steps by this
+_STATE, _CURVES = "state", "curves"
+_REPORT, _PAGE = "report.json", "report.html"
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is to be reproduced; a report with other settings is another report.
+
+    Parameters
+    ----------
+    figures : sequence of str
+        Keys of figures, of ``KEYS``.
+    quick : bool
+    seed : int
+    data : str
+        Name of the data of the linear figures.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such figure, or none, or the seed is no seed.
+    """
+
+    figures: Sequence[str] = KEYS
+    quick: bool = False
+    seed: int = 0
+    data: str = "gas"
+
+    def __post_init__(self) -> None:
+        if not self.figures:
+            raise ValueError(f"figures must not be empty, choose of {', '.join(KEYS)}")
+        for key in self.figures:
+            validation.choice("figures", key, KEYS)
+        validation.integer("seed", self.seed, least=0)
+        chosen = tuple(key for key in KEYS if key in self.figures)
+        object.__setattr__(self, "figures", chosen)
+
+    @property
+    def divisor(self) -> int:
+        """What the steps are divided by."""
+        return QUICK if self.quick else 1
+
+    def linear(self) -> list[Figure]:
+        """Return the figures of linear networks."""
+        return [
+            LINEAR[key].changed(self.divisor, self.seed) for key in self.figures if key in LINEAR
+        ]
+
+    def key(self) -> Report:
+        """Return what a report is recognised by."""
+        return {"plan": PLAN, "quick": self.quick, "seed": self.seed, "data": self.data}
+
+
+def finished_report(out: Path, settings: Settings, digest: str | None) -> Report | None:
+    """Return the report in a folder if it is complete and of the same settings and data.
+
+    Parameters
+    ----------
+    out : Path
+    settings : Settings
+    digest : str or None
+        Of the data of the linear figures; None if there are none among the figures.
+
+    Returns
+    -------
+    dict or None
+        With the figures of the settings alone; None also for a file that is no such report.
+    """
+    try:
+        report: Report = json.loads((out / _REPORT).read_text(encoding="utf-8"))
+        same = report["settings"] == settings.key() and digest in (None, report["data"]["sha256"])
+        figures = {figure["key"]: figure for figure in report["figures"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not same or not all(key in figures for key in settings.figures):
+        return None
+    return report | {"figures": [figures[key] for key in settings.figures]}
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file that is replaced only once the new one is complete."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _write_curves(out: Path, lab: Laboratory, tuned: Mapping[Curve, Tuned]) -> None:
+    folder = out / _CURVES
+    folder.mkdir(parents=True, exist_ok=True)
+    for curve, found in tuned.items():
+        distances = lab.distances(curve, found.result)
+        artifacts.history_csv(folder / f"{curve.name}.csv", found.result.history, distances)
+        found.result.save(folder / f"{curve.name}.npz")
+
+
+def _draw_all(
+    out: Path, lab: Laboratory, figures: Sequence[Figure], tuned: Mapping[Curve, Tuned], quick: bool
+) -> None:
+    for figure in figures:
+        points = {
+            line.label: (
+                tuned[line.curve].result.history.step,
+                lab.distances(line.curve, tuned[line.curve].result),
+            )
+            for line in figure.lines
+        }
+        draw(out / f"figure{figure.key}", figure, points, quick=quick)
+
+
+def _facts() -> machine.Facts:
+    facts = machine.facts()
+    facts["versions"] |= {name: machine.version(name) for name in ("matplotlib", "torch")}
+    return facts
+
+
+def reproduce(
+    settings: Settings,
+    out: Path,
+    make: Callable[[float], LpProblem],
+    *,
+    shown: Shown,
+    threads: int | None = None,
+) -> Report:
+    """Run the experiments, what earlier sittings left unfinished included, and write everything.
+
+    Parameters
+    ----------
+    settings : Settings
+    out : Path
+        Folder of the figures, the curves, the report, and the state of the sweeps.
+    make : callable
+        ``make(p)`` returns the problem of the linear figures with that exponent.
+    shown : callable
+        Told of progress.
+    threads : int, optional
+        As for ``train``.
+
+    Returns
+    -------
+    dict
+        The content of ``report.json``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C; the same call goes on from there.
+    """
+    began = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    figures = settings.linear()
+    lab = Laboratory(make, out / _STATE, Ledger(shown), threads)
+    if figure5_right.KEY in settings.figures:
+        lab.ledger.reserve(figure5_right.expected_units(settings.divisor))
+    tuned = lab.tune(line.curve for figure in figures for line in figure.lines)
+    extra = run_extras(lab, figures, tuned)
+    _write_curves(out, lab, tuned)
+    _draw_all(out, lab, figures, tuned, settings.quick)
+    findings = [figure_findings(lab, figure, tuned, extra) for figure in figures]
+    report: Report = {
+        "settings": settings.key(),
+        "data": lab.described(),
+        "figures": findings,
+        "seconds": {
+            "training": sum(timing.seconds for timing in lab.timings),
+            "this_sitting": time.perf_counter() - began,
+            "stages": [asdict(timing) for timing in lab.timings],
+        },
+        "facts": _facts(),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+    write_report(out, report)
+    if figure5_right.KEY in settings.figures:
+        findings.append(
+            figure5_right.convnet(
+                out, divisor=settings.divisor, seed=settings.seed, ledger=lab.ledger,
+                state=out / _STATE, threads=threads,
+            )
+        )  # fmt: skip
+        report["seconds"]["this_sitting"] = time.perf_counter() - began
+        write_report(out, report)
+    return report
+
+
+def write_report(out: Path, report: Report) -> None:
+    """Write ``report.json`` and ``report.html``; the figures are there already."""
+    _write_text(out / _REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    drawings = {
+        key: (out / f"figure{key}.svg").read_bytes()
+        for key in (figure["key"] for figure in report["figures"] if not figure["skipped"])
+    }
+    _write_text(out / _PAGE, page.render(report, drawings))

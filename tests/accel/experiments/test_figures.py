@@ -1,0 +1,102 @@
+"""The figures as values, and the claims about them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel import LpProblem
+from accel.experiments.curves import Claim, is_off, near_zero
+from accel.experiments.figures import KEYS, LINEAR
+from accel.tuning import Model
+
+FIGURES = pytest.mark.parametrize("figure", LINEAR.values(), ids=LINEAR)
+
+
+def published(figure):
+    return {line.label: line.published for line in figure.lines}
+
+
+def test_the_keys_are_those_of_the_command():
+    assert KEYS == ("2", "3l", "3r", "4l", "4r", "5l", "5r")
+
+
+@FIGURES
+def test_every_figure_is_whole(figure):
+    labels = [line.label for line in figure.lines]
+    assert len(set(labels)) == len(labels)
+    assert len({(line.color, line.dash, line.curve.p) for line in figure.lines}) == len(labels)
+    assert figure.claims
+    for mentioned in [claim.labels for claim in figure.claims] + list(figure.families):
+        assert set(mentioned) <= set(labels)
+
+
+def test_curves_that_differ_have_files_that_differ():
+    curves = {line.curve for figure in LINEAR.values() for line in figure.lines}
+    assert len({curve.name for curve in curves}) == len(curves)
+
+
+def test_figures_share_curves():
+    deep = {LINEAR["3r"].lines[2].curve, LINEAR["4l"].lines[2].curve}
+    assert len(deep) == 1
+
+
+@pytest.mark.parametrize("key", ["2", "3l", "3r", "4l", "4r", "5l"])
+def test_the_published_values_meet_the_claims(key):
+    assert all(claim(published(LINEAR[key])) for claim in LINEAR[key].claims)
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "changed"),
+    [
+        ("2", 0, {"l2, depth 2, width 100": 1.2 * 1.25e-2}),
+        ("2", 1, {"l2, depth 3, emulation": 0.8 * 9e-3}),
+        ("2", 3, {"l4, depth 3, width 1": 0.2}),
+        ("3l", 0, {"depth 2": 0.6 * 2.7e-3}),
+        ("3l", 0, {"depth 3": 0.6 * 2.7e-3}),
+        ("3r", 0, {"depth 3": 2e-2}),
+        ("3r", 0, {"depth 2": 4e-2}),
+        ("4l", 0, {"AdaDelta, depth 1": 6e-3}),
+        ("4l", 0, {"AdaGrad, depth 1": 6e-3}),
+        ("4r", 0, {"Adam, depth 3": 2e-2}),
+        ("4r", 0, {"Adam, depth 2": 2e-2}),
+        ("5l", 0, {"8 layers, near zero": 2.9}),
+        ("5l", 1, {"4 layers, identity": 0.25}),
+        ("5l", 1, {"1 layer": 0.19}),
+        ("3r", 0, {"depth 1": math.inf}),
+        ("5l", 0, {"4 layers, near zero": math.inf}),
+    ],
+)
+def test_a_claim_can_fail(key, number, changed):
+    assert not LINEAR[key].claims[number](published(LINEAR[key]) | changed)
+
+
+def test_a_claim_is_about_its_labels_in_their_order():
+    claim = Claim("b under a", ("a", "b"), lambda a, b: b < a)
+    assert claim({"b": 1.0, "a": 2.0, "c": math.inf})
+    assert not claim({"b": 2.0, "a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("ratio", "off"), [(1.0, False), (0.5, False), (2.0, False), (2.1, True), (0.4, True)]
+)
+def test_off_is_a_factor_of_two_either_way(ratio, off):
+    assert is_off(ratio) == off
+
+
+def test_a_tenth_of_the_steps_and_another_seed():
+    figure = LINEAR["5l"].changed(10, 7)
+    assert {line.curve.steps for line in figure.lines} == {10_000}
+    assert {line.curve.start.seed for line in figure.lines} == {7}
+    assert [line.published for line in figure.lines] == [*published(LINEAR["5l"]).values()]
+    assert all(line.curve.changed(10**9, 0).steps == 1 for line in figure.lines)
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, 1), (2, 1), (2, 20), (3, 1), (3, 20)])
+def test_near_zero_starts_of_all_depths_and_widths_have_one_size(depth, width):
+    problem, model = LpProblem(np.eye(3), np.ones(3)), Model("gd", depth)
+    start = near_zero(depth, width)
+    nets = (replace(start, seed=seed).network(problem, model) for seed in range(300))
+    size = np.sqrt(np.mean([net.end_to_end() ** 2 for net in nets]))
+    assert size == pytest.approx(1e-6, rel=0.25)

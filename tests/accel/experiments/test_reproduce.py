@@ -1,0 +1,274 @@
+"""The whole command on a problem so small that a figure takes a moment."""
+
+import csv
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+pytest.importorskip("matplotlib")
+
+from typer.testing import CliRunner
+
+import accel
+from accel import commands
+from accel.experiments import figure5_right, reproduce, stages
+from accel.experiments.figures import KEYS, LINEAR
+
+SMALL = ["--data", "ill-conditioned:n=30,d=3,condition=10", "--threads", "1", "--quick"]
+LINEAR_KEYS = ",".join(LINEAR)
+
+
+@pytest.fixture(autouse=True)
+def much_shorter(monkeypatch):
+    """200 steps in place of a million."""
+    monkeypatch.setattr(reproduce, "QUICK", 5000)
+
+
+def run(*arguments):
+    return CliRunner().invoke(commands.app, ["reproduce", *SMALL, *map(str, arguments)])
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """All figures, run once: the folder and how the command ended."""
+    out = tmp_path_factory.mktemp("all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "QUICK", 5000)
+        patch.setattr(figure5_right, "import_torch", no_torch)
+        return out, run("--out", out)
+
+
+def no_torch():
+    raise ImportError("the MNIST experiment needs PyTorch")
+
+
+def test_every_file_is_there(everything):
+    out, ended = everything
+    assert ended.exit_code == 0, ended.output
+    for key in LINEAR:
+        assert (out / f"figure{key}.png").read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in (out / f"figure{key}.svg").read_text()
+    curves = {line["curve"] for figure in read(out)["figures"] for line in figure["lines"]}
+    assert len(curves) == 28  # figures 3 right and 4 left share one
+    written = {path.name for path in (out / "curves").iterdir()}
+    assert written == {f"{curve}{end}" for curve in curves for end in (".csv", ".npz")}
+
+
+def test_the_report_tells_what_the_curves_tell(everything):
+    out, _ = everything
+    report = read(out)
+    assert [figure["key"] for figure in report["figures"]] == list(KEYS)
+    assert report["settings"] == {
+        "plan": stages.PLAN, "quick": True, "seed": 0,
+        "data": "ill-conditioned:n=30,d=3,condition=10",
+    }  # fmt: skip
+    for figure in report["figures"]:
+        for line in figure["lines"]:
+            result = accel.Result.load(out / "curves" / f"{line['curve']}.npz")
+            with (out / "curves" / f"{line['curve']}.csv").open() as stream:
+                rows = list(csv.DictReader(stream))
+            assert float(rows[-1]["distance"]) == line["ours"]
+            assert int(rows[-1]["step"]) == line["steps"] == result.steps
+            assert line["learning_rate"] == result.optimizer.learning_rate
+            assert line["ratio"] == line["ours"] / line["published"]
+            best = report["data"]["optimum"][f"l{line['p']:g}"]["loss"]
+            assert line["ours"] == max(result.loss - best, 0.0)
+            trials = {trial["rate"]: trial["distance"] for trial in line["trials"]}
+            assert trials[line["learning_rate"]] == line["ours"]
+    assert report["seconds"]["training"] > 0
+    assert report["facts"]["versions"]["accel"] == accel.__version__
+
+
+def test_models_are_what_the_figures_say(everything):
+    for figure in read(everything[0])["figures"]:
+        if figure["skipped"]:
+            continue
+        for line, meant in zip(figure["lines"], LINEAR[figure["key"]].lines, strict=True):
+            curve = meant.curve
+            assert (line["optimizer"], line["depth"]) == (curve.model.optimizer, curve.model.depth)
+            assert (line["init"], line["width"]) == (curve.start.init, curve.start.width)
+            assert line["steps"] == curve.steps // 5000
+
+
+def test_the_checks_are_the_claims_about_the_ends(everything):
+    for figure in read(everything[0])["figures"]:
+        ends = {line["label"]: line["ours"] for line in figure["lines"]}
+        claims = LINEAR[figure["key"]].claims if not figure["skipped"] else ()
+        assert [check["holds"] for check in figure["checks"]] == [claim(ends) for claim in claims]
+
+
+def test_figure_2_is_told_at_common_rates_as_well(everything):
+    figure = read(everything[0])["figures"][0]
+    rates = {line["label"]: line["learning_rate"] for line in figure["lines"]}
+    ends = {line["label"]: line["ours"] for line in figure["lines"]}
+    assert len(figure["common_rates"]) == 4
+    for family in figure["common_rates"]:
+        own = {label: rates[label] for label in family["distances"]}
+        assert family["learning_rate"] == min(own.values())
+        slowest = min(own, key=own.get)
+        assert family["distances"][slowest] == ends[slowest]
+
+
+def test_what_was_tried_stands_with_every_line_that_is_off(everything):
+    lines = [line for figure in read(everything[0])["figures"] for line in figure["lines"]]
+    off = [line for line in lines if line["off"]]
+    assert off
+    for line in lines:
+        scales = [other["scale"] for other in line["other_scales"]]
+        expected = [10 * line["scale"]] if line["off"] and line["depth"] > 1 else []
+        assert scales == pytest.approx(expected)
+
+
+def test_a_figure_that_cannot_run_is_a_named_gap(everything):
+    out, ended = everything
+    assert read(out)["figures"][-1]["skipped"] == "the MNIST experiment needs PyTorch"
+    assert "figure 5r was not run: the MNIST experiment needs PyTorch" in ended.stdout
+    assert "Not run: the MNIST experiment needs PyTorch" in (out / "report.html").read_text()
+
+
+def test_figure_5_right_alone_loads_no_other_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure5_right, "import_torch", no_torch)
+    ended = run("--figures", "5r", "--out", tmp_path, "--data", "no-such-file.npz")
+    assert ended.exit_code == 0, ended.output
+    assert [figure["key"] for figure in read(tmp_path)["figures"]] == ["5r"]
+
+
+def test_the_page_holds_every_figure(everything):
+    page = (everything[0] / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == len(LINEAR)
+    assert page.count("<h2>Figure") == len(KEYS)
+
+
+def test_a_check_reads_a_complete_report(everything, monkeypatch):
+    out, _ = everything
+    monkeypatch.setattr(stages, "sweep", None)  # would fail if it were called
+    original = (out / "report.json").read_text()
+    report = json.loads(original)
+    checks = [check for figure in report["figures"] for check in figure["checks"]]
+    for held, code in ((True, 0), (False, 1)):
+        for check in checks:
+            check["holds"] = True
+        checks[0]["holds"] = held
+        (out / "report.json").write_text(json.dumps(report))
+        ended = run("--out", out, "--check")
+        assert ended.exit_code == code, ended.output
+        assert ("FAILS" in ended.stdout) == (not held)
+        # The failing claim is one of figure 2's.
+        assert run("--out", out, "--check", "--figures", "3r,4l").exit_code == 0
+        told = run("--out", out, "--check", "--figures", "2", "--json")
+        assert [figure["key"] for figure in json.loads(told.stdout)["figures"]] == ["2"]
+    (out / "report.json").write_text(original)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [["--seed", "1"], ["--data", "ill-conditioned:n=31,d=3,condition=10"]],
+    ids=["seed", "data"],
+)
+def test_a_report_of_other_settings_is_none(everything, monkeypatch, other):
+    def called(*arguments, **keywords):
+        raise ValueError("a sweep")
+
+    monkeypatch.setattr(stages, "sweep", called)
+    ended = run("--out", everything[0], "--check", "--figures", "5l", *other)
+    assert ended.exit_code == 2
+    assert "a sweep" in ended.stderr
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"settings": 1, "figures": [3]}', "\xff"])
+def test_a_damaged_report_is_none(tmp_path, content):
+    (tmp_path / "report.json").write_text(content, encoding="latin-1")
+    assert reproduce.finished_report(tmp_path, reproduce.Settings(), None) is None
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
+    sweep, calls = stages.sweep, []
+
+    def interrupted(*arguments, **keywords):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(sweep(*arguments, **keywords))
+        return calls[-1]
+
+    monkeypatch.setattr(stages, "sweep", interrupted)
+    ended = run("--figures", "5l", "--out", tmp_path / "a")
+    assert ended.exit_code == 130
+    assert "the same command goes on" in ended.stderr
+    assert not (tmp_path / "a" / "report.json").exists()
+
+    monkeypatch.setattr(stages, "sweep", sweep)
+    assert run("--figures", "5l", "--out", tmp_path / "a").exit_code == 0
+    # To the last digit: these stages were not trained again.
+    spent = [stage["seconds"] for stage in read(tmp_path / "a")["seconds"]["stages"]]
+    assert spent[:3] == [found.seconds for found in calls]
+    assert run("--figures", "5l", "--out", tmp_path / "b").exit_code == 0
+    first, second = (read(tmp_path / name)["figures"] for name in "ab")
+    assert first == second
+
+
+def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
+    """A sweep that a real Ctrl-C ends says so in its status."""
+    sweep = stages.sweep
+
+    def struck(*arguments, **keywords):
+        timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        try:
+            return sweep(*arguments, **keywords)
+        finally:
+            timer.cancel()
+
+    monkeypatch.setattr(stages, "sweep", struck)
+    monkeypatch.setattr(reproduce, "QUICK", 1)  # a million steps
+    ended = run("--figures", "3r", "--out", tmp_path)
+    assert ended.exit_code == 130
+    assert "interrupted" in ended.stderr
+
+
+def test_quiet_is_the_table_alone(tmp_path):
+    ended = run("--figures", "3l", "--out", tmp_path, "--quiet")
+    assert ended.exit_code == 0
+    assert ended.stderr == ""
+    assert "depth 1" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--figures", "6"], "figures must be one of 2, 3l"),
+        (["--figures", ","], "figures must not be empty"),
+        (["--seed", "-1"], "seed must be"),
+        (["--data", "nosuch"], "data must be one of"),
+        (["--threads", "0"], "threads must be"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(tmp_path, arguments, message):
+    ended = run("--out", tmp_path / "new", *arguments)
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "new" / "report.json").exists()
+
+
+def test_out_is_no_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = run("--figures", "5l", "--out", tmp_path / "file")
+    assert ended.exit_code == 2
+    assert "is no folder that can be written to" in ended.stderr
+
+
+def test_full_length_is_the_papers():
+    steps = {line.curve.steps for line in reproduce.Settings(("3r",)).linear()[0].lines}
+    assert steps == {1_000_000}
+    assert np.allclose([line.published for line in LINEAR["3r"].lines], [3.7e-2, 1.7e-2, 6.3e-3])
