@@ -39,17 +39,22 @@ def handicap() -> str:
 
 
 def cpu_name() -> str:
+    """Name, family and model: virtual machines give processors of several generations one name."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match.group(1).strip() if match else platform.machine()
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
+    if "model name" not in found:
+        return platform.machine()
+    details = ", ".join(f"{key} {found[key]}" for key in ("cpu family", "model") if key in found)
+    name = found["model name"].strip()
+    return f"{name} ({details.removeprefix('cpu ')})" if details else name
 
 
 def slug() -> str:
     """A file name's part for this machine: CPU and CPUs in use."""
-    name = re.sub(r"\(r\)|\(tm\)|\bcpu\b|@.*", "", cpu_name().lower())
+    name = re.sub(r"\(r\)|\(tm\)|\bcpu\b|@[^(]*", "", cpu_name().lower())
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-") + f"-{peer_threads()}cpu"
 
 

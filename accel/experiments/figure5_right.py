@@ -76,6 +76,8 @@ def _write_curves(folder: Path, results: Sequence[MnistResult]) -> None:
 
 def _findings(results: Sequence[MnistResult]) -> Findings:
     lines, ends = [], []
+    original = results[0].original
+    penalty = float(original.loss[0] - original.cross_entropy[0])
     for label, published, net in _lines(results):
         loss, entropy = float(net.smoothed_loss[-1]), float(net.smoothed_cross_entropy[-1])
         lines.append(
@@ -98,9 +100,9 @@ def _findings(results: Sequence[MnistResult]) -> Findings:
         "notes": [
             f"The data: {results[0].note}.",
             "Ours is the mean of the batch loss over the last 100 steps. Most of it is the penalty "
-            "on the weights: the original's start with 3.1 of it, which decays by itself. What two "
-            "matrices in place of one start with depends on how they are drawn, and the paper does "
-            "not say how; hence several starts.",
+            f"on the weights: the original's start with {penalty:.3g} of it, which decays by "
+            "itself. What two matrices in place of one start with depends on how they are drawn, "
+            "and the paper does not say how; hence several starts.",
             "The cross-entropy alone, without the penalty, is the fair comparison. It ends at "
             f"(errors on the images held out in brackets): {'; '.join(ends)}.",
         ],
