@@ -125,8 +125,12 @@ def test_divergence_is_at_the_same_step(compiled, plain):
 
 @pytest.mark.parametrize(
     ("x", "w", "p"),
-    [(1e-90, 1e168, 4.0), (1e200, 1e-50, 2.0), (1.0, math.nan, 2.0), (math.inf, 0.0, 4.0)],
-    ids=["loss overflows", "gradient overflows", "weight is nan", "data are inf"],
+    [
+        (1e-90, 1e168, 4.0),
+        (1e200, 1e-50, 2.0),
+        *((1.0, math.nan, p) for p in (1.0, 2.0, 2.5, 3.0, 4.0)),
+        (math.inf, 0.0, 4.0),
+    ],
 )
 @pytest.mark.parametrize("k", [1, 2])
 def test_either_not_finite_is_divergence(kernels, k, x, w, p):
