@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     for name in options.case or known:
         run, source = known[name].descent(machine.peer_threads(), quick)
         samples = timing.measure(known[name], run, rounds, seconds, skip)
-        records.append(report.case_record(known[name], source, run.X.nbytes / 1e6, samples))
+        records.append(report.case_record(known[name], source, run, samples))
         print(report.case_table(records[-1]), end="\n\n", flush=True)
     startups = []
     if not options.no_startup:

@@ -3,15 +3,16 @@
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.peers import Descent, Run
+from benchmarks.peers import Descent, Run, Sweep
 
 OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
+SINGLE_RUNS, PEAK = "accel, 64 single runs", "peak multiply-adds"
 
 CONTENDERS: dict[str, Callable[[Descent], Run]] = {
     OURS: peers.ours,
@@ -30,8 +31,29 @@ CONTENDERS: dict[str, Callable[[Descent], Run]] = {
     PLAIN_SUM: peers.read_once,
 }
 
+#: Those of a sweep: a step is one of all its models.
+SWEEPERS: dict[str, Callable[[Sweep], Run]] = {
+    OURS: peers.our_sweep,
+    SINGLE_RUNS: peers.our_single_runs,
+    "NumPy by hand": peers.numpy_sweep,
+    "NumPy by hand, Gram": peers.numpy_sweep_gram,
+    "PyTorch by hand": peers.torch_sweep,
+    "JAX vmap": peers.jax_vmap,
+    "JAX vmap, Gram": peers.jax_gram_vmap,
+    "JAX by hand": peers.jax_sweep,
+    PEAK: peers.multiply_adds_alone,
+}
+
 #: Shown for comparison, but not what a target means by "the best peer".
-NOT_A_DIRECT_PEER = {OURS, OURS_DEPTH_1, "NumPy Gram", "JAX Gram", PLAIN_SUM}
+NOT_A_DIRECT_PEER = {
+    OURS,
+    OURS_DEPTH_1,
+    "NumPy Gram",
+    "JAX Gram",
+    PLAIN_SUM,
+    SINGLE_RUNS,
+    PEAK,
+}
 
 # At depth 1 "layerwise" and "factors first" are one and the same.
 DEPTH_1 = (
@@ -45,6 +67,8 @@ DEPTH_1 = (
     "JAX by hand",
 )
 DEEP = (*DEPTH_1, "PyTorch factors first", "JAX factors first")
+SWEEP = (OURS, SINGLE_RUNS, "NumPy by hand", "PyTorch by hand", "JAX vmap", "JAX by hand", PEAK)
+GRAM_SWEEP = (OURS, SINGLE_RUNS, "NumPy by hand, Gram", "JAX vmap, Gram", PEAK)
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,8 @@ class Case:
     """One row of the table of targets.
 
     `widths` are the hidden ones; `steps` is what one round of the pytest suite runs, the same for
-    every contender so that its table compares like with like.
+    every contender so that its table compares like with like. With several `models` the case is a
+    sweep: their rates run geometrically from a tenth of the learning rate up to it.
     """
 
     name: str
@@ -76,8 +101,9 @@ class Case:
     targets: tuple[Target, ...]
     strive_microseconds: float | None = None
     gram: bool = False
+    models: int = 1
 
-    def descent(self, threads: int, quick: bool = False) -> tuple[Descent, str]:
+    def descent(self, threads: int, quick: bool = False) -> tuple[Descent | Sweep, str]:
         """The run every contender makes, and where its data come from.
 
         The start is deterministic and of moderate size, so that gradients are neither zero nor
@@ -95,7 +121,10 @@ class Case:
         params = np.concatenate([0.3 * factors[0].ravel(), *(f.ravel() for f in factors[1:])])
         rate = self.learning_rate
         run = Descent(X, Y, self.p, widths, params.astype(self.dtype), rate, self.gram, threads)
-        return run, source
+        if self.models == 1:
+            return run, source
+        rates = np.geomspace(rate / 10, rate, self.models)
+        return Sweep(tuple(replace(run, learning_rate=float(r)) for r in rates)), source
 
 
 CASES = (
@@ -187,6 +216,75 @@ CASES = (
         steps=10,
         contenders=DEEP,
         targets=(Target("best peer", 1.0), Target("best peer", 1.3, strive=True)),
+    ),
+    Case(
+        name="sweep64-f64",
+        title="64 learning rates at once, depth 1, float64, p = 4",
+        data="gas",
+        dtype="float64",
+        p=4.0,
+        widths=(),
+        learning_rate=1e-4,
+        steps=20,
+        contenders=SWEEP,
+        targets=(
+            Target(SINGLE_RUNS, 2.5),
+            Target("JAX vmap", 2.0),
+            Target(PEAK, 0.7, strive=True),
+        ),
+        models=64,
+    ),
+    Case(
+        name="sweep64-f32",
+        title="64 learning rates at once, depth 1, float32, p = 4",
+        data="gas",
+        dtype="float32",
+        p=4.0,
+        widths=(),
+        learning_rate=1e-4,
+        steps=20,
+        contenders=SWEEP,
+        targets=(
+            Target(SINGLE_RUNS, 4.0),
+            Target("JAX vmap", 2.0),
+            Target(PEAK, 0.7, strive=True),
+        ),
+        models=64,
+    ),
+    Case(
+        name="sweep64-depth3-f64",
+        title="64 learning rates at once, depth 3, width 1, float64, p = 4",
+        data="gas",
+        dtype="float64",
+        p=4.0,
+        widths=(1, 1),
+        learning_rate=1e-4,
+        steps=20,
+        contenders=SWEEP,
+        targets=(
+            Target(SINGLE_RUNS, 2.5),
+            Target("JAX vmap", 2.0),
+            Target(PEAK, 0.7, strive=True),
+        ),
+        models=64,
+    ),
+    Case(
+        name="sweep64-gram-f64",
+        title="64 learning rates at once, depth 1, float64, p = 2, Gram path",
+        data="gas",
+        dtype="float64",
+        p=2.0,
+        widths=(),
+        learning_rate=1e-3,
+        steps=100,
+        contenders=GRAM_SWEEP,
+        targets=(
+            Target(SINGLE_RUNS, 2.5, strive=True),
+            Target("JAX vmap, Gram", 2.0, strive=True),
+            Target(PEAK, 0.7, strive=True),
+        ),
+        gram=True,
+        models=64,
     ),
 )
 

@@ -91,11 +91,11 @@ def describe() -> dict[str, Any]:
     }
 
 
-def restart_without_override(arguments: list[str]) -> None:
+def restart_without_override(arguments: list[str], module: str = "benchmarks") -> None:
     """Replace this process by one whose BLAS chooses its kernels for this very CPU.
 
     OpenBLAS reads the variable when it is loaded, so nothing short of a new process helps.
     """
     if os.environ.pop(BLAS_OVERRIDE, None) is not None:
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *arguments], os.environ)
+        os.execve(sys.executable, [sys.executable, "-m", module, *arguments], os.environ)

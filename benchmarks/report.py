@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.cases import NOT_A_DIRECT_PEER, OURS, PLAIN_SUM, Case, Target
+from benchmarks.cases import NOT_A_DIRECT_PEER, OURS, PEAK, PLAIN_SUM, Case, Target
+from benchmarks.peers import Descent, Sweep
 from benchmarks.startup import Startup
 from benchmarks.timing import Samples, speedup
 
@@ -21,10 +22,10 @@ def microseconds(seconds: float) -> str:
 
 
 def case_record(
-    case: Case, source: str, megabytes: float, samples: list[Samples]
+    case: Case, source: str, run: Descent | Sweep, samples: list[Samples]
 ) -> dict[str, Any]:
     """All of a case that the JSON keeps: medians, spreads, every sample, every gap."""
-    rows = []
+    rows, megabytes = [], run.X.nbytes / 1e6
     for s in samples:
         row: dict[str, Any] = {"contender": s.name, "peer": s.name not in NOT_A_DIRECT_PEER}
         if s.gap:
@@ -34,7 +35,9 @@ def case_record(
             row["samples_us"] = [1e6 * seconds for seconds in s.seconds]
             if s.name != OURS and (ratio := speedup(samples, s.name)):
                 row["ratio"], row["ratio_quartiles"] = ratio[0], list(ratio[1:])
-            if s.name in (OURS, PLAIN_SUM) and not case.gram:
+            if isinstance(run, Sweep):
+                row["gigaflops"] = 2e-9 * run.multiply_adds / s.median
+            elif s.name in (OURS, PLAIN_SUM) and not case.gram:
                 row["gigabytes_per_second"] = megabytes / 1e3 / s.median
         rows.append(row)
     return {
@@ -111,6 +114,8 @@ def case_table(record: dict[str, Any]) -> str:
         name = f"**{row['contender']}**" if row["contender"] == OURS else row["contender"]
         if "gigabytes_per_second" in row:
             name += f" ({row['gigabytes_per_second']:.1f} GB/s)"
+        if "gigaflops" in row:
+            name += f" ({row['gigaflops']:.0f} GFLOP/s)"
         median, iqr = (microseconds(row[key] / 1e6) for key in ("median_us", "iqr_us"))
         lines.append(f"| {name} | {median} | {iqr} | {_ratio(row)} |")
     for row in record["contenders"]:
@@ -177,9 +182,10 @@ def _target_words(target: dict[str, Any], row: dict[str, Any] | None) -> tuple[s
     """
     word, against = "strive" if target["strive"] else "must", target["against"]
     asked, measured = target["speedup"], target["measured"]
-    slower = asked < 1 and against != PLAIN_SUM
-    if against == PLAIN_SUM:
-        words, form = f"{asked:.0%} of the bandwidth of {against}", "{:.0%}"
+    ceilings = {PLAIN_SUM: "the bandwidth of", PEAK: "the rate of"}
+    slower = asked < 1 and against not in ceilings
+    if against in ceilings:
+        words, form = f"{asked:.0%} of {ceilings[against]} {against}", "{:.0%}"
     elif slower:
         words, form = f"at most {1 / asked:.2f}x the time of {against}", "{:.2f}x"
     else:

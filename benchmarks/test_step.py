@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.cases import CASES, NOT_A_DIRECT_PEER, OURS, PLAIN_SUM, Case
 from benchmarks.machine import blas, peer_threads
-from benchmarks.peers import Gap
+from benchmarks.peers import Gap, Sweep
 from benchmarks.timing import reference_params, start
 
 PAIRS = [
@@ -51,5 +51,7 @@ def test_step(benchmark: Any, case: Case, contender: str, quick: bool) -> None:
     if benchmark.stats is not None:  # None under --benchmark-disable
         median = benchmark.stats.stats.median
         benchmark.extra_info["microseconds_per_step"] = median / steps * 1e6
+        if isinstance(run, Sweep):
+            benchmark.extra_info["gigaflops"] = 2e-9 * run.multiply_adds * steps / median
         if contender == PLAIN_SUM:
             benchmark.extra_info["gigabytes_per_second"] = run.X.nbytes * steps / median / 1e9

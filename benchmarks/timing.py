@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.cases import CONTENDERS, NOT_A_DIRECT_PEER, OURS, OURS_DEPTH_1, PLAIN_SUM, Case
-from benchmarks.peers import Descent, Gap, Run
+from benchmarks.cases import (
+    CONTENDERS,
+    NOT_A_DIRECT_PEER,
+    OURS,
+    OURS_DEPTH_1,
+    PEAK,
+    PLAIN_SUM,
+    SWEEPERS,
+    Case,
+)
+from benchmarks.peers import Descent, Gap, Run, Sweep
 from benchmarks.peers.common import factor_gradients, residual_power, suffix_products
 
 CHECK_STEPS = 20
@@ -42,15 +51,21 @@ class Samples:
         return float(high - low)
 
 
-def difference(run: Descent, reference: np.ndarray, params: np.ndarray) -> float:
-    """How far `params` are from `reference`, relative to the way from the start."""
+def difference(run: Descent | Sweep, reference: np.ndarray, params: np.ndarray) -> float:
+    """How far `params` are from `reference`, relative to the way from the start.
+
+    In a sweep that of the model which is worst off.
+    """
     start = run.params.astype(np.float64)
-    moved = np.linalg.norm(reference.astype(np.float64) - start)
-    return float(np.linalg.norm(reference.astype(np.float64) - params) / moved)
+    moved = np.linalg.norm(reference.astype(np.float64) - start, axis=-1)
+    away = np.linalg.norm(reference.astype(np.float64) - params, axis=-1)
+    return float(np.max(away / moved))
 
 
-def reference_params(run: Descent) -> np.ndarray:
+def reference_params(run: Descent | Sweep) -> np.ndarray:
     """The iterate after CHECK_STEPS by plain float64 NumPy: the judge of every contender."""
+    if isinstance(run, Sweep):
+        return np.stack([reference_params(descent) for descent in run.descents])
     X, Y = run.X.astype(np.float64), run.Y.astype(np.float64)
     params = run.params.astype(np.float64)
     factors = run.factors(params)
@@ -63,7 +78,7 @@ def reference_params(run: Descent) -> np.ndarray:
     return params
 
 
-def start(name: str, run: Descent, reference: np.ndarray) -> Run:
+def start(name: str, run: Descent | Sweep, reference: np.ndarray) -> Run:
     """Build a contender and hold its first CHECK_STEPS steps to the reference.
 
     Raises
@@ -73,9 +88,9 @@ def start(name: str, run: Descent, reference: np.ndarray) -> Run:
     AssertionError
         If it computes something else than the others.
     """
-    contender = CONTENDERS[name](run)
+    contender = SWEEPERS[name](run) if isinstance(run, Sweep) else CONTENDERS[name](run)
     contender.advance(CHECK_STEPS)
-    if name not in (OURS_DEPTH_1, PLAIN_SUM):
+    if name not in (OURS_DEPTH_1, PLAIN_SUM, PEAK):
         error = difference(run, reference, contender.params())
         tolerance = TOLERANCE[str(run.X.dtype)]
         assert error <= tolerance, f"{name}: iterate off by {error:.2e}, more than {tolerance:.0e}"
@@ -111,6 +126,7 @@ def interleaved(
 
 
 def _calibrate(run: Run, seconds: float, clock: Callable[[], float]) -> int:
+    seconds *= run.longer
     run.advance(1)
     steps = 1
     while True:
@@ -126,7 +142,7 @@ def _calibrate(run: Run, seconds: float, clock: Callable[[], float]) -> int:
 
 
 def measure(
-    case: Case, run: Descent, rounds: int, seconds: float, skip: tuple[str, ...] = ()
+    case: Case, run: Descent | Sweep, rounds: int, seconds: float, skip: tuple[str, ...] = ()
 ) -> list[Samples]:
     """Every contender of a case; those that cannot run here come back with their gap."""
     reference = reference_params(run)

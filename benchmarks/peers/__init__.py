@@ -13,31 +13,58 @@ by hand
     two products with the data, then every factor's gradient from prefix and suffix products: this
     package's own collapse of a step, in the peer's operations.
 
+A `Sweep` is many models at once: mapped over the models (vmap), or by hand with one column a model
+in the two products with the data.
+
 Powers are products wherever p is an integer, buffers are preallocated where the library allows it,
 and no peer computes the loss itself. All of that is in the peers' favour.
 """
 
-from benchmarks.peers.common import Descent, Gap, Run
-from benchmarks.peers.jax_peers import jax_by_hand, jax_factors_first, jax_gram, jax_layerwise
-from benchmarks.peers.numpy_peers import numpy_by_hand, numpy_gram
-from benchmarks.peers.ours import ours, ours_depth_1, read_once
+from benchmarks.peers.common import Descent, Gap, Run, Sweep
+from benchmarks.peers.jax_peers import (
+    jax_by_hand,
+    jax_factors_first,
+    jax_gram,
+    jax_gram_vmap,
+    jax_layerwise,
+    jax_sweep,
+    jax_vmap,
+)
+from benchmarks.peers.numpy_peers import (
+    numpy_by_hand,
+    numpy_gram,
+    numpy_sweep,
+    numpy_sweep_gram,
+)
+from benchmarks.peers.ours import our_single_runs, our_sweep, ours, ours_depth_1, read_once
+from benchmarks.peers.peak import multiply_adds_alone
 from benchmarks.peers.torch_peers import (
     torch_by_hand,
     torch_compiled,
     torch_factors_first,
     torch_layerwise,
+    torch_sweep,
 )
 
 __all__ = [
     "Descent",
     "Gap",
     "Run",
+    "Sweep",
     "jax_by_hand",
     "jax_factors_first",
     "jax_gram",
+    "jax_gram_vmap",
     "jax_layerwise",
+    "jax_sweep",
+    "jax_vmap",
+    "multiply_adds_alone",
     "numpy_by_hand",
     "numpy_gram",
+    "numpy_sweep",
+    "numpy_sweep_gram",
+    "our_single_runs",
+    "our_sweep",
     "ours",
     "ours_depth_1",
     "read_once",
@@ -45,4 +72,5 @@ __all__ = [
     "torch_compiled",
     "torch_factors_first",
     "torch_layerwise",
+    "torch_sweep",
 ]

@@ -36,19 +36,70 @@ class Descent:
         return self.widths[-1]
 
     def factors(self, params: np.ndarray) -> list[np.ndarray]:
-        """W_1 to W_N as views into `params`."""
+        """W_1 to W_N as views into `params`; stacks of them if `params` has a row a model."""
         views, start = [], 0
         for rows, columns in zip(self.widths[1:], self.widths[:-1], strict=True):
-            views.append(params[start : start + rows * columns].reshape(rows, columns))
+            part = params[..., start : start + rows * columns]
+            views.append(part.reshape(*params.shape[:-1], rows, columns))
             start += rows * columns
         return views
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Models with one output that descend side by side: same data, loss and widths.
+
+    Its parameters are a row a model; a step of it is one step of every model.
+    """
+
+    descents: tuple[Descent, ...]
+
+    def __post_init__(self) -> None:
+        if self.first.outputs != 1:
+            raise ValueError("the peers of a sweep are written for one output")
+
+    @property
+    def first(self) -> Descent:
+        """What all of them have in common, and the start and rate of one."""
+        return self.descents[0]
+
+    @property
+    def X(self) -> np.ndarray:
+        """The data, (n, d)."""
+        return self.first.X
+
+    @property
+    def threads(self) -> int:
+        """Threads of every contender."""
+        return self.first.threads
+
+    @property
+    def params(self) -> np.ndarray:
+        """The starts, (models, parameters), a copy."""
+        return np.stack([descent.params for descent in self.descents])
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Learning rates in the dtype of the data, (models, 1)."""
+        rates = [[descent.learning_rate] for descent in self.descents]
+        return np.array(rates, dtype=self.X.dtype)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Those of a step's products with the data, or with X'X: all but a few of its work."""
+        n, d = self.X.shape
+        return len(self.descents) * d * (d if self.first.gram else 2 * n)
+
+
 class Run(NamedTuple):
-    """A run under way: ``advance(steps)`` blocks until they are done, ``params()`` is a copy."""
+    """A run under way: ``advance(steps)`` blocks until they are done, ``params()`` is a copy.
+
+    Samples of it are `longer` times as long as those of the others.
+    """
 
     advance: Callable[[int], None]
     params: Callable[[], np.ndarray]
+    longer: int = 1
 
 
 def require(module: str) -> None:
@@ -57,11 +108,12 @@ def require(module: str) -> None:
 
 
 def flat(factors: list[np.ndarray]) -> np.ndarray:
-    """The factors as one vector, in the layout of `Descent.params`."""
-    return np.concatenate([factor.ravel() for factor in factors])
+    """The factors, or stacks of them, in the layout of `Descent.params` or `Sweep.params`."""
+    return np.concatenate([factor.reshape(*factor.shape[:-2], -1) for factor in factors], axis=-1)
 
 
-# `abs`, `*` and `@` mean the same in all three libraries: one algebra for all of them.
+# `abs`, `*` and `@` mean the same in all three libraries, for matrices and for stacks of them: one
+# algebra for all.
 
 
 def product_power(base: Any, exponent: float) -> Any:
@@ -106,8 +158,9 @@ def factor_gradients(factors: list[Any], suffixes: list[Any], G: Any) -> list[An
     gradients, prefix = [], G
     for factor, suffix in zip(factors[:-1], suffixes[1:], strict=True):
         # An outer product by broadcasting (k = 1) costs no call of a matrix product.
-        gradients.append(suffix.T * prefix if len(G) == 1 else suffix.T @ prefix)
-        prefix = prefix @ factor.T
+        transposed = suffix.swapaxes(-1, -2)
+        gradients.append(transposed * prefix if G.shape[-2] == 1 else transposed @ prefix)
+        prefix = prefix @ factor.swapaxes(-1, -2)
     return [*gradients, prefix]
 
 

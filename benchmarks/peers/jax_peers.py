@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.peers.common import (
     Descent,
     Run,
+    Sweep,
     absolute_power,
     factor_gradients,
     flat,
@@ -52,14 +53,18 @@ def jax_factors_first(run: Descent) -> Run:
 
 def jax_by_hand(run: Descent) -> Run:
     def gradients(_: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
-        suffixes = suffix_products(factors)
-        W = suffixes[0]
-        r = (X @ W[0] if Y.ndim == 1 else X @ W.T) - Y
-        power = residual_power(r, run.p)
-        G = ((power @ X)[None] if Y.ndim == 1 else power.T @ X) * (run.p / len(X))
-        return factor_gradients(factors, suffixes, G)
+        return _gradients_by_hand(run.p, X, Y, factors)
 
     return _jax_run(run, gradients)
+
+
+def _gradients_by_hand(p: float, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
+    suffixes = suffix_products(factors)
+    W = suffixes[0]
+    r = (X @ W[0] if Y.ndim == 1 else X @ W.T) - Y
+    power = residual_power(r, p)
+    G = ((power @ X)[None] if Y.ndim == 1 else power.T @ X) * (p / len(X))
+    return factor_gradients(factors, suffixes, G)
 
 
 def jax_gram(run: Descent) -> Run:
@@ -72,27 +77,74 @@ def jax_gram(run: Descent) -> Run:
     return _jax_run(replace(run, X=XX, Y=YX), gradients, flatten=False)
 
 
+def jax_vmap(run: Sweep) -> Run:
+    """One model's step by hand, mapped over the models."""
+
+    def one(X: Any, y: Any, factors: list[Any], rate: Any) -> list[Any]:
+        return _descended(factors, _gradients_by_hand(run.first.p, X, y, factors), rate)
+
+    return _jax_vmap(run, one, run.X, run.first.Y[:, 0])
+
+
+def jax_gram_vmap(run: Sweep) -> Run:
+    """One model's step from X'X and Y'X, mapped over the models."""
+
+    def one(XX: Any, YX: Any, factors: list[Any], rate: Any) -> list[Any]:
+        return _descended(factors, [factors[0] @ XX - YX], rate)
+
+    return _jax_vmap(run, one, *scaled_gram(replace(run.first, learning_rate=1.0)))
+
+
+def _jax_vmap(run: Sweep, one: Callable[..., list[Any]], X: np.ndarray, Y: np.ndarray) -> Run:
+    rates = run.rates[:, 0]
+
+    def step(jax: Any, X: Any, Y: Any, stacks: list[Any]) -> list[Any]:
+        return jax.vmap(one, in_axes=(None, None, 0, 0))(X, Y, stacks, rates)
+
+    return _jax_loop(step, X, Y, run.first.factors(run.params))
+
+
+def jax_sweep(run: Sweep) -> Run:
+    """Every model's residuals by one product with the data, every gradient by a second."""
+    scale = run.rates * run.X.dtype.type(run.first.p / len(run.X))
+
+    def step(_: Any, X: Any, y: Any, stacks: list[Any]) -> list[Any]:
+        suffixes = suffix_products(stacks)
+        G = scale * (residual_power(X @ suffixes[0][:, 0].T - y, run.first.p).T @ X)
+        return _descended(stacks, factor_gradients(stacks, suffixes, G[:, None]), 1)
+
+    return _jax_loop(step, run.X, run.first.Y, run.first.factors(run.params))
+
+
 def _jax_run(run: Descent, gradients: Callable[..., list[Any]], flatten: bool = True) -> Run:
+    Y = np.ascontiguousarray(run.Y[:, 0]) if flatten and run.outputs == 1 else run.Y
+
+    def step(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
+        return _descended(factors, gradients(jax, X, Y, factors), run.learning_rate)
+
+    return _jax_loop(step, run.X, Y, run.factors(run.params))
+
+
+def _descended(factors: list[Any], gradients: list[Any], rate: Any) -> list[Any]:
+    return [f - rate * gradient for f, gradient in zip(factors, gradients, strict=True)]
+
+
+def _jax_loop(
+    step: Callable[..., list[Any]], X: np.ndarray, Y: np.ndarray, factors: list[np.ndarray]
+) -> Run:
     """The whole run in one compiled loop; the data are arguments, lest they be folded in."""
     require("jax")
     import jax
 
     # Without it JAX computes in float32 whatever it is given; float32 arrays stay float32 with it.
     jax.config.update("jax_enable_x64", True)
-    Y = np.ascontiguousarray(run.Y[:, 0]) if flatten and run.outputs == 1 else run.Y
     cpu = jax.devices("cpu")[0]
-    X, Y = jax.device_put(run.X, cpu), jax.device_put(Y, cpu)
-    state = [jax.device_put(factor.copy(), cpu) for factor in run.factors(run.params)]
+    X, Y = jax.device_put(X, cpu), jax.device_put(np.ascontiguousarray(Y), cpu)
+    state = [jax.device_put(factor.copy(), cpu) for factor in factors]
 
     @jax.jit
     def loop(X: Any, Y: Any, factors: list[Any], steps: int) -> list[Any]:
-        def body(_: Any, factors: list[Any]) -> list[Any]:
-            return [
-                factor - run.learning_rate * gradient
-                for factor, gradient in zip(factors, gradients(jax, X, Y, factors), strict=True)
-            ]
-
-        return jax.lax.fori_loop(0, steps, body, factors)
+        return jax.lax.fori_loop(0, steps, lambda _, factors: step(jax, X, Y, factors), factors)
 
     def advance(steps: int) -> None:
         nonlocal state

@@ -1,8 +1,18 @@
 """NumPy: the step by hand, into preallocated buffers."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from benchmarks.peers.common import Descent, Run, require, scaled_gram
+from benchmarks.peers.common import (
+    Descent,
+    Run,
+    Sweep,
+    factor_gradients,
+    require,
+    scaled_gram,
+    suffix_products,
+)
 
 
 def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
@@ -82,3 +92,55 @@ def numpy_gram(run: Descent) -> Run:
                 np.subtract(W, G, out=W)
 
     return Run(advance, lambda: W.ravel().copy())
+
+
+def numpy_sweep(run: Sweep) -> Run:
+    """Every model's residuals by one product with the data, every gradient by a second."""
+    require("threadpoolctl")
+    import threadpoolctl
+
+    X, y, p = run.X, run.first.Y, run.first.p
+    pools = threadpoolctl.ThreadpoolController()
+    params = run.params
+    factors = run.first.factors(params)
+    r = np.empty((len(X), len(params)), params.dtype)
+    power, G = np.empty_like(r), np.empty((len(params), X.shape[1]), params.dtype)
+    scale = run.rates * params.dtype.type(p / len(X))
+
+    def step() -> None:
+        suffixes = suffix_products(factors)
+        np.dot(X, suffixes[0][:, 0].T, out=r)
+        np.subtract(r, y, out=r)
+        np.dot(_residual_power_into(power, r, p).T, X, out=G)
+        np.multiply(G, scale, out=G)
+        gradients = factor_gradients(factors, suffixes, G[:, None])
+        for factor, gradient in zip(factors, gradients, strict=True):
+            np.subtract(factor, gradient, out=factor)
+
+    def advance(steps: int) -> None:
+        with pools.limit(limits=run.threads, user_api="blas"):
+            for _ in range(steps):
+                step()
+
+    return Run(advance, params.copy)
+
+
+def numpy_sweep_gram(run: Sweep) -> Run:
+    """Depth 1 and p = 2: one product of all models with X'X."""
+    require("threadpoolctl")
+    import threadpoolctl
+
+    pools = threadpoolctl.ThreadpoolController()
+    XX, YX = scaled_gram(replace(run.first, learning_rate=1.0))
+    W, rates = run.params, run.rates
+    G = np.empty_like(W)
+
+    def advance(steps: int) -> None:
+        with pools.limit(limits=run.threads, user_api="blas"):
+            for _ in range(steps):
+                np.dot(W, XX, out=G)
+                np.subtract(G, YX, out=G)
+                np.multiply(G, rates, out=G)
+                np.subtract(W, G, out=W)
+
+    return Run(advance, W.copy)

@@ -1,29 +1,58 @@
 """Our own contenders, and the ceiling: one plain read of the data."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.peers.common import Descent, Run, suffix_products
+from benchmarks.peers.common import Descent, Run, Sweep, suffix_products
 
 
 def ours(run: Descent) -> Run:
+    advance, params, _ = _together([run])
+    return Run(advance, lambda: params()[0])
+
+
+def our_sweep(run: Sweep) -> Run:
+    """All models over the same passes through the data."""
+    return _together(run.descents)
+
+
+def our_single_runs(run: Sweep) -> Run:
+    """The same models one after the other, as a loop over ``train`` would run them."""
+    runs = [ours(descent) for descent in run.descents]
+
+    def advance(steps: int) -> None:
+        for single in runs:
+            single.advance(steps)
+
+    # A sample has to share its time among all of them, and each piece pays for starting its team.
+    return Run(advance, lambda: np.stack([single.params() for single in runs]), longer=8)
+
+
+def _together(descents: Sequence[Descent]) -> Run:
     from accel.kernels import specs
     from accel.kernels.cpu.loop import TrainingLoop
 
-    rule = specs.Rule(specs.GRADIENT_DESCENT, (run.learning_rate, 0.0, 0.0, 0.0, 0.0))
+    models = [
+        specs.Model(
+            run.widths,
+            run.params,
+            specs.Rule(specs.GRADIENT_DESCENT, (run.learning_rate, 0.0, 0.0, 0.0, 0.0)),
+        )
+        for run in descents
+    ]
+    run = descents[0]
     loss = specs.Loss(run.p, 1.0, run.gram)
-    model = specs.Model(run.widths, run.params, rule)
-    loop = TrainingLoop(run.X, run.Y, loss, [model], threads=run.threads)
+    loop = TrainingLoop(run.X, run.Y, loss, models, threads=run.threads)
 
     def advance(steps: int) -> None:
         loop.advance(steps)
-        if not len(loop.active):
-            raise RuntimeError(f"the run stopped at step {loop.step}, code {loop.statuses[0]}")
+        if len(loop.active) < len(models):
+            raise RuntimeError(f"a run stopped by step {loop.step}, codes {loop.statuses}")
 
-    return Run(advance, lambda: loop.params(0))
+    return Run(advance, lambda: np.stack([loop.params(m) for m in range(len(models))]))
 
 
 def ours_depth_1(run: Descent) -> Run:

@@ -10,6 +10,7 @@ from benchmarks.peers.common import (
     Descent,
     Gap,
     Run,
+    Sweep,
     absolute_power,
     factor_gradients,
     flat,
@@ -88,6 +89,29 @@ def torch_by_hand(run: Descent) -> Run:
     return _torch_run(run, torch.no_grad()(step), lambda: factors)
 
 
+def torch_sweep(run: Sweep) -> Run:
+    """Every model's residuals by one product with the data, every gradient by a second."""
+    require("torch")
+    import torch
+
+    p = run.first.p
+    X, y = torch.from_numpy(run.X), torch.from_numpy(run.first.Y)
+    factors = [torch.from_numpy(stack.copy()) for stack in run.first.factors(run.params)]
+    scale = torch.from_numpy(run.rates) * (p / len(X))
+    r = torch.empty((len(X), len(scale)), dtype=X.dtype)
+    G = torch.empty((len(scale), X.shape[1]), dtype=X.dtype)
+
+    def step() -> None:
+        suffixes = suffix_products(factors)
+        torch.addmm(y, X, suffixes[0][:, 0].T, beta=-1, out=r)
+        torch.mm(residual_power(r, p).T, X, out=G)
+        gradients = factor_gradients(factors, suffixes, G.mul_(scale)[:, None])
+        for factor, gradient in zip(factors, gradients, strict=True):
+            factor.sub_(gradient)
+
+    return _torch_run(run, torch.no_grad()(step), lambda: factors)
+
+
 def torch_compiled(run: Descent) -> Run:
     """The step by hand through torch.compile, several steps to a call of the compiled code."""
     require("torch")
@@ -144,7 +168,9 @@ def _torch_tensors(run: Descent) -> tuple[Any, Any, list[Any]]:
     return torch.from_numpy(run.X), torch.from_numpy(Y), factors
 
 
-def _torch_run(run: Descent, step: Callable[[], None], factors: Callable[[], list[Any]]) -> Run:
+def _torch_run(
+    run: Descent | Sweep, step: Callable[[], None], factors: Callable[[], list[Any]]
+) -> Run:
     import torch
 
     def advance(steps: int) -> None:

@@ -5,35 +5,57 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.cases import CASES, CONTENDERS, DEEP, DEPTH_1, OURS_DEPTH_1, PLAIN_SUM
+from benchmarks.cases import (
+    CASES,
+    CONTENDERS,
+    DEEP,
+    DEPTH_1,
+    GRAM_SWEEP,
+    OURS_DEPTH_1,
+    PLAIN_SUM,
+    SWEEP,
+    SWEEPERS,
+)
+from benchmarks.peers.peak import peak, start_values
 
 # A compiler run of half a minute; held to the reference where it is timed.
 TOO_SLOW = "PyTorch compiled"
 
-#: p, hidden widths, outputs, Gram or not, contenders
+#: p, hidden widths, outputs, Gram or not, models, contenders
 TINY = {
-    "deep": (4.0, (5, 3), 1, False, DEEP),
-    "outputs": (3.0, (5,), 2, False, DEEP),
-    "gram": (2.0, (), 1, True, (*DEPTH_1, "NumPy Gram", "JAX Gram")),
+    "deep": (4.0, (5, 3), 1, False, 1, DEEP),
+    "outputs": (3.0, (5,), 2, False, 1, DEEP),
+    "gram": (2.0, (), 1, True, 1, (*DEPTH_1, "NumPy Gram", "JAX Gram")),
+    "sweep": (4.0, (), 1, False, 5, SWEEP),
+    "deep sweep": (3.0, (4, 1), 1, False, 5, SWEEP),
+    "Gram sweep": (2.0, (), 1, True, 5, GRAM_SWEEP),
 }
 PAIRS = [(name, peer) for name, tiny in TINY.items() for peer in tiny[-1] if peer != TOO_SLOW]
 
 # One fresh interpreter for all: JAX and numba keep threads, after which no later test could fork.
 SCRIPT = """
 import json, sys, traceback
+from dataclasses import replace
 import numpy as np
-from benchmarks.peers import Descent, Gap
+from benchmarks.peers import Descent, Gap, Sweep
 from benchmarks.timing import reference_params, start
 
 outcomes = {}
-for name, (p, hidden, outputs, gram, contenders) in json.loads(sys.argv[1]).items():
+for name, (p, hidden, outputs, gram, models, contenders) in json.loads(sys.argv[1]).items():
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((60, 7)), rng.standard_normal((60, outputs))
     widths = (7, *hidden, outputs)
     params = 0.3 * rng.standard_normal(sum(a * b for a, b in zip(widths[1:], widths[:-1])))
     run = Descent(X, Y, p, widths, params, 1e-3, gram, threads=1)
+    if models > 1:
+        rates = np.geomspace(1e-4, 1e-3, models)
+        run = Sweep(tuple(
+            replace(run, learning_rate=rate, params=params * (1 + m))
+            for m, rate in enumerate(rates)
+        ))
     reference = reference_params(run)
     for contender in contenders:
         try:
@@ -77,5 +99,17 @@ def test_agrees_with_the_reference(tiny, contender, outcomes):
 
 def test_no_contender_is_forgotten():
     checked = {peer for _, peer in PAIRS} | {TOO_SLOW, OURS_DEPTH_1, PLAIN_SUM}
-    assert checked == set(CONTENDERS)
+    assert checked == {*CONTENDERS, *SWEEPERS}
     assert {peer for case in CASES for peer in case.contenders} == checked
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_peak_is_of_multiply_adds_that_are_made(dtype):
+    found = peak(np.dtype(dtype))
+    values = start_values(found, 2, np.dtype(dtype))
+    values[:, found.width : found.width + found.lanes] = [[1], [2]]  # the factors of each rank
+    for rank in range(2):
+        found.kernel(values, 7, np.zeros(1, np.int64), rank)
+    begun = np.arange(found.width)
+    expected = [begun + 7, 2**7 * begun + 2**7 - 1]
+    np.testing.assert_array_equal(values[:, : found.width], expected)
