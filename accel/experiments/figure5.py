@@ -48,8 +48,9 @@ FIGURES = (
             "the last factor of the identity nets too. Being stuck hangs on it: from larger ones a "
             "net of four layers leaves the saddle at 0, as `accel train gas --depth 4 --width 1 "
             "--init near_zero --scale 0.1 --learning-rate 2e-4 --steps 1e5` shows.",
-            "A near-zero net is stuck at any rate up to the one that throws it out of the saddle "
-            "and makes it diverge; the rate shown is the largest that the search found below it.",
+            "A near-zero net sits at the saddle for most of the run at any rate that survives: the "
+            "rate that throws it out early makes it diverge later. The search likes a rate so near "
+            "to that limit that the net leaves the saddle just before the end, if there is one.",
         ),
     ),
 )
