@@ -8,8 +8,10 @@ side, so a search has to ask for several rates at once, and for few: runs of ful
    look, and which rates are hopeless: a run that diverged in a short stage diverges in the full one
    too, for it begins with the same steps.
 2. ``bracket``: full length, on the coarse grid, around the scout's best; farther while the best has
-   no surviving neighbour below or no neighbour above. A rate that a short run liked may diverge
-   late: the effective rate of a factored model grows with the norm of its end-to-end matrix.
+   no surviving neighbour below or no neighbour above. A neighbour below that the scout found behind
+   by a fifth is not run in full: its shorter run stands for it. A rate that a short run liked may
+   diverge late: the effective rate of a factored model grows with the norm of its end-to-end
+   matrix.
    Where steps are cheap (p = 2, X is not read) there is no scout and the bracket is ``dense``. It
    has to be: above the rates at which a factored model descends smoothly come others at which its
    factors jump until they are unbalanced enough to go on slowly, a second valley of the score.
@@ -41,6 +43,7 @@ _LEAST = 500  # steps: fewer do not leave the saddle that near-zero starts begin
 _COARSE = GRID.points // 4
 _DENSE = GRID.points // 9
 _FLAT = 1.05  # a score over the best one that is as good
+_BEHIND = 1.2  # a scout's score over its best one that needs no longer run
 _TAIL = 10  # the part of the records, from the end, that is judged: one by this
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
 
@@ -119,6 +122,7 @@ class RateSearch:
     scores: Scores = field(default_factory=dict)
     trials: dict[int, Trial] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
+    _scouted: dict[int, Trial] = field(default_factory=dict)
 
     def ask(self, stage: str) -> list[int]:
         """Return the points that a stage of ``ROUNDS`` still needs."""
@@ -131,14 +135,14 @@ class RateSearch:
         diverged = math.isinf(score)
         if stage == "pilot":
             self.pilot[index] = score
+        distance = math.inf if diverged else max(result.loss - optimum, 0.0)
+        trial = Trial(GRID.rate(index), distance, result.steps, result.diverged_at)
         if stage == "scout" or (stage == "pilot" and diverged):
-            self.scout[index] = score
+            self.scout[index], self._scouted[index] = score, trial
         if stage not in _SHORT:
             self.results[index] = result
         if stage not in _SHORT or diverged:
-            distance = math.inf if diverged else max(result.loss - optimum, 0.0)
-            self.scores[index] = score
-            self.trials[index] = Trial(GRID.rate(index), distance, result.steps, result.diverged_at)
+            self.scores[index], self.trials[index] = score, trial
 
     def _pilot(self) -> list[int]:
         return _missing(self.pilot, _SPAN // _COARSE) if self.pilot else self.first
@@ -153,13 +157,20 @@ class RateSearch:
 
     def _bracket(self) -> list[int]:
         if self.results:
-            return _missing(self.scores, 2)
+            best = _middle(self.scores)
+            alive = {index for index, score in self.scores.items() if score < math.inf}
+            # Not below the best any more: a run that it was behind has diverged late, or lost.
+            doubtful = [index for index in alive - self.results.keys() if index >= best]
+            return doubtful or _missing(self.scores, 2)
         if self.dense:
             middle = _middle(self.pilot)
             points = list(range(middle - 6 * _COARSE, middle + _COARSE + 1, _DENSE))
             return _new(points, self.scores)
         middle = _middle(self.scout)
-        points = [middle + _COARSE, middle, middle - _COARSE]
+        below = middle - _COARSE
+        if _BEHIND * self.scout[middle] < self.scout.get(below, math.inf) < math.inf:
+            self.scores[below], self.trials[below] = self.scout[below], self._scouted[below]
+        points = [middle + _COARSE, middle, below]
         if middle < _middle(self.pilot):  # its limit falls with the length of the run
             points.append(middle - 2 * _COARSE)
         return _new(points, self.scores)

@@ -21,7 +21,7 @@ from accel.validation import Array
 __all__ = ["PLAN", "Laboratory", "Runs", "Timing", "data_digest"]
 
 #: Of the strategy: sweeps of another one are not taken up again.
-PLAN = 1
+PLAN = 2
 _RECORDS = 2000
 
 Runs = dict[tuple[Curve, int], Result]
