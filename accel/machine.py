@@ -11,7 +11,9 @@ from accel.backends import cpu_threads, unavailable
 __all__ = ["facts", "version"]
 
 _EXTRAS = {
-    "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch"),
+    "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch", "scipy"),
+    "theory": ("scipy",),
+    "torch": ("torch",),
     "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax"),
     "cuda": ("numba-cuda", "cupy-cuda13x"),
 }

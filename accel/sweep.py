@@ -104,8 +104,8 @@ def sweep(
     A step reads the data once for all models: their residuals and gradients are two products with
     as many columns as there are models, tile by tile out of the cache. Models may differ in rate,
     optimiser, depth, widths and start. One that diverges, or reaches ``target`` or ``tol``, leaves
-    and costs nothing any more. Each fares as in a run of its own by ``train``: on the CPU, with one
-    output and the same number of threads, to the bit.
+    and costs nothing any more. Each fares as in a run of its own by ``train``: on the CPU, with the
+    same number of threads, to the bit.
 
     Parameters
     ----------
