@@ -96,6 +96,7 @@ def _findings(results: Sequence[MnistResult]) -> Findings:
         )
         ends.append(f"{label} {entropy:.3g} ({net.validation_error:.2%})")
     return _empty() | {
+        "seconds": sum(result.seconds for result in results),
         "lines": lines,
         "notes": [
             f"The data: {results[0].note}.",
@@ -111,8 +112,8 @@ def _findings(results: Sequence[MnistResult]) -> Findings:
 
 def _empty() -> Findings:
     return {
-        "key": KEY, "title": _TITLE, "skipped": None, "lines": [], "common_rates": [],
-        "checks": [], "notes": [],
+        "key": KEY, "title": _TITLE, "skipped": None, "seconds": 0.0, "lines": [],
+        "common_rates": [], "checks": [], "notes": [],
     }  # fmt: skip
 
 

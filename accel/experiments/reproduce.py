@@ -201,6 +201,7 @@ def reproduce(
                 state=out / _STATE, threads=threads,
             )
         )  # fmt: skip
+        report["seconds"]["training"] += findings[-1]["seconds"]
         report["seconds"]["this_sitting"] = time.perf_counter() - began
         write_report(out, report)
     return report
