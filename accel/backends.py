@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from accel import validation
+from accel import gpu, validation
 
 _MODULES = ("lp_loss", "factor_chain", "updates", "precondition", "loop")
 
-#: Why a backend cannot be used; None if it can.
-_REGISTRY: dict[str, str | None] = {
-    "reference": None,
-    "cpu": None,
-    "cuda": "this version has no CUDA kernels",
-}
+_NAMES = ("reference", "cpu", "cuda")
 
-_DEFAULT = "cpu"
+#: Multiply-adds of a run, and of one of its steps, from which "auto" takes a GPU. A core makes some
+#: 5e9 a second: sixteen of them are busy with 1e12 for as long as it may take to load CuPy and to
+#: compile, ten seconds, and with 1e6 for no longer than a step on a GPU waits for its blocks. Both
+#: are choices, not yet measured on a GPU.
+_WORTH, _WORTH_A_STEP = 1e12, 1e6
+
 _MOST_THREADS = 1024
 _VARIABLE = "ACCEL_NUM_THREADS"
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -41,23 +41,40 @@ class Backend:
         return importlib.import_module(f"accel.kernels.{self.name}.{module}")
 
 
+def _reason(name: str) -> str | None:
+    return gpu.missing() if name == "cuda" and not gpu.simulated() else None
+
+
 def unavailable() -> dict[str, str | None]:
     """Every known backend, with the reason why it cannot be used here; None if it can.
+
+    Whether there is a GPU is found out once a process. With ``NUMBA_ENABLE_CUDASIM=1`` in the
+    environment the CUDA backend needs none: it runs, very slowly, in Numba's simulator.
 
     Returns
     -------
     dict of str to (str or None)
     """
-    return dict(_REGISTRY)
+    return {name: _reason(name) for name in _NAMES}
 
 
-def resolve(name: str = "auto") -> Backend:
+def resolve(
+    name: str = "auto", *, work: float = 0.0, steps: int = 1, on_device: bool = False
+) -> Backend:
     """Return the backend of that name.
 
     Parameters
     ----------
     name : {"auto", "reference", "cpu", "cuda"}
-        ``"auto"`` is the fastest one that works here.
+        ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
+        run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
+        step and 1e12 in all. Else it is ``"cpu"``.
+    work : float
+        Multiply-adds of a step, those of all models together.
+    steps : int
+        Of the run.
+    on_device : bool
+        Whether the data is in the memory of a GPU.
 
     Returns
     -------
@@ -76,10 +93,12 @@ def resolve(name: str = "auto") -> Backend:
     >>> resolve("auto").name
     'cpu'
     """
-    validation.choice("backend", name, ["auto", *_REGISTRY])
+    validation.choice("backend", name, ["auto", *_NAMES])
     if name == "auto":
-        name = _DEFAULT
-    if reason := _REGISTRY[name]:
+        worth = on_device or (work >= _WORTH_A_STEP and work * steps >= _WORTH)
+        usable = worth and not gpu.simulated() and gpu.missing() is None
+        return Backend("cuda" if usable else "cpu")
+    if reason := _reason(name):
         raise ValueError(f"backend {name!r} is not available: {reason}")
     return Backend(name)
 

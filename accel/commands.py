@@ -1,6 +1,5 @@
 """The subcommands of ``accel``: what they do with their options, and what they print."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 
 import accel
 from accel import artifacts, machine, report
-from accel.backends import cpu_threads
+from accel.backends import cpu_threads, resolve
 from accel.comparison import compare, rounding, suggested_rate
 from accel.optimizers import EndToEnd, Optimizer, by_name
 from accel.optimum import optimum
@@ -18,6 +17,7 @@ from accel.options import (
     OPTIMIZER_NAMES,
     OUTPUT,
     RUN,
+    BackendName,
     Column,
     Data,
     Dtype,
@@ -37,7 +37,7 @@ from accel.options import (
 )  # fmt: skip
 from accel.problem import LpProblem
 from accel.reproduce_command import reproduce_command
-from accel.terminal import INTERRUPTED, Group, say, search_progress
+from accel.terminal import INTERRUPTED, Group, print_json, say, search_progress
 from accel.training import train
 from accel.tuning import Model, Start
 
@@ -73,10 +73,6 @@ def accel_command(
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def _print(console: Console, text: str) -> None:
@@ -120,6 +116,7 @@ def compare_command(
     target_column: Column = None,
     standardized: Standardize = None,
     dtype: Dtype = None,
+    backend: BackendName = "auto",
     threads: Threads = None,
     out: Annotated[
         Path,
@@ -140,6 +137,7 @@ def compare_command(
     """
     models, rates = parse_models(depths, optimizers), parse_grid(grid)
     count = cpu_threads(threads)
+    resolve(backend)  # it may be missing: better said before the data is loaded
     task = Task(data, p, target_column, standardized, dtype)
     console, problem = Console(), task.problem
     paths = artifacts.output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
@@ -149,8 +147,8 @@ def compare_command(
     with search_progress(steps, talk) as (watch, done):
         found = compare(
             problem, models, steps,
-            grid=rates, start=Start(init, scale, seed, width), target=target, threads=count,
-            watch=watch, done=done,
+            grid=rates, start=Start(init, scale, seed, width), target=target, backend=backend,
+            threads=count, watch=watch, done=done,
         )  # fmt: skip
     if found.models:
         artifacts.write(
@@ -165,7 +163,7 @@ def compare_command(
         )
     if as_json:
         written = {"files": [str(path) for path in paths] if found.models else []}
-        _print_json(task.described() | report.comparison_json(found) | written)
+        print_json(task.described() | report.comparison_json(found) | written)
     elif found.models:
         console.print(report.comparison_table(found))
         for note in report.comparison_notes(found):
@@ -229,6 +227,7 @@ def train_command(
     target_column: Column = None,
     standardized: Standardize = None,
     dtype: Dtype = None,
+    backend: BackendName = "auto",
     threads: Threads = None,
     out: Annotated[
         Path | None,
@@ -247,6 +246,7 @@ def train_command(
     [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
     """
     model = Model(optimizer, depth)
+    resolve(backend)
     task = Task(data, p, target_column, standardized, dtype)
     console, problem = Console(), task.problem
     kinds = (".npz", ".csv", ".png")
@@ -261,7 +261,7 @@ def train_command(
     result = train(
         problem, network, chosen, steps,
         record_every=record_every, tol=tol, target=None if target is None else base + target,
-        progress=talk, threads=threads,
+        progress=talk, backend=backend, threads=threads,
     )  # fmt: skip
     artifacts.write(
         paths,
@@ -276,7 +276,7 @@ def train_command(
     if as_json:
         described = {"optimizer": model.optimizer, "depth": model.depth}
         rows = report.result_json(problem, result, best)
-        _print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
+        print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
     else:
         console.print(report.result_table(result, best))
         if paths and talk:
@@ -293,6 +293,6 @@ def info_command(as_json: Json = False) -> None:
     """Show versions, the machine, and what of it will be used."""
     found = machine.facts()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         Console().print(report.facts_table(found))

@@ -76,11 +76,11 @@ def suggested_rate(problem: LpProblem) -> float:
         for p = 2. 1 if there is no curvature at all.
     """
     loss = problem.spec._replace(p=max(problem.p, 2.0))
-    hessian = resolve("auto").lp_loss.hessian
-    outputs = [np.ascontiguousarray(y) for y in problem.Y.T]
+    hessian = resolve("cpu").lp_loss.hessian
+    X, Y = problem.host.X, problem.host.Y
+    outputs = [np.ascontiguousarray(y) for y in Y.T]
     curvature = max(
-        float(np.linalg.eigvalsh(hessian(problem.X, y, np.zeros(problem.d), loss))[-1])
-        for y in outputs
+        float(np.linalg.eigvalsh(hessian(X, y, np.zeros(problem.d), loss))[-1]) for y in outputs
     )
     return 1.0 / curvature if math.isfinite(curvature) and curvature > 0 else 1.0
 
@@ -127,6 +127,7 @@ def compare(
     grid: Grid | None = None,
     start: Start | None = None,
     target: float | None = None,
+    backend: str = "auto",
     threads: int | None = None,
     watch: Watch | None = None,
     done: Callable[[Tuned], object] | None = None,
@@ -144,7 +145,7 @@ def compare(
     target : float, optional
         A distance from the optimum, above 0, that the models are timed to; by default where the
         first of them ends.
-    threads : int, optional
+    backend, threads
         As for ``train``.
     watch : callable, optional
         ``watch(model, rate, number)``, called before every run; the callback for the run.
@@ -193,7 +194,8 @@ def compare(
                 callback = watch(model, rate, number) if watch else None
                 return train(
                     problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
-                    target=best.loss + floor, callback=callback, threads=threads,
+                    target=best.loss + floor, callback=callback, backend=backend,
+                    threads=threads,
                 )  # fmt: skip
 
             search = Search(grid, middle, floor, run, best.loss)

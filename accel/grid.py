@@ -196,7 +196,7 @@ def grid_search(
     refine : int
         Rounds of refinement; each tries two rates, halfway (in the logarithm) to the neighbours.
     record_every, progress, backend, threads
-        As for ``sweep``.
+        As for ``sweep``. ``"auto"`` chooses one backend for the whole search.
 
     Returns
     -------
@@ -230,7 +230,9 @@ def grid_search(
         factor = validation.integer("halving", halving, least=2)
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
-    how: dict[str, Any] = {"shown": progress, "backend": backend, "threads": threads}
+    # The same for the small sweeps that follow, lest rates be compared across backends.
+    chosen = running.kernels_for(problem, len(rates), limits.steps, backend).name
+    how: dict[str, Any] = {"shown": progress, "backend": chosen, "threads": threads}
     search = _Search(problem, network, optimizer)
     search.run(rates, first, **how)
     for _ in range(_EXTENSIONS):

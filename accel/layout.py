@@ -1,25 +1,21 @@
 """How data lies in memory: one C-contiguous block on a 64-byte boundary, in one dtype."""
 
-import logging
 from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel import arrays, validation
 from accel.validation import Array
 
-_log = logging.getLogger("accel")
-
 _LINE = 64  # bytes: a cache line, and the widest vector register
-_LARGE = 64 * 2**20  # bytes: a copy above this is worth a word in the log
 
 
 def aligned(a: Any, dtype: Any = None) -> Array:
-    """Return ``a`` as a C-contiguous array that starts on a 64-byte boundary.
+    """Return ``a`` as a C-contiguous NumPy array that starts on a 64-byte boundary.
 
     Parameters
     ----------
-    a : array_like
+    a : array_like or CuPy array
     dtype : dtype, optional
         Of the result; that of ``a`` by default.
 
@@ -28,6 +24,9 @@ def aligned(a: Any, dtype: Any = None) -> Array:
     ndarray
         ``a`` itself, not copied, if it is laid out like that already.
     """
+    if arrays.on_device(a):
+        out = aligned_empty(a.shape, a.dtype)
+        return aligned(arrays.to_host(a, out), dtype)
     array: Array = np.asarray(a)
     dtype = array.dtype if dtype is None else np.dtype(dtype)
     if (
@@ -39,10 +38,7 @@ def aligned(a: Any, dtype: Any = None) -> Array:
     out = aligned_empty(array.shape, dtype)
     with np.errstate(over="ignore"):  # an overflow to float32 is found by the check that follows
         np.copyto(out, array, casting="same_kind")
-    if out.nbytes > _LARGE:
-        _log.info(
-            "copied %s %s (%.0f MiB) into aligned memory", array.shape, dtype, out.nbytes / 2**20
-        )
+    arrays.tell(out, "into aligned memory")
     return out
 
 
@@ -54,14 +50,27 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def checked_data(X: object, y: object) -> tuple[Array, Array]:
-    """Check what can be told of X (n, d) and y (n,) or (n, k) without reading them."""
-    features = validation.numeric("X", X, ndim=(2,))
-    targets = validation.numeric("y", y, ndim=(1, 2))
+def laid_out(a: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array as the kernels want it, on the side where it is; not copied if it is so."""
+    if arrays.on_device(a):
+        found: Array = arrays.contiguous(a, dtype)
+        return found
+    return aligned(a, dtype)
+
+
+def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, Array]:
+    """Check what can be told of X (n, d) and y (n,) or (n, k) without reading them.
+
+    If one is on a GPU and ``device`` allows that, both will be; else none.
+    """
+    features = validation.numeric("X", X, ndim=(2,), device=device)
+    targets = validation.numeric("y", y, ndim=(1, 2), device=device)
     if len(features) != len(targets):
         raise ValueError(
             f"X and y must have as many rows, got shapes {features.shape} and {targets.shape}"
         )
+    if arrays.on_device(features) or arrays.on_device(targets):
+        return arrays.as_device("X", features), arrays.as_device("y", targets)
     return features, targets
 
 
@@ -77,9 +86,9 @@ def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
     return dtype
 
 
-def checked_weights(W: object, k: int, d: int) -> Array:
-    """Check the shape of a linear map: (k, d), or (d,) for k = 1."""
-    given = validation.numeric("W", W, ndim=(1, 2))
+def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array:
+    """Check the shape of a linear map: (k, d), or (d,) for k = 1; on a GPU if allowed."""
+    given = validation.numeric("W", W, ndim=(1, 2), device=device)
     if given.shape != (k, d) and not (k == 1 and given.shape == (d,)):
         raise ValueError(f"W must have shape {(k, d)}, got {given.shape}")
     return given

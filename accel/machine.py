@@ -2,10 +2,12 @@
 
 import os
 import platform
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
+from accel import gpu
 from accel.backends import cpu_threads, unavailable
 
 __all__ = ["facts", "version"]
@@ -19,7 +21,7 @@ _EXTRAS = {
 }
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_NVIDIA = Path("/proc/driver/nvidia/gpus")
+_NVIDIA = Path("/proc/driver/nvidia")
 _INSTRUCTIONS = {64: "AVX-512", 32: "AVX"}
 
 Facts = dict[str, dict[str, str]]
@@ -103,17 +105,38 @@ def _backends() -> str:
     return ", ".join(name for name, reason in unavailable().items() if reason is None)
 
 
-def _gpu() -> str:
-    reason = unavailable().get("cuda", "this version has no CUDA kernels")
+def _driver() -> str:
+    """Version of the NVIDIA driver, as Linux tells it."""
+    try:
+        found = re.search(r"\b\d+(\.\d+)+\b", (_NVIDIA / "version").read_text(errors="replace"))
+    except OSError:
+        found = None
+    return found[0] if found else "of unknown version"
+
+
+def _gpu_names() -> str:
+    """Models of the GPUs, in brackets, that Linux shows though they may be of no use here."""
     names = []
-    for path in sorted(_NVIDIA.glob("*/information")):
+    for path in sorted(_NVIDIA.glob("gpus/*/information")):
         try:
             lines = path.read_text(errors="replace").splitlines()
         except OSError:
             continue
         names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
-    found = ", ".join(names) or "no NVIDIA driver found"
-    return found if reason is None else f"none used: {reason} ({found})"
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _gpu() -> str:
+    device = gpu.device()
+    simulated = " (NUMBA_ENABLE_CUDASIM=1: simulated)" if gpu.simulated() else ""
+    if device is None:
+        return f"none used: {gpu.missing()}{_gpu_names()}{simulated}"
+    major, minor = device.capability
+    return (
+        f"{device.name}, compute capability {major}.{minor}, {device.memory / 2**30:.1f} GiB, "
+        f"{device.multiprocessors} multiprocessors, driver {_driver()} for CUDA "
+        f"{device.cuda[0]}.{device.cuda[1]}{simulated}"
+    )
 
 
 def facts() -> Facts:

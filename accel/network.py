@@ -1,73 +1,24 @@
 r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one linear map."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel import validation
+from accel import arrays, validation
 from accel.backends import resolve
+from accel.initializers import INITIALIZERS, Shapes
 from accel.problem import LpProblem
 from accel.validation import Array
 
-_Shapes = list[tuple[int, int]]
-_Initializer = Callable[[_Shapes, float, np.random.Generator], list[Array]]
 
-
-def _near_zero(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    return [scale * rng.standard_normal(shape) for shape in shapes]
-
-
-def _balanced(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    """Split a Gaussian matrix by its SVD: every factor gets the singular values to the 1/N."""
-    depth, (k, d) = len(shapes), (shapes[-1][0], shapes[0][1])
-    rank = min(k, d)
-    narrow = min([rows for rows, _ in shapes[:-1]], default=rank)
-    if narrow < rank:
-        raise ValueError(
-            f"init 'balanced' needs hidden widths of at least min(d, k) = {rank}, got {narrow}"
-        )
-    target = scale * rng.standard_normal((k, d))
-    if depth == 1:
-        return [target]
-    U, sizes, Vt = np.linalg.svd(target, full_matrices=False)
-    factors = [np.zeros(shape) for shape in shapes]
-    for factor in factors:
-        factor[:rank, :rank] = np.diag(sizes ** (1 / depth))
-    factors[0][:rank] = factors[0][:rank, :rank] @ Vt
-    factors[-1][:, :rank] = U @ factors[-1][:rank, :rank]
-    return factors
-
-
-def _identity(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    return [np.eye(*shape) for shape in shapes[:-1]] + _near_zero(shapes[-1:], scale, rng)
-
-
-def _orthogonal(shapes: _Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    """Uniformly distributed matrices with orthonormal rows or columns."""
-    factors = []
-    for shape in shapes:
-        q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
-        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # else not uniform: LAPACK prefers signs
-        factors.append(scale * (q if shape[0] >= shape[1] else q.T))
-    return factors
-
-
-_INITIALIZERS: dict[str, tuple[_Initializer, float]] = {
-    "near_zero": (_near_zero, 0.01),
-    "balanced": (_balanced, 0.01),
-    "identity": (_identity, 0.01),
-    "orthogonal": (_orthogonal, 1.0),
-}
-
-
-def _given(arrays: Any, shapes: _Shapes) -> list[Array]:
+def _given(arrays: Any, shapes: Shapes) -> list[Array]:
     try:
         arrays = list(arrays)
     except TypeError:
         raise TypeError(
-            f"init must be one of {', '.join(_INITIALIZERS)} or a sequence of arrays, "
+            f"init must be one of {', '.join(INITIALIZERS)} or a sequence of arrays, "
             f"got {validation.shown(arrays)}"
         ) from None
     if len(arrays) != len(shapes):
@@ -94,7 +45,7 @@ def _checked_widths(widths: Any) -> tuple[int, ...]:
 
 
 def _converted(name: str, factor: Array, dtype: np.dtype[Any]) -> Array:
-    """Copy to another dtype, checked."""
+    """Copy to another dtype, on the side where it is; checked."""
     with np.errstate(over="ignore"):  # found by the check
         copy = factor.astype(dtype)
     validation.all_finite(name, copy, factor)
@@ -126,7 +77,10 @@ class LinearNetwork:
     ----------
     widths : tuple of int
     params : (n_params,) array
-        The factors in one piece: ``W_1`` row by row, then ``W_2``, up to ``W_N``.
+        The factors in one piece: ``W_1`` row by row, then ``W_2``, up to ``W_N``. Those of a
+        network that was trained on a GPU are there until they are first asked for, and come as a
+        copy. ``cupy.asarray(network)``, or any other library that knows
+        ``__cuda_array_interface__``, has them as they are on the GPU, without a copy.
 
     Raises
     ------
@@ -165,7 +119,7 @@ class LinearNetwork:
         if scale is not None:
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
-            initializer, default = _INITIALIZERS[validation.choice("init", init, _INITIALIZERS)]
+            initializer, default = INITIALIZERS[validation.choice("init", init, INITIALIZERS)]
             factors = initializer(shapes, default if scale is None else scale, rng)
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
@@ -173,6 +127,20 @@ class LinearNetwork:
             factors = _given(init, shapes)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
         vars(self).update(widths=checked, params=np.concatenate(flat))
+
+    if not TYPE_CHECKING:  # else every misspelt attribute would pass for one
+
+        def __getattr__(self, name):
+            if "_on_device" in vars(self):
+                if name == "params":
+                    vars(self)["params"] = arrays.to_host(self._on_device)
+                    return self.params
+                if name == "__cuda_array_interface__":
+                    return self._on_device.__cuda_array_interface__
+            raise AttributeError(f"a network has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"widths": self.widths, "params": self.params}
 
     @classmethod
     def for_problem(
@@ -219,12 +187,19 @@ class LinearNetwork:
     @property
     def n_params(self) -> int:
         """Number of entries in all factors."""
-        return int(self.params.size)
+        return int(self._held.size)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        return self.params.dtype
+        dtype: np.dtype[Any] = self._held.dtype
+        return dtype
+
+    @property
+    def _held(self) -> Any:
+        """The factors where they are."""
+        own = vars(self)
+        return own["_on_device"] if "_on_device" in own else own["params"]
 
     @property
     def factors(self) -> list[Array]:
@@ -260,16 +235,18 @@ class LinearNetwork:
         Returns
         -------
         (m,) array for k = 1, else (m, k)
+            A CuPy array if X is on a GPU.
 
         Raises
         ------
         TypeError, ValueError
             If X has the wrong shape or holds no numbers.
         """
-        X = validation.numeric("X", X, ndim=(2,))
+        X = validation.numeric("X", X, ndim=(2,), device=True)
         if X.shape[1] != self.widths[0]:
             raise ValueError(f"X must have {self.widths[0]} columns, got shape {X.shape}")
-        prediction: Array = X @ self.end_to_end().T
+        W = self.end_to_end()
+        prediction: Array = X @ (arrays.as_device("W", W) if arrays.on_device(X) else W).T
         return prediction[:, 0] if self.widths[-1] == 1 else prediction
 
     def copy(self) -> "LinearNetwork":
@@ -282,15 +259,18 @@ class LinearNetwork:
         Parameters
         ----------
         params : (n_params,) array_like
+            Those of an array on a GPU stay there until they are asked for.
 
         Raises
         ------
         TypeError, ValueError
             If params has the wrong length, is not finite or holds no real numbers.
         """
-        given = validation.numeric("params", params, ndim=(1,))
-        if given.shape != self.params.shape:
-            raise ValueError(f"params must have shape {self.params.shape}, got {given.shape}")
+        given = validation.numeric("params", params, ndim=(1,), device=True)
+        if given.shape != (self.n_params,):
+            raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
+        converted = _converted("params", given, self.dtype)
+        place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))
-        vars(other).update(widths=self.widths, params=_converted("params", given, self.dtype))
+        vars(other).update({"widths": self.widths, place: converted})
         return other

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel import validation
+from accel import arrays, validation
 from accel.backends import resolve
 from accel.kernels.specs import Loss
 from accel.layout import aligned
@@ -108,7 +108,8 @@ def _solve(
         target = aligned(left / unit)
 
         def hessian(z: Array) -> Array:
-            H: Array = resolve(backend).lp_loss.hessian(U, target, z, loss._replace(factor=1.0))
+            kernel = resolve(backend).lp_loss.hessian
+            H: Array = arrays.to_host(kernel(U, target, z, loss._replace(factor=1.0)))
             return H
 
         search = Search(U, target, loss.p)
@@ -138,8 +139,9 @@ def optimum(
         can be interpolated and the minimum is 0.
     max_iter : int
         Newton steps for each output.
-    backend : str
-        Whose Hessian kernel to use for p > 2.
+    backend : {"auto", "cpu", "cuda", "reference"}
+        Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. All the rest, above all the
+        singular value decomposition, NumPy computes on the host, where data on a GPU is copied.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def optimum(
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
     p, c = problem.p, problem.factor / problem.n
-    X, Y = (a.astype(np.float64, copy=False) for a in (problem.X, problem.Y))
+    X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     with np.errstate(over="ignore"):
         at_zero = c * np.sum(np.abs(Y.T) ** p, axis=1)
     if not np.all(np.isfinite(at_zero)):

@@ -49,6 +49,10 @@ Dtype = Annotated[
     Literal["float64", "float32"] | None, typer.Option(help="By default that of the data.")
 ]
 Threads = Annotated[int | None, typer.Option(help="By default $ACCEL_NUM_THREADS, or all CPUs.")]
+BackendName = Annotated[
+    Literal["auto", "cpu", "cuda", "reference"],
+    typer.Option(help="Auto takes a GPU, if there is one, for runs that are long enough for it."),
+]
 Steps = Annotated[int, typer.Option(parser=parse_whole, metavar="INTEGER", rich_help_panel=RUN)]
 Width = Annotated[
     int | None,

@@ -1,18 +1,22 @@
 """The l_p regression problem: data checked and laid out once for the kernels."""
 
+import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel import arrays, validation
 from accel.backends import resolve
 from accel.kernels.specs import Loss
-from accel.layout import aligned, checked_data, checked_weights, common_dtype
+from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
 from accel.scaling import Standardized, standardize
 from accel.validation import Array
 
 __all__ = ["LpProblem", "Standardized", "aligned", "standardize"]
+
+_log = logging.getLogger("accel")
 
 _SCALES = ("mean", "1/p")
 _METHODS = ("auto", "direct", "gram")
@@ -25,8 +29,11 @@ class LpProblem:
     Parameters
     ----------
     X : (n, d) array_like
-        One row a sample. A float32 X makes a float32 problem, anything else a float64 one.
+        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. An array
+        on a GPU stays there: CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such
+        as PyTorch's and JAX's.
     y : (n,) or (n, k) array_like
+        Where X is: if one of them is on the GPU, the other one is copied there.
     p : float
         At least 1.
     scale : {"mean", "1/p"}
@@ -43,9 +50,12 @@ class LpProblem:
     ----------
     X : (n, d) array
         C-contiguous, on a 64-byte boundary. The caller's own array if it is laid out like that, so
-        do not write to that one any more.
+        do not write to that one any more. On a GPU a CuPy array, C-contiguous, that shares the
+        memory of the caller's if that one is.
     Y : (n, k) array
         Likewise; k = 1 for a 1-D y.
+    on_device : bool
+        Whether the data is on a GPU.
     p, factor : float
     scale, method : str
         The method is resolved: ``"direct"`` or ``"gram"``.
@@ -57,7 +67,8 @@ class LpProblem:
         and no dtype is given.
     ValueError
         If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
-        unknown, or if the Gram method is asked for with p != 2 or in float32.
+        unknown, if the Gram method is asked for with p != 2 or in float32, or if the data is on a
+        GPU that cannot be used here; the message says what is missing.
 
     References
     ----------
@@ -90,7 +101,7 @@ class LpProblem:
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
-        X, y = checked_data(X, y)
+        X, y = checked_data(X, y, device=True)
         dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
         p = validation.real("p", p, least=1)
         validation.choice("scale", scale, _SCALES)
@@ -104,12 +115,12 @@ class LpProblem:
         if method == "auto":
             gram = p == 2 and dtype == np.float64 and X.shape[0] > 2 * X.shape[1]
             method = "gram" if gram else "direct"
-        laid_out = []
+        ready = []
         for name, a in (("X", X), ("y", y)):
-            b = aligned(a, dtype)
+            b = laid_out(a, dtype)
             validation.all_finite(name, b, a)
-            laid_out.append(b)
-        X, y = laid_out
+            ready.append(b)
+        X, y = ready
         Y = y.reshape(len(y), -1)
         vars(self).update(X=X, Y=Y, p=p, scale=scale, method=method)
 
@@ -140,6 +151,23 @@ class LpProblem:
         return self.X.dtype
 
     @property
+    def on_device(self) -> bool:
+        """Whether the data is on a GPU."""
+        return arrays.on_device(self.X)
+
+    @property
+    def host(self) -> "LpProblem":
+        """The problem with NumPy arrays: itself, or of one on a GPU a copy, made once."""
+        return self._copied if self.on_device else self
+
+    @cached_property
+    def _copied(self) -> "LpProblem":
+        _log.info("copied the data of %r from the GPU to the host, where it is asked for", self)
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self) | {"X": aligned(self.X), "Y": aligned(self.Y)})
+        return copy
+
+    @property
     def factor(self) -> float:
         """The f in the loss: 1, or 1/p."""
         return 1.0 if self.scale == "mean" else 1.0 / self.p
@@ -160,35 +188,41 @@ class LpProblem:
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
         """Loss and gradient with respect to W, by one pass over the data whatever the method.
 
-        The CPU backend copies X at every call if d is no multiple of its vector length; ``train``
-        does so once a run.
+        The CPU backend copies X at every call if d is no multiple of its vector length, the CUDA
+        backend copies X and Y if they are on the host; ``train`` does so once a run.
 
         Parameters
         ----------
         W : (k, d) array_like, or (d,) for k = 1
             Converted to the dtype of the problem.
-        backend : str
+        backend : {"auto", "cpu", "cuda", "reference"}
+            ``"auto"`` is ``"cuda"`` for data on a GPU, else ``"cpu"``.
 
         Returns
         -------
         loss : float
         gradient : array of the shape of W
-            Where a residual is 0 its contribution is 0, for every p.
+            Where a residual is 0 its contribution is 0, for every p. A CuPy array for a W on the
+            GPU, if the backend is ``"cuda"``; else a NumPy array.
 
         Raises
         ------
         TypeError, ValueError
-            If W has the wrong shape, is not finite or holds no real numbers.
+            If W has the wrong shape, is not finite or holds no real numbers, or if there is no
+            such backend.
         """
-        W = self._weights(W)
-        kernels = resolve(backend)
+        kernels = resolve(backend, on_device=self.on_device)
+        cuda = kernels.name == "cuda"
+        data, W = self if cuda else self.host, self._weights(W, device=cuda)
         value, gradient = kernels.lp_loss.loss_and_gradient(
-            self.X, self.Y, W.reshape(self.k, self.d), self.spec
+            data.X, data.Y, W.reshape(self.k, self.d), self.spec
         )
+        if not arrays.on_device(W):
+            gradient = arrays.to_host(gradient)
         return float(value), gradient.reshape(W.shape)
 
-    def _weights(self, W: Any) -> Array:
-        given = checked_weights(W, self.k, self.d)
-        converted = aligned(given, self.dtype)
+    def _weights(self, W: Any, device: bool) -> Array:
+        given = checked_weights(W, self.k, self.d, device=device)
+        converted = laid_out(given, self.dtype)
         validation.all_finite("W", converted, given)
         return converted

@@ -129,6 +129,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "learning_rate": tuned.rate,
                 "at_edge_of_grid": tuned.at_edge,
                 "next_rate_diverges_at": tuned.next_diverges_at,
+                "backend": tuned.result.backend,
                 "status": tuned.result.status,
                 "steps": tuned.result.steps,
                 "distance": finite(tuned.distance),
@@ -168,6 +169,7 @@ def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dic
         "balancedness": finite(result.network.balancedness()),
         "seconds": result.seconds,
         "us_per_step": 1e6 * result.seconds / max(result.steps, 1),
+        "backend": result.backend,
         "threads": result.threads,
         "method": problem.method,
     }
@@ -193,7 +195,8 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     table.add_row("balancedness", f"{result.network.balancedness():.2e}")
     step = duration(result.seconds / max(result.steps, 1))
     threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
-    table.add_row("time", f"{duration(result.seconds)}, {step} a step on {threads}")
+    where = "the GPU" if result.backend == "cuda" else threads
+    table.add_row("time", f"{duration(result.seconds)}, {step} a step on {where}")
     return table
 
 

@@ -1,6 +1,5 @@
 """The subcommand ``accel reproduce``: its options, its progress and its exit codes."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,10 @@ from accel.experiments.figures import KEYS
 from accel.experiments.ledger import Shown, Stage
 from accel.experiments.reproduce import Settings, finished_report, reproduce
 from accel.experiments.stages import data_digest
-from accel.options import OUTPUT, Json, Quiet, Seed, Task, Threads
+from accel.options import OUTPUT, BackendName, Json, Quiet, Seed, Task, Threads
 from accel.problem import LpProblem
 from accel.report import duration
-from accel.terminal import INTERRUPTED, noticing, say
+from accel.terminal import INTERRUPTED, noticing, print_json, say
 
 __all__ = ["reproduce_command"]
 
@@ -168,6 +167,7 @@ def reproduce_command(
         typer.Option(help="Folder for figures, curves, report and state.", rich_help_panel=OUTPUT),
     ] = Path("accel-reproduce"),
     seed: Seed = 0,
+    backend: BackendName = "auto",
     threads: Threads = None,
     data: Annotated[
         str, typer.Option(help="Other data for the linear figures.", hidden=True)
@@ -183,7 +183,7 @@ def reproduce_command(
     artifacts.output_paths(out, "report", (".html",), None)
     count = cpu_threads(threads)
     words = tuple(word.strip() for word in figures.split(",") if word.strip())
-    settings = Settings(words, quick, seed, data)
+    settings = Settings(words, quick, seed, data, backend)
 
     def make(p: float) -> LpProblem:
         return Task(data, p, None, None, "float64").problem
@@ -197,7 +197,7 @@ def reproduce_command(
     if report is None:
         report = _run(settings, out, make, count, shown=not (quiet or as_json))
     if as_json:
-        print(json.dumps(report, indent=2, allow_nan=False))
+        print_json(report)
     else:
         _show(report, out)
     holds = all(check["holds"] for figure in report["figures"] for check in figure["checks"])

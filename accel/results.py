@@ -65,7 +65,8 @@ class Result:
     Attributes
     ----------
     network : LinearNetwork
-        The last iterate; for a diverged run the last one with a finite loss.
+        The last iterate; for a diverged run the last one with a finite loss. Trained on a GPU, its
+        factors stay there until they are asked for.
     history : History
     status : {"completed", "target", "converged", "diverged", "dropped", "interrupted"}
         All steps made; loss at most ``target``; gradient norm at most ``tol``; loss or gradient not
@@ -82,6 +83,7 @@ class Result:
     method : {"direct", "gram"}
     backend : str
     threads : int
+        1 where that is not ours to say: on the GPU, and for ``"reference"``.
     """
 
     network: LinearNetwork

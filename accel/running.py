@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
-from accel.backends import cpu_threads, resolve
+from accel import arrays, validation
+from accel.backends import Backend, cpu_threads, resolve
 from accel.checkpoints import Checkpoint
 from accel.kernels import specs
 from accel.network import LinearNetwork
@@ -249,7 +249,7 @@ class _Run:
             "rows": np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))]),
             "clock": np.array(self._clock, np.float64),
             "size": np.array(self._size),
-            **{f"loop_{k}": np.asarray(v) for k, v in self.loop.snapshot()._asdict().items()},
+            **{f"loop_{k}": arrays.to_host(v) for k, v in self.loop.snapshot()._asdict().items()},
         }
 
     def resume(self, arrays: dict[str, Array]) -> None:
@@ -262,6 +262,13 @@ class _Run:
         self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
         self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
         self._size = int(arrays["size"])
+
+
+def kernels_for(problem: LpProblem, models: int, steps: int, backend: str) -> Backend:
+    """Return the backend that will train so many models on a problem."""
+    rows = problem.d if problem.method == "gram" else problem.n
+    work = 2.0 * rows * problem.d * problem.k * models
+    return resolve(backend, work=work, steps=steps, on_device=problem.on_device)
 
 
 def run_models(
@@ -281,15 +288,18 @@ def run_models(
     -----
     Whatever ``watch`` raises ends the run and is passed on; a true return value stops it.
     """
-    kernels, threads = resolve(backend), cpu_threads(threads)
+    kernels = kernels_for(problem, len(models), limits.steps, backend)
+    threads = cpu_threads(threads)
+    data = problem if kernels.name == "cuda" else problem.host
     with preparing():
         loop = kernels.loop.TrainingLoop(
-            problem.X,
-            problem.Y,
+            data.X,
+            data.Y,
             problem.spec,
             [specs.Model(net.widths, net.params.copy(), rule.rule) for net, rule in models],
             threads=threads,
         )
+    params = getattr(loop, "device_params", loop.params)
     run = _Run(loop, len(models), limits, shown or watch is not None)
     saved = Checkpoint.of(checkpoint, problem, models, limits, kernels.name)
     with loop, ThreadPoolExecutor(1, "accel-train") as pool:
@@ -309,7 +319,7 @@ def run_models(
             wait([ending])
         results = [
             Result(
-                network=network.with_params(loop.params(m)),
+                network=network.with_params(params(m)),
                 history=history,
                 status=status,
                 steps=made,

@@ -111,6 +111,7 @@ def standardize(X: Any, y: Any) -> Standardized:
     ----------
     X : (n, d) array_like
     y : (n,) or (n, k) array_like
+        What is on a GPU is copied to the host, where the result is.
 
     Returns
     -------

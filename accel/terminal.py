@@ -1,5 +1,6 @@
 """How the command behaves in a terminal: one-line errors, Ctrl-C, and word of what goes on."""
 
+import json
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from accel.comparison import Watch
 from accel.training import Callback
 from accel.tuning import Model, Tuned
 
-__all__ = ["INTERRUPTED", "Group", "noticing", "search_progress", "say"]
+__all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "search_progress", "say"]
 
 REFUSED, INTERRUPTED = 2, 130
 #: What the library raises for bad input, absent data, absent packages and unwritable files.
@@ -27,6 +28,11 @@ _EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 def say(text: str) -> None:
     """Print a line to stderr."""
     print(f"accel: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print to stdout; refuses what JSON has no number for."""
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 class Group(TyperGroup):

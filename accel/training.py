@@ -51,9 +51,13 @@ def train(
         newest iterate whose loss is known. A true return value stops the run.
     progress : bool
         Show a progress bar on stderr.
-    backend : {"auto", "cpu", "reference"}
+    backend : {"auto", "cpu", "cuda", "reference"}
+        ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
+        run is so long that starting up the GPU is small beside it (``accel.backends.resolve`` says
+        how long); else ``"cpu"``. ``"cuda"`` copies data on the host to the GPU once.
     threads : int, optional
-        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use.
+        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use. Not
+        for ``"cuda"`` and ``"reference"``.
     checkpoint : path-like, optional
         A file to keep the progress in, written about every 30 seconds, at an interruption and at
         the end, whole or not at all. If it is there, the run goes on from it; a run that was
@@ -63,12 +67,14 @@ def train(
     -------
     Result
         Also after divergence, and after Ctrl-C (the work done so far; status ``"interrupted"``).
+        What was trained on a GPU stays there until it is asked for, see ``LinearNetwork``.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, if problem, network and optimizer do
-        not fit together, or if the checkpoint is damaged or belongs to another run.
+        not fit together, if the backend is not available (the message says what is missing), or if
+        the checkpoint is damaged or belongs to another run.
     OSError
         If the checkpoint cannot be read or written.
     KeyboardInterrupt

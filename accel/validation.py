@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from accel import arrays
+
 Array = NDArray[Any]
 
 
@@ -115,24 +117,35 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
     return np.dtype(f"f{dtype.itemsize}")
 
 
-def numeric(name: str, value: object, *, ndim: tuple[int, ...]) -> Array:
+def _array(name: str, value: object, device: bool) -> Any:
+    try:
+        if arrays.on_device(value):
+            array = arrays.as_device(name, value)
+            return array if device else arrays.to_host(array)
+        try:
+            return arrays.as_host(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be a rectangular array, got {shown(value)}") from error
+    except (BufferError, RuntimeError) as error:  # of the library that the array belongs to
+        raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def numeric(name: str, value: object, *, ndim: tuple[int, ...], device: bool = False) -> Array:
     """An array of real numbers with one of the numbers of dimensions ``ndim``, and not empty.
 
-    The values are not looked at, nothing is copied if ``value`` is an array already.
+    The values are not looked at, nothing is copied if ``value`` is an array already. One that lies
+    on a GPU stays there, as a CuPy array, if ``device`` allows it; else it is copied to the host.
 
     Raises
     ------
     TypeError
         If the entries are no real numbers (objects, strings, dates, complex numbers).
     ValueError
-        If it is ragged, masked, empty or of another dimension.
+        If it is ragged, masked, empty or of another dimension, or cannot be shared.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} must not have masked entries, got {shown(value)}")
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a rectangular array, got {shown(value)}") from error
+    array: Array = _array(name, value, device)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} in {shown(value)}")
     if array.ndim not in ndim:
@@ -159,12 +172,12 @@ def all_finite(name: str, array: Array, original: Array | None = None) -> None:
         Naming the first such entry.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        total = np.add.reduce(array, axis=None)
-    if np.isfinite(total):  # NaN and inf survive a sum; this needs no mask as large as the array
+        total = float(array.sum())
+    if math.isfinite(total):  # NaN and inf survive a sum; this needs no mask as large as the array
         return
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
-        value = (array if original is None else original)[where]
+    bad = (~np.isfinite(array)).nonzero()
+    if len(bad[0]):
+        where = tuple(int(i[0]) for i in bad)
+        value = (array if original is None else original)[where].item()
         place = ", ".join(map(str, where))
         raise ValueError(f"{name} must be finite in {array.dtype}, got {name}[{place}] = {value}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accel import artifacts, machine, validation
+from accel.backends import resolve
 from accel.experiments import figure5_right, page
 from accel.experiments.curves import Curve, Figure
 from accel.experiments.drawing import draw
@@ -39,17 +40,20 @@ class Settings:
     seed : int
     data : str
         Name of the data of the linear figures.
+    backend : str
+        As for ``train``, for the linear figures.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such figure, or none, or the seed is no seed.
+        If there is no such figure, or none, or the seed is no seed, or there is no such backend.
     """
 
     figures: Sequence[str] = KEYS
     quick: bool = False
     seed: int = 0
     data: str = "gas"
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         if not self.figures:
@@ -57,6 +61,7 @@ class Settings:
         for key in self.figures:
             validation.choice("figures", key, KEYS)
         validation.integer("seed", self.seed, least=0)
+        resolve(self.backend)
         chosen = tuple(key for key in KEYS if key in self.figures)
         object.__setattr__(self, "figures", chosen)
 
@@ -73,7 +78,8 @@ class Settings:
 
     def key(self) -> Report:
         """Return what a report is recognised by."""
-        return {"plan": PLAN, "quick": self.quick, "seed": self.seed, "data": self.data}
+        key = {"plan": PLAN, "quick": self.quick, "seed": self.seed, "data": self.data}
+        return key if self.backend == "auto" else key | {"backend": self.backend}
 
 
 def finished_report(out: Path, settings: Settings, digest: str | None) -> Report | None:
@@ -173,7 +179,7 @@ def reproduce(
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     figures = settings.linear()
-    lab = Laboratory(make, out / _STATE, Ledger(shown), threads)
+    lab = Laboratory(make, out / _STATE, Ledger(shown), threads, settings.backend)
     if figure5_right.KEY in settings.figures:
         lab.ledger.reserve(figure5_right.expected_units(settings.divisor))
     tuned = lab.tune(line.curve for figure in figures for line in figure.lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accel import running
 from accel.comparison import first_rate
 from accel.experiments.curves import Curve
 from accel.experiments.ledger import Ledger, sweep_stage
@@ -37,21 +38,28 @@ class Timing:
     models, steps : int
     seconds : float
         Of training, over all sittings.
+    backend : str
     """
 
     stage: str
     models: int
     steps: int
     seconds: float
+    backend: str
 
 
 def data_digest(problem: LpProblem) -> str:
     """Return a hash of the data of a problem."""
-    return hashlib.sha256(problem.X.tobytes() + problem.Y.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(problem.host.X.tobytes() + problem.host.Y.tobytes()).hexdigest()[:16]
 
 
 def _digest(parts: Iterable[object]) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def _other(backend: str) -> list[str]:
+    """Return what tells sweeps of another backend from those of the CPU's, the first there were."""
+    return [] if backend == "cpu" else [backend]
 
 
 @dataclass(eq=False)
@@ -66,12 +74,15 @@ class Laboratory:
         Folder of the checkpoints.
     ledger : Ledger
     threads : int or None
+    backend : str
+        As for ``train``.
     """
 
     make: Callable[[float], LpProblem]
     state: Path
     ledger: Ledger
     threads: int | None = None
+    backend: str = "auto"
     timings: list[Timing] = field(default_factory=list)
     _problems: dict[float, tuple[LpProblem, Optimum]] = field(default_factory=dict)
 
@@ -142,21 +153,20 @@ class Laboratory:
             (curve.start.network(problem, curve.model), curve.model.at(GRID.rate(index)))
             for curve, index in jobs
         ]
-        key = _digest(
-            [PLAN, data_digest(problem), problem, steps, *((curve, index) for curve, index in jobs)]
-        )
+        backend = running.kernels_for(problem, len(models), steps, self.backend).name
+        key = _digest([PLAN, data_digest(problem), problem, steps, *jobs, *_other(backend)])
         self.state.mkdir(parents=True, exist_ok=True)
         path = self.state / f"{key}.npz"
         stage = sweep_stage(name, [curve for curve, _ in jobs], steps)
         callback = self.ledger.begin(stage, resumed=path.exists())
         found = sweep(
             problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
-            threads=self.threads, checkpoint=path,
+            backend=backend, threads=self.threads, checkpoint=path,
         )  # fmt: skip
         if found.status == "interrupted":
             raise KeyboardInterrupt
         self.ledger.end()
-        self.timings.append(Timing(name, len(jobs), steps, found.seconds))
+        self.timings.append(Timing(name, len(jobs), steps, found.seconds, backend))
         return dict(zip(jobs, found.results, strict=True))
 
     def _problem(self, p: float) -> tuple[LpProblem, Optimum]:

@@ -70,7 +70,8 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
         if depth == 2:
             raise ValueError(f"w must not be 0 for depth 2, got {validation.shown(w)}")
         return np.zeros((problem.d, problem.d))
-    H: Array = resolve().lp_loss.hessian(problem.X, problem.Y[:, 0], w, problem.spec)
+    X, y = problem.host.X, problem.host.Y[:, 0]
+    H: Array = resolve().lp_loss.hessian(X, y, w, problem.spec)
     q = (1 - 2 / depth) * problem.gradient(w) + H @ w
     product: Array = np.outer(w, q)
     antisymmetric: Array = (depth - 1) / 2 * norm ** (-2 / depth) * (product - product.T)
@@ -205,7 +206,7 @@ def closed_curve_integral(
     quad = checks.scipy_module("integrate").quad
     plane = _plane(direction, second, problem.d)
     # w stays in the plane, and so does what F does there: two features are enough.
-    flat = LpProblem(problem.X @ plane, problem.Y, problem.p, scale=problem.scale)
+    flat = LpProblem(problem.host.X @ plane, problem.host.Y, problem.p, scale=problem.scale)
 
     def along_ray(s: float) -> float:
         return float(_field(flat, np.array([s, 0.0]), depth)[0])

@@ -1,14 +1,16 @@
-"""The real data where it can be had, a kernel that follows a script, and an empty folder."""
+"""The real data where it can be had, kernels and a GPU that are none, and an empty folder."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 import accel
-from accel import LpProblem, optimum, running, standardize, train
+from accel import LpProblem, gpu, optimum, running, standardize, train
 from accel.datasets import load_gas_ethanol
 
+from . import device
 from .runs import PROBLEM, start
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "gas_ethanol.npz"
@@ -40,10 +42,20 @@ def scripted(monkeypatch):
             name = "scripted"
 
         Kernels.loop = type("Module", (), {"TrainingLoop": loop})
-        monkeypatch.setattr(running, "resolve", lambda name: Kernels)
+        monkeypatch.setattr(running, "resolve", lambda name, **work: Kernels)
         return train(PROBLEM, start(), accel.GradientDescent(1.0), steps, **arguments)
 
     return run
+
+
+@pytest.fixture
+def gpu_stand_in(monkeypatch):
+    """A GPU, CuPy and CUDA kernels that are none."""
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+    monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
+    for name, module in device.make_kernels().items():
+        monkeypatch.setitem(sys.modules, f"accel.kernels.cuda.{name}", module)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from accel import backends
+from accel import backends, gpu
 from accel.backends import cpu_threads, resolve, unavailable
 
 
@@ -21,9 +21,49 @@ def run(code, **environment):
     ).stdout
 
 
+@pytest.fixture
+def with_a_gpu(monkeypatch):
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "missing", lambda: None)
+
+
 def test_auto_is_cpu():
     assert resolve() == resolve("auto") == resolve("cpu")
     assert resolve("auto").name == "cpu"
+
+
+LONG = {"work": 1e7, "steps": 10**6}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "cpu"),
+        (LONG, "cuda"),
+        ({"on_device": True}, "cuda"),
+        ({"work": 1e7, "steps": 100}, "cpu"),  # over before a GPU has begun
+        ({"work": 1e5, "steps": 10**9}, "cpu"),  # a step is too short
+    ],
+)
+def test_auto_is_cuda_where_that_is_worth_it(with_a_gpu, known, expected):
+    assert resolve(**known).name == expected
+    assert resolve("reference", **known).name == "reference"
+
+
+@pytest.mark.parametrize("known", [LONG, {"on_device": True}])
+def test_auto_is_cpu_without_a_gpu_and_in_the_simulator(with_a_gpu, monkeypatch, known):
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    assert resolve(**known).name == "cpu"
+    assert resolve("cuda").name == "cuda"
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM")
+    monkeypatch.setattr(gpu, "missing", lambda: "no driver")
+    assert resolve(**known).name == "cpu"
+
+
+def test_the_driver_is_not_asked_for_short_runs(monkeypatch):
+    monkeypatch.setattr(gpu, "missing", lambda: pytest.fail("asked"))
+    for name in ("auto", "cpu", "reference"):
+        resolve(name, work=1e3, steps=10)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
@@ -44,25 +84,25 @@ def test_a_backend_is_a_plain_value():
     ("error", "match", "name"),
     [
         (ValueError, "backend .*auto, reference, cpu, cuda.*'cpux'.*did you mean 'cpu'", "cpux"),
-        (ValueError, "'cuda' is not available: .*CUDA", "cuda"),
+        (ValueError, "'cuda' is not available: no driver", "cuda"),
         (TypeError, "backend .*None", None),
     ],
 )
-def test_bad_names(error, match, name):
+def test_bad_names(error, match, name, monkeypatch):
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "missing", lambda: "no driver")
     with pytest.raises(error, match=match):
         resolve(name)
 
 
-def test_unavailable_says_why():
-    reasons = unavailable()
-    assert reasons["cpu"] is None
-    assert "CUDA" in reasons["cuda"]
-    reasons["cpu"] = "changed by the caller"
-    assert unavailable()["cpu"] is None
+def test_unavailable_says_why(monkeypatch):
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "missing", lambda: "no driver")
+    assert unavailable() == {"reference": None, "cpu": None, "cuda": "no driver"}
 
 
 def test_import_is_light():
-    heavy = "numba llvmlite pandas matplotlib sklearn scipy rich typer pooch torch jax"
+    heavy = "numba llvmlite cupy pandas matplotlib sklearn scipy rich typer pooch torch jax"
     code = (
         "import sys, accel, accel.backends; accel.backends.resolve('auto')\n"
         f"print(*(name for name in {heavy.split()} if name in sys.modules))"

@@ -10,7 +10,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 import accel
-from accel import cli, commands
+from accel import cli, commands, gpu
 
 from .shell import QUICK, SMALL, run, run_json, spawn
 
@@ -23,6 +23,18 @@ def test_info():
     for word in ("numba", "SIMD width", "threads", "caches", "GPU"):
         assert word in ended.stdout
     assert run_json("info")["versions"]["accel"] == accel.__version__
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "reproduce"])
+def test_a_backend_that_is_missing(command, monkeypatch):
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
+    ended = run(command, "--backend", "cuda")
+    assert ended.exit_code == 2
+    assert ended.stderr == "accel: backend 'cuda' is not available: no driver\n"
+    told = run_json("info")
+    assert told["machine"]["GPU"].startswith("none used: no driver")
+    assert told["kernels"]["backends"] == "reference, cpu"
 
 
 def test_version_and_help():
@@ -70,6 +82,7 @@ def test_version_and_help():
         (["compare", *QUICK, "--dtype", "float16"], "'float16' is not one of"),
         (["compare", "ill-conditioned:n=40,d=3,k=2", "--width", "1"], "widths of at least"),
         (["compare", "a", "b"], "unexpected extra argument"),
+        (["train", *SMALL, "--backend", "gpu"], "'gpu' is not one of"),
         (["train", *SMALL, "--depth", "0"], "depth must be"),
         (["train", *SMALL, "--width", "0"], "width must be"),
         (["train", *SMALL, "--optimizer", "sgd"], "optimizer must be one of"),

@@ -50,6 +50,11 @@ def test_models_and_depths(tmp_path):
     assert all((tmp_path / file).exists() for file in found["files"])
 
 
+def test_the_backend_is_told(gpu_stand_in):
+    found = run_json("compare", *QUICK, "--depths", "1", "--backend", "cuda")
+    assert {model["backend"] for model in found["models"]} == {"cuda"}
+
+
 def test_a_range_of_rates_whose_edge_is_best():
     ended = run("compare", *QUICK[:-2], "--grid", "1e-5:1e-4:8", "--depths", "1")
     assert ended.exit_code == 0

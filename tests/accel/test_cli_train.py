@@ -32,6 +32,15 @@ def test_train_does_what_the_library_does():
     assert (found["optimizer"], found["weight_decay"]) == ("rmsprop", 0.1)
 
 
+@pytest.mark.parametrize("backend", ["auto", "cpu", "cuda", "reference"])
+def test_the_backend_is_told(gpu_stand_in, backend):
+    arguments = ["train", *SMALL, "--steps", "10", "--backend", backend]
+    found = run_json(*arguments)
+    assert found["backend"] == {"auto": "cpu"}.get(backend, backend)
+    assert found["steps"] == 10
+    assert ("a step on the GPU" in run(*arguments).stdout) == (backend == "cuda")
+
+
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "nesterov", "adagrad", "adadelta",
                                        "rmsprop", "adam", "end-to-end"])  # fmt: skip
 def test_every_optimizer_has_a_rate_of_its_own(optimizer):

@@ -3,7 +3,9 @@ import os
 
 import pytest
 
-from accel import machine
+from accel import gpu, machine
+
+from .device import GPU
 
 
 @pytest.fixture
@@ -56,10 +58,12 @@ def test_caches(monkeypatch, tmp_path):
 def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
     for name in ("_CACHES", "_CPUINFO", "_NVIDIA"):
         monkeypatch.setattr(machine, name, tmp_path / "absent")
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
     facts = machine.facts()["machine"]
     assert facts["caches"].startswith("unknown")
     assert facts["CPU"]
-    assert "no NVIDIA driver found" in facts["GPU"]
+    assert facts["GPU"] == "none used: no driver"
 
 
 def test_the_cpu_has_a_name(monkeypatch, tmp_path):
@@ -69,16 +73,35 @@ def test_the_cpu_has_a_name(monkeypatch, tmp_path):
     assert machine.facts()["machine"]["CPU"] == "Fast One @ 9 GHz"
 
 
+SHOWN = "Fast One, compute capability 9.0, 80.0 GiB, 132 multiprocessors, driver "
+
+
 @pytest.mark.parametrize(
-    ("reason", "expected"),
-    [("no driver", "none used: no driver (NVIDIA H100)"), (None, "NVIDIA H100")],
+    ("found", "version", "expected"),
+    [
+        ("no driver", None, "none used: no driver (NVIDIA H100)"),
+        (GPU, None, f"{SHOWN}of unknown version for CUDA 13.0"),
+        (
+            GPU,
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n",
+            f"{SHOWN}580.65.06 for CUDA 13.0",
+        ),
+    ],
 )
-def test_a_gpu(monkeypatch, tmp_path, reason, expected):
-    (tmp_path / "0000:01").mkdir()
-    (tmp_path / "0000:01" / "information").write_text("Model: \t NVIDIA H100\nIRQ: 7\n")
+def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
+    folder = tmp_path / "gpus" / "0000:01"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Model: \t NVIDIA H100\nIRQ: 7\n")
+    if version is not None:
+        (tmp_path / "version").write_text(version)
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
-    monkeypatch.setattr(machine, "unavailable", lambda: {"cpu": None, "cuda": reason})
+    monkeypatch.setattr(gpu, "_found", lambda: found)
     assert machine.facts()["machine"]["GPU"] == expected
+    assert ("cuda" in machine.facts()["kernels"]["backends"]) == (found is GPU)
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    assert machine.facts()["machine"]["GPU"].endswith("simulated)")
+    assert "cuda" in machine.facts()["kernels"]["backends"]
 
 
 def test_the_kernel_cache_may_be_off(monkeypatch):

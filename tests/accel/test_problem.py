@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel import layout
+from accel import arrays
 from accel.kernels.specs import Loss
 from accel.problem import LpProblem, aligned, standardize
 
@@ -56,7 +56,7 @@ def test_data_is_laid_out_once(a):
 
 
 def test_a_large_copy_is_logged_once(monkeypatch, caplog):
-    monkeypatch.setattr(layout, "_LARGE", 100)
+    monkeypatch.setattr(arrays, "LARGE", 100)
     with caplog.at_level(logging.INFO, logger="accel"):
         LpProblem(off_by(8, (20, 2)), np.ones(20, np.float32), dtype="float64")
     assert [record.getMessage().split()[0] for record in caplog.records] == ["copied", "copied"]

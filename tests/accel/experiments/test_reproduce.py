@@ -172,8 +172,12 @@ def test_a_check_reads_a_complete_report(everything, monkeypatch):
 
 @pytest.mark.parametrize(
     "other",
-    [["--seed", "1"], ["--data", "ill-conditioned:n=31,d=3,condition=10"]],
-    ids=["seed", "data"],
+    [
+        ["--seed", "1"],
+        ["--data", "ill-conditioned:n=31,d=3,condition=10"],
+        ["--backend", "reference"],
+    ],
+    ids=["seed", "data", "backend"],
 )
 def test_a_report_of_other_settings_is_none(everything, monkeypatch, other):
     def called(*arguments, **keywords):
@@ -214,6 +218,21 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, mo
     assert run("--figures", "5l", "--out", tmp_path / "b").exit_code == 0
     first, second = (read(tmp_path / name)["figures"] for name in "ab")
     assert first == second
+
+
+def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
+    def swept(*arguments):
+        assert run("--figures", "3l", "--out", tmp_path, *arguments).exit_code == 0
+        report = read(tmp_path)
+        backends = {stage["backend"] for stage in report["seconds"]["stages"]}
+        return backends, report["settings"].get("backend"), set((tmp_path / "state").iterdir())
+
+    *_, of_the_cpu = cpu = swept("--backend", "cpu")
+    assert cpu[:2] == ({"cpu"}, "cpu")
+    assert swept() == ({"cpu"}, None, of_the_cpu)
+    *_, of_both = cuda = swept("--backend", "cuda")
+    assert cuda[:2] == ({"cuda"}, "cuda")
+    assert len(of_both) > len(of_the_cpu)
 
 
 def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):

@@ -1,0 +1,166 @@
+"""Stand-ins for a GPU: arrays that refuse what CuPy's refuse, a cupy to make them, and kernels."""
+
+import types
+
+import numpy as np
+
+from accel.gpu import Gpu
+from accel.kernels.reference import loop, lp_loss
+
+GPU = Gpu("Fast One", (9, 0), 80 * 2**30, 132, (13, 0))
+CUDA, HOST = (2, 0), (1, 0)  # DLPack's names of devices
+
+
+class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that no NumPy function gets at by accident, as a CuPy array."""
+
+    def __init__(self, memory, device=0):
+        self._memory = np.asarray(memory)
+        self.device = types.SimpleNamespace(id=device)
+
+    def __array__(self, *arguments, **keywords):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        if method != "__call__" or any(isinstance(a, np.ndarray) for a in inputs):
+            raise TypeError("Unsupported type numpy.ndarray")
+        return DeviceArray(ufunc(*map(memory_of, inputs), **keywords))
+
+    def __dlpack_device__(self):
+        return CUDA
+
+    def __dlpack__(self, **keywords):
+        return self._memory
+
+    @property
+    def __cuda_array_interface__(self):
+        return self._memory.__array_interface__
+
+    def __getattr__(self, name):
+        if name in ("shape", "dtype", "ndim", "size", "nbytes", "flags"):
+            return getattr(self._memory, name)
+        raise AttributeError(name)
+
+    @property
+    def T(self):
+        return DeviceArray(self._memory.T)
+
+    def __len__(self):
+        return len(self._memory)
+
+    def __getitem__(self, key):
+        return DeviceArray(self._memory[key])
+
+    def __float__(self):
+        return float(self._memory)
+
+    def item(self):
+        return self._memory.item()
+
+    def sum(self):
+        return DeviceArray(self._memory.sum())
+
+    def nonzero(self):
+        return tuple(map(DeviceArray, self._memory.nonzero()))
+
+    def __int__(self):
+        return int(self._memory)
+
+    def reshape(self, *shape):
+        return DeviceArray(self._memory.reshape(*shape))
+
+    def astype(self, dtype):
+        return DeviceArray(self._memory.astype(dtype))
+
+    def get(self, out=None):
+        if out is None:
+            return self._memory.copy()
+        out[...] = self._memory
+        return out
+
+
+def memory_of(a):
+    return a._memory if isinstance(a, DeviceArray) else a
+
+
+class OnlyDLPack:
+    """An array of another library."""
+
+    def __init__(self, memory, where=CUDA, error=None):
+        self.memory, self._where, self._error = np.asarray(memory), where, error
+
+    def __dlpack_device__(self):
+        return self._where
+
+    def __dlpack__(self, **keywords):
+        if self._error:
+            raise self._error
+        return self.memory.__dlpack__(**keywords) if self._where == HOST else self.memory
+
+
+class OnlyInterface:
+    """An array of yet another library."""
+
+    def __init__(self, memory):
+        self.memory = np.asarray(memory)
+
+    @property
+    def __cuda_array_interface__(self):
+        return self.memory.__array_interface__
+
+
+def _asarray(a):
+    if isinstance(a, DeviceArray):
+        return a
+    if hasattr(a, "__cuda_array_interface__"):
+        described = {"__array_interface__": a.__cuda_array_interface__, "owner": a}
+        return DeviceArray(np.asarray(types.SimpleNamespace(**described)))
+    return DeviceArray(np.array(a))
+
+
+def _ascontiguousarray(a, dtype):
+    with np.errstate(over="ignore"):  # a GPU does not warn
+        memory = np.ascontiguousarray(a._memory, dtype)
+    return a if memory is a._memory else DeviceArray(memory)
+
+
+def make_cupy():
+    cupy = types.ModuleType("cupy")
+    cupy.ndarray, cupy.asarray, cupy.ascontiguousarray = DeviceArray, _asarray, _ascontiguousarray
+    cupy.from_dlpack = lambda a: DeviceArray(a.__dlpack__())
+    return cupy
+
+
+class TrainingLoop(loop.TrainingLoop):
+    """The reference loop, with its state on the device."""
+
+    def __init__(self, X, Y, loss, models, threads=1):
+        super().__init__(memory_of(X), memory_of(Y), loss, models, threads)
+
+    def device_params(self, model):
+        return DeviceArray(self.params(model))
+
+    def snapshot(self):
+        found = super().snapshot()
+        return found._replace(params=DeviceArray(found.params), state=DeviceArray(found.state))
+
+    def restore(self, snapshot, models=None):
+        params, state = memory_of(snapshot.params), memory_of(snapshot.state)
+        super().restore(snapshot._replace(params=params, state=state), models)
+
+
+def _loss_and_gradient(X, Y, W, loss):
+    value, gradient = lp_loss.loss_and_gradient(*map(memory_of, (X, Y, W)), loss)
+    return value, DeviceArray(gradient)
+
+
+def _hessian(X, y, w, loss):
+    return DeviceArray(lp_loss.hessian(*map(memory_of, (X, y, w)), loss))
+
+
+def make_kernels():
+    kernels = {name: types.ModuleType(f"accel.kernels.cuda.{name}") for name in ("loop", "lp_loss")}
+    kernels["loop"].TrainingLoop = TrainingLoop
+    kernels["lp_loss"].loss_and_gradient = _loss_and_gradient
+    kernels["lp_loss"].hessian = _hessian
+    return kernels

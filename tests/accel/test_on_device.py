@@ -1,0 +1,288 @@
+"""Problems on a GPU, and networks trained there; the GPU is stood in for where there is none."""
+
+import copy
+import logging
+import pickle
+
+import numpy as np
+import pytest
+
+import accel
+from accel import LinearNetwork, LpProblem, grid_search, sweep, train
+
+from .device import DeviceArray, OnlyDLPack, OnlyInterface
+from .runs import PROBLEM, make_problem, start
+from .test_problem import BAD
+from .test_sweep import assert_same, rates
+
+X, Y = PROBLEM.X, PROBLEM.Y
+
+
+def on_device(problem=PROBLEM, **arguments):
+    arguments = {"p": problem.p, **arguments}
+    return LpProblem(DeviceArray(problem.X), DeviceArray(problem.Y), **arguments)
+
+
+@pytest.mark.parametrize("other", [DeviceArray, OnlyDLPack, OnlyInterface])
+@pytest.mark.parametrize("targets", [Y, Y[:, 0].copy()], ids=["2-D", "1-D"])
+def test_data_stays_where_it_is(gpu_stand_in, other, targets):
+    problem = LpProblem(other(X), other(targets))
+    assert problem.on_device
+    assert (problem.n, problem.d, problem.k, problem.dtype) == (*X.shape, 1, np.float64)
+    assert problem.Y.shape == Y.shape
+    assert np.shares_memory(problem.X._memory, X)
+    assert np.shares_memory(problem.Y._memory, targets)
+    assert repr(problem) == repr(PROBLEM)
+
+
+def test_what_must_be_converted_is_so_on_the_device(gpu_stand_in):
+    for a, dtype in ((X.T.copy().T, None), (X.astype("f4"), "f8"), (X[:, ::-1], "f4")):
+        problem = LpProblem(DeviceArray(a), DeviceArray(Y), dtype=dtype)
+        assert problem.X.flags.c_contiguous
+        assert problem.X.dtype == problem.Y.dtype == np.dtype(dtype or "f8")
+        np.testing.assert_allclose(problem.X.get(), a, rtol=1e-6)
+
+
+def test_where_one_is_the_other_one_goes(gpu_stand_in):
+    for problem in (LpProblem(DeviceArray(X), Y), LpProblem(X.tolist(), DeviceArray(Y))):
+        assert isinstance(problem.X, DeviceArray)
+        assert isinstance(problem.Y, DeviceArray)
+
+
+def test_dtypes_are_as_on_the_host(gpu_stand_in):
+    single = LpProblem(DeviceArray(X.astype("f4")), DeviceArray(np.arange(len(X))))
+    assert single.dtype == single.Y.dtype == np.float32
+    with pytest.raises(TypeError, match="float32"):
+        LpProblem(DeviceArray(X.astype("f4")), DeviceArray(Y))
+
+
+@pytest.mark.parametrize(
+    "bad", [name for name, (*_, given) in BAD.items() if type(given.get("X")) is np.ndarray]
+)
+def test_bad_data(gpu_stand_in, bad):
+    error, match, arguments = BAD[bad]
+    arguments = {"y": np.ones(12), **arguments}
+    arguments |= {name: DeviceArray(arguments[name]) for name in ("X", "y")}
+    with pytest.raises(error, match=match):
+        LpProblem(**arguments)
+
+
+def test_a_copy_on_the_host_is_made_once_and_logged(gpu_stand_in, caplog):
+    problem = on_device()
+    with caplog.at_level(logging.INFO, logger="accel"):
+        host = problem.host
+        assert problem.host is host
+    assert len(caplog.records) == 1
+    assert "from the GPU to the host" in caplog.records[0].getMessage()
+    assert not host.on_device
+    assert host.host is host
+    assert repr(host) == repr(problem)
+    np.testing.assert_array_equal(host.X, X)
+    assert host.X.__array_interface__["data"][0] % 64 == 0
+    assert PROBLEM.host is PROBLEM
+
+
+@pytest.mark.parametrize("backend", ["auto", "cuda", "cpu", "reference"])
+def test_loss_and_gradient(gpu_stand_in, backend):
+    W = np.linspace(-1, 1, PROBLEM.d)
+    expected = PROBLEM.loss_and_gradient(W, backend="reference")
+    for problem, weights in ((on_device(), W), (PROBLEM, W), (on_device(), DeviceArray(W))):
+        value, gradient = problem.loss_and_gradient(weights, backend=backend)
+        assert value == pytest.approx(expected[0], rel=1e-13)
+        stays = isinstance(weights, DeviceArray) and backend in ("auto", "cuda")
+        assert isinstance(gradient, DeviceArray) == stays
+        found = gradient.get() if stays else gradient
+        np.testing.assert_allclose(found, expected[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["auto", "cuda", "cpu", "reference"])
+def test_every_backend_trains_it(gpu_stand_in, backend):
+    expected = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="reference")
+    found = train(on_device(), start(), accel.Adam(0.01), 50, backend=backend)
+    assert found.backend == {"auto": "cuda"}.get(backend, backend)
+    assert_same(found, expected, exact=backend != "cpu")
+
+
+def test_cuda_takes_data_from_the_host(gpu_stand_in):
+    found = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="cuda")
+    assert (found.backend, found.threads) == ("cuda", 1)
+    assert isinstance(found.network._on_device, DeviceArray)
+
+
+def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
+    monkeypatch.setattr(accel.backends, "_WORTH", 2 * 40 * 4 * 50 * 2)
+    monkeypatch.setattr(accel.backends, "_WORTH_A_STEP", 1)
+    models = [(start(), accel.GradientDescent(0.01))] * 2
+    assert sweep(PROBLEM, models, 50)[0].backend == "cuda"
+    assert sweep(PROBLEM, models, 49)[0].backend == "cpu"
+    assert sweep(PROBLEM, models[:1], 50)[0].backend == "cpu"
+    gram = make_problem(p=2)
+    assert gram.method == "gram"
+    assert sweep(gram, models, 50)[0].backend == "cpu"
+    assert sweep(gram, models, 500)[0].backend == "cuda"
+
+
+def test_a_grid_search_has_one_backend(gpu_stand_in, monkeypatch):
+    monkeypatch.setattr(accel.backends, "_WORTH", 2 * 40 * 4 * 50 * 3)
+    monkeypatch.setattr(accel.backends, "_WORTH_A_STEP", 1)
+    found = grid_search(
+        PROBLEM, start(), accel.GradientDescent(1.0), 50, learning_rates=[1e-3, 1e-2, 1e-1]
+    )
+    assert len(found.results) > 3
+    assert {result.backend for result in found.results} == {"cuda"}
+
+
+def test_divergence(gpu_stand_in):
+    models = rates()
+    expected = sweep(PROBLEM, models, 60, backend="reference")
+    for ours, theirs in zip(sweep(on_device(), models, 60), expected, strict=True):
+        assert_same(ours, theirs)
+
+
+def test_a_checkpoint_goes_on_wherever_the_data_is(gpu_stand_in, tmp_path):
+    path = tmp_path / "run.npz"
+    whole = train(PROBLEM, start(), accel.Adam(0.01), 600, backend="cuda")
+    part = train(
+        on_device(), start(), accel.Adam(0.01), 600, checkpoint=path,
+        callback=lambda step, loss: step >= 100,
+    )  # fmt: skip
+    assert part.status == "interrupted"
+    found = train(PROBLEM, start(), accel.Adam(0.01), 600, backend="cuda", checkpoint=path)
+    assert_same(found, whole)
+    with pytest.raises(ValueError, match="another run"):
+        train(PROBLEM, start(), accel.Adam(0.01), 600, backend="reference", checkpoint=path)
+
+
+@pytest.fixture
+def trained(gpu_stand_in):
+    return train(on_device(), start(), accel.Adam(0.01), 50)
+
+
+def test_results_stay_on_the_device_until_asked_for(trained, monkeypatch):
+    import cupy
+
+    network, copies = trained.network, []
+    get = DeviceArray.get
+    monkeypatch.setattr(DeviceArray, "get", lambda a, out=None: copies.append(a) or get(a))
+    assert (network.n_params, network.dtype, network.depth) == (15, np.float64, 2)
+    assert repr(network) == repr(start())
+    assert "status='completed'" in repr(trained)
+    there = cupy.asarray(network)
+    assert isinstance(there, DeviceArray)
+    assert np.shares_memory(there._memory, network._on_device._memory)
+    assert copies == []
+    np.testing.assert_array_equal(network.params, there._memory)
+    assert network.params is network.params
+    assert len(network.factors) == 2
+    assert len(copies) == 1
+    assert np.shares_memory(cupy.asarray(network)._memory, there._memory)
+
+
+def test_a_network_on_the_device_is_a_network(trained, tmp_path):
+    network = trained.network
+    for other in (
+        pickle.loads(pickle.dumps(network)),
+        copy.copy(network),
+        copy.deepcopy(network),
+        network.copy(),
+        accel.Result.load(trained.save(tmp_path / "result.npz")).network,
+    ):
+        assert not hasattr(other, "__cuda_array_interface__")
+        np.testing.assert_array_equal(other.params, network.params)
+        assert other.widths == network.widths
+    with pytest.raises(AttributeError):
+        network.params = 0
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = network.nonsense
+    again = train(on_device(), network, accel.GradientDescent(0.01), 3)
+    assert again.loss < trained.loss
+
+
+def test_networks_on_the_host_have_no_interface():
+    assert not hasattr(start(), "__cuda_array_interface__")
+
+
+def test_networks_of_arrays_on_the_device(gpu_stand_in):
+    arrays = [np.arange(6.0).reshape(2, 3), np.array([[1.0, -1.0]])]
+    network = LinearNetwork((3, 2, 1), init=[DeviceArray(a) for a in arrays])
+    np.testing.assert_array_equal(network.end_to_end(), [[-3, -3, -3]])
+    moved = network.with_params(DeviceArray(np.arange(8.0)))
+    assert isinstance(moved._on_device, DeviceArray)
+    with pytest.raises(ValueError, match="params must be finite"):
+        network.with_params(DeviceArray(np.full(8, np.nan)))
+    with pytest.raises(ValueError, match="params must have shape"):
+        network.with_params(DeviceArray(np.ones(7)))
+
+
+def test_predictions_are_where_the_samples_are(trained):
+    prediction = trained.network.predict(DeviceArray(X))
+    assert isinstance(prediction, DeviceArray)
+    np.testing.assert_array_equal(prediction._memory, trained.network.predict(X))
+
+
+def test_everything_else_goes_by_the_host(gpu_stand_in):
+    problem = on_device()
+    best, expected = accel.optimum(problem), accel.optimum(PROBLEM)
+    np.testing.assert_array_equal(best.W, expected.W)
+    assert accel.optimum(PROBLEM, backend="cuda").loss == pytest.approx(expected.loss, rel=1e-9)
+    data, host = accel.standardize(DeviceArray(X), DeviceArray(Y)), accel.standardize(X, Y)
+    np.testing.assert_array_equal(data.X, host.X)
+    np.testing.assert_array_equal(data.predict(best.W, DeviceArray(X)), host.predict(best.W, X))
+    w = np.linspace(-1, 1, PROBLEM.d)
+    curl = accel.theory.curl(problem, w, 3)
+    np.testing.assert_allclose(curl, accel.theory.curl(PROBLEM, w, 3), rtol=1e-12, atol=1e-12)
+    first_rate = accel.comparison.first_rate
+    assert first_rate(problem, "gd") == first_rate(PROBLEM, "gd")
+    assert pickle.loads(pickle.dumps(problem.host)).n == problem.n
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [{}, {"k": 3}, {"p": 2}, {"p": 2.5}, {"n": 3000, "d": 33}])
+def test_on_a_real_gpu(shape, dtype):
+    import cupy
+
+    host = make_problem(**shape, dtype=dtype)
+    problem = LpProblem(cupy.asarray(host.X), cupy.asarray(host.Y), p=host.p)
+    network = start(host)
+    expected = train(host, network, accel.Adam(0.01), 50, backend="reference")
+    rtol = 1e-9 if dtype == "f8" else 1e-3
+    for data, backend in ((problem, "auto"), (host, "cuda")):
+        found = train(data, network, accel.Adam(0.01), 50, backend=backend)
+        assert found.backend == "cuda"
+        there = cupy.asarray(found.network)
+        assert there.data.ptr == found.network._on_device.data.ptr
+        np.testing.assert_array_equal(there.get(), found.network.params)
+        np.testing.assert_allclose(found.network.params, expected.network.params, rtol, rtol)
+        np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol)
+    W = network.end_to_end()
+    value, gradient = problem.loss_and_gradient(cupy.asarray(W))
+    assert isinstance(gradient, cupy.ndarray)
+    expected = host.loss_and_gradient(W, backend="reference")
+    assert value == pytest.approx(expected[0], rel=rtol)
+    np.testing.assert_allclose(gradient.get(), expected[1], rtol, rtol)
+    np.testing.assert_allclose(problem.gradient(W, backend="cpu"), expected[1], rtol, rtol)
+
+
+@pytest.mark.gpu
+def test_bad_data_on_a_real_gpu():
+    import cupy
+
+    for bad in (np.nan, np.inf):
+        changed = X.copy()
+        changed[2, 1] = bad
+        with pytest.raises(ValueError, match=rf"X\[2, 1\] = {bad}"):
+            LpProblem(cupy.asarray(changed), cupy.asarray(Y))
+
+
+@pytest.mark.gpu
+def test_a_checkpoint_on_a_real_gpu(tmp_path):
+    path, models = tmp_path / "run.npz", rates()
+    whole = sweep(PROBLEM, models, 3000, backend="cuda")
+    sweep(
+        PROBLEM, models, 3000, backend="cuda", checkpoint=path,
+        callback=lambda step, losses: step >= 100,
+    )  # fmt: skip
+    again = sweep(PROBLEM, models, 3000, backend="cuda", checkpoint=path)
+    for ours, theirs in zip(again, whole, strict=True):
+        assert_same(ours, theirs)
