@@ -2,6 +2,7 @@
 
 ``python -m benchmarks pytest [arguments]`` runs the pytest suite in the same clean environment;
 ``python -m benchmarks table RESULT.json`` prints the table for the README from such a file.
+``python -m benchmarks.gpu`` is the same for a GPU.
 """
 
 import argparse
@@ -52,7 +53,11 @@ def table(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2
-    print(report.summary(content))
+    if content.get("kind") == "gpu":
+        from benchmarks.gpu.report import summary
+    else:
+        summary = report.summary
+    print(summary(content))
     return 0
 
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from benchmarks.peers import Descent, Run, Sweep
 
 OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
 SINGLE_RUNS, PEAK = "accel, 64 single runs", "peak multiply-adds"
+COPY = "a device copy"  # on a GPU, of as many bytes read and written as X has
 
 CONTENDERS: dict[str, Callable[[Descent], Run]] = {
     OURS: peers.ours,
@@ -52,7 +54,11 @@ NOT_A_DIRECT_PEER = {
     PLAIN_SUM,
     SINGLE_RUNS,
     PEAK,
+    COPY,
 }
+
+#: No iterate to hold to the reference, or one of another model.
+NOT_A_DESCENT = {OURS_DEPTH_1, PLAIN_SUM, PEAK, COPY}
 
 # At depth 1 "layerwise" and "factors first" are one and the same.
 DEPTH_1 = (
@@ -102,7 +108,9 @@ class Case:
     gram: bool = False
     models: int = 1
 
-    def descent(self, threads: int, quick: bool = False) -> tuple[Descent | Sweep, str]:
+    def descent(
+        self, threads: int, quick: bool = False, load: Callable[..., Any] = load
+    ) -> tuple[Descent | Sweep, str]:
         """The run every contender makes, and where its data come from.
 
         The start is deterministic and of moderate size, so that gradients are neither zero nor

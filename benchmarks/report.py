@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.cases import NOT_A_DIRECT_PEER, OURS, PEAK, PLAIN_SUM, Case, Target
+from benchmarks.cases import COPY, NOT_A_DIRECT_PEER, OURS, PEAK, PLAIN_SUM, Case, Target
 from benchmarks.peers import Descent, Sweep
 from benchmarks.startup import Startup
 from benchmarks.timing import Samples, speedup
@@ -33,11 +33,13 @@ def case_record(
         else:
             row |= {"median_us": s.median * 1e6, "iqr_us": s.iqr * 1e6, "steps": s.steps}
             row["samples_us"] = [1e6 * seconds for seconds in s.seconds]
+            if s.note:
+                row["note"] = s.note
             if s.name != OURS and (ratio := speedup(samples, s.name)):
                 row["ratio"], row["ratio_quartiles"] = ratio[0], list(ratio[1:])
             if isinstance(run, Sweep):
                 row["gigaflops"] = 2e-9 * run.multiply_adds / s.median
-            elif s.name in (OURS, PLAIN_SUM) and not case.gram:
+            elif s.name in (OURS, PLAIN_SUM, COPY) and not case.gram:
                 row["gigabytes_per_second"] = megabytes / 1e3 / s.median
         rows.append(row)
     return {
@@ -112,6 +114,8 @@ def case_table(record: dict[str, Any]) -> str:
     timed = [row for row in record["contenders"] if "gap" not in row]
     for row in sorted(timed, key=lambda row: row["median_us"]):
         name = f"**{row['contender']}**" if row["contender"] == OURS else row["contender"]
+        if "note" in row:
+            name += f", {row['note']}"
         if "gigabytes_per_second" in row:
             name += f" ({row['gigabytes_per_second']:.1f} GB/s)"
         if "gigaflops" in row:
@@ -182,7 +186,11 @@ def _target_words(target: dict[str, Any], row: dict[str, Any] | None) -> tuple[s
     """
     word, against = "strive" if target["strive"] else "must", target["against"]
     asked, measured = target["speedup"], target["measured"]
-    ceilings = {PLAIN_SUM: "the bandwidth of", PEAK: "the rate of"}
+    ceilings = {
+        PLAIN_SUM: "the bandwidth of",
+        COPY: "the bandwidth of",
+        PEAK: "the rate of",
+    }
     slower = asked < 1 and against not in ceilings
     if against in ceilings:
         words, form = f"{asked:.0%} of {ceilings[against]} {against}", "{:.0%}"

@@ -94,17 +94,23 @@ class Sweep:
 class Run(NamedTuple):
     """A run under way: ``advance(steps)`` blocks until they are done, ``params()`` is a copy.
 
-    Samples of it are `longer` times as long as those of the others.
+    Samples of it are `longer` times as long as those of the others; a `note` goes with its figures.
     """
 
     advance: Callable[[int], None]
     params: Callable[[], np.ndarray]
     longer: int = 1
+    note: str = ""
 
 
 def require(module: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise Gap(f"{module} is not installed")
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, short enough for a table."""
+    return " ".join(str(error).split())[:200] or repr(error)
 
 
 def flat(factors: list[np.ndarray]) -> np.ndarray:

@@ -23,6 +23,9 @@ from benchmarks.peers.common import (
     suffix_products,
 )
 
+#: Makes a run of ``step(jax, X, Y, factors)``, the data and the factors at the start.
+Loop = Callable[[Callable[..., list[Any]], Any, Any, list[np.ndarray]], Run]
+
 
 def jax_layerwise(run: Descent) -> Run:
     def gradients(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
@@ -51,11 +54,13 @@ def jax_factors_first(run: Descent) -> Run:
     return _jax_run(run, gradients)
 
 
-def jax_by_hand(run: Descent) -> Run:
+def jax_by_hand(run: Descent, loop: Loop | None = None) -> Run:
+    """`loop` makes a run of a step, like `compiled_loop`, which it is by default."""
+
     def gradients(_: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
         return _gradients_by_hand(run.p, X, Y, factors)
 
-    return _jax_run(run, gradients)
+    return _jax_run(run, gradients, loop=loop)
 
 
 def _gradients_by_hand(p: float, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
@@ -77,13 +82,13 @@ def jax_gram(run: Descent) -> Run:
     return _jax_run(replace(run, X=XX, Y=YX), gradients, flatten=False)
 
 
-def jax_vmap(run: Sweep) -> Run:
+def jax_vmap(run: Sweep, loop: Loop | None = None) -> Run:
     """One model's step by hand, mapped over the models."""
 
     def one(X: Any, y: Any, factors: list[Any], rate: Any) -> list[Any]:
         return _descended(factors, _gradients_by_hand(run.first.p, X, y, factors), rate)
 
-    return _jax_vmap(run, one, run.X, run.first.Y[:, 0])
+    return _jax_vmap(run, one, run.X, run.first.Y[:, 0], loop)
 
 
 def jax_gram_vmap(run: Sweep) -> Run:
@@ -95,16 +100,18 @@ def jax_gram_vmap(run: Sweep) -> Run:
     return _jax_vmap(run, one, *scaled_gram(replace(run.first, learning_rate=1.0)))
 
 
-def _jax_vmap(run: Sweep, one: Callable[..., list[Any]], X: np.ndarray, Y: np.ndarray) -> Run:
+def _jax_vmap(
+    run: Sweep, one: Callable[..., list[Any]], X: Any, Y: Any, loop: Loop | None = None
+) -> Run:
     rates = run.rates[:, 0]
 
     def step(jax: Any, X: Any, Y: Any, stacks: list[Any]) -> list[Any]:
         return jax.vmap(one, in_axes=(None, None, 0, 0))(X, Y, stacks, rates)
 
-    return _jax_loop(step, X, Y, run.first.factors(run.params))
+    return (loop or compiled_loop)(step, X, Y, run.first.factors(run.params))
 
 
-def jax_sweep(run: Sweep) -> Run:
+def jax_sweep(run: Sweep, loop: Loop | None = None) -> Run:
     """Every model's residuals by one product with the data, every gradient by a second."""
     scale = run.rates * run.X.dtype.type(run.first.p / len(run.X))
 
@@ -113,23 +120,28 @@ def jax_sweep(run: Sweep) -> Run:
         G = scale * (residual_power(X @ suffixes[0][:, 0].T - y, run.first.p).T @ X)
         return _descended(stacks, factor_gradients(stacks, suffixes, G[:, None]), 1)
 
-    return _jax_loop(step, run.X, run.first.Y, run.first.factors(run.params))
+    return (loop or compiled_loop)(step, run.X, run.first.Y, run.first.factors(run.params))
 
 
-def _jax_run(run: Descent, gradients: Callable[..., list[Any]], flatten: bool = True) -> Run:
-    Y = np.ascontiguousarray(run.Y[:, 0]) if flatten and run.outputs == 1 else run.Y
+def _jax_run(
+    run: Descent,
+    gradients: Callable[..., list[Any]],
+    flatten: bool = True,
+    loop: Loop | None = None,
+) -> Run:
+    Y = run.Y[:, 0] if flatten and run.outputs == 1 else run.Y
 
     def step(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
         return _descended(factors, gradients(jax, X, Y, factors), run.learning_rate)
 
-    return _jax_loop(step, run.X, Y, run.factors(run.params))
+    return (loop or compiled_loop)(step, run.X, Y, run.factors(run.params))
 
 
 def _descended(factors: list[Any], gradients: list[Any], rate: Any) -> list[Any]:
     return [f - rate * gradient for f, gradient in zip(factors, gradients, strict=True)]
 
 
-def _jax_loop(
+def compiled_loop(
     step: Callable[..., list[Any]], X: np.ndarray, Y: np.ndarray, factors: list[np.ndarray]
 ) -> Run:
     """The whole run in one compiled loop; the data are arguments, lest they be folded in."""

@@ -1,6 +1,8 @@
-"""NumPy: the step by hand, into preallocated buffers."""
+"""NumPy: the step by hand, into preallocated buffers; `xp` may be CuPy as well."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -19,36 +21,9 @@ def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
     require("threadpoolctl")
     import threadpoolctl
 
-    n, k, p = len(run.X), run.outputs, run.p
     pools = threadpoolctl.ThreadpoolController()
     limit = threads or run.threads
-    params = run.params.copy()
-    gradient = np.empty_like(params)
-    factors, gradients = run.factors(params), run.factors(gradient)
-    # S_(N-1) is W_N itself, T_N the gradient of W_N itself: neither needs a buffer.
-    suffixes = [np.empty((k, width), params.dtype) for width in run.widths[:-2]] + [factors[-1]]
-    prefixes = [np.empty((k, width), params.dtype) for width in run.widths[:-2]] + [gradients[-1]]
-    W, G = suffixes[0], prefixes[0]
-    # One output: matrix times vector, half the cost of the same through a matrix product.
-    X, w, g = run.X, (W[0] if k == 1 else W.T), (G[0] if k == 1 else G)
-    y = np.ascontiguousarray(run.Y[:, 0] if k == 1 else run.Y)
-    r, power = np.empty_like(y), np.empty_like(y)
-    scale = params.dtype.type(run.learning_rate * p / n)
-
-    def step() -> None:
-        for j in range(run.depth - 2, -1, -1):
-            np.dot(suffixes[j + 1], factors[j], out=suffixes[j])
-        np.dot(X, w, out=r)
-        np.subtract(r, y, out=r)
-        np.dot(_residual_power_into(power, r, p).T, X, out=g)
-        np.multiply(G, scale, out=G)
-        for j in range(run.depth - 1):
-            np.dot(prefixes[j], factors[j].T, out=prefixes[j + 1])
-            if k == 1:
-                np.multiply(suffixes[j + 1].T, prefixes[j], out=gradients[j])
-            else:
-                np.dot(suffixes[j + 1].T, prefixes[j], out=gradients[j])
-        np.subtract(params, gradient, out=params)
+    params, step = array_step(np, run)
 
     def advance(steps: int) -> None:
         with pools.limit(limits=limit, user_api="blas"):
@@ -58,19 +33,53 @@ def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
     return Run(advance, params.copy)
 
 
-def _residual_power_into(out: np.ndarray, r: np.ndarray, p: float) -> np.ndarray:
+def array_step(xp: Any, run: Descent) -> tuple[Any, Callable[[], None]]:
+    """The parameters, an array of `xp`, and a step of theirs, in place."""
+    n, k, p = len(run.X), run.outputs, run.p
+    params = xp.array(run.params)
+    gradient = xp.empty_like(params)
+    factors, gradients = run.factors(params), run.factors(gradient)
+    # S_(N-1) is W_N itself, T_N the gradient of W_N itself: neither needs a buffer.
+    suffixes = [xp.empty((k, width), params.dtype) for width in run.widths[:-2]] + [factors[-1]]
+    prefixes = [xp.empty((k, width), params.dtype) for width in run.widths[:-2]] + [gradients[-1]]
+    W, G = suffixes[0], prefixes[0]
+    # One output: matrix times vector, half the cost of the same through a matrix product.
+    X, w, g = xp.asarray(run.X), (W[0] if k == 1 else W.T), (G[0] if k == 1 else G)
+    y = xp.ascontiguousarray(xp.asarray(run.Y[:, 0] if k == 1 else run.Y))
+    r, power = xp.empty_like(y), xp.empty_like(y)
+    scale = params.dtype.type(run.learning_rate * p / n)
+
+    def step() -> None:
+        for j in range(run.depth - 2, -1, -1):
+            xp.dot(suffixes[j + 1], factors[j], out=suffixes[j])
+        xp.dot(X, w, out=r)
+        xp.subtract(r, y, out=r)
+        xp.dot(_residual_power_into(xp, power, r, p).T, X, out=g)
+        xp.multiply(G, scale, out=G)
+        for j in range(run.depth - 1):
+            xp.dot(prefixes[j], factors[j].T, out=prefixes[j + 1])
+            if k == 1:
+                xp.multiply(suffixes[j + 1].T, prefixes[j], out=gradients[j])
+            else:
+                xp.dot(suffixes[j + 1].T, prefixes[j], out=gradients[j])
+        xp.subtract(params, gradient, out=params)
+
+    return params, step
+
+
+def _residual_power_into(xp: Any, out: Any, r: Any, p: float) -> Any:
     """`residual_power` without a temporary; at p = 2 it is `r` itself."""
     if p == 2:
         return r
     if p % 2 == 0:
-        np.multiply(r, r, out=out)
+        xp.multiply(r, r, out=out)
         for _ in range(int(p) - 3):
-            np.multiply(out, r, out=out)
+            xp.multiply(out, r, out=out)
         return out
-    np.abs(r, out=out)
+    xp.abs(r, out=out)
     if p != 3:
-        np.power(out, p - 2, out=out)
-    return np.multiply(out, r, out=out)
+        xp.power(out, p - 2, out=out)
+    return xp.multiply(out, r, out=out)
 
 
 def numpy_gram(run: Descent) -> Run:
@@ -99,23 +108,8 @@ def numpy_sweep(run: Sweep) -> Run:
     require("threadpoolctl")
     import threadpoolctl
 
-    X, y, p = run.X, run.first.Y, run.first.p
     pools = threadpoolctl.ThreadpoolController()
-    params = run.params
-    factors = run.first.factors(params)
-    r = np.empty((len(X), len(params)), params.dtype)
-    power, G = np.empty_like(r), np.empty((len(params), X.shape[1]), params.dtype)
-    scale = run.rates * params.dtype.type(p / len(X))
-
-    def step() -> None:
-        suffixes = suffix_products(factors)
-        np.dot(X, suffixes[0][:, 0].T, out=r)
-        np.subtract(r, y, out=r)
-        np.dot(_residual_power_into(power, r, p).T, X, out=G)
-        np.multiply(G, scale, out=G)
-        gradients = factor_gradients(factors, suffixes, G[:, None])
-        for factor, gradient in zip(factors, gradients, strict=True):
-            np.subtract(factor, gradient, out=factor)
+    params, step = array_sweep_step(np, run)
 
     def advance(steps: int) -> None:
         with pools.limit(limits=run.threads, user_api="blas"):
@@ -123,6 +117,30 @@ def numpy_sweep(run: Sweep) -> Run:
                 step()
 
     return Run(advance, params.copy)
+
+
+def array_sweep_step(xp: Any, run: Sweep) -> tuple[Any, Callable[[], None]]:
+    """The parameters, a row a model, and a step of theirs, in place; one column a model in both
+    products with the data.
+    """
+    X, y, p = xp.asarray(run.X), xp.asarray(run.first.Y), run.first.p
+    params = xp.array(run.params)
+    factors = run.first.factors(params)
+    r = xp.empty((len(X), len(params)), params.dtype)
+    power, G = xp.empty_like(r), xp.empty((len(params), X.shape[1]), params.dtype)
+    scale = xp.asarray(run.rates * params.dtype.type(p / len(X)))
+
+    def step() -> None:
+        suffixes = suffix_products(factors)
+        xp.dot(X, suffixes[0][:, 0].T, out=r)
+        xp.subtract(r, y, out=r)
+        xp.dot(_residual_power_into(xp, power, r, p).T, X, out=G)
+        xp.multiply(G, scale, out=G)
+        gradients = factor_gradients(factors, suffixes, G[:, None])
+        for factor, gradient in zip(factors, gradients, strict=True):
+            xp.subtract(factor, gradient, out=factor)
+
+    return params, step
 
 
 def numpy_sweep_gram(run: Sweep) -> Run:

@@ -1,40 +1,43 @@
 """Our own contenders, and the ceiling: one plain read of the data."""
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from benchmarks.peers.common import Descent, Run, Sweep, suffix_products
 
 
-def ours(run: Descent) -> Run:
-    advance, params, _ = _together([run])
-    return Run(advance, lambda: params()[0])
+def ours(run: Descent, backend: str = "cpu", **options: Any) -> Run:
+    together = _together([run], backend, **options)
+    return together._replace(params=lambda: together.params()[0])
 
 
-def our_sweep(run: Sweep) -> Run:
+def our_sweep(run: Sweep, backend: str = "cpu") -> Run:
     """All models over the same passes through the data."""
-    return _together(run.descents)
+    return _together(run.descents, backend)
 
 
-def our_single_runs(run: Sweep) -> Run:
+def our_single_runs(run: Sweep, backend: str = "cpu") -> Run:
     """The same models one after the other, as a loop over ``train`` would run them."""
-    runs = [ours(descent) for descent in run.descents]
+    runs = [ours(descent, backend) for descent in run.descents]
 
     def advance(steps: int) -> None:
         for single in runs:
             single.advance(steps)
 
     # A sample has to share its time among all of them, and each piece pays for starting its team.
-    return Run(advance, lambda: np.stack([single.params() for single in runs]), longer=8)
+    return Run(advance, lambda: np.stack([single.params() for single in runs]), 8, runs[0].note)
 
 
-def _together(descents: Sequence[Descent]) -> Run:
+def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Run:
+    """`options` are those that the loop of one backend has beside the threads."""
     from accel.kernels import specs
-    from accel.kernels.cpu.loop import TrainingLoop
 
+    TrainingLoop = importlib.import_module(f"accel.kernels.{backend}.loop").TrainingLoop
     models = [
         specs.Model(
             run.widths,
@@ -45,14 +48,17 @@ def _together(descents: Sequence[Descent]) -> Run:
     ]
     run = descents[0]
     loss = specs.Loss(run.p, 1.0, run.gram)
-    loop = TrainingLoop(run.X, run.Y, loss, models, threads=run.threads)
+    loop = TrainingLoop(run.X, run.Y, loss, models, threads=run.threads, **options)
 
     def advance(steps: int) -> None:
         loop.advance(steps)
         if len(loop.active) < len(models):
             raise RuntimeError(f"a run stopped by step {loop.step}, codes {loop.statuses}")
 
-    return Run(advance, lambda: np.stack([loop.params(m) for m in range(len(models))]))
+    def params() -> np.ndarray:
+        return np.stack([loop.params(m) for m in range(len(models))])
+
+    return Run(advance, params, note=getattr(loop, "engine", ""))
 
 
 def ours_depth_1(run: Descent) -> Run:

@@ -14,6 +14,7 @@ from benchmarks.peers.common import (
     absolute_power,
     factor_gradients,
     flat,
+    one_line,
     require,
     residual_power,
     suffix_products,
@@ -92,14 +93,20 @@ def torch_by_hand(run: Descent) -> Run:
 def torch_sweep(run: Sweep) -> Run:
     """Every model's residuals by one product with the data, every gradient by a second."""
     require("torch")
+    factors, step = torch_sweep_step(run)
+    return _torch_run(run, step, lambda: factors)
+
+
+def torch_sweep_step(run: Sweep, device: str = "cpu") -> tuple[list[Any], Callable[[], None]]:
+    """The factors, stacks of them, and a step of theirs, in place."""
     import torch
 
     p = run.first.p
-    X, y = torch.from_numpy(run.X), torch.from_numpy(run.first.Y)
-    factors = [torch.from_numpy(stack.copy()) for stack in run.first.factors(run.params)]
-    scale = torch.from_numpy(run.rates) * (p / len(X))
-    r = torch.empty((len(X), len(scale)), dtype=X.dtype)
-    G = torch.empty((len(scale), X.shape[1]), dtype=X.dtype)
+    X, y = on_device(run.X, device), on_device(run.first.Y, device)
+    factors = [on_device(stack.copy(), device) for stack in run.first.factors(run.params)]
+    scale = on_device(run.rates, device) * (p / len(X))
+    r = torch.empty((len(X), len(scale)), dtype=X.dtype, device=device)
+    G = torch.empty((len(scale), X.shape[1]), dtype=X.dtype, device=device)
 
     def step() -> None:
         suffixes = suffix_products(factors)
@@ -109,7 +116,7 @@ def torch_sweep(run: Sweep) -> Run:
         for factor, gradient in zip(factors, gradients, strict=True):
             factor.sub_(gradient)
 
-    return _torch_run(run, torch.no_grad()(step), lambda: factors)
+    return factors, torch.no_grad()(step)
 
 
 def torch_compiled(run: Descent) -> Run:
@@ -119,18 +126,7 @@ def torch_compiled(run: Descent) -> Run:
 
     unrolled = 5
     X, Y, factors = _torch_tensors(run)
-    scale = run.learning_rate * run.p / len(X)
-
-    def one(X: Any, Y: Any, factors: list[Any]) -> list[Any]:
-        suffixes = suffix_products(factors)
-        if Y.dim() == 1:
-            r = X.mv(suffixes[0][0]) - Y
-            G = X.T.mv(residual_power(r, run.p))[None]
-        else:
-            r = X @ suffixes[0].T - Y
-            G = residual_power(r, run.p).T @ X
-        gradients = factor_gradients(factors, suffixes, G)
-        return [f - scale * g for f, g in zip(factors, gradients, strict=True)]
+    one = functional_step(run.p, run.learning_rate * run.p / len(X))
 
     def several(X: Any, Y: Any, factors: list[Any]) -> list[Any]:
         for _ in range(unrolled):
@@ -155,9 +151,34 @@ def torch_compiled(run: Descent) -> Run:
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             compiled(X, Y, factors)
     except Exception as error:  # every failure of the compiler is the same gap to us
-        reason = " ".join(str(error).split())[:200] or repr(error)
-        raise Gap(f"torch.compile fails here: {reason}") from error
+        raise Gap(f"torch.compile fails here: {one_line(error)}") from error
     return Run(advance, lambda: flat([tensor.numpy() for tensor in state]))
+
+
+def functional_step(p: float, scale: float) -> Callable[[Any, Any, list[Any]], list[Any]]:
+    """A step by hand of X, Y and the factors to new factors, for a compiler to make its own."""
+
+    def one(X: Any, Y: Any, factors: list[Any]) -> list[Any]:
+        suffixes = suffix_products(factors)
+        if Y.dim() == 1:
+            r = X.mv(suffixes[0][0]) - Y
+            G = X.T.mv(residual_power(r, p))[None]
+        else:
+            r = X @ suffixes[0].T - Y
+            G = residual_power(r, p).T @ X
+        gradients = factor_gradients(factors, suffixes, G)
+        return [f - scale * g for f, g in zip(factors, gradients, strict=True)]
+
+    return one
+
+
+def on_device(values: Any, device: str) -> Any:
+    """A tensor of a NumPy or CuPy array, without a copy unless it has to move."""
+    import torch
+
+    if isinstance(values, np.ndarray):
+        return torch.from_numpy(values).to(device)
+    return torch.from_dlpack(values)
 
 
 def _torch_tensors(run: Descent) -> tuple[Any, Any, list[Any]]:

@@ -1,0 +1,204 @@
+"""A whole run of the suite on the host, with stand-ins for the GPU."""
+
+import functools
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import gpu, timing
+from benchmarks.__main__ import main as step_main
+from benchmarks.cases import COPY, OURS, SINGLE_RUNS
+from benchmarks.gpu import cases, ceilings, data, device, figure3, peers, report, session
+from benchmarks.gpu.__main__ import main
+from benchmarks.peers import Gap, our_single_runs, our_sweep, ours
+
+from .stand_ins import BLAS, XP
+
+SMALL = ["--quick", "--rounds", "2", "--seconds", "0.0005"]
+
+
+class Wrong:
+    """Takes the first step and forgets the others."""
+
+    def __init__(self, run):
+        self.run = peers.cupy_by_hand(run, XP)
+        self.params, self.longer, self.note = self.run.params, 1, ""
+
+    def advance(self, steps):
+        self.run.advance(1)
+
+
+def ours_here(run, blocks=None):
+    if blocks == 8:
+        raise ValueError("8 blocks are too few")
+    return ours(run, "reference")._replace(note="resident")
+
+
+def raises(run):
+    raise RuntimeError("out of\nluck")
+
+
+def gap(run):
+    raise Gap("torch is not installed")
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """A GPU that is none; returns the contenders, to be changed."""
+    small = {"gas": (60, 7), "vast": (80, 5)}
+
+    def load(name, dtype, quick):
+        X, Y = data.vast(np, *small[name], dtype)
+        return X, 10 * Y, "made up"  # steps large enough to be seen in float32
+
+    tables = [
+        {
+            OURS: ours_here,
+            cases.BY_HAND: functools.partial(peers.cupy_by_hand, xp=XP),
+            "CuPy fused": functools.partial(peers.cupy_fused, xp=XP, blas=BLAS),
+            "PyTorch eager": raises,
+            cases.GRAPH: gap,
+            "JAX scan": Wrong,
+            COPY: functools.partial(peers.copy_half, xp=XP),
+        },
+        {
+            OURS: functools.partial(our_sweep, backend="reference"),
+            SINGLE_RUNS: functools.partial(our_single_runs, backend="reference"),
+            cases.BY_HAND: functools.partial(peers.cupy_sweep, xp=XP),
+            cases.GRAPH: gap,
+            "JAX scan": gap,
+            "JAX vmap": gap,
+        },
+    ]
+    monkeypatch.setattr(session, "CONTENDERS", tables[0])
+    monkeypatch.setattr(session, "SWEEPERS", tables[1])
+    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setitem(sys.modules, "cupy", XP)
+    monkeypatch.setattr(gpu, "reason", lambda: None)
+    monkeypatch.setattr(gpu, "fair_environment", lambda: None)
+    monkeypatch.setattr(device, "describe", lambda: MACHINE)
+    monkeypatch.setattr(device, "query", lambda: {"clocks.sm": "1980 MHz"})
+    monkeypatch.setattr(ceilings, "_BYTES", 2**16)
+    monkeypatch.setattr(ceilings, "loop_module", lambda: Barriers)
+
+    def no_figure(quick, limit):
+        raise Gap("the gas data is not here: ACCEL_DATA names it")
+
+    monkeypatch.setattr(figure3, "measure", no_figure)
+    return tables[0]
+
+
+MACHINE = {
+    "device": {
+        "name": "NVIDIA H200",
+        "compute_capability": "9.0",
+        "driver": "580.1",
+        "driver_cuda": "13.0",
+    },
+    "versions": {"python": "3.12", "cupy-cuda13x": "14.2.0"},
+}
+
+
+class Barriers:
+    @staticmethod
+    def barrier_seconds(blocks):
+        if blocks > 100:
+            raise ValueError("too many blocks")
+        return 1.5e-6
+
+
+def test_a_run(here, tmp_path, capsys):
+    path = tmp_path / "result.json"
+    del here["JAX scan"]  # a KeyError is one more peer that fails here
+    assert main([*SMALL, "--output", str(path)]) == 0
+    content = json.loads(path.read_text())
+    assert [case["name"] for case in content["cases"]] == [case.name for case in cases.CASES]
+    rows = {row["contender"]: row for row in content["cases"][0]["contenders"]}
+    assert rows[OURS]["note"] == "resident"
+    assert len(rows[OURS]["samples_us"]) == 2
+    assert rows[cases.BY_HAND]["ratio"] > 0
+    assert rows["PyTorch eager"]["gap"] == "fails here: out of luck"
+    assert rows[cases.GRAPH]["gap"] == "torch is not installed"
+    assert rows[cases.COMPILED]["gap"] == "left out of the quick form"
+    assert content["ceilings"]["barrier"][0] == {"blocks": 8, "microseconds": 1.5}
+    assert content["ceilings"]["barrier"][-1] == {"blocks": 132, "gap": "too many blocks"}
+    assert content["ceilings"]["copy"]["gigabytes_per_second"] > 0
+    assert [part["dtype"] for part in content["scan"]] == ["float32", "float64"]
+    assert [row["blocks"] for row in content["scan"][0]["rows"]] == list(cases.BLOCKS)
+    assert content["scan"][0]["rows"][0]["gap"] == "8 blocks are too few"
+    assert content["scan"][1]["rows"][1]["median_us"] > 0
+    (failure,) = content["failed"]
+    assert failure["name"] == "figure3"
+    assert content["machine"]["device"]["at_end"] == {"clocks.sm": "1980 MHz"}
+    printed = capsys.readouterr().out
+    assert "with its grids | none |  |  | must: under 60 s | the gas data is not here" in printed
+    assert "strive: 85% of the bandwidth of a device copy" in printed
+
+    summary = report.summary(content)
+    assert summary in printed
+    assert step_main(["table", str(path)]) == 0
+    assert capsys.readouterr().out == summary + "\n"
+
+
+def test_a_peer_that_is_wrong_fails_the_run_and_is_not_timed(here, tmp_path, capsys):
+    path = tmp_path / "result.json"
+    assert main([*SMALL, "--case", "depth1-f64", "--output", str(path)]) == 1
+    content = json.loads(path.read_text())
+    rows = {row["contender"]: row for row in content["cases"][0]["contenders"]}
+    assert re.fullmatch(r"iterate off by \S+, more than 1e-06", rows["JAX scan"]["gap"])
+    assert "WRONG: JAX scan in depth1-f64 is off by" in capsys.readouterr().out
+    assert not content["scan"]
+    assert content["ceilings"] is None
+
+
+@pytest.mark.parametrize("contender", [Wrong, raises])
+def test_if_we_are_wrong_we_are_not_timed(contender, here, tmp_path, capsys):
+    path = tmp_path / "result.json"
+    here[OURS] = contender
+    chosen = ["--case", "depth1-f64", "--case", "sweep64-f32"]
+    assert main([*SMALL, *chosen, "--output", str(path)]) == 1
+    content = json.loads(path.read_text())
+    assert [case["name"] for case in content["cases"]] == ["sweep64-f32"]
+    assert content["failed"][-1]["message"] == "not timed: our iterate is off"
+    assert content["failed"][-1]["title"] == "gas problem, depth 1, float64"
+    assert "WRONG: accel in depth1-f64" in capsys.readouterr().out
+
+
+def test_a_case_that_raises_does_not_end_the_run(here, tmp_path, capsys, monkeypatch):
+    del here["JAX scan"]
+    times = iter([RuntimeError("a launch failed")])
+    real = timing.interleaved
+
+    def interleaved(*arguments, **options):
+        for error in times:
+            raise error
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(timing, "interleaved", interleaved)
+    path = tmp_path / "result.json"
+    chosen = ["--case", "depth1-f64", "--case", "depth1-f32"]
+    assert main([*SMALL, *chosen, "--output", str(path)]) == 0
+    content = json.loads(path.read_text())
+    assert [case["name"] for case in content["cases"]] == ["depth1-f64"]
+    assert content["failed"][0]["message"] == "failed: a launch failed"
+    assert "| gas problem, depth 1, float32 | none |  |  |  | failed: a launch failed" in (
+        capsys.readouterr().out
+    )
+
+
+def test_out_of_time(here, tmp_path, capsys):
+    path = tmp_path / "result.json"
+    assert main([*SMALL, "--budget", "0", "--output", str(path)]) == 0
+    content = json.loads(path.read_text())
+    assert not content["cases"]
+    assert "left out: the 0 s of the whole run are over" in capsys.readouterr().out
+
+
+def test_a_quick_run_writes_nothing(here, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "default_path", lambda content: tmp_path / "result.json")
+    assert main([*SMALL, "--case", "scan"]) == 0
+    assert not list(tmp_path.iterdir())
+    assert "written to" not in capsys.readouterr().out
