@@ -1,0 +1,1 @@
+"""Numba for CUDA, arrays held by CuPy."""

@@ -1,0 +1,58 @@
+"""Sums over the threads of a warp and of a block, in an order that is always the same."""
+
+from typing import Any
+
+from numba import cuda, types
+
+from .jit import ALL, WARP, device
+
+#: Sums that ``block_sums`` can add up at a time.
+SUMS = 4
+
+
+@device
+def warp_sum(value):
+    """Add up over the lanes of a warp; every lane gets the same bits."""
+    value += cuda.shfl_xor_sync(ALL, value, 16)
+    value += cuda.shfl_xor_sync(ALL, value, 8)
+    value += cuda.shfl_xor_sync(ALL, value, 4)
+    value += cuda.shfl_xor_sync(ALL, value, 2)
+    value += cuda.shfl_xor_sync(ALL, value, 1)
+    return value
+
+
+def sums_size(threads: int) -> int:
+    """Entries of ``shared`` that ``block_sums`` needs."""
+    return SUMS * threads // WARP
+
+
+@device
+def block_sums(values: Any, count, holders, shared, at):
+    """Add up the first ``count`` of four float64 over the first ``holders`` warps of a block.
+
+    There is one barrier in it, after which every thread has the sums in ``values``. All must have
+    passed another one since the ``sums_size`` entries of ``shared`` from ``at`` on were last read.
+    """
+    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
+    if warp < holders:
+        for i in range(SUMS):
+            if i < count:
+                values[i] = warp_sum(values[i])
+                if lane == 0:
+                    shared[at + SUMS * warp + i] = values[i]
+    cuda.syncthreads()
+    for i in range(SUMS):
+        if i < count:
+            total = 0.0
+            for w in range(holders):
+                total += shared[at + SUMS * w + i]
+            values[i] = total
+
+
+@device
+def block_sum(value, shared):
+    """Add up one float64 over a whole block; see ``block_sums``."""
+    values = cuda.local.array(SUMS, types.float64)
+    values[0] = value
+    block_sums(values, 1, cuda.blockDim.x // WARP, shared, 0)
+    return values[0]

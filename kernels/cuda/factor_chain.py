@@ -1,0 +1,194 @@
+"""The chain of factors by the threads of one block, in place on one flat memory.
+
+The memory holds a network's parameters, its optimiser's state and the products below, each where
+``table`` says, without padding. It may lie in the block's shared memory or be global. Factors are
+counted from 0: factor f is (n_{f+1}, n_f), ``suffix[f] = W_{N-1} ... W_f`` (k, n_f) and
+``pull[f] = G (W_{f-1} ... W_0)'`` (k, n_f), so its gradient is ``suffix[f+1]' pull[f]``. The last
+suffix is the last factor itself and takes no memory of its own.
+
+A warp takes a row of a factor at a time: its product with ``pull[f]`` for the next ``pull`` and its
+update come from one read, and no gradient is ever stored.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+
+from .block import warp_sum
+from .jit import WARP, Kernel, as_like, device, pointer, xp
+
+#: Columns of a table, one row a factor: its shape, and where its parameters, its suffix product and
+#: its pulled-back gradient start.
+ROWS, COLUMNS, PARAMS, SUFFIX, PULL, TABLE = range(6)
+
+_THREADS = 256
+
+
+class Layout:
+    """Where a network's numbers stand: parameters, ``slots`` of state as large, products."""
+
+    def __init__(self, widths: tuple[int, ...], slots: int) -> None:
+        k, depth = widths[-1], len(widths) - 1
+        shapes = list(zip(widths[1:], widths[:-1], strict=True))
+        self.widths = widths
+        self.n_params = sum(rows * columns for rows, columns in shapes)
+        self.n_kept = (1 + slots) * self.n_params
+        self.table = np.zeros((depth, TABLE), np.int64)
+        params, products = 0, self.n_kept
+        for f, (rows, columns) in enumerate(shapes):
+            self.table[f, : PARAMS + 1] = rows, columns, params
+            params += rows * columns
+            self.table[f, PULL], products = products, products + k * columns
+            if f < depth - 1:
+                self.table[f, SUFFIX], products = products, products + k * columns
+            else:
+                self.table[f, SUFFIX] = self.table[f, PARAMS]
+        self.size = products
+
+
+@cache
+def make_multiply(dtype: np.dtype[Any], threads: int) -> Any:
+    """Make ``multiply(memory, table, depth, k, scratch, at)``: all suffix products.
+
+    The first is the end-to-end matrix. ``scratch`` has an element a thread from ``at`` on, and the
+    block has as many ``threads`` as it says here.
+    """
+    scalar = dtype.type
+
+    @device
+    def multiply(memory, table, depth, k, scratch, at):
+        thread = cuda.threadIdx.x
+        for back in range(depth - 1):
+            f = depth - 2 - back
+            row = f * TABLE
+            rows, columns = table[row + ROWS], table[row + COLUMNS]
+            factor, out = table[row + PARAMS], table[row + SUFFIX]
+            left = table[row + TABLE + SUFFIX]
+            size = k * columns
+            # Where there are more threads than sums, several share one.
+            parts = min(max(threads // size, 1), rows)
+            if parts == 1:
+                for o in range(thread, size, threads):
+                    c, i = o // columns, o % columns
+                    total = scalar(0)
+                    for r in range(rows):
+                        total += memory[left + c * rows + r] * memory[factor + r * columns + i]
+                    memory[out + o] = total
+            else:
+                part, o = thread // size, thread % size
+                if part < parts:
+                    c, i = o // columns, o % columns
+                    total = scalar(0)
+                    for r in range(part, rows, parts):
+                        total += memory[left + c * rows + r] * memory[factor + r * columns + i]
+                    scratch[at + thread] = total
+                cuda.syncthreads()
+                if thread < size:
+                    total = scratch[at + thread]
+                    for part in range(1, parts):
+                        total += scratch[at + part * size + thread]
+                    memory[out + thread] = total
+            cuda.syncthreads()
+
+    return multiply
+
+
+@cache
+def make_descend(dtype: np.dtype[Any], threads: int, consume: Any) -> Any:
+    """Make ``descend(memory, table, depth, k, sink)``: every element's gradient, handed on.
+
+    The end-to-end gradient stands in ``pull[0]``. ``consume(memory, place, gradient, sink)`` gets
+    the gradient of the parameter at ``memory[place]`` and may change it.
+    """
+    scalar, warps = dtype.type, threads // WARP
+
+    @device
+    def descend(memory, table, depth, k, sink):
+        thread = cuda.threadIdx.x
+        lane, warp = thread % WARP, thread // WARP
+        for f in range(depth - 1):
+            row = f * TABLE
+            rows, columns, factor = table[row + ROWS], table[row + COLUMNS], table[row + PARAMS]
+            pulled, below = table[row + PULL], table[row + TABLE + PULL]
+            suffix = table[row + TABLE + SUFFIX]
+            for r in range(warp, rows, warps):
+                start = factor + r * columns
+                if k == 1:
+                    weight, total = memory[suffix + r], scalar(0)
+                    for i in range(lane, columns, WARP):
+                        along = memory[pulled + i]
+                        total += along * memory[start + i]
+                        consume(memory, start + i, weight * along, sink)
+                    total = warp_sum(total)
+                    if lane == 0:
+                        memory[below + r] = total
+                else:
+                    for c in range(k):
+                        total = scalar(0)
+                        for i in range(lane, columns, WARP):
+                            total += memory[pulled + c * columns + i] * memory[start + i]
+                        total = warp_sum(total)
+                        if lane == 0:
+                            memory[below + c * rows + r] = total
+                    for i in range(lane, columns, WARP):
+                        gradient = scalar(0)
+                        for c in range(k):
+                            weight = memory[suffix + c * rows + r]
+                            gradient += weight * memory[pulled + c * columns + i]
+                        consume(memory, start + i, gradient, sink)
+            cuda.syncthreads()
+        row = (depth - 1) * TABLE
+        pulled, factor = table[row + PULL], table[row + PARAMS]
+        for o in range(thread, k * table[row + COLUMNS], threads):
+            consume(memory, factor + o, memory[pulled + o], sink)
+        cuda.syncthreads()
+
+    return descend
+
+
+@device
+def _copy_out(memory, place, gradient, grads):
+    grads[place] = gradient
+
+
+@cache
+def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
+    multiply, descend = make_multiply(dtype, _THREADS), make_descend(dtype, _THREADS, _copy_out)
+
+    def chain(memory, table, grads, depth, k, with_gradients):
+        scratch = cuda.shared.array(0, dtype)
+        multiply(memory, table, depth, k, scratch, 0)
+        if with_gradients:
+            descend(memory, table, depth, k, grads)
+
+    signature = [pointer(dtype), pointer(np.int64), pointer(dtype), *[types.int64] * 3]
+    return Kernel(chain, signature, _THREADS, (dtype.name,))
+
+
+def _run(params: Any, widths: tuple[int, ...], G: Any = None) -> tuple[Layout, Any, Any]:
+    layout = Layout(tuple(widths), 0)
+    dtype = np.dtype(params.dtype)
+    memory = xp.zeros(layout.size, dtype)
+    memory[: layout.n_params] = xp.asarray(params)
+    grads = xp.zeros(layout.n_params, dtype)
+    if G is not None:
+        memory[layout.table[0, PULL] :][: G.size] = xp.asarray(G).ravel()
+    depth, k = len(widths) - 1, widths[-1]
+    arguments = (memory, xp.asarray(layout.table.ravel()), grads, depth, k, int(G is not None))
+    shared = _THREADS * dtype.itemsize
+    _make_kernel(dtype).prepared(1, _THREADS, arguments, shared=shared)()
+    return layout, memory, grads
+
+
+def end_to_end(params: Any, widths: tuple[int, ...]) -> Any:
+    """End-to-end matrix W_N ... W_1 (k, d) of flat parameters."""
+    layout, memory, _ = _run(params, widths)
+    start, size = int(layout.table[0, SUFFIX]), widths[-1] * widths[0]
+    return as_like(params, memory[start : start + size].reshape(widths[-1], widths[0]))
+
+
+def gradients(params: Any, widths: tuple[int, ...], G: Any) -> Any:
+    """Gradients of all factors, flat like ``params``, from the end-to-end gradient G (k, d)."""
+    return as_like(params, _run(params, widths, G)[2])

@@ -1,0 +1,292 @@
+"""How the CUDA kernels are compiled, cached on disk and launched.
+
+Numba translates a kernel to PTX for a compute capability, with no device needed; nvJitLink makes
+machine code of that, which is kept on disk; CuPy loads and launches it. Numba's own launcher is not
+used: it knows no more than 48 KiB of shared memory a block (numba-cuda issue 94) and no cooperative
+launch without the device runtime, and converts every argument of every launch.
+
+With ``NUMBA_ENABLE_CUDASIM=1`` kernels run in Numba's simulator and all arrays are NumPy's.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import config, types
+from numba.core.caching import FunctionCache
+
+#: Whether kernels run in the simulator.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    xp = np
+else:
+    import cupy as xp  # noqa: F401
+
+WARP = 32
+#: What the simulated device is taken for; small, so that small problems have many blocks.
+SIMULATED_DEVICE = {"MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 64 * 1024}
+#: The lanes that take part in a shuffle: all.
+ALL = 0xFFFFFFFF
+
+
+def as_like(given: Any, result: Any) -> Any:
+    """Return a result where its argument came from: as NumPy's if that was NumPy's."""
+    return result.get() if isinstance(given, np.ndarray) and not SIMULATED else result
+
+
+def address_of(array: Any) -> int:
+    """Return where an array begins."""
+    return int(array.ctypes.data if SIMULATED else array.data.ptr)
+
+
+@cache
+def _attributes(device_id: int) -> dict[str, int]:
+    return dict(xp.cuda.Device(device_id).attributes)
+
+
+def attribute(name: str) -> int:
+    """Return an attribute of the device in use, by CUDA's name for it."""
+    return SIMULATED_DEVICE[name] if SIMULATED else _attributes(xp.cuda.Device().id)[name]
+
+
+def blocks_at_once(per_multiprocessor: int) -> int:
+    """Return how many blocks run at the same time if so many share a multiprocessor."""
+    return per_multiprocessor * attribute("MultiProcessorCount")
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """Decorate a function that kernels call; always inlined, so that its arrays stay registers."""
+    if SIMULATED:
+        return function
+    from numba import cuda
+
+    return cuda.jit(device=True, forceinline=True)(function)
+
+
+def pointer(dtype: Any) -> Any:
+    """Return the Numba type of an array argument: a bare pointer, which has no negative indices."""
+    return types.CPointer(getattr(types, np.dtype(dtype).name))
+
+
+def record(kind: Any, dtype: np.dtype[Any], fields: dict[str, Any]) -> Any:
+    """Return the Numba type of a named tuple of pointers and integers.
+
+    ``fields`` gives each field's element dtype; None stands for ``dtype``, ``int`` for an int64.
+    """
+    members = [
+        types.int64 if of is int else pointer(dtype if of is None else of) for of in fields.values()
+    ]
+    return types.NamedTuple(members, kind)
+
+
+@cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in [here.parent / "specs.py", *sorted(here.glob("*.py"))]:
+        digest.update(path.read_bytes())
+    for package in ("numba", "numba-cuda", "nvidia-nvvm"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            digest.update(metadata.version(package).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _folder() -> Path | None:
+    """Where machine code is kept: where Numba would keep what it compiles from this folder."""
+    if os.environ.get("ACCEL_CACHE", "1") == "0":
+        return None
+    try:
+        return Path(FunctionCache(_folder.__wrapped__).cache_path)
+    except RuntimeError:
+        return None
+
+
+def _load(path: Path) -> bytes | None:
+    """Read a file that ``_store`` wrote; None if there is none, or if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+
+def _store(path: Path, code: bytes) -> None:
+    """Write a file whole or not at all; a disk that is full or read-only costs time only."""
+    partial_path = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial_path.write_bytes(hashlib.sha256(code).digest() + code)
+            partial_path.replace(path)
+        except OSError:
+            partial_path.unlink(missing_ok=True)
+            raise
+
+
+def link(ptx: str, cc: tuple[int, int]) -> bytes:
+    """Make machine code of PTX.
+
+    Raises
+    ------
+    RuntimeError
+        With the linker's words.
+    """
+    from cuda.bindings import nvjitlink
+
+    options = [f"-arch=sm_{cc[0]}{cc[1]}", "-O3"]
+    handle = nvjitlink.create(len(options), options)
+    try:
+        code = ptx.encode()
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, code, len(code), "kernel")
+        nvjitlink.complete(handle)
+        machine_code = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, machine_code)
+        return bytes(machine_code)
+    except nvjitlink.nvJitLinkError as error:
+        log = bytearray(nvjitlink.get_error_log_size(handle))
+        nvjitlink.get_error_log(handle, log)
+        raise RuntimeError(f"nvJitLink: {error}: {log.decode(errors='replace')}") from error
+    finally:
+        nvjitlink.destroy(handle)
+
+
+class Kernel:
+    """A kernel for one specialisation; compiled for a device when it is first launched there.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel, in Python.
+    signature : sequence of Numba types
+    threads : int
+        Most threads that a block of it may have.
+    key : tuple
+        Tells apart all that the function's closure may hold.
+    blocks : int
+        So many blocks should fit on a multiprocessor: the compiler shares out the registers.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: Sequence[Any],
+        threads: int,
+        key: tuple[Any, ...],
+        blocks: int = 1,
+    ) -> None:
+        self.name = "_".join(str(part) for part in (function.__name__, *key))
+        self.threads, self.blocks = threads, blocks
+        self._function, self._signature = function, tuple(signature)
+        self._loaded: dict[int, Any] = {}
+
+    def ptx(self, cc: tuple[int, int]) -> str:
+        """Compile to PTX for a compute capability; needs no device. The entry is called ``name``."""
+        from numba import cuda
+
+        code, _ = cuda.compile(
+            self._function,
+            types.void(*self._signature),
+            device=False,
+            abi="numba",
+            cc=cc,
+            launch_bounds=(self.threads, self.blocks),
+        )
+        mangled = re.search(r"\.entry (\w+)", code).group(1)
+        return code.replace(mangled, self.name)
+
+    def machine_code(self, cc: tuple[int, int]) -> bytes:
+        """Compile to machine code, or read it from the disk."""
+        key = (self.name, self._signature, self.threads, self.blocks, cc, _sources())
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        folder = _folder()
+        path = None if folder is None else folder / f"{self.name[:80]}-{digest[:16]}.cubin"
+        code = None if path is None else _load(path)
+        if code is None:
+            code = link(self.ptx(cc), cc)
+            if path is not None:
+                _store(path, code)
+        return code
+
+    def _load_here(self) -> Any:
+        here = xp.cuda.Device()
+        if here.id not in self._loaded:
+            cc = here.compute_capability
+            module = xp.cuda.Module()
+            module.load(self.machine_code((int(cc[:-1]), int(cc[-1]))))
+            self._loaded[here.id] = module.get_function(self.name)
+        return self._loaded[here.id]
+
+    def prepared(
+        self,
+        grid: int | tuple[int, ...],
+        threads: int,
+        arguments: Sequence[Any],
+        *,
+        shared: int = 0,
+        cooperative: bool = False,
+    ) -> Callable[..., None]:
+        """Return a function that launches the kernel; what it is given goes on to the kernel.
+
+        Parameters
+        ----------
+        grid, threads : int
+            Blocks, and threads of a block.
+        arguments : sequence
+            The first arguments of the kernel, converted once: arrays, integers and named tuples of
+            them. They must stay alive.
+        shared : int
+            Bytes of dynamic shared memory a block.
+        cooperative : bool
+            All blocks must run at the same time; CUDA refuses the launch if they cannot.
+        """
+        grid = grid if isinstance(grid, tuple) else (grid,)
+        if SIMULATED:
+            from numba import cuda
+
+            simulated, first = cuda.jit(self._function), [_flat(a) for a in arguments]
+            return lambda *more: simulated[grid, threads, 0, shared](*first, *more)
+        function = self._load_here()
+        driver = xp.cuda.driver
+        if shared > 48 * 1024:
+            driver.funcSetAttribute(
+                function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared
+            )
+        first = [word for argument in arguments for word in _words(argument)]
+        return partial(_launch, function, grid, (threads,), first, shared, cooperative)
+
+
+def _flat(argument: Any) -> Any:
+    """Return a simulated kernel's argument; to a kernel all arrays are pointers."""
+    if isinstance(argument, tuple):
+        return type(argument)(*(_flat(part) for part in argument))
+    return argument.reshape(-1) if isinstance(argument, np.ndarray) else argument
+
+
+def _launch(
+    function: Any,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    first: list[int],
+    shared: int,
+    cooperative: bool,
+    *more: int,
+) -> None:
+    function(grid, block, (*first, *more), shared, None, cooperative)
+
+
+def _words(argument: Any) -> list[Any]:
+    """Return what a kernel is given for an argument: addresses, integers, floats of 64 bits."""
+    if isinstance(argument, tuple):
+        return [word for part in argument for word in _words(part)]
+    if isinstance(argument, xp.ndarray):
+        return [argument.data.ptr]
+    return [np.float64(argument) if isinstance(argument, float) else int(argument)]

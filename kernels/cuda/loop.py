@@ -1,0 +1,316 @@
+"""The whole training loop on the device; the host queues steps and looks at what came of them.
+
+A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
+other has its data streamed once a step (``streaming``). Where a run is cut into launches changes
+nothing, and neither does a model's company, but for the rounding of cuBLAS on the products route
+(see ``lp_loss``), where it depends on who was in the run when ``advance`` began.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..specs import RUNNING, Loss, Model
+from .engines import Engine, Resident, Streaming, plan
+from .jit import SIMULATED, xp
+from .lp_loss import gram, pack, pack_gram
+from .settle import (
+    ACTIVE,
+    BEGIN,
+    CONTROL_SIZE,
+    COUNT,
+    EVALUATE,
+    FAILED,
+    LIMITS_SIZE,
+    RECORD_EVERY,
+    SCALE,
+    STATUS,
+    STEPS,
+    STOP_AT,
+    TARGET_LOSS,
+    TOL,
+    YY,
+    Models,
+    P,
+    Run,
+)
+
+#: Numbers of history that fit between two launches, and rows at most.
+_HISTORY, _RECORDS = 2**20, 4096
+#: Steps of a first launch, how much more the next may make, and what one should take (seconds):
+#: between two of them a request to stop is heard, and watchdogs of displays bite after seconds.
+_FIRST, _GROWTH, _LAUNCH_SECONDS = 64, 8, 0.05
+
+
+class Snapshot(NamedTuple):
+    """Everything that the rest of a run depends on; parameters and state stay on the device."""
+
+    step: int
+    active: np.ndarray
+    fates: np.ndarray
+    params: Any
+    state: Any
+
+
+class TrainingLoop:
+    """A run in progress: full-batch descent of deep linear networks on one problem, in step.
+
+    Parameters
+    ----------
+    X, Y : arrays, shapes (n, d) and (n, k), one dtype
+        NumPy's are copied to the device, CuPy's are used where they are.
+    loss : Loss
+        With ``gram`` the dtype must be float64.
+    models : sequence of Model
+        At least one; ``widths`` from n_0 = d to n_N = k.
+    threads : int
+        Ignored: it is meant for the CPU.
+    blocks : int, optional
+        Blocks that share the rows of a resident run, for measurements; found by ``engines.plan``
+        otherwise.
+
+    Attributes
+    ----------
+    engine : str
+        "resident" or "streaming".
+    """
+
+    threads = 1
+
+    def __init__(
+        self,
+        X: Any,
+        Y: Any,
+        loss: Loss,
+        models: Sequence[Model],
+        threads: int = 1,
+        blocks: int | None = None,
+    ) -> None:
+        dtype, count, n = np.dtype(X.dtype), len(models), len(X)
+        self._stream = contextlib.nullcontext() if SIMULATED else xp.cuda.Stream()
+        with self._stream:
+            self._limits = np.zeros(LIMITS_SIZE)
+            self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
+            if loss.gram:
+                XX, YX, self._limits[YY] = gram(xp.asarray(X), xp.asarray(Y))
+                data = pack_gram(XX, YX, n)
+            else:
+                data = pack(X, Y)
+            self._models = Models(models, dtype)
+            self._control = np.zeros(CONTROL_SIZE, np.int64)
+            self._control[COUNT] = count
+            self._rows = self._models.rows.copy()
+            records = min(max(_HISTORY // (3 * count), 2), _RECORDS)
+            self._run = Run(
+                control=xp.asarray(self._control),
+                limits=xp.asarray(self._limits),
+                models=xp.asarray(self._rows),
+                active=xp.zeros(count, np.int64),
+                table=xp.asarray(self._models.table),
+                rules=xp.asarray(self._models.rules),
+                memory=self._models.memory,
+                history=xp.full((records, count, 3), np.nan),
+            )
+            chosen = plan(data, loss, self._models, blocks)
+            self._engine: Engine = (
+                Streaming(data, loss, self._models, self._run)
+                if chosen is None
+                else Resident(data, loss, self._models, self._run, chosen)
+            )
+            self._active = np.arange(count)
+            self._partners: np.ndarray | None = None
+            self._step, self._stop_requested = 0, False
+            self._records: list[tuple[np.ndarray, np.ndarray]] = []
+            self._launch_steps, self._seconds_a_step = _FIRST, 0.0
+            self.evaluate()  # compiles the kernels, or loads them from the disk
+
+    @property
+    def engine(self) -> str:
+        """How the data are held: "resident" or "streaming"."""
+        return self._engine.name
+
+    @property
+    def step(self) -> int:
+        """Updates made so far by the models that are still in the run."""
+        return self._step
+
+    @property
+    def active(self) -> np.ndarray:
+        """Indices of the models that are still in the run."""
+        return self._active.copy()
+
+    @property
+    def statuses(self) -> np.ndarray:
+        """Status code of each model, (M,)."""
+        return self._rows[:, STATUS].copy()
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Updates made by each model, (M,)."""
+        return self._rows[:, STEPS].copy()
+
+    def device_params(self, model: int) -> Any:
+        """Flat parameters of a model, a copy on the device."""
+        with self._stream:
+            start = int(self._models.starts[model])
+            copy = self._run.memory[start : start + self._models.layouts[model].n_params].copy()
+            self._wait()
+            return copy
+
+    def params(self, model: int) -> np.ndarray:
+        """Flat parameters of a model, a copy on the host."""
+        return _on_host(self.device_params(model))
+
+    def advance(
+        self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
+    ) -> None:
+        """Make at most ``steps`` updates of every active model; those that end leave the run."""
+        self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
+        end = self._step + steps
+        most = record_every * (len(self._run.history) - 1) if record_every else steps
+        partners = self._active if self._partners is None else self._partners
+        with self._stream:
+            self._run.limits[...] = xp.asarray(self._limits)
+            while self._step < end and len(self._active):
+                piece = min(self._launch_steps, most, end - self._step)
+                self._make(piece, record_every, partners)
+                if self._stop_requested and self._step < end:
+                    self._stop_requested = False
+                    return
+        self._partners = None
+
+    def _make(self, steps: int, record_every: int, partners: np.ndarray) -> None:
+        """Queue so many steps, wait for them, and find out what came of them."""
+        begin, before = self._step, self._active
+        began = time.perf_counter()
+        self._enter(begin, begin + steps, record_every)
+        self._engine.advance(self._active, partners, steps)
+        self._fetch()
+        seconds = time.perf_counter() - began
+        self._launch_steps = int(
+            min(max(_LAUNCH_SECONDS * steps / seconds, 1), _GROWTH * self._launch_steps)
+        )
+        self._active = before[self._rows[before, STATUS] == RUNNING]
+        # Models in the run have made as many steps as each other; the last to end sets the count.
+        self._step = int(self._rows[before if not len(self._active) else self._active, STEPS].max())
+        if record_every:
+            self._keep_history(begin, begin + steps, record_every)
+
+    def _enter(self, begin: int, stop_at: int, record_every: int, evaluate: bool = False) -> None:
+        control = self._control
+        control[[ACTIVE, BEGIN, STOP_AT]] = len(self._active), begin, stop_at
+        control[[RECORD_EVERY, EVALUATE, FAILED]] = record_every, evaluate, 0
+        self._run.control[...] = xp.asarray(control)
+        self._run.active[: len(self._active)] = xp.asarray(self._active)
+
+    def _fetch(self) -> None:
+        self._rows[...] = _on_host(self._run.models)
+        if _on_host(self._run.control)[FAILED]:
+            raise RuntimeError(
+                "the blocks of a launch waited for each other in vain: is the GPU shared with "
+                "a program that keeps some of them from running?"
+            )
+
+    def _keep_history(self, begin: int, stop_at: int, every: int) -> None:
+        first = -(-begin // every) * every
+        steps = np.arange(first, stop_at, every)
+        if len(steps):
+            rows = _on_host(self._run.history[: len(steps)])
+            self._records.append((steps, rows.copy()))
+            self._run.history[: len(steps)] = np.nan
+
+    def evaluate(self) -> np.ndarray:
+        """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
+        active, self._active = self._active, np.arange(len(self._rows))
+        with self._stream:
+            self._enter(0, 0, 0, evaluate=True)
+            self._engine.evaluate(self._active)
+            self._wait()
+            rows = _on_host(self._run.history[0]).copy()
+            self._run.history[0] = np.nan
+            self._fetch()
+        self._active = active
+        return np.column_stack([self.steps, rows])
+
+    def take_history(self) -> tuple[np.ndarray, np.ndarray]:
+        """What was recorded since the last call: steps (m,) and rows (m, M, 3).
+
+        A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
+        """
+        records, self._records = self._records, []
+        if not records:
+            return np.empty(0, np.int64), np.empty((0, len(self._rows), 3))
+        steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
+        recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
+        return steps[recorded], rows[recorded]
+
+    def snapshot(self) -> Snapshot:
+        """Everything that the rest of the run depends on."""
+        fates = self._rows[:, [STATUS, STEPS]]
+        with self._stream:
+            params, state = self._parts()
+            self._wait()
+        return Snapshot(self._step, self.active, fates, params, state)
+
+    def _parts(self) -> tuple[Any, Any]:
+        """Return all parameters, one model's after the other's, and all state: copies."""
+        memory, models = self._run.memory, self._models
+        starts = [int(start) for start in models.starts[:-1]]
+        params = [
+            memory[start : start + layout.n_params]
+            for start, layout in zip(starts, models.layouts, strict=True)
+        ]
+        state = [
+            memory[start + layout.n_params : start + layout.n_kept]
+            for start, layout in zip(starts, models.layouts, strict=True)
+        ]
+        return xp.concatenate(params), xp.concatenate(state)
+
+    def restore(self, snapshot: Snapshot, models: Iterable[int] | None = None) -> None:
+        """Go back to a snapshot; the run repeats itself from there to the bit.
+
+        With ``models`` only those go back, and only they are in the run then.
+        """
+        chosen = range(len(self._rows)) if models is None else [int(m) for m in models]
+        with self._stream:
+            params, state = xp.asarray(snapshot.params), xp.asarray(snapshot.state)
+            at_params = at_state = 0
+            for m, layout in enumerate(self._models.layouts):
+                start, kept = int(self._models.starts[m]), layout.n_kept - layout.n_params
+                if m in chosen:
+                    self._rows[m, [STATUS, STEPS]] = snapshot.fates[m]
+                    middle = start + layout.n_params
+                    self._run.memory[start:middle] = params[at_params:][: layout.n_params]
+                    self._run.memory[middle : middle + kept] = state[at_state:][:kept]
+                at_params, at_state = at_params + layout.n_params, at_state + kept
+            self._run.models[...] = xp.asarray(self._rows)
+            self._wait()
+        # Who goes alone what it went in company takes the same steps only with the same partners.
+        self._partners = None if models is None else np.asarray(snapshot.active, np.int64)
+        self._active = np.array(snapshot.active if models is None else chosen, np.int64)
+        self._step = int(snapshot.step)
+
+    def stop(self) -> None:
+        """Ask the run to stop after the launch in hand; callable from any thread."""
+        self._stop_requested = True
+
+    def close(self) -> None:
+        """Nothing to give back here: CuPy frees arrays with their last user."""
+
+    def __enter__(self) -> "TrainingLoop":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _wait(self) -> None:
+        if not SIMULATED:
+            self._stream.synchronize()
+
+
+def _on_host(array: Any) -> np.ndarray:
+    """Wait for the device, and return NumPy's copy of an array."""
+    return array if SIMULATED else array.get()

@@ -1,0 +1,417 @@
+"""The fused pass over the data: one read of X yields residuals, losses and gradients of all maps.
+
+A map is one output of one model: map c predicts target column c % k. Whatever route a pass takes
+(``routes`` chooses), it leaves its sums in ``slots`` rows of float64, the gradients in ``partials``
+(slots, maps, d) and the losses in ``losses`` (slots, maps), which the next kernel adds up in the
+order of the slots: no atomics, the same bits every time.
+
+rows
+    Up to four maps. A warp holds a few rows in registers between residual and gradient; several
+    16-byte loads a lane are under way at a time.
+tiles
+    Up to some hundred maps (``tiles.py``).
+products
+    Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
+"""
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, types
+
+from ..specs import Loss
+from .block import SUMS, block_sum
+from .jit import (
+    ALL,
+    WARP,
+    Kernel,
+    address_of,
+    as_like,
+    blocks_at_once,
+    device,
+    pointer,
+    record,
+    xp,
+)
+from .memory import make_load
+
+ROWS_THREADS = 256
+
+#: Vector loads of a lane that are under way at a time, and words of 32 bits it may hold of X.
+_FLIGHT, _HELD = 8, 32
+#: Words in registers a lane up to which two blocks of the rows route share a multiprocessor.
+_SHARED_OUT = 64
+#: Bytes of X in a tile of the products: residuals and X should both stay in the cache.
+_TILE_BYTES = 16 * 2**20
+#: Most maps of the rows route, and rows of X that are worth a block.
+ROWS_MAPS, _LEAST_ROWS = 4, 128
+_SLOPES_THREADS = 256
+_SLOPES_SUMS = SUMS * _SLOPES_THREADS // WARP
+#: Residuals of a map that one block differentiates.
+_CHUNK = 4096
+
+
+class Data(NamedTuple):
+    """The problem as the kernels read it: X (n, d) and Y (n, k) row by row.
+
+    On the Gram path they hold X'X (d, d) and Y'X (k, d).
+    """
+
+    X: Any
+    Y: Any
+    n: int
+    d: int
+    k: int
+
+
+def data_type(dtype: np.dtype[Any]) -> Any:
+    """Return the Numba type of ``Data``."""
+    return record(Data, dtype, {"X": None, "Y": None, "n": int, "d": int, "k": int})
+
+
+def power_of(p: float) -> int:
+    """Return the power that a kernel is specialised for: p itself from 1 to 4, or 0 for any."""
+    return int(p) if p in (1.0, 2.0, 3.0, 4.0) else 0
+
+
+@cache
+def make_power(dtype: np.dtype[Any], power: int) -> Any:
+    """Make ``differentiate(r, p)``: |r|^(p-1) sign(r), and |r|^p."""
+    scalar = dtype.type
+    zero, one = scalar(0), scalar(1)
+
+    @device
+    def first(r, p):
+        # NaN stays NaN; the derivative at 0 is 0.
+        return r if r != r or r == zero else math.copysign(one, r), abs(r)
+
+    @device
+    def second(r, p):
+        return r, r * r
+
+    @device
+    def third(r, p):
+        slope = r * abs(r)
+        return slope, slope * r
+
+    @device
+    def fourth(r, p):
+        square = r * r
+        return square * r, square * square
+
+    @device
+    def any_power(r, p):
+        size = abs(r)
+        slope = scalar(math.pow(size, scalar(p - 1.0)))
+        return math.copysign(slope, r), slope * size
+
+    return {0: any_power, 1: first, 2: second, 3: third, 4: fourth}[power]
+
+
+class Shape(NamedTuple):
+    """How the rows route lays a row out: ``group`` lanes hold it, ``vectors`` of ``lanes`` each.
+
+    A lane works on ``unroll`` rows at a time, and on ``maps`` maps.
+    """
+
+    lanes: int
+    group: int
+    vectors: int
+    unroll: int
+    maps: int
+
+
+def rows_shape(d: int, maps: int, dtype: np.dtype[Any], address: int = 0) -> Shape | None:
+    """Return how to lay out rows of d elements from this address on; None if they do not fit."""
+    lanes = 16 // dtype.itemsize
+    while d % lanes or address % (lanes * dtype.itemsize):
+        lanes //= 2
+    group = 1
+    while group < WARP and group * lanes < d:
+        group *= 2
+    vectors = -(-d // (group * lanes))
+    words = vectors * lanes * dtype.itemsize // 4
+    if words * maps > _HELD:
+        return None
+    unroll = max(1, min(_FLIGHT // vectors, _HELD // words, _FLIGHT // maps))
+    return Shape(lanes, group, vectors, unroll, maps)
+
+
+@cache
+def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
+    """Make the kernel of the rows route.
+
+    ``rows(data, weights, partials, losses, running, p)``: one slot a block; it does nothing if no
+    model is ``running``. Shared memory: a row of the gradient, and a loss, a map and warp.
+    """
+    lanes, group, vectors, unroll, maps = shape
+    scalar, columns, rows_at_once = dtype.type, vectors * lanes, WARP // group
+    of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
+    load, differentiate = make_load(lanes), make_power(dtype, power)
+
+    def rows(data, weights, partials, losses, running, p):
+        going = 0
+        for m in range(maps // data.k):
+            going += running[m]
+        if going == 0:
+            return
+        n, d = data.n, data.d
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        lane, warp, warps = thread % WARP, thread // WARP, threads // WARP
+        inner, outer = lane % group, lane // group
+        block, blocks = cuda.blockIdx.x, cuda.gridDim.x
+        first, last = n * block // blocks, n * (block + 1) // blocks
+
+        w = cuda.local.array(of_maps, dtype)
+        g = cuda.local.array(of_maps, dtype)
+        total = cuda.local.array(maps, types.float64)
+        x = cuda.local.array(of_rows, dtype)
+        y = cuda.local.array(of_both, dtype)
+        r = cuda.local.array(of_both, dtype)
+        target = cuda.local.array(maps, types.int64)
+        for m in range(maps):
+            target[m], total[m] = m % data.k, 0.0
+            for i in range(columns):
+                column = (i // lanes * group + inner) * lanes + i % lanes
+                w[m * columns + i] = weights[m * d + column] if column < d else scalar(0)
+                g[m * columns + i] = scalar(0)
+
+        stride = warps * unroll * rows_at_once
+        for start in range(first + warp * unroll * rows_at_once, last, stride):
+            # No branches, so that all loads are on their way before the first is needed: what lies
+            # beyond the last row or column is read from elsewhere, and counts nothing.
+            for u in range(unroll):
+                row = min(start + u * rows_at_once + outer, last - 1)
+                for c in range(vectors):
+                    column = (c * group + inner) * lanes
+                    values = load(data.X, row * d + (column if column < d else 0))
+                    for v in range(lanes):
+                        x[u * columns + c * lanes + v] = values[v]
+                for m in range(maps):
+                    y[u * maps + m] = data.Y[row * data.k + target[m]]
+            for u in range(unroll):
+                for m in range(maps):
+                    dot = scalar(0)
+                    for c in range(columns):
+                        dot += x[u * columns + c] * w[m * columns + c]
+                    r[u * maps + m] = dot
+            for level in range(5):
+                half = 16 >> level
+                if half < group:
+                    for i in range(of_both):
+                        r[i] += cuda.shfl_xor_sync(ALL, r[i], half)
+            for m in range(maps):
+                loss = scalar(0)
+                for u in range(unroll):
+                    slope, value = differentiate(r[u * maps + m] - y[u * maps + m], p)
+                    counts = start + u * rows_at_once + outer < last
+                    slope, value = slope if counts else scalar(0), value if counts else scalar(0)
+                    loss += value
+                    for c in range(columns):
+                        g[m * columns + c] += slope * x[u * columns + c]
+                total[m] += float(loss)
+
+        for level in range(5):
+            half = 16 >> level
+            if half >= group:
+                for m in range(maps):
+                    total[m] += cuda.shfl_xor_sync(ALL, total[m], half)
+                for i in range(of_maps):
+                    g[i] += cuda.shfl_xor_sync(ALL, g[i], half)
+        shared = cuda.shared.array(0, types.float64)
+        size = maps * (d + 1)
+        if outer == 0:
+            for m in range(maps):
+                if inner == 0:
+                    shared[warp * size + maps * d + m] = total[m]
+                for i in range(columns):
+                    column = (i // lanes * group + inner) * lanes + i % lanes
+                    if column < d:
+                        shared[warp * size + m * d + column] = float(g[m * columns + i])
+        cuda.syncthreads()
+        for i in range(thread, size, threads):
+            whole = shared[i]
+            for other in range(1, warps):
+                whole += shared[other * size + i]
+            if i < maps * d:
+                partials[block * maps * d + i] = whole
+            else:
+                losses[block * maps + i - maps * d] = whole
+
+    f64, signature = pointer(np.float64), [data_type(dtype), pointer(dtype)]
+    signature += [f64, f64, pointer(np.int64), types.float64]
+    held = (2 * maps + unroll) * columns * dtype.itemsize // 4
+    key = (dtype.name, power, *shape)
+    return Kernel(rows, signature, ROWS_THREADS, key, blocks=2 if held <= _SHARED_OUT else 1)
+
+
+@cache
+def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
+    """Make the middle of the products route, in place on residuals without their targets.
+
+    ``slopes(data, residuals, losses, first, rows, slot, p)``: residuals is (maps, rows) and begins
+    at row ``first`` of the data. Blocks are (chunks, maps); each writes one loss.
+    """
+    scalar, differentiate = dtype.type, make_power(dtype, power)
+
+    def slopes(data, residuals, losses, first, rows, slot, p):
+        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        chunk, chunks, m = cuda.blockIdx.x, cuda.gridDim.x, cuda.blockIdx.y
+        begin, end, target = rows * chunk // chunks, rows * (chunk + 1) // chunks, m % data.k
+        sums = cuda.shared.array(_SLOPES_SUMS, types.float64)
+        total = 0.0
+        for i in range(begin + thread, end, threads):
+            at = m * rows + i
+            r = residuals[at] - data.Y[(first + i) * data.k + target]
+            residuals[at], value = differentiate(r, p)
+            total += float(value)
+        total = block_sum(total, sums)
+        if thread == 0:
+            losses[(slot + chunk) * cuda.gridDim.y + m] = total
+
+    signature = [data_type(dtype), pointer(dtype), pointer(np.float64)]
+    signature += [types.int64, types.int64, types.int64, types.float64]
+    return Kernel(slopes, signature, _SLOPES_THREADS, (dtype.name, power))
+
+
+class Pass:
+    """A pass over the data that can be made again and again, with all its memory.
+
+    Parameters
+    ----------
+    data : Data
+        Of device arrays.
+    weights : (maps * d,) device array
+        Where the pass finds the maps.
+    loss : Loss
+    running : (models,) device array of int64
+        The pass may leave out its work if all of them are 0.
+    most : int, optional
+        Maps of the largest pass of the run, which decides on the route: so the bits of a map do not
+        depend on how many others there are.
+
+    Attributes
+    ----------
+    partials : (slots, maps, d) float64 device array
+    losses : (loss slots, maps) float64 device array
+        Not filled on the Gram path.
+    on_device : bool
+        Whether a pass is nothing but kernel launches, so that a CUDA graph can hold it.
+    """
+
+    def __init__(
+        self, data: Data, weights: Any, loss: Loss, running: Any, most: int | None = None
+    ) -> None:
+        self._data, self._weights, self._loss = data, weights, loss
+        dtype, maps = weights.dtype, weights.size // data.d
+        most = most or maps
+        power = power_of(loss.p)
+        shape = rows_shape(data.d, most, dtype, address_of(data.X))
+        slots = loss_slots = 1
+        self.on_device = False
+        if loss.gram:
+            self._make = self._from_gram
+        elif shape is not None and most <= ROWS_MAPS:
+            slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
+            launch = make_rows(dtype, power, shape._replace(maps=maps))
+            shared = 8 * ROWS_THREADS // WARP * maps * (data.d + 1)
+            self.on_device = True
+        else:
+            self._rows = max(min(_TILE_BYTES // (data.d * dtype.itemsize), data.n), 1)
+            self._rows = min(self._rows, max(_TILE_BYTES // (maps * dtype.itemsize), 1))
+            self._chunks = -(-self._rows // _CHUNK)
+            loss_slots = self._chunks * -(-data.n // self._rows)
+            self._residuals = xp.empty(maps * self._rows, dtype)
+            self._kernel = make_differentiate(dtype, power)
+            self._make = self._by_products
+        self.partials = xp.zeros((slots, maps, data.d), np.float64)
+        self.losses = xp.zeros((loss_slots, maps), np.float64)
+        if self.on_device:
+            arguments = (data, weights, self.partials, self.losses, running, float(loss.p))
+            self._make = launch.prepared(slots, ROWS_THREADS, arguments, shared=shared)
+
+    def __call__(self) -> None:
+        """Make a pass: fill ``partials`` and ``losses``."""
+        self._make()
+
+    def _from_gram(self) -> None:
+        XX = self._data.X.reshape(self._data.d, self._data.d)
+        xp.matmul(self._weights.reshape(-1, self._data.d), XX, out=self.partials[0])
+
+    def _by_products(self) -> None:
+        data, maps = self._data, self.losses.shape[1]
+        W = self._weights.reshape(maps, data.d)
+        X = data.X.reshape(data.n, data.d)
+        self.partials[...] = 0
+        for slot, first in enumerate(range(0, data.n, self._rows)):
+            tile = X[first : first + self._rows]
+            residuals = self._residuals[: maps * len(tile)].reshape(maps, len(tile))
+            xp.matmul(W, tile.T, out=residuals)
+            arguments = (
+                data, self._residuals, self.losses, first, len(tile), slot * self._chunks,
+                float(self._loss.p),
+            )  # fmt: skip
+            self._kernel.prepared((self._chunks, maps), _SLOPES_THREADS, arguments)()
+            self.partials[0] += residuals @ tile
+
+
+def on_device(a: Any, dtype: Any = None) -> Any:
+    """Return an array as a contiguous one on the device, itself if it is that already."""
+    return xp.ascontiguousarray(xp.asarray(a, dtype=dtype))
+
+
+def pack(X: Any, Y: Any) -> Data:
+    """Put X (n, d) and Y (n, k) where the kernels read them; no copy if they are there already."""
+    return Data(on_device(X).reshape(-1), on_device(Y).reshape(-1), *X.shape, Y.shape[1])
+
+
+def pack_gram(XX: Any, YX: Any, n: int) -> Data:
+    """Put what ``gram`` returns, of n rows, in the form of ``Data``."""
+    k, d = YX.shape
+    return Data(on_device(XX).reshape(-1), on_device(YX).reshape(-1), n, d, k)
+
+
+def loss_and_gradient(X: Any, Y: Any, W: Any, loss: Loss) -> tuple[float, Any]:
+    """Loss and end-to-end gradient (k, d) at W, in one pass."""
+    data, scale = pack(X, Y), loss.factor / len(X)
+    weights = on_device(W, data.X.dtype).reshape(-1)
+    one = Pass(data, weights, loss._replace(gram=False), xp.ones(1, np.int64))
+    one()
+    gradient = (scale * loss.p * one.partials.sum(axis=0)).astype(data.X.dtype)
+    return scale * float(one.losses.sum()), as_like(W, gradient)
+
+
+def gram(X: Any, Y: Any) -> tuple[Any, Any, float]:
+    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, in float64, once a run."""
+    A, B = on_device(X, np.float64), on_device(Y, np.float64)
+    return as_like(X, A.T @ A), as_like(X, B.T @ A), float(xp.vdot(B, B))
+
+
+def gram_loss_and_gradient(
+    XX: Any, YX: Any, YY: float, n: int, W: Any, factor: float
+) -> tuple[float, Any]:
+    """Loss and gradient for p = 2 from what ``gram`` returns."""
+    A, B, w = on_device(XX), on_device(YX), on_device(W)
+    WX = w @ A
+    value = factor / n * (float(xp.sum((WX - 2 * B) * w)) + YY)
+    return value, as_like(W, (2 * factor / n) * (WX - B))
+
+
+def hessian(X: Any, y: Any, w: Any, loss: Loss) -> Any:
+    """Hessian (d, d) of the single-output loss at w (d,), float64 throughout, a tile at a time."""
+    A, targets, weights = on_device(X), on_device(y), on_device(w, np.float64)
+    (n, d), p = A.shape, float(loss.p)
+    H = xp.zeros((d, d), np.float64)
+    rows = max(_TILE_BYTES // (8 * d), 1)
+    for first in range(0, n, rows):
+        tile = A[first : first + rows].astype(np.float64)
+        size = xp.abs(tile @ weights - targets[first : first + rows])
+        # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
+        if p < 2:
+            curvature = xp.where(size > 0, xp.where(size > 0, size, 1.0) ** (p - 2), 0.0)
+        else:
+            curvature = size ** (p - 2)
+        H += tile.T @ (curvature[:, None] * tile)
+    return as_like(w, (loss.factor * p * (p - 1) / n) * H)

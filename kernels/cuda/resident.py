@@ -1,0 +1,439 @@
+r"""The resident loop: thousands of steps in one launch, the data on the chip all the while.
+
+The blocks form teams; a team trains one model after the other, and every block of it keeps its
+share of the rows: in registers as many as fit, the rest in shared memory. A step is
+
+    residuals and partial gradient of the block's rows, warp by warp
+    the block's sums, posted to the other blocks of the team
+    everybody's sums collected, added up in the order of the blocks
+    judgement, update and products of the factors, by every block for itself
+
+The exchange is the only time that blocks wait for each other. Its words carry the number of the
+exchange (see ``memory``), so that waiting for the data is the barrier. Two mailboxes take turns:
+who posts exchange t has collected t - 1, which its sender posted after having collected t - 2 from
+the box that is now written again.
+
+All blocks of a team hold the same numbers, add in the same order and so take the same decisions.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, types
+
+from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
+from .block import SUMS, block_sums, sums_size
+from .factor_chain import SUFFIX, TABLE, make_multiply
+from .jit import ALL, WARP, Kernel, device, pointer
+from .lp_loss import data_type, make_power
+from .memory import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
+from .settle import (
+    ACTIVE,
+    CORRECTIONS,
+    DEPTH,
+    DOUBLES,
+    EVALUATE,
+    FAILED,
+    LOSS,
+    MODEL_SIZE,
+    N_KEPT,
+    N_PARAMS,
+    P,
+    QUADRATIC,
+    RECORD_EVERY,
+    SCALE,
+    SQUARE,
+    START,
+    STATUS,
+    STEPS,
+    STOP_AT,
+    WEIGHTS,
+    YY,
+    Block,
+    bring_table,
+    first_due,
+    judge,
+    make_enter,
+    make_step,
+    record_row,
+    run_type,
+)
+from .updates import ANY, RULE_SIZE, make_constants, prepare
+
+THREADS = 256
+
+#: Rows of the shared part that a warp works on at a time.
+BATCH = 4
+#: Pairs that a thread asks for at a time, and times that it asks before it gives up (seconds).
+_FLIGHT, _PATIENCE = 8, 2**23
+_ASKED = 2 * _FLIGHT
+
+
+class Grip(NamedTuple):
+    """What a kernel is specialised for: the problem's shape, and how the blocks hold it.
+
+    A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
+    shared memory. ``deepest`` is the room for factors in a model's table, ``kind`` that of all
+    rules or ANY. ``inside`` where the model's memory is shared, too.
+    """
+
+    threads: int
+    d: int
+    outputs: int
+    rows: int
+    deepest: int
+    kind: int
+    from_gram: bool
+    spills: bool
+    inside: bool
+
+    @property
+    def size(self) -> int:
+        """Elements of the end-to-end matrix."""
+        return self.outputs * self.d
+
+    @property
+    def vectors(self) -> int:
+        """Elements of a row that a lane holds."""
+        return -(-self.d // WARP)
+
+    def pairs(self, dtype: np.dtype[Any]) -> int:
+        """Return the pairs of words that a block posts: its gradient, and its loss at the end."""
+        return -(-self.size * dtype.itemsize // 8) + 1
+
+
+class Room(NamedTuple):
+    """Where the parts of the shared memory begin, counted in their own elements.
+
+    ``doubles``, ``extra`` and ``losses`` are float64, the others of the run's dtype.
+    """
+
+    doubles: int
+    extra: int
+    losses: int
+    scratch: int
+    partial: int
+    groups: int
+    memory: int
+
+
+def room(dtype: np.dtype[Any], grip: Grip) -> Room:
+    """Lay out the shared memory, up to the model's memory and the rows that registers don't hold.
+
+    Vectors of ``size`` elements are padded to an even length, for pairs of float32.
+    """
+    warps, step = grip.threads // WARP, grip.size + grip.size % 2
+    doubles = grip.deepest * TABLE
+    extra = doubles + sums_size(grip.threads)
+    losses = extra + DOUBLES
+    scratch = (losses + 2 * warps) * (8 // dtype.itemsize)
+    partial = scratch + grip.threads
+    groups = partial + warps * step
+    return Room(doubles, extra, losses, scratch, partial, groups, groups + warps * step)
+
+
+@cache
+def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
+    """Make ``batch(x, y, w, g, p)``: residuals of so many rows, their gradient onto g, their loss.
+
+    On the Gram path a row of X'X counts with its weight, which is in ``y``.
+    """
+    scalar, differentiate = dtype.type, make_power(dtype, power)
+    vectors, outputs, count = grip.vectors, grip.outputs, rows * grip.outputs
+    from_gram = grip.from_gram
+
+    @device
+    def batch(x, y, w, g, p):
+        r = cuda.local.array(count, dtype)
+        loss = scalar(0)
+        if from_gram:
+            for i in range(count):
+                r[i] = y[i]
+        else:
+            for i in range(rows):
+                for c in range(outputs):
+                    dot = scalar(0)
+                    for j in range(vectors):
+                        dot += x[i * vectors + j] * w[c * vectors + j]
+                    r[i * outputs + c] = dot
+            for level in range(5):
+                for i in range(count):
+                    r[i] += cuda.shfl_xor_sync(ALL, r[i], 16 >> level)
+            for i in range(count):
+                slope, value = differentiate(r[i] - y[i], p)
+                r[i] = slope
+                loss += value
+        for i in range(rows):
+            for c in range(outputs):
+                for j in range(vectors):
+                    g[c * vectors + j] += r[i * outputs + c] * x[i * vectors + j]
+        return loss
+
+    return batch
+
+
+@cache
+def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
+    """Make the two halves of an exchange of the blocks' sums.
+
+    ``send(mail, at, tag, floats, doubles)`` posts those of a block, added up over its warps.
+    ``collect(mail, box, blocks, tag, floats, doubles)`` adds up what all have posted; it returns in
+    how many parts the sums are, and whether it waited in vain.
+    """
+    single, scalar, places = dtype.itemsize == 4, dtype.type, room(dtype, grip)
+    threads, warps, pairs = grip.threads, grip.threads // WARP, grip.pairs(dtype)
+    last, step, most = pairs - 1, grip.size + grip.size % 2, min(threads // pairs, threads // WARP)
+    partial, groups_at, losses = places.partial, places.groups, places.losses
+
+    @device
+    def send(mail, at, tag, floats, doubles):
+        for q in range(cuda.threadIdx.x, pairs, threads):
+            if q == last:
+                loss = 0.0
+                for w in range(warps):
+                    loss += doubles[losses + w]
+                bits = bits64(loss)
+                post(mail, at + 2 * q, tag, low_word(bits), bits >> np.uint64(32))
+            elif single:
+                low, high = scalar(0), scalar(0)
+                for w in range(warps):
+                    low += floats[partial + w * step + 2 * q]
+                    high += floats[partial + w * step + 2 * q + 1]
+                post(mail, at + 2 * q, tag, bits32(low), bits32(high))
+            else:
+                total = scalar(0)
+                for w in range(warps):
+                    total += floats[partial + w * step + q]
+                bits = bits64(total)
+                post(mail, at + 2 * q, tag, low_word(bits), bits >> np.uint64(32))
+
+    @device
+    def collect(mail, box, blocks, tag, floats, doubles):
+        thread = cuda.threadIdx.x
+        # Threads in groups, each of which sees to some of the blocks; where there are more pairs
+        # than threads, there is one group, in which a thread takes one pair after the other.
+        groups = max(min(most, blocks), 1)
+        group, failed = thread // pairs, False
+        asked = cuda.local.array(_ASKED, np.uint64)
+        for q in range(thread % pairs, pairs if thread < groups * pairs else 0, threads):
+            low, high, total = scalar(0), scalar(0), 0.0
+            for first in range(group, blocks, groups * _FLIGHT):
+                patience, missing = _PATIENCE, True
+                while missing and patience > 0:
+                    patience, missing = patience - 1, False
+                    for i in range(_FLIGHT):
+                        # Beyond the last block: once more the last, whose words count only once.
+                        sender = min(first + i * groups, blocks - 1)
+                        pair = load_pair(mail, box + 2 * (sender * pairs + q))
+                        asked[2 * i], asked[2 * i + 1] = pair
+                        missing |= not arrived(pair, tag)
+                failed |= missing
+                for i in range(_FLIGHT):
+                    if first + i * groups < blocks:
+                        pair = asked[2 * i], asked[2 * i + 1]
+                        if single and q < last:
+                            low += float32_of(pair[0])
+                            high += float32_of(pair[1])
+                        else:
+                            total += joined(pair)
+            if q == last:
+                doubles[losses + warps + group] = total
+            elif single:
+                floats[groups_at + group * step + 2 * q] = low
+                floats[groups_at + group * step + 2 * q + 1] = high
+            else:
+                floats[groups_at + group * step + q] = total
+        return groups, failed
+
+    return send, collect
+
+
+@cache
+def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
+    """Make the kernel ``resident(data, run, mail, outside, memory_size, blocks, tag)``.
+
+    A team has ``blocks`` blocks; its exchanges are counted from ``tag`` on. ``memory_size`` is that
+    of the largest model, and ``outside`` holds the blocks' copies of a model where they do not fit
+    into shared memory.
+    """
+    threads, d, outputs, rows, _, kind, from_gram, spills, inside = grip
+    scalar, vectors, size = dtype.type, grip.vectors, grip.size
+    warps, step_size, pairs = threads // WARP, size + size % 2, grip.pairs(dtype)
+    of_w, of_x, of_y = outputs * vectors, max(rows * vectors, 1), max(rows * outputs, 1)
+    of_batch, of_targets = BATCH * vectors, BATCH * outputs
+    holders, places = min(-(-size // WARP), warps), room(dtype, grip)
+    at_doubles, extra, at_losses, at_scratch, at_partial, at_groups, at_memory = places
+    held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, BATCH))
+    send, collect = _make_exchange(dtype, grip)
+    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, threads, kind)
+    multiply, constants = make_multiply(dtype, threads), make_constants(dtype)
+    adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
+
+    @device
+    def bring_rows(data, floats, at, count, first, last):
+        """Bring the rows that registers do not hold; what is not there is zero."""
+        for i in range(cuda.threadIdx.x, count * d, threads):
+            row = first + rows * warps + i // d
+            floats[at + i] = data.X[row * d + i % d] if row < last else scalar(0)
+
+    @device
+    def partial_sums(data, block, at, count, first, last, x, y, p):
+        """Leave the warps' partial gradients and losses in shared memory."""
+        lane, warp = cuda.threadIdx.x % WARP, cuda.threadIdx.x // WARP
+        floats, memory, W = block.floats, block.memory, block.table[SUFFIX]
+        w = cuda.local.array(of_w, dtype)
+        g = cuda.local.array(of_w, dtype)
+        for c in range(outputs):
+            for j in range(vectors):
+                column = lane + WARP * j
+                w[c * vectors + j] = memory[W + c * d + column] if column < d else scalar(0)
+                g[c * vectors + j] = scalar(0)
+        if from_gram:
+            for i in range(rows):
+                row = first + warp + warps * i
+                for c in range(outputs):
+                    y[i * outputs + c] = memory[W + c * d + row] if row < last else scalar(0)
+        loss = float(held(x, y, w, g, p))
+        if spills:
+            shared_x = cuda.local.array(of_batch, dtype)
+            shared_y = cuda.local.array(of_targets, dtype)
+            for start in range(warp, count, warps * BATCH):
+                for i in range(BATCH):
+                    place = start + warps * i
+                    row = first + rows * warps + place
+                    for j in range(vectors):
+                        column = lane + WARP * j
+                        shared_x[i * vectors + j] = (
+                            floats[at + place * d + column] if column < d else scalar(0)
+                        )
+                    for c in range(outputs):
+                        target = scalar(0)
+                        if row < last:
+                            if from_gram:
+                                target = memory[W + c * d + row]
+                            else:
+                                target = data.Y[row * outputs + c]
+                        shared_y[i * outputs + c] = target
+                loss += float(spilled(shared_x, shared_y, w, g, p))
+        for c in range(outputs):
+            for j in range(vectors):
+                column = lane + WARP * j
+                if column < d:
+                    floats[at_partial + warp * step_size + c * d + column] = g[c * vectors + j]
+        if lane == 0:
+            block.doubles[at_losses + warp] = loss
+
+    def resident(data, run, mail, outside, memory_size, blocks, tag):
+        thread = cuda.threadIdx.x
+        lane, warp = thread % WARP, thread // WARP
+        team, member = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks
+        n = d if from_gram else data.n
+        first, last = n * member // blocks, n * (member + 1) // blocks
+        table = cuda.shared.array(0, np.int64)
+        doubles = cuda.shared.array(0, np.float64)
+        floats = cuda.shared.array(0, dtype)
+        base = at_memory if inside else cuda.blockIdx.x * memory_size
+        memory = floats if inside else outside
+        block = Block(memory, table, doubles, floats, at_scratch)
+
+        x = cuda.local.array(of_x, dtype)
+        y = cuda.local.array(of_y, dtype)
+        for i in range(rows):
+            row = first + warp + warps * i
+            for j in range(vectors):
+                column = lane + WARP * j
+                there = row < last and column < d
+                x[i * vectors + j] = data.X[row * d + column] if there else scalar(0)
+            for c in range(outputs):
+                if not from_gram:
+                    y[i * outputs + c] = data.Y[row * outputs + c] if row < last else scalar(0)
+        at_rows = at_memory + (memory_size if inside else 0)
+        count = 0
+        if spills:
+            # Whole batches for every warp.
+            most = (n + blocks - 1) // blocks - rows * warps
+            count = (most + warps * BATCH - 1) // (warps * BATCH) * (warps * BATCH)
+            bring_rows(data, floats, at_rows, count, first, last)
+
+        evaluate, p = run.control[EVALUATE] != 0, run.limits[P]
+        sums = cuda.local.array(SUMS, np.float64)
+        sent = 0
+        for place in range(team, run.control[ACTIVE], cuda.gridDim.x // blocks):
+            model = run.active[place]
+            row, at_rule = model * MODEL_SIZE, model * RULE_SIZE
+            depth, step, status = run.models[row + DEPTH], run.models[row + STEPS], RUNNING
+            cuda.syncthreads()
+            bring_table(run, model, table, base)
+            for i in range(thread, run.models[row + N_KEPT], threads):
+                memory[base + i] = run.memory[run.models[row + START] + i]
+            if thread == 0:
+                doubles[extra + CORRECTIONS] = doubles[extra + CORRECTIONS + 1] = 1.0
+            cuda.syncthreads()
+            multiply(memory, table, depth, outputs, floats, at_scratch)
+            stride = run.models[row + N_PARAMS]
+            rule = constants(run.rules, at_rule, stride, doubles, extra + CORRECTIONS)
+            due, entry = first_due(run, step), 0
+            going = evaluate or step < run.control[STOP_AT]
+            while going:
+                partial_sums(data, block, at_rows, count, first, last, x, y, p)
+                cuda.syncthreads()
+                parts, at_parts, at_part_losses = warps, at_partial, at_losses
+                if blocks > 1:
+                    sent += 1
+                    now = np.uint64((tag + sent) & 0xFFFFFFFF)
+                    box = 2 * (team * 2 + sent % 2) * blocks * pairs
+                    send(mail, box + 2 * member * pairs, now, floats, doubles)
+                    parts, failed = collect(mail, box, blocks, now, floats, doubles)
+                    at_parts, at_part_losses = at_groups, at_losses + warps
+                    if cuda.syncthreads_or(np.int32(failed)):
+                        if thread == 0:
+                            run.control[FAILED] = 1
+                        return
+                everything = evaluate or step == due
+                if end_to_end:
+                    everything |= rule.kind == END_TO_END
+                for i in range(SUMS):
+                    sums[i] = 0.0
+                for e in range(thread, size, threads):
+                    total = scalar(0)
+                    for part in range(parts):
+                        total += floats[at_parts + part * step_size + e]
+                    enter(data, run, block, e, float(total), everything, sums)
+                if thread == threads - 1:
+                    loss = 0.0
+                    for part in range(parts):
+                        loss += doubles[at_part_losses + part]
+                    doubles[extra + LOSS] = loss
+                    if adam:
+                        prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
+                wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
+                block_sums(sums, wanted, holders, doubles, at_doubles)
+                loss = doubles[extra + LOSS]
+                if from_gram:
+                    loss = sums[QUADRATIC] + run.limits[YY]
+                loss *= run.limits[SCALE]
+                status = judge(run, loss, sums[SQUARE])
+                noted = evaluate or (step == due and status != DIVERGED)
+                if noted and thread == 0 and member == 0:
+                    record_row(run, model, entry, loss, sums[SQUARE], sums[WEIGHTS])
+                if step == due:
+                    due, entry = due + run.control[RECORD_EVERY], entry + 1
+                going = False
+                if status == RUNNING and not evaluate:
+                    if adam and rule.kind == ADAM:
+                        at = extra + CORRECTIONS
+                        rule = constants(run.rules, at_rule, stride, doubles, at)
+                    take_step(run, model, block, depth, outputs, rule, sums)
+                    step += 1
+                    going = step < run.control[STOP_AT]
+            if member == 0 and not evaluate:
+                for i in range(thread, run.models[row + N_KEPT], threads):
+                    run.memory[run.models[row + START] + i] = memory[base + i]
+                if thread == 0:
+                    run.models[row + STATUS] = status
+                    run.models[row + STEPS] = step
+
+    signature = [data_type(dtype), run_type(dtype), pointer(np.uint64), pointer(dtype)]
+    signature += [types.int64] * 3
+    return Kernel(resident, signature, threads, (dtype.name, power, *map(int, grip)))

@@ -1,0 +1,186 @@
+"""The streaming step: after a pass over the data, one block a model takes it from there.
+
+Nothing comes back to the host between steps, so that thousands of them can be queued, or held by a
+CUDA graph.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, types
+
+from ..specs import DIVERGED, END_TO_END, RUNNING
+from .block import SUMS, block_sums, sums_size
+from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
+from .jit import WARP, Kernel, pointer, record
+from .lp_loss import data_type
+from .settle import (
+    BEGIN,
+    CORRECTIONS,
+    DEPTH,
+    DOUBLES,
+    EVALUATE,
+    LOSS,
+    MODEL_SIZE,
+    N_PARAMS,
+    QUADRATIC,
+    RECORD_EVERY,
+    SCALE,
+    SQUARE,
+    START,
+    STATUS,
+    STEPS,
+    STOP_AT,
+    WEIGHTS,
+    YY,
+    Block,
+    bring_table,
+    judge,
+    make_enter,
+    make_step,
+    record_row,
+    run_type,
+)
+from .updates import ANY, RULE_SIZE, make_constants, prepare
+
+THREADS = 384
+
+
+class Sums(NamedTuple):
+    """What a pass has left, and where the next one finds the maps; see ``lp_loss.Pass``.
+
+    ``going`` is 1 for each active model that is running.
+    """
+
+    weights: Any
+    partials: Any
+    losses: Any
+    going: Any
+    slots: int
+    loss_slots: int
+
+
+def shared_bytes(dtype: np.dtype[Any], threads: int, deepest: int) -> int:
+    """Return the bytes of shared memory that a block of ``settle`` needs."""
+    doubles = deepest * TABLE + sums_size(threads) + DOUBLES + threads
+    return 8 * doubles + threads * dtype.itemsize
+
+
+@cache
+def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> Kernel:
+    """Make the kernel ``settle(data, run, sums, deepest)``, a block for each active model.
+
+    With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
+    or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
+    the host.
+    """
+    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, threads, ANY)
+    constants, warps, itemsize = make_constants(dtype), threads // WARP, dtype.itemsize
+    of_sums = sums_size(threads)
+
+    def settle(data, run, sums, deepest):
+        thread, place, maps = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x * k
+        model = run.active[place]
+        row, at_rule, size = model * MODEL_SIZE, model * RULE_SIZE, k * data.d
+        evaluate, step = run.control[EVALUATE] != 0, run.models[row + STEPS]
+        ended = sums.going[place] == 0 or step >= run.control[STOP_AT]
+        if ended and not evaluate:
+            return
+        table = cuda.shared.array(0, np.int64)
+        doubles = cuda.shared.array(0, np.float64)
+        floats = cuda.shared.array(0, dtype)
+        at_sums = deepest * TABLE
+        extra = at_sums + of_sums
+        at_parts = extra + DOUBLES
+        scratch = (at_parts + threads) * (8 // itemsize)
+        block = Block(run.memory, table, doubles, floats, scratch)
+        bring_table(run, model, table, run.models[row + START])
+
+        values = cuda.local.array(SUMS, np.float64)
+        values[0] = 0.0
+        for slot in range(thread, sums.loss_slots * k, threads):
+            values[0] += sums.losses[slot // k * maps + place * k + slot % k]
+        block_sums(values, 1, warps, doubles, at_sums)
+        loss = values[0]
+        cuda.syncthreads()
+
+        every = run.control[RECORD_EVERY]
+        due = evaluate or (every > 0 and step % every == 0)
+        kind = int(run.rules[at_rule])
+        everything = due or kind == END_TO_END
+        for i in range(SUMS):
+            values[i] = 0.0
+        # Where there are more threads than entries of the gradient, several share the slots of one.
+        parts = max(min(threads // size, sums.slots), 1)
+        part, e = thread // size, thread % size
+        if parts > 1:
+            total = 0.0
+            for slot in range(part, sums.slots, parts):
+                if part < parts:
+                    total += sums.partials[(slot * maps + place * k) * data.d + e]
+            doubles[at_parts + thread] = total
+            cuda.syncthreads()
+            if thread < size:
+                for other in range(1, parts):
+                    total += doubles[at_parts + other * size + thread]
+                enter(data, run, block, e, total, everything, values)
+        else:
+            for entry in range(thread, size, threads):
+                total = 0.0
+                for slot in range(sums.slots):
+                    total += sums.partials[(slot * maps + place * k) * data.d + entry]
+                enter(data, run, block, entry, total, everything, values)
+        wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
+        if thread == 0:
+            prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
+        block_sums(values, wanted, warps, doubles, at_sums)
+        if from_gram:
+            loss = values[QUADRATIC] + run.limits[YY]
+        loss *= run.limits[SCALE]
+        status = judge(run, loss, values[SQUARE])
+        if thread == 0 and due and (evaluate or status != DIVERGED):
+            at = 0 if evaluate else step // every - (run.control[BEGIN] + every - 1) // every
+            record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
+        if evaluate:
+            return
+        if status == RUNNING and (k == 1 or kind != END_TO_END):
+            at = extra + CORRECTIONS
+            rule = constants(run.rules, at_rule, run.models[row + N_PARAMS], doubles, at)
+            take_step(run, model, block, run.models[row + DEPTH], k, rule, values)
+            for i in range(thread, size, threads):
+                sums.weights[place * size + i] = run.memory[table[SUFFIX] + i]
+        if thread == 0:
+            run.models[row + STATUS] = status
+            if status == RUNNING:
+                run.models[row + STEPS] = step + 1
+            else:
+                sums.going[place] = 0
+
+    kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
+    sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
+    signature = [data_type(dtype), run_type(dtype), sums, types.int64]
+    return Kernel(settle, signature, threads, (dtype.name, k, int(from_gram), threads))
+
+
+@cache
+def make_publish(dtype: np.dtype[Any], threads: int, k: int) -> Kernel:
+    """Make the kernel ``publish(run, weights, deepest)``: the maps of all active models."""
+    multiply, itemsize = make_multiply(dtype, threads), dtype.itemsize
+
+    def publish(run, weights, deepest):
+        thread, place = cuda.threadIdx.x, cuda.blockIdx.x
+        model = run.active[place]
+        row = model * MODEL_SIZE
+        table = cuda.shared.array(0, np.int64)
+        floats = cuda.shared.array(0, dtype)
+        bring_table(run, model, table, run.models[row + START])
+        cuda.syncthreads()
+        scratch = deepest * TABLE * (8 // itemsize)
+        multiply(run.memory, table, run.models[row + DEPTH], k, floats, scratch)
+        size = k * table[COLUMNS]
+        for i in range(thread, size, threads):
+            weights[place * size + i] = run.memory[table[SUFFIX] + i]
+
+    signature = [run_type(dtype), pointer(dtype), types.int64]
+    return Kernel(publish, signature, threads, (dtype.name, k, threads))

@@ -1,0 +1,144 @@
+"""Optimiser steps, an element at a time, by whichever thread holds its gradient.
+
+The state of the parameter at ``memory[place]`` lies one and two times ``stride`` further on.
+"""
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, types
+
+from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
+from .jit import Kernel, as_like, device, pointer, xp
+
+#: Layout of a row of ``rules``.
+KIND, RATE, DECAY, A, B, EPS, RULE_SIZE = range(7)
+
+#: In place of a kind of rule: it is looked up in every update.
+ANY = 9
+
+_THREADS = 256
+
+
+class Constants(NamedTuple):
+    """A rule in a certain step, in the run's dtype. ``spread`` is Adam's second correction."""
+
+    kind: int
+    stride: int
+    eta: float
+    keep: float
+    a: float
+    b: float
+    rest_a: float
+    rest_b: float
+    eps: float
+    spread: float
+
+
+def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
+    """Lay out a rule for the kernels."""
+    return np.array([kind, *hyper], np.float64)
+
+
+@device
+def prepare(rules, at, step, corrections, place):
+    """One thread: leave Adam's two corrections for the step-th update, which counts from 1."""
+    if rules[at + KIND] == ADAM:
+        corrections[place] = 1.0 - rules[at + A] ** float(step)
+        corrections[place + 1] = math.sqrt(1.0 - rules[at + B] ** float(step))
+
+
+@cache
+def make_constants(dtype: np.dtype[Any]) -> Any:
+    """Make ``constants(rules, at, stride, corrections, place)``, after ``prepare``."""
+    scalar, tiny = dtype.type, float(np.finfo(dtype).tiny)
+
+    @device
+    def constants(rules, at, stride, corrections, place):
+        kind, rate, spread = int(rules[at + KIND]), rules[at + RATE], 1.0
+        a, b, keep = rules[at + A], rules[at + B], 1.0 - rate * rules[at + DECAY]
+        if kind == ADAM:
+            rate, spread = rate / corrections[place], corrections[place + 1]
+        return Constants(
+            kind, stride, scalar(rate), scalar(keep), scalar(a), scalar(b), scalar(1.0 - a),
+            scalar(1.0 - b), scalar(max(rules[at + EPS], tiny)), scalar(spread),
+        )  # fmt: skip
+
+    return constants
+
+
+@cache
+def make_update(kind: int) -> Any:
+    """Make ``update(memory, place, g, rule)``: one step of one parameter, whose gradient is g.
+
+    With the kind of rule known, or ANY.
+    """
+
+    @device
+    def update(memory, place, g, rule):
+        does = rule.kind if kind == ANY else kind
+        w = memory[place]
+        step = g
+        if does != GRADIENT_DESCENT:
+            first = place + rule.stride
+            s = memory[first]
+            if does == MOMENTUM:
+                s = rule.a * s + g
+                step = s
+            elif does == NESTEROV:
+                s = rule.a * s + g
+                step = g + rule.a * s
+            elif does == ADAGRAD:
+                s += g * g
+                step = g / (math.sqrt(s) + rule.eps)
+            elif does == RMSPROP:
+                s = rule.a * s + rule.rest_a * (g * g)
+                step = g / (math.sqrt(s) + rule.eps)
+            elif does == ADADELTA:
+                t = memory[first + rule.stride]
+                s = rule.a * s + rule.rest_a * (g * g)
+                step = math.sqrt(t + rule.eps) / math.sqrt(s + rule.eps) * g
+                memory[first + rule.stride] = rule.a * t + rule.rest_a * (step * step)
+            elif does == ADAM:
+                t = rule.b * memory[first + rule.stride] + rule.rest_b * (g * g)
+                s = rule.a * s + rule.rest_a * g
+                step = s / (math.sqrt(t) / rule.spread + rule.eps)
+                memory[first + rule.stride] = t
+            memory[first] = s
+        memory[place] = rule.keep * w - rule.eta * step
+
+    return update
+
+
+@cache
+def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
+    constants, update_one = make_constants(dtype), make_update(ANY)
+
+    def update(memory, grads, rules, count, step):
+        corrections = cuda.shared.array(2, types.float64)
+        if cuda.threadIdx.x == 0:
+            prepare(rules, 0, step, corrections, 0)
+        cuda.syncthreads()
+        rule = constants(rules, 0, count, corrections, 0)
+        place = cuda.grid(1)
+        if place < count:
+            update_one(memory, place, grads[place], rule)
+
+    signature = [pointer(dtype), pointer(dtype), pointer(np.float64), types.int64, types.int64]
+    return Kernel(update, signature, _THREADS, (dtype.name,))
+
+
+def update(
+    kind: int, params: Any, grads: Any, state: Any, hyper: tuple[float, ...], step: int
+) -> None:
+    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1."""
+    count, dtype = params.size, np.dtype(params.dtype)
+    memory = xp.concatenate([xp.asarray(part).ravel() for part in (params, state)])
+    rules = xp.asarray(make_rule(kind, hyper))
+    blocks = -(-count // _THREADS)
+    arguments = (memory, xp.asarray(grads), rules, count, step)
+    _make_kernel(dtype).prepared(blocks, _THREADS, arguments)()
+    params[...] = as_like(params, memory[:count])
+    state[...] = as_like(state, memory[count:].reshape(state.shape))
