@@ -4,10 +4,12 @@ from typing import Any
 
 from numba import cuda, types
 
-from .jit import ALL, WARP, device
+from .jit import ALL, THREADS, WARP, device
 
 #: Sums that ``block_sums`` can add up at a time.
 SUMS = 4
+#: Entries of ``shared`` that it needs for that.
+SUMS_SIZE = SUMS * THREADS // WARP
 
 
 @device
@@ -21,17 +23,12 @@ def warp_sum(value):
     return value
 
 
-def sums_size(threads: int) -> int:
-    """Entries of ``shared`` that ``block_sums`` needs."""
-    return SUMS * threads // WARP
-
-
 @device
 def block_sums(values: Any, count, holders, shared, at):
     """Add up the first ``count`` of four float64 over the first ``holders`` warps of a block.
 
     There is one barrier in it, after which every thread has the sums in ``values``. All must have
-    passed another one since the ``sums_size`` entries of ``shared`` from ``at`` on were last read.
+    passed another one since the ``SUMS_SIZE`` entries of ``shared`` from ``at`` on were last read.
     """
     warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
     if warp < holders:
@@ -54,5 +51,5 @@ def block_sum(value, shared):
     """Add up one float64 over a whole block; see ``block_sums``."""
     values = cuda.local.array(SUMS, types.float64)
     values[0] = value
-    block_sums(values, 1, cuda.blockDim.x // WARP, shared, 0)
+    block_sums(values, 1, THREADS // WARP, shared, 0)
     return values[0]

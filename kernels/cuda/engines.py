@@ -5,30 +5,31 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..specs import END_TO_END, Loss
-from .jit import SIMULATED, WARP, attribute, xp
+from ..specs import ADAM, END_TO_END, Loss
+from .factor_chain import PULL
+from .jit import SIMULATED, THREADS, WARP, attribute, xp
 from .lp_loss import Data, Pass, power_of
 from .precondition import precondition
-from .resident import BATCH, Grip, make_resident, room
-from .resident import THREADS as RESIDENT_THREADS
-from .factor_chain import PULL
+from .resident import Grip, make_resident, room
 from .settle import START, Models, Run
-from .streaming import THREADS as STREAMING_THREADS
 from .streaming import Sums, make_publish, make_settle, shared_bytes
 from .updates import ANY, DECAY, KIND, RATE, A
 
-#: Threads of a block in the simulator, which runs them one after the other.
-_SIMULATED_THREADS = 64
-#: Most outputs of a resident run, and words of 32 bits that a lane may spend on rows of X, their
-#: targets, the weights and the gradient: with more, the compiler spills.
-_MOST_OUTPUTS, _WORDS = 4, 80
+#: Most outputs of a resident run, and what a lane may spend on data (see ``Grip.words``) before the
+#: compiler spills: more where it has neither ``pow`` nor several rules to provide for.
+_MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_SIMPLE = 4, 16, 64, 96
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-#: Estimates of the time of a resident step, in clock cycles of a multiprocessor, from the issue
-#: rates of sm_90; ``python -m benchmarks.gpu`` measures what they should be.
-_EXCHANGE, _PAIR, _ROW, _STEP = 1500.0, 0.25, 4.0, 700.0
-#: The same of a streaming step: for its launches, and for a byte of X on all multiprocessors.
-_LAUNCHES, _BYTE = 9000.0, 1 / 2200
+#: Estimates of the time of a resident step, in cycles of a multiprocessor: an exchange, a pair of
+#: words collected, an instruction of a warp, and the rest. Of a streaming step: launches, a byte of
+#: X, and a multiply-add on one multiprocessor. They follow from the rates and latencies of sm_90;
+#: nothing is measured yet. ``python -m benchmarks.gpu`` times a step at several numbers of blocks.
+_EXCHANGE, _PAIR, _INSTRUCTION, _REST = 1500.0, 0.25, 0.75, 700.0
+_LAUNCHES, _BYTE, _MULTIPLY_ADD = 9000.0, 1 / 2200, 1 / 64
+#: Streaming must promise to be that much faster.
+_ADVANTAGE = 2.0
+#: Steps in a CUDA graph.
+_GRAPH = 16
 
 
 class Plan(NamedTuple):
@@ -57,41 +58,59 @@ def _bucket(depth: int) -> int:
     return 1 << max(depth - 1, 3).bit_length()
 
 
+def fitting_rows(
+    grip: Callable[[int], Grip], dtype: np.dtype[Any], kind: int, power: int
+) -> list[int]:
+    """Return how many rows a warp can hold without spills; ``grip`` makes one with so many."""
+    simple = power > 0 and kind not in (ADAM, END_TO_END, ANY)
+    words = _WORDS_SIMPLE if simple else _WORDS
+    # A long loop around ``pow`` is not unrolled, and then its arrays are no registers.
+    most = _ROWS[-1] if power else _MOST_POWERS // grip(1).outputs
+    return [rows for rows in _ROWS if rows <= most and grip(rows).words(dtype) <= words]
+
+
 def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, int] | None:
     """Return how that many blocks hold the data, and the bytes of shared memory that it takes."""
-    dtype, d, k = models.memory.dtype, data.d, data.k
-    threads = _SIMULATED_THREADS if SIMULATED else RESIDENT_THREADS
-    warps, vectors, words = threads // WARP, -(-d // WARP), dtype.itemsize // 4
+    dtype, d, k, warps = models.memory.dtype, data.d, data.k, THREADS // WARP
     kinds = {int(kind) for kind in models.rules[:, KIND]}
-    in_hand = _WORDS - 2 * k * vectors * words
-    fitting = [rows for rows in _ROWS if rows * (vectors + k) * words <= in_hand]
-    if k > _MOST_OUTPUTS or not fitting or (END_TO_END in kinds and k > 1):
-        return None
-    rows_of_block = -(-(d if loss.gram else data.n) // blocks)
-    enough = [rows for rows in fitting if rows * warps >= rows_of_block]
-    rows = enough[0] if enough else fitting[-1]
-    outside = max(rows_of_block - rows * warps, 0)
-    spilled = -(-outside // (warps * BATCH)) * warps * BATCH
     kind = kinds.pop() if len(kinds) == 1 else ANY
+    if k > _MOST_OUTPUTS or (kind in (END_TO_END, ANY) and k > 1):
+        return None
+    of_block = -(-(d if loss.gram else data.n) // blocks)
     largest = max(layout.size for layout in models.layouts)
+
+    def grip(rows: int, inside: bool = True) -> Grip:
+        spills = rows * warps < of_block
+        return Grip(d, k, rows, _bucket(models.deepest), kind, loss.gram, spills, inside)
+
+    fitting = fitting_rows(grip, dtype, kind, power_of(loss.p))
+    if not fitting:
+        return None
+    rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
     for inside in (True, False):
-        grip = Grip(
-            threads, d, k, rows, _bucket(models.deepest), kind, loss.gram, spilled > 0, inside
-        )
-        elements = room(dtype, grip).memory + largest * inside + spilled * d
+        chosen = grip(rows, inside)
+        batch = warps * chosen.batch(dtype)
+        spilled = -(-max(of_block - rows * warps, 0) // batch) * batch
+        elements = room(dtype, chosen).memory + largest * inside + spilled * d
         if elements * dtype.itemsize <= attribute("MaxSharedMemoryPerBlockOptin"):
-            return grip, elements * dtype.itemsize
+            return chosen, elements * dtype.itemsize
     return None
 
 
-def _cycles(data: Data, loss: Loss, grip: Grip, blocks: int, itemsize: int) -> float:
-    """Estimate a resident step of one model: rows, exchange, factors."""
-    words = itemsize // 4
+def _resident_cycles(data: Data, loss: Loss, grip: Grip, blocks: int, dtype: Any) -> float:
+    """Estimate a resident step of one model: rows, exchange, and what does not depend on them."""
+    words = dtype.itemsize // 4
     rows = -(-(data.d if loss.gram else data.n) // blocks)
-    compute = _ROW * words * rows * grip.outputs * (2 * grip.vectors + 8)
-    pairs = grip.pairs(np.dtype(f"f{itemsize}"))
-    exchange = _EXCHANGE + _PAIR * blocks * pairs if blocks > 1 else 0.0
-    return compute + exchange + _STEP
+    compute = _INSTRUCTION * words * rows * grip.outputs * (2 * grip.vectors + 8)
+    exchange = _EXCHANGE + _PAIR * blocks * grip.pairs(dtype) if blocks > 1 else 0.0
+    return compute + exchange + _REST
+
+
+def _streaming_cycles(data: Data, loss: Loss, count: int, dtype: Any) -> float:
+    """Estimate a streaming step of all models."""
+    rows, words = data.d if loss.gram else data.n, dtype.itemsize // 4
+    work = 2 * rows * data.d * data.k * count * words / attribute("MultiProcessorCount")
+    return _LAUNCHES + max(rows * data.d * dtype.itemsize * _BYTE, work * _MULTIPLY_ADD)
 
 
 def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> Plan | None:
@@ -100,8 +119,13 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
     The more blocks share the rows, the less each has to do and the more it has to collect; with
     several models, fewer blocks a team leave room for more teams. The layout depends on the
     problem, the models and the device alone: the same run gets the same bits every time.
+
+    Raises
+    ------
+    ValueError
+        If so many ``blocks`` cannot hold the data.
     """
-    count, itemsize = len(models.layouts), models.memory.dtype.itemsize
+    count, dtype = len(models.layouts), models.memory.dtype
     processors = attribute("MultiProcessorCount")
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
@@ -109,14 +133,15 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
         if found is None:
             continue
         teams = max(min(processors // candidate, count), 1)
-        rounds = -(-count // teams)
-        cycles = rounds * _cycles(data, loss, found[0], candidate, itemsize)
+        cycles = _resident_cycles(data, loss, found[0], candidate, dtype) * -(-count // teams)
         if cycles < least:
             best, least = Plan(found[0], candidate, teams, found[1]), cycles
-    size = 0 if loss.gram else data.n * data.d * itemsize
-    if blocks is None and least > _LAUNCHES + size * _BYTE:
-        return None
-    return best
+    if blocks is not None:
+        if best is None:
+            raise ValueError(f"blocks must be able to hold the data, got {blocks}")
+        return best
+    streaming = _streaming_cycles(data, loss, count, dtype)
+    return None if _ADVANTAGE * streaming < least else best
 
 
 class Resident:
@@ -135,7 +160,6 @@ class Resident:
         kernel = make_resident(dtype, power_of(loss.p), grip)
         self._launch = kernel.prepared(
             processors,
-            grip.threads,
             (data, run, self._mail, outside, largest, self._blocks),
             shared=shared,
             cooperative=True,
@@ -163,11 +187,10 @@ class Streaming:
     def __init__(self, data: Data, loss: Loss, models: Models, run: Run) -> None:
         self._data, self._loss, self._models, self._run = data, loss, models, run
         dtype, k = models.memory.dtype, data.k
-        self._threads = _SIMULATED_THREADS if SIMULATED else STREAMING_THREADS
         self._deepest = models.deepest
-        self._shared = shared_bytes(dtype, self._threads, self._deepest)
-        self._settle = make_settle(dtype, self._threads, k, loss.gram)
-        self._publish = make_publish(dtype, self._threads, k)
+        self._shared = shared_bytes(dtype, self._deepest)
+        self._settle = make_settle(dtype, k, loss.gram)
+        self._publish = make_publish(dtype, k)
         kinds = models.rules[:, KIND]
         self._by_host = np.flatnonzero(kinds == END_TO_END) if k > 1 else np.empty(0, np.int64)
         self._seats = np.empty(0, np.int64)
@@ -187,29 +210,45 @@ class Streaming:
             self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
         )
         self._judge = self._settle.prepared(
-            len(seats), self._threads, (data, self._run, sums, self._deepest), shared=self._shared
+            len(seats), (data, self._run, sums, self._deepest), shared=self._shared
         )
         self._multiply = self._publish.prepared(
-            len(seats), self._threads, (self._run, self._weights, self._deepest),
+            len(seats), (self._run, self._weights, self._deepest),
             shared=self._shared,
         )  # fmt: skip
-        self._graph: Callable[[], None] | None = None
+        self._graph: Any = None
 
     def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
         """Queue so many steps of the active models, which are among the partners."""
         self._begin(partners, active)
         by_host = [place for place, m in enumerate(self._seats) if m in self._by_host]
+        if self._pass.on_device and not by_host and not SIMULATED:
+            for _ in range(steps // _GRAPH):
+                self._several()
+            steps %= _GRAPH
         for _ in range(steps):
-            self._pass()
-            self._judge()
+            self._step()
             for place in by_host:
                 self._step_end_to_end(place)
+
+    def _step(self) -> None:
+        self._pass()
+        self._judge()
+
+    def _several(self) -> None:
+        """Queue ``_GRAPH`` steps in one go."""
+        if self._graph is None:
+            stream = xp.cuda.get_current_stream()
+            stream.begin_capture()
+            for _ in range(_GRAPH):
+                self._step()
+            self._graph = stream.end_capture()
+        self._graph.launch()
 
     def evaluate(self, active: np.ndarray) -> None:
         """Queue a pass that records the iterates of these models in the history's first row."""
         self._begin(active, active)
-        self._pass()
-        self._judge()
+        self._step()
 
     def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
         self._sit(seats)

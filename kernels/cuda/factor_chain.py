@@ -17,13 +17,13 @@ import numpy as np
 from numba import cuda, types
 
 from .block import warp_sum
-from .jit import WARP, Kernel, as_like, device, pointer, xp
+from .jit import THREADS, WARP, Kernel, as_like, device, pointer, xp
 
-#: Columns of a table, one row a factor: its shape, and where its parameters, its suffix product and
-#: its pulled-back gradient start.
-ROWS, COLUMNS, PARAMS, SUFFIX, PULL, TABLE = range(6)
-
-_THREADS = 256
+#: Columns of a table, one row a factor: its shape; where its parameters, its suffix product and its
+#: pulled-back gradient start; how ``multiply`` shares it out, since a GPU divides slowly: so many
+#: threads an entry of the product, so many rows each, and ``thread * INVERSE >> SHIFT`` is which.
+ROWS, COLUMNS, PARAMS, SUFFIX, PULL, PARTS, SHARE, INVERSE, TABLE = range(9)
+SHIFT = 20
 
 
 class Layout:
@@ -39,6 +39,10 @@ class Layout:
         params, products = 0, self.n_kept
         for f, (rows, columns) in enumerate(shapes):
             self.table[f, : PARAMS + 1] = rows, columns, params
+            size = k * columns
+            parts = max(min(THREADS // size, rows), 1)
+            # Exact as long as the product of size and a thread's number is below 2^20.
+            self.table[f, PARTS:] = parts, -(-rows // parts), -(-(1 << SHIFT) // size)
             params += rows * columns
             self.table[f, PULL], products = products, products + k * columns
             if f < depth - 1:
@@ -49,11 +53,10 @@ class Layout:
 
 
 @cache
-def make_multiply(dtype: np.dtype[Any], threads: int) -> Any:
+def make_multiply(dtype: np.dtype[Any]) -> Any:
     """Make ``multiply(memory, table, depth, k, scratch, at)``: all suffix products.
 
-    The first is the end-to-end matrix. ``scratch`` has an element a thread from ``at`` on, and the
-    block has as many ``threads`` as it says here.
+    The first is the end-to-end matrix. ``scratch`` has an element a thread from ``at`` on.
     """
     scalar = dtype.type
 
@@ -66,29 +69,31 @@ def make_multiply(dtype: np.dtype[Any], threads: int) -> Any:
             rows, columns = table[row + ROWS], table[row + COLUMNS]
             factor, out = table[row + PARAMS], table[row + SUFFIX]
             left = table[row + TABLE + SUFFIX]
-            size = k * columns
-            # Where there are more threads than sums, several share one.
-            parts = min(max(threads // size, 1), rows)
+            size, parts = k * columns, table[row + PARTS]
             if parts == 1:
-                for o in range(thread, size, threads):
-                    c, i = o // columns, o % columns
-                    total = scalar(0)
-                    for r in range(rows):
-                        total += memory[left + c * rows + r] * memory[factor + r * columns + i]
-                    memory[out + o] = total
+                for c in range(k):
+                    for i in range(thread, columns, THREADS):
+                        total = scalar(0)
+                        for r in range(rows):
+                            total += memory[left + c * rows + r] * memory[factor + r * columns + i]
+                        memory[out + c * columns + i] = total
             else:
-                part, o = thread // size, thread % size
+                # More threads than entries: several share one, each some rows.
+                part = (thread * table[row + INVERSE]) >> SHIFT
+                c, i = 0, thread - part * size
+                while i >= columns:
+                    c, i = c + 1, i - columns
                 if part < parts:
-                    c, i = o // columns, o % columns
                     total = scalar(0)
-                    for r in range(part, rows, parts):
+                    first = part * table[row + SHARE]
+                    for r in range(first, min(first + table[row + SHARE], rows)):
                         total += memory[left + c * rows + r] * memory[factor + r * columns + i]
                     scratch[at + thread] = total
                 cuda.syncthreads()
                 if thread < size:
                     total = scratch[at + thread]
-                    for part in range(1, parts):
-                        total += scratch[at + part * size + thread]
+                    for other in range(1, parts):
+                        total += scratch[at + other * size + thread]
                     memory[out + thread] = total
             cuda.syncthreads()
 
@@ -96,13 +101,13 @@ def make_multiply(dtype: np.dtype[Any], threads: int) -> Any:
 
 
 @cache
-def make_descend(dtype: np.dtype[Any], threads: int, consume: Any) -> Any:
+def make_descend(dtype: np.dtype[Any], consume: Any) -> Any:
     """Make ``descend(memory, table, depth, k, sink)``: every element's gradient, handed on.
 
     The end-to-end gradient stands in ``pull[0]``. ``consume(memory, place, gradient, sink)`` gets
     the gradient of the parameter at ``memory[place]`` and may change it.
     """
-    scalar, warps = dtype.type, threads // WARP
+    scalar, warps = dtype.type, THREADS // WARP
 
     @device
     def descend(memory, table, depth, k, sink):
@@ -141,7 +146,7 @@ def make_descend(dtype: np.dtype[Any], threads: int, consume: Any) -> Any:
             cuda.syncthreads()
         row = (depth - 1) * TABLE
         pulled, factor = table[row + PULL], table[row + PARAMS]
-        for o in range(thread, k * table[row + COLUMNS], threads):
+        for o in range(thread, k * table[row + COLUMNS], THREADS):
             consume(memory, factor + o, memory[pulled + o], sink)
         cuda.syncthreads()
 
@@ -155,7 +160,7 @@ def _copy_out(memory, place, gradient, grads):
 
 @cache
 def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
-    multiply, descend = make_multiply(dtype, _THREADS), make_descend(dtype, _THREADS, _copy_out)
+    multiply, descend = make_multiply(dtype), make_descend(dtype, _copy_out)
 
     def chain(memory, table, grads, depth, k, with_gradients):
         scratch = cuda.shared.array(0, dtype)
@@ -164,7 +169,7 @@ def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
             descend(memory, table, depth, k, grads)
 
     signature = [pointer(dtype), pointer(np.int64), pointer(dtype), *[types.int64] * 3]
-    return Kernel(chain, signature, _THREADS, (dtype.name,))
+    return Kernel(chain, signature, (dtype.name,))
 
 
 def _run(params: Any, widths: tuple[int, ...], G: Any = None) -> tuple[Layout, Any, Any]:
@@ -177,8 +182,8 @@ def _run(params: Any, widths: tuple[int, ...], G: Any = None) -> tuple[Layout, A
         memory[layout.table[0, PULL] :][: G.size] = xp.asarray(G).ravel()
     depth, k = len(widths) - 1, widths[-1]
     arguments = (memory, xp.asarray(layout.table.ravel()), grads, depth, k, int(G is not None))
-    shared = _THREADS * dtype.itemsize
-    _make_kernel(dtype).prepared(1, _THREADS, arguments, shared=shared)()
+    shared = THREADS * dtype.itemsize
+    _make_kernel(dtype).prepared(1, arguments, shared=shared)()
     return layout, memory, grads
 
 

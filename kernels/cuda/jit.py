@@ -10,6 +10,7 @@ With ``NUMBA_ENABLE_CUDASIM=1`` kernels run in Numba's simulator and all arrays 
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -28,9 +29,13 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     xp = np
 else:
-    import cupy as xp  # noqa: F401
+    import cupy as xp
+
+_log = logging.getLogger("accel")
 
 WARP = 32
+#: Threads of a block. The simulator runs them one after the other.
+THREADS = 64 if SIMULATED else 256
 #: What the simulated device is taken for; small, so that small problems have many blocks.
 SIMULATED_DEVICE = {"MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 64 * 1024}
 #: The lanes that take part in a shuffle: all.
@@ -167,8 +172,6 @@ class Kernel:
     function : callable
         The kernel, in Python.
     signature : sequence of Numba types
-    threads : int
-        Most threads that a block of it may have.
     key : tuple
         Tells apart all that the function's closure may hold.
     blocks : int
@@ -179,17 +182,16 @@ class Kernel:
         self,
         function: Callable[..., Any],
         signature: Sequence[Any],
-        threads: int,
         key: tuple[Any, ...],
         blocks: int = 1,
     ) -> None:
         self.name = "_".join(str(part) for part in (function.__name__, *key))
-        self.threads, self.blocks = threads, blocks
+        self.blocks = blocks
         self._function, self._signature = function, tuple(signature)
         self._loaded: dict[int, Any] = {}
 
     def ptx(self, cc: tuple[int, int]) -> str:
-        """Compile to PTX for a compute capability; needs no device. The entry is called ``name``."""
+        """Compile to PTX, with ``name`` for its entry point; needs no device."""
         from numba import cuda
 
         code, _ = cuda.compile(
@@ -198,14 +200,14 @@ class Kernel:
             device=False,
             abi="numba",
             cc=cc,
-            launch_bounds=(self.threads, self.blocks),
+            launch_bounds=(THREADS, self.blocks),
         )
         mangled = re.search(r"\.entry (\w+)", code).group(1)
         return code.replace(mangled, self.name)
 
     def machine_code(self, cc: tuple[int, int]) -> bytes:
         """Compile to machine code, or read it from the disk."""
-        key = (self.name, self._signature, self.threads, self.blocks, cc, _sources())
+        key = (self.name, self._signature, self.blocks, cc, _sources())
         digest = hashlib.sha256(repr(key).encode()).hexdigest()
         folder = _folder()
         path = None if folder is None else folder / f"{self.name[:80]}-{digest[:16]}.cubin"
@@ -220,15 +222,19 @@ class Kernel:
         here = xp.cuda.Device()
         if here.id not in self._loaded:
             cc = here.compute_capability
-            module = xp.cuda.Module()
-            module.load(self.machine_code((int(cc[:-1]), int(cc[-1]))))
+            module, capability = xp.cuda.Module(), (int(cc[:-1]), int(cc[-1]))
+            try:
+                code = self.machine_code(capability)
+            except (ImportError, RuntimeError) as error:
+                _log.warning("the driver compiles %s, not nvJitLink: %s", self.name, error)
+                code = self.ptx(capability).encode()
+            module.load(code)
             self._loaded[here.id] = module.get_function(self.name)
         return self._loaded[here.id]
 
     def prepared(
         self,
         grid: int | tuple[int, ...],
-        threads: int,
         arguments: Sequence[Any],
         *,
         shared: int = 0,
@@ -238,8 +244,8 @@ class Kernel:
 
         Parameters
         ----------
-        grid, threads : int
-            Blocks, and threads of a block.
+        grid : int or tuple of int
+            Blocks, of ``THREADS`` threads each.
         arguments : sequence
             The first arguments of the kernel, converted once: arrays, integers and named tuples of
             them. They must stay alive.
@@ -253,7 +259,7 @@ class Kernel:
             from numba import cuda
 
             simulated, first = cuda.jit(self._function), [_flat(a) for a in arguments]
-            return lambda *more: simulated[grid, threads, 0, shared](*first, *more)
+            return lambda *more: simulated[grid, THREADS, 0, shared](*first, *more)
         function = self._load_here()
         driver = xp.cuda.driver
         if shared > 48 * 1024:
@@ -261,7 +267,7 @@ class Kernel:
                 function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared
             )
         first = [word for argument in arguments for word in _words(argument)]
-        return partial(_launch, function, grid, (threads,), first, shared, cooperative)
+        return partial(_launch, function, grid, first, shared, cooperative)
 
 
 def _flat(argument: Any) -> Any:
@@ -274,13 +280,12 @@ def _flat(argument: Any) -> Any:
 def _launch(
     function: Any,
     grid: tuple[int, ...],
-    block: tuple[int, ...],
     first: list[int],
     shared: int,
     cooperative: bool,
     *more: int,
 ) -> None:
-    function(grid, block, (*first, *more), shared, None, cooperative)
+    function(grid, (THREADS,), (*first, *more), shared, None, cooperative)
 
 
 def _words(argument: Any) -> list[Any]:

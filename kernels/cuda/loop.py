@@ -172,7 +172,7 @@ class TrainingLoop:
         end = self._step + steps
         most = record_every * (len(self._run.history) - 1) if record_every else steps
         partners = self._active if self._partners is None else self._partners
-        with self._stream:
+        with self._stream, _a_run_may_diverge():
             self._run.limits[...] = xp.asarray(self._limits)
             while self._step < end and len(self._active):
                 piece = min(self._launch_steps, most, end - self._step)
@@ -225,7 +225,7 @@ class TrainingLoop:
     def evaluate(self) -> np.ndarray:
         """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
         active, self._active = self._active, np.arange(len(self._rows))
-        with self._stream:
+        with self._stream, _a_run_may_diverge():
             self._enter(0, 0, 0, evaluate=True)
             self._engine.evaluate(self._active)
             self._wait()
@@ -309,6 +309,10 @@ class TrainingLoop:
     def _wait(self) -> None:
         if not SIMULATED:
             self._stream.synchronize()
+
+
+def _a_run_may_diverge() -> Any:
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _on_host(array: Any) -> np.ndarray:

@@ -23,9 +23,9 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, block_sums, sums_size
+from .block import SUMS, SUMS_SIZE, block_sums
 from .factor_chain import SUFFIX, TABLE, make_multiply
-from .jit import ALL, WARP, Kernel, device, pointer
+from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .lp_loss import data_type, make_power
 from .memory import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
 from .settle import (
@@ -39,7 +39,6 @@ from .settle import (
     MODEL_SIZE,
     N_KEPT,
     N_PARAMS,
-    P,
     QUADRATIC,
     RECORD_EVERY,
     SCALE,
@@ -51,6 +50,7 @@ from .settle import (
     WEIGHTS,
     YY,
     Block,
+    P,
     bring_table,
     first_due,
     judge,
@@ -61,10 +61,6 @@ from .settle import (
 )
 from .updates import ANY, RULE_SIZE, make_constants, prepare
 
-THREADS = 256
-
-#: Rows of the shared part that a warp works on at a time.
-BATCH = 4
 #: Pairs that a thread asks for at a time, and times that it asks before it gives up (seconds).
 _FLIGHT, _PATIENCE = 8, 2**23
 _ASKED = 2 * _FLIGHT
@@ -78,7 +74,6 @@ class Grip(NamedTuple):
     rules or ANY. ``inside`` where the model's memory is shared, too.
     """
 
-    threads: int
     d: int
     outputs: int
     rows: int
@@ -97,6 +92,17 @@ class Grip(NamedTuple):
     def vectors(self) -> int:
         """Elements of a row that a lane holds."""
         return -(-self.d // WARP)
+
+    def batch(self, dtype: np.dtype[Any]) -> int:
+        """Return how many rows of the shared part a warp works on at a time: up to four."""
+        return max(min(16 // (self.vectors * dtype.itemsize // 4), 4), 1)
+
+    def words(self, dtype: np.dtype[Any]) -> int:
+        """Return the words of 32 bits that a lane spends on rows, targets, weights, gradient."""
+        rows = self.rows + self.batch(dtype) * self.spills
+        return (2 * self.outputs * self.vectors + rows * (self.vectors + self.outputs)) * (
+            dtype.itemsize // 4
+        )
 
     def pairs(self, dtype: np.dtype[Any]) -> int:
         """Return the pairs of words that a block posts: its gradient, and its loss at the end."""
@@ -123,12 +129,12 @@ def room(dtype: np.dtype[Any], grip: Grip) -> Room:
 
     Vectors of ``size`` elements are padded to an even length, for pairs of float32.
     """
-    warps, step = grip.threads // WARP, grip.size + grip.size % 2
+    warps, step = THREADS // WARP, grip.size + grip.size % 2
     doubles = grip.deepest * TABLE
-    extra = doubles + sums_size(grip.threads)
+    extra = doubles + SUMS_SIZE
     losses = extra + DOUBLES
     scratch = (losses + 2 * warps) * (8 // dtype.itemsize)
-    partial = scratch + grip.threads
+    partial = scratch + THREADS
     groups = partial + warps * step
     return Room(doubles, extra, losses, scratch, partial, groups, groups + warps * step)
 
@@ -182,13 +188,13 @@ def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
     how many parts the sums are, and whether it waited in vain.
     """
     single, scalar, places = dtype.itemsize == 4, dtype.type, room(dtype, grip)
-    threads, warps, pairs = grip.threads, grip.threads // WARP, grip.pairs(dtype)
-    last, step, most = pairs - 1, grip.size + grip.size % 2, min(threads // pairs, threads // WARP)
+    warps, pairs = THREADS // WARP, grip.pairs(dtype)
+    last, step, most = pairs - 1, grip.size + grip.size % 2, min(THREADS // pairs, warps)
     partial, groups_at, losses = places.partial, places.groups, places.losses
 
     @device
     def send(mail, at, tag, floats, doubles):
-        for q in range(cuda.threadIdx.x, pairs, threads):
+        for q in range(cuda.threadIdx.x, pairs, THREADS):
             if q == last:
                 loss = 0.0
                 for w in range(warps):
@@ -216,9 +222,10 @@ def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
         groups = max(min(most, blocks), 1)
         group, failed = thread // pairs, False
         asked = cuda.local.array(_ASKED, np.uint64)
-        for q in range(thread % pairs, pairs if thread < groups * pairs else 0, threads):
+        for q in range(thread % pairs, pairs if thread < groups * pairs else 0, THREADS):
             low, high, total = scalar(0), scalar(0), 0.0
-            for first in range(group, blocks, groups * _FLIGHT):
+            first = group
+            while first < blocks:
                 patience, missing = _PATIENCE, True
                 while missing and patience > 0:
                     patience, missing = patience - 1, False
@@ -237,6 +244,7 @@ def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
                             high += float32_of(pair[1])
                         else:
                             total += joined(pair)
+                first += groups * _FLIGHT
             if q == last:
                 doubles[losses + warps + group] = total
             elif single:
@@ -257,23 +265,24 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
     of the largest model, and ``outside`` holds the blocks' copies of a model where they do not fit
     into shared memory.
     """
-    threads, d, outputs, rows, _, kind, from_gram, spills, inside = grip
+    d, outputs, rows, _, kind, from_gram, spills, inside = grip
     scalar, vectors, size = dtype.type, grip.vectors, grip.size
-    warps, step_size, pairs = threads // WARP, size + size % 2, grip.pairs(dtype)
+    warps, step_size, pairs = THREADS // WARP, size + size % 2, grip.pairs(dtype)
     of_w, of_x, of_y = outputs * vectors, max(rows * vectors, 1), max(rows * outputs, 1)
-    of_batch, of_targets = BATCH * vectors, BATCH * outputs
+    batch = grip.batch(dtype)
+    of_batch, of_targets = batch * vectors, batch * outputs
     holders, places = min(-(-size // WARP), warps), room(dtype, grip)
     at_doubles, extra, at_losses, at_scratch, at_partial, at_groups, at_memory = places
-    held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, BATCH))
+    held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, batch))
     send, collect = _make_exchange(dtype, grip)
-    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, threads, kind)
-    multiply, constants = make_multiply(dtype, threads), make_constants(dtype)
+    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, kind)
+    multiply, constants = make_multiply(dtype), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
 
     @device
     def bring_rows(data, floats, at, count, first, last):
         """Bring the rows that registers do not hold; what is not there is zero."""
-        for i in range(cuda.threadIdx.x, count * d, threads):
+        for i in range(cuda.threadIdx.x, count * d, THREADS):
             row = first + rows * warps + i // d
             floats[at + i] = data.X[row * d + i % d] if row < last else scalar(0)
 
@@ -298,8 +307,8 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
         if spills:
             shared_x = cuda.local.array(of_batch, dtype)
             shared_y = cuda.local.array(of_targets, dtype)
-            for start in range(warp, count, warps * BATCH):
-                for i in range(BATCH):
+            for start in range(warp, count, warps * batch):
+                for i in range(batch):
                     place = start + warps * i
                     row = first + rows * warps + place
                     for j in range(vectors):
@@ -353,7 +362,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
         if spills:
             # Whole batches for every warp.
             most = (n + blocks - 1) // blocks - rows * warps
-            count = (most + warps * BATCH - 1) // (warps * BATCH) * (warps * BATCH)
+            count = (most + warps * batch - 1) // (warps * batch) * (warps * batch)
             bring_rows(data, floats, at_rows, count, first, last)
 
         evaluate, p = run.control[EVALUATE] != 0, run.limits[P]
@@ -365,7 +374,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
             depth, step, status = run.models[row + DEPTH], run.models[row + STEPS], RUNNING
             cuda.syncthreads()
             bring_table(run, model, table, base)
-            for i in range(thread, run.models[row + N_KEPT], threads):
+            for i in range(thread, run.models[row + N_KEPT], THREADS):
                 memory[base + i] = run.memory[run.models[row + START] + i]
             if thread == 0:
                 doubles[extra + CORRECTIONS] = doubles[extra + CORRECTIONS + 1] = 1.0
@@ -395,12 +404,12 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
                     everything |= rule.kind == END_TO_END
                 for i in range(SUMS):
                     sums[i] = 0.0
-                for e in range(thread, size, threads):
+                for e in range(thread, size, THREADS):
                     total = scalar(0)
                     for part in range(parts):
                         total += floats[at_parts + part * step_size + e]
                     enter(data, run, block, e, float(total), everything, sums)
-                if thread == threads - 1:
+                if thread == THREADS - 1:
                     loss = 0.0
                     for part in range(parts):
                         loss += doubles[at_part_losses + part]
@@ -428,7 +437,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
                     step += 1
                     going = step < run.control[STOP_AT]
             if member == 0 and not evaluate:
-                for i in range(thread, run.models[row + N_KEPT], threads):
+                for i in range(thread, run.models[row + N_KEPT], THREADS):
                     run.memory[run.models[row + START] + i] = memory[base + i]
                 if thread == 0:
                     run.models[row + STATUS] = status
@@ -436,4 +445,4 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
 
     signature = [data_type(dtype), run_type(dtype), pointer(np.uint64), pointer(dtype)]
     signature += [types.int64] * 3
-    return Kernel(resident, signature, threads, (dtype.name, power, *map(int, grip)))
+    return Kernel(resident, signature, (dtype.name, power, *map(int, grip)))

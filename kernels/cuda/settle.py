@@ -38,7 +38,7 @@ from .factor_chain import (
     make_descend,
     make_multiply,
 )
-from .jit import device, record, xp
+from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
 from .updates import ANY, DECAY, RATE, RULE_SIZE, A, make_rule, make_update
 
@@ -135,9 +135,9 @@ def bring_table(run, model, table, base):
     """Copy a model's table to where all threads of the block are near it."""
     row = model * MODEL_SIZE
     first, depth = run.models[row + FIRST], run.models[row + DEPTH]
-    for i in range(cuda.threadIdx.x, depth * TABLE, cuda.blockDim.x):
+    for i in range(cuda.threadIdx.x, depth * TABLE, THREADS):
         place = run.table[first * TABLE + i]
-        table[i] = place if i % TABLE < PARAMS else base + place
+        table[i] = base + place if PARAMS <= i % TABLE <= PULL else place
 
 
 @device
@@ -195,15 +195,15 @@ def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
 
 
 @cache
-def make_step(dtype: np.dtype[Any], threads: int, kind: int) -> Any:
+def make_step(dtype: np.dtype[Any], kind: int) -> Any:
     """Make ``step(run, model, block, depth, k, rule, sums)``: update, and multiply out.
 
     ``sums`` are those of ``block_sums``; the end-to-end rule needs all of them, and k = 1.
     ``kind`` is that of all models, or ANY.
     """
     scalar = dtype.type
-    descend = make_descend(dtype, threads, make_update(kind))
-    multiply = make_multiply(dtype, threads)
+    descend = make_descend(dtype, make_update(kind))
+    multiply = make_multiply(dtype)
     end_to_end_alone, never_end_to_end = kind == END_TO_END, kind not in (ANY, END_TO_END)
 
     @device
@@ -214,7 +214,7 @@ def make_step(dtype: np.dtype[Any], threads: int, kind: int) -> Any:
         keep = 1.0 - rate * run.rules[at + DECAY] * depth
         if cuda.threadIdx.x < d:
             stretch, push = stretch_and_push(sums[WEIGHTS], sums[ALONG], depth)
-            for i in range(cuda.threadIdx.x, d, threads):
+            for i in range(cuda.threadIdx.x, d, THREADS):
                 w = float(memory[W + i])
                 memory[W + i] = scalar(
                     keep * w - rate * stretch * (float(memory[G + i]) + push * w)

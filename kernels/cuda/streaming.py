@@ -11,9 +11,9 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, block_sums, sums_size
+from .block import SUMS, SUMS_SIZE, block_sums
 from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
-from .jit import WARP, Kernel, pointer, record
+from .jit import THREADS, WARP, Kernel, pointer, record
 from .lp_loss import data_type
 from .settle import (
     BEGIN,
@@ -21,7 +21,6 @@ from .settle import (
     DEPTH,
     DOUBLES,
     EVALUATE,
-    LOSS,
     MODEL_SIZE,
     N_PARAMS,
     QUADRATIC,
@@ -44,8 +43,6 @@ from .settle import (
 )
 from .updates import ANY, RULE_SIZE, make_constants, prepare
 
-THREADS = 384
-
 
 class Sums(NamedTuple):
     """What a pass has left, and where the next one finds the maps; see ``lp_loss.Pass``.
@@ -61,23 +58,22 @@ class Sums(NamedTuple):
     loss_slots: int
 
 
-def shared_bytes(dtype: np.dtype[Any], threads: int, deepest: int) -> int:
+def shared_bytes(dtype: np.dtype[Any], deepest: int) -> int:
     """Return the bytes of shared memory that a block of ``settle`` needs."""
-    doubles = deepest * TABLE + sums_size(threads) + DOUBLES + threads
-    return 8 * doubles + threads * dtype.itemsize
+    doubles = deepest * TABLE + SUMS_SIZE + DOUBLES + THREADS
+    return 8 * doubles + THREADS * dtype.itemsize
 
 
 @cache
-def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> Kernel:
+def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     """Make the kernel ``settle(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
     the host.
     """
-    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, threads, ANY)
-    constants, warps, itemsize = make_constants(dtype), threads // WARP, dtype.itemsize
-    of_sums = sums_size(threads)
+    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, ANY)
+    constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
 
     def settle(data, run, sums, deepest):
         thread, place, maps = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x * k
@@ -91,15 +87,15 @@ def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> 
         doubles = cuda.shared.array(0, np.float64)
         floats = cuda.shared.array(0, dtype)
         at_sums = deepest * TABLE
-        extra = at_sums + of_sums
+        extra = at_sums + SUMS_SIZE
         at_parts = extra + DOUBLES
-        scratch = (at_parts + threads) * (8 // itemsize)
+        scratch = (at_parts + THREADS) * (8 // itemsize)
         block = Block(run.memory, table, doubles, floats, scratch)
         bring_table(run, model, table, run.models[row + START])
 
         values = cuda.local.array(SUMS, np.float64)
         values[0] = 0.0
-        for slot in range(thread, sums.loss_slots * k, threads):
+        for slot in range(thread, sums.loss_slots * k, THREADS):
             values[0] += sums.losses[slot // k * maps + place * k + slot % k]
         block_sums(values, 1, warps, doubles, at_sums)
         loss = values[0]
@@ -112,7 +108,7 @@ def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> 
         for i in range(SUMS):
             values[i] = 0.0
         # Where there are more threads than entries of the gradient, several share the slots of one.
-        parts = max(min(threads // size, sums.slots), 1)
+        parts = max(min(THREADS // size, sums.slots), 1)
         part, e = thread // size, thread % size
         if parts > 1:
             total = 0.0
@@ -126,7 +122,7 @@ def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> 
                     total += doubles[at_parts + other * size + thread]
                 enter(data, run, block, e, total, everything, values)
         else:
-            for entry in range(thread, size, threads):
+            for entry in range(thread, size, THREADS):
                 total = 0.0
                 for slot in range(sums.slots):
                     total += sums.partials[(slot * maps + place * k) * data.d + entry]
@@ -148,7 +144,7 @@ def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> 
             at = extra + CORRECTIONS
             rule = constants(run.rules, at_rule, run.models[row + N_PARAMS], doubles, at)
             take_step(run, model, block, run.models[row + DEPTH], k, rule, values)
-            for i in range(thread, size, threads):
+            for i in range(thread, size, THREADS):
                 sums.weights[place * size + i] = run.memory[table[SUFFIX] + i]
         if thread == 0:
             run.models[row + STATUS] = status
@@ -160,13 +156,13 @@ def make_settle(dtype: np.dtype[Any], threads: int, k: int, from_gram: bool) -> 
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(settle, signature, threads, (dtype.name, k, int(from_gram), threads))
+    return Kernel(settle, signature, (dtype.name, k, int(from_gram)))
 
 
 @cache
-def make_publish(dtype: np.dtype[Any], threads: int, k: int) -> Kernel:
+def make_publish(dtype: np.dtype[Any], k: int) -> Kernel:
     """Make the kernel ``publish(run, weights, deepest)``: the maps of all active models."""
-    multiply, itemsize = make_multiply(dtype, threads), dtype.itemsize
+    multiply, itemsize = make_multiply(dtype), dtype.itemsize
 
     def publish(run, weights, deepest):
         thread, place = cuda.threadIdx.x, cuda.blockIdx.x
@@ -179,8 +175,8 @@ def make_publish(dtype: np.dtype[Any], threads: int, k: int) -> Kernel:
         scratch = deepest * TABLE * (8 // itemsize)
         multiply(run.memory, table, run.models[row + DEPTH], k, floats, scratch)
         size = k * table[COLUMNS]
-        for i in range(thread, size, threads):
+        for i in range(thread, size, THREADS):
             weights[place * size + i] = run.memory[table[SUFFIX] + i]
 
     signature = [run_type(dtype), pointer(dtype), types.int64]
-    return Kernel(publish, signature, threads, (dtype.name, k, threads))
+    return Kernel(publish, signature, (dtype.name, k))

@@ -11,15 +11,13 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
-from .jit import Kernel, as_like, device, pointer, xp
+from .jit import THREADS, Kernel, as_like, device, pointer, xp
 
 #: Layout of a row of ``rules``.
 KIND, RATE, DECAY, A, B, EPS, RULE_SIZE = range(7)
 
 #: In place of a kind of rule: it is looked up in every update.
 ANY = 9
-
-_THREADS = 256
 
 
 class Constants(NamedTuple):
@@ -127,7 +125,7 @@ def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
             update_one(memory, place, grads[place], rule)
 
     signature = [pointer(dtype), pointer(dtype), pointer(np.float64), types.int64, types.int64]
-    return Kernel(update, signature, _THREADS, (dtype.name,))
+    return Kernel(update, signature, (dtype.name,))
 
 
 def update(
@@ -137,8 +135,8 @@ def update(
     count, dtype = params.size, np.dtype(params.dtype)
     memory = xp.concatenate([xp.asarray(part).ravel() for part in (params, state)])
     rules = xp.asarray(make_rule(kind, hyper))
-    blocks = -(-count // _THREADS)
+    blocks = -(-count // THREADS)
     arguments = (memory, xp.asarray(grads), rules, count, step)
-    _make_kernel(dtype).prepared(blocks, _THREADS, arguments)()
+    _make_kernel(dtype).prepared(blocks, arguments)()
     params[...] = as_like(params, memory[:count])
     state[...] = as_like(state, memory[count:].reshape(state.shape))

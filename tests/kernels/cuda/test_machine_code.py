@@ -1,0 +1,181 @@
+"""CUDA kernels compiled to PTX and machine code, with no driver: registers, spills, wide loads.
+
+ptxas is that of the package nvidia-cuda-nvcc, of the same version as the compiler behind Numba.
+"""
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, MOMENTUM
+
+pytestmark = pytest.mark.slow
+
+F4, F8 = np.dtype(np.float32), np.dtype(np.float64)
+CAPABILITIES = [(8, 0), (9, 0), (10, 0)]
+
+
+def ptxas():
+    """Path of ptxas; None if it is not installed."""
+    found = importlib.util.find_spec("nvidia")
+    for folder in found.submodule_search_locations if found else ():
+        for path in Path(folder).glob("*/bin/ptxas"):
+            return path
+    return None
+
+
+MISSING = [
+    name
+    for name, there in (
+        ("numba-cuda", importlib.util.find_spec("numba_cuda")),
+        ("nvidia-cuda-nvcc", ptxas()),
+    )
+    if not there
+]
+if MISSING:
+    pytest.skip(f"not installed: {', '.join(MISSING)}", allow_module_level=True)
+
+# The kernels' module wants CuPy for its arrays; compiling needs none.
+STANDS_IN = importlib.util.find_spec("cupy") is None
+if STANDS_IN:
+    sys.modules["cupy"] = ModuleType("cupy")
+cuda = SimpleNamespace(
+    **{
+        name: importlib.import_module(f"accel.kernels.cuda.{name}")
+        for name in ("engines", "factor_chain", "jit", "loop", "lp_loss", "resident", "settle",
+                     "streaming", "updates")
+    }
+)  # fmt: skip
+if STANDS_IN:
+    del sys.modules["cupy"]
+
+
+def rows(dtype, d, maps, power=4):
+    return cuda.lp_loss.make_rows(dtype, power, cuda.lp_loss.rows_shape(d, maps, dtype))
+
+
+def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
+    """The kernel with the most rows in registers that a plan would ask for."""
+
+    def grip(count):
+        return cuda.resident.Grip(d, k, count, 8, kind, gram, spills, inside)
+
+    fitting = cuda.engines.fitting_rows(grip, dtype, kind, power)
+    return cuda.resident.make_resident(dtype, power, grip(fitting[-1]))
+
+
+ANY = cuda.updates.ANY
+KERNELS = {
+    "gas, float32": lambda: resident(F4, 128, 1, GRADIENT_DESCENT, spills=False),
+    "gas, float64": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, spills=False),
+    "rows in shared memory too": lambda: resident(F8, 128, 1, MOMENTUM),
+    "any rules, any power": lambda: resident(F8, 128, 1, ANY, power=0),
+    "outside, Adam": lambda: resident(F8, 128, 1, ADAM, inside=False),
+    "end to end": lambda: resident(F4, 128, 1, END_TO_END),
+    "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),
+    "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, power=0),
+    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, gram=True),
+    "streamed rows, float32": lambda: rows(F4, 128, 1),
+    "streamed rows, float64": lambda: rows(F8, 128, 1),
+    "streamed rows, four maps": lambda: rows(F8, 128, 4),
+    "streamed rows, any power": lambda: rows(F8, 512, 1, power=0),
+    "settle, float32": lambda: cuda.streaming.make_settle(F4, 1, False),
+    "settle, float64, three outputs": lambda: cuda.streaming.make_settle(F8, 3, False),
+}
+#: Compiled for every compute capability; the others for 9.0 alone, to save time.
+EVERYWHERE = ["gas, float32", "gas, float64", "streamed rows, float32", "settle, float32"]
+CASES = [
+    (name, cc) for name in KERNELS for cc in CAPABILITIES if cc == (9, 0) or name in EVERYWHERE
+]
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """``compiled(kernel, cc)``: its PTX, and what ptxas says of it."""
+
+    def compile_for(kernel, cc):
+        # Numba asks for the device in use when a kernel calls a device function.
+        device = SimpleNamespace(compute_capability=cc)
+        monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: device)
+        ptx, path = kernel.ptx(cc), tmp_path / "kernel.ptx"
+        path.write_text(ptx)
+        done = subprocess.run(
+            [ptxas(), "-v", f"-arch=sm_{cc[0]}{cc[1]}", path, "-o", tmp_path / "kernel.cubin"],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return ptx, done.stderr
+
+    return compile_for
+
+
+@pytest.mark.parametrize(("name", "cc"), CASES)
+def test_no_spills(compiled, name, cc):
+    kernel = KERNELS[name]()
+    ptx, said = compiled(kernel, cc)
+    print(name, cc, said)  # shown with pytest -rP
+    assert f".target sm_{cc[0]}{cc[1]}" in ptx
+    spilled = [int(size) for size in re.findall(r"(\d+) bytes (?:stack frame|spill)", said)]
+    assert spilled
+    assert not any(spilled), said
+    registers = int(re.search(r"Used (\d+) registers", said)[1])
+    assert registers * cuda.jit.THREADS * kernel.blocks <= 64 * 1024
+
+
+def test_machine_code_without_a_driver(monkeypatch, tmp_path):
+    """nvJitLink makes it; the disk keeps it; a damaged file is made anew."""
+    monkeypatch.setattr(cuda.jit, "_folder", lambda: tmp_path)
+    device = SimpleNamespace(compute_capability=(9, 0))
+    monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: device)
+    kernel = cuda.updates._make_kernel(F4)
+    code = kernel.machine_code((9, 0))
+    assert code.startswith(b"\x7fELF")
+    (path,) = tmp_path.iterdir()
+    compiled = []
+    monkeypatch.setattr(cuda.jit, "link", lambda ptx, cc: compiled.append(cc) or b"new")
+    assert kernel.machine_code((9, 0)) == code
+    assert not compiled
+    path.write_bytes(path.read_bytes()[:-1])
+    assert kernel.machine_code((9, 0)) == b"new"
+    assert compiled == [(9, 0)]
+    assert kernel.machine_code((9, 0)) == b"new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_nvjitlink_says_what_is_wrong():
+    with pytest.raises(RuntimeError, match="nvJitLink: "):
+        cuda.jit.link(".version 8.0 nonsense", (9, 0))
+
+
+def test_the_streaming_pass_reads_wide_and_without_branches(compiled):
+    ptx, _ = compiled(rows(F4, 128, 1), (9, 0))
+    loop = max(re.split(r"^\$L", ptx, flags=re.MULTILINE), key=lambda part: part.count("v4.f32"))
+    assert len(re.findall(r"ld\.global\.v4\.f32", loop)) == 8
+    first_sum = loop.index("shfl.sync")
+    assert loop[:first_sum].count("ld.global.v4.f32") == 8  # all before the first is needed
+    assert len(re.findall(r"^\s*@?!?%?\w*\s*bra", loop, flags=re.MULTILINE)) <= 1
+
+
+def test_the_resident_loop_keeps_its_rows_in_registers(compiled):
+    ptx, _ = compiled(KERNELS["gas, float32"](), (9, 0))
+    assert ".local" not in ptx
+    assert "ld.relaxed.gpu.global.v2.b64" in ptx
+    assert "st.relaxed.gpu.global.v2.b64" in ptx
+    assert "atom." not in ptx
+
+
+@pytest.mark.parametrize("name", ["gas, float64", "streamed rows, float64", "settle, float32"])
+def test_a_launch_passes_what_the_kernel_takes(compiled, name):
+    """As many words as there are parameters, by the same rule for named tuples."""
+    kernel = KERNELS[name]()
+    ptx, _ = compiled(kernel, (9, 0))
+    count = len(re.findall(r"\.param \.[uf]64", ptx[: ptx.index("{")]))
+    assert count == sum(len(getattr(kind, "types", [0])) for kind in kernel._signature)
