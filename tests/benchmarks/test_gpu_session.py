@@ -103,11 +103,14 @@ MACHINE = {
 
 
 class Barriers:
-    @staticmethod
-    def barrier_seconds(blocks):
-        if blocks > 100:
-            raise ValueError("too many blocks")
-        return 1.5e-6
+    class TrainingLoop:
+        def __init__(self, X, Y, loss, models, blocks):
+            if blocks > 100:
+                raise ValueError("too many blocks")
+            assert X.shape == Y.shape == (blocks, 1)
+
+        def advance(self, steps):
+            pass
 
 
 def test_a_run(here, tmp_path, capsys):
@@ -123,7 +126,9 @@ def test_a_run(here, tmp_path, capsys):
     assert rows["PyTorch eager"]["gap"] == "fails here: out of luck"
     assert rows[cases.GRAPH]["gap"] == "torch is not installed"
     assert rows[cases.COMPILED]["gap"] == "left out of the quick form"
-    assert content["ceilings"]["barrier"][0] == {"blocks": 8, "microseconds": 1.5}
+    first = content["ceilings"]["barrier"][0]
+    assert first["blocks"] == 8
+    assert first["microseconds"] > 0
     assert content["ceilings"]["barrier"][-1] == {"blocks": 132, "gap": "too many blocks"}
     assert content["ceilings"]["copy"]["gigabytes_per_second"] > 0
     assert [part["dtype"] for part in content["scan"]] == ["float32", "float64"]

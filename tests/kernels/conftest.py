@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from accel import gpu
+
 BACKENDS = ["reference", "cpu"]
+if gpu.missing() is None and not gpu.simulated():
+    BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
 FILES = {"lp_loss", "factor_chain", "updates", "precondition", "loop"}
 
 settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150)

@@ -17,6 +17,13 @@ def missing():
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
+@pytest.mark.gpu
+def test_on_a_gpu(request):
+    """There, all tests of this folder are for the backend cuda, too."""
+    names = [item.name for item in request.session.items]
+    assert any("[cuda" in name or "-cuda" in name for name in names)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
 @pytest.mark.skipif("NUMBA_ENABLE_CUDASIM" in os.environ, reason="in the simulator already")

@@ -71,6 +71,8 @@ def test_weight_decay(kernels, plain, name):
     layout=st.sampled_from(["C", "F", "strided", "reversed"]),
 )
 def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype, threads, layout):
+    if kernels.backend == "cuda":
+        d = (1, 17, 128, 300)[d % 4]  # a kernel is compiled for every d
     case = problem(seed, n, d, hidden, k, p, dtype=dtype)
     rule = Rule(GRADIENT_DESCENT, (1e-3, 0.0, 0.0, 0.0, 0.0))
     placed = case._replace(X=lay_out(case.X, layout), Y=lay_out(case.Y, layout))
@@ -116,7 +118,7 @@ def test_threads(kernels, plain, dtype, threads, k):
     runs = []
     for _ in range(2):
         with Single(kernels.loop, *case, PLAIN, threads=threads) as loop:
-            if kernels.backend != "reference":
+            if kernels.backend == "cpu":
                 assert loop.threads == threads  # large enough to be split
             assert_same_run(plain, loop, case, PLAIN, 25)
             runs.append(loop.params)
