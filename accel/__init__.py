@@ -32,6 +32,7 @@ from accel.optimizers import (
 # At once, not on demand: importing the submodule later would put it where the function belongs.
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem, Standardized, standardize
+from accel.rates import stable_rate
 from accel.results import History, Result
 from accel.sweep import Sweep, sweep
 from accel.training import train
@@ -60,6 +61,7 @@ __all__ = [
     "datasets",
     "grid_search",
     "optimum",
+    "stable_rate",
     "standardize",
     "sweep",
     "theory",

@@ -11,6 +11,7 @@ from accel.backends import cpu_threads, resolve
 from accel.network import LinearNetwork
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem
+from accel.rates import USUAL
 from accel.results import Result
 from accel.training import Callback, train
 from accel.tuning import Grid, Model, Search, Start, Tuned
@@ -19,7 +20,6 @@ from accel.validation import Array
 __all__ = ["Comparison", "Watch", "compare", "first_rate", "rounding", "suggested_rate"]
 
 _RECORDS = 2000
-_FIRST_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def first_rate(problem: LpProblem, optimizer: str) -> float:
         ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
         whose rates have little to do with the curvature, a usual one.
     """
-    return _FIRST_RATES.get(optimizer) or suggested_rate(problem)
+    return USUAL.get(optimizer) or suggested_rate(problem)
 
 
 def rounding(problem: LpProblem, best: Optimum) -> float:

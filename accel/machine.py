@@ -15,7 +15,9 @@ __all__ = ["facts", "version"]
 _EXTRAS = {
     "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch", "scipy"),
     "theory": ("scipy",),
+    "sklearn": ("scikit-learn",),
     "torch": ("torch",),
+    "dask": ("dask", "distributed", "zarr"),
     "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax"),
     "cuda": ("numba-cuda", "cupy-cuda13x"),
 }

@@ -1,16 +1,27 @@
 """``train``: one run of one model."""
 
+import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
-from accel import running
+import numpy as np
+
+from accel import running, validation
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
 from accel.problem import LpProblem
+from accel.rates import stable_rate
 from accel.results import Result
 from accel.validation import Array
 
 Callback = Callable[[int, float], object]
+
+_log = logging.getLogger("accel")
+
+_HALVINGS = 40
+_RISE = 2.0  # a loss that ends at this many times the first has diverged, if not to infinity
 
 
 def train(
@@ -19,6 +30,7 @@ def train(
     optimizer: Optimizer,
     steps: int,
     *,
+    learning_rate: Literal["auto"] | None = None,
     record_every: int | None = None,
     tol: float = 0.0,
     target: float | None = None,
@@ -39,6 +51,10 @@ def train(
         ``EndToEnd`` needs a network of depth 1.
     steps : int
         Updates to make, at least 1.
+    learning_rate : {"auto"}, optional
+        Take the place of the optimiser's own rate: ``accel.rates.stable_rate``, halved for as long
+        as the run diverges or ends at twice its first loss; every run begins anew from ``network``.
+        The result's ``optimizer`` has the rate of the last run.
     record_every : int, optional
         Steps between two records of the history; about 1000 records in all by default.
     tol : float
@@ -106,9 +122,32 @@ def train(
         assert callback is not None
         return callback(step, float(losses[0]))
 
-    (result,), _ = running.run_models(
-        problem, [(network, optimizer)], limits,
-        watch=watch if callback is not None else None, shown=progress, backend=backend,
-        threads=threads, checkpoint=running.checkpoint_path(checkpoint),
-    )  # fmt: skip
+    def run(optimizer: Optimizer) -> Result:
+        (result,), _ = running.run_models(
+            problem, [(network, optimizer)], limits,
+            watch=watch if callback is not None else None, shown=progress, backend=backend,
+            threads=threads, checkpoint=running.checkpoint_path(checkpoint),
+        )  # fmt: skip
+        return result
+
+    if learning_rate is None:
+        return run(optimizer)
+    validation.choice("learning_rate", learning_rate, ["auto"])
+    if checkpoint is not None:
+        raise ValueError(
+            "learning_rate 'auto' may begin anew and takes no checkpoint: give the optimizer the "
+            "rate that accel.rates.stable_rate finds"
+        )
+    rate = stable_rate(problem, network, optimizer)
+    _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
+    result = run(replace(optimizer, learning_rate=rate))
+    noise = np.finfo(problem.dtype).eps * problem.loss(np.zeros((problem.k, problem.d)))
+    for _ in range(_HALVINGS):
+        # With decay it may well rise: it is not the loss alone that falls then.
+        risen = not optimizer.weight_decay and result.loss > _RISE * result.history.loss[0] + noise
+        if result.status == "interrupted" or not (risen or result.status == "diverged"):
+            break
+        rate /= 2
+        _log.info("the run diverged: learning rate halved to %.4g", rate)
+        result = run(replace(optimizer, learning_rate=rate))
     return result

@@ -1,0 +1,177 @@
+r"""A learning rate that is stable, from the largest curvature along the start of a run.
+
+Every rule that descends along the gradient moves the parameters by :math:`-\eta\, u(\theta)`, u the
+gradient with respect to all factors or the end-to-end rule's direction. Around a minimum plain
+gradient descent is stable for :math:`\eta < 2 / \lambda`, :math:`\lambda` the largest eigenvalue of
+u's Jacobian J; the heavy ball is up to :math:`(2 + 2 \mu) / \lambda`, Nesterov's form of it up to
+:math:`(2 + 2 \mu) / (1 + 2 \mu) / \lambda`, never less than 4/3 of the :math:`1 / \lambda` that is
+returned here.
+
+:math:`\lambda` comes from power iteration, with :math:`J v \approx (u(\theta + \epsilon v) -
+u(\theta - \epsilon v)) / 2 \epsilon`: two passes over the data, and no J is formed. The norm of J v
+converges at a saddle too, where eigenvalues come in pairs of opposite sign.
+
+A deep net near zero starts at such a saddle, and its curvature there says nothing of what awaits
+it, since that grows with the factors. So the largest curvature is looked for along a few steps of
+descent, each at the rate that the curvature at hand allows, which leaves a saddle at once. It may
+still grow afterwards: ``train`` halves the rate if the run diverges.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from accel.backends import resolve
+from accel.layout import aligned_empty
+from accel.network import LinearNetwork
+from accel.optimizers import EndToEnd, Optimizer
+from accel.problem import LpProblem
+from accel.running import check_model
+from accel.validation import Array
+
+__all__ = ["stable_rate"]
+
+#: Of rules that rescale the gradient: their rates have little to do with the curvature.
+USUAL = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
+
+_STEPS, _STILL = 40, 6  # of descent: at most, and without a larger curvature than before
+_HALVINGS = 30  # of such a step, until the loss falls
+_FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
+_ENOUGH = 0.01  # relative change that is none
+_LINE = 16  # numbers: a multiple of every vector length
+
+_Field = Callable[[Array], tuple[float, Array]]
+
+
+def _gradient(problem: LpProblem) -> _Field:
+    """From a linear map to its loss and gradient, with p = 2 for p < 2; the data laid out once."""
+    if problem.p < 2:
+        problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
+    (n, d), X, Y = problem.X.shape, problem.X, problem.Y
+    if problem.method == "gram" and not problem.on_device:
+        reference, factor = resolve("reference").lp_loss, problem.factor
+        XX, YX, YY = reference.gram(X, Y)
+        return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
+    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
+        X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
+        X[:, :d], X[:, d:] = problem.X, 0
+        problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
+
+    def evaluate(W: Array) -> tuple[float, Array]:
+        padded = np.pad(W, ((0, 0), (0, problem.d - d))).astype(problem.dtype)
+        if not np.isfinite(padded).all():  # at the door of the problem it would be an error
+            return math.inf, W
+        loss, gradient = problem.loss_and_gradient(padded)
+        return loss, gradient[:, :d].astype(np.float64)
+
+    return evaluate
+
+
+def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
+    """Return u: from the parameters, in float64, to the loss and the direction."""
+    evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
+
+    def u(params: Array) -> tuple[float, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):  # no step leads there
+            W = reference.factor_chain.end_to_end(params, widths)
+            loss, G = evaluate(W)
+            if not (np.isfinite(W).all() and math.isfinite(loss)):
+                return math.inf, np.zeros_like(params)
+            if isinstance(optimizer, EndToEnd):
+                return loss, reference.precondition.precondition(W, G, optimizer.depth).ravel()
+            return loss, reference.factor_chain.gradients(params, widths, G)
+
+    return u
+
+
+def _curvature(
+    u: _Field, params: Array, reach: float, v: Array, products: int
+) -> tuple[float, Array]:
+    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``."""
+    found = 0.0
+    for _ in range(products):
+        product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
+        size = float(np.linalg.norm(product))
+        if not 0 < size < math.inf:
+            return found, v
+        v, before, found = product / size, found, max(found, size)
+        if abs(size - before) <= _ENOUGH * size:
+            break
+    return found, v
+
+
+def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
+    """Size of the differences: small beside what matters, well above the rounding errors."""
+    slope, size = float(np.linalg.norm(direction)), float(np.linalg.norm(params))
+    # The way to a loss of 0, were it a straight line; and the parameters themselves.
+    matters = min(loss / slope if slope else math.inf, size or math.inf)
+    reach = max(eps ** (1 / 3) * matters, eps ** (1 / 2) * size)
+    return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
+
+
+def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
+    r"""Find a learning rate with which a run can be expected to be stable.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    network : LinearNetwork
+        Where the run starts.
+    optimizer : Optimizer
+        The rule and its other constants; its own learning rate is not looked at.
+
+    Returns
+    -------
+    float
+        One over the largest curvature along the start of the run, weight decay included; for p < 2,
+        where the curvature has no bound, that of the loss with p = 2. For ``AdaGrad``,
+        ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual rate. 1 if there is no curvature at all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the three do not fit together.
+
+    Notes
+    -----
+    It costs some hundred passes over the data, up to 400 for a deep net near zero, whatever its
+    depth; for p = 2 with the Gram method none but that for X'X.
+
+    Examples
+    --------
+    >>> import accel
+    >>> from accel.rates import stable_rate
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 2.0]], [3.0, 1.0], p=2)
+    >>> network = accel.LinearNetwork.for_problem(problem, depth=1)
+    >>> round(stable_rate(problem, network, accel.GradientDescent(1.0)), 3)
+    0.25
+    """
+    check_model(problem, network, optimizer)
+    if optimizer.name in USUAL:
+        return USUAL[optimizer.name]
+    u = _direction(problem, network, optimizer)
+    params = network.params.astype(np.float64)
+    v = np.random.default_rng(0).standard_normal(params.size)
+    v /= np.linalg.norm(v)
+    eps = float(np.finfo(problem.dtype).eps)
+    loss, direction = u(params)
+    left = 0.9 * loss  # below this no saddle lies ahead; of a single factor's loss there is none
+    if network.depth == 1 and not isinstance(optimizer, EndToEnd):
+        left = math.inf
+    largest, products, still = 0.0, _FIRST, 0
+    for _ in range(_STEPS):
+        curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
+        still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
+        largest, products = max(largest, curvature), _NEXT
+        step = 1 / curvature if curvature else 1.0
+        for _ in range(_HALVINGS):
+            after = u(params - step * direction)
+            if after[0] < loss:
+                break
+            step /= 2
+        if still == _STILL or not after[0] < loss:
+            break
+        params, (loss, direction) = params - step * direction, after
+    largest += optimizer.weight_decay
+    return 1 / largest if largest else 1.0

@@ -1,0 +1,294 @@
+"""``LpRegressor``: l_p regression as a scikit-learn estimator. Needs the extra ``sklearn``."""
+
+import sys
+import warnings
+from typing import Any, Self
+
+import numpy as np
+
+try:
+    from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils import check_array, check_random_state
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        'accel.sklearn needs scikit-learn 1.6 or later: pip install "implicit-accel[sklearn]"'
+    ) from error
+
+from accel import fitting, validation
+from accel.network import LinearNetwork
+from accel.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
+from accel.validation import Array
+
+__all__ = ["LpRegressor"]
+
+_SOLVERS = ("auto", "newton", "gradient", "end_to_end")
+_RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
+_SMALL = 1000  # features or samples up to which "auto" takes Newton's method
+_NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
+_FLOATS = (np.float64, np.float32)
+
+
+class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Linear regression that minimises the mean of :math:`|X w + b - y|^p`, for any real p >= 1.
+
+    Parameters
+    ----------
+    p : float, default=4.0
+        1 for least absolute deviations, 2 for least squares; the larger, the more the largest
+        residuals count.
+    solver : {"auto", "newton", "gradient", "end_to_end"}, default="auto"
+        ``"newton"``: damped Newton's method with a duality gap that proves the minimum, for p < 2
+        on a loss whose smoothing goes to 0 (``accel.optimum``); memory for about three copies of X.
+        ``"gradient"``: full-batch steps of ``optimizer`` on the factors of a linear network
+        (``accel.train``). ``"end_to_end"``: the rule that a network of ``depth`` follows, without
+        the factors (``accel.EndToEnd``). ``"auto"``: Newton's method for at most 1000 features or
+        samples, and for p < 2; ``"gradient"`` else, and with weight decay.
+    depth : int, default=1
+        Factors of the network. This and all down to ``weight_decay`` is for the first-order solvers
+        only. The minimum does not depend on it; the way there does.
+    width : int, default=None
+        Of every hidden layer; by default the least that can represent every map, min(d, k). A
+        smaller one bounds the rank of ``coef_`` and ``intercept_`` together.
+    optimizer : str, default="momentum"
+        ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"adadelta"``, ``"rmsprop"`` or
+        ``"adam"``, with their usual constants. Not for ``"end_to_end"``.
+    learning_rate : float or "auto", default="auto"
+        ``"auto"``: one over the largest curvature along the start of the run, found anew for each
+        eighth of it (for p < 2 halved instead), and halved if the run diverges; a usual one for
+        rules that rescale the gradient.
+    weight_decay : float, default=0.0
+        Adds half of this times the squares of all factors to the loss, in the units of the fit; the
+        intercept is spared. Rules that rescale the gradient apply it apart from the loss.
+    fit_intercept : bool, default=True
+        Exact for every p.
+    standardize : bool, default=True
+        Fit in units in which features and targets have variance 1. The minimum stays the same;
+        first-order solvers reach it sooner, and of many minimisers that of least norm is another.
+    max_iter : int, default=None
+        Newton steps for each output (200), or gradient steps (10 000).
+    tol : float, default=1e-8
+        Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
+        gradient is this times the gradient at 0, or down at the rounding errors of the dtype.
+    warm_start : bool, default=False
+        Begin where the fit before ended; Newton's method always begins at least squares.
+    random_state : int, RandomState instance or None, default=None
+        Of the factors at the start; nothing is random at depth 1.
+    backend : {"auto", "cpu", "cuda", "reference"}, default="auto"
+        As for ``accel.train``.
+    verbose : bool or int, default=False
+        Whether to tell on stderr how it goes.
+
+    Attributes
+    ----------
+    coef_ : (d,) or (k, d) array
+        Of the dtype of X, in the units of the user.
+    intercept_ : float or (k,) array
+        0.0 without ``fit_intercept``.
+    n_iter_ : int
+        Newton steps over all outputs, at least 1; or gradient steps.
+    history_ : accel.results.History
+        In the units of the fit, the intercept a weight like others. One record, the last, for
+        Newton's method.
+    dual_gap_ : float
+        A proof by Newton's method: the loss, ``history_.loss[-1]``, is no more than this above the
+        minimum. Nan for other solvers.
+    learning_rate_ : float
+        Of the last steps. Nan for Newton's method.
+    solver_ : str
+        What ``"auto"`` chose.
+    n_features_in_ : int
+    feature_names_in_ : (d,) array of str
+        Where X has feature names.
+
+    Notes
+    -----
+    float32 data is fitted in float32 by the first-order solvers, in float64 by Newton's method.
+    Several outputs are fitted as if alone, but for the factors that they share at depth 2 or more.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509.
+
+    Examples
+    --------
+    >>> from accel.sklearn import LpRegressor
+    >>> model = LpRegressor(p=1).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 99.0, 7.0])
+    >>> model.coef_.round(6), float(model.intercept_.round(6))
+    (array([2.]), 1.0)
+    """
+
+    def __init__(
+        self,
+        p: float = 4.0,
+        *,
+        solver: str = "auto",
+        depth: int = 1,
+        width: int | None = None,
+        optimizer: str = "momentum",
+        learning_rate: float | str = "auto",
+        weight_decay: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        max_iter: int | None = None,
+        tol: float = 1e-8,
+        warm_start: bool = False,
+        random_state: Any = None,
+        backend: str = "auto",
+        verbose: bool | int = False,
+    ) -> None:
+        self.p = p
+        self.solver = solver
+        self.depth = depth
+        self.width = width
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.backend = backend
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : (n, d) array_like
+        y : (n,) or (n, k) array_like
+        sample_weight : float or (n,) array_like, optional
+            At least 0. A sample of weight s counts as s samples, also for p other than 2.
+
+        Returns
+        -------
+        LpRegressor
+            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is of the wrong kind or out of range, or the data is not.
+        """
+        optimizer = self._checked()
+        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+        y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
+        Y, weight = y.reshape(len(y), -1), None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            kept = weight > 0
+            if not kept.any():
+                raise ValueError("sample_weight must not be zero for every sample")
+            X, Y, weight = X[kept], Y[kept], weight[kept]
+        data = fitting.Data.of(
+            X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
+        )
+        solver = self._chosen(*X.shape)
+        fit = self._solved(solver, data, optimizer)
+        coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
+        self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
+        self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
+        self.coef_ = coef if y.ndim == 2 else coef[0]
+        self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
+        if self.verbose:
+            gap = f", duality gap {fit.dual_gap:.3g}" if solver == "newton" else ""
+            told = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
+            print(f"accel: {told}", file=sys.stderr)
+        if fit.trouble:
+            warnings.warn(
+                f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} steps: "
+                f"{fit.trouble}; consider more steps (max_iter), a larger tol, another solver or "
+                "learning rate, or standardize=True",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : (m, d) array_like
+
+        Returns
+        -------
+        (m,) or (m, k) array
+            With as many dimensions as the y of the fit.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        prediction: Array = X @ self.coef_.T + self.intercept_
+        return prediction
+
+    def _checked(self) -> Optimizer:
+        """Check the parameters; the optimiser, with a rate of 1 where that is still to be found."""
+        validation.real("p", self.p, least=1)
+        validation.choice("solver", self.solver, _SOLVERS)
+        validation.integer("depth", self.depth, least=1)
+        for name in ("width", "max_iter"):
+            if getattr(self, name) is not None:
+                validation.integer(name, getattr(self, name), least=1)
+        validation.choice("optimizer", self.optimizer, _RULES)
+        validation.real("tol", self.tol, above=0)
+        for name in ("fit_intercept", "standardize", "warm_start"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | np.bool_):
+                raise TypeError(f"{name} must be True or False, got {validation.shown(value)}")
+        rate: Any = self.learning_rate
+        if isinstance(rate, str):
+            validation.choice("learning_rate", rate, ["auto"])
+            rate = 1.0
+        rate = validation.real("learning_rate", rate, above=0)
+        decay = validation.real("weight_decay", self.weight_decay, least=0)
+        if decay and self.solver == "newton":
+            raise ValueError(
+                f"weight_decay must be 0 for solver 'newton', got {decay:g}: "
+                "take solver 'gradient' or 'end_to_end'"
+            )
+        if self.solver == "end_to_end":
+            return EndToEnd(rate, self.depth, weight_decay=decay)
+        return by_name(self.optimizer, rate, weight_decay=decay)
+
+    def _chosen(self, n: int, d: int) -> str:
+        if self.solver != "auto":
+            return self.solver
+        newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
+        return "newton" if newton else "gradient"
+
+    def _solved(self, solver: str, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
+        if solver == "newton":
+            steps = self.max_iter or _NEWTON_STEPS
+            return fitting.newton(data.problem, steps, self.tol, self.backend)
+        return fitting.descend(
+            data.problem,
+            self._start(data, optimizer),
+            optimizer,
+            self.max_iter or _GRADIENT_STEPS,
+            self.tol,
+            auto=isinstance(self.learning_rate, str),
+            intercept=data.intercept,
+            backend=self.backend,
+            progress=bool(self.verbose),
+        )
+
+    def _start(self, data: fitting.Data, optimizer: Optimizer) -> LinearNetwork:
+        """The network that a first-order run begins with."""
+        problem = data.problem
+        depth = 1 if isinstance(optimizer, EndToEnd) else self.depth
+        width = self.width or min(problem.d, problem.k)
+        W = np.zeros((problem.k, problem.d))
+        if self.warm_start and hasattr(self, "coef_"):
+            coef = np.atleast_2d(self.coef_)
+            if coef.shape == (problem.k, data.x_mean.size):
+                W = data.from_user(coef, np.atleast_1d(self.intercept_))
+        if self.depth > 1 and not W.any():
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            W = fitting.random_map(problem, seed)
+        factors = fitting.balanced(W, depth, width)
+        return LinearNetwork.for_problem(problem, depth, width, init=factors)

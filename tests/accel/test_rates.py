@@ -1,0 +1,232 @@
+"""The rate that the curvature allows, and train(learning_rate="auto")."""
+
+import itertools
+import logging
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import accel
+from accel import LinearNetwork, LpProblem, train, training
+from accel.optimizers import by_name
+from accel.rates import stable_rate
+
+from .device import DeviceArray
+from .runs import PROBLEM, make_problem, start
+
+GD = accel.GradientDescent(1.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("ACCEL_NUM_THREADS", "1")
+
+
+def zeros(problem):
+    return LinearNetwork.for_problem(problem, 1, scale=0.0)
+
+
+def curvature(problem, W):
+    """The largest eigenvalue of the second derivative at W, which is formed here."""
+    kernels = accel.backends.resolve("reference").lp_loss
+    outputs = zip(problem.Y.T, W, strict=True)
+    hessians = (kernels.hessian(problem.X, y, w, problem.spec) for y, w in outputs)
+    return max(np.linalg.eigvalsh(H)[-1] for H in hessians)
+
+
+@pytest.mark.parametrize("arguments", [
+    {}, {"method": "direct"}, {"scale": "1/p"}, {"k": 3}, {"d": 16}, {"d": 21}, {"dtype": "f4"},
+    {"n": 3, "d": 20},
+], ids=str)  # fmt: skip
+def test_for_least_squares_it_is_one_over_the_largest_eigenvalue(arguments):
+    problem = make_problem(p=2, **arguments)
+    expected = 1 / curvature(problem, np.zeros((problem.k, problem.d)))
+    for optimizer in (GD, accel.Momentum(7.0), accel.Nesterov(7.0), accel.EndToEnd(1.0, 1)):
+        found = stable_rate(problem, LinearNetwork.for_problem(problem, 1), optimizer)
+        assert expected <= found * (1 + 1e-4) <= 1.1 * expected
+
+
+@pytest.mark.parametrize("p", [2.5, 4, 6])
+@pytest.mark.parametrize("scale", [0.0, 0.01, 1.0, 10.0])
+def test_it_is_below_one_over_the_curvature_at_the_start(p, scale):
+    problem = make_problem(p=p)
+    network = LinearNetwork.for_problem(problem, 1, scale=scale)
+    expected = 1 / curvature(problem, network.end_to_end())
+    assert stable_rate(problem, network, GD) <= 1.1 * expected
+
+
+def test_units_change_it_as_they_should():
+    for p, units in itertools.product((2, 4), (1e-6, 1e5)):
+        plain = make_problem(p=p)
+        scaled = LpProblem(units * plain.X, plain.Y, p)
+        rates = [stable_rate(problem, zeros(problem), GD) for problem in (plain, scaled)]
+        assert rates[0] == pytest.approx(rates[1] * units**2, rel=1e-3)
+
+
+def test_the_loss_for_p_below_2_is_taken_for_that_with_2():
+    rates = [stable_rate(make_problem(p=p), start(depth=2), GD) for p in (1, 1.5, 2)]
+    assert rates[0] == rates[1] == rates[2]
+
+
+def test_weight_decay_is_curvature_too():
+    plain, decayed = (
+        stable_rate(PROBLEM, start(depth=1), accel.GradientDescent(1.0, weight_decay=decay))
+        for decay in (0.0, 5.0)
+    )
+    assert 1 / decayed == pytest.approx(1 / plain + 5)
+
+
+@pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "adam"])
+def test_a_rule_that_rescales_the_gradient_has_a_usual_one(name):
+    rates = {
+        stable_rate(LpProblem(units * PROBLEM.X, PROBLEM.Y), start(), by_name(name, 1.0))
+        for units in (1, 100)
+    }
+    assert len(rates) == 1
+    assert 0.001 <= rates.pop() <= 1
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_nothing_to_learn(depth):
+    for X, y in ((np.zeros((4, 3)), np.ones(4)), (np.eye(4)[:, :3], np.zeros(4))):
+        problem = LpProblem(X, y)
+        assert 0 < stable_rate(problem, start(problem, depth), GD) < np.inf
+
+
+def test_a_start_too_large_for_floats_is_no_error():
+    for p, dtype, scale in itertools.product((2, 4), ("f4", "f8"), (1e30, 1e100)):
+        if dtype == "f8" or scale < 1e31:
+            problem = make_problem(p=p, dtype=dtype)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                network = start(problem, depth=2, scale=scale**0.5)
+                assert 0 < stable_rate(problem, network, GD) < np.inf
+
+
+def test_the_same_bits_every_time_and_nothing_is_modified():
+    network = start(depth=3)
+    before = network.params.copy()
+    assert stable_rate(PROBLEM, network, GD) == stable_rate(PROBLEM, network, replace(GD))
+    np.testing.assert_array_equal(network.params, before)
+
+
+def test_data_on_the_gpu(gpu_stand_in):
+    for p in (2, 4):
+        host = make_problem(p=p)
+        problem = LpProblem(DeviceArray(host.X), DeviceArray(host.Y), p)
+        found = stable_rate(problem, start(), GD)
+        assert found == pytest.approx(stable_rate(host, start(), GD), rel=1e-6)
+
+
+@pytest.mark.parametrize(("error", "match", "arguments"), [
+    (TypeError, "problem", {"problem": None}),
+    (TypeError, "optimizer .*'gd'", {"optimizer": "gd"}),
+    (ValueError, r"d = 4 .*\(5, 1\)", {"network": LinearNetwork((5, 1))}),
+])  # fmt: skip
+def test_bad_input(error, match, arguments):
+    with pytest.raises(error, match=match):
+        stable_rate(**{"problem": PROBLEM, "network": start(), "optimizer": GD, **arguments})
+
+
+def auto(problem=PROBLEM, network=None, optimizer=GD, steps=4000, **arguments):
+    network = start(problem) if network is None else network
+    return train(problem, network, optimizer, steps, learning_rate="auto", **arguments)
+
+
+STARTS = {
+    "near_zero": {"width": 1, "init": "near_zero", "scale": None},
+    "balanced": {"width": 1, "init": "balanced", "scale": None},
+    "identity": {"width": 4, "init": "identity", "scale": None},
+    "orthogonal": {"width": 4, "scale": 1.0},
+}
+
+
+@pytest.mark.parametrize("p", [2, 4])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("init", STARTS)
+def test_it_converges(p, depth, init):
+    problem = make_problem(p=p)
+    result = auto(problem, start(problem, depth, **STARTS[init]), steps=20_000)
+    assert result.status == "completed"
+    if (init, depth, p) == ("near_zero", 4, 2):  # 1e-8 from the saddle, and still on its way
+        assert np.all(np.diff(result.history.loss) <= 0)
+    else:
+        assert result.loss == pytest.approx(accel.optimum(problem).loss, rel=0.05)
+
+
+@pytest.mark.parametrize("optimizer", [
+    accel.Momentum(1.0), accel.Momentum(1.0, momentum=0.99), accel.Nesterov(1.0),
+    accel.Nesterov(1.0, momentum=0.99), accel.Adam(1.0), accel.EndToEnd(1.0, 3),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_it_converges_with_other_rules(optimizer, dtype):
+    problem = make_problem(p=3, k=2, dtype=dtype)
+    result = auto(problem, start(problem, 1, scale=0.1), optimizer)
+    assert result.loss == pytest.approx(accel.optimum(problem).loss, rel=1e-3)
+    assert replace(result.optimizer, learning_rate=1.0) == optimizer
+
+
+def test_the_rate_is_in_the_result_and_in_the_log(caplog):
+    with caplog.at_level(logging.INFO, "accel"):
+        result = auto(optimizer=accel.GradientDescent(1e9), steps=10)
+    rate = stable_rate(PROBLEM, start(), GD)
+    assert result.optimizer.learning_rate == rate
+    assert f"learning rate {rate:.4g}" in caplog.text
+    same = train(PROBLEM, start(), accel.GradientDescent(rate), 10)
+    np.testing.assert_array_equal(result.network.params, same.network.params)
+
+
+@pytest.mark.parametrize("steps", [5, 4000])
+def test_it_is_halved_while_the_run_diverges(monkeypatch, caplog, steps):
+    """Be it to infinity or only, in five steps, to a larger loss than at the start."""
+    rate = stable_rate(PROBLEM, start(depth=1), GD)
+    monkeypatch.setattr(training, "stable_rate", lambda *model: 1024 * rate)
+    with caplog.at_level(logging.INFO, "accel"):
+        result = auto(network=start(depth=1), steps=steps)
+    assert result.status == "completed"
+    assert result.loss < result.history.loss[0]
+    found = result.optimizer.learning_rate
+    assert np.log2(found / rate) == round(np.log2(found / rate))
+    assert found <= 8 * rate
+    assert caplog.text.count("halved") == np.log2(1024 * rate / found)
+
+
+def test_a_run_that_is_stopped_does_not_begin_anew(monkeypatch):
+    """Also where its loss has risen by then."""
+    problem, calls = make_problem(p=2), []
+    rate = 2.001 / curvature(problem, np.zeros((1, 4)))
+    monkeypatch.setattr(training, "stable_rate", lambda *model: rate)
+
+    def callback(step, loss):
+        calls.append(step)
+        return loss > 100
+
+    result = auto(problem, zeros(problem), steps=10**7, callback=callback)
+    assert result.status == "interrupted"
+    assert result.optimizer.learning_rate == rate
+    assert calls == sorted(calls)
+
+
+def test_a_loss_at_the_rounding_errors_is_no_divergence():
+    """Where all is interpolated already, the loss may double and mean nothing."""
+    X = np.random.default_rng(0).standard_normal((3, 5))
+    problem = LpProblem(X, X @ np.ones(5), p=2)
+    network = LinearNetwork.for_problem(problem, 1, init=[np.ones((1, 5))])
+    result = auto(problem, network, steps=50)
+    assert result.optimizer.learning_rate == stable_rate(problem, network, GD)
+
+
+def test_without_it_the_optimizers_own_rate_counts():
+    assert train(PROBLEM, start(), GD, 3).optimizer is GD
+
+
+@pytest.mark.parametrize(("error", "match", "arguments"), [
+    (TypeError, "learning_rate .*0.1", {"learning_rate": 0.1}),
+    (ValueError, "learning_rate .*'Auto'", {"learning_rate": "Auto"}),
+    (ValueError, "checkpoint", {"learning_rate": "auto", "checkpoint": "run.npz"}),
+])  # fmt: skip
+def test_bad_arguments_of_train(error, match, arguments, in_a_folder_of_its_own):
+    with pytest.raises(error, match=match):
+        train(PROBLEM, start(), GD, 3, **arguments)
