@@ -13,6 +13,12 @@ SUMS_SIZE = SUMS * THREADS // WARP
 
 
 @device
+def this_thread():
+    """Return the number of a thread in its block, in a form that says it is not negative."""
+    return cuda.threadIdx.x & (THREADS - 1)
+
+
+@device
 def warp_sum(value):
     """Add up over the lanes of a warp; every lane gets the same bits."""
     value += cuda.shfl_xor_sync(ALL, value, 16)
@@ -30,7 +36,7 @@ def block_sums(values: Any, count, holders, shared, at):
     There is one barrier in it, after which every thread has the sums in ``values``. All must have
     passed another one since the ``SUMS_SIZE`` entries of ``shared`` from ``at`` on were last read.
     """
-    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
+    warp, lane = this_thread() // WARP, this_thread() % WARP
     if warp < holders:
         for i in range(SUMS):
             if i < count:

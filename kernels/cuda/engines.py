@@ -8,24 +8,27 @@ import numpy as np
 from ..specs import ADAM, END_TO_END, Loss
 from .factor_chain import PULL
 from .jit import SIMULATED, THREADS, WARP, attribute, xp
-from .lp_loss import Data, Pass, power_of
+from .lp_loss import TILES_MAPS, Pass
+from .powers import Data, power_of
 from .precondition import precondition
-from .resident import Grip, make_resident, room
+from .resident import MOST_BLOCKS, Grip, make_resident, room
 from .settle import START, Models, Run
 from .streaming import Sums, make_publish, make_settle, shared_bytes
 from .updates import ANY, DECAY, KIND, RATE, A
 
 #: Most outputs of a resident run, and what a lane may spend on data (see ``Grip.words``) before the
-#: compiler spills: more where it has neither ``pow`` nor several rules to provide for.
-_MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_SIMPLE = 4, 16, 64, 96
+#: compiler spills, less with Adam; rows times outputs up to which it unrolls a loop with ``pow``.
+_MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 #: Estimates of the time of a resident step, in cycles of a multiprocessor: an exchange, a pair of
 #: words collected, an instruction of a warp, and the rest. Of a streaming step: launches, a byte of
 #: X, and a multiply-add on one multiprocessor. They follow from the rates and latencies of sm_90;
 #: nothing is measured yet. ``python -m benchmarks.gpu`` times a step at several numbers of blocks.
-_EXCHANGE, _PAIR, _INSTRUCTION, _REST = 1500.0, 0.25, 0.75, 700.0
+_EXCHANGE, _PAIR, _INSTRUCTION, _REST = 2700.0, 2.0, 0.75, 800.0
 _LAUNCHES, _BYTE, _MULTIPLY_ADD = 9000.0, 1 / 2200, 1 / 64
+#: Launches of a step with cuBLAS in it, which no graph holds.
+_BY_HOST = 100_000.0
 #: Streaming must promise to be that much faster.
 _ADVANTAGE = 2.0
 #: Steps in a CUDA graph.
@@ -58,14 +61,10 @@ def _bucket(depth: int) -> int:
     return 1 << max(depth - 1, 3).bit_length()
 
 
-def fitting_rows(
-    grip: Callable[[int], Grip], dtype: np.dtype[Any], kind: int, power: int
-) -> list[int]:
+def fitting_rows(grip: Callable[[int], Grip], dtype: np.dtype[Any], power: int) -> list[int]:
     """Return how many rows a warp can hold without spills; ``grip`` makes one with so many."""
-    simple = power > 0 and kind not in (ADAM, END_TO_END, ANY)
-    words = _WORDS_SIMPLE if simple else _WORDS
-    # A long loop around ``pow`` is not unrolled, and then its arrays are no registers.
     most = _ROWS[-1] if power else _MOST_POWERS // grip(1).outputs
+    words = _WORDS_ADAM if grip(1).kind == ADAM else _WORDS
     return [rows for rows in _ROWS if rows <= most and grip(rows).words(dtype) <= words]
 
 
@@ -83,7 +82,7 @@ def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, in
         spills = rows * warps < of_block
         return Grip(d, k, rows, _bucket(models.deepest), kind, loss.gram, spills, inside)
 
-    fitting = fitting_rows(grip, dtype, kind, power_of(loss.p))
+    fitting = fitting_rows(grip, dtype, power_of(loss.p))
     if not fitting:
         return None
     rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
@@ -91,7 +90,7 @@ def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, in
         chosen = grip(rows, inside)
         batch = warps * chosen.batch(dtype)
         spilled = -(-max(of_block - rows * warps, 0) // batch) * batch
-        elements = room(dtype, chosen).memory + largest * inside + spilled * d
+        elements = room(dtype, chosen).memory + largest * inside + spilled * (d + k)
         if elements * dtype.itemsize <= attribute("MaxSharedMemoryPerBlockOptin"):
             return chosen, elements * dtype.itemsize
     return None
@@ -102,7 +101,8 @@ def _resident_cycles(data: Data, loss: Loss, grip: Grip, blocks: int, dtype: Any
     words = dtype.itemsize // 4
     rows = -(-(data.d if loss.gram else data.n) // blocks)
     compute = _INSTRUCTION * words * rows * grip.outputs * (2 * grip.vectors + 8)
-    exchange = _EXCHANGE + _PAIR * blocks * grip.pairs(dtype) if blocks > 1 else 0.0
+    own = -(-grip.pairs(dtype) // blocks) * blocks
+    exchange = _EXCHANGE + _PAIR * own if blocks > 1 else 0.0
     return compute + exchange + _REST
 
 
@@ -110,7 +110,9 @@ def _streaming_cycles(data: Data, loss: Loss, count: int, dtype: Any) -> float:
     """Estimate a streaming step of all models."""
     rows, words = data.d if loss.gram else data.n, dtype.itemsize // 4
     work = 2 * rows * data.d * data.k * count * words / attribute("MultiProcessorCount")
-    return _LAUNCHES + max(rows * data.d * dtype.itemsize * _BYTE, work * _MULTIPLY_ADD)
+    alone = loss.gram or data.k * count > TILES_MAPS[dtype.itemsize]
+    launches = _BY_HOST if alone else _LAUNCHES
+    return launches + max(rows * data.d * dtype.itemsize * _BYTE, work * _MULTIPLY_ADD)
 
 
 def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> Plan | None:
@@ -126,7 +128,7 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
         If so many ``blocks`` cannot hold the data.
     """
     count, dtype = len(models.layouts), models.memory.dtype
-    processors = attribute("MultiProcessorCount")
+    processors = min(attribute("MultiProcessorCount"), MOST_BLOCKS)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
         found = _grip(data, loss, models, candidate)
@@ -155,7 +157,7 @@ class Resident:
         self._run, self._tag = run, 0
         largest = max(layout.size for layout in models.layouts)
         pairs = grip.pairs(dtype)
-        self._mail = xp.zeros(2 * 2 * processors * pairs, np.uint64)
+        self._mail = xp.zeros(2 * self._teams * (self._blocks + 1) * pairs, np.uint64)
         outside = xp.zeros(1 if grip.inside else processors * largest, dtype)
         kernel = make_resident(dtype, power_of(loss.p), grip)
         self._launch = kernel.prepared(
@@ -238,11 +240,12 @@ class Streaming:
     def _several(self) -> None:
         """Queue ``_GRAPH`` steps in one go."""
         if self._graph is None:
-            stream = xp.cuda.get_current_stream()
-            stream.begin_capture()
-            for _ in range(_GRAPH):
-                self._step()
-            self._graph = stream.end_capture()
+            # Not on one that waits for the default stream: work of another thread would end it.
+            with xp.cuda.Stream(non_blocking=True) as stream:
+                stream.begin_capture()
+                for _ in range(_GRAPH):
+                    self._step()
+                self._graph = stream.end_capture()
         self._graph.launch()
 
     def evaluate(self, active: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from .block import warp_sum
+from .block import this_thread, warp_sum
 from .jit import THREADS, WARP, Kernel, as_like, device, pointer, xp
 
 #: Columns of a table, one row a factor: its shape; where its parameters, its suffix product and its
@@ -62,7 +62,7 @@ def make_multiply(dtype: np.dtype[Any]) -> Any:
 
     @device
     def multiply(memory, table, depth, k, scratch, at):
-        thread = cuda.threadIdx.x
+        thread = this_thread()
         for back in range(depth - 1):
             f = depth - 2 - back
             row = f * TABLE
@@ -111,7 +111,7 @@ def make_descend(dtype: np.dtype[Any], consume: Any) -> Any:
 
     @device
     def descend(memory, table, depth, k, sink):
-        thread = cuda.threadIdx.x
+        thread = this_thread()
         lane, warp = thread % WARP, thread // WARP
         for f in range(depth - 1):
             row = f * TABLE

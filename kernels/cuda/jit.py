@@ -11,6 +11,7 @@ With ``NUMBA_ENABLE_CUDASIM=1`` kernels run in Numba's simulator and all arrays 
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -98,7 +99,7 @@ def _sources() -> str:
     here = Path(__file__).parent
     for path in [here.parent / "specs.py", *sorted(here.glob("*.py"))]:
         digest.update(path.read_bytes())
-    for package in ("numba", "numba-cuda", "nvidia-nvvm"):
+    for package in ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             digest.update(metadata.version(package).encode())
     return digest.hexdigest()
@@ -189,6 +190,7 @@ class Kernel:
         self.blocks = blocks
         self._function, self._signature = function, tuple(signature)
         self._loaded: dict[int, Any] = {}
+        self._shared = 48 * 1024  # bytes that a block may have without being asked for
 
     def ptx(self, cc: tuple[int, int]) -> str:
         """Compile to PTX, with ``name`` for its entry point; needs no device."""
@@ -203,6 +205,9 @@ class Kernel:
             launch_bounds=(THREADS, self.blocks),
         )
         mangled = re.search(r"\.entry (\w+)", code).group(1)
+        # Numba's compiler may be newer than linker and driver; this is all that the code needs.
+        least = "7.8" if cc < (10, 0) else "8.6" if cc < (12, 0) else "8.7"
+        code = re.sub(r"\.version \d+\.\d+", f".version {least}", code, count=1)
         return code.replace(mangled, self.name)
 
     def machine_code(self, cc: tuple[int, int]) -> bytes:
@@ -248,11 +253,16 @@ class Kernel:
             Blocks, of ``THREADS`` threads each.
         arguments : sequence
             The first arguments of the kernel, converted once: arrays, integers and named tuples of
-            them. They must stay alive.
+            them. The function returned keeps them alive: kernels know addresses only.
         shared : int
             Bytes of dynamic shared memory a block.
         cooperative : bool
-            All blocks must run at the same time; CUDA refuses the launch if they cannot.
+            All blocks must run at the same time.
+
+        Raises
+        ------
+        RuntimeError
+            If they cannot.
         """
         grid = grid if isinstance(grid, tuple) else (grid,)
         if SIMULATED:
@@ -260,14 +270,23 @@ class Kernel:
 
             simulated, first = cuda.jit(self._function), [_flat(a) for a in arguments]
             return lambda *more: simulated[grid, THREADS, 0, shared](*first, *more)
-        function = self._load_here()
-        driver = xp.cuda.driver
-        if shared > 48 * 1024:
+        function, driver = self._load_here(), xp.cuda.driver
+        if shared > self._shared:  # never less: an earlier launch may come again
             driver.funcSetAttribute(
                 function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared
             )
+            self._shared = shared
+        if cooperative:  # CuPy would launch fewer blocks, which wait for the others for ever
+            fitting = driver.occupancyMaxActiveBlocksPerMultiprocessor(
+                function.ptr, THREADS, shared
+            )
+            if blocks_at_once(fitting) < math.prod(grid):
+                raise RuntimeError(
+                    f"{math.prod(grid)} blocks of {self.name} with {shared} bytes of shared memory "
+                    f"cannot run at the same time on this GPU"
+                )
         first = [word for argument in arguments for word in _words(argument)]
-        return partial(_launch, function, grid, first, shared, cooperative)
+        return partial(_launch, arguments, function, grid, first, shared, cooperative)
 
 
 def _flat(argument: Any) -> Any:
@@ -278,6 +297,7 @@ def _flat(argument: Any) -> Any:
 
 
 def _launch(
+    alive: Sequence[Any],
     function: Any,
     grid: tuple[int, ...],
     first: list[int],

@@ -186,25 +186,33 @@ class TrainingLoop:
         """Queue so many steps, wait for them, and find out what came of them."""
         begin, before = self._step, self._active
         began = time.perf_counter()
-        self._enter(begin, begin + steps, record_every)
+        self._enter(before, begin, begin + steps, record_every)
         self._engine.advance(self._active, partners, steps)
         self._fetch()
         seconds = time.perf_counter() - began
-        self._launch_steps = int(
-            min(max(_LAUNCH_SECONDS * steps / seconds, 1), _GROWTH * self._launch_steps)
-        )
+        if 2 * steps >= self._launch_steps:  # a short rest of a run tells little
+            self._launch_steps = int(
+                min(max(_LAUNCH_SECONDS * steps / seconds, 1), _GROWTH * self._launch_steps)
+            )
         self._active = before[self._rows[before, STATUS] == RUNNING]
         # Models in the run have made as many steps as each other; the last to end sets the count.
         self._step = int(self._rows[before if not len(self._active) else self._active, STEPS].max())
         if record_every:
             self._keep_history(begin, begin + steps, record_every)
 
-    def _enter(self, begin: int, stop_at: int, record_every: int, evaluate: bool = False) -> None:
+    def _enter(
+        self,
+        active: np.ndarray,
+        begin: int,
+        stop_at: int,
+        record_every: int,
+        evaluate: bool = False,
+    ) -> None:
         control = self._control
-        control[[ACTIVE, BEGIN, STOP_AT]] = len(self._active), begin, stop_at
+        control[[ACTIVE, BEGIN, STOP_AT]] = len(active), begin, stop_at
         control[[RECORD_EVERY, EVALUATE, FAILED]] = record_every, evaluate, 0
         self._run.control[...] = xp.asarray(control)
-        self._run.active[: len(self._active)] = xp.asarray(self._active)
+        self._run.active[: len(active)] = xp.asarray(active)
 
     def _fetch(self) -> None:
         self._rows[...] = _on_host(self._run.models)
@@ -224,15 +232,14 @@ class TrainingLoop:
 
     def evaluate(self) -> np.ndarray:
         """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
-        active, self._active = self._active, np.arange(len(self._rows))
+        everyone = np.arange(len(self._rows))
         with self._stream, _a_run_may_diverge():
-            self._enter(0, 0, 0, evaluate=True)
-            self._engine.evaluate(self._active)
+            self._enter(everyone, 0, 0, 0, evaluate=True)
+            self._engine.evaluate(everyone)
             self._wait()
             rows = _on_host(self._run.history[0]).copy()
             self._run.history[0] = np.nan
             self._fetch()
-        self._active = active
         return np.column_stack([self.steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,15 @@ The blocks form teams; a team trains one model after the other, and every block 
 share of the rows: in registers as many as fit, the rest in shared memory. A step is
 
     residuals and partial gradient of the block's rows, warp by warp
-    the block's sums, posted to the other blocks of the team
-    everybody's sums collected, added up in the order of the blocks
+    exchange: the gradient's entries are shared out among the blocks; each adds up its own over all
+    blocks, in their order, and sends everybody the totals
     judgement, update and products of the factors, by every block for itself
 
 The exchange is the only time that blocks wait for each other. Its words carry the number of the
-exchange (see ``memory``), so that waiting for the data is the barrier. Two mailboxes take turns:
-who posts exchange t has collected t - 1, which its sender posted after having collected t - 2 from
-the box that is now written again.
+exchange (see ``memory``), so that waiting for the data is the barrier. One mailbox will do: who
+posts the partial sums of exchange t + 1 has all totals of t, so their owners have read the partial
+sums of t; and who posts totals of t + 1 has everybody's partial sums of it, so everybody has read
+the totals of t.
 
 All blocks of a team hold the same numbers, add in the same order and so take the same decisions.
 """
@@ -23,8 +24,8 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, SUMS_SIZE, block_sums
-from .factor_chain import SUFFIX, TABLE, make_multiply
+from .block import SUMS, SUMS_SIZE, block_sums, this_thread, warp_sum
+from .factor_chain import SHIFT, SUFFIX, TABLE, make_multiply
 from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .lp_loss import data_type, make_power
 from .memory import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
@@ -47,6 +48,9 @@ from .settle import (
     STATUS,
     STEPS,
     STOP_AT,
+    STUCK,
+    TARGET_LOSS,
+    TOL,
     WEIGHTS,
     YY,
     Block,
@@ -61,9 +65,10 @@ from .settle import (
 )
 from .updates import ANY, RULE_SIZE, make_constants, prepare
 
-#: Pairs that a thread asks for at a time, and times that it asks before it gives up (seconds).
-_FLIGHT, _PATIENCE = 8, 2**23
-_ASKED = 2 * _FLIGHT
+#: Times that a thread asks for a word before it gives up: seconds.
+_PATIENCE = 2**23
+#: Most blocks of a team.
+MOST_BLOCKS = 256
 
 
 class Grip(NamedTuple):
@@ -120,23 +125,25 @@ class Room(NamedTuple):
     losses: int
     scratch: int
     partial: int
-    groups: int
+    collected: int
     memory: int
 
 
 def room(dtype: np.dtype[Any], grip: Grip) -> Room:
     """Lay out the shared memory, up to the model's memory and the rows that registers don't hold.
 
-    Vectors of ``size`` elements are padded to an even length, for pairs of float32.
+    Vectors of ``size`` elements are padded to an even length, for pairs of float32. ``losses`` has
+    one a warp, then one a block; ``collected`` a block's own entries, from all blocks.
     """
     warps, step = THREADS // WARP, grip.size + grip.size % 2
     doubles = grip.deepest * TABLE
     extra = doubles + SUMS_SIZE
     losses = extra + DOUBLES
-    scratch = (losses + 2 * warps) * (8 // dtype.itemsize)
+    scratch = (losses + warps + MOST_BLOCKS) * (8 // dtype.itemsize)
     partial = scratch + THREADS
-    groups = partial + warps * step
-    return Room(doubles, extra, losses, scratch, partial, groups, groups + warps * step)
+    collected = partial + warps * step
+    size = (grip.pairs(dtype) + MOST_BLOCKS) * (8 // dtype.itemsize)
+    return Room(doubles, extra, losses, scratch, partial, collected, collected + size)
 
 
 @cache
@@ -181,26 +188,40 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
 
 @cache
 def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
-    """Make the two halves of an exchange of the blocks' sums.
+    """Make the parts of an exchange; the mailbox of a team begins at ``box``.
 
-    ``send(mail, at, tag, floats, doubles)`` posts those of a block, added up over its warps.
-    ``collect(mail, box, blocks, tag, floats, doubles)`` adds up what all have posted; it returns in
-    how many parts the sums are, and whether it waited in vain.
+    ``send(mail, at, tag, floats, doubles)`` posts a block's sums, added up over its warps.
+    ``gather(mail, box, member, blocks, inverse, tag, floats, doubles)`` adds up the block's own
+    entries over all blocks and posts the totals; there is one barrier in it. ``receive(mail, box,
+    blocks, q, tag)`` waits for pair q of the totals. The last two say whether all has come.
     """
     single, scalar, places = dtype.itemsize == 4, dtype.type, room(dtype, grip)
-    warps, pairs = THREADS // WARP, grip.pairs(dtype)
-    last, step, most = pairs - 1, grip.size + grip.size % 2, min(THREADS // pairs, warps)
-    partial, groups_at, losses = places.partial, places.groups, places.losses
+    warps, pairs, step = THREADS // WARP, grip.pairs(dtype), grip.size + grip.size % 2
+    last, partial, collected, losses = pairs - 1, places.partial, places.collected, places.losses
+    of_blocks = losses + warps
+
+    @device
+    def wait(mail, at, tag):
+        patience = _PATIENCE
+        pair = load_pair(mail, at)
+        while patience > 0 and not arrived(pair, tag):
+            pair = load_pair(mail, at)
+            patience -= 1
+        return pair, patience > 0
+
+    @device
+    def post_double(mail, at, tag, value):
+        bits = bits64(value)
+        post(mail, at, tag, low_word(bits), bits >> np.uint64(32))
 
     @device
     def send(mail, at, tag, floats, doubles):
-        for q in range(cuda.threadIdx.x, pairs, THREADS):
+        for q in range(this_thread(), pairs, THREADS):
             if q == last:
                 loss = 0.0
                 for w in range(warps):
                     loss += doubles[losses + w]
-                bits = bits64(loss)
-                post(mail, at + 2 * q, tag, low_word(bits), bits >> np.uint64(32))
+                post_double(mail, at + 2 * q, tag, loss)
             elif single:
                 low, high = scalar(0), scalar(0)
                 for w in range(warps):
@@ -211,50 +232,58 @@ def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
                 total = scalar(0)
                 for w in range(warps):
                     total += floats[partial + w * step + q]
-                bits = bits64(total)
-                post(mail, at + 2 * q, tag, low_word(bits), bits >> np.uint64(32))
+                post_double(mail, at + 2 * q, tag, total)
 
     @device
-    def collect(mail, box, blocks, tag, floats, doubles):
-        thread = cuda.threadIdx.x
-        # Threads in groups, each of which sees to some of the blocks; where there are more pairs
-        # than threads, there is one group, in which a thread takes one pair after the other.
-        groups = max(min(most, blocks), 1)
-        group, failed = thread // pairs, False
-        asked = cuda.local.array(_ASKED, np.uint64)
-        for q in range(thread % pairs, pairs if thread < groups * pairs else 0, THREADS):
-            low, high, total = scalar(0), scalar(0), 0.0
-            first = group
-            while first < blocks:
-                patience, missing = _PATIENCE, True
-                while missing and patience > 0:
-                    patience, missing = patience - 1, False
-                    for i in range(_FLIGHT):
-                        # Beyond the last block: once more the last, whose words count only once.
-                        sender = min(first + i * groups, blocks - 1)
-                        pair = load_pair(mail, box + 2 * (sender * pairs + q))
-                        asked[2 * i], asked[2 * i + 1] = pair
-                        missing |= not arrived(pair, tag)
-                failed |= missing
-                for i in range(_FLIGHT):
-                    if first + i * groups < blocks:
-                        pair = asked[2 * i], asked[2 * i + 1]
-                        if single and q < last:
-                            low += float32_of(pair[0])
-                            high += float32_of(pair[1])
-                        else:
-                            total += joined(pair)
-                first += groups * _FLIGHT
-            if q == last:
-                doubles[losses + warps + group] = total
-            elif single:
-                floats[groups_at + group * step + 2 * q] = low
-                floats[groups_at + group * step + 2 * q + 1] = high
+    def gather(mail, box, member, blocks, inverse, tag, floats, doubles):
+        thread, all_here = this_thread(), True
+        # Pairs member, member + blocks, ...; every thread waits for one sender's part of one.
+        for i in range(thread, pairs + blocks, THREADS):
+            own = (i * inverse) >> SHIFT
+            sender, q = i - own * blocks, member + own * blocks
+            if q < pairs:
+                pair, here = wait(mail, box + 2 * (sender * pairs + q), tag)
+                all_here &= here
+                if q == last:
+                    doubles[of_blocks + sender] = joined(pair)
+                elif single:
+                    floats[collected + 2 * i] = float32_of(pair[0])
+                    floats[collected + 2 * i + 1] = float32_of(pair[1])
+                else:
+                    floats[collected + i] = joined(pair)
+        cuda.syncthreads()
+        lane = thread % WARP
+        own = thread // WARP
+        q = member + own * blocks
+        while q < pairs:
+            low, high = scalar(0), scalar(0)
+            total = 0.0
+            for sender in range(lane, blocks, WARP):
+                i = own * blocks + sender
+                if q == last:
+                    total += doubles[of_blocks + sender]
+                elif single:
+                    low += floats[collected + 2 * i]
+                    high += floats[collected + 2 * i + 1]
+                else:
+                    total += floats[collected + i]
+            at = box + 2 * (blocks * pairs + q)
+            if single and q < last:
+                low, high = warp_sum(low), warp_sum(high)
+                if lane == 0:
+                    post(mail, at, tag, bits32(low), bits32(high))
             else:
-                floats[groups_at + group * step + q] = total
-        return groups, failed
+                total = warp_sum(total)
+                if lane == 0:
+                    post_double(mail, at, tag, total)
+            own, q = own + warps, q + warps * blocks
+        return all_here
 
-    return send, collect
+    @device
+    def receive(mail, box, blocks, q, tag):
+        return wait(mail, box + 2 * (blocks * pairs + q), tag)
+
+    return send, gather, receive
 
 
 @cache
@@ -272,24 +301,30 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
     batch = grip.batch(dtype)
     of_batch, of_targets = batch * vectors, batch * outputs
     holders, places = min(-(-size // WARP), warps), room(dtype, grip)
-    at_doubles, extra, at_losses, at_scratch, at_partial, at_groups, at_memory = places
+    at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
     held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, batch))
-    send, collect = _make_exchange(dtype, grip)
+    send, gather, receive = _make_exchange(dtype, grip)
     enter, take_step = make_enter(dtype, from_gram), make_step(dtype, kind)
     multiply, constants = make_multiply(dtype), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
+    single = dtype.itemsize == 4
 
     @device
     def bring_rows(data, floats, at, count, first, last):
-        """Bring the rows that registers do not hold; what is not there is zero."""
-        for i in range(cuda.threadIdx.x, count * d, THREADS):
+        """Bring the rows that registers do not hold, and their targets; elsewhere is zero."""
+        for i in range(this_thread(), count * d, THREADS):
             row = first + rows * warps + i // d
             floats[at + i] = data.X[row * d + i % d] if row < last else scalar(0)
+        if not from_gram:
+            for i in range(this_thread(), count * outputs, THREADS):
+                row = first + rows * warps + i // outputs
+                target = data.Y[row * outputs + i % outputs] if row < last else scalar(0)
+                floats[at + count * d + i] = target
 
     @device
-    def partial_sums(data, block, at, count, first, last, x, y, p):
+    def partial_sums(block, at, count, first, last, x, y, p):
         """Leave the warps' partial gradients and losses in shared memory."""
-        lane, warp = cuda.threadIdx.x % WARP, cuda.threadIdx.x // WARP
+        lane, warp = this_thread() % WARP, this_thread() // WARP
         floats, memory, W = block.floats, block.memory, block.table[SUFFIX]
         w = cuda.local.array(of_w, dtype)
         g = cuda.local.array(of_w, dtype)
@@ -317,12 +352,10 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
                             floats[at + place * d + column] if column < d else scalar(0)
                         )
                     for c in range(outputs):
-                        target = scalar(0)
-                        if row < last:
-                            if from_gram:
-                                target = memory[W + c * d + row]
-                            else:
-                                target = data.Y[row * outputs + c]
+                        if not from_gram:
+                            target = floats[at + count * d + place * outputs + c]
+                        else:
+                            target = memory[W + c * d + row] if row < last else scalar(0)
                         shared_y[i * outputs + c] = target
                 loss += float(spilled(shared_x, shared_y, w, g, p))
         for c in range(outputs):
@@ -334,7 +367,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
             block.doubles[at_losses + warp] = loss
 
     def resident(data, run, mail, outside, memory_size, blocks, tag):
-        thread = cuda.threadIdx.x
+        thread = this_thread()
         lane, warp = thread % WARP, thread // WARP
         team, member = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks
         n = d if from_gram else data.n
@@ -365,7 +398,12 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
             count = (most + warps * batch - 1) // (warps * batch) * (warps * batch)
             bring_rows(data, floats, at_rows, count, first, last)
 
-        evaluate, p = run.control[EVALUATE] != 0, run.limits[P]
+        evaluate, stop_at = run.control[EVALUATE] != 0, run.control[STOP_AT]
+        p, scale, tol, target = (
+            run.limits[P], run.limits[SCALE], run.limits[TOL], run.limits[TARGET_LOSS],
+        )  # fmt: skip
+        # Sums of all blocks, then the totals; ``inverse`` divides by blocks, see ``factor_chain``.
+        box, inverse = 2 * team * (blocks + 1) * pairs, ((1 << SHIFT) + blocks - 1) // blocks
         sums = cuda.local.array(SUMS, np.float64)
         sent = 0
         for place in range(team, run.control[ACTIVE], cuda.gridDim.x // blocks):
@@ -378,51 +416,68 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
                 memory[base + i] = run.memory[run.models[row + START] + i]
             if thread == 0:
                 doubles[extra + CORRECTIONS] = doubles[extra + CORRECTIONS + 1] = 1.0
+                doubles[extra + STUCK] = 0.0
             cuda.syncthreads()
             multiply(memory, table, depth, outputs, floats, at_scratch)
             stride = run.models[row + N_PARAMS]
             rule = constants(run.rules, at_rule, stride, doubles, extra + CORRECTIONS)
             due, entry = first_due(run, step), 0
-            going = evaluate or step < run.control[STOP_AT]
+            going = evaluate or step < stop_at
             while going:
-                partial_sums(data, block, at_rows, count, first, last, x, y, p)
+                partial_sums(block, at_rows, count, first, last, x, y, p)
                 cuda.syncthreads()
-                parts, at_parts, at_part_losses = warps, at_partial, at_losses
+                if adam and thread == THREADS - 1:
+                    prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
+                now, all_here = np.uint64(0), True
                 if blocks > 1:
                     sent += 1
                     now = np.uint64((tag + sent) & 0xFFFFFFFF)
-                    box = 2 * (team * 2 + sent % 2) * blocks * pairs
                     send(mail, box + 2 * member * pairs, now, floats, doubles)
-                    parts, failed = collect(mail, box, blocks, now, floats, doubles)
-                    at_parts, at_part_losses = at_groups, at_losses + warps
-                    if cuda.syncthreads_or(np.int32(failed)):
-                        if thread == 0:
-                            run.control[FAILED] = 1
-                        return
+                    all_here = gather(mail, box, member, blocks, inverse, now, floats, doubles)
                 everything = evaluate or step == due
                 if end_to_end:
                     everything |= rule.kind == END_TO_END
                 for i in range(SUMS):
                     sums[i] = 0.0
                 for e in range(thread, size, THREADS):
-                    total = scalar(0)
-                    for part in range(parts):
-                        total += floats[at_parts + part * step_size + e]
-                    enter(data, run, block, e, float(total), everything, sums)
+                    total = 0.0
+                    if blocks == 1:
+                        part = scalar(0)
+                        for w in range(warps):
+                            part += floats[at_partial + w * step_size + e]
+                        total = float(part)
+                    else:
+                        q = e // 2 if single else e
+                        pair, here = receive(mail, box, blocks, q, now)
+                        all_here &= here
+                        if single:
+                            total = float(float32_of(pair[0] if e % 2 == 0 else pair[1]))
+                        else:
+                            total = joined(pair)
+                    enter(data, block, e, total, scale * p, everything, sums)
                 if thread == THREADS - 1:
                     loss = 0.0
-                    for part in range(parts):
-                        loss += doubles[at_part_losses + part]
+                    if blocks == 1:
+                        for w in range(warps):
+                            loss += doubles[at_losses + w]
+                    else:
+                        pair, here = receive(mail, box, blocks, pairs - 1, now)
+                        all_here &= here
+                        loss = joined(pair)
                     doubles[extra + LOSS] = loss
-                    if adam:
-                        prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
+                if not all_here:
+                    doubles[extra + STUCK] = 1.0
                 wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
                 block_sums(sums, wanted, holders, doubles, at_doubles)
+                if doubles[extra + STUCK] != 0.0:
+                    if thread == 0:
+                        run.control[FAILED] = 1
+                    return
                 loss = doubles[extra + LOSS]
                 if from_gram:
                     loss = sums[QUADRATIC] + run.limits[YY]
-                loss *= run.limits[SCALE]
-                status = judge(run, loss, sums[SQUARE])
+                loss *= scale
+                status = judge(loss, sums[SQUARE], tol, target)
                 noted = evaluate or (step == due and status != DIVERGED)
                 if noted and thread == 0 and member == 0:
                     record_row(run, model, entry, loss, sums[SQUARE], sums[WEIGHTS])
@@ -435,7 +490,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
                         rule = constants(run.rules, at_rule, stride, doubles, at)
                     take_step(run, model, block, depth, outputs, rule, sums)
                     step += 1
-                    going = step < run.control[STOP_AT]
+                    going = step < stop_at
             if member == 0 and not evaluate:
                 for i in range(thread, run.models[row + N_KEPT], THREADS):
                     run.memory[run.models[row + START] + i] = memory[base + i]

@@ -27,7 +27,7 @@ from ..specs import (
     STATE_SLOTS,
     TARGET,
 )
-from .block import SUMS
+from .block import SUMS, this_thread
 from .factor_chain import (
     COLUMNS,
     PARAMS,
@@ -112,8 +112,8 @@ def run_type(dtype: np.dtype[Any]) -> Any:
     return record(Run, dtype, {**fields, "memory": None, "history": f8})
 
 
-#: Entries of ``doubles`` after those of ``block_sums``.
-CORRECTIONS, LOSS, DOUBLES = 0, 2, 3
+#: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.
+CORRECTIONS, LOSS, STUCK, DOUBLES = 0, 2, 3, 4
 
 #: What ``block_sums`` adds up: |G|^2, the quadratic part of the Gram loss, |W|^2 and <W, G>. The
 #: first suffices for most steps.
@@ -135,7 +135,7 @@ def bring_table(run, model, table, base):
     """Copy a model's table to where all threads of the block are near it."""
     row = model * MODEL_SIZE
     first, depth = run.models[row + FIRST], run.models[row + DEPTH]
-    for i in range(cuda.threadIdx.x, depth * TABLE, THREADS):
+    for i in range(this_thread(), depth * TABLE, THREADS):
         place = run.table[first * TABLE + i]
         table[i] = base + place if PARAMS <= i % TABLE <= PULL else place
 
@@ -157,19 +157,18 @@ def record_row(run, model, entry, loss, square, weights):
 
 
 @device
-def judge(run, loss, square):
+def judge(loss, square, tol, target):
     """Return the status that an iterate gives its model; ``square`` is that of G's norm."""
-    limits = run.limits
     if not (math.isfinite(loss) and math.isfinite(square)):
         return DIVERGED
-    if limits[TOL] > 0.0 and math.sqrt(square) <= limits[TOL]:
+    if tol > 0.0 and math.sqrt(square) <= tol:
         return CONVERGED
-    return TARGET if loss <= limits[TARGET_LOSS] else RUNNING
+    return TARGET if loss <= target else RUNNING
 
 
 @cache
 def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
-    """Make ``enter(data, run, block, e, total, everything, sums)``: entry e of G from its total.
+    """Make ``enter(data, block, e, total, scale, everything, sums)``: entry e of G from its total.
 
     It leaves its share in ``sums``: of the first, on the Gram path the second, and of all four if
     ``everything`` is asked for.
@@ -177,8 +176,8 @@ def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
     scalar = dtype.type
 
     @device
-    def enter(data, run, block, e, total, everything, sums):
-        memory, scale = block.memory, run.limits[SCALE] * run.limits[P]
+    def enter(data, block, e, total, scale, everything, sums):
+        memory = block.memory
         w = float(memory[block.table[SUFFIX] + e])
         if from_gram:
             target = float(data.Y[e])
@@ -212,9 +211,9 @@ def make_step(dtype: np.dtype[Any], kind: int) -> Any:
         d, W, G = block.table[COLUMNS], block.table[SUFFIX], block.table[PULL]
         rate, depth = run.rules[at + RATE], run.rules[at + A]
         keep = 1.0 - rate * run.rules[at + DECAY] * depth
-        if cuda.threadIdx.x < d:
+        if this_thread() < d:
             stretch, push = stretch_and_push(sums[WEIGHTS], sums[ALONG], depth)
-            for i in range(cuda.threadIdx.x, d, THREADS):
+            for i in range(this_thread(), d, THREADS):
                 w = float(memory[W + i])
                 memory[W + i] = scalar(
                     keep * w - rate * stretch * (float(memory[G + i]) + push * w)

@@ -11,9 +11,9 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, SUMS_SIZE, block_sums
+from .block import SUMS, SUMS_SIZE, block_sums, this_thread
 from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
-from .jit import THREADS, WARP, Kernel, pointer, record
+from .jit import THREADS, WARP, Kernel, device, pointer, record
 from .lp_loss import data_type
 from .settle import (
     BEGIN,
@@ -31,9 +31,12 @@ from .settle import (
     STATUS,
     STEPS,
     STOP_AT,
+    TARGET_LOSS,
+    TOL,
     WEIGHTS,
     YY,
     Block,
+    P,
     bring_table,
     judge,
     make_enter,
@@ -42,6 +45,9 @@ from .settle import (
     run_type,
 )
 from .updates import ANY, RULE_SIZE, make_constants, prepare
+
+#: Slots that a thread asks for at a time.
+_FLIGHT = 16
 
 
 class Sums(NamedTuple):
@@ -75,8 +81,21 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     enter, take_step = make_enter(dtype, from_gram), make_step(dtype, ANY)
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
 
+    @device
+    def add_slots(partials, first, step, slots, stride, at):
+        """Add up one entry over every step-th slot, several of which are on their way at a time."""
+        found, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
+        while slot < slots:
+            for i in range(_FLIGHT):
+                there = slot + i * step
+                found[i] = partials[there * stride + at] if there < slots else 0.0
+            for i in range(_FLIGHT):
+                total += found[i]
+            slot += _FLIGHT * step
+        return total
+
     def settle(data, run, sums, deepest):
-        thread, place, maps = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x * k
+        thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k
         model = run.active[place]
         row, at_rule, size = model * MODEL_SIZE, model * RULE_SIZE, k * data.d
         evaluate, step = run.control[EVALUATE] != 0, run.models[row + STEPS]
@@ -104,29 +123,27 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
         every = run.control[RECORD_EVERY]
         due = evaluate or (every > 0 and step % every == 0)
         kind = int(run.rules[at_rule])
-        everything = due or kind == END_TO_END
+        everything, scale = due or kind == END_TO_END, run.limits[SCALE] * run.limits[P]
         for i in range(SUMS):
             values[i] = 0.0
         # Where there are more threads than entries of the gradient, several share the slots of one.
         parts = max(min(THREADS // size, sums.slots), 1)
         part, e = thread // size, thread % size
+        stride, start = maps * data.d, place * size
         if parts > 1:
             total = 0.0
-            for slot in range(part, sums.slots, parts):
-                if part < parts:
-                    total += sums.partials[(slot * maps + place * k) * data.d + e]
+            if part < parts:
+                total = add_slots(sums.partials, part, parts, sums.slots, stride, start + e)
             doubles[at_parts + thread] = total
             cuda.syncthreads()
             if thread < size:
                 for other in range(1, parts):
                     total += doubles[at_parts + other * size + thread]
-                enter(data, run, block, e, total, everything, values)
+                enter(data, block, e, total, scale, everything, values)
         else:
             for entry in range(thread, size, THREADS):
-                total = 0.0
-                for slot in range(sums.slots):
-                    total += sums.partials[(slot * maps + place * k) * data.d + entry]
-                enter(data, run, block, entry, total, everything, values)
+                total = add_slots(sums.partials, 0, 1, sums.slots, stride, start + entry)
+                enter(data, block, entry, total, scale, everything, values)
         wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
         if thread == 0:
             prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
@@ -134,7 +151,7 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
         if from_gram:
             loss = values[QUADRATIC] + run.limits[YY]
         loss *= run.limits[SCALE]
-        status = judge(run, loss, values[SQUARE])
+        status = judge(loss, values[SQUARE], run.limits[TOL], run.limits[TARGET_LOSS])
         if thread == 0 and due and (evaluate or status != DIVERGED):
             at = 0 if evaluate else step // every - (run.control[BEGIN] + every - 1) // every
             record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
@@ -165,7 +182,7 @@ def make_publish(dtype: np.dtype[Any], k: int) -> Kernel:
     multiply, itemsize = make_multiply(dtype), dtype.itemsize
 
     def publish(run, weights, deepest):
-        thread, place = cuda.threadIdx.x, cuda.blockIdx.x
+        thread, place = this_thread(), cuda.blockIdx.x
         model = run.active[place]
         row = model * MODEL_SIZE
         table = cuda.shared.array(0, np.int64)

@@ -4,7 +4,9 @@ What the stand-in accepts is what CuPy's documentation allows; that kernels are 
 simulator to show. Here it is launches, streams, graphs, shared memory and the way back to NumPy.
 """
 
+import gc
 import importlib
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,6 +45,7 @@ class CuPy:
 
     def __init__(self):
         self.launches, self.replays, self.capturing, self.attributes = [], 0, False, {}
+        self.fitting = 1
         for name in ("zeros", "full", "empty", "asarray", "ascontiguousarray", "concatenate",
                      "where", "ones", "outer", "abs", "matmul", "sum", "vdot"):  # fmt: skip
             setattr(self, name, mine(getattr(np, name)))
@@ -55,10 +58,11 @@ class CuPy:
         driver = SimpleNamespace(
             CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
             funcSetAttribute=lambda pointer, key, value: self.attributes.update({pointer: value}),
+            occupancyMaxActiveBlocksPerMultiprocessor=lambda *launch: self.fitting,
         )
         self.cuda = SimpleNamespace(
             Device=lambda *number: device, driver=driver, Module=lambda: Module(self),
-            Stream=lambda: Stream(self), get_current_stream=lambda: Stream(self),
+            Stream=lambda **options: Stream(self),
         )  # fmt: skip
 
 
@@ -181,6 +185,39 @@ def test_large_shared_memory_is_asked_for(cupy):
     assert not cupy.attributes
     training(cupy, n=50, d=128, hidden=(100, 100))
     assert max(cupy.attributes.values()) > 8 * (128 * 100 + 100 * 100 + 100)
+
+
+def test_an_earlier_launch_keeps_its_shared_memory(cupy, monkeypatch):
+    kernel = cuda.updates._make_kernel(np.dtype(float))
+    monkeypatch.setattr(kernel, "_shared", 48 * 1024)
+    for shared in (150_000, 90_000):
+        kernel.prepared(1, (1, 2, 3, 4, 5), shared=shared)
+    assert set(cupy.attributes.values()) == {150_000}
+
+
+def test_blocks_that_cannot_run_together_are_refused(cupy):
+    cupy.fitting = 0
+    with pytest.raises(RuntimeError, match="cannot run at the same time"):
+        training(cupy)
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_what_kernels_have_addresses_of_stays_alive(cupy, monkeypatch, large):
+    """A launch that forgot an array would let CuPy give its memory to the next one."""
+    held = []
+    words = cuda.jit._words
+
+    def noting(argument):
+        if isinstance(argument, Array):
+            held.append(weakref.ref(argument))
+        return words(argument)
+
+    monkeypatch.setattr(cuda.jit, "_words", noting)
+    _, loop = training(cupy, large=large, hidden=(100, 300))
+    gc.collect()
+    assert len(held) > 10
+    assert all(array() is not None for array in held)
+    del loop
 
 
 def test_a_streamed_run_replays_a_graph(cupy):

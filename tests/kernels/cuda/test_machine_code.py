@@ -67,7 +67,7 @@ def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
     def grip(count):
         return cuda.resident.Grip(d, k, count, 8, kind, gram, spills, inside)
 
-    fitting = cuda.engines.fitting_rows(grip, dtype, kind, power)
+    fitting = cuda.engines.fitting_rows(grip, dtype, power)
     return cuda.resident.make_resident(dtype, power, grip(fitting[-1]))
 
 
@@ -77,6 +77,7 @@ KERNELS = {
     "gas, float64": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, spills=False),
     "rows in shared memory too": lambda: resident(F8, 128, 1, MOMENTUM),
     "any rules, any power": lambda: resident(F8, 128, 1, ANY, power=0),
+    "any rules": lambda: resident(F8, 128, 1, ANY),
     "outside, Adam": lambda: resident(F8, 128, 1, ADAM, inside=False),
     "end to end": lambda: resident(F4, 128, 1, END_TO_END),
     "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),

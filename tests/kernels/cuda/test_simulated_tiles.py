@@ -95,17 +95,16 @@ def test_many_maps(n, d, models, k, dtype, blocks):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("buffers", [1, 2, 3])
 def test_buffers_in_any_order_of_threads(monkeypatch, buffers, seed):
-    """Every block has several tiles, one after the other."""
+    """One block has five tiles, one after the other."""
 
     def shape(*arguments):
-        found = tiles.tiles_shape(*arguments)
-        return found._replace(buffers=buffers)
+        return tiles.tiles_shape(*arguments)._replace(split=4, buffers=buffers, blocks=1)
 
     monkeypatch.setattr(lp_loss, "tiles_shape", shape)
     monkeypatch.setitem(jit.SIMULATED_DEVICE, "MultiProcessorCount", 1)
-    X, Y, W = problem(150, 5, 5, 1, np.float32)
+    X, Y, W = problem(150, 12, 5, 1, np.float32)
     made = make_pass(X, Y, W, 3.0)
-    assert len(made.partials) <= 2
+    assert len(made.partials) == 1
     with options(seed=seed):
         made()
     check(X, Y, W, 3.0, made)
@@ -118,7 +117,7 @@ def test_splits(monkeypatch, split, dtype):
 
     def shape(*arguments):
         found = tiles.tiles_shape(*arguments)
-        return found._replace(split=split, buffers=2, across=16)
+        return found._replace(split=split, buffers=2, across=max(split, 8))
 
     monkeypatch.setattr(lp_loss, "tiles_shape", shape)
     X, Y, W = problem(20, 17, 5, 1, dtype)
