@@ -43,7 +43,7 @@ class Checkpoint:
         if path is None:
             return None
         digest = hashlib.sha256()
-        for array in (problem.host.X, problem.host.Y, *(network.params for network, _ in models)):
+        for array in (*problem.fingerprint, *(network.params for network, _ in models)):
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(np.ascontiguousarray(array).data)
         rules = [(network.widths, optimizer) for network, optimizer in models]

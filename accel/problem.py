@@ -1,6 +1,7 @@
 """The l_p regression problem: data checked and laid out once for the kernels."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from accel import arrays, validation
-from accel.backends import resolve
-from accel.kernels.specs import Loss
+from accel.backends import Backend, cpu_threads, resolve
+from accel.kernels.specs import Loss, Model
 from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
 from accel.scaling import Standardized, standardize
 from accel.validation import Array
@@ -20,6 +21,23 @@ _log = logging.getLogger("accel")
 
 _SCALES = ("mean", "1/p")
 _METHODS = ("auto", "direct", "gram")
+
+
+def checked_loss(
+    p: object, scale: str, method: str, dtype: np.dtype[Any], shape: tuple[int, int]
+) -> tuple[float, str]:
+    """Check what decides the loss of data of this shape; p, and the method resolved."""
+    p = validation.real("p", p, least=1)
+    validation.choice("scale", scale, _SCALES)
+    validation.choice("method", method, _METHODS)
+    if method == "gram" and p != 2:
+        raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
+    if method == "gram" and dtype != np.float64:
+        raise ValueError(f"method 'gram' needs float64, got dtype {dtype}: it would lose digits")
+    if method == "auto":
+        gram = p == 2 and dtype == np.float64 and shape[0] > 2 * shape[1]
+        method = "gram" if gram else "direct"
+    return p, method
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -103,18 +121,7 @@ class LpProblem:
     ) -> None:
         X, y = checked_data(X, y, device=True)
         dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
-        p = validation.real("p", p, least=1)
-        validation.choice("scale", scale, _SCALES)
-        validation.choice("method", method, _METHODS)
-        if method == "gram" and p != 2:
-            raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
-        if method == "gram" and dtype != np.float64:
-            raise ValueError(
-                f"method 'gram' needs float64, got dtype {dtype}: it would lose digits"
-            )
-        if method == "auto":
-            gram = p == 2 and dtype == np.float64 and X.shape[0] > 2 * X.shape[1]
-            method = "gram" if gram else "direct"
+        p, method = checked_loss(p, scale, method, dtype, X.shape)
         ready = []
         for name, a in (("X", X), ("y", y)):
             b = laid_out(a, dtype)
@@ -176,6 +183,16 @@ class LpProblem:
     def spec(self) -> Loss:
         """The loss as the kernels take it."""
         return Loss(self.p, self.factor, self.method == "gram")
+
+    @property
+    def fingerprint(self) -> tuple[Array, ...]:
+        """Arrays that tell this data from other data."""
+        return self.host.X, self.host.Y
+
+    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
+        """Return a run of models on this problem: the ``TrainingLoop`` of the kernels."""
+        data, threads = self if kernels.name == "cuda" else self.host, cpu_threads(threads)
+        return kernels.loop.TrainingLoop(data.X, data.Y, self.spec, models, threads=threads)
 
     def loss(self, W: Any, *, backend: str = "auto") -> float:
         """Return the loss at W; see ``loss_and_gradient``."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from accel import arrays, validation
-from accel.backends import Backend, cpu_threads, resolve
+from accel.backends import Backend, resolve
 from accel.checkpoints import Checkpoint
 from accel.kernels import specs
 from accel.network import LinearNetwork
@@ -268,7 +268,9 @@ def kernels_for(problem: LpProblem, models: int, steps: int, backend: str) -> Ba
     """Return the backend that will train so many models on a problem."""
     rows = problem.d if problem.method == "gram" else problem.n
     work = 2.0 * rows * problem.d * problem.k * models
-    return resolve(backend, work=work, steps=steps, on_device=problem.on_device)
+    choose = getattr(problem, "resolve", resolve)  # data on other machines: theirs are meant
+    chosen: Backend = choose(backend, work=work, steps=steps, on_device=problem.on_device)
+    return chosen
 
 
 def run_models(
@@ -289,15 +291,11 @@ def run_models(
     Whatever ``watch`` raises ends the run and is passed on; a true return value stops it.
     """
     kernels = kernels_for(problem, len(models), limits.steps, backend)
-    threads = cpu_threads(threads)
-    data = problem if kernels.name == "cuda" else problem.host
     with preparing():
-        loop = kernels.loop.TrainingLoop(
-            data.X,
-            data.Y,
-            problem.spec,
+        loop = problem.loop(
+            kernels,
             [specs.Model(net.widths, net.params.copy(), rule.rule) for net, rule in models],
-            threads=threads,
+            threads,
         )
     params = getattr(loop, "device_params", loop.params)
     run = _Run(loop, len(models), limits, shown or watch is not None)

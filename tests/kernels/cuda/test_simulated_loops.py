@@ -292,7 +292,7 @@ def test_the_plan_depends_on_the_size(processors):
         return engines.plan(data, Loss(4.0), cuda_loop.Models(models, case.X.dtype))
 
     gas = chosen(2565, 128)
-    assert 16 <= gas.blocks <= 64
+    assert 64 <= gas.blocks <= 132
     assert gas.teams == 1
     many = chosen(2565, 128, count=64)
     assert many.teams * many.blocks <= 132

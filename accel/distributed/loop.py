@@ -1,0 +1,119 @@
+"""A run whose data are on the workers and whose factors are here.
+
+A step sends the end-to-end matrices of all models to every worker in one message, and receives the
+sums of its rows in another; the chain, the update and the judgement are the reference's, on the
+client.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from accel.distributed.cluster import Chunks
+from accel.distributed.passes import Question
+from accel.kernels.reference.factor_chain import end_to_end
+from accel.kernels.reference.loop import TrainingLoop
+from accel.kernels.reference.lp_loss import gram_loss_and_gradient
+from accel.kernels.specs import Loss, Model
+from accel.validation import Array
+
+__all__ = ["DistributedLoop", "Passes"]
+
+Gram = tuple[Array, Array, float]
+
+
+class Passes:
+    """Loss and gradient of maps, by one message to every worker and one back.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    n : int
+        Rows in all.
+    loss : Loss
+    backend : str
+    threads : int
+        Of each worker; 0 leaves it to the worker.
+    most : int
+        Maps of the largest pass.
+    """
+
+    def __init__(
+        self, chunks: Chunks, n: int, loss: Loss, backend: str, threads: int = 0, most: int = 1
+    ) -> None:
+        self._chunks, self._n, self._loss = chunks, n, loss
+        self._backend, self._threads, self._most = backend, threads, most
+
+    def __call__(self, W: Array) -> list[tuple[float, Array]]:
+        """Return loss and gradient (k, d) of each of the maps W (M, k, d)."""
+        question = Question("pass", W, self._loss.p, self._most, self._backend)
+        sums = self._chunks.total(question, self._threads)
+        scale = self._loss.factor / self._n
+        with np.errstate(over="ignore", invalid="ignore"):  # a run may diverge: that is a status
+            gradients = (scale * self._loss.p * sums[: W.size]).astype(W.dtype).reshape(W.shape)
+            losses = scale * sums[W.size :]
+        return [(float(loss), G) for loss, G in zip(losses, gradients, strict=True)]
+
+
+class DistributedLoop(TrainingLoop):  # type: ignore[misc]
+    """See ``kernels.reference.loop.TrainingLoop``.
+
+    Parameters
+    ----------
+    chunks : Chunks
+    passes : Passes
+    n : int
+        Rows in all.
+    loss : Loss
+    models : sequence of Model
+    gram : (XX, YX, YY), optional
+        For p = 2: then no worker is asked for anything any more.
+    threads : int
+        Of all workers together.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        passes: Passes,
+        n: int,
+        loss: Loss,
+        models: Sequence[Model],
+        gram: Gram | None,
+        threads: int,
+    ) -> None:
+        super().__init__(None, None, loss._replace(gram=False), models)
+        self._gram, self._n, self._passes, self.threads = gram, n, passes, threads
+        self._ready: dict[int, tuple[Array, float, Array]] = {}
+        chunks.stopped = lambda: bool(self._stop_requested)
+
+    def _pass(self, m: int) -> tuple[Array, float, Array]:
+        """One model's turn: the first to come has the pass made for all models in the run."""
+        if self._gram is not None:
+            W = end_to_end(self._params[m], self._models[m].widths)
+            return W, *gram_loss_and_gradient(*self._gram, self._n, W, self._loss.factor)
+        if m not in self._ready:
+            self._make(self.active)
+        return self._ready.pop(m)
+
+    def _make(self, models: Iterable[int]) -> None:
+        chosen = [int(m) for m in models]
+        maps = [end_to_end(self._params[m], self._models[m].widths) for m in chosen]
+        found = self._passes(np.stack(maps))
+        self._ready = {
+            m: (W, value, G) for m, W, (value, G) in zip(chosen, maps, found, strict=True)
+        }
+
+    def advance(self, *arguments: Any, **named: Any) -> None:
+        """See the reference."""
+        self._ready = {}
+        super().advance(*arguments, **named)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def evaluate(self) -> Array:
+        """See the reference."""
+        if self._gram is None:
+            self._make(range(len(self._models)))
+        rows: Array = super().evaluate()
+        return rows

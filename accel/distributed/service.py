@@ -1,0 +1,113 @@
+"""What a worker does when it is asked: its share of a pass, straight over its own connection.
+
+A task of dask's goes through the scheduler and costs several milliseconds; a call of a handler that
+a plugin has added to the worker costs a fraction of one. The chunks themselves are dask's: results
+of tasks, which it computes anew elsewhere if their worker dies.
+"""
+
+import asyncio
+import pickle
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from distributed import Worker, WorkerPlugin
+from distributed.protocol import to_serialize
+
+from accel.distributed.chunks import Chunk, Stream
+from accel.distributed.passes import Question, blank, chunk_sums
+from accel.distributed.tree import add_up, cover
+from accel.validation import Array
+
+__all__ = ["HANDLER", "Service", "chunk_key", "packed", "unpacked"]
+
+HANDLER = "accel_ask"
+_SMALL = 256 * 1024  # bytes: up to here a copy is cheaper than a frame of its own
+
+
+def chunk_key(token: str, index: int) -> str:
+    """Name of the task whose result is a chunk."""
+    return f"accel-chunk-{token}-{index}"
+
+
+def packed(array: Array) -> Any:
+    """Make an array ready for a message."""
+    array = np.ascontiguousarray(array)
+    if array.nbytes > _SMALL:
+        return to_serialize(array)
+    return array.shape, array.dtype.str, array.tobytes()
+
+
+def unpacked(message: Any) -> Array:
+    """Return the array of a message."""
+    if isinstance(message, np.ndarray):
+        return message
+    shape, dtype, content = message
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+class Service(WorkerPlugin):  # type: ignore[misc]
+    """Adds the handler to a worker."""
+
+    name = "accel"
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Begin."""
+        self._worker = worker
+        self._driver = ThreadPoolExecutor(1, "accel-pass")
+        self._loader = ThreadPoolExecutor(1, "accel-load")
+        self._pool = lru_cache(maxsize=1)(partial(ThreadPoolExecutor, thread_name_prefix="accel"))
+        worker.handlers[HANDLER] = self.ask
+
+    def teardown(self, worker: Worker) -> None:
+        """End."""
+        worker.handlers.pop(HANDLER, None)
+        for pool in (self._driver, self._loader):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(
+        self, token: str, indices: Sequence[int], count: int, threads: int, question: Any
+    ) -> dict[str, Any]:
+        """Answer a question about the chunks of these numbers, of so many that there are.
+
+        A chunk that is not here is told under ``missing``, and an exception is returned under
+        ``error``: raised, an OSError of a file would look like one of the connection.
+        """
+        held = self._worker.data
+        keys = [chunk_key(token, i) for i in indices]
+        if missing := [i for i, key in zip(indices, keys, strict=True) if key not in held]:
+            return {"missing": missing}
+        try:
+            what, W, *rest = question
+            asked = Question(what, unpacked(W), *rest)
+            share = partial(self.share, [held[key] for key in keys], indices, count, threads)
+            nodes, sums = await asyncio.get_running_loop().run_in_executor(
+                self._driver, share, asked
+            )
+            return {"nodes": nodes, "sums": packed(sums)}
+        except Exception as error:
+            return {"error": pickle.dumps(error)}
+
+    def share(
+        self,
+        chunks: Sequence[Chunk | Stream],
+        indices: Sequence[int],
+        count: int,
+        threads: int,
+        question: Question,
+    ) -> tuple[Any, Array]:
+        """Return nodes of the tree that these chunks make up, and their sums."""
+        if question.what == "prepare":
+            chunks = [blank(question)] * len(chunks)
+        threads = threads or self._worker.state.nthreads
+        # Several threads on one GPU would only be in each other's way.
+        several = threads > 1 and question.backend != "cuda"
+        pool = self._pool(threads) if several else None
+        parts = chunk_sums(chunks, question, self._loader, pool, threads)
+        if question.what == "digest":
+            return [(i, i + 1) for i in indices], np.array(list(parts))
+        nodes = cover(list(indices), count)
+        return nodes, np.array([add_up(node, parts) for node in nodes])

@@ -1,0 +1,67 @@
+"""Data on disks that every worker can reach, as dask arrays that are read where they are used."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+
+from accel import validation
+from accel.validation import Array
+
+__all__ = ["from_npy"]
+
+_CHUNK_BYTES = 128 * 2**20
+
+
+def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
+    """Open a ``.npy`` file as a dask array of row chunks, each mapped into the worker's memory.
+
+    ``dask.array.from_array`` of a memory-mapped array would send its content along with the tasks;
+    here the tasks hold the path.
+
+    Parameters
+    ----------
+    path : path-like
+        In C order; the workers must find it under the same path.
+    rows : int, optional
+        Of a chunk; by default as many as fill 128 MiB.
+
+    Returns
+    -------
+    dask.array.Array
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is none of NumPy's, or in Fortran order, or if rows is less than 1.
+    """
+    path = Path(path).absolute()
+    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    if whole.ndim == 0 or not whole.flags.c_contiguous:
+        raise ValueError(f"{path} must hold an array of rows in C order, got shape {whole.shape}")
+    if rows is None:
+        rows = max(_CHUNK_BYTES // max(whole[:1].nbytes, 1), 1)
+    rows = validation.integer("rows", rows, least=1)
+    stat = path.stat()
+    name = f"accel-npy-{tokenize(str(path), rows, stat.st_size, stat.st_mtime_ns)}"
+    starts = range(0, len(whole), rows)
+    chunks = (
+        tuple(min(rows, len(whole) - start) for start in starts),
+        *((size,) for size in whole.shape[1:]),
+    )
+    graph = {
+        (name, i, *(0,) * (whole.ndim - 1)): (_mapped, str(path), start, chunks[0][i])
+        for i, start in enumerate(starts)
+    }
+    return da.Array(graph, name, chunks=chunks, dtype=whole.dtype)
+
+
+def _mapped(path: str, start: int, rows: int) -> Array:
+    """Map rows of the file."""
+    found: Array = np.load(path, mmap_mode="r", allow_pickle=False)[start : start + rows]
+    return found
