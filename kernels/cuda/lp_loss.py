@@ -1,7 +1,7 @@
 """The fused pass over the data: one read of X yields residuals, losses and gradients of all maps.
 
-A map is one output of one model: map c predicts target column c % k. Whatever route a pass takes
-(``routes`` chooses), it leaves its sums in ``slots`` rows of float64, the gradients in ``partials``
+A map is one output of one model: map c predicts target column c % k. Whatever route a pass takes,
+it leaves its sums in ``slots`` rows of float64, the gradients in ``partials``
 (slots, maps, d) and the losses in ``losses`` (slots, maps), which the next kernel adds up in the
 order of the slots: no atomics, the same bits every time.
 
@@ -9,12 +9,11 @@ rows
     Up to four maps. A warp holds a few rows in registers between residual and gradient; several
     16-byte loads a lane are under way at a time.
 tiles
-    Up to some hundred maps (``tiles.py``).
+    More maps, as long as the pass takes not much longer than reading X (``tiles.py``).
 products
     Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
 """
 
-import math
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -25,19 +24,18 @@ from ..specs import Loss
 from .block import SUMS, block_sum
 from .jit import (
     ALL,
+    THREADS,
     WARP,
     Kernel,
     address_of,
     as_like,
     blocks_at_once,
-    device,
     pointer,
-    record,
     xp,
 )
 from .memory import make_load
-
-ROWS_THREADS = 256
+from .powers import Data, data_type, make_power, power_of
+from .tiles import tiles_launch, tiles_shape, tiles_slots
 
 #: Vector loads of a lane that are under way at a time, and words of 32 bits it may hold of X.
 _FLIGHT, _HELD = 8, 32
@@ -47,67 +45,13 @@ _SHARED_OUT = 64
 _TILE_BYTES = 16 * 2**20
 #: Most maps of the rows route, and rows of X that are worth a block.
 ROWS_MAPS, _LEAST_ROWS = 4, 128
-_SLOPES_THREADS = 256
-_SLOPES_SUMS = SUMS * _SLOPES_THREADS // WARP
+#: Most maps of the tiles route, by bytes of an element. Reading X takes as long as the arithmetic
+#: of 17 maps does on sm_90; far beyond, cuBLAS has faster products (tensor cores in float64).
+#: Estimates from issue rates and bandwidths, not measured.
+TILES_MAPS = {4: 32, 8: 16}
+_SLOPES_SUMS = SUMS * THREADS // WARP
 #: Residuals of a map that one block differentiates.
 _CHUNK = 4096
-
-
-class Data(NamedTuple):
-    """The problem as the kernels read it: X (n, d) and Y (n, k) row by row.
-
-    On the Gram path they hold X'X (d, d) and Y'X (k, d).
-    """
-
-    X: Any
-    Y: Any
-    n: int
-    d: int
-    k: int
-
-
-def data_type(dtype: np.dtype[Any]) -> Any:
-    """Return the Numba type of ``Data``."""
-    return record(Data, dtype, {"X": None, "Y": None, "n": int, "d": int, "k": int})
-
-
-def power_of(p: float) -> int:
-    """Return the power that a kernel is specialised for: p itself from 1 to 4, or 0 for any."""
-    return int(p) if p in (1.0, 2.0, 3.0, 4.0) else 0
-
-
-@cache
-def make_power(dtype: np.dtype[Any], power: int) -> Any:
-    """Make ``differentiate(r, p)``: |r|^(p-1) sign(r), and |r|^p."""
-    scalar = dtype.type
-    zero, one = scalar(0), scalar(1)
-
-    @device
-    def first(r, p):
-        # NaN stays NaN; the derivative at 0 is 0.
-        return r if r != r or r == zero else math.copysign(one, r), abs(r)
-
-    @device
-    def second(r, p):
-        return r, r * r
-
-    @device
-    def third(r, p):
-        slope = r * abs(r)
-        return slope, slope * r
-
-    @device
-    def fourth(r, p):
-        square = r * r
-        return square * r, square * square
-
-    @device
-    def any_power(r, p):
-        size = abs(r)
-        slope = scalar(math.pow(size, scalar(p - 1.0)))
-        return math.copysign(slope, r), slope * size
-
-    return {0: any_power, 1: first, 2: second, 3: third, 4: fourth}[power]
 
 
 class Shape(NamedTuple):
@@ -148,6 +92,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     """
     lanes, group, vectors, unroll, maps = shape
     scalar, columns, rows_at_once = dtype.type, vectors * lanes, WARP // group
+    warps = THREADS // WARP
     of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
     load, differentiate = make_load(lanes), make_power(dtype, power)
 
@@ -158,8 +103,8 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
         if going == 0:
             return
         n, d = data.n, data.d
-        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-        lane, warp, warps = thread % WARP, thread // WARP, threads // WARP
+        thread = cuda.threadIdx.x
+        lane, warp = thread % WARP, thread // WARP
         inner, outer = lane % group, lane // group
         block, blocks = cuda.blockIdx.x, cuda.gridDim.x
         first, last = n * block // blocks, n * (block + 1) // blocks
@@ -231,7 +176,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
                     if column < d:
                         shared[warp * size + m * d + column] = float(g[m * columns + i])
         cuda.syncthreads()
-        for i in range(thread, size, threads):
+        for i in range(thread, size, THREADS):
             whole = shared[i]
             for other in range(1, warps):
                 whole += shared[other * size + i]
@@ -244,7 +189,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     signature += [f64, f64, pointer(np.int64), types.float64]
     held = (2 * maps + unroll) * columns * dtype.itemsize // 4
     key = (dtype.name, power, *shape)
-    return Kernel(rows, signature, ROWS_THREADS, key, blocks=2 if held <= _SHARED_OUT else 1)
+    return Kernel(rows, signature, key, blocks=2 if held <= _SHARED_OUT else 1)
 
 
 @cache
@@ -254,15 +199,15 @@ def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
     ``slopes(data, residuals, losses, first, rows, slot, p)``: residuals is (maps, rows) and begins
     at row ``first`` of the data. Blocks are (chunks, maps); each writes one loss.
     """
-    scalar, differentiate = dtype.type, make_power(dtype, power)
+    differentiate = make_power(dtype, power)
 
     def slopes(data, residuals, losses, first, rows, slot, p):
-        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+        thread = cuda.threadIdx.x
         chunk, chunks, m = cuda.blockIdx.x, cuda.gridDim.x, cuda.blockIdx.y
         begin, end, target = rows * chunk // chunks, rows * (chunk + 1) // chunks, m % data.k
         sums = cuda.shared.array(_SLOPES_SUMS, types.float64)
         total = 0.0
-        for i in range(begin + thread, end, threads):
+        for i in range(begin + thread, end, THREADS):
             at = m * rows + i
             r = residuals[at] - data.Y[(first + i) * data.k + target]
             residuals[at], value = differentiate(r, p)
@@ -273,7 +218,7 @@ def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
 
     signature = [data_type(dtype), pointer(dtype), pointer(np.float64)]
     signature += [types.int64, types.int64, types.int64, types.float64]
-    return Kernel(slopes, signature, _SLOPES_THREADS, (dtype.name, power))
+    return Kernel(slopes, signature, (dtype.name, power))
 
 
 class Pass:
@@ -291,6 +236,8 @@ class Pass:
     most : int, optional
         Maps of the largest pass of the run, which decides on the route: so the bits of a map do not
         depend on how many others there are.
+    route : {"rows", "tiles", "products"}, optional
+        For measurements and tests; found from the shape of the problem otherwise.
 
     Attributes
     ----------
@@ -302,21 +249,36 @@ class Pass:
     """
 
     def __init__(
-        self, data: Data, weights: Any, loss: Loss, running: Any, most: int | None = None
+        self,
+        data: Data,
+        weights: Any,
+        loss: Loss,
+        running: Any,
+        most: int | None = None,
+        route: str | None = None,
     ) -> None:
         self._data, self._weights, self._loss = data, weights, loss
         dtype, maps = weights.dtype, weights.size // data.d
         most = most or maps
-        power = power_of(loss.p)
-        shape = rows_shape(data.d, most, dtype, address_of(data.X))
-        slots = loss_slots = 1
+        power, address = power_of(loss.p), address_of(data.X)
+        shape = rows_shape(data.d, most, dtype, address)
+        both = address | address_of(weights)
+        tiles = tiles_shape(data.n, data.d, data.k, most, dtype, both)
+        if route is None:
+            few, some = most <= ROWS_MAPS, most <= TILES_MAPS[dtype.itemsize]
+            route = "rows" if shape and few else "tiles" if tiles and some else "products"
+        slots = loss_slots = groups = 1
         self.on_device = False
         if loss.gram:
             self._make = self._from_gram
-        elif shape is not None and most <= ROWS_MAPS:
+        elif route == "rows":
             slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
             launch = make_rows(dtype, power, shape._replace(maps=maps))
-            shared = 8 * ROWS_THREADS // WARP * maps * (data.d + 1)
+            shared = 8 * THREADS // WARP * maps * (data.d + 1)
+            self.on_device = True
+        elif route == "tiles":
+            slots = loss_slots = tiles_slots(data.n, most, tiles)
+            launch, groups, shared = tiles_launch(dtype, power, tiles, maps)
             self.on_device = True
         else:
             self._rows = max(min(_TILE_BYTES // (data.d * dtype.itemsize), data.n), 1)
@@ -329,8 +291,9 @@ class Pass:
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
         self.losses = xp.zeros((loss_slots, maps), np.float64)
         if self.on_device:
-            arguments = (data, weights, self.partials, self.losses, running, float(loss.p))
-            self._make = launch.prepared(slots, ROWS_THREADS, arguments, shared=shared)
+            arguments = (data, weights, self.partials, self.losses, running)
+            arguments += (maps, float(loss.p)) if route == "tiles" else (float(loss.p),)
+            self._make = launch.prepared((slots, groups), arguments, shared=shared)
 
     def __call__(self) -> None:
         """Make a pass: fill ``partials`` and ``losses``."""
@@ -353,7 +316,7 @@ class Pass:
                 data, self._residuals, self.losses, first, len(tile), slot * self._chunks,
                 float(self._loss.p),
             )  # fmt: skip
-            self._kernel.prepared((self._chunks, maps), _SLOPES_THREADS, arguments)()
+            self._kernel.prepared((self._chunks, maps), arguments)()
             self.partials[0] += residuals @ tile
 
 

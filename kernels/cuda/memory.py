@@ -1,4 +1,8 @@
-"""What Numba has no word for: wide loads, and messages between blocks that are running.
+"""What Numba has no word for: wide loads, copies under way, messages between running blocks.
+
+A copy from global to shared memory passes no register: a thread starts some, ``commit`` makes a
+group of them, and ``wait`` returns once all groups but the newest few have arrived. The others of
+the block find what was copied after the next barrier. (Compute capability 8.0 and later.)
 
 A message is a word of 64 bits, 32 of payload under a tag of 32. Such a word is written and read in
 one piece, so that whoever finds the tag it waits for has the payload as well: no fence, no second
@@ -6,6 +10,7 @@ trip to the memory, no flag beside the data. (NCCL's low-latency protocol works 
 them are moved at a time, a pair, which holds one float64 or two float32.
 """
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,49 @@ if SIMULATED:
     def make_load(lanes: int) -> Any:
         """Make ``load(pointer, index)``: a tuple of so many elements from an aligned place on."""
         return lambda pointer, index: tuple(pointer[index + lane] for lane in range(lanes))
+
+    def store(array, index, value):
+        """Write an element at an index that is not negative; Numba would look after that."""
+        array[index] = value
+
+    def settled(index):
+        """Return an index that the compiler takes as it is: it hoists no sum that it is part of."""
+        return index
+
+    #: Groups of copies that the thread has under way, the last one open. (Threads and greenlets
+    #: have contexts of their own.) Until they have arrived, there is nothing to be found.
+    _groups: ContextVar[list[list[Any]]] = ContextVar("groups")
+
+    def make_copy(lanes: int) -> Any:
+        """Make ``copy(shared, at, pointer, index, there)``: of so many elements, or of zeros."""
+
+        def copy(shared, at, pointer, index, there):
+            groups = _groups.get(None) or [[]]
+            _groups.set(groups)
+            for lane in range(lanes):
+                shared[at + lane] = np.nan
+                value = pointer[index + lane] if there else 0.0
+                groups[-1].append((shared, at + lane, value))
+
+        return copy
+
+    def commit():
+        """End a group of copies."""
+        groups = _groups.get(None) or [[]]
+        _groups.set([*groups, []])
+
+    def make_wait(newest: int) -> Any:
+        """Make ``wait()``, for all groups of copies but so many."""
+
+        def wait():
+            groups = _groups.get([[]])
+            arrived = len(groups) - 1 - newest
+            for group in groups[: max(arrived, 0)]:
+                for shared, at, value in group:
+                    shared[at] = value
+            _groups.set(groups[max(arrived, 0) :])
+
+        return wait
 
     def load_pair(mail, index):
         """Read the two words at an even index, past the first-level cache."""
@@ -67,7 +115,8 @@ else:
             def generate(context, builder, signature, arguments):
                 scalar = context.get_value_type(element)
                 vector = ir.VectorType(scalar, lanes)
-                address = builder.bitcast(builder.gep(*_place(arguments)), vector.as_pointer())
+                address = _element(context, builder, pointer, *arguments)
+                address = builder.bitcast(address, vector.as_pointer())
                 loaded = builder.load(address, align=lanes * element.bitwidth // 8)
                 values = [builder.extract_element(loaded, _I32(lane)) for lane in range(lanes)]
                 return context.make_tuple(builder, signature.return_type, values)
@@ -75,6 +124,75 @@ else:
             return types.UniTuple(element, lanes)(pointer, index), generate
 
         return load
+
+    def _element(context, builder, kind, array, index):
+        """Return the address of an element, of a shared array or after a pointer."""
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, array).data
+        return builder.gep(array, [index])
+
+    @intrinsic
+    def store(typing_context, array, index, value):
+        """Write an element at an index that is not negative; Numba would look after that."""
+
+        def generate(context, builder, signature, arguments):
+            builder.store(arguments[2], _element(context, builder, array, *arguments[:2]))
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, array.dtype), generate
+
+    @intrinsic
+    def settled(typing_context, index):
+        """Return an index that the compiler takes as it is: it hoists no sum that it is part of."""
+
+        def generate(context, builder, signature, arguments):
+            kind = ir.FunctionType(_I64, [_I64])
+            return builder.call(ir.InlineAsm(kind, "mov.u64 $0, $1;", "=l,l"), arguments)
+
+        return types.int64(types.int64), generate
+
+    def make_copy(lanes: int) -> Any:
+        """Make ``copy(shared, at, pointer, index, there)``: of so many elements, or of zeros."""
+
+        @intrinsic
+        def copy(typing_context, shared, at, pointer, index, there):
+            size = lanes * pointer.dtype.bitwidth // 8
+            cached = "cg" if size == 16 else "ca"
+
+            def generate(context, builder, signature, arguments):
+                to = _element(context, builder, shared, *arguments[:2])
+                to = builder.addrspacecast(to, to.type.pointee.as_pointer(3))
+                source = _element(context, builder, pointer, *arguments[2:4])
+                wanted = builder.select(arguments[4], _I32(size), _I32(0))
+                start = ir.InlineAsm(
+                    ir.FunctionType(ir.VoidType(), [to.type, source.type, _I32]),
+                    f"cp.async.{cached}.shared.global [$0], [$1], {size}, $2;", "l,l,r,~{memory}",
+                    side_effect=True,
+                )  # fmt: skip
+                builder.call(start, [to, source, wanted])
+                return context.get_dummy_value()
+
+            return types.void(shared, types.int64, pointer, types.int64, types.boolean), generate
+
+        return copy
+
+    def _make_order(order: str) -> Any:
+        @intrinsic
+        def give(typing_context):
+            def generate(context, builder, signature, arguments):
+                kind = ir.FunctionType(ir.VoidType(), [])
+                builder.call(ir.InlineAsm(kind, order, "~{memory}", side_effect=True), [])
+                return context.get_dummy_value()
+
+            return types.void(), generate
+
+        return give
+
+    commit = _make_order("cp.async.commit_group;")
+
+    def make_wait(newest: int) -> Any:
+        """Make ``wait()``, for all groups of copies but so many."""
+        return _make_order(f"cp.async.wait_group {newest};")
 
     def _place(arguments):
         return arguments[0], [arguments[1]]

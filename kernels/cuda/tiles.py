@@ -1,0 +1,599 @@
+r"""The tiles route of a pass: many maps over one read of X, two products out of one tile.
+
+A block brings a tile of rows into shared memory and goes over it twice:
+
+    R = X W'     residuals; then slopes S and losses
+    G += S' X
+
+Tiles follow each other in two or three buffers: while one is worked on, the next ones are on their
+way (``memory``). G stays in registers until the block is through; the maps stay in shared memory.
+Both products are made of register tiles whose operands are read in vectors of 16 bytes,
+
+    residuals    4 rows by ``tall`` maps a thread; ``split`` threads share the columns of a row
+    gradient     ``tall`` maps by ``wide`` vectors of columns; ``sharing`` threads share the rows
+
+and the lanes of a warp are dealt out so that lane pairs (i, i ^ 1) read the same of one operand and
+(i, i ^ 2) the same of the other: shared memory then answers in half as many cycles. Rows of X, W
+and S are padded so that what a warp reads together lies in different banks.
+
+What rounds, the size of a tile, who adds up what and how many slots there are, depends on the
+problem, on the device and on the most maps that the run ever has. So a map has the same bits in any
+company. Only ``tall`` goes with the maps of the launch: it decides how many maps a thread has, not
+how it adds up for any of them.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, types
+
+from .jit import ALL, SIMULATED, THREADS, WARP, Kernel, attribute, blocks_at_once, device, pointer
+from .memory import commit, make_copy, make_load, make_wait, settled, store
+from .powers import data_type, make_power
+
+#: Rows of a thread's tile of residuals, its most maps, and the words of G that it may hold.
+_ROWS, _TALL, _HELD = 4, 8, 64
+#: Maps at which the arithmetic takes as long as the reading; a block should take more.
+_ENOUGH = 32
+#: Words of both products up to which two blocks share a multiprocessor.
+_SHARED_OUT = 64
+#: Steps of arithmetic in a loop that the compiler still unrolls.
+_UNROLLED = 128
+#: Layouts to try, the best first: least rows of a tile, blocks that share a multiprocessor, and
+#: buffers, one more if there is room.
+_WISHES = ((32, 2, 2), (32, 1, 2), (16, 1, 2), (4, 1, 1))
+#: Rows up to which a tile may be too large for all multiprocessors to have one, and bytes of shared
+#: memory that CUDA takes of every block's.
+_FEW_ROWS, _RESERVED = 32, 1024
+
+
+class TileShape(NamedTuple):
+    """What the kernel is specialised for; the module's docstring tells what the words mean.
+
+    ``lanes`` elements are copied at a time. Threads form ``groups``, each with its own maps; in the
+    second product ``across`` threads of a group have different columns. There are ``buffers`` for
+    tiles, and ``blocks`` on a multiprocessor.
+    """
+
+    d: int
+    outputs: int
+    lanes: int
+    tall: int
+    groups: int
+    wide: int
+    across: int
+    split: int
+    buffers: int
+    blocks: int
+
+    @property
+    def capacity(self) -> int:
+        """Maps of a block."""
+        return self.groups * self.tall
+
+    @property
+    def rows(self) -> int:
+        """Rows of a tile."""
+        return _ROWS * THREADS // (self.groups * self.split)
+
+    @property
+    def kept(self) -> int:
+        """Targets of a row that a block needs."""
+        return min(self.outputs, self.capacity)
+
+
+class _Room(NamedTuple):
+    """Where the parts of the shared memory begin, and how they are padded, in elements.
+
+    W (capacity, columns), S (capacity, slopes), then ``buffers`` times Y (rows, kept) and X (rows,
+    columns), of which ``padded`` columns count. In the end they make room for G, and for ``parts``
+    losses a map, which begin at ``losses`` counted in float64.
+    """
+
+    columns: int
+    padded: int
+    slopes: int
+    at_slopes: int
+    at_targets: int
+    at_tiles: int
+    losses: int
+    parts: int
+    size: int
+
+
+def _room(dtype: np.dtype[Any], shape: TileShape) -> _Room:
+    vector, together = 16 // dtype.itemsize, min(shape.split, 4)
+    padded = -(-shape.d // (vector * shape.split)) * shape.split
+    # Rows that are read together lie as far apart as what is read of each.
+    columns = (padded // together | 1) * together * vector
+    slopes = shape.rows + vector
+    at_slopes = shape.capacity * columns
+    at_targets = at_slopes + shape.capacity * slopes
+    at_tiles = at_targets + shape.buffers * shape.rows * shape.kept
+    size = at_tiles + shape.buffers * shape.rows * columns
+    sums = THREADS * shape.tall * shape.wide * vector
+    rows = _deal(_residual_order(shape))["row"]
+    parts = 1 << sum(bit >= _bits(WARP) for bit in rows)
+    losses = -(-sums * dtype.itemsize // 8)
+    size = max(size, (losses + parts * shape.capacity) * 8 // dtype.itemsize)
+    return _Room(
+        columns, padded * vector, slopes, at_slopes, at_targets, at_tiles, losses, parts, size
+    )
+
+
+def _bits(count: int) -> int:
+    """Return the logarithm of a power of two."""
+    return count.bit_length() - 1
+
+
+def _residual_order(shape: TileShape) -> list[str]:
+    """Return what each bit of a thread's number stands for in the first product."""
+    split = ["split"] * _bits(shape.split)
+    group = ["group"] * _bits(shape.groups)
+    row = ["row"] * _bits(THREADS // (shape.groups * shape.split))
+    first = (row[:1] + group[:1])[: _bits(WARP) - len(split)]
+    for kind in first:
+        (group if kind == "group" else row).pop()
+    return first + split + row + group
+
+
+def _gradient_order(shape: TileShape) -> list[str]:
+    """The same in the second product."""
+    group, column = ["group"] * _bits(shape.groups), ["column"] * _bits(shape.across)
+    sharing = ["sharing"] * _bits(THREADS // (shape.groups * shape.across))
+    return group[:1] + column[:3] + group[1:2] + column[3:] + group[2:] + sharing
+
+
+def _deal(order: list[str]) -> dict[str, list[int]]:
+    """Return the bits of a thread's number that stand for each word."""
+    kinds = ("group", "row", "split", "column", "sharing")
+    return {kind: [bit for bit, of in enumerate(order) if of == kind] for kind in kinds}
+
+
+def _loss_bits(shape: TileShape) -> list[int]:
+    """Return the bits that tell apart the threads which share out a group's maps for its losses."""
+    dealt = _deal(_residual_order(shape))
+    return sorted(dealt["split"] + dealt["row"])[: _bits(_TALL)]
+
+
+def _round_up(count: int) -> int:
+    """Round up to a power of two."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+@cache
+def _make_pick(*bits: int) -> Any:
+    """Make ``pick(thread)``: the number that these bits of it make."""
+    places, count = (*bits, 0), len(bits)
+
+    @device
+    def pick(thread):
+        number = 0
+        for i in range(count):
+            number |= (thread >> places[i] & 1) << i
+        return number
+
+    return pick
+
+
+@cache
+def _make_gather(size: int, *bits: int) -> Any:
+    """Make ``gather(values, thread)``: add up so many over the threads that these bits tell apart.
+
+    At every bit a thread keeps half of what it has, the upper half if its own bit is set.
+    """
+    masks, levels, most = (*(1 << bit for bit in bits), 0), len(bits), size // 2
+
+    @device
+    def gather(values, thread):
+        for level in range(levels):
+            half, upper = size >> (level + 1), thread & masks[level] != 0
+            for i in range(most):
+                if i < half:
+                    low, high = values[i], values[i + half]
+                    other = cuda.shfl_xor_sync(ALL, low if upper else high, masks[level])
+                    values[i] = (high if upper else low) + other
+
+    return gather
+
+
+@cache
+def _make_copy_rows(dtype: np.dtype[Any], shape: TileShape, rows: int) -> Any:
+    """Make ``copy_rows(floats, to, source, begin, beyond)``: so many rows from row ``begin`` on.
+
+    Those from the row ``beyond`` on, counted from there, become zeros.
+    """
+    d, lanes, columns = shape.d, shape.lanes, _room(dtype, shape).columns
+    pieces = d // lanes
+    abreast = min(_round_up(pieces), THREADS)
+    down = THREADS // abreast
+    rounds, turns = -(-rows // down), -(-pieces // abreast)
+    all_rows, all_pieces = rows % down == 0, pieces % abreast == 0
+    copy = make_copy(lanes)
+
+    @device
+    def copy_rows(floats, to, source, begin, beyond):
+        first, piece_first = cuda.threadIdx.x // abreast, cuda.threadIdx.x % abreast
+        to = settled(to + first * columns + piece_first * lanes)
+        at = settled((begin + first) * d + piece_first * lanes)
+        left = np.int32(min(beyond - first, rows))
+        for i in range(rounds):
+            for j in range(turns):
+                piece, along = piece_first + j * abreast, j * abreast * lanes
+                if (all_rows or i * down < rows - first) and (all_pieces or piece < pieces):
+                    place, place_there = to + i * down * columns + along, at + i * down * d + along
+                    copy(floats, place, source, place_there, i * down < left)
+
+    return copy_rows
+
+
+@cache
+def _make_bring(dtype: np.dtype[Any], shape: TileShape) -> Any:
+    """Make ``bring(data, floats, tile, buffer, start)``: start to copy a tile, and its targets.
+
+    Rows after the last are zeros, and so are their targets: residuals that count nothing.
+    """
+    outputs, rows, kept, room = shape.outputs, shape.rows, shape.kept, _room(dtype, shape)
+    columns, at_targets, at_tiles = room.columns, room.at_targets, room.at_tiles
+    of_targets = rows * kept
+    rounds, exact = -(-of_targets // THREADS), of_targets % THREADS == 0
+    copy_rows, copy = _make_copy_rows(dtype, shape, rows), make_copy(1)
+
+    @device
+    def bring(data, floats, tile, buffer, start):
+        begin = tile * rows
+        beyond = data.n - begin
+        copy_rows(floats, at_tiles + buffer * rows * columns, data.X, begin, beyond)
+        for i in range(rounds):
+            q = cuda.threadIdx.x + i * THREADS
+            if exact or q < of_targets:
+                row, target = q // kept, q % kept
+                if kept < outputs:
+                    target = (start + target) % outputs
+                place, at = at_targets + buffer * of_targets + q, (begin + row) * outputs + target
+                copy(floats, place, data.Y, at, row < beyond)
+
+    return bring
+
+
+@cache
+def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
+    """Make ``finish(floats, at, residuals, losses, p)``: a thread's slopes, to shared memory.
+
+    A power that has to be computed is too long to be there once for every residual; in a loop, they
+    need a place that can be indexed: that of their slopes.
+    """
+    scalar, tall = dtype.type, shape.tall
+    left = max(_ROWS // shape.split, 1)
+    down, along = shape.groups * _room(dtype, shape).slopes, shape.rows // _ROWS
+    load_one, differentiate = make_load(1), make_power(dtype, power)
+
+    @device
+    def finish(floats, at, residuals, losses, p):
+        for a in range(tall):
+            for i in range(left):
+                slope, value = differentiate(residuals[i * tall + a], p)
+                store(floats, at + a * down + i * along, slope)
+                losses[a] += value
+
+    @device
+    def finish_in_a_loop(floats, at, residuals, losses, p):
+        for a in range(tall):
+            for i in range(left):
+                store(floats, at + a * down + i * along, residuals[i * tall + a])
+        for entry in range(tall):
+            loss = scalar(0)
+            for i in range(left):
+                place = at + entry * down + i * along
+                slope, value = differentiate(load_one(floats, place)[0], p)
+                store(floats, place, slope)
+                loss += value
+            for a in range(tall):
+                losses[a] += loss if a == entry else scalar(0)
+
+    return finish if power else finish_in_a_loop
+
+
+@cache
+def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
+    """Make ``slopes(floats, buffer, start, steps, p)``: the first product and what follows it.
+
+    It returns a loss of one of the thread's maps, see ``_loss_bits``.
+    """
+    scalar, vector = dtype.type, 16 // dtype.itemsize
+    room, dealt = _room(dtype, shape), _deal(_residual_order(shape))
+    tall, groups, split, rows = shape.tall, shape.groups, shape.split, shape.rows
+    outputs, kept, columns = shape.outputs, shape.kept, room.columns
+    at_slopes, at_targets, at_tiles, stride = (
+        room.at_slopes, room.at_targets, room.at_tiles, room.slopes
+    )  # fmt: skip
+    between, step = THREADS // (groups * split), split * vector
+    of_tile, of_x = tall * _ROWS, _ROWS * vector
+    halvings = min(_bits(split), _bits(_ROWS))
+    left, halves, wholes = _ROWS >> halvings, dealt["split"][:halvings], dealt["split"][halvings:]
+    masks, levels = (*(1 << bit for bit in wholes), 0), len(wholes)
+    alone = sum(1 << bit for bit in wholes)
+    group_of, row_of, part_of = (_make_pick(*dealt[of]) for of in ("group", "row", "split"))
+    row_kept = _make_pick(*halves[::-1])
+    gather_rows = _make_gather(of_tile, *halves)
+    gather_losses = _make_gather(_TALL, *_loss_bits(shape))
+    load, load_one = make_load(vector), make_load(1)
+    finish = _make_finish(dtype, power, shape)
+
+    @device
+    def slopes(floats, buffer, start, steps, p):
+        thread = cuda.threadIdx.x
+        group, row, part = group_of(thread), row_of(thread), part_of(thread)
+        dots = cuda.local.array(of_tile, dtype)
+        x = cuda.local.array(of_x, dtype)
+        for i in range(of_tile):
+            dots[i] = scalar(0)
+        at_x = at_tiles + (buffer * rows + row) * columns + part * vector
+        at_w = group * columns + part * vector
+        for _ in range(steps):
+            for i in range(_ROWS):
+                values = load(floats, at_x + i * between * columns)
+                for v in range(vector):
+                    x[i * vector + v] = values[v]
+            for a in range(tall):
+                values = load(floats, at_w + a * groups * columns)
+                for v in range(vector):
+                    for i in range(_ROWS):
+                        dots[i * tall + a] += x[i * vector + v] * values[v]
+            at_x += step
+            at_w += step
+        gather_rows(dots, thread)
+        for level in range(levels):
+            for a in range(tall):
+                dots[a] += cuda.shfl_xor_sync(ALL, dots[a], masks[level])
+        row += row_kept(thread) * left * between
+        at_y = at_targets + (buffer * rows + row) * kept
+        for a in range(tall):
+            m = a * groups + group
+            target = m if kept < outputs else (start + m) % outputs
+            for i in range(left):
+                dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
+        losses = cuda.local.array(_TALL, dtype)
+        for a in range(_TALL):
+            losses[a] = scalar(0)
+        if thread & alone == 0:
+            finish(floats, at_slopes + group * stride + row, dots, losses, p)
+        gather_losses(losses, thread)
+        return float(losses[0])
+
+    return slopes
+
+
+@cache
+def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
+    """Make ``gradient(floats, buffer, g)``: the second product."""
+    vector, room, dealt = 16 // dtype.itemsize, _room(dtype, shape), _deal(_gradient_order(shape))
+    tall, groups, wide, across, rows = (
+        shape.tall, shape.groups, shape.wide, shape.across, shape.rows
+    )  # fmt: skip
+    columns, stride, at_slopes, at_tiles = room.columns, room.slopes, room.at_slopes, room.at_tiles
+    sharing = THREADS // (groups * across)
+    rounds, last = rows // (sharing * vector), room.columns - vector
+    of_row = wide * vector
+    of_x = vector * of_row
+    group_of, column_of, share_of = (
+        _make_pick(*dealt[of]) for of in ("group", "column", "sharing")
+    )  # fmt: skip
+    load = make_load(vector)
+
+    def make_part(begin: int, end: int) -> Any:
+        @device
+        def part(floats, at_s, x, g):
+            for a in range(begin, end):
+                values = load(floats, at_s + a * groups * stride)
+                for i in range(vector):
+                    for c in range(of_row):
+                        g[a * of_row + c] += values[i] * x[i * of_row + c]
+
+        return part
+
+    middle = min(tall, _UNROLLED // of_x)
+    some, others = make_part(0, middle), make_part(middle, tall)
+
+    @device
+    def gradient(floats, buffer, g):
+        thread = cuda.threadIdx.x
+        group, column, share = group_of(thread), column_of(thread), share_of(thread)
+        x = cuda.local.array(of_x, dtype)
+        at_x = at_tiles + (buffer * rows + share * vector) * columns
+        at_s = at_slopes + group * stride + share * vector
+        for _ in range(rounds):
+            for i in range(vector):
+                for c in range(wide):
+                    # Beyond the last column there is something to read, too; nobody needs it.
+                    at = min((c * across + column) * vector, last)
+                    values = load(floats, at_x + i * columns + at)
+                    for v in range(vector):
+                        x[i * of_row + c * vector + v] = values[v]
+            some(floats, at_s, x, g)
+            others(floats, at_s, x, g)
+            at_x += sharing * vector * columns
+            at_s += sharing * vector
+
+    return gradient
+
+
+@cache
+def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
+    """Make the kernel of the tiles route.
+
+    ``tiles(data, weights, partials, losses, running, maps, p)``: blocks are (slots, groups of
+    maps); one does nothing if none of its models is ``running``. See ``tiles_launch``.
+    """
+    scalar, vector, room = dtype.type, 16 // dtype.itemsize, _room(dtype, shape)
+    d, outputs, tall, groups, wide, across = (
+        shape.d, shape.outputs, shape.tall, shape.groups, shape.wide, shape.across
+    )  # fmt: skip
+    rows, buffers, capacity = shape.rows, shape.buffers, shape.capacity
+    columns, at_tiles, at_losses, parts = room.columns, room.at_tiles, room.losses, room.parts
+    padding = room.padded - d
+    some = max(padding, 1)
+    step = shape.split * vector
+    of_row = wide * vector
+    of_g, across_all = tall * of_row, across * of_row
+    sharing = THREADS // (groups * across)
+    first, second = _deal(_residual_order(shape)), _deal(_gradient_order(shape))
+    own = _loss_bits(shape)
+    others = [bit for of in ("row", "split") for bit in first[of] if bit < _bits(WARP)]
+    others = [bit for bit in others if bit not in own]
+    masks, adding = (*(1 << bit for bit in others), 0), len(others)
+    alone = sum(1 << bit for bit in others)
+    map_of = _make_pick(*first["group"], *own[::-1])
+    part_of = _make_pick(*(bit for bit in first["row"] if bit >= _bits(WARP)))
+    group_of, column_of, share_of = (
+        _make_pick(*second[of]) for of in ("group", "column", "sharing")
+    )  # fmt: skip
+    copy_maps, bring = _make_copy_rows(dtype, shape, capacity), _make_bring(dtype, shape)
+    wait = make_wait(max(buffers - 2, 0))
+    slopes, gradient = _make_slopes(dtype, power, shape), _make_gradient(dtype, shape)
+
+    def tiles(data, weights, partials, losses, running, maps, p):
+        thread, block, blocks = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x
+        start = cuda.blockIdx.y * capacity
+        here = min(capacity, maps - start)
+        going = 0
+        for m in range(start // outputs + thread, (start + here - 1) // outputs + 1, THREADS):
+            going |= running[m]
+        if cuda.syncthreads_or(np.int32(going)) == 0:
+            return
+        floats = cuda.shared.array(0, dtype)
+        copy_maps(floats, 0, weights, start, here)
+        for i in range(thread, capacity * padding, THREADS):
+            floats[i // some * columns + d + i % some] = scalar(0)
+        for i in range(thread, buffers * rows * padding, THREADS):
+            floats[at_tiles + i // some * columns + d + i % some] = scalar(0)
+        g = cuda.local.array(of_g, dtype)
+        for i in range(of_g):
+            g[i] = scalar(0)
+
+        count = (data.n + rows - 1) // rows
+        tile, end = count * block // blocks, count * (block + 1) // blocks
+        for ahead in range(buffers - 1):
+            if tile + ahead < end:
+                bring(data, floats, tile + ahead, ahead, start)
+            commit()
+        buffer, steps, total = 0, np.int32((data.d + step - 1) // step), 0.0
+        while tile < end:
+            if buffers > 1:
+                wait()
+                cuda.syncthreads()
+                spare = buffer - 1 if buffer > 0 else buffers - 1
+                if tile + buffers - 1 < end:
+                    bring(data, floats, tile + buffers - 1, spare, start)
+                commit()
+            else:
+                cuda.syncthreads()
+                bring(data, floats, tile, 0, start)
+                commit()
+                wait()
+                cuda.syncthreads()
+            total += slopes(floats, buffer, start, steps, p)
+            cuda.syncthreads()
+            gradient(floats, buffer, g)
+            tile += 1
+            buffer = buffer + 1 if buffer + 1 < buffers else 0
+
+        cuda.syncthreads()
+        doubles = cuda.shared.array(0, types.float64)
+        group, column, share = group_of(thread), column_of(thread), share_of(thread)
+        for a in range(tall):
+            at = ((share * tall + a) * groups + group) * across_all
+            for c in range(wide):
+                for v in range(vector):
+                    place = at + (c * across + column) * vector + v
+                    floats[place] = g[a * of_row + c * vector + v]
+        for i in range(adding):
+            total += cuda.shfl_xor_sync(ALL, total, masks[i])
+        m = map_of(thread)
+        if thread & alone == 0 and m < capacity:
+            doubles[at_losses + part_of(thread) * capacity + m] = total
+        cuda.syncthreads()
+        for i in range(thread, here * d, THREADS):
+            m, c = i // d, i % d
+            whole = 0.0
+            for other in range(sharing):
+                whole += float(floats[(other * capacity + m) * across_all + c])
+            partials[(block * maps + start) * d + i] = whole
+        for m in range(thread, here, THREADS):
+            whole = 0.0
+            for part in range(parts):
+                whole += doubles[at_losses + part * capacity + m]
+            losses[block * maps + start + m] = whole
+
+    f64, signature = pointer(np.float64), [data_type(dtype), pointer(dtype)]
+    signature += [f64, f64, pointer(np.int64), types.int64, types.float64]
+    return Kernel(tiles, signature, (dtype.name, power, *shape), blocks=shape.blocks)
+
+
+def _columns(d: int, most: int, dtype: np.dtype[Any]) -> tuple[int, int, int]:
+    """Return ``wide``, ``across`` and ``groups``; no groups if rows of d elements are too long.
+
+    A thread has four columns, or eight where blocks could else not take ``_ENOUGH`` maps.
+    """
+    vector, words = 16 // dtype.itemsize, dtype.itemsize // 4
+    wide = across = groups = 0
+    for columns in (4, 8):
+        if _TALL * columns * words <= _HELD and groups * _TALL < min(most, _ENOUGH):
+            wide = max(min(columns, d) // vector, 1)
+            across = _round_up(-(-d // (vector * wide)))
+            wanted = max(_round_up(-(-most // _TALL)), 2)
+            groups = min(wanted, THREADS // _TALL, THREADS // across)
+    return wide, across, groups
+
+
+def tiles_shape(
+    n: int, d: int, outputs: int, most: int, dtype: np.dtype[Any], address: int = 0
+) -> TileShape | None:
+    """Return how to lay out a pass over X (n, d); ``address`` is as aligned as X and the maps.
+
+    None if not even small tiles fit into shared memory, or if the GPU cannot copy by itself. The
+    shape is that of a launch of all the maps; ``tiles_launch`` adapts it to fewer.
+    """
+    if not SIMULATED and attribute("ComputeCapabilityMajor") < 8:
+        return None
+    vector = lanes = 16 // dtype.itemsize
+    while d % lanes or address % (lanes * dtype.itemsize):
+        lanes //= 2
+    wide, across, groups = _columns(d, most, dtype)
+    if groups == 0:
+        return None
+    tall = -(-most // (groups * -(-most // (groups * _TALL))))
+    first = TileShape(d, outputs, lanes, tall, groups, wide, across, 1, 1, 1)
+    # Tiles not so large that some multiprocessors would have none.
+    enough = max(_FEW_ROWS, n // blocks_at_once(1))
+    most_split = min(WARP, THREADS // groups, _ROWS * across // vector)
+    shapes = [first._replace(split=1 << i) for i in range(_bits(most_split) + 1)]
+    shapes = [shape for shape in shapes if shape.rows <= enough] or shapes[-1:]
+    limit, words = attribute("MaxSharedMemoryPerBlockOptin"), dtype.itemsize // 4
+    heavy = tall * (_ROWS + wide * vector) * words > _SHARED_OUT
+    for least, blocks, buffers in _WISHES:
+        for shape in shapes:
+            if shape.rows < least or (blocks > 1 and heavy):
+                continue
+            for count in (buffers + 1, buffers):
+                chosen = shape._replace(buffers=count, blocks=blocks)
+                taken = _room(dtype, chosen).size * dtype.itemsize + _RESERVED
+                if blocks * taken <= limit + _RESERVED:
+                    return chosen
+    return None
+
+
+def tiles_slots(n: int, most: int, shape: TileShape) -> int:
+    """Return how many blocks share the rows."""
+    blocks = blocks_at_once(shape.blocks) // -(-most // shape.capacity)
+    return min(max(blocks, blocks_at_once(1)), -(-n // shape.rows))
+
+
+def tiles_launch(
+    dtype: np.dtype[Any], power: int, shape: TileShape, maps: int
+) -> tuple[Kernel, int, int]:
+    """Return the kernel for so many maps, how many blocks share them, and their shared memory."""
+    blocks = -(-maps // shape.capacity)
+    shape = shape._replace(tall=-(-maps // (shape.groups * blocks)))
+    return make_tiles(dtype, power, shape), blocks, _room(dtype, shape).size * dtype.itemsize

@@ -1,0 +1,308 @@
+"""Runs on a LocalCluster of two processes against the same runs on one machine."""
+
+import logging
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import accel
+
+da = pytest.importorskip("dask.array", reason="dask is not installed")
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+
+from accel.distributed import DaskProblem, from_npy  # noqa: E402
+
+from ..runs import BACKENDS, make_problem, start  # noqa: E402
+
+EVERY = [*BACKENDS, pytest.param("cuda", marks=pytest.mark.gpu)]
+
+RATES = (0.001, 0.002, 1e6)
+
+
+def cluster_of(workers):
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    return distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster_of(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def split(problem, chunk=9, **arguments):
+    """The same problem in row chunks on the workers."""
+    X, Y = problem.X, problem.Y if problem.k > 1 else problem.Y[:, 0]
+    arguments = {"p": problem.p, "scale": problem.scale, "method": problem.method, **arguments}
+    return DaskProblem(da.from_array(X, chunks=chunk), da.from_array(Y, chunks=chunk), **arguments)
+
+
+def train(problem, like=None, steps=40, optimizer=None, **arguments):
+    optimizer = optimizer or accel.GradientDescent(0.002)
+    return accel.train(problem, start(like or problem), optimizer, steps, **arguments)
+
+
+def same_bits(one, other):
+    assert np.array_equal(one.network.params, other.network.params)
+    for name in ("step", "loss", "gradient_norm", "weight_norm"):
+        assert np.array_equal(getattr(one.history, name), getattr(other.history, name))
+
+
+@pytest.mark.parametrize("backend", EVERY)
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"k": 3, "d": 17, "p": 3},
+        {"d": 20, "p": 1.5, "scale": "1/p"},
+        {"dtype": "f4"},
+        {"p": 2},
+        {"p": 2, "method": "direct"},
+    ],
+    ids=repr,
+)
+def test_equals_the_run_on_one_machine(client, case, backend):
+    problem = make_problem(**case)
+    here, there = train(problem), train(split(problem), backend=backend)
+    tolerance = 1e-4 if problem.dtype == np.float32 else 1e-10
+    assert there.status == here.status == "completed"
+    assert there.method == here.method
+    np.testing.assert_allclose(there.network.params, here.network.params, rtol=tolerance)
+    np.testing.assert_allclose(there.history.loss, here.history.loss, rtol=tolerance)
+
+
+@pytest.mark.parametrize("rule", [accel.Adam(0.01), accel.EndToEnd(0.02, depth=3)])
+def test_other_rules(client, rule):
+    problem = make_problem(k=2)
+    network = accel.LinearNetwork.for_problem(problem, 1, scale=0.3)
+    here, there = (accel.train(each, network, rule, 30) for each in (problem, split(problem)))
+    np.testing.assert_allclose(there.network.params, here.network.params, rtol=1e-10)
+
+
+def test_same_bits_whoever_holds_the_chunks(client):
+    problem = make_problem(n=1000, d=5)
+    one = train(split(problem, 90))
+    same_bits(one, train(split(problem, 90)))
+    same_bits(one, train(split(problem, 90, keep=False)))
+    first, second = client.nthreads()
+    for homes in ([first], [second], [second, first, first]):
+        X, y = da.from_array(problem.X, chunks=90), da.from_array(problem.Y[:, 0], chunks=90)
+        blocks = [
+            client.compute(X.blocks[i, 0], workers=[homes[i % len(homes)]])
+            for i in range(X.numblocks[0])
+        ]
+        distributed.wait(blocks)
+        X = da.concatenate(
+            [da.from_delayed(b, shape, "f8") for b, shape in zip(blocks, shapes(X), strict=True)]
+        )
+        same_bits(one, train(DaskProblem(client.persist(X), y)))
+
+
+def shapes(X):
+    return [(rows, X.shape[1]) for rows in X.chunks[0]]
+
+
+def test_blocks_and_threads_change_no_bits(client, tmp_path):
+    """Chunks of several blocks, summed by one thread or by two."""
+    problem = make_problem(n=40_000, d=64)
+    np.save(tmp_path / "X.npy", problem.X)
+    y = da.from_array(problem.Y[:, 0], chunks=25_000)
+    there = DaskProblem(from_npy(tmp_path / "X.npy", rows=25_000), y)
+    one, other = (train(there, steps=3, threads=threads) for threads in (1, 2))
+    same_bits(one, other)
+    assert (one.threads, other.threads) == (2, 4)
+    here = train(problem, steps=3)
+    np.testing.assert_allclose(one.network.params, here.network.params, rtol=1e-10)
+
+
+@pytest.mark.parametrize("backend", EVERY)
+def test_a_sweep_with_one_that_diverges(client, backend):
+    problem = make_problem()
+    there = split(problem)
+    models = [(start(), accel.GradientDescent(rate)) for rate in RATES]
+    swept = accel.sweep(there, models, 40, backend=backend)
+    here = accel.sweep(problem, models, 40)
+    assert [result.status for result in swept] == ["completed", "completed", "diverged"]
+    assert [r.diverged_at for r in swept] == [r.diverged_at for r in here]
+    for mine, (network, rule) in zip(swept, models, strict=True):
+        same_bits(mine, accel.train(there, network, rule, 40, backend=backend))
+
+
+def test_grid_search(client):
+    problem = make_problem()
+    found, here = (
+        accel.grid_search(
+            each, start(), accel.GradientDescent(0.01), 20, learning_rates=[0.001, 0.002, 0.005]
+        )
+        for each in (split(problem), problem)
+    )
+    assert found.best.optimizer == here.best.optimizer
+
+
+def test_target_and_callback(client):
+    there = split(make_problem())
+    full = train(there)
+    goal = float(full.history.loss[20])
+    assert train(there, target=goal).status == "target"
+    assert train(there, callback=lambda step, loss: True).status == "interrupted"
+
+
+def test_loss_and_gradient(client):
+    problem, W = make_problem(k=2), np.ones((2, 4))
+    value, gradient = problem.loss_and_gradient(W)
+    for backend in (*BACKENDS, "auto"):
+        found = split(problem).loss_and_gradient(W, backend=backend)
+        np.testing.assert_allclose(found[0], value, rtol=1e-12)
+        np.testing.assert_allclose(found[1], gradient, rtol=1e-12)
+
+
+def test_a_checkpoint_goes_on(client, tmp_path):
+    there, path = split(make_problem()), tmp_path / "run.npz"
+    train(there, callback=lambda step, loss: step > 5, checkpoint=path)
+    same_bits(train(there, checkpoint=path), train(there))
+    with pytest.raises(ValueError, match="belongs to another run"):
+        train(split(make_problem(), 10), checkpoint=path)
+
+
+def kill_one(client):
+    """Kill a worker at the first call, as a callback of train()."""
+    killed = []
+
+    def callback(step, loss):
+        if not killed:
+            killed.append(sorted(client.run(os.getpid).values())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    return callback, killed
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_worker_that_is_killed_costs_nothing_but_time(keep):
+    problem = make_problem(n=1000, d=8)
+    with cluster_of(2) as cluster, distributed.Client(cluster) as client:
+        there = split(problem, 90, keep=keep, client=client)
+        whole = train(there, steps=150)
+        callback, killed = kill_one(client)
+        result = train(there, steps=150, callback=callback)
+        assert killed
+        assert result.status == "completed"
+        same_bits(result, whole)
+        client.wait_for_workers(2)  # the nanny has begun another
+        same_bits(train(there, steps=150), whole)
+
+
+def noted(block, path):
+    """The block, and a line in a file for every time that it is made."""
+    with open(path, "a") as file:
+        file.write(f"{len(block)}\n")
+    return block
+
+
+def test_streams_a_file_and_reads_it_once_a_step(client, tmp_path):
+    problem, steps = make_problem(n=1000, d=8), 6
+    np.save(tmp_path / "X.npy", problem.X)
+    np.save(tmp_path / "y.npy", problem.Y[:, 0])
+    reads = tmp_path / "reads"
+    X = from_npy(tmp_path / "X.npy", rows=90).map_blocks(noted, str(reads), meta=np.empty((0, 0)))
+    there = DaskProblem(X, from_npy(tmp_path / "y.npy"), keep=False)
+    assert "keep=False" in repr(there)
+    before = len(reads.read_text().split())
+    assert before == 12  # once, to check it; and the last chunk is a short one
+    result = train(there, steps=steps, record_every=steps + 1)
+    # Once a step, and once to look at the last iterate.
+    assert len(reads.read_text().split()) - before == 12 * (steps + 1)
+    np.testing.assert_allclose(
+        result.network.params, train(problem, steps=steps).network.params, rtol=1e-10
+    )
+
+
+def test_streams_zarr(client, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    problem = make_problem(n=100, d=8)
+    array = zarr.open_array(
+        str(tmp_path / "X"), mode="w", shape=(100, 8), chunks=(30, 8), dtype="f8"
+    )
+    array[:] = problem.X
+    there = DaskProblem(
+        da.from_zarr(str(tmp_path / "X")), da.from_array(problem.Y[:, 0]), keep=False
+    )
+    np.testing.assert_allclose(
+        train(there).network.params, train(problem).network.params, rtol=1e-10
+    )
+
+
+def test_streams_what_does_not_fit(client, monkeypatch):
+    from accel.distributed import placing
+
+    monkeypatch.setattr(placing, "_SHARE", 1e-12)
+    assert "keep=False" in repr(split(make_problem(), keep="auto"))
+
+
+def arrays(n=20, d=3, chunks=(5, 3)):
+    return da.ones((n, d), chunks=chunks), da.ones(n, chunks=chunks[0])
+
+
+def test_chunks_of_columns_are_made_one(client, caplog):
+    problem = make_problem()
+    X, y = da.from_array(problem.X, chunks=(9, 2)), da.from_array(problem.Y[:, 0], chunks=11)
+    with caplog.at_level(logging.INFO, "accel"):
+        there = DaskProblem(X, y)
+    assert "chunks of columns" in caplog.text
+    same_bits(train(there), train(split(problem)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (lambda X, y: (X.compute(), y), TypeError, "X must be a dask array"),
+        (lambda X, y: (X, y.compute()), TypeError, "y must be a dask array"),
+        (lambda X, y: (X, y[:-1]), ValueError, "as many rows"),
+        (lambda X, y: (X[X[:, 0] > 0], y), ValueError, "compute_chunk_sizes"),
+        (lambda X, y: (X[:, 0], y), ValueError, "2 dimensions"),
+        (lambda X, y: (X[:0], y[:0]), ValueError, "must not be empty"),
+        (lambda X, y: (X.astype(complex), y), TypeError, "real numbers"),
+        (lambda X, y: (X.astype("f4"), y), TypeError, "dtype must be given"),
+    ],
+)
+def test_refused_at_the_door(client, change, error, told):
+    with pytest.raises(error, match=told):
+        DaskProblem(*change(*arrays()))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_numbers_that_are_not_finite_are_found_by_the_workers(client, keep):
+    X, y = arrays()
+    bad = X.compute()
+    bad[13, 2] = np.nan
+    with pytest.raises(ValueError, match=r"X must be finite in float64, got X\[13, 2\] = nan"):
+        DaskProblem(da.from_array(bad, chunks=(5, 3)), y, keep=keep)
+    with pytest.raises(ValueError, match=r"y must be finite in float64, got y\[0\] = inf"):
+        DaskProblem(X, y * np.inf, keep=keep)
+
+
+def test_other_arguments(client):
+    X, y = arrays()
+    with pytest.raises(ValueError, match="keep must be"):
+        DaskProblem(X, y, keep="yes")
+    with pytest.raises(TypeError, match="client must be"):
+        DaskProblem(X, y, client="tcp://")
+    with pytest.raises(ValueError, match="needs p = 2"):
+        DaskProblem(X, y, method="gram")
+    problem = DaskProblem(X, y)
+    with pytest.raises(ValueError, match=r"'cuda' is not available.*worker tcp"):
+        problem.loss([0, 0, 0], backend="cuda")
+    with pytest.raises(TypeError, match="on the workers"):
+        accel.optimum(problem)
+
+
+def test_needs_a_client(monkeypatch):
+    def none():
+        raise ValueError("No clients found")
+
+    monkeypatch.setattr(distributed, "default_client", none)
+    with pytest.raises(ValueError, match="client must be given"):
+        DaskProblem(*arrays())
