@@ -1,1 +1,1 @@
-"""Time of a gradient step, side by side with NumPy, PyTorch and JAX: ``python -m benchmarks``."""
+"""Steps, scaling, convergence, start-up, beside NumPy, PyTorch, JAX: ``python -m benchmarks``."""

@@ -1,33 +1,64 @@
-"""``python -m benchmarks``: all contenders interleaved, a Markdown table and a JSON file.
+"""``python -m benchmarks``: groups of benchmarks, and what can be done with their results.
 
-``python -m benchmarks pytest [arguments]`` runs the pytest suite in the same clean environment;
-``python -m benchmarks table RESULT.json`` prints the table for the README from such a file.
-``python -m benchmarks.gpu`` is the same for a GPU.
+    python -m benchmarks [GROUP ...] [--quick]      measure, write JSON, Markdown and HTML
+    python -m benchmarks table RESULT.json          the tables of an earlier run
+    python -m benchmarks compare OLD.json NEW.json  what has become slower beyond the noise
+    python -m benchmarks readme [--check]           renew the figures in README.md
+    python -m benchmarks pytest [ARGUMENTS]         the steps under pytest-benchmark
+
+``python -m benchmarks.gpu`` measures steps on a GPU.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import machine
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute: proves that it runs")
-    parser.add_argument(
-        "--case", action="append", metavar="NAME", help="only this case; repeatable"
+    from benchmarks.groups import GROUPS, REPORT
+
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, help="samples of each contender (15; quick: 3)")
-    parser.add_argument("--seconds", type=float, help="length of a sample (0.15; quick: 0.01)")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; by default all"
+    )
+    parser.add_argument("--quick", action="store_true", help="a minute a group: it runs, no more")
+    parser.add_argument(
+        "--case", action="append", default=[], metavar="NAME",
+        help="only this case, of targets and step; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="samples of each contender")
+    parser.add_argument("--seconds", type=float, help="length of a sample of a step")
     parser.add_argument("--threads", type=int, default=2, help="CPUs for every contender (2)")
-    parser.add_argument("--output", type=Path, help="JSON file (benchmarks/results/...)")
-    parser.add_argument("--no-startup", action="store_true", help="skip import and first call")
+    parser.add_argument(
+        "--backend", choices=("cpu", "cuda"), default="cpu",
+        help="of the group convergence: ours, and the device of PyTorch and JAX",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path,
+        help=f"folder ({os.path.relpath(REPORT)}; quick/, cases/, cuda/ in it with these options)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what the folder has of this commit and machine"
+    )
     parser.add_argument(
         "--keep-blas", action="store_true", help=f"leave {machine.BLAS_OVERRIDE} as it is"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.groups) - set(GROUPS))
+    if unknown:
+        parser.error(f"unknown group {', '.join(unknown)}; known: {', '.join(GROUPS)}")
+    # What is not the whole of a group must not take the place of what is.
+    parts = (options.quick, "quick"), (options.case, "cases"), (options.backend == "cuda", "cuda")
+    options.output = options.output or REPORT.joinpath(*(name for given, name in parts if given))
+    return options
 
 
 def pin(threads: int) -> None:
@@ -41,67 +72,81 @@ def pin(threads: int) -> None:
 
 
 def table(arguments: list[str]) -> int:
-    """The closing table of an earlier run; measures nothing."""
+    """The tables of an earlier run; measures nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks table", description=table.__doc__)
     parser.add_argument("result", type=Path, metavar="RESULT.json", help="what a run has written")
     path = parser.parse_args(arguments).result
 
-    from benchmarks import report
+    from benchmarks import readme, records
 
     try:
-        content = report.read(path)
+        content = records.read(path)
     except (OSError, ValueError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2
-    if content.get("kind") == "gpu":
-        from benchmarks.gpu.report import summary
-    else:
-        summary = report.summary
-    print(summary(content))
+    print(readme.summary(content))
     return 0
 
 
+def compare(arguments: list[str]) -> int:
+    from benchmarks import compare
+
+    return compare.main(arguments)
+
+
+def readme(arguments: list[str]) -> int:
+    from benchmarks import readme
+
+    return readme.main(arguments)
+
+
+def under_pytest(arguments: list[str]) -> int:
+    machine.restart_without_override(["pytest", *arguments])
+    import pytest
+
+    return pytest.main([str(Path(__file__).parent), *arguments])
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "table": table,
+    "compare": compare,
+    "readme": readme,
+    "pytest": under_pytest,
+}
+
+
 def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["table"]:
-        return table(arguments[1:])
-    if arguments[:1] == ["pytest"]:
-        machine.restart_without_override(arguments)
-        import pytest
-
-        return pytest.main([str(Path(__file__).parent), *arguments[1:]])
-
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     options = parse(arguments)
     if not options.keep_blas:
         machine.restart_without_override(arguments)
     pin(options.threads)
+    if options.backend == "cuda":
+        from benchmarks import gpu
 
-    from benchmarks import cases, report, startup, timing
+        if reason := gpu.reason():
+            print(f"no benchmarks of the GPU: {reason}", file=sys.stderr)
+            return 2
+        gpu.fair_environment()
 
-    known = {case.name: case for case in cases.CASES}
-    unknown = sorted(set(options.case or ()) - set(known))
+    from benchmarks import cases, groups, step, suite
+
+    known = {"targets": cases.CASES, "step": step.CASES}
+    names = {group: {case.name for case in found} for group, found in known.items()}
+    unknown = sorted(set(options.case).difference(*names.values()))
     if unknown:
-        print(f"unknown case {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
+        every = ", ".join(sorted(set().union(*names.values())))
+        print(f"unknown case {', '.join(unknown)}; known: {every}", file=sys.stderr)
         return 2
-    quick = options.quick
-    rounds = options.rounds or (3 if quick else 15)
-    seconds = options.seconds or (0.01 if quick else 0.15)
-    skip = ("PyTorch compiled",) if quick else ()
-
-    records = []
-    for name in options.case or known:
-        run, source = known[name].descent(machine.peer_threads(), quick)
-        samples = timing.measure(known[name], run, rounds, seconds, skip)
-        records.append(report.case_record(known[name], source, run, samples))
-        print(report.case_table(records[-1]), end="\n\n", flush=True)
-    startups = []
-    if not options.no_startup:
-        startups = [startup.import_time(1 if quick else 5), *startup.first_train(1 if quick else 3)]
-
-    content = report.document(records, startups, rounds, quick)
-    print(report.summary(content))
-    # A quick run proves that the suite works; its figures are not worth keeping.
-    if options.output or not quick:
-        print(f"\nwritten to {report.write(content, options.output)}")
+    chosen = options.groups or list(groups.GROUPS)
+    if options.case:
+        chosen = [group for group in chosen if names.get(group, set()) & set(options.case)]
+    settings = groups.Settings(
+        options.quick, options.rounds, options.seconds, tuple(options.case), options.backend
+    )
+    written = suite.run(chosen, settings, options.output, options.resume)
+    print(f"\nwritten: {', '.join(map(str, written))}")
     return 0
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+_SHAPES = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 256, 32)}
+
 
 def find_gas() -> str | None:
     """Where the gas problem is: what `ACCEL_DATA` names, else the shared copy, else nowhere."""
@@ -15,7 +17,10 @@ def find_gas() -> str | None:
 
 @functools.lru_cache(maxsize=1)  # the tall case is half a gigabyte: keep one problem at a time
 def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.ndarray, str]:
-    """X (n, d) and Y (n, k), 64-byte aligned for every contender, and what they are."""
+    """X (n, d) and Y (n, k), 64-byte aligned for every contender, and what they are.
+
+    The name is that of a known problem or a shape: ``"442x10"``, or ``"442x10x3"`` with k = 3.
+    """
     if name == "gas" and (path := find_gas()) is not None:
         from accel.datasets import load_gas_ethanol
 
@@ -23,9 +28,7 @@ def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.nda
         X, Y = gas.X.astype(np.float64), gas.y.astype(np.float64)[:, None]
         source = "the gas problem, 2565 x 128, standardised"
     else:
-        n, d, k = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 256, 32)}[
-            name
-        ]
+        n, d, k = _SHAPES.get(name) or (*map(int, name.split("x")), 1)[:3]
         n = n // 20 if quick and name != "gas" else n
         rng = np.random.default_rng(0)
         X = rng.standard_normal((n, d), dtype=np.float32)

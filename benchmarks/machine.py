@@ -18,9 +18,12 @@ LIBRARIES = (
     "numba",
     "llvmlite",
     "threadpoolctl",
+    "scipy",
+    "scikit-learn",
     "torch",
     "jax",
     "jaxlib",
+    "optax",
 )
 
 

@@ -1,18 +1,11 @@
-"""From samples to the Markdown table and the JSON that the README quotes."""
+"""From the samples of cases to their records and to Markdown tables."""
 
-import datetime
-import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import records
 from benchmarks.cases import COPY, NOT_A_DIRECT_PEER, OURS, PEAK, PLAIN_SUM, Case, Target
 from benchmarks.peers import Descent, Sweep
-from benchmarks.startup import Startup
 from benchmarks.timing import Samples, speedup
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def microseconds(seconds: float) -> str:
@@ -21,10 +14,18 @@ def microseconds(seconds: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def duration(seconds: float) -> str:
+    """Three significant digits in the unit that suits them."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1 or unit == "us":
+            return f"{seconds * factor:.3g} {unit}"
+    raise AssertionError
+
+
 def case_record(
     case: Case, source: str, run: Descent | Sweep, samples: list[Samples]
 ) -> dict[str, Any]:
-    """All of a case that the JSON keeps: medians, spreads, every sample, every gap."""
+    """What the tables say of a case: medians, spreads, ratios, gaps; `entries` has the samples."""
     rows, megabytes = [], run.X.nbytes / 1e6
     for s in samples:
         row: dict[str, Any] = {"contender": s.name, "peer": s.name not in NOT_A_DIRECT_PEER}
@@ -32,7 +33,6 @@ def case_record(
             row["gap"] = s.gap
         else:
             row |= {"median_us": s.median * 1e6, "iqr_us": s.iqr * 1e6, "steps": s.steps}
-            row["samples_us"] = [1e6 * seconds for seconds in s.seconds]
             if s.note:
                 row["note"] = s.note
             if s.name != OURS and (ratio := speedup(samples, s.name)):
@@ -64,41 +64,27 @@ def _target_record(target: Target, samples: list[Samples]) -> dict[str, Any]:
     }
 
 
-def document(
-    cases: Sequence[dict[str, Any]], startups: Sequence[Startup], rounds: int, quick: bool
-) -> dict[str, Any]:
-    return {
-        "machine": machine.describe(),
-        "date": datetime.date.today().isoformat(),
-        "rounds": rounds,
-        "quick": quick,
-        "cases": list(cases),
-        "startup": [vars(s) for s in startups],
-    }
+def entries(case: Case, source: str, samples: list[Samples]) -> list[dict[str, Any]]:
+    """The benchmarks of a case: all samples of every contender that was timed."""
+    return [
+        records.entry(
+            case.title,
+            f"{case.name}-{s.name}",
+            s.seconds,
+            s.steps,
+            contender=s.name,
+            kind=kind(s.name),
+            data=source,
+            note=s.note,
+        )
+        for s in samples
+        if s.seconds
+    ]
 
 
-def write(content: dict[str, Any], path: Path | None = None) -> Path:
-    """Write the JSON, by default to ``benchmarks/results/<machine>-<date>.json``."""
-    path = path or RESULTS / f"{machine.slug()}-{content['date']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return path
-
-
-def read(path: Path) -> dict[str, Any]:
-    """What `write` has written.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    ValueError
-        If it is not a JSON file of this suite.
-    """
-    content = json.loads(path.read_text())
-    if not isinstance(content, dict) or not {"machine", "cases", "startup"} <= content.keys():
-        raise ValueError("not written by `python -m benchmarks`")
-    return content
+def kind(contender: str) -> str:
+    """Whether a contender is "ours", a "peer" or some "other" thing to hold ours to."""
+    return "ours" if contender == OURS else "other" if contender in NOT_A_DIRECT_PEER else "peer"
 
 
 def case_table(record: dict[str, Any]) -> str:
@@ -121,14 +107,14 @@ def case_table(record: dict[str, Any]) -> str:
         if "gigaflops" in row:
             name += f" ({row['gigaflops']:.0f} GFLOP/s)"
         median, iqr = (microseconds(row[key] / 1e6) for key in ("median_us", "iqr_us"))
-        lines.append(f"| {name} | {median} | {iqr} | {_ratio(row)} |")
+        lines.append(f"| {name} | {median} | {iqr} | {ratio_words(row)} |")
     for row in record["contenders"]:
         if "gap" in row:
             lines.append(f"| {row['contender']} | not measured: {row['gap']} | | |")
     return "\n".join(lines)
 
 
-def _ratio(row: dict[str, Any]) -> str:
+def ratio_words(row: dict[str, Any]) -> str:
     if "ratio" not in row:
         return ""
     low, high = row["ratio_quartiles"]
@@ -155,23 +141,42 @@ def summary_table(content: dict[str, Any]) -> str:
             case["title"],
             ours,
             f"{best['contender']}, {_time(best)}" if best else "none",
-            _ratio(best) if best else "",
+            ratio_words(best) if best else "",
         ]
         targets = [
-            (*_target_words(target, rows.get(target["against"])), _met(target["met"]))
+            (*_target_words(target, rows.get(target["against"])), met_words(target["met"]))
             for target in case["targets"]
         ]
         if case["strive_us"] and OURS in rows:
-            met = _met(rows[OURS]["median_us"] <= case["strive_us"])
+            met = met_words(rows[OURS]["median_us"] <= case["strive_us"])
             targets.append((f"strive: {case['strive_us']:g} us", ours, met))
         for target in targets or [("", "", "")]:
             lines.append(f"| {' | '.join([*figures, *target])} |")
             figures = [""] * len(figures)
-    for found in content["startup"]:
+    for found in content.get("startup", ()):
         seconds = f"{found['seconds']:.2f} s"
-        asked, met = f"must: under {found['must']:g} s", _met(found["seconds"] < found["must"])
+        asked, met = f"must: under {found['must']:g} s", met_words(found["seconds"] < found["must"])
         lines.append(f"| {found['name']} | {seconds} | | | {asked} | {seconds} | {met} |")
     return "\n".join(lines)
+
+
+def furthest(content: dict[str, Any], count: int = 3) -> list[str]:
+    """The targets that were missed by the largest factors, in words, one of a case."""
+    missed = []
+    for case in content["cases"]:
+        rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
+        shares = []
+        for target in case["targets"]:
+            if target["met"] is False:
+                words = _target_words(target, rows.get(target["against"]))
+                shares.append((target["measured"] / target["speedup"], *words))
+        if case["strive_us"] and OURS in rows and rows[OURS]["median_us"] > case["strive_us"]:
+            share = case["strive_us"] / rows[OURS]["median_us"]
+            shares.append((share, f"strive: {case['strive_us']:g} us", _time(rows[OURS])))
+        if shares:
+            share, asked, measured = min(shares)
+            missed.append((share, f"{case['title']} ({asked}; measured: {measured})"))
+    return [words for _, words in sorted(missed)[:count]]
 
 
 def _time(row: dict[str, Any]) -> str:
@@ -210,18 +215,26 @@ def _target_words(target: dict[str, Any], row: dict[str, Any] | None) -> tuple[s
     return f"{word}: {words}", f"{value(measured)} ({value(low)} to {value(high)})"
 
 
-def _met(met: bool | None) -> str:
+def met_words(met: bool | None) -> str:
     return "not measured" if met is None else "yes" if met else "**no**"
 
 
 def header(content: dict[str, Any]) -> str:
+    """Machine, versions and how it was measured, in one line."""
+    form = " of the quick form" if content["quick"] else ""
+    return f"{machine_line(content)}; medians of {content['rounds']} interleaved rounds{form}."
+
+
+def machine_line(content: dict[str, Any]) -> str:
+    """CPU or GPU, threads, date, versions and BLAS."""
     about = content["machine"]
+    device = f"{about['device']['name']}, host " if "device" in about else ""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     blas = ", ".join(
-        f"{b['internal_api']} {b['version']} ({b['architecture']} kernels)" for b in about["blas"]
+        f"{b['internal_api']} {b['version']} ({b['architecture']} kernels)"
+        for b in about.get("blas", ())
     )
-    form = " of the quick form" if content["quick"] else ""
     return (
-        f"{about['cpu']}, {about['cpus_in_use']} threads each, {content['date']}; {versions}; "
-        f"BLAS: {blas or 'unknown'}; medians of {content['rounds']} interleaved rounds{form}."
+        f"{device}{about['cpu']}, {about['cpus_in_use']} threads each, {content['date']}; "
+        f"{versions}; BLAS: {blas or 'unknown'}"
     )

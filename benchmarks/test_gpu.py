@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, timing
-from benchmarks.cases import NOT_A_DIRECT_PEER, OURS, Case
+from benchmarks.cases import Case
 from benchmarks.peers import Descent, Gap, Sweep
+from benchmarks.report import kind
 
 REASON = gpu.reason()
 if REASON is None:
@@ -57,7 +58,7 @@ def test_step(benchmark: Any, case: Case, contender: str, quick: bool) -> None:
     benchmark.pedantic(found.advance, args=(steps,), rounds=3 if quick else 10, warmup_rounds=1)
     benchmark.extra_info.update(
         contender=contender,
-        kind="ours" if contender == OURS else "other" if contender in NOT_A_DIRECT_PEER else "peer",
+        kind=kind(contender),
         steps=steps,
         note=found.note,
         data=source,

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.cases import CASES, NOT_A_DIRECT_PEER, OURS, PLAIN_SUM, Case
+from benchmarks import step
+from benchmarks.cases import CASES, PLAIN_SUM, Case
 from benchmarks.machine import blas, peer_threads
 from benchmarks.peers import Gap, Sweep
+from benchmarks.report import kind
 from benchmarks.timing import reference_params, start
 
 PAIRS = [
     pytest.param(
         case, name, marks=pytest.mark.benchmark(group=case.title), id=f"{case.name}-{name}"
     )
-    for case in CASES
+    for case in (*CASES, *step.CASES)
     for name in case.contenders
 ]
 
@@ -42,7 +44,7 @@ def test_step(benchmark: Any, case: Case, contender: str, quick: bool) -> None:
     benchmark.pedantic(advance, args=(steps,), rounds=3 if quick else 10, warmup_rounds=1)
     benchmark.extra_info.update(
         contender=contender,
-        kind="ours" if contender == OURS else "other" if contender in NOT_A_DIRECT_PEER else "peer",
+        kind=kind(contender),
         steps=steps,
         threads=run.threads,
         data=source,

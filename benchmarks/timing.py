@@ -147,18 +147,24 @@ def interleaved(
 
 def _calibrate(run: Run, seconds: float, clock: Callable[[], float]) -> int:
     seconds *= run.longer
+    # A multiple of ten, as PyTorch's compiled form takes several steps a call.
+    estimate = seconds / step_seconds(run, 0.2 * seconds, clock)
+    return max(10 * round(estimate / 10), 5)
+
+
+def step_seconds(
+    run: Run, least: float = 0.005, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Time of a step, from as many as take at least so many seconds."""
     run.advance(1)
     steps = 1
     while True:
         begin = clock()
         run.advance(steps)
         spent = clock() - begin
-        if spent >= 0.2 * seconds:
-            break
+        if spent >= least:
+            return spent / steps
         steps *= 4
-    # A multiple of ten, as PyTorch's compiled form takes several steps a call.
-    estimate = seconds / (spent / steps)
-    return max(10 * round(estimate / 10), 5)
 
 
 def measure(

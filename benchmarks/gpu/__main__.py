@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         return 2
     gpu.fair_environment()
     from benchmarks.gpu import cases, device, report
-    from benchmarks.report import write
+    from benchmarks.records import write
 
     known = {case.name: case for case in cases.CASES}
     try:

@@ -1,10 +1,9 @@
 """From samples to the Markdown tables and the JSON of a run on a GPU."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
+from benchmarks import records, report
 from benchmarks.gpu import figure3
 from benchmarks.gpu.device import slug
 
@@ -26,28 +25,26 @@ _FIGURE3 = [
 
 def document(machine: dict[str, Any], rounds: int, seconds: float, quick: bool) -> dict[str, Any]:
     """A record with nothing in it yet."""
-    return {
-        "kind": "gpu",
-        "machine": machine,
-        "date": datetime.date.today().isoformat(),
-        "rounds": rounds,
-        "sample_seconds": seconds,
-        "quick": quick,
-        "definitions": DEFINITIONS,
-        "ceilings": None,
-        "correctness": [],
-        "cases": [],
-        "figure3": None,
-        "scan": [],
-        "failed": [],
-        "startup": [],
-        "seconds": 0.0,
-    }
+    return records.record(
+        "gpu",
+        quick,
+        machine,
+        rounds=rounds,
+        sample_seconds=seconds,
+        definitions=DEFINITIONS,
+        ceilings=None,
+        correctness=[],
+        cases=[],
+        figure3=None,
+        scan=[],
+        failed=[],
+        seconds=0.0,
+    )
 
 
 def default_path(content: dict[str, Any]) -> Path:
     """``benchmarks/results/<GPU>-<date>.json``."""
-    return report.RESULTS / f"{slug(content['machine']['device']['name'])}-{content['date']}.json"
+    return records.RESULTS / f"{slug(content['machine']['device']['name'])}-{content['date']}.json"
 
 
 def summary(content: dict[str, Any]) -> str:

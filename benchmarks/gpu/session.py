@@ -109,6 +109,7 @@ class Session:
         samples = timing.interleaved(contenders, self.rounds, self.seconds, pause=0.0)
         record = step_report.case_record(case, source, run, [*samples, *gaps])
         self.content["cases"].append(record)
+        self.content["benchmarks"] += step_report.entries(case, source, samples)
         print(step_report.case_table(record), end="\n\n", flush=True)
 
     def scan(self) -> None:

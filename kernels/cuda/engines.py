@@ -7,11 +7,12 @@ import numpy as np
 
 from ..specs import ADAM, END_TO_END, Loss
 from .factor_chain import PULL
+from .grip import MOST_BLOCKS, Grip, room
 from .jit import SIMULATED, THREADS, WARP, attribute, xp
 from .lp_loss import TILES_MAPS, Pass
 from .powers import Data, power_of
 from .precondition import precondition
-from .resident import MOST_BLOCKS, Grip, make_resident, room
+from .resident import make_resident
 from .settle import START, Models, Run
 from .streaming import Sums, make_publish, make_settle, shared_bytes
 from .updates import ANY, DECAY, KIND, RATE, A

@@ -8,32 +8,30 @@ share of the rows: in registers as many as fit, the rest in shared memory. A ste
     blocks, in their order, and sends everybody the totals
     judgement, update and products of the factors, by every block for itself
 
-The exchange is the only time that blocks wait for each other. Its words carry the number of the
-exchange (see ``memory``), so that waiting for the data is the barrier. One mailbox will do: who
-posts the partial sums of exchange t + 1 has all totals of t, so their owners have read the partial
-sums of t; and who posts totals of t + 1 has everybody's partial sums of it, so everybody has read
-the totals of t.
+The exchange (``exchange``) is the only time that blocks wait for each other. Its words carry the
+number of the exchange, so that waiting for the data is the barrier.
 
 All blocks of a team hold the same numbers, add in the same order and so take the same decisions.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, SUMS_SIZE, block_sums, this_thread, warp_sum
-from .factor_chain import SHIFT, SUFFIX, TABLE, make_multiply
+from .block import SUMS, block_sums, this_thread
+from .exchange import make_exchange
+from .factor_chain import SHIFT, SUFFIX, make_multiply
+from .grip import Grip, room
 from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .lp_loss import data_type, make_power
-from .memory import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
+from .memory import float32_of, joined
 from .settle import (
     ACTIVE,
     CORRECTIONS,
     DEPTH,
-    DOUBLES,
     EVALUATE,
     FAILED,
     LOSS,
@@ -64,86 +62,6 @@ from .settle import (
     run_type,
 )
 from .updates import ANY, RULE_SIZE, make_constants, prepare
-
-#: Times that a thread asks for a word before it gives up: seconds.
-_PATIENCE = 2**23
-#: Most blocks of a team.
-MOST_BLOCKS = 256
-
-
-class Grip(NamedTuple):
-    """What a kernel is specialised for: the problem's shape, and how the blocks hold it.
-
-    A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
-    shared memory. ``deepest`` is the room for factors in a model's table, ``kind`` that of all
-    rules or ANY. ``inside`` where the model's memory is shared, too.
-    """
-
-    d: int
-    outputs: int
-    rows: int
-    deepest: int
-    kind: int
-    from_gram: bool
-    spills: bool
-    inside: bool
-
-    @property
-    def size(self) -> int:
-        """Elements of the end-to-end matrix."""
-        return self.outputs * self.d
-
-    @property
-    def vectors(self) -> int:
-        """Elements of a row that a lane holds."""
-        return -(-self.d // WARP)
-
-    def batch(self, dtype: np.dtype[Any]) -> int:
-        """Return how many rows of the shared part a warp works on at a time: up to four."""
-        return max(min(16 // (self.vectors * dtype.itemsize // 4), 4), 1)
-
-    def words(self, dtype: np.dtype[Any]) -> int:
-        """Return the words of 32 bits that a lane spends on rows, targets, weights, gradient."""
-        rows = self.rows + self.batch(dtype) * self.spills
-        return (2 * self.outputs * self.vectors + rows * (self.vectors + self.outputs)) * (
-            dtype.itemsize // 4
-        )
-
-    def pairs(self, dtype: np.dtype[Any]) -> int:
-        """Return the pairs of words that a block posts: its gradient, and its loss at the end."""
-        return -(-self.size * dtype.itemsize // 8) + 1
-
-
-class Room(NamedTuple):
-    """Where the parts of the shared memory begin, counted in their own elements.
-
-    ``doubles``, ``extra`` and ``losses`` are float64, the others of the run's dtype.
-    """
-
-    doubles: int
-    extra: int
-    losses: int
-    scratch: int
-    partial: int
-    collected: int
-    memory: int
-
-
-def room(dtype: np.dtype[Any], grip: Grip) -> Room:
-    """Lay out the shared memory, up to the model's memory and the rows that registers don't hold.
-
-    Vectors of ``size`` elements are padded to an even length, for pairs of float32. ``losses`` has
-    one a warp, then one a block; ``collected`` a block's own entries, from all blocks.
-    """
-    warps, step = THREADS // WARP, grip.size + grip.size % 2
-    doubles = grip.deepest * TABLE
-    extra = doubles + SUMS_SIZE
-    losses = extra + DOUBLES
-    scratch = (losses + warps + MOST_BLOCKS) * (8 // dtype.itemsize)
-    partial = scratch + THREADS
-    collected = partial + warps * step
-    size = (grip.pairs(dtype) + MOST_BLOCKS) * (8 // dtype.itemsize)
-    return Room(doubles, extra, losses, scratch, partial, collected, collected + size)
 
 
 @cache
@@ -187,106 +105,6 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
 
 
 @cache
-def _make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
-    """Make the parts of an exchange; the mailbox of a team begins at ``box``.
-
-    ``send(mail, at, tag, floats, doubles)`` posts a block's sums, added up over its warps.
-    ``gather(mail, box, member, blocks, inverse, tag, floats, doubles)`` adds up the block's own
-    entries over all blocks and posts the totals; there is one barrier in it. ``receive(mail, box,
-    blocks, q, tag)`` waits for pair q of the totals. The last two say whether all has come.
-    """
-    single, scalar, places = dtype.itemsize == 4, dtype.type, room(dtype, grip)
-    warps, pairs, step = THREADS // WARP, grip.pairs(dtype), grip.size + grip.size % 2
-    last, partial, collected, losses = pairs - 1, places.partial, places.collected, places.losses
-    of_blocks = losses + warps
-
-    @device
-    def wait(mail, at, tag):
-        patience = _PATIENCE
-        pair = load_pair(mail, at)
-        while patience > 0 and not arrived(pair, tag):
-            pair = load_pair(mail, at)
-            patience -= 1
-        return pair, patience > 0
-
-    @device
-    def post_double(mail, at, tag, value):
-        bits = bits64(value)
-        post(mail, at, tag, low_word(bits), bits >> np.uint64(32))
-
-    @device
-    def send(mail, at, tag, floats, doubles):
-        for q in range(this_thread(), pairs, THREADS):
-            if q == last:
-                loss = 0.0
-                for w in range(warps):
-                    loss += doubles[losses + w]
-                post_double(mail, at + 2 * q, tag, loss)
-            elif single:
-                low, high = scalar(0), scalar(0)
-                for w in range(warps):
-                    low += floats[partial + w * step + 2 * q]
-                    high += floats[partial + w * step + 2 * q + 1]
-                post(mail, at + 2 * q, tag, bits32(low), bits32(high))
-            else:
-                total = scalar(0)
-                for w in range(warps):
-                    total += floats[partial + w * step + q]
-                post_double(mail, at + 2 * q, tag, total)
-
-    @device
-    def gather(mail, box, member, blocks, inverse, tag, floats, doubles):
-        thread, all_here = this_thread(), True
-        # Pairs member, member + blocks, ...; every thread waits for one sender's part of one.
-        for i in range(thread, pairs + blocks, THREADS):
-            own = (i * inverse) >> SHIFT
-            sender, q = i - own * blocks, member + own * blocks
-            if q < pairs:
-                pair, here = wait(mail, box + 2 * (sender * pairs + q), tag)
-                all_here &= here
-                if q == last:
-                    doubles[of_blocks + sender] = joined(pair)
-                elif single:
-                    floats[collected + 2 * i] = float32_of(pair[0])
-                    floats[collected + 2 * i + 1] = float32_of(pair[1])
-                else:
-                    floats[collected + i] = joined(pair)
-        cuda.syncthreads()
-        lane = thread % WARP
-        own = thread // WARP
-        q = member + own * blocks
-        while q < pairs:
-            low, high = scalar(0), scalar(0)
-            total = 0.0
-            for sender in range(lane, blocks, WARP):
-                i = own * blocks + sender
-                if q == last:
-                    total += doubles[of_blocks + sender]
-                elif single:
-                    low += floats[collected + 2 * i]
-                    high += floats[collected + 2 * i + 1]
-                else:
-                    total += floats[collected + i]
-            at = box + 2 * (blocks * pairs + q)
-            if single and q < last:
-                low, high = warp_sum(low), warp_sum(high)
-                if lane == 0:
-                    post(mail, at, tag, bits32(low), bits32(high))
-            else:
-                total = warp_sum(total)
-                if lane == 0:
-                    post_double(mail, at, tag, total)
-            own, q = own + warps, q + warps * blocks
-        return all_here
-
-    @device
-    def receive(mail, box, blocks, q, tag):
-        return wait(mail, box + 2 * (blocks * pairs + q), tag)
-
-    return send, gather, receive
-
-
-@cache
 def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
     """Make the kernel ``resident(data, run, mail, outside, memory_size, blocks, tag)``.
 
@@ -303,7 +121,7 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
     holders, places = min(-(-size // WARP), warps), room(dtype, grip)
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
     held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, batch))
-    send, gather, receive = _make_exchange(dtype, grip)
+    send, gather, receive = make_exchange(dtype, grip)
     enter, take_step = make_enter(dtype, from_gram), make_step(dtype, kind)
     multiply, constants = make_multiply(dtype), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)

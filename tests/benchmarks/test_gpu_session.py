@@ -1,14 +1,13 @@
 """A whole run of the suite on the host, with stand-ins for the GPU."""
 
 import functools
-import json
 import re
 import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu, timing
+from benchmarks import gpu, records, timing
 from benchmarks.__main__ import main as step_main
 from benchmarks.cases import COPY, OURS, SINGLE_RUNS
 from benchmarks.gpu import cases, ceilings, data, device, figure3, peers, report, session
@@ -117,11 +116,13 @@ def test_a_run(here, tmp_path, capsys):
     path = tmp_path / "result.json"
     del here["JAX scan"]  # a KeyError is one more peer that fails here
     assert main([*SMALL, "--output", str(path)]) == 0
-    content = json.loads(path.read_text())
+    content = records.read(path)
     assert [case["name"] for case in content["cases"]] == [case.name for case in cases.CASES]
     rows = {row["contender"]: row for row in content["cases"][0]["contenders"]}
     assert rows[OURS]["note"] == "resident"
-    assert len(rows[OURS]["samples_us"]) == 2
+    first = content["benchmarks"][0]
+    assert first["extra_info"]["kind"] == "ours"
+    assert len(first["stats"]["data"]) == 2
     assert rows[cases.BY_HAND]["ratio"] > 0
     assert rows["PyTorch eager"]["gap"] == "fails here: out of luck"
     assert rows[cases.GRAPH]["gap"] == "torch is not installed"
@@ -151,7 +152,7 @@ def test_a_run(here, tmp_path, capsys):
 def test_a_peer_that_is_wrong_fails_the_run_and_is_not_timed(here, tmp_path, capsys):
     path = tmp_path / "result.json"
     assert main([*SMALL, "--case", "depth1-f64", "--output", str(path)]) == 1
-    content = json.loads(path.read_text())
+    content = records.read(path)
     rows = {row["contender"]: row for row in content["cases"][0]["contenders"]}
     assert re.fullmatch(r"iterate off by \S+, more than 1e-06", rows["JAX scan"]["gap"])
     assert "WRONG: JAX scan in depth1-f64 is off by" in capsys.readouterr().out
@@ -165,7 +166,7 @@ def test_if_we_are_wrong_we_are_not_timed(contender, here, tmp_path, capsys):
     here[OURS] = contender
     chosen = ["--case", "depth1-f64", "--case", "sweep64-f32"]
     assert main([*SMALL, *chosen, "--output", str(path)]) == 1
-    content = json.loads(path.read_text())
+    content = records.read(path)
     assert [case["name"] for case in content["cases"]] == ["sweep64-f32"]
     assert content["failed"][-1]["message"] == "not timed: our iterate is off"
     assert content["failed"][-1]["title"] == "gas problem, depth 1, float64"
@@ -186,7 +187,7 @@ def test_a_case_that_raises_does_not_end_the_run(here, tmp_path, capsys, monkeyp
     path = tmp_path / "result.json"
     chosen = ["--case", "depth1-f64", "--case", "depth1-f32"]
     assert main([*SMALL, *chosen, "--output", str(path)]) == 0
-    content = json.loads(path.read_text())
+    content = records.read(path)
     assert [case["name"] for case in content["cases"]] == ["depth1-f64"]
     assert content["failed"][0]["message"] == "failed: a launch failed"
     assert "| gas problem, depth 1, float32 | none |  |  |  | failed: a launch failed" in (
@@ -197,7 +198,7 @@ def test_a_case_that_raises_does_not_end_the_run(here, tmp_path, capsys, monkeyp
 def test_out_of_time(here, tmp_path, capsys):
     path = tmp_path / "result.json"
     assert main([*SMALL, "--budget", "0", "--output", str(path)]) == 0
-    content = json.loads(path.read_text())
+    content = records.read(path)
     assert not content["cases"]
     assert "left out: the 0 s of the whole run are over" in capsys.readouterr().out
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from benchmarks import report
+from benchmarks import records, report
 from benchmarks.__main__ import main
 from benchmarks.cases import OURS, OURS_DEPTH_1, PLAIN_SUM
 
@@ -39,6 +39,9 @@ def case(title, contenders, targets, strive_us=None):
 
 
 CONTENT = {
+    "group": "targets",
+    "commit": {},
+    "benchmarks": [],
     "machine": {
         "cpu": "A CPU",
         "cpus_in_use": 2,
@@ -106,7 +109,7 @@ A CPU, 2 threads each, 2025-01-31; python 3.12.0, torch not installed; BLAS: ope
 
 
 def test_table_of_a_result(tmp_path, capsys):
-    path = report.write(CONTENT, tmp_path / "result.json")
+    path = records.write(CONTENT, tmp_path / "result.json")
     assert main(["table", str(path)]) == 0
     assert capsys.readouterr().out == TABLE
 
@@ -126,7 +129,7 @@ def test_without_our_own_figures():
     assert line == f"| shallow | none | JAX by hand, 143 us |  | {asked} |"
 
 
-@pytest.mark.parametrize("text", [None, "{", json.dumps({"machine_info": {}})])
+@pytest.mark.parametrize("text", [None, "{", json.dumps({"machine_info": {}}), "[]"])
 def test_a_file_that_is_no_result(text, tmp_path, capsys):
     path = tmp_path / "result.json"
     if text is not None:

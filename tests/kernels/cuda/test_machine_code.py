@@ -49,8 +49,8 @@ if STANDS_IN:
 cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("engines", "factor_chain", "jit", "loop", "lp_loss", "resident", "settle",
-                     "streaming", "updates")
+        for name in ("engines", "factor_chain", "grip", "jit", "loop", "lp_loss", "resident",
+                     "settle", "streaming", "updates")
     }
 )  # fmt: skip
 if STANDS_IN:
@@ -65,7 +65,7 @@ def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
     """The kernel with the most rows in registers that a plan would ask for."""
 
     def grip(count):
-        return cuda.resident.Grip(d, k, count, 8, kind, gram, spills, inside)
+        return cuda.grip.Grip(d, k, count, 8, kind, gram, spills, inside)
 
     fitting = cuda.engines.fitting_rows(grip, dtype, power)
     return cuda.resident.make_resident(dtype, power, grip(fitting[-1]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.kernels.cuda import engines, resident
+from accel.kernels.cuda import engines, exchange
 from accel.kernels.cuda import loop as cuda_loop
 from accel.kernels.specs import (
     ADAM,
@@ -257,8 +257,8 @@ def test_some_go_back_and_the_others_stay(way):
 def test_waiting_in_vain_ends(on_the_chip, monkeypatch):
     """Blocks that never hear of each other give up, and the run says so."""
     with Single(on_the_chip, *problem(**SMALL), PLAIN) as loop:
-        monkeypatch.setattr(resident, "_PATIENCE", 3)
-        monkeypatch.setattr(resident, "arrived", lambda pair, tag: False)
+        monkeypatch.setattr(exchange, "_PATIENCE", 3)
+        monkeypatch.setattr(exchange, "arrived", lambda pair, tag: False)
         # Whoever gives up says so, and so do others: in this case alone do they race.
         told = pytest.raises(RuntimeError, match="waited for each other in vain")
         with options(races=False), told:

@@ -1,0 +1,88 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import records
+
+SECONDS = [3.0, 1.0, 2.0, 4.0, 100.0]
+
+
+def content():
+    made = records.record("step", quick=False, rounds=5)
+    made["benchmarks"] = [
+        records.entry("a case", "accel", SECONDS, 10, kind="ours"),
+        records.entry("a case", "a | peer <&>", [1.0], kind="peer"),
+    ]
+    return made
+
+
+def test_there_and_back(tmp_path):
+    made = content()
+    assert records.read(records.write(made, tmp_path / "deep" / "one.json")) == made
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["one.json"]
+
+
+def test_statistics_are_those_of_pytest_benchmark():
+    theirs = pytest.importorskip("pytest_benchmark.stats").Stats()
+    for seconds in SECONDS:
+        theirs.update(seconds)
+    ours = records.statistics(SECONDS)
+    assert list(ours) == list(theirs.fields)
+    for name in ("min", "max", "mean", "stddev", "rounds", "median", "q1", "q3", "total", "ops"):
+        if name not in ("q1", "q3"):  # of the several definitions they take another
+            assert ours[name] == pytest.approx(getattr(theirs, name))
+    assert ours["q1"] == 2.0
+    assert ours["iqr"] == 2.0
+    assert ours["outliers"] == theirs.outliers == "1;1"
+    assert ours["hd15iqr"] == 4.0
+
+
+def test_pytest_benchmark_compares_it(tmp_path):
+    pytest.importorskip("pytest_benchmark")
+    path = records.write(content(), tmp_path / "one.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "compare", str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a case" in done.stdout
+    assert "a | peer" in done.stdout
+
+
+def test_its_keys_are_those_of_pytest_benchmark(tmp_path):
+    document = json.loads(records.write(content(), tmp_path / "one.json").read_text())
+    assert set(document) == {
+        "machine_info", "commit_info", "benchmarks", "datetime", "version", "accel",
+    }  # fmt: skip
+    (first, _) = document["benchmarks"]
+    assert set(first) == {
+        "group", "name", "fullname", "params", "param", "extra_info", "options", "stats",
+    }  # fmt: skip
+    assert first["stats"]["data"] == SECONDS
+    assert first["stats"]["iterations"] == 10
+
+
+def test_numbers_stay_on_a_line_and_what_is_no_number_becomes_null(tmp_path):
+    made = records.record("scaling", quick=True)
+    made["found"] = {
+        "a": [1, np.float64(2.5), float("nan")],
+        "b": np.int64(3),
+        "text": "[\n 1\n]",
+        "c": [[1, 2], [3, 4]],
+    }
+    path = records.write(made, tmp_path / "one.json")
+    assert '"a": [1, 2.5, null]' in path.read_text()
+    assert '"c": [[1, 2], [3, 4]]' in path.read_text()
+    assert records.read(path)["found"] == {
+        "a": [1, 2.5, None],
+        "b": 3,
+        "text": "[\n 1\n]",
+        "c": [[1, 2], [3, 4]],
+    }
