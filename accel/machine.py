@@ -18,7 +18,7 @@ _EXTRAS = {
     "sklearn": ("scikit-learn",),
     "torch": ("torch",),
     "dask": ("dask", "distributed", "zarr"),
-    "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax"),
+    "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax", "optax"),
     "cuda": ("numba-cuda", "cupy-cuda13x"),
 }
 _CPUINFO = Path("/proc/cpuinfo")
