@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import readme, records
-from benchmarks.readme import BEGIN, END, README
+from benchmarks.readme import BEGIN, END
 
 from .test_report import CONTENT, TABLE
 
