@@ -27,15 +27,30 @@ def test_on_a_gpu(request):
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
 @pytest.mark.skipif("NUMBA_ENABLE_CUDASIM" in os.environ, reason="in the simulator already")
-@pytest.mark.parametrize("tests", ["kernels", "loops", "tiles"])
-def test_in_the_simulator(tests):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-         str(FOLDER / f"test_simulated_{tests}.py")],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 5
+def test_in_the_simulator():
+    """All simulated tests, in as many processes as keep two CPUs busy to the end."""
+    loops = FOLDER / "test_simulated_loops.py"
+    parts = [
+        [loops, "-k", "every"],
+        [loops, "-k", "not every"],
+        [FOLDER / "test_simulated_tiles.py", FOLDER / "test_simulated_kernels.py"],
+    ]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, part)],
+            env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for part in parts
+    ]
+    try:
+        for process in started:
+            said, _ = process.communicate(timeout=600)
+            assert process.returncode == 0, said[-5000:]
+            assert int(re.search(r"(\d+) passed", said)[1]) > 20
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
