@@ -11,7 +11,10 @@ from benchmarks import records
 from benchmarks.records import RESULTS, Record
 
 #: What the README quotes, in this order: files in benchmarks/results/.
-SOURCES = ("amd-epyc-family-25-model-17-2cpu-2026-11-23.json",)
+SOURCES = (
+    "amd-epyc-family-26-model-2-2cpu-2026-11-25-targets.json",
+    "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
+)
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"

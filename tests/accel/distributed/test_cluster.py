@@ -3,6 +3,9 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,3 +309,12 @@ def test_needs_a_client(monkeypatch):
     monkeypatch.setattr(distributed, "default_client", none)
     with pytest.raises(ValueError, match="client must be given"):
         DaskProblem(*arrays())
+
+
+def test_the_example():
+    path = Path(__file__).resolve().parents[3] / "examples" / "dask_cluster.py"
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
