@@ -34,7 +34,7 @@ if SIMULATED:
         array[index] = value
 
     def settled(index):
-        """Return an index that the compiler takes as it is: it hoists no sum that it is part of."""
+        """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
         return index
 
     #: Groups of copies that the thread has under way, the last one open. (Threads and greenlets
@@ -143,11 +143,12 @@ else:
 
     @intrinsic
     def settled(typing_context, index):
-        """Return an index that the compiler takes as it is: it hoists no sum that it is part of."""
+        """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
 
         def generate(context, builder, signature, arguments):
             kind = ir.FunctionType(_I64, [_I64])
-            return builder.call(ir.InlineAsm(kind, "mov.u64 $0, $1;", "=l,l"), arguments)
+            move = ir.InlineAsm(kind, "mov.u64 $0, $1;", "=l,l", side_effect=True)
+            return builder.call(move, arguments)
 
         return types.int64(types.int64), generate
 

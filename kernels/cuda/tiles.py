@@ -199,13 +199,16 @@ def _make_gather(size: int, *bits: int) -> Any:
 
 
 @cache
-def _make_copy_rows(dtype: np.dtype[Any], shape: TileShape, rows: int) -> Any:
-    """Make ``copy_rows(floats, to, source, begin, beyond)``: so many rows from row ``begin`` on.
+def _make_copy_rows(
+    lanes: int, rows: int, length: int, stride: int, columns: int, wraps: bool = False
+) -> Any:
+    """Make ``copy_rows(floats, to, source, begin, beyond, shift)``: start to copy so many rows.
 
-    Those from the row ``beyond`` on, counted from there, become zeros.
+    Rows are ``stride`` elements apart in the source and ``columns`` in shared memory; of each,
+    ``length`` elements are copied, from the one at ``shift`` on if it ``wraps``. The rows from the
+    one ``beyond`` on, counted from row ``begin``, become zeros.
     """
-    d, lanes, columns = shape.d, shape.lanes, _room(dtype, shape).columns
-    pieces = d // lanes
+    pieces = length // lanes
     abreast = min(_round_up(pieces), THREADS)
     down = THREADS // abreast
     rounds, turns = -(-rows // down), -(-pieces // abreast)
@@ -213,17 +216,23 @@ def _make_copy_rows(dtype: np.dtype[Any], shape: TileShape, rows: int) -> Any:
     copy = make_copy(lanes)
 
     @device
-    def copy_rows(floats, to, source, begin, beyond):
+    def copy_rows(floats, to, source, begin, beyond, shift):
         first, piece_first = cuda.threadIdx.x // abreast, cuda.threadIdx.x % abreast
-        to = settled(to + first * columns + piece_first * lanes)
-        at = settled((begin + first) * d + piece_first * lanes)
+        column = piece_first * lanes
+        to = settled(to + first * columns + column)
+        if wraps:
+            column = (shift + column) % stride
+        at = settled((begin + first) * stride + column)
         left = np.int32(min(beyond - first, rows))
         for i in range(rounds):
             for j in range(turns):
                 piece, along = piece_first + j * abreast, j * abreast * lanes
                 if (all_rows or i * down < rows - first) and (all_pieces or piece < pieces):
-                    place, place_there = to + i * down * columns + along, at + i * down * d + along
-                    copy(floats, place, source, place_there, i * down < left)
+                    there = i * down < left
+                    copy(
+                        floats, to + i * down * columns + along,
+                        source, at + i * down * stride + along, there,
+                    )  # fmt: skip
 
     return copy_rows
 
@@ -234,25 +243,18 @@ def _make_bring(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
     Rows after the last are zeros, and so are their targets: residuals that count nothing.
     """
-    outputs, rows, kept, room = shape.outputs, shape.rows, shape.kept, _room(dtype, shape)
+    d, outputs, rows, kept = shape.d, shape.outputs, shape.rows, shape.kept
+    room = _room(dtype, shape)
     columns, at_targets, at_tiles = room.columns, room.at_targets, room.at_tiles
-    of_targets = rows * kept
-    rounds, exact = -(-of_targets // THREADS), of_targets % THREADS == 0
-    copy_rows, copy = _make_copy_rows(dtype, shape, rows), make_copy(1)
+    copy_tile = _make_copy_rows(shape.lanes, rows, d, d, columns)
+    copy_targets = _make_copy_rows(1, rows, kept, outputs, kept, kept < outputs)
 
     @device
     def bring(data, floats, tile, buffer, start):
         begin = tile * rows
         beyond = data.n - begin
-        copy_rows(floats, at_tiles + buffer * rows * columns, data.X, begin, beyond)
-        for i in range(rounds):
-            q = cuda.threadIdx.x + i * THREADS
-            if exact or q < of_targets:
-                row, target = q // kept, q % kept
-                if kept < outputs:
-                    target = (start + target) % outputs
-                place, at = at_targets + buffer * of_targets + q, (begin + row) * outputs + target
-                copy(floats, place, data.Y, at, row < beyond)
+        copy_tile(floats, at_tiles + buffer * rows * columns, data.X, begin, beyond, 0)
+        copy_targets(floats, at_targets + buffer * rows * kept, data.Y, begin, beyond, start)
 
     return bring
 
@@ -271,17 +273,17 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 
     @device
     def finish(floats, at, residuals, losses, p):
-        for a in range(tall):
-            for i in range(left):
-                slope, value = differentiate(residuals[i * tall + a], p)
-                store(floats, at + a * down + i * along, slope)
-                losses[a] += value
+        for entry in range(tall * left):
+            a, i = entry // left, entry % left
+            slope, value = differentiate(residuals[i * tall + a], p)
+            store(floats, at + a * down + i * along, slope)
+            losses[a] += value
 
     @device
     def finish_in_a_loop(floats, at, residuals, losses, p):
-        for a in range(tall):
-            for i in range(left):
-                store(floats, at + a * down + i * along, residuals[i * tall + a])
+        for entry in range(tall * left):
+            a, i = entry // left, entry % left
+            store(floats, at + a * down + i * along, residuals[i * tall + a])
         for entry in range(tall):
             loss = scalar(0)
             for i in range(left):
@@ -349,11 +351,17 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
                 dots[a] += cuda.shfl_xor_sync(ALL, dots[a], masks[level])
         row += row_kept(thread) * left * between
         at_y = at_targets + (buffer * rows + row) * kept
-        for a in range(tall):
-            m = a * groups + group
-            target = m if kept < outputs else (start + m) % outputs
-            for i in range(left):
-                dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
+        # As many remainders as there are maps would take as many registers.
+        target = group if kept < outputs else (start + group) % outputs
+        if outputs > 1:
+            target = settled(target)
+        for entry in range(tall * left):
+            a, i = entry // left, entry % left
+            dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
+            if i == left - 1:
+                target += groups % outputs
+                if outputs == kept:
+                    target -= outputs if target >= outputs else 0
         losses = cuda.local.array(_TALL, dtype)
         for a in range(_TALL):
             losses[a] = scalar(0)
@@ -449,7 +457,8 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     group_of, column_of, share_of = (
         _make_pick(*second[of]) for of in ("group", "column", "sharing")
     )  # fmt: skip
-    copy_maps, bring = _make_copy_rows(dtype, shape, capacity), _make_bring(dtype, shape)
+    copy_maps = _make_copy_rows(shape.lanes, capacity, d, d, columns)
+    bring = _make_bring(dtype, shape)
     wait = make_wait(max(buffers - 2, 0))
     slopes, gradient = _make_slopes(dtype, power, shape), _make_gradient(dtype, shape)
 
@@ -463,7 +472,7 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
         if cuda.syncthreads_or(np.int32(going)) == 0:
             return
         floats = cuda.shared.array(0, dtype)
-        copy_maps(floats, 0, weights, start, here)
+        copy_maps(floats, 0, weights, start, here, 0)
         for i in range(thread, capacity * padding, THREADS):
             floats[i // some * columns + d + i % some] = scalar(0)
         for i in range(thread, buffers * rows * padding, THREADS):
