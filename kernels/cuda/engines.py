@@ -74,7 +74,8 @@ def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, in
     dtype, d, k, warps = models.memory.dtype, data.d, data.k, THREADS // WARP
     kinds = {int(kind) for kind in models.rules[:, KIND]}
     kind = kinds.pop() if len(kinds) == 1 else ANY
-    if k > _MOST_OUTPUTS or (kind in (END_TO_END, ANY) and k > 1):
+    several = kind in (END_TO_END, ANY) and k > 1
+    if k > _MOST_OUTPUTS or several or blocks > MOST_BLOCKS:
         return None
     of_block = -(-(d if loss.gram else data.n) // blocks)
     largest = max(layout.size for layout in models.layouts)
