@@ -199,7 +199,11 @@ class Cluster:
         import distributed
 
         self._cluster = distributed.LocalCluster(
-            n_workers=self._workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=self._workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=None,
+            dashboard_address=":0",
         )
         self._client = distributed.Client(self._cluster)
         return self._client
