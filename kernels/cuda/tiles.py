@@ -325,7 +325,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 
     @device
     def slopes(floats, buffer, start, steps, p):
-        thread = cuda.threadIdx.x
+        thread = settled(cuda.threadIdx.x)
         group, row, part = group_of(thread), row_of(thread), part_of(thread)
         dots = cuda.local.array(of_tile, dtype)
         x = cuda.local.array(of_x, dtype)
@@ -406,7 +406,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
     @device
     def gradient(floats, buffer, g):
-        thread = cuda.threadIdx.x
+        thread = settled(cuda.threadIdx.x)
         group, column, share = group_of(thread), column_of(thread), share_of(thread)
         x = cuda.local.array(of_x, dtype)
         at_x = at_tiles + (buffer * rows + share * vector) * columns

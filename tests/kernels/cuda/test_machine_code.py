@@ -50,7 +50,7 @@ cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
         for name in ("engines", "factor_chain", "grip", "jit", "loop", "lp_loss", "resident",
-                     "settle", "streaming", "updates")
+                     "settle", "streaming", "tiles", "updates")
     }
 )  # fmt: skip
 if STANDS_IN:
@@ -71,6 +71,10 @@ def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
     return cuda.resident.make_resident(dtype, power, grip(fitting[-1]))
 
 
+def tiles(dtype, *shape, power=4):
+    return cuda.tiles.make_tiles(dtype, power, cuda.tiles.TileShape(*shape))
+
+
 ANY = cuda.updates.ANY
 KERNELS = {
     "gas, float32": lambda: resident(F4, 128, 1, GRADIENT_DESCENT, spills=False),
@@ -87,11 +91,20 @@ KERNELS = {
     "streamed rows, float64": lambda: rows(F8, 128, 1),
     "streamed rows, four maps": lambda: rows(F8, 128, 4),
     "streamed rows, any power": lambda: rows(F8, 512, 1, power=0),
+    # What tiles_shape finds for a million rows on an H100.
+    "tiles, float32": lambda: tiles(F4, 128, 1, 4, 8, 8, 1, 32, 4, 3, 2),
+    "tiles, float64": lambda: tiles(F8, 128, 1, 2, 8, 8, 2, 32, 4, 3, 1),
+    "tiles, odd rows": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2),
+    "tiles, long rows": lambda: tiles(F4, 512, 1, 4, 8, 4, 2, 64, 8, 2, 1),
+    "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, power=0),
     "settle, float32": lambda: cuda.streaming.make_settle(F4, 1, False),
     "settle, float64, three outputs": lambda: cuda.streaming.make_settle(F8, 3, False),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
-EVERYWHERE = ["gas, float32", "gas, float64", "streamed rows, float32", "settle, float32"]
+EVERYWHERE = [
+    "gas, float32", "gas, float64", "streamed rows, float32", "tiles, float32", "tiles, odd rows",
+    "settle, float32",
+]  # fmt: skip
 CASES = [
     (name, cc) for name in KERNELS for cc in CAPABILITIES if cc == (9, 0) or name in EVERYWHERE
 ]
@@ -163,6 +176,21 @@ def test_the_streaming_pass_reads_wide_and_without_branches(compiled):
     first_sum = loop.index("shfl.sync")
     assert loop[:first_sum].count("ld.global.v4.f32") == 8  # all before the first is needed
     assert len(re.findall(r"^\s*@?!?%?\w*\s*bra", loop, flags=re.MULTILINE)) <= 1
+
+
+@pytest.mark.parametrize(("name", "operation", "count"), [
+    ("tiles, float32", "fma.rn.f32", 128), ("tiles, float64", "fma.rn.f64", 64),
+])  # fmt: skip
+def test_the_products_of_a_tile_read_wide_and_seldom(compiled, name, operation, count):
+    """Both loops: twelve vectors of 16 bytes from shared memory for 4 x 8 x 4 or x 2 products."""
+    ptx, _ = compiled(KERNELS[name](), (9, 0))
+    loops = [part for part in re.split(r"^\$L", ptx, flags=re.MULTILINE) if "bra" in part]
+    products = [part for part in loops if part.count(operation) >= count]
+    assert len(products) == 2
+    for part in products:
+        assert part.count(operation) == count
+        assert len(re.findall(r"ld\.shared\.v[24]\.f(32|64)", part)) == 12
+        assert ".local" not in part
 
 
 def test_the_resident_loop_keeps_its_rows_in_registers(compiled):
