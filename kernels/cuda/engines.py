@@ -156,7 +156,7 @@ class Resident:
     def __init__(self, data: Data, loss: Loss, models: Models, run: Run, chosen: Plan) -> None:
         grip, self._blocks, self._teams, shared = chosen
         dtype, processors = models.memory.dtype, self._teams * self._blocks
-        self._run, self._tag = run, 0
+        self._tag = 0
         largest = max(layout.size for layout in models.layouts)
         pairs = grip.pairs(dtype)
         self._mail = xp.zeros(2 * self._teams * (self._blocks + 1) * pairs, np.uint64)

@@ -124,7 +124,7 @@ class TrainingLoop:
             self._partners: np.ndarray | None = None
             self._step, self._stop_requested = 0, False
             self._records: list[tuple[np.ndarray, np.ndarray]] = []
-            self._launch_steps, self._seconds_a_step = _FIRST, 0.0
+            self._launch_steps = _FIRST
             self.evaluate()  # compiles the kernels, or loads them from the disk
 
     @property

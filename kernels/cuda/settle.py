@@ -79,10 +79,8 @@ class Models:
     """
 
     def __init__(self, models: Any, dtype: np.dtype[Any]) -> None:
-        self.slots = [STATE_SLOTS[model.rule.kind] for model in models]
         self.layouts = [
-            Layout(tuple(model.widths), slots)
-            for model, slots in zip(models, self.slots, strict=True)
+            Layout(tuple(model.widths), STATE_SLOTS[model.rule.kind]) for model in models
         ]
         self.starts = np.cumsum([0, *(layout.size for layout in self.layouts)])
         self.rows = np.zeros((len(models), MODEL_SIZE), np.int64)
