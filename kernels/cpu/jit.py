@@ -22,7 +22,10 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import get_host_cpu_features
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
-#: needed for both to vectorise. None of them may assume that NaN and inf do not occur.
+#: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
+#: ``reassoc`` a loop that adds up a total must not store to an array as well: LLVM takes the vector
+#: version of such a loop, and with it another order of summation, only where the arrays do not lie
+#: close together in memory.
 FASTMATH = {"reassoc", "contract", "nsz"}
 
 #: Bytes in a cache line, and the alignment of every buffer of the kernels.

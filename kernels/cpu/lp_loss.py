@@ -139,9 +139,9 @@ def make_gram_forward(dtype: np.dtype[Any], lanes: int):
         accumulate(W, View(at(data.X, 0), ld, 1), G, maps * data.k, ld, data.d)
         for m in range(maps):
             total = data.yy
-            for j in range(size):
-                i = m * size + j
-                total += weights[i] * (work[i] - data.Y[j])
+            for j in range(size):  # nothing is stored here, see FASTMATH
+                total += weights[m * size + j] * (work[m * size + j] - data.Y[j])
+            for i in range(m * size, (m + 1) * size):
                 sums[i] = work[i]
             sums[sums.size - 1 - m] = total
 
