@@ -33,8 +33,9 @@ import numpy as np
 from accel import validation
 from accel.backends import cpu_threads
 from accel.experiments.mnist_data import MnistData
-from accel.experiments.mnist_network import INITS, Init
 from accel.experiments.mnist_training import (
+    INITS,
+    Init,
     Training,
     import_torch,
     load_checkpoint,

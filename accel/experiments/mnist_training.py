@@ -4,14 +4,16 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from accel.experiments.mnist_data import MnistData
-from accel.experiments.mnist_network import ConvNet, Init, original, overparameterized
 
-__all__ = ["Training", "import_torch", "load_checkpoint", "save_checkpoint"]
+__all__ = ["INITS", "Init", "Training", "import_torch", "load_checkpoint", "save_checkpoint"]
+
+Init = Literal["balanced", "tutorial", "near_zero"]
+INITS: tuple[str, ...] = get_args(Init)
 
 _RATE = 0.01
 _RATE_DECAY = 0.95
@@ -64,6 +66,8 @@ class Training:
     def __init__(
         self, torch: Any, data: MnistData, held_out: int, batch: int, seed: int, init: Init
     ) -> None:
+        from accel.experiments.mnist_network import original, overparameterized  # imports torch
+
         self._torch, self._batch = torch, batch
         digest = hashlib.sha256(np.ascontiguousarray(data.images).data)
         digest.update(np.ascontiguousarray(data.labels).data)
@@ -76,8 +80,8 @@ class Training:
             torch.Generator().manual_seed(int(word))
             for word in np.random.SeedSequence(seed).generate_state(2)
         )
-        net = original(torch, weights)
-        self.nets: tuple[ConvNet, ...] = (net, overparameterized(torch, weights, net, init))
+        net = original(weights)
+        self.nets: tuple[Any, ...] = (net, overparameterized(net, weights, init))
         self._velocities = [[torch.zeros_like(w) for w in net.parameters()] for net in self.nets]
         self._dropout = dropout
         self.losses: list[list[tuple[float, float]]] = []
@@ -100,7 +104,7 @@ class Training:
         begin = step * size % (len(self._images) - size)
         pixels = _scaled(self._images[begin : begin + size])
         labels = self._labels[begin : begin + size]
-        units = self.nets[0].dense[1].factors[0].shape[1]
+        units = self.nets[0].dense[1].in_features
         kept = self._torch.rand(size, units, generator=self._dropout) < 0.5
         rate = _RATE * _RATE_DECAY ** (step * size // _EPOCH)
         self.losses.append(
@@ -112,11 +116,11 @@ class Training:
         self.seconds += time.perf_counter() - began
 
     def _update(
-        self, net: ConvNet, velocity: list[Any], pixels: Any, labels: Any, dropout: Any, rate: float
+        self, net: Any, velocity: list[Any], pixels: Any, labels: Any, dropout: Any, rate: float
     ) -> tuple[float, float]:
         """Move one network; cross-entropy and penalty from before."""
         torch = self._torch
-        logits = net.logits(torch, pixels, dropout)
+        logits = net(pixels, dropout)
         entropy = torch.nn.functional.cross_entropy(logits, labels)
         penalty = net.penalty()
         weights = list(net.parameters())
@@ -137,7 +141,7 @@ class Training:
                 wrong = 0
                 for begin in range(0, len(images), _EVALUATED):
                     some = slice(begin, begin + _EVALUATED)
-                    logits = net.logits(self._torch, _scaled(images[some]))
+                    logits = net(_scaled(images[some]))
                     wrong += int((logits.argmax(1) != labels[some]).sum())
                 errors.append(wrong / len(images))
         return errors

@@ -11,7 +11,7 @@ import pytest
 
 from accel.experiments import mnist, mnist_training
 from accel.experiments.mnist_data import MnistData
-from accel.experiments.mnist_network import INITS, original, overparameterized
+from accel.experiments.mnist_training import INITS
 
 RNG = np.random.default_rng(0)
 DATA = MnistData(
@@ -30,16 +30,15 @@ def torch():
 
 
 def nets(torch, init):
+    from accel.experiments.mnist_network import original, overparameterized
+
     generator = torch.Generator().manual_seed(1)
-    net = original(torch, generator)
-    return net, overparameterized(torch, generator, net, init)
+    net = original(generator)
+    return net, overparameterized(net, generator, init)
 
 
 def matrix(layer):
-    product = layer.factors[0]
-    for factor in layer.factors[1:]:
-        product = factor @ product
-    return product.detach().numpy()
+    return layer.weight.detach().numpy()
 
 
 def same(a, b):
@@ -67,7 +66,7 @@ def test_balanced_factors_start_as_the_original(torch):
         np.testing.assert_allclose(W2.T @ W2, W1 @ W1.T, atol=1e-4)
     pixels = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(2)) - 0.5
     with torch.no_grad():
-        ours, theirs = (n.logits(torch, pixels).numpy() for n in (net, wide))
+        ours, theirs = (n(pixels).numpy() for n in (net, wide))
     np.testing.assert_allclose(theirs, ours, atol=1e-3 * np.abs(ours).max())
     # 2 sum(s) in place of sum(s^2): another penalty from the start, so the loss alone misleads.
     (nuclear, frobenius), bias = (
@@ -84,7 +83,7 @@ def test_starts(torch, init):
     pointers = [w.data_ptr() for n in (net, wide) for w in n.parameters()]
     assert len(set(pointers)) == len(pointers)
     for ours, theirs in zip(net.convolutions, wide.convolutions, strict=True):
-        assert torch.equal(ours.factors[0], theirs.factors[0])
+        assert torch.equal(ours.weight, theirs.weight)
     for n in (net, wide):
         layers = [*n.convolutions, *n.dense]
         assert [layer.bias.unique().tolist() for layer in layers] == [
@@ -93,7 +92,7 @@ def test_starts(torch, init):
     penalty = {"balanced": 1.25, "tutorial": 3.63, "near_zero": 0.0375}[init]
     assert net.penalty().item() == pytest.approx(3.12, rel=0.01)
     assert wide.penalty().item() == pytest.approx(penalty, rel=0.01)
-    drawn = [(0.1, layer.factors[0]) for layer in (*net.convolutions, *net.dense)]
+    drawn = [(0.1, layer.weight) for layer in (*net.convolutions, *net.dense)]
     if init != "balanced":
         std = {"tutorial": 0.1, "near_zero": 0.01}[init]
         drawn += [(std, factor) for layer in wide.dense for factor in layer.factors]
@@ -110,8 +109,7 @@ def modules(torch, net):
     layers += [nn.Linear(3136, 512), nn.Linear(512, 10)]
     with torch.no_grad():
         for module, ours in zip(layers, (*net.convolutions, *net.dense), strict=True):
-            module.weight.copy_(ours.factors[0])
-            module.bias.copy_(ours.bias)
+            module.load_state_dict(ours.state_dict())
     a, b, c, d = layers
     pool = [nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(a, *pool, b, *pool, nn.Flatten(), c, nn.ReLU()), d
