@@ -13,8 +13,7 @@ from accel.experiments import drawing, mnist, mnist_data
 from accel.experiments.curves import is_off
 from accel.experiments.ledger import Ledger, Stage
 from accel.experiments.mnist import MnistResult, NetResult
-from accel.experiments.mnist_training import Init
-from accel.experiments.mnist_training import import_torch
+from accel.experiments.mnist_training import Init, import_torch
 from accel.report import finite
 from accel.validation import Array
 

@@ -1,4 +1,4 @@
-"""The two networks of the MNIST experiment, built with ``accel.torch``; to import this needs torch."""
+"""The two networks of the MNIST experiment, as modules; needs torch and is imported only there."""
 
 import copy
 from typing import Any
@@ -117,7 +117,7 @@ def overparameterized(net: ConvNet, generator: torch.Generator, init: str) -> Co
     ConvNet
         Shares no memory with ``net``.
     """
-    deeper = overparameterize(copy.deepcopy(net), depth=2, modules=(nn.Linear,))
+    deeper: ConvNet = overparameterize(copy.deepcopy(net), depth=2, modules=(nn.Linear,))
     if init != "balanced":
         for layer in deeper.dense:
             for factor in layer.factors:
