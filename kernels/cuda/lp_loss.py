@@ -35,7 +35,8 @@ from .jit import (
 )
 from .memory import make_load
 from .powers import Data, data_type, make_power, power_of
-from .tiles import tiles_launch, tiles_shape, tiles_slots
+from .tile_shapes import tiles_shape, tiles_slots
+from .tiles import tiles_launch
 
 #: Vector loads of a lane that are under way at a time, and words of 32 bits it may hold of X.
 _FLIGHT, _HELD = 8, 32

@@ -23,143 +23,29 @@ how it adds up for any of them.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import cuda, types
 
-from .jit import ALL, SIMULATED, THREADS, WARP, Kernel, attribute, blocks_at_once, device, pointer
+from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .memory import commit, make_copy, make_load, make_wait, settled, store
 from .powers import data_type, make_power
+from .tile_shapes import (
+    ROWS,
+    TALL,
+    TileShape,
+    bits_of,
+    deal,
+    gradient_order,
+    loss_bits,
+    residual_order,
+    room_for,
+    round_up,
+)
 
-#: Rows of a thread's tile of residuals, its most maps, and the words of G that it may hold.
-_ROWS, _TALL, _HELD = 4, 8, 64
-#: Maps at which the arithmetic takes as long as the reading; a block should take more.
-_ENOUGH = 32
-#: Words of both products up to which two blocks share a multiprocessor.
-_SHARED_OUT = 64
 #: Steps of arithmetic in a loop that the compiler still unrolls.
 _UNROLLED = 128
-#: Layouts to try, the best first: least rows of a tile, blocks that share a multiprocessor, and
-#: buffers, one more if there is room.
-_WISHES = ((32, 2, 2), (32, 1, 2), (16, 1, 2), (4, 1, 1))
-#: Rows up to which a tile may be too large for all multiprocessors to have one, and bytes of shared
-#: memory that CUDA takes of every block's.
-_FEW_ROWS, _RESERVED = 32, 1024
-
-
-class TileShape(NamedTuple):
-    """What the kernel is specialised for; the module's docstring tells what the words mean.
-
-    ``lanes`` elements are copied at a time. Threads form ``groups``, each with its own maps; in the
-    second product ``across`` threads of a group have different columns. There are ``buffers`` for
-    tiles, and ``blocks`` on a multiprocessor.
-    """
-
-    d: int
-    outputs: int
-    lanes: int
-    tall: int
-    groups: int
-    wide: int
-    across: int
-    split: int
-    buffers: int
-    blocks: int
-
-    @property
-    def capacity(self) -> int:
-        """Maps of a block."""
-        return self.groups * self.tall
-
-    @property
-    def rows(self) -> int:
-        """Rows of a tile."""
-        return _ROWS * THREADS // (self.groups * self.split)
-
-    @property
-    def kept(self) -> int:
-        """Targets of a row that a block needs."""
-        return min(self.outputs, self.capacity)
-
-
-class _Room(NamedTuple):
-    """Where the parts of the shared memory begin, and how they are padded, in elements.
-
-    W (capacity, columns), S (capacity, slopes), then ``buffers`` times Y (rows, kept) and X (rows,
-    columns), of which ``padded`` columns count. In the end they make room for G, and for ``parts``
-    losses a map, which begin at ``losses`` counted in float64.
-    """
-
-    columns: int
-    padded: int
-    slopes: int
-    at_slopes: int
-    at_targets: int
-    at_tiles: int
-    losses: int
-    parts: int
-    size: int
-
-
-def _room(dtype: np.dtype[Any], shape: TileShape) -> _Room:
-    vector, together = 16 // dtype.itemsize, min(shape.split, 4)
-    padded = -(-shape.d // (vector * shape.split)) * shape.split
-    # Rows that are read together lie as far apart as what is read of each.
-    columns = (padded // together | 1) * together * vector
-    slopes = shape.rows + vector
-    at_slopes = shape.capacity * columns
-    at_targets = at_slopes + shape.capacity * slopes
-    at_tiles = at_targets + shape.buffers * shape.rows * shape.kept
-    size = at_tiles + shape.buffers * shape.rows * columns
-    sums = THREADS * shape.tall * shape.wide * vector
-    rows = _deal(_residual_order(shape))["row"]
-    parts = 1 << sum(bit >= _bits(WARP) for bit in rows)
-    losses = -(-sums * dtype.itemsize // 8)
-    size = max(size, (losses + parts * shape.capacity) * 8 // dtype.itemsize)
-    return _Room(
-        columns, padded * vector, slopes, at_slopes, at_targets, at_tiles, losses, parts, size
-    )
-
-
-def _bits(count: int) -> int:
-    """Return the logarithm of a power of two."""
-    return count.bit_length() - 1
-
-
-def _residual_order(shape: TileShape) -> list[str]:
-    """Return what each bit of a thread's number stands for in the first product."""
-    split = ["split"] * _bits(shape.split)
-    group = ["group"] * _bits(shape.groups)
-    row = ["row"] * _bits(THREADS // (shape.groups * shape.split))
-    first = (row[:1] + group[:1])[: _bits(WARP) - len(split)]
-    for kind in first:
-        (group if kind == "group" else row).pop()
-    return first + split + row + group
-
-
-def _gradient_order(shape: TileShape) -> list[str]:
-    """The same in the second product."""
-    group, column = ["group"] * _bits(shape.groups), ["column"] * _bits(shape.across)
-    sharing = ["sharing"] * _bits(THREADS // (shape.groups * shape.across))
-    return group[:1] + column[:3] + group[1:2] + column[3:] + group[2:] + sharing
-
-
-def _deal(order: list[str]) -> dict[str, list[int]]:
-    """Return the bits of a thread's number that stand for each word."""
-    kinds = ("group", "row", "split", "column", "sharing")
-    return {kind: [bit for bit, of in enumerate(order) if of == kind] for kind in kinds}
-
-
-def _loss_bits(shape: TileShape) -> list[int]:
-    """Return the bits that tell apart the threads which share out a group's maps for its losses."""
-    dealt = _deal(_residual_order(shape))
-    return sorted(dealt["split"] + dealt["row"])[: _bits(_TALL)]
-
-
-def _round_up(count: int) -> int:
-    """Round up to a power of two."""
-    return 1 << max(count - 1, 0).bit_length()
 
 
 @cache
@@ -209,7 +95,7 @@ def _make_copy_rows(
     one ``beyond`` on, counted from row ``begin``, become zeros.
     """
     pieces = length // lanes
-    abreast = min(_round_up(pieces), THREADS)
+    abreast = min(round_up(pieces), THREADS)
     down = THREADS // abreast
     rounds, turns = -(-rows // down), -(-pieces // abreast)
     all_rows, all_pieces = rows % down == 0, pieces % abreast == 0
@@ -244,7 +130,7 @@ def _make_bring(dtype: np.dtype[Any], shape: TileShape) -> Any:
     Rows after the last are zeros, and so are their targets: residuals that count nothing.
     """
     d, outputs, rows, kept = shape.d, shape.outputs, shape.rows, shape.kept
-    room = _room(dtype, shape)
+    room = room_for(dtype, shape)
     columns, at_targets, at_tiles = room.columns, room.at_targets, room.at_tiles
     copy_tile = _make_copy_rows(shape.lanes, rows, d, d, columns)
     copy_targets = _make_copy_rows(1, rows, kept, outputs, kept, kept < outputs)
@@ -267,8 +153,8 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     need a place that can be indexed: that of their slopes.
     """
     scalar, tall = dtype.type, shape.tall
-    left = max(_ROWS // shape.split, 1)
-    down, along = shape.groups * _room(dtype, shape).slopes, shape.rows // _ROWS
+    left = max(ROWS // shape.split, 1)
+    down, along = shape.groups * room_for(dtype, shape).slopes, shape.rows // ROWS
     load_one, differentiate = make_load(1), make_power(dtype, power)
 
     @device
@@ -301,25 +187,25 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     """Make ``slopes(floats, buffer, start, steps, p)``: the first product and what follows it.
 
-    It returns a loss of one of the thread's maps, see ``_loss_bits``.
+    It returns a loss of one of the thread's maps, see ``loss_bits``.
     """
     scalar, vector = dtype.type, 16 // dtype.itemsize
-    room, dealt = _room(dtype, shape), _deal(_residual_order(shape))
+    room, dealt = room_for(dtype, shape), deal(residual_order(shape))
     tall, groups, split, rows = shape.tall, shape.groups, shape.split, shape.rows
     outputs, kept, columns = shape.outputs, shape.kept, room.columns
     at_slopes, at_targets, at_tiles, stride = (
         room.at_slopes, room.at_targets, room.at_tiles, room.slopes
     )  # fmt: skip
     between, step = THREADS // (groups * split), split * vector
-    of_tile, of_x = tall * _ROWS, _ROWS * vector
-    halvings = min(_bits(split), _bits(_ROWS))
-    left, halves, wholes = _ROWS >> halvings, dealt["split"][:halvings], dealt["split"][halvings:]
+    of_tile, of_x = tall * ROWS, ROWS * vector
+    halvings = min(bits_of(split), bits_of(ROWS))
+    left, halves, wholes = ROWS >> halvings, dealt["split"][:halvings], dealt["split"][halvings:]
     masks, levels = (*(1 << bit for bit in wholes), 0), len(wholes)
     alone = sum(1 << bit for bit in wholes)
     group_of, row_of, part_of = (_make_pick(*dealt[of]) for of in ("group", "row", "split"))
     row_kept = _make_pick(*halves[::-1])
     gather_rows = _make_gather(of_tile, *halves)
-    gather_losses = _make_gather(_TALL, *_loss_bits(shape))
+    gather_losses = _make_gather(TALL, *loss_bits(shape))
     load, load_one = make_load(vector), make_load(1)
     finish = _make_finish(dtype, power, shape)
 
@@ -334,14 +220,14 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
         at_x = at_tiles + (buffer * rows + row) * columns + part * vector
         at_w = group * columns + part * vector
         for _ in range(steps):
-            for i in range(_ROWS):
+            for i in range(ROWS):
                 values = load(floats, at_x + i * between * columns)
                 for v in range(vector):
                     x[i * vector + v] = values[v]
             for a in range(tall):
                 values = load(floats, at_w + a * groups * columns)
                 for v in range(vector):
-                    for i in range(_ROWS):
+                    for i in range(ROWS):
                         dots[i * tall + a] += x[i * vector + v] * values[v]
             at_x += step
             at_w += step
@@ -362,8 +248,8 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
                 target += groups % outputs
                 if outputs == kept:
                     target -= outputs if target >= outputs else 0
-        losses = cuda.local.array(_TALL, dtype)
-        for a in range(_TALL):
+        losses = cuda.local.array(TALL, dtype)
+        for a in range(TALL):
             losses[a] = scalar(0)
         if thread & alone == 0:
             finish(floats, at_slopes + group * stride + row, dots, losses, p)
@@ -376,7 +262,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 @cache
 def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
     """Make ``gradient(floats, buffer, g)``: the second product."""
-    vector, room, dealt = 16 // dtype.itemsize, _room(dtype, shape), _deal(_gradient_order(shape))
+    vector, room, dealt = 16 // dtype.itemsize, room_for(dtype, shape), deal(gradient_order(shape))
     tall, groups, wide, across, rows = (
         shape.tall, shape.groups, shape.wide, shape.across, shape.rows
     )  # fmt: skip
@@ -434,7 +320,7 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     ``tiles(data, weights, partials, losses, running, maps, p)``: blocks are (slots, groups of
     maps); one does nothing if none of its models is ``running``. See ``tiles_launch``.
     """
-    scalar, vector, room = dtype.type, 16 // dtype.itemsize, _room(dtype, shape)
+    scalar, vector, room = dtype.type, 16 // dtype.itemsize, room_for(dtype, shape)
     d, outputs, tall, groups, wide, across = (
         shape.d, shape.outputs, shape.tall, shape.groups, shape.wide, shape.across
     )  # fmt: skip
@@ -446,14 +332,14 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     of_row = wide * vector
     of_g, across_all = tall * of_row, across * of_row
     sharing = THREADS // (groups * across)
-    first, second = _deal(_residual_order(shape)), _deal(_gradient_order(shape))
-    own = _loss_bits(shape)
-    others = [bit for of in ("row", "split") for bit in first[of] if bit < _bits(WARP)]
+    first, second = deal(residual_order(shape)), deal(gradient_order(shape))
+    own = loss_bits(shape)
+    others = [bit for of in ("row", "split") for bit in first[of] if bit < bits_of(WARP)]
     others = [bit for bit in others if bit not in own]
     masks, adding = (*(1 << bit for bit in others), 0), len(others)
     alone = sum(1 << bit for bit in others)
     map_of = _make_pick(*first["group"], *own[::-1])
-    part_of = _make_pick(*(bit for bit in first["row"] if bit >= _bits(WARP)))
+    part_of = _make_pick(*(bit for bit in first["row"] if bit >= bits_of(WARP)))
     group_of, column_of, share_of = (
         _make_pick(*second[of]) for of in ("group", "column", "sharing")
     )  # fmt: skip
@@ -540,69 +426,10 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     return Kernel(tiles, signature, (dtype.name, power, *shape), blocks=shape.blocks)
 
 
-def _columns(d: int, most: int, dtype: np.dtype[Any]) -> tuple[int, int, int]:
-    """Return ``wide``, ``across`` and ``groups``; no groups if rows of d elements are too long.
-
-    A thread has four columns, or eight where blocks could else not take ``_ENOUGH`` maps.
-    """
-    vector, words = 16 // dtype.itemsize, dtype.itemsize // 4
-    wide = across = groups = 0
-    for columns in (4, 8):
-        if _TALL * columns * words <= _HELD and groups * _TALL < min(most, _ENOUGH):
-            wide = max(min(columns, d) // vector, 1)
-            across = _round_up(-(-d // (vector * wide)))
-            wanted = max(_round_up(-(-most // _TALL)), 2)
-            groups = min(wanted, THREADS // _TALL, THREADS // across)
-    return wide, across, groups
-
-
-def tiles_shape(
-    n: int, d: int, outputs: int, most: int, dtype: np.dtype[Any], address: int = 0
-) -> TileShape | None:
-    """Return how to lay out a pass over X (n, d); ``address`` is as aligned as X and the maps.
-
-    None if not even small tiles fit into shared memory, or if the GPU cannot copy by itself. The
-    shape is that of a launch of all the maps; ``tiles_launch`` adapts it to fewer.
-    """
-    if not SIMULATED and attribute("ComputeCapabilityMajor") < 8:
-        return None
-    vector = lanes = 16 // dtype.itemsize
-    while d % lanes or address % (lanes * dtype.itemsize):
-        lanes //= 2
-    wide, across, groups = _columns(d, most, dtype)
-    if groups == 0:
-        return None
-    tall = -(-most // (groups * -(-most // (groups * _TALL))))
-    first = TileShape(d, outputs, lanes, tall, groups, wide, across, 1, 1, 1)
-    # Tiles not so large that some multiprocessors would have none.
-    enough = max(_FEW_ROWS, n // blocks_at_once(1))
-    most_split = min(WARP, THREADS // groups, _ROWS * across // vector)
-    shapes = [first._replace(split=1 << i) for i in range(_bits(most_split) + 1)]
-    shapes = [shape for shape in shapes if shape.rows <= enough] or shapes[-1:]
-    limit, words = attribute("MaxSharedMemoryPerBlockOptin"), dtype.itemsize // 4
-    heavy = tall * (_ROWS + wide * vector) * words > _SHARED_OUT
-    for least, blocks, buffers in _WISHES:
-        for shape in shapes:
-            if shape.rows < least or (blocks > 1 and heavy):
-                continue
-            for count in (buffers + 1, buffers):
-                chosen = shape._replace(buffers=count, blocks=blocks)
-                taken = _room(dtype, chosen).size * dtype.itemsize + _RESERVED
-                if blocks * taken <= limit + _RESERVED:
-                    return chosen
-    return None
-
-
-def tiles_slots(n: int, most: int, shape: TileShape) -> int:
-    """Return how many blocks share the rows."""
-    blocks = blocks_at_once(shape.blocks) // -(-most // shape.capacity)
-    return min(max(blocks, blocks_at_once(1)), -(-n // shape.rows))
-
-
 def tiles_launch(
     dtype: np.dtype[Any], power: int, shape: TileShape, maps: int
 ) -> tuple[Kernel, int, int]:
     """Return the kernel for so many maps, how many blocks share them, and their shared memory."""
     blocks = -(-maps // shape.capacity)
     shape = shape._replace(tall=-(-maps // (shape.groups * blocks)))
-    return make_tiles(dtype, power, shape), blocks, _room(dtype, shape).size * dtype.itemsize
+    return make_tiles(dtype, power, shape), blocks, room_for(dtype, shape).size * dtype.itemsize
