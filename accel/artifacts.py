@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accel import paths
 from accel.comparison import Comparison
 from accel.optimum import Optimum
 from accel.results import History, Result
@@ -170,19 +171,26 @@ def output_paths(out: Path, name: str, kinds: Sequence[str], source: Path | None
     ValueError
         If there is no writing at that place.
     """
+    out, where = paths.given("--out", out), paths.told(out)
     if out.suffix.lower() in _SUFFIXES and not out.is_dir():
         if out.suffix.lower() not in kinds:
-            raise ValueError(f"--out must be a folder or end in {', '.join(kinds)}, got {out}")
-        paths = list(dict.fromkeys([out, out.with_suffix(".png")]))
+            raise ValueError(f"--out must be a folder or end in {', '.join(kinds)}, got {where}")
+        found = list(dict.fromkeys([out, out.with_suffix(".png")]))
     else:
-        paths = [out / f"{name}{kind}" for kind in kinds]
-    if source is not None and any(path.resolve() == source.resolve() for path in paths):
-        raise ValueError(f"--out would overwrite the data in {source}")
-    folder = paths[0].absolute().parent
+        found = [out / f"{name}{kind}" for kind in kinds]
+    for path in found:
+        refusal = paths.refusal(path)
+        if source is not None and not refusal and path.samefile(source):
+            raise ValueError(f"--out would overwrite the data in {paths.told(source)}")
+        if refusal not in ("", paths.MISSING):
+            raise ValueError(f"--out {where}: {paths.told(path)} cannot be written: {refusal}")
+    folder = found[0].absolute().parent
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(f"--out {out}: {existing} is no folder that can be written to")
-    return paths
+        raise ValueError(
+            f"--out {where}: {paths.told(existing)} is no folder that can be written to"
+        )
+    return found
 
 
 def write(paths: Sequence[Path], writers: Mapping[str, Callable[[Path], object]]) -> None:

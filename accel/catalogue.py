@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from accel import datasets, validation
+from accel import datasets, paths, validation
 from accel.files import READERS
 
 __all__ = ["NAMES", "Opened", "open_data"]
@@ -74,13 +74,13 @@ def open_data(text: str, target: str | None = None) -> Opened:
     FileNotFoundError, ImportError
         If the data is not here and cannot be had.
     """
-    path = Path(text).expanduser()
-    if path.suffix.lower() in READERS or path.is_file():
+    path = paths.given("data", text)
+    if path.suffix.lower() in READERS or not paths.refusal(path):
         return Opened(datasets.load_file(path, target), True, path)
     name, _, settings = text.partition(":")
     if name not in _ENTRIES:
         if path.parent != Path(".") or path.suffix:
-            raise ValueError(f"{text}: expected a file that ends in {', '.join(READERS)}")
+            raise ValueError(f"{paths.told(text)}: expected a file that ends in {', '.join(READERS)}")
         validation.unknown("data", name, [*NAMES, *(f"a {suffix} file" for suffix in READERS)])
     if target is not None:
         raise ValueError(f"a target column can be chosen for files only, not for {name}")

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 import accel
-from accel import artifacts, machine, report
+from accel import artifacts, machine, report, running
 from accel.backends import cpu_threads, resolve
-from accel.comparison import compare, rounding, suggested_rate
+from accel.comparison import check_goal, compare, rounding, suggested_rate
 from accel.optimizers import EndToEnd, Optimizer, by_name
 from accel.optimum import optimum
 from accel.options import (
@@ -136,6 +136,7 @@ def compare_command(
     [bold]accel compare my.csv --target-column price --depths 1,2,4 --optimizers gd,adam[/]
     """
     models, rates = parse_models(depths, optimizers), parse_grid(grid)
+    check_goal(steps, target)
     count = cpu_threads(threads)
     resolve(backend)  # it may be missing: better said before the data is loaded
     task = Task(data, p, target_column, standardized, dtype)
@@ -246,6 +247,8 @@ def train_command(
     [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
     """
     model = Model(optimizer, depth)
+    running.limits(steps, record_every, tol, target)
+    cpu_threads(threads)
     resolve(backend)
     task = Task(data, p, target_column, standardized, dtype)
     console, problem = Console(), task.problem

@@ -1,12 +1,13 @@
 """Several models on one problem, each at the best learning rate that a search finds for it."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from accel import validation
+from accel import running, validation
 from accel.backends import cpu_threads, resolve
 from accel.network import LinearNetwork
 from accel.optimum import Optimum, optimum
@@ -82,7 +83,9 @@ def suggested_rate(problem: LpProblem) -> float:
     curvature = max(
         float(np.linalg.eigvalsh(hessian(X, y, np.zeros(problem.d), loss))[-1]) for y in outputs
     )
-    return 1.0 / curvature if math.isfinite(curvature) and curvature > 0 else 1.0
+    if not (math.isfinite(curvature) and curvature > 0):
+        return 1.0
+    return min(1.0 / curvature, sys.float_info.max)
 
 
 def first_rate(problem: LpProblem, optimizer: str) -> float:
@@ -117,6 +120,13 @@ def rounding(problem: LpProblem, best: Optimum) -> float:
     """
     eps = float(np.finfo(problem.dtype).eps)
     return best.duality_gap + 4 * eps * best.loss
+
+
+def check_goal(steps: int, target: float | None) -> None:
+    """Check what ``compare`` is asked to reach."""
+    running.limits(steps, None, 0.0, None)
+    if target is not None:
+        validation.real("target", target, above=0)
 
 
 def compare(
@@ -174,9 +184,7 @@ def compare(
     """
     if not models:
         raise ValueError("models must not be empty")
-    steps = validation.integer("steps", steps, least=1)
-    if target is not None:
-        validation.real("target", target, above=0)
+    check_goal(steps, target)
     grid, start, threads = grid or Grid(), start or Start(), cpu_threads(threads)
     networks = [start.network(problem, model) for model in models]
     best = optimum(problem)

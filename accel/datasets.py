@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from accel import files, uci, validation
+from accel import files, paths, uci, validation
 from accel.validation import Array
 
 __all__ = [
@@ -88,8 +88,8 @@ def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
     Vergara et al. (2012), Rodriguez-Lujan et al. (2014), "Gas Sensor Array Drift at Different
     Concentrations", UCI Machine Learning Repository, doi 10.24432/C5MK6M, CC BY 4.0.
     """
-    given = path if path is not None else os.environ.get("ACCEL_DATA") or None
-    X, y = uci.download_gas() if given is None else uci.read_gas(Path(given))
+    given = paths.named("path", path, "ACCEL_DATA")
+    X, y = uci.download_gas() if given is None else uci.read_gas(given)
     return Dataset(
         X,
         y,
@@ -196,10 +196,13 @@ def make_ill_conditioned(
     X = (U * spectrum) @ V.T
     signal = X @ rng.standard_normal((d, k))
     signal /= np.sqrt(np.mean(signal**2, axis=0))
-    Y = signal + noise * rng.standard_normal((n, k))
+    with np.errstate(over="ignore", invalid="ignore"):
+        Y = (signal + noise * rng.standard_normal((n, k))).astype(dtype)
+    if not np.isfinite(Y).all():
+        raise ValueError(f"noise must leave y finite in {dtype}, got {noise:g}")
     return Dataset(
         X.astype(dtype, copy=False),
-        (Y[:, 0] if k == 1 else Y).astype(dtype, copy=False),
+        Y[:, 0] if k == 1 else Y,
         "ill_conditioned",
         tuple(f"x{j}" for j in range(d)),
         f"Synthetic, {n} x {d} to {k}, condition number of X'X {condition:g}, seed {seed}",

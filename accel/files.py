@@ -6,21 +6,18 @@ Whatever is wrong with a file is a ValueError of one line that starts with its p
 import contextlib
 import csv
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel import npy, paths, validation
 from accel.validation import Array
 
 Columns = tuple[Array, Array, tuple[str, ...]]
 
-#: What NumPy and the standard library raise on a damaged or foreign file.
-_DAMAGED = (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (*npy.DAMAGED, csv.Error)
 
 
 def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
@@ -50,30 +47,19 @@ def read_npz(path: Path, target: str | int | None = None) -> Columns:
     """Arrays ``X`` and ``y`` of a .npz; ``target`` names another array to use as y."""
     name = "y" if target is None else str(target)
     try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a .npy by content, rename it")
-            missing = [key for key in ("X", name) if key not in archive.files]
-            if missing:
-                held = ", ".join(archive.files) or "nothing"
-                raise ValueError(f"no array {missing[0]!r} in it, it holds {held}")
-            X, y = archive["X"], archive[name]
+        X, y = npy.load_npz(path, ("X", name))
     except _DAMAGED as error:
-        raise _unreadable(path, error) from error
-    X, y = checked(path, X, y)
+        raise unreadable(path, error) from error
+    X, y = checked(paths.told(path), X, y)
     return X, y, _numbered(X.shape[1])
 
 
 def read_npy(path: Path, target: str | int | None = None) -> Columns:
     """A 2-D array in a .npy, the target being its last column or the one numbered ``target``."""
     try:
-        with path.open("rb") as stream:
-            table = np.load(stream, allow_pickle=False)
+        table = npy.load_npy(path)
     except _DAMAGED as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(table, np.ndarray):
-        raise ValueError(f"{path}: it is a .npz by content, rename it")
+        raise unreadable(path, error) from error
     return _split(path, table, None, target)
 
 
@@ -93,7 +79,7 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
         delimiter = max(",;\t", key=first.count)
         cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         header = None if all(_is_number(cell) for cell in cells if cell) else cells
-        if not cells or (header and not _has_rows(path, skipped + 1)):
+        if not first.strip() or (header and not _has_rows(path, skipped + 1)):
             raise ValueError("it has no rows of numbers")
         table = np.loadtxt(
             path,
@@ -105,10 +91,10 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
             encoding="utf-8-sig",
         )
     except _DAMAGED as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if header is not None and len(header) != table.shape[1]:
         raise ValueError(
-            f"{path}: the header has {len(header)} columns, the rows have {table.shape[1]}"
+            f"{paths.told(path)}: the header has {len(header)} columns, the rows have {table.shape[1]}"
         )
     return _split(path, table, header, target)
 
@@ -129,21 +115,23 @@ def _numbered(d: int) -> tuple[str, ...]:
     return tuple(f"x{j}" for j in range(d))
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not readable: {' '.join(str(error).split())}")
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """Return what to raise of a file that is damaged."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return ValueError(f"{paths.told(path)}: not readable: {' '.join(reason.split()):.300}")
 
 
 def _split(path: Path, table: Array, header: list[str] | None, target: str | int | None) -> Columns:
     """Cut the target column out of a table."""
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(
-            f"{path}: expected rows of at least two columns, features and a target, got an array "
+            f"{paths.told(path)}: expected rows of at least two columns, features and a target, got an array "
             f"of shape {table.shape}"
         )
     columns = table.shape[1]
     column = _column(path, -1 if target is None else target, columns, header)
     rest = [j for j in range(columns) if j != column]
-    X, y = checked(path, table[:, rest], table[:, column])
+    X, y = checked(paths.told(path), table[:, rest], table[:, column])
     return X, y, tuple(header[j] for j in rest) if header else _numbered(columns - 1)
 
 
@@ -151,20 +139,20 @@ def _column(path: Path, target: str | int, columns: int, header: list[str] | Non
     """Number of the column that ``target`` names, or numbers from 0 (or from the end, below 0)."""
     if isinstance(target, str) and header and target in header:
         if header.count(target) > 1:
-            raise ValueError(f"{path}: the header has {header.count(target)} columns {target!r}")
+            raise ValueError(f"{paths.told(path)}: the header has {header.count(target)} columns {target!r}")
         return header.index(target)
     try:
         number = int(target)  # the command line passes numbers as text
     except (TypeError, ValueError):
         if not header:
-            raise ValueError(f"{path}: it has no header, so target must be the number of a "
+            raise ValueError(f"{paths.told(path)}: it has no header, so target must be the number of a "
                              f"column, got {validation.shown(target)}") from None  # fmt: skip
         try:
             validation.unknown("target", str(target), header)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{paths.told(path)}: {error}") from None
     if not -columns <= number < columns:
-        raise ValueError(f"{path}: target must be >= {-columns} and < {columns}, got {number}")
+        raise ValueError(f"{paths.told(path)}: target must be >= {-columns} and < {columns}, got {number}")
     return number % columns
 
 
@@ -178,11 +166,11 @@ READERS: dict[str, Callable[[Path, str | int | None], Columns]] = {
 
 def read(path: str | os.PathLike[str], target: Any = None) -> Columns:
     """Read a file by the reader for its suffix."""
-    path = Path(path).expanduser()
+    path = paths.given("path", path)
     if path.suffix.lower() not in READERS:
-        raise ValueError(f"{path}: expected a file that ends in {', '.join(READERS)}")
-    if not path.is_file():
-        raise ValueError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
+        raise ValueError(f"{paths.told(path)}: expected a file that ends in {', '.join(READERS)}")
+    if reason := paths.refusal(path):
+        raise ValueError(f"{paths.told(path)}: {reason}")
     if isinstance(target, bool) or not isinstance(target, str | int | None):
         raise TypeError(
             f"target must be the name or the number of a column, got {validation.shown(target)}"

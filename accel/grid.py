@@ -90,7 +90,8 @@ def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list
     if given is None:
         middle = first_rate(problem, optimizer.name)
         exponents = np.arange(-_DECADES * _POINTS, _DECADES * _POINTS + 1) / _POINTS
-        return [float(middle * 10.0**exponent) for exponent in exponents]
+        made = [middle * 10.0 ** float(exponent) for exponent in exponents]
+        return [rate for rate in made if 0 < rate < math.inf]
     try:
         listed = list(given)
     except TypeError:
@@ -147,7 +148,7 @@ class _Search:
         """Return the two geometric means of the best rate and its neighbours."""
         rates, place = self.rates, self.place
         near = rates[max(place - 1, 0) : place + 2]
-        return [math.sqrt(a * b) for a, b in itertools.pairwise(near)]
+        return [math.sqrt(a) * math.sqrt(b) for a, b in itertools.pairwise(near)]
 
 
 def grid_search(
@@ -223,6 +224,7 @@ def grid_search(
     """
     running.check_model(problem, network, optimizer)
     limits = running.limits(steps, record_every, 0.0, target)
+    progress = validation.flag("progress", progress)
     rates = _checked_rates(problem, optimizer, learning_rates)
     refine = validation.integer("refine", refine, least=0)
     first = limits

@@ -9,7 +9,7 @@ import numpy as np
 from accel import arrays, validation
 from accel.backends import resolve
 from accel.initializers import INITIALIZERS, Shapes
-from accel.problem import LpProblem
+from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
 
@@ -32,13 +32,18 @@ def _given(arrays: Any, shapes: Shapes) -> list[Array]:
     return factors
 
 
-def _checked_widths(widths: Any) -> tuple[int, ...]:
+def checked_widths(widths: Any) -> tuple[int, ...]:
+    """Check that they are those of a network."""
     try:
         listed = list(widths)
     except TypeError:
         raise TypeError(f"widths must be a sequence, got {validation.shown(widths)}") from None
     if len(listed) < 2:
         raise ValueError(f"widths must hold at least 2 numbers, d and k, got {tuple(listed)}")
+    if len(listed) > validation.MOST_DEPTH + 1:
+        raise ValueError(
+            f"widths must hold at most {validation.MOST_DEPTH + 1} numbers, got {len(listed)}"
+        )
     return tuple(
         validation.integer(f"widths[{j}]", width, least=1) for j, width in enumerate(listed)
     )
@@ -112,7 +117,7 @@ class LinearNetwork:
         seed: int = 0,
         dtype: Any = np.float64,
     ) -> None:
-        checked = _checked_widths(widths)
+        checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
         dtype = validation.float_dtype("dtype", dtype)
@@ -159,7 +164,7 @@ class LinearNetwork:
         ----------
         problem : LpProblem
         depth : int
-            Number of factors, at least 1.
+            Number of factors, 1 to 10 000.
         width : int
             Of every hidden layer.
         init, scale, seed
@@ -169,9 +174,8 @@ class LinearNetwork:
         -------
         LinearNetwork
         """
-        if not isinstance(problem, LpProblem):
-            raise TypeError(f"problem must be an LpProblem, got {validation.shown(problem)}")
-        hidden = validation.integer("depth", depth, least=1) - 1
+        checked_problem(problem)
+        hidden = validation.depth(depth) - 1
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
@@ -240,9 +244,10 @@ class LinearNetwork:
         Raises
         ------
         TypeError, ValueError
-            If X has the wrong shape or holds no numbers.
+            If X has the wrong shape, is not finite or holds no real numbers.
         """
         X = validation.numeric("X", X, ndim=(2,), device=True)
+        validation.all_finite("X", X)
         if X.shape[1] != self.widths[0]:
             raise ValueError(f"X must have {self.widths[0]} columns, got shape {X.shape}")
         W = self.end_to_end()

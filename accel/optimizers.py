@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from accel import validation
 from accel.kernels import specs
-from accel.validation import integer, real
+from accel.validation import real
 
 _CHECKS: dict[str, Callable[[str, object], float]] = {
     **dict.fromkeys(("learning_rate", "weight_decay"), partial(real, least=0)),
@@ -28,7 +28,7 @@ _CHECKS: dict[str, Callable[[str, object], float]] = {
         ("momentum", "rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)
     ),
     "eps": partial(real, above=0),
-    "depth": partial(integer, least=1),
+    "depth": lambda _, depth: validation.depth(depth),
 }
 
 
@@ -57,6 +57,8 @@ class Optimizer:
     _b: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        if type(self) is Optimizer:
+            raise TypeError(f"Optimizer is no rule of its own, take one of {', '.join(OPTIMIZERS)}")
         for constant in fields(self):
             value = _CHECKS[constant.name](constant.name, getattr(self, constant.name))
             object.__setattr__(self, constant.name, value)
@@ -225,7 +227,7 @@ class EndToEnd(Optimizer):
     ----------
     learning_rate : float
     depth : int
-        The N, at least 1; 1 is plain gradient descent.
+        The N, 1 to 10 000; 1 is plain gradient descent.
     weight_decay : float, keyword only
 
     References

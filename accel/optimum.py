@@ -12,7 +12,7 @@ from accel.backends import resolve
 from accel.kernels.specs import Loss
 from accel.layout import aligned
 from accel.newton import SUM_ERROR, Search, minimize
-from accel.problem import LpProblem
+from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
 __all__ = ["Optimum", "optimum"]
@@ -123,6 +123,22 @@ def _solve(
     return _Output(w, bound, decrement, iterations, interpolated)
 
 
+def losses_at_zero(problem: LpProblem) -> Array:
+    """Return the loss of every output at W = 0, in float64.
+
+    Raises
+    ------
+    ValueError
+        If one overflows.
+    """
+    Y, c = problem.host.Y.astype(np.float64, copy=False), problem.factor / problem.n
+    with np.errstate(over="ignore"):
+        losses: Array = c * np.sum(np.abs(Y.T) ** problem.p, axis=1)
+    if not np.all(np.isfinite(losses)):
+        raise ValueError(f"the loss at W = 0 overflows for p = {problem.p:g}: standardize y first")
+    return losses
+
+
 def optimum(
     problem: LpProblem, *, tol: float = 1e-10, max_iter: int = 200, backend: str = "auto"
 ) -> Optimum:
@@ -150,8 +166,8 @@ def optimum(
     Raises
     ------
     TypeError, ValueError
-        If tol is not above 0 or max_iter not at least 1, if the backend is unknown, or if y is so
-        large that the loss overflows.
+        If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
+        unknown, or if y is so large that the loss overflows.
 
     References
     ----------
@@ -164,15 +180,12 @@ def optimum(
     >>> best.W, best.loss
     (array([[1.]]), 2.0)
     """
+    checked_problem(problem)
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
-    p, c = problem.p, problem.factor / problem.n
+    p, c, at_zero = problem.p, problem.factor / problem.n, losses_at_zero(problem)
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
-    with np.errstate(over="ignore"):
-        at_zero = c * np.sum(np.abs(Y.T) ** p, axis=1)
-    if not np.all(np.isfinite(at_zero)):
-        raise ValueError(f"the loss at W = 0 overflows for p = {p:g}: standardize y first")
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
     basis = _decompose(X)

@@ -1,11 +1,13 @@
 """The options that commands share, and what their texts mean."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from accel import validation
 from accel.catalogue import NAMES, open_data
 from accel.optimizers import OPTIMIZERS
+from accel.optimum import losses_at_zero
 from accel.problem import LpProblem, standardize
 from accel.tuning import Grid, Model
 
@@ -20,8 +22,22 @@ def parse_whole(text: Any) -> int:
         if number != int(number):
             raise ValueError
     except (OverflowError, ValueError):
-        raise typer.BadParameter(f"{text!r} is not an integer.") from None
+        raise typer.BadParameter(f"{validation.shown(text)} is not an integer.") from None
     return int(number)
+
+
+def _one_of(*known: str) -> Any:
+    """An option that takes one of these words, and says which one a misspelt one is close to."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise typer.BadParameter(
+                f"{validation.shown(text)} is not one of {', '.join(map(repr, known))}"
+                f"{validation.suggestion(text, known)}"
+            )
+        return text
+
+    return {"parser": parse, "metavar": f"[{'|'.join(known)}]"}
 
 
 Data = Annotated[
@@ -46,12 +62,16 @@ Standardize = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["float64", "float32"] | None, typer.Option(help="By default that of the data.")
+    str | None,
+    typer.Option(help="By default that of the data.", **_one_of("float64", "float32")),
 ]
 Threads = Annotated[int | None, typer.Option(help="By default $ACCEL_NUM_THREADS, or all CPUs.")]
 BackendName = Annotated[
-    Literal["auto", "cpu", "cuda", "reference"],
-    typer.Option(help="Auto takes a GPU, if there is one, for runs that are long enough for it."),
+    str,
+    typer.Option(
+        help="Auto takes a GPU, if there is one, for runs that are long enough for it.",
+        **_one_of("auto", "cpu", "cuda", "reference"),
+    ),
 ]
 Steps = Annotated[int, typer.Option(parser=parse_whole, metavar="INTEGER", rich_help_panel=RUN)]
 Width = Annotated[
@@ -59,10 +79,11 @@ Width = Annotated[
     typer.Option(help="Of hidden layers; min(d, k) by default.", rich_help_panel=MODEL),
 ]
 Init = Annotated[
-    Literal["balanced", "near_zero", "identity", "orthogonal"],
+    str,
     typer.Option(
         help="How networks begin. Balanced ones are the same map at every depth.",
         rich_help_panel=MODEL,
+        **_one_of("balanced", "near_zero", "identity", "orthogonal"),
     ),
 ]
 Scale = Annotated[
@@ -97,6 +118,7 @@ class Task:
             scaled = standardize(X, y)
             X, y = scaled.X, scaled.y
         self.problem = LpProblem(X, y, p=p, dtype=dtype)
+        losses_at_zero(self.problem)  # refused now, and not by the optimum after some output
 
     def __str__(self) -> str:
         problem = self.problem
@@ -127,7 +149,9 @@ def _numbers(name: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise ValueError(f"{name} must be integers such as 1,2,3, got {text!r}") from None
+        raise ValueError(
+            f"{name} must be integers such as 1,2,3, got {validation.shown(text)}"
+        ) from None
 
 
 def parse_models(depths: str, optimizers: str) -> list[Model]:
@@ -155,6 +179,6 @@ def parse_grid(text: str) -> Grid:
     except ValueError:
         raise ValueError(
             "--grid must be POINTS, LOW:HIGH or LOW:HIGH:POINTS, such as 32, 1e-4:1 or "
-            f"1e-4:1:16, got {text!r}"
+            f"1e-4:1:16, got {validation.shown(text)}"
         ) from None
     return Grid(points, low, high)

@@ -40,6 +40,13 @@ def checked_loss(
     return p, method
 
 
+def checked_problem(value: object) -> "LpProblem":
+    """Check that it is a problem."""
+    if not isinstance(value, LpProblem):
+        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
+    return value
+
+
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class LpProblem:
     r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.

@@ -18,6 +18,7 @@ still grow afterwards: ``train`` halves the rate if the run diverges.
 """
 
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -174,4 +175,4 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
             break
         params, (loss, direction) = params - step * direction, after
     largest += optimizer.weight_decay
-    return 1 / largest if largest else 1.0
+    return min(1 / float(largest), sys.float_info.max) if largest else 1.0

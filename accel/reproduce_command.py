@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -94,8 +95,8 @@ def _ends_table(report: Report) -> Table:
         for line in figure["lines"]:
             rate = line.get("learning_rate")
             table.add_row(
-                figure["key"],
-                line["label"],
+                escape(figure["key"]),
+                escape(line["label"]),
                 *(
                     "-" if line[name] is None else f"{line[name]:.3g}"
                     for name in ("published", "ours", "ratio")

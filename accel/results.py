@@ -1,5 +1,6 @@
 """What a run leaves behind: the trained network, its history and how it ended."""
 
+import itertools
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from accel import archives
-from accel.network import LinearNetwork
+from accel import archives, paths, validation
+from accel.network import LinearNetwork, checked_widths
 from accel.optimizers import Optimizer, by_name
 from accel.validation import Array
 
@@ -176,7 +177,7 @@ class Result:
         -------
         Path
         """
-        path = Path(path)
+        path = paths.given("path", path)
         described = {
             "format": _FORMAT,
             "optimizer": {"name": self.optimizer.name, **asdict(self.optimizer)},
@@ -207,24 +208,37 @@ class Result:
         ValueError
             If it is no such file, or is damaged, cut short or from a later version.
         """
+        path = paths.given("path", path)
         try:
-            return cls._from_arrays(*archives.read(Path(path)))
+            if paths.refusal(path) == paths.SPECIAL:
+                raise ValueError(f"it is {paths.SPECIAL}")
+            return cls._from_arrays(*archives.read(path))
         except archives.DAMAGE as error:
+            reason = " ".join(archives.reason(error).split())
             raise ValueError(
-                f"{os.fspath(path)} is no result that accel saved: {archives.reason(error)}"
+                f"{paths.told(path)} is no result that accel saved: {reason:.200}"
             ) from error
 
     @classmethod
     def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
         if described["format"] != _FORMAT:
             raise ValueError(f"format {described['format']!r} is unknown to this version")
-        if described["status"] not in get_args(Status):
-            raise ValueError(f"status {described['status']!r} is unknown")
-        history = History(*(arrays[f.name] for f in fields(History)))
-        if len({column.shape for column in vars(history).values()}) != 1 or history.step.ndim != 1:
+        history = History(
+            *(validation.numeric(f.name, arrays[f.name], ndim=(1,)) for f in fields(History))
+        )
+        if len({len(column) for column in vars(history).values()}) != 1:
             raise ValueError("the columns of its history differ in length")
-        params = arrays["params"]
-        zero = LinearNetwork(described["widths"], scale=0, dtype=params.dtype)
+        params, widths = arrays["params"], checked_widths(described["widths"])
+        if params.shape != (sum(a * b for a, b in itertools.pairwise(widths)),):
+            raise ValueError(f"its params, {params.shape}, do not fit its widths {widths}")
+        for name, least in (("steps", 0), ("threads", 1), ("diverged_at", 0)):
+            if described[name] is not None or name != "diverged_at":
+                validation.integer(name, described[name], least=least)
+        validation.real("p", described["p"], least=1)
+        validation.real("seconds", described["seconds"], least=0)
+        for name, known in _NAMED.items():
+            validation.choice(name, described[name], known)
+        zero = LinearNetwork(widths, scale=0, dtype=params.dtype)
         return cls(
             network=zero.with_params(params),
             history=history,
@@ -233,5 +247,11 @@ class Result:
         )
 
 
+#: The attributes that are one of so many names.
+_NAMED = {
+    "status": get_args(Status),
+    "scale": ("mean", "1/p"),
+    "method": ("direct", "gram"),
+}
 #: The attributes of a result that JSON holds as they are.
 _PLAIN = tuple(f.name for f in fields(Result) if f.name not in ("network", "history", "optimizer"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from accel import arrays, validation
+from accel import arrays, paths, validation
 from accel.backends import Backend, resolve
 from accel.checkpoints import Checkpoint
 from accel.kernels import specs
@@ -27,6 +27,7 @@ _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
 _FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
 _RECORDS = 1000
+_MOST_STEPS = 2**53  # the kernels count them in float64
 _DROPPED = -1  # beside the codes of the kernels
 _PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 
@@ -55,10 +56,10 @@ class Limits:
 
 def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
     """Check what ``train`` and ``sweep`` were given, and fill in what was left out."""
-    steps = validation.integer("steps", steps, least=1)
+    steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
     if record_every is None:
         record_every = -(-steps // _RECORDS)
-    record_every = validation.integer("record_every", record_every, least=1)
+    record_every = validation.integer("record_every", record_every, least=1, most=_MOST_STEPS)
     tol = validation.real("tol", tol, least=0)
     goal = -math.inf if target is None else validation.real("target", target)
     return Limits(steps, record_every, tol, goal)
@@ -70,12 +71,14 @@ def check_callback(callback: object) -> None:
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
 
 
-def checkpoint_path(checkpoint: Any) -> Path | None:
-    """Check that it can be a path, if it is there."""
-    try:
-        return None if checkpoint is None else Path(checkpoint)
-    except TypeError:
-        raise TypeError(f"checkpoint must be a path, got {validation.shown(checkpoint)}") from None
+def checkpoint_path(checkpoint: object) -> Path | None:
+    """Check that a file can be at this path, if it is given."""
+    if checkpoint is None:
+        return None
+    path = paths.given("checkpoint", checkpoint)
+    if (refusal := paths.refusal(path)) and refusal != paths.MISSING:
+        raise ValueError(f"checkpoint must be a file, got {paths.told(path)}: {refusal}")
+    return path
 
 
 def check_model(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
@@ -337,6 +340,16 @@ def run_models(
     return results, run.seconds
 
 
+def _true(name: str, answer: object) -> bool:
+    """Whether a callable's answer is true; some, such as arrays, are neither."""
+    try:
+        return bool(answer)
+    except Exception:
+        raise TypeError(
+            f"{name} must return what is true or false, got {validation.shown(answer)}"
+        ) from None
+
+
 def _drive(
     run: _Run,
     pool: ThreadPoolExecutor,
@@ -358,5 +371,5 @@ def _drive(
             report(run.loop.step, float(np.nanmin(losses, initial=math.inf)))
             if saved is not None and saved.due:
                 pool.submit(lambda: saved.save(run.export())).result()
-            if watch is not None and watch(step, losses):
+            if watch is not None and _true("callback", watch(step, losses)):
                 return

@@ -1,5 +1,6 @@
 """Standardised data, and the way back to the user's units."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,10 @@ import numpy as np
 from accel import validation
 from accel.layout import aligned_empty, checked_data, checked_weights
 from accel.validation import Array
+
+_log = logging.getLogger("accel")
+
+_NAMED = 10  # columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class Standardized:
     def _matrix(self, W: Any) -> Array:
         k, d = self.y_mean.size, self.x_mean.size
         given = checked_weights(W, k, d).astype(np.float64)
+        validation.all_finite("W", given)
         return given.reshape((k, d) if self.y_mean.ndim else d)
 
     def predict(self, W: Any, X_new: Any) -> Array:
@@ -55,11 +61,12 @@ class Standardized:
         Raises
         ------
         TypeError, ValueError
-            If W or X_new has the wrong shape or holds no real numbers.
+            If W or X_new has the wrong shape, is not finite or holds no real numbers.
         """
         X_new = validation.numeric("X_new", X_new, ndim=(2,))
         if X_new.shape[1] != self.x_mean.size:
             raise ValueError(f"X_new must have {self.x_mean.size} columns, got {X_new.shape}")
+        validation.all_finite("X_new", X_new)
         standard = (X_new - self.x_mean) / self.x_scale
         prediction: Array = standard @ self._matrix(W).T * self.y_scale + self.y_mean
         return prediction
@@ -79,7 +86,7 @@ class Standardized:
         Raises
         ------
         TypeError, ValueError
-            If W has the wrong shape or holds no real numbers.
+            If W has the wrong shape, is not finite or holds no real numbers.
         """
         coef: Array = self._matrix(W) * self.y_scale[..., np.newaxis] / self.x_scale
         return coef, np.asarray(self.y_mean - coef @ self.x_mean)
@@ -88,15 +95,27 @@ class Standardized:
 def _standard(name: str, a: Array) -> tuple[Array, Array, Array]:
     """Standardised columns, in a layout that ``LpProblem`` takes without a copy; means; scales."""
     validation.all_finite(name, a)
-    mean = a.mean(axis=0, dtype=np.float64)
-    constant = a.min(axis=0) == a.max(axis=0)
-    mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
+    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+        raise TypeError(f"{name} must be in float64 or less, lest it be rounded, got {a.dtype}")
+    constant = a.min(axis=0) == a.max(axis=0)
+    if constant.any():
+        where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
+        more = ", ..." if constant.sum() > _NAMED else ""
+        _log.warning("%s is constant in column %s%s, which becomes 0", name, where, more)
     out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
-    np.subtract(a, mean, out=out, casting="same_kind")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = a.mean(axis=0, dtype=np.float64)
+        mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
+        np.subtract(a, mean, out=out, casting="same_kind")
+    if not np.isfinite([mean, out.max(axis=0), out.min(axis=0)]).all():
+        raise ValueError(
+            f"{name} must have columns whose mean, and distances from it, are finite in "
+            f"{out.dtype}, got values from {a.min():.4g} to {a.max():.4g}"
+        )
     # Squares of tiny numbers underflow: divide by a power of two first, which is exact.
     peak = np.maximum(out.max(axis=0), -out.min(axis=0)).astype(np.float64)
-    unit = np.ldexp(1.0, np.frexp(peak)[1])
+    unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # the next one may be infinite
     np.divide(out, unit, out=out, casting="same_kind")
     deviation = np.sqrt(np.einsum("i...,i...->...", out, out, dtype=np.float64) / len(out))
     deviation = np.where(constant, 1 / unit, deviation)
@@ -116,11 +135,13 @@ def standardize(X: Any, y: Any) -> Standardized:
     Returns
     -------
     Standardized
+        Constant columns become 0, and the log says which ones.
 
     Raises
     ------
     TypeError, ValueError
-        On the data that ``LpProblem`` refuses.
+        On the data that ``LpProblem`` refuses, and on numbers so large that a mean or a distance
+        from it overflows.
 
     Examples
     --------

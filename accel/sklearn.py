@@ -230,16 +230,14 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         """Check the parameters; the optimiser, with a rate of 1 where that is still to be found."""
         validation.real("p", self.p, least=1)
         validation.choice("solver", self.solver, _SOLVERS)
-        validation.integer("depth", self.depth, least=1)
+        validation.depth(self.depth)
         for name in ("width", "max_iter"):
             if getattr(self, name) is not None:
                 validation.integer(name, getattr(self, name), least=1)
         validation.choice("optimizer", self.optimizer, _RULES)
         validation.real("tol", self.tol, above=0)
         for name in ("fit_intercept", "standardize", "warm_start"):
-            value = getattr(self, name)
-            if not isinstance(value, bool | np.bool_):
-                raise TypeError(f"{name} must be True or False, got {validation.shown(value)}")
+            validation.flag(name, getattr(self, name))
         rate: Any = self.learning_rate
         if isinstance(rate, str):
             validation.choice("learning_rate", rate, ["auto"])

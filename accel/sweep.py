@@ -151,6 +151,7 @@ def sweep(
     models = checked_models(problem, models)
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
+    progress = validation.flag("progress", progress)
     results, seconds = running.run_models(
         problem, models, limits,
         watch=callback, shown=progress, backend=backend, threads=threads,

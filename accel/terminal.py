@@ -26,8 +26,12 @@ _EXPECTED = (ValueError, TypeError, ImportError, OSError, MemoryError)
 
 
 def say(text: str) -> None:
-    """Print a line to stderr."""
-    print(f"accel: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    """Print a line to stderr, with nothing in it that a terminal would obey."""
+    line = "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in " ".join(text.split())
+    )
+    print(f"accel: {line}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -117,6 +117,7 @@ def train(
     running.check_model(problem, network, optimizer)
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
+    progress = validation.flag("progress", progress)
 
     def watch(step: int, losses: Array) -> object:
         assert callback is not None

@@ -19,6 +19,8 @@ from accel.results import Result
 
 __all__ = ["Grid", "Model", "Search", "Start", "Trial", "Tuned"]
 
+_MOST_POINTS = 10_000  # a decade
+_LEAST, _MOST = -307, 308  # powers of ten that are normal numbers
 _REACH = 4  # decades either side of where the search begins: all of a grid without a range
 
 
@@ -43,7 +45,7 @@ class Model:
     depth: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depth", validation.integer("depth", self.depth, least=1))
+        object.__setattr__(self, "depth", validation.depth(self.depth))
         object.__setattr__(self, "optimizer", self.at(1.0).name)
 
     def __str__(self) -> str:
@@ -66,14 +68,14 @@ class Grid:
     Parameters
     ----------
     points : int
-        In a decade.
+        In a decade, 1 to 10 000.
     low, high : float, optional
         Bounds; by default four decades either side of where the search begins.
 
     Raises
     ------
     TypeError, ValueError
-        If points is below 1, or the bounds are not above 0 or leave no rate between them.
+        If points is out of bounds, or the bounds are not above 0 or leave no rate between them.
     """
 
     points: int = 32
@@ -81,7 +83,7 @@ class Grid:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        validation.integer("points", self.points, least=1)
+        validation.integer("points", self.points, least=1, most=_MOST_POINTS)
         for bound in ("low", "high"):
             if getattr(self, bound) is not None:
                 validation.real(bound, getattr(self, bound), above=0)
@@ -108,8 +110,8 @@ class Grid:
             high = math.floor(math.log10(self.high) * self.points + slack)
             middle = min(middle, high)
         return (
-            middle - reach if low is None else low,
-            middle + reach if high is None else high,
+            max(middle - reach, _LEAST * self.points) if low is None else low,
+            min(middle + reach, _MOST * self.points) if high is None else high,
         )
 
     def rate(self, index: int) -> float:

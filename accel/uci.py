@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
-from accel.files import checked, read_npz
+from accel import download, npy, paths, validation
+from accel.files import checked, read_npz, unreadable
 from accel.validation import Array
 
 _log = logging.getLogger("accel")
@@ -27,8 +26,9 @@ _UCI_URL = f"https://archive.ics.uci.edu/static/public/270/{_UCI_NAME}"
 _UCI_SHA256 = "98fe3a30981a222dd4518fbcc3dddd45d5c0ce9b03ef6dc6fe5cf7a04cfbff5e"
 _HOW_TO = f"download {_UCI_URL} and set ACCEL_DATA to the zip, or to the folder it is in"
 _NPZ_NAME = "gas_ethanol.npz"
-_MEMBER = re.compile(r"(?:.*/)?batch([0-9]+)\.dat")
-_MEMBER_LIMIT = 64 * 2**20  # bytes; the largest batch has below 10 MiB, the rest guards the memory
+_MEMBER = re.compile(r"(?:.*/)?batch([1-9]|10)\.dat")
+_MEMBER_LIMIT = 16 * 2**20  # bytes; the largest batch has below 10 MiB, the rest guards the memory
+_ZIP_LIMIT = 2**27  # bytes, likewise
 _ETHANOL = b"1"
 _SHAPE = (2565, 128)
 #: Mean of the first feature (the steady-state resistance change) of each of the 16 sensors.
@@ -61,6 +61,8 @@ def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
                 f"got {validation.shown(line.decode(errors='replace'))}"
             ) from None
         rows.append(row)
+        if len(rows) > _SHAPE[0]:
+            raise ValueError(f"{name} has more than the {_SHAPE[0]} ethanol samples of all batches")
     return rows, concentrations
 
 
@@ -70,29 +72,35 @@ def _read_batches(where: Path, files: Mapping[str, Callable[[], Any]]) -> tuple[
     concentrations: list[float] = []
     numbered = {int(m[1]): name for name in files if (m := _MEMBER.fullmatch(name))}
     for number in sorted(numbered):
-        name = f"{where}: batch{number}.dat"
-        with files[numbered[number]]() as stream:
-            text = stream.read(_MEMBER_LIMIT + 1)
+        name = f"{paths.told(where)}: batch{number}.dat"
+        try:
+            with files[numbered[number]]() as stream:
+                text = stream.read(_MEMBER_LIMIT + 1)
+        except npy.DAMAGED as error:
+            raise unreadable(where, error) from error
         if len(text) > _MEMBER_LIMIT:
             raise ValueError(f"{name} is larger than {_MEMBER_LIMIT} bytes")
         more_rows, more_concentrations = _parse_batch(name, text)
         rows += more_rows
         concentrations += more_concentrations
     if not rows:
-        raise ValueError(f"{where}: no batchN.dat with ethanol samples in it")
+        raise ValueError(f"{paths.told(where)}: no batchN.dat with ethanol samples in it")
     return np.array(rows), np.array(concentrations)
 
 
 def _read_zip(path: Path) -> tuple[Array, Array]:
+    if path.stat().st_size > _ZIP_LIMIT:
+        raise ValueError(f"{paths.told(path)}: larger than {_ZIP_LIMIT} bytes")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _UCI_SHA256:
         _log.warning("%s differs from the published archive, so its content is checked", path)
     try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            names = archive.namelist()
-            return _read_batches(path, {name: partial(archive.open, name) for name in names})
-    except (EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a readable zip: {error}") from error
+        archive = zipfile.ZipFile(BytesIO(content))
+    except npy.DAMAGED as error:
+        raise unreadable(path, error) from error
+    with archive:
+        names = archive.namelist()
+        return _read_batches(path, {name: partial(archive.open, name) for name in names})
 
 
 def _read_folder(path: Path) -> tuple[Array, Array]:
@@ -100,9 +108,9 @@ def _read_folder(path: Path) -> tuple[Array, Array]:
     found = next((p for p in preferred if p.is_file()), None)
     if found is not None:
         return read_gas(found)
-    files = {p.name: partial(p.open, "rb") for p in path.glob("batch*.dat")}
+    files = {p.name: partial(p.open, "rb") for p in path.glob("batch*.dat") if p.is_file()}
     if not files:
-        raise ValueError(f"{path}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder")
+        raise ValueError(f"{paths.told(path)}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder")
     return _read_batches(path, files)
 
 
@@ -114,29 +122,29 @@ def read_gas(path: Path) -> tuple[Array, Array]:
     ValueError
         If they are not there, not readable or not the data that was published.
     """
-    path = path.expanduser()
+    where, refusal = paths.told(path), paths.refusal(path)
     try:
-        if path.is_dir():
+        if refusal == paths.FOLDER:
             X, y = _read_folder(path)
-        elif not path.is_file():
-            raise ValueError(f"{path}: no such file or folder")
+        elif refusal:
+            raise ValueError(f"{where}: {refusal.replace('file', 'file or folder')}")
         elif path.suffix.lower() == ".npz":
             X, y, _ = read_npz(path)
         elif path.suffix.lower() == ".zip":
             X, y = _read_zip(path)
         else:
-            raise ValueError(f"{path}: expected a .npz, a .zip or a folder with batchN.dat files")
+            raise ValueError(f"{where}: expected a .npz, a .zip or a folder with batchN.dat files")
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
+        raise ValueError(f"{where}: {error.strerror or error}") from error
     if X.shape != _SHAPE or y.shape != _SHAPE[:1]:
         raise ValueError(
-            f"{path}: not the Ethanol problem, which has X {_SHAPE} and y {_SHAPE[:1]}: "
+            f"{where}: not the Ethanol problem, which has X {_SHAPE} and y {_SHAPE[:1]}: "
             f"X is {X.shape}, y {y.shape}"
         )
-    X, y = checked(path, X.astype(np.float64), y.astype(np.float64))
+    X, y = checked(where, X.astype(np.float64), y.astype(np.float64))
     facts = np.array([y.mean(), y.std(), *X[:, ::8].mean(axis=0)])
     if not np.allclose(facts, (114.9503, 86.6206, *_SENSOR_MEANS), rtol=1e-4, atol=0):
-        raise ValueError(f"{path}: not the Ethanol problem: its means are not the published ones")
+        raise ValueError(f"{where}: not the Ethanol problem: its means are not the published ones")
     return X, y
 
 
@@ -163,11 +171,7 @@ def download_gas() -> tuple[Array, Array]:
         except ValueError as error:
             _log.warning("the cached gas data is damaged and is made again: %s", error)
     try:
-        archive = Path(
-            pooch.retrieve(
-                _UCI_URL, known_hash=f"sha256:{_UCI_SHA256}", fname=_UCI_NAME, path=folder
-            )
-        )
+        archive = download.fetch(_UCI_URL, _UCI_SHA256, _UCI_NAME, folder, _ZIP_LIMIT)
     except (OSError, ValueError) as error:  # no network, no space, or another hash
         reason = " ".join(str(error).split())
         raise FileNotFoundError(f"could not download the gas data; {_HOW_TO} ({reason})") from error

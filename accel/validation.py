@@ -3,7 +3,7 @@
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,10 +13,18 @@ from accel import arrays
 
 Array = NDArray[Any]
 
+#: The most factors of a network, and so the largest depth that a rule stands for.
+MOST_DEPTH = 10_000
+
+_MANY, _LONG = 30, 1000  # names, and characters of them, that a message lists
+
 
 def shown(value: object) -> str:
     """``repr(value)`` on one line, cut to a readable length."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # as of an integer of more than 4300 digits
+        text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -75,6 +83,17 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
     return number
 
 
+def depth(value: object, *, least: int = 1) -> int:
+    """A number of factors, of which a slip could ask for more than there is time or memory for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``integer``.
+    """
+    return integer("depth", value, least=least, most=MOST_DEPTH)
+
+
 def choice(name: str, value: object, options: Iterable[str]) -> str:
     """One of the names in ``options``.
 
@@ -93,11 +112,38 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     return value
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between, the first ones of many; a file's may be any text."""
+    many = [name if name.isprintable() else repr(name) for name in names]
+    told = ", ".join(many[:_MANY])
+    told = told if len(told) <= _LONG else f"{told[:_LONG]}..."
+    return told if len(many) <= _MANY else f"{told} and {len(many) - _MANY} more"
+
+
+def suggestion(value: str, known: Sequence[str]) -> str:
+    """The name that is close to a misspelt one, as a question; empty if none is."""
+    close = difflib.get_close_matches(value.lower()[:_LONG], known[:_LONG], n=1)
+    return f"; did you mean {shown(close[0])}?" if close else ""
+
+
 def unknown(name: str, value: str, known: list[str]) -> NoReturn:
     """Raise the ValueError for a name that is not among the known ones."""
-    close = difflib.get_close_matches(value.lower(), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
+    raise ValueError(
+        f"{name} must be one of {listed(known)}, got {shown(value)}{suggestion(value, known)}"
+    )
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
 
 
 def float_dtype(name: str, value: object) -> np.dtype[Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine
+from benchmarks import machine, page
 
 TOLERANCE = 1e-6  # of the loss
 POWERS = (1, 1.5, 2, 4)
@@ -198,12 +198,13 @@ def table(case: dict[str, Any]) -> str:
     fastest = min(ours_first, default=float("nan"))
     for row in sorted(timed_rows, key=lambda row: (not row["reached"], np.median(row["seconds"]))):
         low, median, high = np.percentile(row["seconds"], [25, 50, 75])
-        name = f"**{row['contender']}**" if row["ours"] else row["contender"]
+        name = f"**{row['contender']}**" if row["ours"] else page.cell(row["contender"])
         lines.append(
             f"| {name} | {median:.3g} | {low:.3g} to {high:.3g} | {row['excess']:.1e} | "
             f"{'yes' if row['reached'] else '**no**'} | {median / fastest:.2f} |"
         )
-    lines += [f"| {r['contender']} | {r['gap']} | | | | |" for r in case["rows"] if "gap" in r]
+    gaps = (row for row in case["rows"] if "gap" in row)
+    lines += [f"| {page.cell(r['contender'])} | {page.cell(r['gap'])} | | | | |" for r in gaps]
     return "\n".join(lines)
 
 

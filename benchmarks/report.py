@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks import records
+from benchmarks import page, records
 from benchmarks.cases import COPY, NOT_A_DIRECT_PEER, OURS, PEAK, PLAIN_SUM, Case, Target
 from benchmarks.peers import Descent, Sweep
 from benchmarks.timing import Samples, speedup
@@ -89,14 +89,7 @@ def kind(contender: str) -> str:
 
 def case_table(record: dict[str, Any]) -> str:
     """Contenders of one case, fastest first, gaps last."""
-    lines = [
-        f"### {record['title']}",
-        "",
-        f"{record['data']}",
-        "",
-        "| contender | microseconds a step | IQR | times ours |",
-        "|---|---:|---:|---:|",
-    ]
+    rows: list[list[str]] = []
     timed = [row for row in record["contenders"] if "gap" not in row]
     for row in sorted(timed, key=lambda row: row["median_us"]):
         name = f"**{row['contender']}**" if row["contender"] == OURS else row["contender"]
@@ -107,11 +100,12 @@ def case_table(record: dict[str, Any]) -> str:
         if "gigaflops" in row:
             name += f" ({row['gigaflops']:.0f} GFLOP/s)"
         median, iqr = (microseconds(row[key] / 1e6) for key in ("median_us", "iqr_us"))
-        lines.append(f"| {name} | {median} | {iqr} | {ratio_words(row)} |")
+        rows.append([name, median, iqr, ratio_words(row)])
     for row in record["contenders"]:
         if "gap" in row:
-            lines.append(f"| {row['contender']} | not measured: {row['gap']} | | |")
-    return "\n".join(lines)
+            rows.append([row["contender"], f"not measured: {row['gap']}", "", ""])
+    table = page.table(["contender", "microseconds a step", "IQR", "times ours"], rows)
+    return f"### {page.cell(record['title'])}\n\n{page.cell(record['data'])}\n\n{table}"
 
 
 def ratio_words(row: dict[str, Any]) -> str:
@@ -151,12 +145,13 @@ def summary_table(content: dict[str, Any]) -> str:
             met = met_words(rows[OURS]["median_us"] <= case["strive_us"])
             targets.append((f"strive: {case['strive_us']:g} us", ours, met))
         for target in targets or [("", "", "")]:
-            lines.append(f"| {' | '.join([*figures, *target])} |")
+            lines.append(f"| {' | '.join(map(page.cell, [*figures, *target]))} |")
             figures = [""] * len(figures)
     for found in content.get("startup", ()):
         seconds = f"{found['seconds']:.2f} s"
         asked, met = f"must: under {found['must']:g} s", met_words(found["seconds"] < found["must"])
-        lines.append(f"| {found['name']} | {seconds} | | | {asked} | {seconds} | {met} |")
+        name = page.cell(found["name"])
+        lines.append(f"| {name} | {seconds} | | | {asked} | {seconds} | {met} |")
     return "\n".join(lines)
 
 

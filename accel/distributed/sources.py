@@ -8,7 +8,8 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from accel import validation
+from accel import npy, paths, validation
+from accel.files import unreadable
 from accel.validation import Array
 
 __all__ = ["from_npy"]
@@ -40,8 +41,16 @@ def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
     ValueError
         If it is none of NumPy's, or in Fortran order, or if rows is less than 1.
     """
-    path = Path(path).absolute()
-    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    path = paths.given("path", path).absolute()
+    if paths.refusal(path) == paths.SPECIAL:
+        raise ValueError(f"{paths.told(path)}: {paths.SPECIAL}")
+    try:
+        npy.check_npy(path)
+        whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except npy.DAMAGED as error:
+        raise unreadable(path, error) from error
     if whole.ndim == 0 or not whole.flags.c_contiguous:
         raise ValueError(f"{path} must hold an array of rows in C order, got shape {whole.shape}")
     if rows is None:

@@ -8,15 +8,14 @@ import logging
 import math
 import os
 import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from accel import validation
+from accel import download, npy, paths, validation
+from accel.files import unreadable
 from accel.validation import Array
 
 __all__ = ["MnistData", "load"]
@@ -40,7 +39,7 @@ _HOW_TO = (
     "(with or without .gz), or to a .npz with x_train and y_train"
 )
 _LIMIT = 2**28  # bytes of an unpacked file; MNIST has 47 MB, the rest guards the memory
-_DAMAGED = (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+_DOWNLOAD_LIMIT = 2**26  # bytes; the images have 10 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,27 +116,16 @@ def _read_idx(path: Path, ndim: int) -> Array:
 def _idx(path: Path, ndim: int) -> Array:
     try:
         return _read_idx(path, ndim)
-    except _DAMAGED as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not readable: {' '.join(str(error).split())}")
+    except npy.DAMAGED as error:
+        raise unreadable(path, error) from error
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
     try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a .npy by content")
-            missing = [key for key in ("x_train", "y_train") if key not in archive.files]
-            if missing:
-                held = ", ".join(archive.files) or "nothing"
-                raise ValueError(f"no array {missing[0]!r} in it, it holds {held}")
-            return archive["x_train"], archive["y_train"]
-    except _DAMAGED as error:
-        raise _unreadable(path, error) from error
+        images, labels = npy.load_npz(path, ("x_train", "y_train"))
+    except npy.DAMAGED as error:
+        raise unreadable(path, error) from error
+    return images, labels
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -146,23 +134,23 @@ def _find(folder: Path, name: str) -> Path:
     for candidate in (name, plain, plain.replace("-idx", ".idx")):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise ValueError(f"{folder}: neither {name} nor {plain} is in this folder")
+    raise ValueError(f"{paths.told(folder)}: neither {name} nor {plain} is in this folder")
 
 
 def _read(path: Path) -> MnistData:
-    path = path.expanduser()
-    if path.is_dir():
+    where, refusal = paths.told(path), paths.refusal(path)
+    if refusal == paths.FOLDER:
         images, labels = _idx(_find(path, _IMAGES), 3), _idx(_find(path, _LABELS), 1)
-    elif not path.is_file():
-        raise ValueError(f"{path}: no such file or folder")
+    elif refusal:
+        raise ValueError(f"{where}: {refusal.replace('file', 'file or folder')}")
     elif path.suffix.lower() == ".npz":
         images, labels = _read_npz(path)
     else:
-        raise ValueError(f"{path}: expected a folder with the IDX files, or a .npz")
+        raise ValueError(f"{where}: expected a folder with the IDX files, or a .npz")
     try:
-        return MnistData(images, labels, "MNIST", f"MNIST, read from {path}")
+        return MnistData(images, labels, "MNIST", f"MNIST, read from {where}")
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _download() -> Path:
@@ -180,7 +168,7 @@ def _download() -> Path:
     folder = Path(pooch.os_cache("implicit-accel")) / "mnist"
     for name, sha256 in _SHA256.items():
         try:
-            pooch.retrieve(_MIRROR + name, known_hash=f"sha256:{sha256}", fname=name, path=folder)
+            download.fetch(_MIRROR + name, sha256, name, folder, _DOWNLOAD_LIMIT)
         except (OSError, ValueError) as error:  # no network, no space, or another hash
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise FileNotFoundError(f"it could not be downloaded ({reason:.100})") from error
@@ -244,9 +232,9 @@ def load(path: str | os.PathLike[str] | None = None) -> MnistData:
     LeCun, Cortes, Burges, "The MNIST database of handwritten digits". Alpaydin, Kaynak (1998),
     "Optical Recognition of Handwritten Digits", UCI, doi 10.24432/C50P49, for the stand-in.
     """
-    given = path if path is not None else os.environ.get("ACCEL_MNIST") or None
+    given = paths.named("path", path, "ACCEL_MNIST")
     if given is not None:
-        return _read(Path(given))
+        return _read(given)
     try:
         return _read(_download())
     except FileNotFoundError as error:

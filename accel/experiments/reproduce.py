@@ -101,7 +101,8 @@ def finished_report(out: Path, settings: Settings, digest: str | None) -> Report
         report: Report = json.loads((out / _REPORT).read_text(encoding="utf-8"))
         same = report["settings"] == settings.key() and digest in (None, report["data"]["sha256"])
         figures = {figure["key"]: figure for figure in report["figures"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        page.render(report, {})  # it has all that is shown of one
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if not same or not all(key in figures for key in settings.figures):
         return None
@@ -177,12 +178,12 @@ def reproduce(
         After Ctrl-C; the same call goes on from there.
     """
     began = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
     figures = settings.linear()
     lab = Laboratory(make, out / _STATE, Ledger(shown), threads, settings.backend)
     if figure5_right.KEY in settings.figures:
         lab.ledger.reserve(figure5_right.expected_units(settings.divisor))
     tuned = lab.tune(line.curve for figure in figures for line in figure.lines)
+    out.mkdir(parents=True, exist_ok=True)
     extra = run_extras(lab, figures, tuned)
     _write_curves(out, lab, tuned)
     _draw_all(out, lab, figures, tuned, settings.quick)

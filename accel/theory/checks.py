@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from accel import validation
-from accel.problem import LpProblem
+from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
 
@@ -34,15 +34,14 @@ def problem(value: object, *, single_output: bool = False, least_p: float = 1.0)
     ValueError
         If p or the number of outputs is out of bounds.
     """
-    if not isinstance(value, LpProblem):
-        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
-    if value.dtype != np.float64:
-        raise TypeError(f"problem must be in float64, got {value!r}")
-    if single_output and value.k != 1:
-        raise ValueError(f"problem must have k = 1 output, got k = {value.k}")
-    if value.p < least_p:
-        raise ValueError(f"problem must have p >= {least_p:g}, got p = {value.p:g}")
-    return value
+    found = checked_problem(value)
+    if found.dtype != np.float64:
+        raise TypeError(f"problem must be in float64, got {found!r}")
+    if single_output and found.k != 1:
+        raise ValueError(f"problem must have k = 1 output, got k = {found.k}")
+    if found.p < least_p:
+        raise ValueError(f"problem must have p >= {least_p:g}, got p = {found.p:g}")
+    return found
 
 
 def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:

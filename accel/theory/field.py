@@ -64,7 +64,7 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
     """
     checks.problem(problem, single_output=True, least_p=2)
     w = checks.vector("w", w, problem.d)
-    depth = validation.integer("depth", depth, least=1)
+    depth = validation.depth(depth)
     norm = float(np.linalg.norm(w))
     if norm == 0:
         if depth == 2:
@@ -199,7 +199,7 @@ def closed_curve_integral(
         raise ValueError("problem must have p > 1 for a continuous gradient, got p = 1")
     if problem.d < 2:
         raise ValueError(f"problem must have d >= 2 features, got d = {problem.d}")
-    depth = validation.integer("depth", depth, least=1)
+    depth = validation.depth(depth)
     r = validation.real("r", r, above=0)
     R = validation.real("R", R, above=r)
     rtol = validation.real("rtol", rtol, least=1e-13, below=1)

@@ -149,7 +149,7 @@ def end_to_end_flow(
     checks.problem(problem, least_p=2)
     shape = (problem.k, problem.d)
     start = checks.matrix("W0", W0, shape)
-    depth = validation.integer("depth", depth, least=1)
+    depth = validation.depth(depth)
     times = _times(t)
     decay = depth * validation.real("weight_decay", weight_decay, least=0)
     precondition = resolve("reference").precondition.precondition

@@ -130,10 +130,8 @@ class Preconditioner:
 
     def _lambda(self, left: Array, right: Array) -> Array:
         N = self.depth
-        powers = [
-            np.outer(left ** (2 * (j - 1) / N), right ** (2 * (N - j) / N)) for j in range(1, N + 1)
-        ]
-        total: Array = np.sum(powers, axis=0)
+        powers = 2 / N * np.arange(N)
+        total: Array = (left[:, np.newaxis] ** powers) @ (right[:, np.newaxis] ** powers[::-1]).T
         return total
 
 
@@ -179,7 +177,7 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
     array([8., 4.])
     """
     matrix = np.atleast_2d(checks.matrix("W", W))
-    depth = validation.integer("depth", depth, least=1)
+    depth = validation.depth(depth)
     U, sigma, Vt = np.linalg.svd(matrix, full_matrices=False)
     # The powers go down to 2/N, and 1e-17 ** (2/8) is far from nothing.
     sigma[sigma <= np.finfo(np.float64).eps * max(matrix.shape) * sigma[0]] = 0

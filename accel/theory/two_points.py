@@ -28,6 +28,7 @@ from accel.training import train
 from accel.validation import Array
 
 _GROWTH = 10 ** (1 / 16)  # of the rate, until it is too large
+_HALVINGS = 40  # of the rate, until it is small enough
 _PRECISION = 1e-3
 _ROUNDING = 1e-12
 
@@ -99,8 +100,14 @@ def _largest_stable(trial: _Trial, rate: float, depth: int) -> Descent:
         rule = GradientDescent(rate) if depth == 1 else EndToEnd(rate, depth)
         return trial.steps(rule)
 
-    while (count := steps(rate)) is None:
+    for _ in range(_HALVINGS):
+        if (count := steps(rate)) is not None:
+            break
         rate /= 2
+    else:
+        raise ValueError(
+            f"y1 must leave a stable learning rate, got none at depth {depth} down to {rate:g}"
+        )
     above = rate * _GROWTH
     while (higher := steps(above)) is not None:
         rate, count, above = above, higher, above * _GROWTH
@@ -192,7 +199,7 @@ def two_point(
     y2 = validation.real("y2", y2, above=0)
     y1 = validation.real("y1", y1, least=y2)
     p = validation.real("p", p, above=2)
-    depth = validation.integer("depth", depth, least=2)
+    depth = validation.depth(depth, least=2)
     start = validation.real("start", start, above=0, below=1)
     target = validation.real("target", target, above=0, below=1)
     max_steps = validation.integer("max_steps", max_steps, least=1)

@@ -193,11 +193,11 @@ def _direction(parameter: torch.Tensor, depth: int) -> torch.Tensor:
 def _checked(constants: dict[str, Any]) -> dict[str, Any]:
     """The constants of a group, of plain types; what else it holds is left out."""
     lr = constants["lr"]
-    if not (isinstance(lr, torch.Tensor) and lr.numel() == 1):
-        lr = validation.real("lr", lr, least=0)
+    single = isinstance(lr, torch.Tensor) and lr.numel() == 1
+    number = validation.real("lr", lr.item() if single else lr, least=0)
     return {
-        "lr": lr,
-        "depth": validation.integer("depth", constants["depth"], least=1),
+        "lr": lr if single else number,
+        "depth": validation.depth(constants["depth"]),
         "momentum": validation.real("momentum", constants["momentum"], least=0, below=1),
         "weight_decay": validation.real("weight_decay", constants["weight_decay"], least=0),
     }

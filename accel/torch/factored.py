@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from accel import validation
+
 __all__ = ["ConvFactors", "Factored", "LinearFactors", "wide"]
 
 
@@ -23,6 +25,28 @@ def wide(tensor: torch.Tensor) -> torch.Tensor:
     """The values in float64, where they are if the device has that; no gradient goes back."""
     device = "cpu" if tensor.device.type == "mps" else tensor.device
     return tensor.detach().to(device).to(torch.float64)
+
+
+def _checked(factors: Any, bias: Any) -> list[nn.Parameter]:
+    """Check that the factors can be multiplied and the bias be added."""
+    if not isinstance(factors, list | tuple | nn.ParameterList):
+        raise TypeError(f"factors must be a sequence, got {validation.shown(factors)}")
+    if not len(factors):
+        raise ValueError("factors must not be empty")
+    inner = None
+    for j, factor in enumerate(factors):
+        if not isinstance(factor, nn.Parameter):
+            raise TypeError(f"factors[{j}] must be a Parameter, got {validation.shown(factor)}")
+        shape = tuple(factor.shape)
+        if len(shape) != 2 or 0 in shape or inner not in (None, shape[1]):
+            wanted = "2 dimensions" if inner is None else f"shape (n, {inner})"
+            raise ValueError(f"factors[{j}] must have {wanted} and not be empty, got {shape}")
+        inner = shape[0]
+    if bias is not None and not isinstance(bias, nn.Parameter):
+        raise TypeError(f"bias must be a Parameter or None, got {validation.shown(bias)}")
+    if bias is not None and tuple(bias.shape) != (inner,):
+        raise ValueError(f"bias must have shape {(inner,)}, got {tuple(bias.shape)}")
+    return list(factors)
 
 
 class Factored(nn.Module):  # type: ignore[misc]
@@ -34,10 +58,16 @@ class Factored(nn.Module):  # type: ignore[misc]
         ``W_1`` to ``W_N``, ``W_j`` of shape ``(n_j, n_{j-1})``, of one dtype on one device.
     bias : Parameter (n_N,) or None
         Added once, after the outermost factor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none, or do not fit together.
     """
 
     def __init__(self, factors: Sequence[nn.Parameter], bias: nn.Parameter | None) -> None:
         super().__init__()
+        factors = _checked(factors, bias)
         self.factors = nn.ParameterList(factors)
         self.register_parameter("bias", bias)
         inputs, outputs = factors[0].shape[1], factors[-1].shape[0]

@@ -225,7 +225,7 @@ def overparameterize(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {validation.shown(model)}")
-    depth = validation.integer("depth", depth, least=2)
+    depth = validation.depth(depth, least=2)
     if width is not None:
         width = validation.integer("width", width, least=1)
     validation.choice("init", init, _INITS)

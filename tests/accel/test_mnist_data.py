@@ -124,7 +124,7 @@ def test_the_size_of_an_unpacked_file_is_bounded(monkeypatch, tmp_path):
     [
         ({"x": IMAGES, "y_train": LABELS}, "no array 'x_train' in it, it holds x, y_train"),
         ({"x_train": IMAGES.astype(float), "y_train": LABELS}, "images must be of dtype uint8"),
-        ({"x_train": np.array([{}]), "y_train": LABELS}, "not readable: Object arrays"),
+        ({"x_train": np.array([{}]), "y_train": LABELS}, "not readable: it holds Python objects"),
         (b"PK\x03\x04 cut short", "not readable"),
     ],
 )
@@ -153,7 +153,7 @@ def test_download_is_checked(monkeypatch, tmp_path):
 
     asked = {}
 
-    def retrieve(url, known_hash, fname, path):
+    def retrieve(url, known_hash, fname, path, downloader):
         asked[url] = known_hash
         path.mkdir(parents=True, exist_ok=True)
         (path / fname).write_bytes(gzip.compress(idx(IMAGES if "images" in fname else LABELS)))

@@ -95,7 +95,7 @@ def test_vectors_are_rows_one_after_the_other():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: preconditioner([1.0], 0), ValueError, "depth must be >= 1, got 0"),
+        (lambda: preconditioner([1.0], 0), ValueError, "depth must be >= 1 and <= 10000, got 0"),
         (lambda: preconditioner([1.0], 2.0), TypeError, "depth must be an integer"),
         (lambda: preconditioner([[np.nan]], 2), ValueError, "W must be finite"),
         (lambda: preconditioner(["a"], 2), TypeError, "W must hold real numbers"),

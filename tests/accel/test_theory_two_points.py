@@ -83,7 +83,7 @@ def test_units_of_targets_and_loss_do_not_matter():
         ({"y1": 0.5}, ValueError, "y1 must be finite and >= 1, got 0.5"),
         ({"y2": 0.0}, ValueError, "y2 must be finite and > 0"),
         ({"p": 2}, ValueError, "p must be finite and > 2, got 2"),
-        ({"depth": 1}, ValueError, "depth must be >= 2, got 1"),
+        ({"depth": 1}, ValueError, "depth must be >= 2 and <= 10000, got 1"),
         ({"scale": "sum"}, ValueError, "scale must be one of"),
         ({"start": 0.0}, ValueError, "start must be"),
         ({"target": 1.0}, ValueError, "target must be"),

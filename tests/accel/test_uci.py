@@ -136,7 +136,7 @@ def test_gas_download_is_checked_and_cached(monkeypatch, tmp_path, archive, arra
 
     calls = []
 
-    def retrieve(url, known_hash, fname, path):
+    def retrieve(url, known_hash, fname, path, downloader):
         calls.append((url, known_hash))
         path.mkdir(parents=True)
         (path / fname).write_bytes(archive)
@@ -172,7 +172,7 @@ def test_gas_nowhere_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.zip", b"no zip", "not a readable zip"),
+        ("a.zip", b"no zip", "not readable: File is not a zip file"),
         ("a.npz", b"no zip", "not readable"),
         ("a.npz", {"X": np.ones((3, 2)), "y": np.ones(3)}, "not the Ethanol problem"),
         ("a.npz", {"X": np.ones((2565, 128)), "y": np.ones(2565)}, "means are not the published"),
