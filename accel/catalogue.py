@@ -80,7 +80,9 @@ def open_data(text: str, target: str | None = None) -> Opened:
     name, _, settings = text.partition(":")
     if name not in _ENTRIES:
         if path.parent != Path(".") or path.suffix:
-            raise ValueError(f"{paths.told(text)}: expected a file that ends in {', '.join(READERS)}")
+            raise ValueError(
+                f"{paths.told(text)}: expected a file that ends in {', '.join(READERS)}"
+            )
         validation.unknown("data", name, [*NAMES, *(f"a {suffix} file" for suffix in READERS)])
     if target is not None:
         raise ValueError(f"a target column can be chosen for files only, not for {name}")

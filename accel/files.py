@@ -94,7 +94,8 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
         raise unreadable(path, error) from error
     if header is not None and len(header) != table.shape[1]:
         raise ValueError(
-            f"{paths.told(path)}: the header has {len(header)} columns, the rows have {table.shape[1]}"
+            f"{paths.told(path)}: the header has {len(header)} columns, the rows have "
+            f"{table.shape[1]}"
         )
     return _split(path, table, header, target)
 
@@ -125,8 +126,8 @@ def _split(path: Path, table: Array, header: list[str] | None, target: str | int
     """Cut the target column out of a table."""
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(
-            f"{paths.told(path)}: expected rows of at least two columns, features and a target, got an array "
-            f"of shape {table.shape}"
+            f"{paths.told(path)}: expected rows of at least two columns, features and a target, "
+            f"got an array of shape {table.shape}"
         )
     columns = table.shape[1]
     column = _column(path, -1 if target is None else target, columns, header)
@@ -139,20 +140,26 @@ def _column(path: Path, target: str | int, columns: int, header: list[str] | Non
     """Number of the column that ``target`` names, or numbers from 0 (or from the end, below 0)."""
     if isinstance(target, str) and header and target in header:
         if header.count(target) > 1:
-            raise ValueError(f"{paths.told(path)}: the header has {header.count(target)} columns {target!r}")
+            raise ValueError(
+                f"{paths.told(path)}: the header has {header.count(target)} columns {target!r}"
+            )
         return header.index(target)
     try:
         number = int(target)  # the command line passes numbers as text
     except (TypeError, ValueError):
         if not header:
-            raise ValueError(f"{paths.told(path)}: it has no header, so target must be the number of a "
-                             f"column, got {validation.shown(target)}") from None  # fmt: skip
+            raise ValueError(
+                f"{paths.told(path)}: it has no header, so target must be the number of a column, "
+                f"got {validation.shown(target)}"
+            ) from None
         try:
             validation.unknown("target", str(target), header)
         except ValueError as error:
             raise ValueError(f"{paths.told(path)}: {error}") from None
     if not -columns <= number < columns:
-        raise ValueError(f"{paths.told(path)}: target must be >= {-columns} and < {columns}, got {number}")
+        raise ValueError(
+            f"{paths.told(path)}: target must be >= {-columns} and < {columns}, got {number}"
+        )
     return number % columns
 
 

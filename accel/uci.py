@@ -110,7 +110,9 @@ def _read_folder(path: Path) -> tuple[Array, Array]:
         return read_gas(found)
     files = {p.name: partial(p.open, "rb") for p in path.glob("batch*.dat") if p.is_file()}
     if not files:
-        raise ValueError(f"{paths.told(path)}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder")
+        raise ValueError(
+            f"{paths.told(path)}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder"
+        )
     return _read_batches(path, files)
 
 

@@ -165,7 +165,11 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
 
 def _array(name: str, value: object, device: bool) -> Any:
     try:
-        if arrays.on_device(value):
+        there = arrays.on_device(value)
+    except Exception as error:  # whatever the library that the array belongs to may raise
+        raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
+    try:
+        if there:
             array = arrays.as_device(name, value)
             return array if device else arrays.to_host(array)
         try:

@@ -81,7 +81,7 @@ class DaskProblem(LpProblem):
         X, y = _checked(X, y)
         dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
         p, method = checked_loss(p, scale, method, dtype, X.shape)
-        if keep not in (True, False, "auto"):
+        if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
         client = _client(client)
         if keep == "auto":

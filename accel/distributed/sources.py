@@ -1,7 +1,6 @@
 """Data on disks that every worker can reach, as dask arrays that are read where they are used."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import dask.array as da

@@ -126,8 +126,7 @@ def files():
     Path("empty.csv").write_text("")
     Path("short.npz").write_bytes(b"PK\x03\x04")
     Path("huge.npy").write_bytes(
-        b"\x93NUMPY\x01\0\x41\0"
-        b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999, 9)}\n"
+        b"\x93NUMPY\x01\0\x41\0{'descr': '<f8', 'fortran_order': False, 'shape': (999999999, 9)}\n"
     )
     for folder in ("folder.csv", "other.png"):
         Path(folder).mkdir()
@@ -155,4 +154,3 @@ def test_refused(files, monkeypatch, row):
     assert len(line) < 700
     assert re.search(match, line)
     assert sorted(Path().rglob("*")) == before
-
