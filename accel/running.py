@@ -340,13 +340,13 @@ def run_models(
     return results, run.seconds
 
 
-def _true(name: str, answer: object) -> bool:
-    """Whether a callable's answer is true; some, such as arrays, are neither."""
+def _true(answer: object) -> bool:
+    """Whether the answer of a callback is true; some, such as arrays, are neither."""
     try:
         return bool(answer)
     except Exception:
         raise TypeError(
-            f"{name} must return what is true or false, got {validation.shown(answer)}"
+            f"callback must return what is true or false, got {validation.shown(answer)}"
         ) from None
 
 
@@ -371,5 +371,5 @@ def _drive(
             report(run.loop.step, float(np.nanmin(losses, initial=math.inf)))
             if saved is not None and saved.due:
                 pool.submit(lambda: saved.save(run.export())).result()
-            if watch is not None and _true("callback", watch(step, losses)):
+            if watch is not None and _true(watch(step, losses)):
                 return

@@ -41,6 +41,7 @@ from accel.experiments.mnist_training import (
     load_checkpoint,
     save_checkpoint,
 )
+from accel.running import checkpoint_path
 from accel.validation import Array
 
 __all__ = ["MnistResult", "NetResult", "run"]
@@ -211,7 +212,7 @@ def run(
             f"data must have more than batch = {batch} images besides the {held_out} held out, "
             f"got {len(data.images)}"
         )
-    path = None if checkpoint is None else Path(checkpoint).expanduser()
+    path = checkpoint_path(checkpoint)
     if path is not None and not path.parent.is_dir():
         raise ValueError(f"checkpoint must be in a folder that exists, got {path}")
     torch = import_torch()

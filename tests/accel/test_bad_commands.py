@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accel import npy
+from accel import commands, npy
 
 from .shell import run
 from .test_bad_files import zipped
@@ -154,3 +154,12 @@ def test_refused(files, monkeypatch, row):
     assert len(line) < 700
     assert re.search(match, line)
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_terminal_obeys_no_message(files, monkeypatch):
+    def fail(*arguments, **how):
+        raise ValueError("\x1b[31m\nred \udcff")
+
+    monkeypatch.setattr(commands, "train", fail)
+    ended = run("train", *TABLE, "--quiet")
+    assert ended.stderr == "accel: \\x1b[31m red \\udcff\n"
