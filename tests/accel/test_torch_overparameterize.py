@@ -312,7 +312,7 @@ def test_layers_that_cannot_be_replaced():
     ("error", "message", "change"),
     [
         (TypeError, r"model must be a torch\.nn\.Module, got 3", {"model": 3}),
-        (ValueError, "depth must be >= 2, got 1", {"depth": 1}),
+        (ValueError, "depth must be >= 2 and <= 10000, got 1", {"depth": 1}),
         (TypeError, r"depth must be an integer, got 2\.0", {"depth": 2.0}),
         (ValueError, "width must be >= 1, got 0", {"width": 0}),
         (ValueError, "init must be one of .*did you mean 'near_zero'", {"init": "nearzero"}),
