@@ -11,7 +11,7 @@ from accel.optimum import losses_at_zero
 from accel.problem import LpProblem, standardize
 from accel.tuning import Grid, Model
 
-MODEL, RUN, OUTPUT = "Model", "Training", "Output"  # the panels of --help
+MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
 OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from accel.experiments.stages import data_digest
 from accel.options import OUTPUT, BackendName, Json, Quiet, Seed, Task, Threads
 from accel.problem import LpProblem
 from accel.report import duration
-from accel.terminal import INTERRUPTED, noticing, print_json, say
+from accel.terminal import INTERRUPTED, noticing, print_json, print_line, say
 
 __all__ = ["reproduce_command"]
 
@@ -108,10 +109,7 @@ def _ends_table(report: Report) -> Table:
 
 def _show(report: Report, out: Path) -> None:
     console = Console()
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+    tell = partial(print_line, console)
     console.print(_ends_table(report))
     lines = [line for figure in report["figures"] for line in figure["lines"]]
     if any(line.get("at_edge_of_grid") for line in lines):

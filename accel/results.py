@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
 
-_FORMAT = 1
+_FORMAT = 2
 _INSTALL = 'pip install "implicit-accel[cli]"'
 
 
@@ -165,7 +165,7 @@ class Result:
         return ax
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything to one file: NumPy's npz format with a JSON text inside, no pickle.
+        """Write everything to one file: NumPy's npz format with a JSON text and a checksum.
 
         Parameters
         ----------
@@ -176,6 +176,11 @@ class Result:
         Returns
         -------
         Path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
         path = paths.given("path", path)
         described = {
@@ -209,20 +214,11 @@ class Result:
             If it is no such file, or is damaged, cut short or from a later version.
         """
         path = paths.given("path", path)
-        try:
-            if paths.refusal(path) == paths.SPECIAL:
-                raise ValueError(f"it is {paths.SPECIAL}")
-            return cls._from_arrays(*archives.read(path))
-        except archives.DAMAGE as error:
-            reason = " ".join(archives.reason(error).split())
-            raise ValueError(
-                f"{paths.told(path)} is no result that accel saved: {reason:.200}"
-            ) from error
+        with archives.reading("result", path):
+            return cls._from_arrays(*archives.read(path, _FORMAT))
 
     @classmethod
     def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
-        if described["format"] != _FORMAT:
-            raise ValueError(f"format {described['format']!r} is unknown to this version")
         history = History(
             *(validation.numeric(f.name, arrays[f.name], ndim=(1,)) for f in fields(History))
         )

@@ -2,19 +2,19 @@
 
 import contextlib
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from accel import arrays, paths, validation
+from accel import arrays, validation
 from accel.backends import Backend, resolve
-from accel.checkpoints import Checkpoint
+from accel.checkpoints import Checkpoint, Place, of_models
 from accel.kernels import specs
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, Optimizer
@@ -30,9 +30,12 @@ _RECORDS = 1000
 _MOST_STEPS = 2**53  # the kernels count them in float64
 _DROPPED = -1  # beside the codes of the kernels
 _PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
+_GROWING = ("steps", "rows", "clock", "loop_active")  # of what a run exports
 
 #: ``watch(step, losses)``: the newest losses known, nan for models that have ended.
 Watch = Callable[[int, Array], object]
+
+_Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,6 @@ def check_callback(callback: object) -> None:
     """Check that it can be called, if it is there."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
-
-
-def checkpoint_path(checkpoint: object) -> Path | None:
-    """Check that a file can be at this path, if it is given."""
-    if checkpoint is None:
-        return None
-    path = paths.given("checkpoint", checkpoint)
-    if (refusal := paths.refusal(path)) and refusal != paths.MISSING:
-        raise ValueError(f"checkpoint must be a file, got {paths.told(path)}: {refusal}")
-    return path
 
 
 def check_model(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
@@ -200,16 +193,14 @@ class _Run:
             last = self.loop.evaluate()
         return last
 
-    def finish(self) -> list[tuple[Status, int | None, int, float, History]]:
-        """Settle how each model ended: status, diverged_at, steps, seconds, complete history."""
+    def finish(self) -> list[_Ending]:
+        """Settle how each model ended."""
         last = self._settle()
         steps = np.concatenate([*self._steps, np.empty(0, np.int64)])
         rows = np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
         return [self._ending(m, steps, rows[:, m], last[m]) for m in range(len(self.codes))]
 
-    def _ending(
-        self, m: int, steps: Array, rows: Array, last: Array
-    ) -> tuple[Status, int | None, int, float, History]:
+    def _ending(self, m: int, steps: Array, rows: Array, last: Array) -> _Ending:
         own = ~np.isnan(rows[:, 0]) & (steps <= last[0])
         steps, rows = steps[own], rows[own]
         if not len(steps) or steps[-1] < last[0]:
@@ -276,6 +267,44 @@ def kernels_for(problem: LpProblem, models: int, steps: int, backend: str) -> Ba
     return chosen
 
 
+class Work:
+    """A call in a worker thread, for which the main thread waits so that a Ctrl-C can end the wait.
+
+    Unlike a ``Future`` it has no lock that both threads acquire: a second Ctrl-C on the heels of
+    the first can leave such a lock held, and the worker waiting for it for ever.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> None:
+        self._function, self._released = function, threading.Lock()
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._released.acquire()
+        pool.submit(self._run)
+
+    def _run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:
+            self._error = error
+        self._ended = True
+        self._released.release()
+
+    def result(self) -> Any:
+        """Wait, and return or raise what the call did."""
+        while not self._ended:
+            self._released.acquire(timeout=_PULSE)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def _end(run: _Run, saved: Checkpoint | None) -> list[_Ending]:
+    if saved is not None:
+        saved.keep(run.export(), last=True)
+    return run.finish()
+
+
 def run_models(
     problem: LpProblem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
@@ -285,7 +314,7 @@ def run_models(
     shown: bool,
     backend: str,
     threads: int | None,
-    checkpoint: Path | None = None,
+    checkpoint: Place | None = None,
 ) -> tuple[list[Result], float]:
     """Train models that have been checked, side by side; their results and the seconds it took.
 
@@ -302,10 +331,19 @@ def run_models(
         )
     params = getattr(loop, "device_params", loop.params)
     run = _Run(loop, len(models), limits, shown or watch is not None)
-    saved = Checkpoint.of(checkpoint, problem, models, limits, kernels.name)
+    saved: Checkpoint | None = None
+    if checkpoint is not None:
+        identity = of_models(problem, models, asdict(limits), kernels.name)
+        saved = Checkpoint(checkpoint, identity, _GROWING)
     with loop, ThreadPoolExecutor(1, "accel-train") as pool:
-        if saved is not None and (arrays := saved.load(run.export())) is not None:
-            run.resume(arrays)
+        if saved is not None:
+            begun = run.export()
+            if (found := saved.load(begun)) is not None:
+                run.resume(found)
+            if run.going:  # that nothing can be written there is better known now than in hours
+                saved.save(begun if found is None else found)
+            else:
+                saved = None
         try:
             _drive(run, pool, limits.steps, watch, shown, saved)
         except KeyboardInterrupt:
@@ -313,11 +351,9 @@ def run_models(
         except BaseException:
             loop.stop()
             raise
-        if saved is not None:
-            pool.submit(lambda: saved.save(run.export())).result()
-        ending = pool.submit(run.finish)
+        ending = Work(pool, lambda: _end(run, saved))
         with contextlib.suppress(KeyboardInterrupt):  # it is ending already
-            wait([ending])
+            ending.result()
         results = [
             Result(
                 network=network.with_params(params(m)),
@@ -361,15 +397,12 @@ def _drive(
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
     with progress(shown, steps) as report:
         while run.going:
-            chunk = pool.submit(run.advance)
-            while not wait([chunk], _PULSE).done:
-                pass
-            chunk.result()
+            Work(pool, run.advance).result()
             if run.lost:
                 return
             step, losses = run.newest
             report(run.loop.step, float(np.nanmin(losses, initial=math.inf)))
             if saved is not None and saved.due:
-                pool.submit(lambda: saved.save(run.export())).result()
+                Work(pool, lambda: saved.keep(run.export())).result()
             if watch is not None and _true(watch(step, losses)):
                 return

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from accel import running, validation
+from accel import checkpoints, running, validation
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
 from accel.problem import LpProblem
@@ -98,6 +98,7 @@ def sweep(
     backend: str = "auto",
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = checkpoints.EVERY,
 ) -> Sweep:
     """Train many models on one problem side by side.
 
@@ -122,7 +123,7 @@ def sweep(
         sweep.
     progress : bool
         Show a progress bar on stderr, with the lowest loss.
-    backend, threads, checkpoint
+    backend, threads, checkpoint, checkpoint_every
         As for ``train``.
 
     Returns
@@ -136,7 +137,7 @@ def sweep(
         If an argument is of the wrong kind or out of range, if a model does not fit the problem, or
         if the checkpoint is damaged or belongs to another sweep.
     OSError
-        If the checkpoint cannot be read or written.
+        If the checkpoint cannot be read, or not be written at the start.
 
     Examples
     --------
@@ -152,10 +153,11 @@ def sweep(
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
     progress = validation.flag("progress", progress)
+    kept = checkpoints.place(checkpoint, checkpoint_every)
     results, seconds = running.run_models(
         problem, models, limits,
         watch=callback, shown=progress, backend=backend, threads=threads,
-        checkpoint=running.checkpoint_path(checkpoint),
+        checkpoint=kept,
     )  # fmt: skip
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)

@@ -18,7 +18,7 @@ from accel.comparison import Watch
 from accel.training import Callback
 from accel.tuning import Model, Tuned
 
-__all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "search_progress", "say"]
+__all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "print_line", "search_progress", "say"]
 
 REFUSED, INTERRUPTED = 2, 130
 #: What the library raises for bad input, absent data, absent packages and unwritable files.
@@ -32,6 +32,11 @@ def say(text: str) -> None:
         for character in " ".join(text.split())
     )
     print(f"accel: {line}", file=sys.stderr, flush=True)
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line as it is, however long."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

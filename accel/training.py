@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from accel import running, validation
+from accel import checkpoints, running, validation
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
 from accel.problem import LpProblem
@@ -39,6 +39,7 @@ def train(
     backend: str = "auto",
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = checkpoints.EVERY,
 ) -> Result:
     r"""Minimise :math:`L(W_N \cdots W_1)` over the factors by full-batch steps of one optimiser.
 
@@ -75,9 +76,13 @@ def train(
         For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use. Not
         for ``"cuda"`` and ``"reference"``.
     checkpoint : path-like, optional
-        A file to keep the progress in, written about every 30 seconds, at an interruption and at
-        the end, whole or not at all. If it is there, the run goes on from it; a run that was
-        complete returns at once.
+        A file to keep the progress in, written at the start, every ``checkpoint_every`` seconds, at
+        an interruption and at the end, whole or not at all. If it is there, the run goes on from
+        it; a run that was complete returns at once. Once a run is on its way, a file that cannot be
+        written (a full disk) does not end it: the log says so, what was saved last stays, and
+        saving is tried again.
+    checkpoint_every : float
+        Seconds between two saves; 30 by default. 0 is about ten times a second.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def train(
         not fit together, if the backend is not available (the message says what is missing), or if
         the checkpoint is damaged or belongs to another run.
     OSError
-        If the checkpoint cannot be read or written.
+        If the checkpoint cannot be read, or not be written at the start.
     KeyboardInterrupt
         Only before the first step, while the kernels are compiled.
 
@@ -118,6 +123,7 @@ def train(
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
     progress = validation.flag("progress", progress)
+    kept = checkpoints.place(checkpoint, checkpoint_every)
 
     def watch(step: int, losses: Array) -> object:
         assert callback is not None
@@ -127,7 +133,7 @@ def train(
         (result,), _ = running.run_models(
             problem, [(network, optimizer)], limits,
             watch=watch if callback is not None else None, shown=progress, backend=backend,
-            threads=threads, checkpoint=running.checkpoint_path(checkpoint),
+            threads=threads, checkpoint=kept,
         )  # fmt: skip
         return result
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from accel import download, npy, paths, validation
+from accel import archives, download, npy, paths, validation
 from accel.files import checked, read_npz, unreadable
 from accel.validation import Array
 
@@ -178,8 +177,7 @@ def download_gas() -> tuple[Array, Array]:
         reason = " ".join(str(error).split())
         raise FileNotFoundError(f"could not download the gas data; {_HOW_TO} ({reason})") from error
     X, y = read_gas(archive)
-    unfinished = folder / f"{os.getpid()}-{_NPZ_NAME}"  # renamed when whole: others may be reading
-    with contextlib.suppress(OSError):  # a full or read-only disk costs the cache, no more
-        np.savez_compressed(unfinished, X=X, y=y)
-        unfinished.replace(parsed)
+    # A full or read-only disk costs the cache, no more; others may be reading the old one.
+    with contextlib.suppress(OSError), archives.replacing(parsed) as file:
+        np.savez_compressed(file, X=X, y=y)
     return X, y

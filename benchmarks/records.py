@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from accel import archives
 from benchmarks import machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -102,9 +103,8 @@ def write(content: Record, path: Path) -> Path:
     text = _dumped(document)
     for pattern in (_NUMBERS, _ROWS):
         text = pattern.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n")
-    partial.replace(path)
+    with archives.replacing(path) as file:
+        file.write(f"{text}\n".encode())
     return path
 
 

@@ -20,34 +20,24 @@ cross-entropy alone as well, which is the fair comparison.
 
 import math
 import os
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from accel import validation
 from accel.backends import cpu_threads
+from accel.checkpoints import EVERY, Checkpoint, place
 from accel.experiments.mnist_data import MnistData
-from accel.experiments.mnist_training import (
-    INITS,
-    Init,
-    Training,
-    import_torch,
-    load_checkpoint,
-    save_checkpoint,
-)
-from accel.running import checkpoint_path
+from accel.experiments.mnist_training import INITS, Init, Training, import_torch
+from accel.running import Work
 from accel.validation import Array
 
 __all__ = ["MnistResult", "NetResult", "run"]
 
-_SAVE_EVERY = 30.0  # seconds
-_PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 _RECORDS = 1000
 _SMOOTHED_OVER = 100  # steps
 
@@ -143,6 +133,7 @@ def run(
     record_every: int | None = None,
     callback: Callback | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = EVERY,
 ) -> MnistResult:
     """Train the original and the overparameterised network, step by step, side by side.
 
@@ -168,8 +159,8 @@ def run(
     callback : callable, optional
         ``callback(step, loss, overparameterized_loss)`` after every step, with the number of
         updates made and the losses on the batch. A true return value stops the run.
-    checkpoint : path, optional
-        Read if it is there; written about every 30 seconds and when the run ends, also by Ctrl-C.
+    checkpoint, checkpoint_every
+        As for ``train``.
 
     Returns
     -------
@@ -183,6 +174,8 @@ def run(
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, or if the checkpoint is damaged, of
         another run or beyond ``steps``.
+    OSError
+        If the checkpoint cannot be read, or not be written at the start.
 
     Notes
     -----
@@ -212,26 +205,32 @@ def run(
             f"data must have more than batch = {batch} images besides the {held_out} held out, "
             f"got {len(data.images)}"
         )
-    path = checkpoint_path(checkpoint)
-    if path is not None and not path.parent.is_dir():
-        raise ValueError(f"checkpoint must be in a folder that exists, got {path}")
+    kept = place(checkpoint, checkpoint_every)
     torch = import_torch()
     before = torch.get_num_threads()
     try:
         # A worker makes the steps: no KeyboardInterrupt can come in the middle of one.
         with ThreadPoolExecutor(1, "accel-mnist", torch.set_num_threads, (threads,)) as pool:
             training = pool.submit(Training, torch, data, held_out, batch, seed, init).result()
-            if path is not None and path.exists():
-                load_checkpoint(path, training)
-            if training.step > steps:
-                raise ValueError(
-                    f"steps must be at least the {training.step} of checkpoint {path}, got {steps}"
-                )
+            saved = None
+            if kept is not None:
+                saved = Checkpoint(kept, training.settings, ("losses",))
+                if (state := saved.load(training.state())) is not None:
+                    training.restore(state)
+                if training.step > steps:
+                    raise ValueError(
+                        f"steps must be at least the {training.step} of checkpoint {kept.path}, "
+                        f"got {steps}"
+                    )
+                if _going(training, steps):
+                    saved.save(training.state())
+                else:
+                    saved = None
             with suppress(KeyboardInterrupt):
-                _drive(training, pool, steps, callback, path)
-            ending = pool.submit(_finish, training, path)
+                _drive(training, pool, steps, callback, saved)
+            ending = Work(pool, lambda: _finish(training, saved))
             with suppress(KeyboardInterrupt):  # it is ending already
-                wait([ending])
+                ending.result()
             errors = ending.result()
     finally:
         torch.set_num_threads(before)
@@ -250,33 +249,29 @@ def run(
     )  # fmt: skip
 
 
+def _going(training: Training, steps: int) -> bool:
+    return training.step < steps and not training.diverged
+
+
 def _drive(
     training: Training,
     pool: ThreadPoolExecutor,
     steps: int,
     callback: Callback | None,
-    path: Path | None,
+    saved: Checkpoint | None,
 ) -> None:
     """Make step after step in the worker, so that this thread is free to take a Ctrl-C."""
-    saved = time.monotonic()
-    while training.step < steps and not training.diverged:
-        _wait(pool.submit(training.advance))
-        if path is not None and time.monotonic() - saved >= _SAVE_EVERY:
-            _wait(pool.submit(save_checkpoint, path, training))
-            saved = time.monotonic()
+    while _going(training, steps):
+        Work(pool, training.advance).result()
+        if saved is not None and saved.due:
+            Work(pool, lambda: saved.keep(training.state())).result()
         if callback is not None:
             losses = (math.fsum(parts) for parts in training.losses[-1])
             if callback(training.step, *losses):
                 return
 
 
-def _wait(work: "Future[None]") -> None:
-    while not wait([work], _PULSE).done:
-        pass
-    work.result()
-
-
-def _finish(training: Training, path: Path | None) -> list[float]:
-    if path is not None:
-        save_checkpoint(path, training)
+def _finish(training: Training, saved: Checkpoint | None) -> list[float]:
+    if saved is not None:
+        saved.keep(training.state(), last=True)
     return training.validation_errors()

@@ -1,16 +1,15 @@
 """One step after another of the two networks of the MNIST experiment, and the state between two."""
 
-import hashlib
-import os
 import time
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from accel.checkpoints import digest
 from accel.experiments.mnist_data import MnistData
+from accel.validation import Array
 
-__all__ = ["INITS", "Init", "Training", "import_torch", "load_checkpoint", "save_checkpoint"]
+__all__ = ["INITS", "Init", "Training", "import_torch"]
 
 Init = Literal["balanced", "tutorial", "near_zero"]
 INITS: tuple[str, ...] = get_args(Init)
@@ -57,6 +56,8 @@ class Training:
     ----------
     nets : tuple of ConvNet
         Original and overparameterised.
+    settings : dict
+        What decides the numbers.
     losses : list
         For every step made and each net cross-entropy and penalty: (steps, 2, 2).
     seconds : float
@@ -69,9 +70,9 @@ class Training:
         from accel.experiments.mnist_network import original, overparameterized  # imports torch
 
         self._torch, self._batch = torch, batch
-        digest = hashlib.sha256(np.ascontiguousarray(data.images).data)
-        digest.update(np.ascontiguousarray(data.labels).data)
-        self._settings = {"data": digest.hexdigest(), "batch": batch, "seed": seed, "init": init}
+        self.settings = {
+            "data": digest(data.images, data.labels), "batch": batch, "seed": seed, "init": init
+        }  # fmt: skip
         images = torch.from_numpy(np.array(data.images))[:, None]
         labels = torch.from_numpy(data.labels.astype(np.int64))
         self._held_out = images[:held_out], labels[:held_out]
@@ -150,70 +151,23 @@ class Training:
         weights = [w.detach() for net in self.nets for w in net.parameters()]
         return weights + [v for velocity in self._velocities for v in velocity]
 
-    def state(self) -> dict[str, Any]:
-        """All that a later run needs to go on, as tensors and plain values."""
+    def state(self) -> dict[str, Array]:
+        """Return all that a later run needs to go on; not copied."""
         return {
-            "settings": self._settings,
-            "tensors": self._tensors(),
-            "dropout": self._dropout.get_state(),
-            "losses": self._torch.tensor(self.losses, dtype=self._torch.float64),
-            "seconds": self.seconds,
+            **{f"tensor{i}": w.numpy() for i, w in enumerate(self._tensors())},
+            "dropout": self._dropout.get_state().numpy(),
+            "losses": np.array(self.losses, np.float64).reshape(-1, 2, 2),
+            "seconds": np.array(self.seconds),
         }
 
-    def restore(self, state: dict[str, Any]) -> str | None:
-        """Go on from what ``state`` returned, unless it is of another run.
-
-        Returns
-        -------
-        str or None
-            In what it differs, in words; then nothing is restored.
-
-        Raises
-        ------
-        Exception
-            Of any kind, if ``state`` is not what ``state`` returned.
-        """
-        theirs = state["settings"]
-        for name, value in self._settings.items():
-            if theirs[name] != value:
-                return f"its {name} is {theirs[name]}, not {value}"
-        for ours, tensor in zip(self._tensors(), state["tensors"], strict=True):
-            if ours.shape != tensor.shape:
-                raise ValueError(f"a tensor has shape {tuple(tensor.shape)}")
-            ours.copy_(tensor)
-        self._dropout.set_state(state["dropout"])
-        losses = state["losses"].reshape(-1, 2, 2).tolist()
+    def restore(self, state: dict[str, Array]) -> None:
+        """Go on from what ``state`` returned."""
+        for i, ours in enumerate(self._tensors()):
+            ours.copy_(self._torch.from_numpy(state[f"tensor{i}"]))
+        self._dropout.set_state(self._torch.from_numpy(state["dropout"]))
+        losses = state["losses"].tolist()
         self.losses = [[(entropy, penalty) for entropy, penalty in row] for row in losses]
         self.seconds = float(state["seconds"])
-        return None
-
-
-def load_checkpoint(path: Path, training: Training) -> None:
-    """Go on where a checkpoint ends.
-
-    Raises
-    ------
-    ValueError
-        If it is no checkpoint, or one of another run.
-    """
-    try:
-        # weights_only: tensors and plain values, so that a foreign file cannot run anything.
-        difference = training.restore(import_torch().load(path, weights_only=True))
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"checkpoint {path} is not readable ({reason:.120})") from error
-    if difference is not None:
-        raise ValueError(f"checkpoint {path} is of another run: {difference}")
-
-
-def save_checkpoint(path: Path, training: Training) -> None:
-    """Write a checkpoint beside the old one, then put it in its place at once."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        import_torch().save(training.state(), unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _scaled(images: Any) -> Any:

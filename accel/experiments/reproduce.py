@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from accel import artifacts, machine, validation
+from accel import archives, artifacts, machine, validation
 from accel.backends import resolve
 from accel.experiments import figure5_right, page
 from accel.experiments.curves import Curve, Figure
@@ -110,10 +110,8 @@ def finished_report(out: Path, settings: Settings, digest: str | None) -> Report
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Write a file that is replaced only once the new one is complete."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with archives.replacing(path) as file:
+        file.write(text.encode())
 
 
 def _write_curves(out: Path, lab: Laboratory, tuned: Mapping[Curve, Tuned]) -> None:

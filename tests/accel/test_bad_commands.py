@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accel import commands, npy
+from accel import npy, train_command
 
 from .shell import run
 from .test_bad_files import zipped
@@ -160,6 +160,6 @@ def test_a_terminal_obeys_no_message(files, monkeypatch):
     def fail(*arguments, **how):
         raise ValueError("\x1b[31m\nred \udcff")
 
-    monkeypatch.setattr(commands, "train", fail)
+    monkeypatch.setattr(train_command, "train", fail)
     ended = run("train", *TABLE, "--quiet")
     assert ended.stderr == "accel: \\x1b[31m red \\udcff\n"

@@ -286,7 +286,7 @@ def test_a_result_that_asks_for_memory():
 
     path = make_result().save("run.npz")
     rewrite(path, widths=[10**6, 10**6, 1])
-    refused(ValueError, "run.npz is no result that accel saved: its params, .10,., do not fit",
+    refused(ValueError, "run.npz is not readable: its params, .10,., do not fit",
             lambda: Result.load(path))  # fmt: skip
 
 
@@ -310,6 +310,4 @@ def test_a_result_with_other_words(changes, match):
 
     path = make_result().save("run.npz")
     rewrite(path, **changes)
-    refused(
-        ValueError, f"run.npz is no result that accel saved: {match}", lambda: Result.load(path)
-    )
+    refused(ValueError, f"run.npz is not readable: {match}", lambda: Result.load(path))

@@ -10,7 +10,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 import accel
-from accel import cli, commands, gpu
+from accel import cli, commands, gpu, train_command
 
 from .shell import QUICK, SMALL, run, run_json, spawn
 
@@ -116,7 +116,7 @@ def test_what_the_library_raises_is_one_line(monkeypatch, error):
     def fail(*arguments, **keywords):
         raise error
 
-    monkeypatch.setattr(commands, "train", fail)
+    monkeypatch.setattr(train_command, "train", fail)
     ended = run("train", *SMALL)
     assert ended.exit_code == 2
     assert ended.stderr.startswith("accel: ")
@@ -127,7 +127,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
     def fail(*arguments, **keywords):
         raise KeyError("bug")
 
-    monkeypatch.setattr(commands, "train", fail)
+    monkeypatch.setattr(train_command, "train", fail)
     ended = run("train", *SMALL)
     assert isinstance(ended.exception, KeyError)
 

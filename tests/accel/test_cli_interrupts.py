@@ -13,7 +13,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from accel import commands, terminal
+from accel import archives, commands, terminal
 from accel.tuning import Model
 
 from .shell import QUICK, SMALL, run, spawn
@@ -116,7 +116,9 @@ def test_ctrl_c_in_a_real_comparison():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
-def test_ctrl_c_in_a_real_run():
-    code, stdout = interrupt_after(spawn("train", SMALL[0], "--steps", "1e10"), "step")
+def test_ctrl_c_in_a_real_run(tmp_path):
+    process = spawn("train", SMALL[0], "--steps", "1e10", "--checkpoint", "run.npz")
+    code, stdout = interrupt_after(process, "step")
     assert code == 130
     assert "interrupted" in stdout
+    assert archives.read(tmp_path / "run.npz", 2)[1]["loop_step"] > 1000

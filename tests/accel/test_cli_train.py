@@ -1,5 +1,7 @@
 """``accel train``."""
 
+import json
+
 import pytest
 
 import accel
@@ -84,3 +86,90 @@ def test_divergence_is_a_result():
     assert ended.exit_code == 0
     assert "diverged" in ended.stdout
     assert run_json(*arguments)["diverged_at"] > 0
+
+
+KEPT = ["train", *SMALL, "--steps", "500", "--checkpoint", "run.npz"]
+
+
+def stopped(monkeypatch, step, *arguments):
+    """Run the command until its callback stops it, as Ctrl-C would."""
+    with monkeypatch.context() as patch:
+        train = accel.train
+        patch.setattr(
+            "accel.train_command.train",
+            lambda *given, **keywords: train(*given, callback=lambda at, _: at > step, **keywords),
+        )  # fmt: skip
+        return run(*KEPT, *arguments)
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"], ["--quiet"]])
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, as_json):
+    whole = run_json(*KEPT[:-2])
+    ended = stopped(monkeypatch, 9, *as_json)
+    assert ended.exit_code == 130
+    told = "accel: interrupted: the same command with --resume goes on from run.npz\n"
+    assert ended.stderr.endswith(told)
+    if "--json" in as_json:
+        assert json.loads(ended.stdout)["status"] == "interrupted"
+    before = (tmp_path / "run.npz").read_bytes()
+    refused = run(*KEPT, *as_json)
+    assert refused.exit_code == 2
+    assert "--checkpoint run.npz is there already: --resume goes on from it" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert (tmp_path / "run.npz").read_bytes() == before
+    found = run_json(*KEPT, "--resume")
+    assert run_json(*KEPT, "--resume") == found  # there is nothing left to do
+    timed = ("seconds", "us_per_step")
+    assert {k: v for k, v in found.items() if k not in timed} == {
+        k: v for k, v in whole.items() if k not in timed
+    }
+
+
+def test_resume_begins_where_there_is_nothing_yet(tmp_path):
+    ended = run(*KEPT, "--resume")
+    assert ended.exit_code == 0
+    assert "no run.npz yet: the run begins" in ended.stdout
+    assert (tmp_path / "run.npz").exists()
+
+
+def test_the_interval_is_passed_on(monkeypatch):
+    given = []
+    train = accel.train
+
+    def noted(*arguments, **keywords):
+        given.append(keywords["checkpoint_every"])
+        return train(*arguments, **keywords)
+
+    monkeypatch.setattr("accel.train_command.train", noted)
+    run_json(*KEPT)
+    run_json(*KEPT, "--checkpoint-every", "2.5", "--resume")
+    assert given == [30.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "--resume needs --checkpoint FILE"),
+        (["--resume", "run.npz"], "--resume needs --checkpoint FILE"),
+        (["--checkpoint", "a.npz", "--checkpoint-every", "-1"], "checkpoint_every must be"),
+        (["--checkpoint", "file/a.npz"], "Not a directory: 'file/a.npz'"),
+        (["--checkpoint", "file", "--resume"], "checkpoint file is not readable: its checksum"),
+        (["--checkpoint", "a.npz", "--out", "./a.npz"], "--out would overwrite --checkpoint a.npz"),
+    ],
+)
+def test_bad_checkpoints(tmp_path, arguments, message):
+    (tmp_path / "file").write_text("no checkpoint")
+    data = SMALL[1:] if "run.npz" in arguments else SMALL
+    ended = run("train", *arguments, *data)
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+    assert (tmp_path / "file").read_text() == "no checkpoint"
+
+
+def test_the_checkpoint_of_another_command():
+    run_json(*KEPT)
+    ended = run(*KEPT, "--resume", "--steps", "501")
+    assert ended.exit_code == 2
+    assert "belongs to another run (steps: 500 there, 501 here)" in ended.stderr

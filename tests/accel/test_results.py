@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import accel
+from accel import archives
 from accel.results import History, Result
+
+from .test_archives import npz, sealed
 
 PROBLEM = accel.LpProblem(np.eye(4), [4.0, 3.0, 2.0, 1.0])
 
@@ -95,11 +98,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = make_result().save(tmp_path / "run.npz")
     before = path.read_bytes()
 
-    def fail(file, **arrays):
-        file.write(b"half")
+    def fail(file):
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(archives, "seal", fail)
     with pytest.raises(OSError, match="disk full"):
         make_result(steps=8).save(path)
     assert path.read_bytes() == before
@@ -110,7 +112,7 @@ def test_nothing_in_the_file_is_pickled(tmp_path):
     path = make_result().save(tmp_path / "run.npz")
     with np.load(path, allow_pickle=False) as archive:
         assert all(archive[name].dtype.kind in "fiU" for name in archive)
-        assert json.loads(str(archive["json"]))["format"] == 1
+        assert json.loads(str(archive["json"]))["format"] == 2
 
 
 def rewrite(path, **changes):
@@ -124,13 +126,14 @@ def rewrite(path, **changes):
             described[name] = value
     if "json" not in changes:
         arrays["json"] = np.array(json.dumps(described))
-    np.savez(path, **arrays)
+    sealed(path, npz(**arrays))
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3, of a later version"),
+        ({"format": 1}, "format 1, of an earlier version"),
         ({"status": "fine"}, "'fine'"),
         ({"loss": np.ones(2)}, "history"),
         ({"params": np.ones(7)}, "params"),
@@ -142,7 +145,7 @@ def rewrite(path, **changes):
         ({"optimizer": 3}, "mapping"),
         ({"json": np.array("[1]")}, "indices"),
         ({"json": np.array("{")}, "Expecting"),
-        ({"loss": np.array([None] * 3)}, "allow_pickle"),
+        ({"loss": np.array([None] * 3)}, "object"),
     ],
 )
 def test_a_changed_file_is_refused(tmp_path, changes, match):
@@ -150,7 +153,7 @@ def test_a_changed_file_is_refused(tmp_path, changes, match):
     rewrite(path, **changes)
     with pytest.raises(ValueError, match=match) as caught:
         Result.load(path)
-    assert "run.npz is no result that accel saved" in str(caught.value)
+    assert "run.npz is not readable" in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", ["json", "params", "seconds"])
@@ -158,8 +161,8 @@ def test_a_missing_array(tmp_path, missing):
     path = make_result().save(tmp_path / "run.npz")
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive if name != missing}
-    np.savez(path, **arrays)
-    with pytest.raises(ValueError, match=f"run.npz is no result.*{missing}"):
+    sealed(path, npz(**arrays))
+    with pytest.raises(ValueError, match=f"run.npz is not readable.*{missing}"):
         Result.load(path)
 
 
@@ -168,25 +171,21 @@ def test_a_truncated_file_is_refused(tmp_path):
     whole = path.read_bytes()
     for length in [*range(0, len(whole), 37), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="is no result that accel saved"):
+        with pytest.raises(ValueError, match="is not readable"):
             Result.load(path)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    """Whatever byte is wrong, it is a ValueError or does not matter; never anything else."""
+    """Whatever byte is wrong."""
     path = make_result().save(tmp_path / "run.npz")
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(400):
+    for _ in range(50):
         damaged = bytearray(whole)
         damaged[rng.integers(len(whole))] ^= int(rng.integers(1, 256))
         path.write_bytes(damaged)
-        try:
+        with pytest.raises(ValueError, match="its checksum is missing or wrong"):
             Result.load(path)
-        except ValueError:
-            refused += 1
-    assert refused > 200
 
 
 def test_pickles_are_refused(tmp_path):
@@ -196,10 +195,10 @@ def test_pickles_are_refused(tmp_path):
 
     path = tmp_path / "run.npz"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match="is no result that accel saved"):
+    with pytest.raises(ValueError, match="is not readable"):
         Result.load(path)
-    np.savez(path, json=np.array([Evil()], dtype=object))
-    with pytest.raises(ValueError, match="is no result that accel saved"):
+    sealed(path, npz(json=np.array([Evil()], dtype=object)))
+    with pytest.raises(ValueError, match="is not readable"):
         Result.load(path)
 
 
@@ -207,10 +206,10 @@ def test_other_files(tmp_path):
     path = tmp_path / "other"
     with path.open("wb") as file:
         np.save(file, np.ones(3))
-    with pytest.raises(ValueError, match="single array"):
+    with pytest.raises(ValueError, match="is not readable"):
         Result.load(path)
     path.write_text("step,loss\n")
-    with pytest.raises(ValueError, match="is no result that accel saved"):
+    with pytest.raises(ValueError, match="is not readable"):
         Result.load(path)
     with pytest.raises(FileNotFoundError):
         Result.load(tmp_path / "nowhere")

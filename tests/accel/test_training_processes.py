@@ -9,12 +9,13 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import accel
-from accel import train
+from accel import running, train
 
 from .runs import BACKENDS, PROBLEM, Scripted, start
 
@@ -168,3 +169,28 @@ def test_a_train_inside_a_callback(backend):
 
     train(PROBLEM, start(), accel.Adam(), 5, backend=backend, callback=callback)
     np.testing.assert_array_equal(inner[0], expected_params(backend))
+
+
+def test_an_interrupt_anywhere_in_a_wait_leaves_the_worker_alone():
+    """Wherever a second Ctrl-C comes, no lock stays held that the worker would wait for."""
+    for line in range(1, 40):
+        events = iter(range(1, 1000))
+
+        def interrupt(frame, event, argument, line=line, events=events):
+            if event in ("line", "return") and next(events) == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return interrupt
+
+        with ThreadPoolExecutor(1) as pool:
+            work, later = running.Work(pool, lambda: time.sleep(0.07) or 3), threading.Event()
+            try:
+                sys.settrace(interrupt)
+                work.result()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
+            pool.submit(later.set)
+            assert later.wait(10)
+            assert work.result() == 3

@@ -20,6 +20,8 @@ from accel import commands
 from accel.experiments import figure5_right, reproduce, stages
 from accel.experiments.figures import KEYS, LINEAR
 
+from ..killing import killed
+
 SMALL = ["--data", "ill-conditioned:n=30,d=3,condition=10", "--threads", "1", "--quick"]
 LINEAR_KEYS = ",".join(LINEAR)
 
@@ -233,6 +235,19 @@ def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
     *_, of_both = cuda = swept("--backend", "cuda")
     assert cuda[:2] == ({"cuda"}, "cuda")
     assert len(of_both) > len(of_the_cpu)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_and_resumed(tmp_path):
+    """The same report, whatever the moments; nothing is left of the saves that were cut off."""
+    found = killed("reproduce_a_figure", tmp_path, 4)
+    assert found["codes"] == [-signal.SIGKILL] * 4
+    assert found["last"] == 0
+    assert found["resumed"] == found["whole"]
+    assert read(tmp_path / "killed")["figures"] == found["whole"]
+    states = [sorted(os.listdir(tmp_path / name / "state")) for name in ("killed", "whole")]
+    assert states[0] == states[1]
 
 
 def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):

@@ -1,0 +1,119 @@
+"""``python -m tests.accel.killing WORK FOLDER TIMES``: work that is killed again and again.
+
+Children are forked off a process that has everything loaded, so that a life costs no start-up. One
+child does the work undisturbed; others do it with SIGKILL at random moments, each going on from
+what the one before left; the last of them ends it. Written to stdout: what came of both, and what
+the killed ones left behind.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import accel
+from accel import running, train
+
+from .runs import PROBLEM, make_problem, start
+
+ROOT = Path(__file__).parents[2]
+
+
+def killed(name, folder, times):
+    """Start the module; what it wrote."""
+    command = [sys.executable, "-m", "tests.accel.killing", name, str(folder), str(times)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=True)
+    return json.loads(done.stdout)
+
+
+def bits(results):
+    return [
+        [float(x).hex() for part in (result.network.params, result.history.loss) for x in part]
+        for result in results
+    ]
+
+
+def train_one(folder):
+    model = start(), accel.Adam(0.001)
+    return bits([
+        train(PROBLEM, *model, 120_000, record_every=6_000, threads=1, checkpoint_every=0,
+              checkpoint=folder / "run.npz")
+    ])  # fmt: skip
+
+
+def sweep_many(folder):
+    models = [(start(), accel.GradientDescent(rate)) for rate in (1e-4, 1e-3, 5.0)]
+    return bits(
+        accel.sweep(PROBLEM, models, 60_000, record_every=3_000, threads=1, checkpoint_every=0,
+                    checkpoint=folder / "run.npz")
+    )  # fmt: skip
+
+
+def reproduce_a_figure(folder):
+    from accel.experiments import reproduce, stages
+
+    stages.sweep = partial(accel.sweep, checkpoint_every=0)
+    reproduce.QUICK = 1000
+    report = reproduce.reproduce(
+        reproduce.Settings(("3r",), quick=True), folder, lambda p: make_problem(p=p),
+        shown=lambda *stage: None, threads=1,
+    )  # fmt: skip
+    return report["figures"]
+
+
+WORK = {work.__name__: work for work in (train_one, sweep_many, reproduce_a_figure)}
+
+
+def begin(work, folder):
+    """Fork a child that does the work; its number and where it will write what came of it."""
+    folder.mkdir(exist_ok=True)
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            text = json.dumps(work(folder)).encode()
+            with os.fdopen(tell, "wb") as stream:
+                stream.write(text)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(tell)
+    return child, told
+
+
+def end(child, told):
+    """What came of the work, None if the child was killed, and how the child ended."""
+    with os.fdopen(told, "rb") as stream:
+        text = stream.read()
+    status = os.waitpid(child, 0)[1]
+    return json.loads(text) if text else None, os.waitstatus_to_exitcode(status)
+
+
+def main(name, folder, times):
+    running._CHUNK_SECONDS = 0.004
+    work, moments = WORK[name], random.Random(0)
+    train(PROBLEM, start(), accel.Adam(), 10, threads=1)  # all that it needs is loaded
+    began = time.perf_counter()
+    whole, _ = end(*begin(work, folder / "whole"))
+    seconds = time.perf_counter() - began
+    codes, unfinished = [], 0
+    for _ in range(times):
+        # So short that all lives together, did they nothing but progress, would not be enough.
+        life = begin(work, folder / "killed")
+        time.sleep(moments.uniform(0, seconds / times))
+        os.kill(life[0], signal.SIGKILL)
+        codes.append(end(*life)[1])
+        unfinished += bool(list((folder / "killed").rglob("*.part")))
+    resumed, code = end(*begin(work, folder / "killed"))
+    print(json.dumps({"seconds": seconds, "codes": codes, "unfinished": unfinished, "last": code,
+                      "whole": whole, "resumed": resumed}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
