@@ -232,6 +232,7 @@ def grid_search(
         factor = validation.integer("halving", halving, least=2)
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
+    problem = running.suited(problem, [network], limits)
     # The same for the small sweeps that follow, lest rates be compared across backends.
     chosen = running.kernels_for(problem, len(rates), limits.steps, backend).name
     how: dict[str, Any] = {"shown": progress, "backend": chosen, "threads": threads}

@@ -1,6 +1,7 @@
 """The l_p regression problem: data checked and laid out once for the kernels."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 
 from accel import arrays, validation
 from accel.backends import Backend, cpu_threads, resolve
+from accel.gram import shortfall
 from accel.kernels.specs import Loss, Model
 from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
 from accel.scaling import Standardized, standardize
@@ -21,6 +23,7 @@ _log = logging.getLogger("accel")
 
 _SCALES = ("mean", "1/p")
 _METHODS = ("auto", "direct", "gram")
+_BLOCK = 2**24  # numbers
 
 
 def checked_loss(
@@ -69,7 +72,7 @@ class LpProblem:
     method : {"auto", "direct", "gram"}
         How training evaluates the loss: by a pass over the data, or for p = 2 from ``X'X``, ``X'y``
         and ``y'y``, at a cost that does not depend on n. ``"auto"`` takes the latter for p = 2 in
-        float64 with n > 2 d.
+        float64 with n > 2 d, but for runs whose ``tol`` or ``target`` need more digits than it has.
 
     Attributes
     ----------
@@ -83,7 +86,8 @@ class LpProblem:
         Whether the data is on a GPU.
     p, factor : float
     scale, method : str
-        The method is resolved: ``"direct"`` or ``"gram"``.
+        The method is resolved: ``"direct"`` or ``"gram"``. A run may take the former for the
+        latter, see above; its result tells.
 
     Raises
     ------
@@ -128,6 +132,7 @@ class LpProblem:
     ) -> None:
         X, y = checked_data(X, y, device=True)
         dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         ready = []
         for name, a in (("X", X), ("y", y)):
@@ -136,7 +141,7 @@ class LpProblem:
             ready.append(b)
         X, y = ready
         Y = y.reshape(len(y), -1)
-        vars(self).update(X=X, Y=Y, p=p, scale=scale, method=method)
+        vars(self).update(X=X, Y=Y, p=p, scale=scale, method=method, _free=free)
 
     def __repr__(self) -> str:
         return (
@@ -177,9 +182,7 @@ class LpProblem:
     @cached_property
     def _copied(self) -> "LpProblem":
         _log.info("copied the data of %r from the GPU to the host, where it is asked for", self)
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self) | {"X": aligned(self.X), "Y": aligned(self.Y)})
-        return copy
+        return self._with(X=aligned(self.X), Y=aligned(self.Y))
 
     @property
     def factor(self) -> float:
@@ -190,6 +193,57 @@ class LpProblem:
     def spec(self) -> Loss:
         """The loss as the kernels take it."""
         return Loss(self.p, self.factor, self.method == "gram")
+
+    @cached_property
+    def _squares(self) -> tuple[Array, float]:
+        """Squares of the norms of the columns of X, and of Y; not 0 unless all numbers are."""
+        found = []
+        with np.errstate(over="ignore"):
+            for a in (self.X, self.Y):
+                block = max(_BLOCK // a.shape[1], 1)  # on a GPU, einsum writes the products down
+                parts = (a[i : i + block] for i in range(0, len(a), block))
+                squares = arrays.to_host(sum(np.einsum("ij,ij->j", part, part) for part in parts))
+                zero = squares == 0
+                if zero.any():
+                    lost = arrays.to_host((a[:, zero] != 0).any(axis=0))
+                    squares[zero] = np.where(lost, np.finfo(np.float64).tiny, 0.0)
+                found.append(squares)
+            return found[0], float(np.sum(found[1]))
+
+    def suited(
+        self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf
+    ) -> "LpProblem":
+        """Return the problem as a run should take it.
+
+        That is itself, or if X'X has not the digits that the run needs, the same data with the
+        direct method.
+
+        Parameters
+        ----------
+        weights : float
+            Norm of the end-to-end matrix at the start.
+        tol, target : float
+            As for ``train``.
+
+        Raises
+        ------
+        ValueError
+            If the Gram method was asked for by name.
+        """
+        if self.method != "gram":
+            return self
+        reason = shortfall(*self._squares, self.n, self.factor, weights, tol, target)
+        if reason is None:
+            return self
+        if not vars(self)["_free"]:
+            raise ValueError(f"method 'gram' has not the digits, use 'direct' or 'auto': {reason}")
+        _log.info("passes over the data in place of the Gram method: %s", reason)
+        return self._with(method="direct")
+
+    def _with(self, **changed: Any) -> "LpProblem":
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self) | changed)
+        return copy
 
     @property
     def fingerprint(self) -> tuple[Array, ...]:

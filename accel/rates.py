@@ -49,6 +49,7 @@ def _gradient(problem: LpProblem) -> _Field:
     """From a linear map to its loss and gradient, with p = 2 for p < 2; the data laid out once."""
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
+    problem = problem.suited()
     (n, d), X, Y = problem.X.shape, problem.X, problem.Y
     if problem.method == "gram" and not problem.on_device:
         reference, factor = resolve("reference").lp_loss, problem.factor

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from accel import arrays, validation
 from accel.backends import Backend, resolve
 from accel.checkpoints import Checkpoint, Place, of_models
 from accel.kernels import specs
+from accel.kernels.reference.norms import norm
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, Optimizer
 from accel.problem import LpProblem
@@ -305,6 +306,19 @@ def _end(run: _Run, saved: Checkpoint | None) -> list[_Ending]:
     return run.finish()
 
 
+def suited(
+    problem: LpProblem, networks: Iterable[LinearNetwork], limits: Limits
+) -> LpProblem:
+    """Return the problem by the method that has the digits for these limits."""
+    if problem.method != "gram":
+        return problem
+    weights = 0.0
+    if limits.tol > 0 or limits.target > -math.inf:
+        with np.errstate(over="ignore", invalid="ignore"):  # the run will tell
+            weights = max(norm(network.end_to_end()) for network in networks)
+    return problem.suited(weights, limits.tol, limits.target)
+
+
 def run_models(
     problem: LpProblem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
@@ -322,6 +336,7 @@ def run_models(
     -----
     Whatever ``watch`` raises ends the run and is passed on; a true return value stops it.
     """
+    problem = suited(problem, (network for network, _ in models), limits)
     kernels = kernels_for(problem, len(models), limits.steps, backend)
     with preparing():
         loop = problem.loop(

@@ -80,6 +80,7 @@ class DaskProblem(LpProblem):
     ) -> None:
         X, y = _checked(X, y)
         dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
@@ -89,7 +90,7 @@ class DaskProblem(LpProblem):
         elif not keep and distributed.futures_of(X):
             raise ValueError("keep must not be False for an X that is persisted: it is kept")
         chunks = place(client, X, y, dtype, bool(keep))
-        vars(self).update(p=p, scale=scale, method=method, keep=bool(keep))
+        vars(self).update(p=p, scale=scale, method=method, keep=bool(keep), _free=free)
         vars(self).update(_shape=(*X.shape, 1 if y.ndim == 1 else y.shape[1]))
         vars(self).update(_dtype=dtype, _chunks=chunks)
 
@@ -151,6 +152,12 @@ class DaskProblem(LpProblem):
         d, k = self.d, self.k
         XX, YX, YY = np.split(self.chunks.total(self._asked("gram")), [d * d, d * d + k * d])
         return XX.reshape(d, d), YX.reshape(k, d), float(YY[0])
+
+    @property
+    def _squares(self) -> tuple[Array, float]:  # type: ignore[override]
+        """From the Gram matrices; columns whose squares have all vanished pass for zeros."""
+        XX, _, YY = self.gram
+        return np.diag(XX), YY
 
     def _asked(self, what: str) -> Question:
         return Question(what, np.empty((0, self.k, self.d), self.dtype), self.p, 0, "cpu")

@@ -53,6 +53,7 @@ from .lp_loss import (
     sums_size,
     work_size,
 )
+from .norms import norm
 from .precondition import apply as precondition
 from .precondition import work_size as precondition_size
 from .updates import DECAY, KIND, RATE, A, make_rule, make_update, prepare
@@ -110,14 +111,6 @@ class Memory(NamedTuple):
 
 
 @inner
-def _norm(values):
-    total = 0.0
-    for i in range(values.size):
-        total += np.float64(values[i]) * np.float64(values[i])
-    return np.sqrt(total)
-
-
-@inner
 def _reduce(run, chain, sums, place):
     """Add up the partial sums: G becomes the first pulled-back product, the loss is returned."""
     G, total = end_to_end_gradient(chain), sums[0]
@@ -137,12 +130,12 @@ def _reduce(run, chain, sums, place):
 def _judge(run, chain, model, loss):
     """Record the iterate if it is due; the status that it gives the model."""
     control, limits = run.control, run.limits
-    gradient_norm = _norm(end_to_end_gradient(chain))
+    gradient_norm = norm(end_to_end_gradient(chain))
     due = control[RECORD_EVERY] > 0 and control[STEP] % control[RECORD_EVERY] == 0
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
     if control[EVALUATE] or (due and finite):
         row = run.history[control[RECORDS], model]
-        row[0], row[1], row[2] = loss, gradient_norm, _norm(end_to_end_matrix(chain))
+        row[0], row[1], row[2] = loss, gradient_norm, norm(end_to_end_matrix(chain))
     if control[EVALUATE]:
         return RUNNING
     if not finite:

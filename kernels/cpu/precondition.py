@@ -12,26 +12,38 @@ from typing import Any
 import numpy as np
 
 from .jit import aligned_zeros, entry, inner, spliced
+from .norms import largest, out_of_range
 
 _MAX_SWEEPS = 60
 _EPS = float(np.finfo(np.float64).eps)
 
 
 @inner
-def _single(W, G, depth, out):
+def _products(W, G, unit):
+    """|w|^2 and <w, g> for w = W / unit."""
     square = along = 0.0
     for i in range(W.size):
-        w = np.float64(W[i])
+        w = np.float64(W[i]) / unit
         square += w * w
         along += w * np.float64(G[i])
-    if square == 0.0:
-        for i in range(W.size):
-            out[i] = G[i] if depth == 1 else 0.0
-        return
-    stretch = square ** (1.0 - 1.0 / depth)
+    return square, along
+
+
+@inner
+def _single(W, G, depth, out):
+    unit = 1.0
+    square, along = _products(W, G, 1.0)
+    if out_of_range(square):
+        unit = largest(W)
+        if unit == 0.0:
+            for i in range(W.size):
+                out[i] = G[i] if depth == 1 else W[i]  # 0, or NaN
+            return
+        square, along = _products(W, G, unit)
+    stretch = unit ** (2.0 - 2.0 / depth) * square ** (1.0 - 1.0 / depth)
     push = (depth - 1.0) * along / square
     for i in range(W.size):
-        out[i] = stretch * (np.float64(G[i]) + push * np.float64(W[i]))
+        out[i] = stretch * (np.float64(G[i]) + push * (np.float64(W[i]) / unit))
 
 
 @inner
@@ -47,7 +59,7 @@ def _orthogonalise(A, U):
                     pp += A[p, i] * A[p, i]
                     qq += A[q, i] * A[q, i]
                     pq += A[p, i] * A[q, i]
-                if abs(pq) <= _EPS * np.sqrt(pp) * np.sqrt(qq):  # pp * qq might overflow
+                if abs(pq) <= _EPS * np.sqrt(pp) * np.sqrt(qq):  # pp * qq might vanish
                     continue
                 turned = True
                 ratio = (qq - pp) / (2.0 * pq)
@@ -79,10 +91,13 @@ def _general(W, G, k, d, ld, depth, out, work):
     powers = work[3 * size + rows * rows : 3 * size + rows * (rows + depth)].reshape(rows, depth)
 
     # The sum over j is the same for the transposed matrices, so take the shape with fewer rows.
+    # Divided by the largest entry, no square overflows, and none vanishes that matters.
+    unit = largest(W)
+    unit = unit if unit > 0.0 else 1.0
     for c in range(k):
         for i in range(d):
             r, s = (c, i) if k <= d else (i, c)
-            A[r, s] = W[c * ld + i]
+            A[r, s] = W[c * ld + i] / unit
             R[r, s] = G[c * ld + i]
     for r in range(rows):
         for s in range(rows):
@@ -90,21 +105,21 @@ def _general(W, G, k, d, ld, depth, out, work):
     _orthogonalise(A, U)
 
     # What is zero in the dtype of W but for rounding must be zero: the powers go down to 2/N.
-    largest, negligible = 0.0, np.finfo(W.dtype).eps * columns
+    highest, negligible = 0.0, np.finfo(W.dtype).eps * columns
     for r in range(rows):
         sigma = 0.0
         for i in range(columns):
             sigma += A[r, i] * A[r, i]
         powers[r, 0] = np.sqrt(sigma)
-        largest = max(largest, powers[r, 0])
+        highest = max(highest, powers[r, 0])
     for r in range(rows):
         sigma = powers[r, 0]
-        if sigma <= negligible * largest:
+        if sigma <= negligible * highest:
             sigma = 0.0
         for i in range(columns):
             A[r, i] = A[r, i] / sigma if sigma > 0.0 else 0.0
         for j in range(depth):
-            powers[r, j] = sigma ** (2.0 * j / depth)  # 0 ** 0 is 1
+            powers[r, j] = (unit * sigma) ** (2.0 * j / depth)  # 0 ** 0 is 1
 
     for r in range(rows):
         B[r] = 0.0

@@ -3,6 +3,9 @@
 One kernel serves all rules: which one it is, is looked at once a call, outside the loops. ``rule``
 is a float64 array, the five hyperparameters and what depends on the step number; the leader of a
 run calls ``prepare`` once a step. Padding has gradient zero and stays zero under every rule.
+
+Where a square has overflowed, a step divided by its root would be 0 from then on, as if the model
+had come to rest. ``s - s``, which is 0 of any other number, makes NaN of it, and the run diverges.
 """
 
 from functools import cache
@@ -68,18 +71,18 @@ def make_update(dtype: np.dtype[Any]):
         elif kind == ADAGRAD:
             for i in range(count):
                 s[i] += grads[i] * grads[i]
-                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
+                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps) + (s[i] - s[i]))
         elif kind == RMSPROP:
             for i in range(count):
                 s[i] = a * s[i] + rest_a * (grads[i] * grads[i])
-                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps))
+                w[i] = keep * w[i] - eta * (grads[i] / (np.sqrt(s[i]) + eps) + (s[i] - s[i]))
         elif kind == ADADELTA:
             second = params.size + start
             t = state[second : second + count]
             for i in range(count):
                 g = grads[i]
                 s[i] = a * s[i] + rest_a * (g * g)
-                delta = np.sqrt(t[i] + eps) / np.sqrt(s[i] + eps) * g
+                delta = np.sqrt(t[i] + eps) / np.sqrt(s[i] + eps) * g + (s[i] - s[i])
                 t[i] = a * t[i] + rest_a * (delta * delta)
                 w[i] = keep * w[i] - eta * delta
         elif kind == ADAM:
@@ -91,7 +94,8 @@ def make_update(dtype: np.dtype[Any]):
                 g = grads[i]
                 s[i] = a * s[i] + rest_a * g
                 t[i] = b * t[i] + rest_b * (g * g)
-                w[i] = keep * w[i] - rate * (s[i] / (np.sqrt(t[i]) / spread + eps))
+                step = s[i] / (np.sqrt(t[i]) / spread + eps) + (t[i] - t[i])
+                w[i] = keep * w[i] - rate * step
 
     return update
 

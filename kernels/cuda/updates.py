@@ -1,6 +1,7 @@
 """Optimiser steps, an element at a time, by whichever thread holds its gradient.
 
 The state of the parameter at ``memory[place]`` lies one and two times ``stride`` further on.
+``s - s`` makes NaN of a square that has overflowed, lest the parameter stand still for ever.
 """
 
 import math
@@ -90,19 +91,19 @@ def make_update(kind: int) -> Any:
                 step = g + rule.a * s
             elif does == ADAGRAD:
                 s += g * g
-                step = g / (math.sqrt(s) + rule.eps)
+                step = g / (math.sqrt(s) + rule.eps) + (s - s)
             elif does == RMSPROP:
                 s = rule.a * s + rule.rest_a * (g * g)
-                step = g / (math.sqrt(s) + rule.eps)
+                step = g / (math.sqrt(s) + rule.eps) + (s - s)
             elif does == ADADELTA:
                 t = memory[first + rule.stride]
                 s = rule.a * s + rule.rest_a * (g * g)
-                step = math.sqrt(t + rule.eps) / math.sqrt(s + rule.eps) * g
+                step = math.sqrt(t + rule.eps) / math.sqrt(s + rule.eps) * g + (s - s)
                 memory[first + rule.stride] = rule.a * t + rule.rest_a * (step * step)
             elif does == ADAM:
                 t = rule.b * memory[first + rule.stride] + rule.rest_b * (g * g)
                 s = rule.a * s + rule.rest_a * g
-                step = s / (math.sqrt(t) / rule.spread + rule.eps)
+                step = s / (math.sqrt(t) / rule.spread + rule.eps) + (t - t)
                 memory[first + rule.stride] = t
             memory[first] = s
         memory[place] = rule.keep * w - rule.eta * step

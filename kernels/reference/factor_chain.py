@@ -44,6 +44,11 @@ def end_to_end(params, widths):
     Returns
     -------
     (k, d) array of the dtype of params, a copy also at depth 1
+
+    Notes
+    -----
+    Its error is, element by element, at most ``(n_1 + ... + n_N) eps |W_N| ... |W_1|``, and 0 at
+    depth 1.
     """
     factors = _factors(params, widths)
     return _suffixes(factors)[0] @ factors[0]
@@ -62,6 +67,11 @@ def gradients(params, widths, G):
     Returns
     -------
     (n_params,) array, laid out like params
+
+    Notes
+    -----
+    Its error is, element by element, at most ``(n_0 + ... + n_N) eps |S_j|' |G| |T|`` with the same
+    products of absolute values, ``|S_j| = |W_N| ... |W_{j+1}|`` and ``|T| = |W_1|' ... |W_{j-1}|'``.
     """
     factors = _factors(params, widths)
     T, blocks = G, []

@@ -28,15 +28,11 @@ from ..specs import (
 )
 from .factor_chain import end_to_end, gradients
 from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
+from .norms import norm
 from .precondition import precondition
 from .updates import update
 
 Snapshot = namedtuple("Snapshot", "step active fates params state")
-
-
-def _norm(A):
-    # In float64: the squares of float32 overflow from 2e19 on.
-    return float(np.linalg.norm(A.astype(np.float64)))
 
 
 class TrainingLoop:
@@ -100,10 +96,10 @@ class TrainingLoop:
         self.steps[m] += 1
         update(kind, params, grads, self._state[m], hyper, self.steps[m])
 
-    def _judge(self, value, norm, tol, target):
-        if not (math.isfinite(value) and math.isfinite(norm)):
+    def _judge(self, value, slope, tol, target):
+        if not (math.isfinite(value) and math.isfinite(slope)):
             return DIVERGED
-        if tol > 0 and norm <= tol:
+        if tol > 0 and slope <= tol:
             return CONVERGED
         return TARGET if value <= target else RUNNING
 
@@ -121,10 +117,10 @@ class TrainingLoop:
             record = np.full((len(self._models), 3), np.nan)
             for m in self.active:
                 W, value, G = self._pass(m)
-                norm = _norm(G)
-                self.statuses[m] = self._judge(value, norm, tol, target)
+                slope = norm(G)
+                self.statuses[m] = self._judge(value, slope, tol, target)
                 if self.statuses[m] != DIVERGED:
-                    record[m] = value, norm, _norm(W)
+                    record[m] = value, slope, norm(W)
                 if self.statuses[m] == RUNNING:
                     self._update(m, W, G)
             if record_every and self.step % record_every == 0 and not np.isnan(record).all():
@@ -156,7 +152,7 @@ class TrainingLoop:
         rows = []
         for m in range(len(self._models)):
             W, value, G = self._pass(m)
-            rows.append((self.steps[m], value, _norm(G), _norm(W)))
+            rows.append((self.steps[m], value, norm(G), norm(W)))
         return np.array(rows)
 
     def params(self, model):

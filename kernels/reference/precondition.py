@@ -18,13 +18,16 @@ projection on w.
 
 import numpy as np
 
+from .norms import norm
+
 
 def _single_output(w, g, depth):
-    norm = np.linalg.norm(w)
-    if norm == 0:
+    size = norm(w)
+    if size == 0:
         return g.copy() if depth == 1 else np.zeros_like(g)
-    unit = w / norm
-    return norm ** (2 - 2 / depth) * (g + (depth - 1) * np.sum(unit * g) * unit)
+    unit = (w.astype(np.float64) / size).astype(w.dtype)
+    stretch = np.float64(size) ** (2 - 2 / depth)  # overflows to inf, not to an OverflowError
+    return (stretch * (g + (depth - 1) * np.sum(unit * g) * unit)).astype(w.dtype)
 
 
 def _several_outputs(W, G, depth):
@@ -57,6 +60,15 @@ def precondition(W, G, depth):
     Returns
     -------
     (k, d) array of the dtype of W
+
+    Notes
+    -----
+    With ``h = |log |W|_2|`` the error for one output is, element by element, at most
+    ``2 (d + h + 12) eps`` times ``|w|^(2-2/N) (|g| + (N-1) |w| <|w|, |g|> / |w|^2)``. For several, in the Frobenius norm, at
+    most ``N |W|_2^(2-2/N) |G|`` times ``e^min(1, 2/N)``, ``e = (32 (k + d) + 2 h) eps``: a singular value
+    is known up to e times the largest, and its powers go down to 2/N. Those below e count as 0.
+    Where the least singular value s of a W of full rank is beyond that, 2 e times the largest, the
+    factor is ``2 e (|W|_2 / s)^max(0, 1-2/N)`` instead.
     """
     if len(W) == 1:
         return _single_output(W, G, depth)

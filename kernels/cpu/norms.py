@@ -1,0 +1,48 @@
+"""Norms whose squares may overflow or vanish though they themselves do neither.
+
+The sum of squares is tried first: only where it is out of range are the numbers scaled, so that the
+ordinary case costs nothing. ``in_order``, since ``reassoc`` may undo the scaling.
+"""
+
+import numpy as np
+
+from .jit import in_order, inner
+
+#: Below this a sum of squares may lack digits, or terms, that have vanished.
+_LEAST = 1e-290
+
+
+@in_order
+def largest(values):
+    """The largest absolute value, in float64; of NaN, nothing is known."""
+    found = 0.0
+    for i in range(values.size):
+        found = max(found, abs(np.float64(values[i])))
+    return found
+
+
+@inner
+def out_of_range(square):
+    """Whether a sum of squares in float64 has overflowed, or may have lost digits at the bottom."""
+    return square < _LEAST or square == np.inf
+
+
+@in_order
+def _scaled_norm(values):
+    unit = largest(values)
+    if unit == 0.0 or unit == np.inf:
+        return unit
+    total = 0.0
+    for i in range(values.size):
+        part = np.float64(values[i]) / unit
+        total += part * part
+    return unit * np.sqrt(total)
+
+
+@inner
+def norm(values):
+    """The Euclidean norm, in float64 whatever the dtype."""
+    total = 0.0
+    for i in range(values.size):
+        total += np.float64(values[i]) * np.float64(values[i])
+    return _scaled_norm(values) if out_of_range(total) else np.sqrt(total)
