@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from accel.backends import resolve
+from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, Optimizer
@@ -94,7 +95,7 @@ def _curvature(
     found = 0.0
     for _ in range(products):
         product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
-        size = float(np.linalg.norm(product))
+        size = norm(product)
         if not 0 < size < math.inf:
             return found, v
         v, before, found = product / size, found, max(found, size)
@@ -105,7 +106,7 @@ def _curvature(
 
 def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
     """Size of the differences: small beside what matters, well above the rounding errors."""
-    slope, size = float(np.linalg.norm(direction)), float(np.linalg.norm(params))
+    slope, size = norm(direction), norm(params)
     # The way to a loss of 0, were it a straight line; and the parameters themselves.
     matters = min(loss / slope if slope else math.inf, size or math.inf)
     reach = max(eps ** (1 / 3) * matters, eps ** (1 / 2) * size)

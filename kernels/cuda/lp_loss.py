@@ -374,7 +374,7 @@ def hessian(X: Any, y: Any, w: Any, loss: Loss) -> Any:
         size = xp.abs(tile @ weights - targets[first : first + rows])
         # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
         if p < 2:
-            curvature = xp.where(size > 0, xp.where(size > 0, size, 1.0) ** (p - 2), 0.0)
+            curvature = xp.where(size != 0, xp.where(size != 0, size, 1.0) ** (p - 2), 0.0)
         else:
             curvature = size ** (p - 2)
         H += tile.T @ (curvature[:, None] * tile)

@@ -123,5 +123,5 @@ def hessian(X, y, w, loss: Loss):
     X = X.astype(np.float64)
     size = np.abs(X @ w - y)
     at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
-    weight = np.power(size, p - 2, out=at_zero, where=size > 0)
+    weight = np.power(size, p - 2, out=at_zero, where=size != 0)  # also of NaN
     return (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))

@@ -63,8 +63,8 @@ def test_loss_and_norms_of_a_run(kernels, of_x, of_w, p, threads):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_loss_that_overflows_is_a_divergence(kernels, p, dtype):
     X, Y, W = data(dtype=dtype)
-    large = dtype(1e30 if dtype == np.float32 else 1e250)
-    with loop_of(kernels, large * X, Y, W * dtype(2.0**100 if p == 1 else 1e3), p) as loop:
+    of_x, of_w = (1e30, 1e20) if dtype == np.float32 else (1e250, 1e70)
+    with loop_of(kernels, dtype(of_x) * X, Y, dtype(of_w) * W, p) as loop:
         assert loop.advance(3) == DIVERGED
         assert loop.steps[0] == 0
 
@@ -144,8 +144,7 @@ def test_no_rule_survives_a_gradient_that_is_not_finite(kernels, name, dtype):
         np.testing.assert_array_equal(loop.params, W.ravel())
 
 
-@pytest.mark.parametrize("d", [1, 2])
-@pytest.mark.parametrize("p", [2.0, 4.0])
+@pytest.mark.parametrize(("p", "d"), [(2.0, 1), (4.0, 2)])
 def test_ten_million_rows_of_float32(compiled, p, d):
     n = 10**7
     rng = np.random.default_rng(d)
@@ -154,14 +153,13 @@ def test_ten_million_rows_of_float32(compiled, p, d):
     W = np.full((1, d), 0.5, np.float32)
     value, gradient = compiled.lp_loss.loss_and_gradient(X, Y, W, Loss(p))
     r = X @ W.T.astype(np.float64) - Y
-    powers = abs(r) ** (p - 1)
-    expected = np.mean(powers * abs(r))
+    slope = r if p == 2 else r * r * r
+    expected = np.vdot(slope, r) / n
     assert abs(value - expected) <= 1e-8 * expected
-    powers *= np.sign(r)
-    terms = p / n * (abs(powers).T @ abs(X))
+    terms = p / n * (abs(slope).T @ abs(X))
     # 2^14 rows of float32 sums, whose errors are independent, not all of one sign.
     bound = 2**7 * np.finfo(np.float32).eps * terms
-    assert np.all(abs(gradient - p / n * (powers.T @ X)) <= bound)
+    assert np.all(abs(gradient - p / n * (slope.T @ X)) <= bound)
 
 
 def test_ten_million_equal_terms(compiled):
