@@ -15,18 +15,39 @@ The squares in ``X'X`` overflow, or vanish, where X itself is far from doing so.
 """
 
 import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
+from accel import arrays
 from accel.validation import Array
 
-__all__ = ["shortfall"]
+__all__ = ["shortfall", "squares_by_column"]
 
 _UNIT = 2.0**-53
 #: The loss at ``target`` should be known to six digits, the gradient norm at ``tol`` to one.
 _LOSS_DIGITS, _GRADIENT_DIGITS = 1e-6, 0.1
 #: Squares of norms outside of these have lost terms, or may lose them in a product.
 _LEAST, _MOST = 1e-280, 1e290
+_BLOCK = 2**20  # numbers that are squared at a time
+
+
+def squares_by_column(a: Array) -> Array:
+    """Squares of the norms of the columns, (d,); 0 for columns of zeros alone."""
+
+    def gather(of_rows: Callable[[Any], Any], join: Callable[[Array, Array], Array]) -> Array:
+        rows = max(_BLOCK // a.shape[1], 1)
+        parts = (of_rows(a[i : i + rows]) for i in range(0, len(a), rows))
+        return reduce(join, map(arrays.to_host, parts))
+
+    with np.errstate(over="ignore", under="ignore"):
+        squares = gather(lambda rows: (rows * rows).sum(axis=0), np.add)
+    if not squares.all():
+        largest = gather(lambda rows: abs(rows).max(axis=0), np.maximum)
+        squares = np.where((squares == 0) & (largest > 0), np.finfo(np.float64).tiny, squares)
+    return squares
 
 
 def shortfall(

@@ -11,7 +11,7 @@ import numpy as np
 
 from accel import arrays, validation
 from accel.backends import Backend, cpu_threads, resolve
-from accel.gram import shortfall
+from accel.gram import shortfall, squares_by_column
 from accel.kernels.specs import Loss, Model
 from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
 from accel.scaling import Standardized, standardize
@@ -23,7 +23,6 @@ _log = logging.getLogger("accel")
 
 _SCALES = ("mean", "1/p")
 _METHODS = ("auto", "direct", "gram")
-_BLOCK = 2**24  # numbers
 
 
 def checked_loss(
@@ -197,18 +196,7 @@ class LpProblem:
     @cached_property
     def _squares(self) -> tuple[Array, float]:
         """Squares of the norms of the columns of X, and of Y; not 0 unless all numbers are."""
-        found = []
-        with np.errstate(over="ignore"):
-            for a in (self.X, self.Y):
-                block = max(_BLOCK // a.shape[1], 1)  # on a GPU, einsum writes the products down
-                parts = (a[i : i + block] for i in range(0, len(a), block))
-                squares = arrays.to_host(sum(np.einsum("ij,ij->j", part, part) for part in parts))
-                zero = squares == 0
-                if zero.any():
-                    lost = arrays.to_host((a[:, zero] != 0).any(axis=0))
-                    squares[zero] = np.where(lost, np.finfo(np.float64).tiny, 0.0)
-                found.append(squares)
-            return found[0], float(np.sum(found[1]))
+        return squares_by_column(self.X), float(np.sum(squares_by_column(self.Y)))
 
     def suited(
         self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf

@@ -197,7 +197,11 @@ def _unscaled(data: Data, sums: np.ndarray) -> tuple[float, np.ndarray]:
 def loss_and_gradient(
     X: np.ndarray, Y: np.ndarray, W: np.ndarray, loss: Loss
 ) -> tuple[float, np.ndarray]:
-    """Loss and end-to-end gradient (k, d) at W, in one pass on one thread."""
+    """Loss and end-to-end gradient (k, d) at W, in one pass on one thread.
+
+    Residuals, powers and float32 gradients of up to 2^14 rows are rounded to the dtype, all else is
+    added up in float64: see the reference for what that makes of the errors.
+    """
     data, scale, p = pack(X, Y), loss.factor / len(X), float(loss.p)
     weights, work, sums = _buffers(data, W.astype(X.dtype, copy=False))
     _make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
@@ -206,9 +210,13 @@ def loss_and_gradient(
 
 
 def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run: BLAS through NumPy."""
+    """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run.
+
+    X'X by NumPy's BLAS, which shares it out by columns: its bits do not depend on how many threads
+    that has. Those of the other two would, hence ``einsum`` and ``sum``.
+    """
     X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
-    return X.T @ X, Y.T @ X, float(np.vdot(Y, Y))
+    return X.T @ X, np.einsum("ic,id->cd", Y, X), float(np.sum(Y * Y))
 
 
 def gram_loss_and_gradient(

@@ -57,8 +57,11 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def item(self):
         return self._memory.item()
 
-    def sum(self):
-        return DeviceArray(self._memory.sum())
+    def sum(self, axis=None):
+        return DeviceArray(self._memory.sum(axis))
+
+    def max(self, axis=None):
+        return DeviceArray(self._memory.max(axis))
 
     def nonzero(self):
         return tuple(map(DeviceArray, self._memory.nonzero()))

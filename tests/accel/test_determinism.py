@@ -1,0 +1,82 @@
+"""The same bits in every process, whether its kernels were compiled there or came from the disk."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import accel
+from accel.kernels.cpu import jit, loop
+
+pytestmark = pytest.mark.slow
+
+
+def models(problem):
+    network = accel.LinearNetwork.for_problem(problem, 2, 3, init="orthogonal", scale=0.4)
+    alone = accel.LinearNetwork.for_problem(problem, 1, scale=0.1)
+    rules = (accel.GradientDescent(0.01), accel.Adam(0.01), accel.Momentum(0.003))
+    return [(network, rule) for rule in rules] + [(alone, accel.EndToEnd(0.01, depth=3))]
+
+
+def bits():
+    """Digests of runs: by passes over the data and by X'X, of one model and of several."""
+    rng, found = np.random.default_rng(0), {}
+    X, y = rng.standard_normal((1501, 16)), rng.standard_normal(1501)
+    for p in (4, 2):
+        problem = accel.LpProblem(X, y, p=p)
+        results = [
+            accel.train(problem, *models(problem)[1], 150, threads=2),
+            *accel.sweep(problem, models(problem), 150, threads=2),
+        ]
+        for m, result in enumerate(results):
+            history = result.history
+            numbers = [result.network.params, history.loss, history.gradient_norm, history.step]
+            digest = hashlib.sha256(b"".join(a.tobytes() for a in numbers)).hexdigest()
+            found[f"p = {p}, {result.method}, {m}"] = digest
+    return found
+
+
+def flags():
+    """The fast-math flags of the loop that LLVM was given, and what it must not have been."""
+    dtype = np.dtype(np.float64)
+    (code,) = loop._make_advance(dtype, jit.lanes_for(16, dtype)).inspect_llvm().values()
+    lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
+    seen = {word for line in lines for word in line.split("@")[0].split()}
+    attributes = re.findall(r'"(?:unsafe-fp-math|no-nans-fp-math|no-infs-fp-math)"="true"', code)
+    return sorted(seen), attributes
+
+
+@pytest.fixture(scope="module")
+def cold():
+    """What another process says, with nothing from the disk, and another number of BLAS threads."""
+    code = "import json; from tests.accel.test_determinism import bits, flags; "
+    code += "print(json.dumps([bits(), flags()]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ACCEL_CACHE": "0", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_process_that_compiles_and_one_that_loads(cold):
+    first, _ = cold
+    assert len(set(first.values())) == 8  # each model's, alone or in company: no two are the same
+    assert bits() == first
+    for method in ("p = 4, direct", "p = 2, gram"):
+        assert first[f"{method}, 0"] == first[f"{method}, 2"]  # company changes nothing
+
+
+def test_no_flag_lets_llvm_forget_nan_and_inf(cold):
+    """They might take inf - inf for 0, and x / x for 1."""
+    _, (seen, attributes) = cold
+    assert {"reassoc", "contract", "nsz", "double"} <= set(seen)
+    assert not {"nnan", "ninf", "arcp", "afn", "fast"} & set(seen)
+    assert attributes == []
