@@ -137,6 +137,8 @@ def test_no_spills(compiled, name, cc):
     ptx, said = compiled(kernel, cc)
     print(name, cc, said)  # shown with pytest -rP
     assert f".target sm_{cc[0]}{cc[1]}" in ptx
+    # Arithmetic is IEEE's, down to the numbers below the normal ones.
+    assert not re.search(r"\b(add|sub|mul|fma|div|sqrt)\.\S*(ftz|approx|full)", ptx)
     spilled = [int(size) for size in re.findall(r"(\d+) bytes (?:stack frame|spill)", said)]
     assert spilled
     assert not any(spilled), said

@@ -1,5 +1,7 @@
 """Each kernel alone, in the simulator, against plain NumPy: odd sizes, both dtypes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,9 @@ from accel.kernels.reference import precondition as plain_rule
 from accel.kernels.reference import updates as plain_updates
 from accel.kernels.specs import STATE_SLOTS, Loss
 
+from .. import exact
 from ..runs import DTYPES, RULES
+from ..test_accuracy import check_pass, check_update
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
@@ -64,6 +68,23 @@ def test_updates(name, dtype):
         near(state, expected_state, dtype)
 
 
+@exact.needs_long_double
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in RULES if "end-to-end" not in name])
+def test_updates_keep_their_bounds_or_say_nan(name, dtype):
+    """The first gradient's square overflows: what is divided by its root would stand still."""
+    kind, (rate, _, a, b, eps) = RULES[name]
+    hyper = (rate, 0.01, *(float(dtype(value)) for value in (a, b, eps)))
+    w, g = np.random.default_rng(4).standard_normal((2, 40)).astype(dtype)
+    g[0] = 1e30 if dtype == np.float32 else 1e200
+    state = np.full((STATE_SLOTS[kind], 40), 0.5, dtype)
+    exactly = exact.update(kind, w[1:], g[1:], state[:, 1:], hyper, 7)
+    with np.errstate(over="ignore", invalid="ignore"):
+        updates.update(kind, w, g, state, hyper, 7)
+    check_update(dtype, w[1:], state[:, 1:], exactly)
+    assert np.isnan(w[0]) == (name not in ("gradient descent", "momentum", "nesterov"))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("depth", [1, 2, 3, 8])
 @pytest.mark.parametrize(
@@ -101,6 +122,21 @@ def test_loss_and_gradient(n, d, k, p, dtype):
     assert gradient.dtype == dtype
     assert value == pytest.approx(expected, rel=TOLERANCE[dtype])
     near(gradient, expected_gradient, dtype)
+
+
+@exact.needs_long_double
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 4.0, 12.0])
+def test_the_pass_keeps_its_bounds(p, dtype):
+    X, Y, W = data(37, 9, 1, dtype)
+    kernels = SimpleNamespace(backend="cuda", lp_loss=lp_loss)
+    large = 1e30 if dtype == np.float32 else 1e150
+    if p == 12:  # the simulator's pow is Python's, which raises where a GPU's is inf
+        large = 10.0
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for of_x, of_w in ((1.0, 1.0), (large, 1 / large), (1 / large, 1.0), (1.0, large)):
+            of_y = of_x * of_w
+            check_pass(kernels, dtype(of_x) * X, dtype(of_y) * Y, dtype(of_w) * W, p)
 
 
 def test_zero_residuals_and_nan():
