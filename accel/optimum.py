@@ -9,6 +9,7 @@ import numpy as np
 
 from accel import arrays, validation
 from accel.backends import resolve
+from accel.kernels.reference.norms import norm
 from accel.kernels.specs import Loss
 from accel.layout import aligned
 from accel.newton import SUM_ERROR, Search, minimize
@@ -200,7 +201,7 @@ def optimum(
     return Optimum(
         W=W,
         loss=float(np.sum(losses)),
-        gradient_norm=float(np.linalg.norm(gradient)),
+        gradient_norm=norm(gradient),
         newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
         duality_gap=float(np.sum(np.maximum(gaps, 0.0))),
         iterations=sum(output.iterations for output in outputs),

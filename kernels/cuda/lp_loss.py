@@ -3,7 +3,9 @@
 A map is one output of one model: map c predicts target column c % k. Whatever route a pass takes,
 it leaves its sums in ``slots`` rows of float64, the gradients in ``partials``
 (slots, maps, d) and the losses in ``losses`` (slots, maps), which the next kernel adds up in the
-order of the slots: no atomics, the same bits every time.
+order of the slots: no atomics, the same bits every time. Losses are added up in the run's dtype
+over at most 64 rows, then in float64; gradients in the run's dtype over the rows of a lane or a
+product.
 
 rows
     Up to four maps. A warp holds a few rows in registers between residual and gradient; several

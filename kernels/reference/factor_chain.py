@@ -71,7 +71,7 @@ def gradients(params, widths, G):
     Notes
     -----
     Its error is, element by element, at most ``(n_0 + ... + n_N) eps |S_j|' |G| |T|`` with the same
-    products of absolute values, ``|S_j| = |W_N| ... |W_{j+1}|`` and ``|T| = |W_1|' ... |W_{j-1}|'``.
+    products of absolute values, ``|S_j| = |W_N| ... |W_{j+1}|``, ``|T| = |W_1|' ... |W_{j-1}|'``.
     """
     factors = _factors(params, widths)
     T, blocks = G, []

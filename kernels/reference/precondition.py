@@ -64,11 +64,11 @@ def precondition(W, G, depth):
     Notes
     -----
     With ``h = |log |W|_2|`` the error for one output is, element by element, at most
-    ``2 (d + h + 12) eps`` times ``|w|^(2-2/N) (|g| + (N-1) |w| <|w|, |g|> / |w|^2)``. For several, in the Frobenius norm, at
-    most ``N |W|_2^(2-2/N) |G|`` times ``e^min(1, 2/N)``, ``e = (32 (k + d) + 2 h) eps``: a singular value
-    is known up to e times the largest, and its powers go down to 2/N. Those below e count as 0.
-    Where the least singular value s of a W of full rank is beyond that, 2 e times the largest, the
-    factor is ``2 e (|W|_2 / s)^max(0, 1-2/N)`` instead.
+    ``2 (d + h + 12) eps`` times ``|w|^(2-2/N) (|g| + (N-1) |w| <|w|, |g|> / |w|^2)``. For several
+    it is, in the Frobenius norm, at most ``N |W|_2^(2-2/N) |G|`` times ``e^min(1, 2/N)``, where
+    ``e = (32 (k + d) + 2 h) eps``: a singular value is known up to e times the largest, and its
+    powers go down to 2/N. If the least of them, s, of a W of full rank is above 2 e times the
+    largest, that factor is at most ``2 e (|W|_2 / s)^max(0, 1-2/N)``.
     """
     if len(W) == 1:
         return _single_output(W, G, depth)

@@ -75,7 +75,7 @@ def test_more_weights_at_the_start_make_more_rounding_errors():
 
 def test_asked_for_by_name_it_refuses():
     given = problem(noise=1e-9, method="gram")
-    with pytest.raises(ValueError, match="'gram' has not the digits.*target = 1e-18 is too low"):
+    with pytest.raises(ValueError, match=r"'gram' has not the digits.*target = 1e-18 is too low"):
         train(given, start(given), RATE, 1, target=1e-18)
     with pytest.raises(ValueError, match="tol = 1e-18 is too low"):
         sweep(given, [(start(given), RATE)], 1, tol=1e-18)

@@ -267,3 +267,17 @@ def test_gas_certified(gas, p):
     assert best.converged
     assert best.duality_gap <= 1e-10 * best.loss
     assert best.iterations <= 60
+
+
+@pytest.mark.parametrize("of_x", [1e-150, 1e150])
+@pytest.mark.parametrize("of_y", [1e-150, 1e-60, 1e150])
+def test_data_of_all_sizes(of_x, of_y):
+    """The optimum scales with the data; no square on the way to it leaves the number range."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    usual, best = (optimum(LpProblem(s * X, t * y, p=2)) for s, t in ((1.0, 1.0), (of_x, of_y)))
+    np.testing.assert_allclose(best.W * of_x / of_y, usual.W, rtol=1e-10)
+    assert best.loss / of_y / of_y == pytest.approx(usual.loss, rel=1e-10)
+    assert best.converged
+    with pytest.raises(ValueError, match="overflows for p = 4: standardize y"):
+        optimum(LpProblem(X, 1e150 * y, p=4))

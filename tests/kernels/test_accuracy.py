@@ -20,7 +20,10 @@ pytestmark = exact.needs_long_double
 POWERS = [1.0, 1.1, 1.5, 2.0, 3.0, 4.0, 7.5, 12.0]
 DTYPES = [np.float32, np.float64]
 #: Sizes of X and W.
-SCALES = {np.float32: [1e-30, 1e-12, 1.0, 1e12, 1e30], np.float64: [1e-150, 1e-60, 1.0, 1e60, 1e150]}
+SCALES = {
+    np.float32: [1e-30, 1e-12, 1.0, 1e12, 1e30],
+    np.float64: [1e-150, 1e-60, 1.0, 1e60, 1e150],
+}
 few = settings(max_examples=60)
 
 
