@@ -154,7 +154,7 @@ class DaskProblem(LpProblem):
         return XX.reshape(d, d), YX.reshape(k, d), float(YY[0])
 
     @property
-    def _squares(self) -> tuple[Array, float]:  # type: ignore[override]
+    def _squares(self) -> tuple[Array, float]:
         """From the Gram matrices; columns whose squares have all vanished pass for zeros."""
         XX, _, YY = self.gram
         return np.diag(XX), YY
