@@ -231,6 +231,7 @@ class LpProblem:
     def _with(self, **changed: Any) -> "LpProblem":
         copy = object.__new__(type(self))
         vars(copy).update(vars(self) | changed)
+        vars(copy).pop("_copied", None)  # it has not changed
         return copy
 
     @property

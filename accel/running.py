@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +22,7 @@ from accel.problem import LpProblem
 from accel.progress import preparing, progress
 from accel.results import History, Result, Status
 from accel.validation import Array
+from accel.work import Work
 
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
@@ -30,7 +30,6 @@ _FEW = 16  # steps; chunks this short record every one of them, so that no pass 
 _RECORDS = 1000
 _MOST_STEPS = 2**53  # the kernels count them in float64
 _DROPPED = -1  # beside the codes of the kernels
-_PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 _GROWING = ("steps", "rows", "clock", "loop_active")  # of what a run exports
 
 #: ``watch(step, losses)``: the newest losses known, nan for models that have ended.
@@ -277,6 +276,12 @@ def suited(problem: LpProblem, networks: Iterable[LinearNetwork], limits: Limits
         with np.errstate(over="ignore", invalid="ignore"):  # the run will tell
             weights = max(norm(network.end_to_end()) for network in networks)
     return problem.suited(weights, limits.tol, limits.target)
+
+
+def _end(run: _Run, saved: Checkpoint | None) -> list[_Ending]:
+    if saved is not None:
+        saved.keep(run.export(), last=True)
+    return run.finish()
 
 
 def run_models(

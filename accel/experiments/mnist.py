@@ -33,8 +33,8 @@ from accel.backends import cpu_threads
 from accel.checkpoints import EVERY, Checkpoint, place
 from accel.experiments.mnist_data import MnistData
 from accel.experiments.mnist_training import INITS, Init, Training, import_torch
-from accel.running import Work
 from accel.validation import Array
+from accel.work import Work
 
 __all__ = ["MnistResult", "NetResult", "run"]
 

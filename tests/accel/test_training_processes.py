@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import accel
-from accel import running, train
+from accel import train
+from accel.work import Work
 
 from .runs import BACKENDS, PROBLEM, Scripted, start
 
@@ -183,7 +184,7 @@ def test_an_interrupt_anywhere_in_a_wait_leaves_the_worker_alone():
             return interrupt
 
         with ThreadPoolExecutor(1) as pool:
-            work, later = running.Work(pool, lambda: time.sleep(0.07) or 3), threading.Event()
+            work, later = Work(pool, lambda: time.sleep(0.07) or 3), threading.Event()
             try:
                 sys.settrace(interrupt)
                 work.result()
