@@ -3,10 +3,10 @@
 import importlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 from accel import gpu, validation
+from accel.kernels.cpu.cpus import cpus
 
 _MODULES = ("lp_loss", "factor_chain", "updates", "precondition", "loop")
 
@@ -20,7 +20,7 @@ _WORTH, _WORTH_A_STEP = 1e12, 1e6
 
 _MOST_THREADS = 1024
 _VARIABLE = "ACCEL_NUM_THREADS"
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_SHARES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,17 @@ def resolve(
     return Backend(name)
 
 
-def _cpus() -> int:
-    """CPUs that this process may use, by its affinity mask and its container's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        cpus = os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        # Rounded down: a thread that the quota suspends would stall the whole team.
-        cpus = min(cpus, int(quota) // int(period))
-    except (OSError, ValueError):
-        pass  # no cgroup version 2 here, or no limit ("max")
-    return max(cpus, 1)
+def shares() -> dict[str, int]:
+    """What is said of this process's share of the CPUs: variables of its environment, and numbers.
+
+    joblib and Dask set them for their workers; batch systems and users do so, too.
+    """
+    told = {name: os.environ.get(name, "").split(",")[0].strip() for name in _SHARES}
+    return {
+        name: int(value)
+        for name, value in told.items()
+        if value.isascii() and value.isdigit() and int(value)
+    }
 
 
 def cpu_threads(requested: int | None = None) -> int:
@@ -124,8 +122,8 @@ def cpu_threads(requested: int | None = None) -> int:
     Parameters
     ----------
     requested : int, optional
-        1 to 1024. Otherwise the environment variable ``ACCEL_NUM_THREADS`` counts, and without it
-        the number of CPUs that this process may use.
+        1 to 1024. Otherwise the environment variable ``ACCEL_NUM_THREADS`` counts; without it the
+        least of the CPUs that this process may use, ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
 
     Returns
     -------
@@ -142,7 +140,7 @@ def cpu_threads(requested: int | None = None) -> int:
         return validation.integer("threads", requested, least=1, most=_MOST_THREADS)
     value = os.environ.get(_VARIABLE, "").strip()
     if not value:
-        return min(_cpus(), _MOST_THREADS)
+        return min(cpus(), *shares().values(), _MOST_THREADS)
     if not (value.isascii() and value.isdigit()):
         raise ValueError(f"{_VARIABLE} must be an integer, got {value!r}")
     return validation.integer(_VARIABLE, int(value), least=1, most=_MOST_THREADS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from accel import files, paths, uci, validation
+from accel import files, memory, paths, uci, validation
 from accel.validation import Array
 
 __all__ = [
@@ -179,6 +179,8 @@ def make_ill_conditioned(
     ------
     TypeError, ValueError
         If an argument is out of bounds.
+    MemoryError
+        If the machine has no memory for that.
     """
     d = validation.integer("d", d, least=1)
     n = validation.integer("n", n, least=d)
@@ -189,6 +191,7 @@ def make_ill_conditioned(
     dtype = validation.float_dtype("dtype", dtype)
     if d == 1 and condition != 1:
         raise ValueError(f"condition must be 1 for d = 1, got {condition:g}")
+    memory.require(f"data of shape {(n, d)} to {k}", 32 * n * d + 32 * d * d + 24 * n * k)
     rng = np.random.default_rng(seed)
     U, V = _orthonormal(rng, n, d), _orthonormal(rng, d, d)
     spectrum = condition ** (-np.arange(d) / (2 * max(d - 1, 1)))

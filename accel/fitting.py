@@ -6,14 +6,13 @@ ones: subtracting means does its work for p = 2 only (and is done besides, for i
 """
 
 import math
-import os
 import time
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from accel.backends import cpu_threads
+from accel import memory
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
@@ -55,6 +54,7 @@ class Data:
         cls, X: Array, Y: Array, weight: Array | None, p: float, *, intercept: bool, scale: bool
     ) -> Self:
         """Make it from X (n, d), Y (n, k) of one dtype, and positive weights (n,)."""
+        memory.require("the fit", 3 * 8 * X.size)
         root = None
         if weight is not None:
             weight = weight.astype(np.float64) / weight.max()
@@ -226,7 +226,7 @@ def descend(
     for made in range(0, max_iter, size):
         result = train(
             _shifted(problem, shift), network, optimizer, min(size, max_iter - made),
-            learning_rate=rates, tol=0.0 if by_factors else small, threads=_threads(), **how,
+            learning_rate=rates, tol=0.0 if by_factors else small, **how,
         )  # fmt: skip
         results.append(result)
         network = result.network
@@ -253,14 +253,6 @@ def descend(
     steps, rate = sum(result.steps for result in results), results[-1].optimizer.learning_rate
     history = _joined([result.history for result in results])
     return Fit(W, max(steps, 1), history, trouble, learning_rate=rate)
-
-
-def _threads() -> int | None:
-    """As many as always; in a process of joblib's no more than what it says is its share."""
-    share = os.environ.get("NUMBA_NUM_THREADS", "")
-    if os.environ.get("ACCEL_NUM_THREADS") or not share.isdecimal():
-        return None
-    return max(1, min(cpu_threads(), int(share)))
 
 
 def _shifted(problem: LpProblem, shift: Array) -> LpProblem:

@@ -1,10 +1,11 @@
 """How data lies in memory: one C-contiguous block on a 64-byte boundary, in one dtype."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from accel import arrays, validation
+from accel import arrays, memory, validation
 from accel.validation import Array
 
 _LINE = 64  # bytes: a cache line, and the widest vector register
@@ -43,8 +44,9 @@ def aligned(a: Any, dtype: Any = None) -> Array:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Memory for such an array, not initialised."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    """Memory for such an array, not initialised; a MemoryError if there is not as much."""
+    size = math.prod(shape) * dtype.itemsize
+    memory.require(f"an array of shape {shape}", size)
     raw = np.empty(size + _LINE, np.uint8)
     start = -raw.__array_interface__["data"][0] % _LINE
     return raw[start : start + size].view(dtype).reshape(shape)

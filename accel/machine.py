@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 from accel import gpu
-from accel.backends import cpu_threads, unavailable
+from accel.backends import cpu_threads, shares, unavailable
+from accel.kernels.cpu.cpus import cpus
 
 __all__ = ["facts", "version"]
 
@@ -94,7 +95,10 @@ def _threads() -> str:
         return f"{count} (ACCEL_NUM_THREADS={value})"
     total = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    if count < allowed:
+    told = [name for name, share in shares().items() if share == count < cpus()]
+    if told:
+        why = f"{told[0]}={count}; the process may use {cpus()} CPUs"
+    elif count < allowed:
         why = f"the container's quota; the process may use {allowed} CPUs"
     elif allowed < total:
         why = f"the CPUs this process may use, of {total}"

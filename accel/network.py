@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel import arrays, validation
+from accel import arrays, memory, validation
 from accel.backends import resolve
 from accel.initializers import INITIALIZERS, Shapes
 from accel.problem import LpProblem, checked_problem
@@ -91,6 +91,8 @@ class LinearNetwork:
     ------
     TypeError, ValueError
         If an argument is of the wrong kind, out of range or of the wrong shape.
+    MemoryError
+        If the machine has no memory for so many parameters.
 
     References
     ----------
@@ -119,6 +121,9 @@ class LinearNetwork:
     ) -> None:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
+        n_params = sum(rows * columns for rows, columns in shapes)
+        # Three copies on the way, in float64 whatever the dtype.
+        memory.require(f"a network of widths {validation.shown(checked)}", 24 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
         dtype = validation.float_dtype("dtype", dtype)
         if scale is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel import arrays, validation
+from accel import arrays, memory, validation
 from accel.backends import resolve
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import Loss
@@ -169,6 +169,8 @@ def optimum(
     TypeError, ValueError
         If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
         unknown, or if y is so large that the loss overflows.
+    MemoryError
+        If the machine has no memory for the singular vectors.
 
     References
     ----------
@@ -185,7 +187,9 @@ def optimum(
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
-    p, c, at_zero = problem.p, problem.factor / problem.n, losses_at_zero(problem)
+    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
+    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
+    p, c, at_zero = problem.p, problem.factor / n, losses_at_zero(problem)
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)

@@ -97,6 +97,8 @@ class LpProblem:
         If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
         unknown, if the Gram method is asked for with p != 2 or in float32, or if the data is on a
         GPU that cannot be used here; the message says what is missing.
+    MemoryError
+        If the data has to be copied and the machine has no memory for that.
 
     References
     ----------
@@ -238,6 +240,19 @@ class LpProblem:
     def fingerprint(self) -> tuple[Array, ...]:
         """Arrays that tell this data from other data."""
         return self.host.X, self.host.Y
+
+    def needs(self, kernels: Backend) -> dict[str, float]:
+        """Bytes on the host that these kernels take for the data beside the problem's own."""
+        n, d, k, size = self.n, self.d, self.k, self.dtype.itemsize
+        if kernels.name == "reference":
+            return {"residuals": 4.0 * n * k * size}
+        if kernels.name == "cuda":
+            return {}
+        from accel.kernels.cpu.jit import lanes_for, padded
+
+        row = padded(d, lanes_for(d, self.dtype))
+        rows = 0.0 if row == d or self.method == "gram" else float(n * row * size)
+        return {"a padded copy of X": rows, "a transposed copy of Y": float(n * k * size)}
 
     def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
         """Return a run of models on this problem: the ``TrainingLoop`` of the kernels."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from accel import arrays, validation
-from accel.backends import Backend, resolve
+from accel import arrays, memory, validation
+from accel.backends import Backend, cpu_threads, resolve
 from accel.checkpoints import Checkpoint, Place, of_models
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
@@ -303,6 +303,11 @@ def run_models(
     """
     problem = suited(problem, (network for network, _ in models), limits)
     kernels = kernels_for(problem, len(models), limits.steps, backend)
+    # The steps of a run that may end by itself are a bound, and no reason to refuse its history.
+    certain = limits.tol == 0 and limits.target == -math.inf and watch is None
+    records = limits.steps // limits.record_every if certain else 0
+    needs = memory.run_needs(problem, models, records, kernels, cpu_threads(threads))
+    memory.require("the run", needs)
     with preparing():
         loop = problem.loop(
             kernels,

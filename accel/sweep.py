@@ -138,6 +138,8 @@ def sweep(
         if the checkpoint is damaged or belongs to another sweep.
     OSError
         If the checkpoint cannot be read, or not be written at the start.
+    MemoryError
+        If the run would need more memory than the machine has.
 
     Examples
     --------

@@ -73,8 +73,9 @@ def train(
         run is so long that starting up the GPU is small beside it (``accel.backends.resolve`` says
         how long); else ``"cpu"``. ``"cuda"`` copies data on the host to the GPU once.
     threads : int, optional
-        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use. Not
-        for ``"cuda"`` and ``"reference"``.
+        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use
+        (``accel.backends.cpu_threads``). More than those change the bits, not the speed. Not for
+        ``"cuda"`` and ``"reference"``.
     checkpoint : path-like, optional
         A file to keep the progress in, written at the start, every ``checkpoint_every`` seconds, at
         an interruption and at the end, whole or not at all. If it is there, the run goes on from
@@ -98,6 +99,8 @@ def train(
         the checkpoint is damaged or belongs to another run.
     OSError
         If the checkpoint cannot be read, or not be written at the start.
+    MemoryError
+        If the run would need more memory than the machine has.
     KeyboardInterrupt
         Only before the first step, while the kernels are compiled.
 

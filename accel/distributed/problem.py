@@ -175,6 +175,10 @@ class DaskProblem(LpProblem):
                 raise ValueError(f"{why} (worker {address})")
         return resolve("cpu" if name == "auto" else name)
 
+    def needs(self, kernels: Backend) -> dict[str, float]:
+        """Nothing here; what the workers take is their affair."""
+        return {}
+
     def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
         """Return a run of models: its passes are made by the workers, the rest is done here."""
         asked = 0 if threads is None else cpu_threads(threads)

@@ -2,16 +2,17 @@
 
 All models of a run advance together; a single run is a run with one model. A step is
 
-    every rank: the pass over its own block of tiles, for all models at once
+    every rank: the pass over its parts of the tiles, for all models at once
     barrier
-    every rank: for its share of the models: add up the partial gradients in the order of the ranks,
+    every rank: for its share of the models: add up the partial gradients in the order of the parts,
                 judge the iterate, update the factors, multiply them out for the next pass
     barrier, inside which the leader drops models that have ended
 
-so that one thread count always gives the same bits, and so does a model in any company: alone or
-with others, whoever leaves. The leader treats a single model alone, which saves a barrier. Nothing
-but parameters, state and step number is carried from step to step: where a run is cut into chunks
-changes nothing.
+so that one number of parts always gives the same bits, and so does a model in any company: alone or
+with others, whoever leaves. There is a part for every thread that the caller asks for, but no more
+ranks than processors: more would spend their time waiting for each other to get one. The leader
+treats a single model alone, which saves a barrier. Nothing but parameters, state and step number is
+carried from step to step: where a run is cut into chunks changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ from ..specs import (
     Model,
 )
 from . import team
+from .cpus import cpus
 from .factor_chain import (
     PARAMS,
     PULL,
@@ -69,8 +71,8 @@ FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
 
 #: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
-#: Below this many bytes of X a rank, a barrier costs more than the rank saves.
-_BYTES_PER_RANK = 96 * 1024
+#: Below this many bytes of X a part, a barrier costs more than another rank saves.
+_BYTES_PER_PART = 96 * 1024
 
 
 class Run(NamedTuple):
@@ -95,7 +97,7 @@ class Run(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What each rank writes, a row a rank; the ranks read each other's ``sums``."""
+    """What each rank writes, a row a rank, or a part in ``sums``; the ranks read all of those."""
 
     work: np.ndarray
     sums: np.ndarray
@@ -115,11 +117,11 @@ def _reduce(run, chain, sums, place):
     """Add up the partial sums: G becomes the first pulled-back product, the loss is returned."""
     G, total = end_to_end_gradient(chain), sums[0]
     start, loss = place * G.size, sums.shape[1] - 1 - place
-    for rank in range(1, sums.shape[0]):
-        part = sums[rank]
+    for part in range(1, sums.shape[0]):
+        other = sums[part]
         for i in range(start, start + G.size):
-            total[i] += part[i]
-        total[loss] += part[loss]
+            total[i] += other[i]
+        total[loss] += other[loss]
     scale = run.limits[SCALE] * run.limits[P]
     for i in range(G.size):
         G[i] = scale * total[start + i]
@@ -232,9 +234,9 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
 
     @entry("advance", dtype.name, lanes)
     def advance(data, run, scratch, by_models, flags, rank):
-        control, team_size, p = run.control, scratch.sums.shape[0], run.limits[P]
+        control, parts, p = run.control, scratch.sums.shape[0], run.limits[P]
         size, n_tiles = data.k * data.ld, (data.n + data.tile - 1) // data.tile
-        first, last = n_tiles * rank // team_size, n_tiles * (rank + 1) // team_size
+        team_size = team.size(flags)
         work, block, spare = scratch.work[rank], scratch.block[rank], scratch.spare[rank]
         ticket = 1
         if rank == 0:
@@ -257,7 +259,9 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
             else:
                 sums, origin = scratch.sums, 0
                 mine = run.weights[: count * size]
-                forward(data, mine, work, sums[rank], first, last, backwards, p)
+                for part in range(parts * rank // team_size, parts * (rank + 1) // team_size):
+                    first, last = n_tiles * part // parts, n_tiles * (part + 1) // parts
+                    forward(data, mine, work, sums[part], first, last, backwards, p)
                 ticket += 1
                 if rank == 0:
                     if not team.await_workers(flags, ticket):
@@ -313,7 +317,8 @@ class TrainingLoop:
     models : sequence of Model
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
-        Size of the team, at most; a problem too small to split takes fewer.
+        Parts that the work is cut into, at most; a problem too small to split takes fewer. Each has
+        a thread of its own as far as there are processors.
     """
 
     def __init__(
@@ -330,9 +335,10 @@ class TrainingLoop:
         self._layouts = [Layout(tuple(model.widths), dtype, lanes) for model in models]
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
-        rank_tiles = 1 if loss.gram else self._useful_ranks()
-        self._by_models = rank_tiles == 1
-        self.threads = min(threads, count if self._by_models else rank_tiles)
+        parts = 1 if loss.gram else self._useful_parts()
+        self._by_models = parts == 1
+        self.threads = min(threads, count if self._by_models else parts)
+        team_size = min(self.threads, cpus())
 
         size, total = k * self._data.ld, int(self._ends[-1])
         limits = np.zeros(LIMITS_SIZE)
@@ -357,20 +363,22 @@ class TrainingLoop:
         depths = [int(model.rule.hyper[2]) for model in models if model.rule.kind == END_TO_END]
         spare = precondition_size(k, d, max(depths)) if depths else 0
         self._scratch = Scratch(
-            work=_rows_of(self.threads, work_size(self._data, count), dtype),
+            work=_rows_of(team_size, work_size(self._data, count), dtype),
             sums=_rows_of(self.threads, sums_size(self._data, count), np.dtype(np.float64)),
-            block=_rows_of(self.threads, block, dtype),
-            spare=_rows_of(self.threads, max(spare, 1), np.dtype(np.float64)),
+            block=_rows_of(team_size, block, dtype),
+            spare=_rows_of(team_size, max(spare, 1), np.dtype(np.float64)),
         )
         self._run.control[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
         self._kernel = _make_advance(dtype, lanes)
+        self._team_size = 1  # at first, for a Ctrl-C is heard in the calling thread only
         self.evaluate()  # compiles the kernel, or loads it from the disk
+        self._team_size = team_size
 
-    def _useful_ranks(self) -> int:
+    def _useful_parts(self) -> int:
         data = self._data
         tiles = -(-data.n // data.tile)
-        return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_RANK))
+        return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_PART))
 
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of all models, their places in the common buffers, and FIRST, LAST."""
@@ -492,7 +500,7 @@ class TrainingLoop:
         control, history, begin = self._run.control, self._run.history, self.step
         control[RECORDS] = 0
         shared = (self._data, self._run, self._scratch, self._by_models)
-        team.run_team(self._kernel, shared, self.threads)
+        team.run_team(self._kernel, shared, self._team_size)
         if count := int(control[RECORDS]):
             every = max(int(control[RECORD_EVERY]), 1)
             steps = -(-begin // every) * every + every * np.arange(count)

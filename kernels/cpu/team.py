@@ -103,6 +103,12 @@ def _await(flags, index, ticket):
 
 
 @inner
+def size(flags):
+    """Number of ranks."""
+    return flags.size // SPACING - 1
+
+
+@inner
 def arrive(flags, rank, ticket):
     """Worker: publish everything written so far and say that this rank's share is done."""
     _store_release(flags, SPACING * rank, ticket)
@@ -117,7 +123,7 @@ def await_leader(flags, ticket):
 @inner
 def await_workers(flags, ticket):
     """Leader: wait until every worker has arrived; False if the team was aborted."""
-    for rank in range(1, flags.size // SPACING - 1):
+    for rank in range(1, size(flags)):
         if not _await(flags, SPACING * rank, ticket):
             return False
     return True

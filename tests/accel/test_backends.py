@@ -144,9 +144,14 @@ def test_public_names_resolve():
     assert run(code).split() == ["0.1.0", "True"]
 
 
-def test_threads(monkeypatch):
-    monkeypatch.setattr(backends, "_cpus", lambda: 7)
-    monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
+@pytest.fixture
+def seven_cpus(monkeypatch):
+    monkeypatch.setattr(backends, "cpus", lambda: 7)
+    for name in ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_threads(seven_cpus, monkeypatch):
     assert cpu_threads() == 7
     monkeypatch.setenv("ACCEL_NUM_THREADS", " ")
     assert cpu_threads() == 7
@@ -155,15 +160,21 @@ def test_threads(monkeypatch):
     assert cpu_threads(5) == 5
 
 
-def test_cpus_respect_affinity_and_quota(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(backends, "_CPU_QUOTA", quota)
-    expected = {None: 4, "max 100000": 4, "250000 100000": 2, "50000 100000": 1, "nonsense": 4}
-    for text, cpus in expected.items():
-        if text is not None:
-            quota.write_text(text + "\n")
-        assert backends._cpus() == cpus
+@pytest.mark.parametrize(
+    ("omp", "numba", "count"),
+    [
+        ("3", "", 3), ("", "4", 4), ("3", "2", 2), ("100", "", 7), (" 2,1 ", "", 2),
+        ("0", "all", 7), ("²", "-1", 7),
+    ],
+)  # fmt: skip
+def test_a_share_of_the_cpus(seven_cpus, monkeypatch, omp, numba, count):
+    """joblib's workers have such variables, and Dask's."""
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    assert cpu_threads() == count
+    assert cpu_threads(9) == 9
+    monkeypatch.setenv("ACCEL_NUM_THREADS", "8")
+    assert cpu_threads() == 8
 
 
 @pytest.mark.parametrize(

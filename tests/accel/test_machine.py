@@ -34,11 +34,21 @@ def test_threads_and_why(monkeypatch):
     [(1, 4, 8, "quota"), (4, 4, 8, "of 8"), (8, 8, 8, "all CPUs")],
 )
 def test_why_so_many_threads(monkeypatch, count, allowed, total, why):
-    monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
+    for name in ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(machine, "cpu_threads", lambda: count)
     monkeypatch.setattr(os, "cpu_count", lambda: total)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(allowed)))
     assert why in machine.facts()["machine"]["threads"]
+
+
+def test_a_share_of_the_cpus(monkeypatch):
+    monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(machine, "cpus", lambda: 8)
+    monkeypatch.setattr(machine, "cpu_threads", lambda: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    expected = "3 (OMP_NUM_THREADS=3; the process may use 8 CPUs; set ACCEL_NUM_THREADS"
+    assert machine.facts()["machine"]["threads"].startswith(expected)
 
 
 def test_caches(monkeypatch, tmp_path):

@@ -377,27 +377,6 @@ def test_a_grid_search_in_two_processes():
     assert done.stdout.split() == ["4", "10"]
 
 
-def test_a_worker_of_joblib_takes_its_share_of_the_cpus(monkeypatch):
-    seen = []
-
-    def run_models(*arguments, threads, **keywords):
-        seen.append(threads)
-        raise InterruptedError
-
-    monkeypatch.setattr(running, "run_models", run_models)
-    monkeypatch.setattr("accel.fitting.cpu_threads", lambda: 8)
-    monkeypatch.setenv("ACCEL_NUM_THREADS", "")
-    for share in ("4", "100", "0", "all", ""):
-        monkeypatch.setenv("NUMBA_NUM_THREADS", share)
-        with pytest.raises(InterruptedError):
-            LpRegressor(solver="gradient").fit(X, y)
-    monkeypatch.setenv("ACCEL_NUM_THREADS", "3")
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    with pytest.raises(InterruptedError):
-        LpRegressor(solver="gradient").fit(X, y)
-    assert seen == [4, 8, 1, None, None, None]
-
-
 def test_it_is_imported_only_when_asked_for():
     code = "import sys, accel; assert 'sklearn' not in sys.modules; import accel.sklearn"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -166,8 +166,9 @@ def test_threads_reach_the_kernels(scripted, monkeypatch):
             seen.append(threads)
             return super().__call__(*arguments, threads=threads)
 
-    monkeypatch.setattr(backends, "_cpus", lambda: 5)
-    monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(backends, "cpus", lambda: 5)
+    for name in ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     scripted(Loop([1.0]), 2)
     scripted(Loop([1.0]), 2, threads=3)
     monkeypatch.setenv("ACCEL_NUM_THREADS", "4")

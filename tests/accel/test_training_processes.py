@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import accel
 from accel import train
 from accel.work import Work
 
-from .runs import BACKENDS, PROBLEM, Scripted, start
+from .runs import BACKENDS, PROBLEM, Scripted, make_problem, start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -101,6 +102,49 @@ def test_a_second_ctrl_c_does_not_lose_the_result(scripted):
     assert result.history.step[-1] == result.steps
 
 
+COMPILE = """
+    import os, time, threading
+    import numpy as np
+    import accel
+
+    def threads():
+        return threading.active_count(), len(os.listdir("/proc/self/task"))
+
+    rng = np.random.default_rng(0)
+    problem = accel.LpProblem(rng.standard_normal((2000, 64)), rng.standard_normal(2000))
+    network = accel.LinearNetwork.for_problem(problem)
+    before = threads()
+    print("ready", flush=True)
+    try:
+        accel.train(problem, network, accel.Adam(), 10, backend="cpu", threads=2)
+    except KeyboardInterrupt:
+        print(time.time(), flush=True)
+    time.sleep(0.1)
+    print(threads() == before, flush=True)
+    near = problem.loss(np.zeros(64)), problem.loss(np.zeros(64), backend="reference")
+    np.testing.assert_allclose(*near)
+    print(accel.train(problem, network, accel.Adam(), 10, backend="reference").status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
+    """Of a run with a team: whoever compiles must be who hears it."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "ACCEL_CACHE": "1"}
+    code = [sys.executable, "-c", textwrap.dedent(COMPILE)]
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(2)
+        sent = time.time()
+        process.send_signal(signal.SIGINT)
+        answered = float(process.stdout.readline())
+        assert process.stdout.read().split() == ["True", "completed"]
+    assert process.returncode == 0
+    assert answered - sent < 2
+    assert list(tmp_path.rglob("*.nbc"))  # what was compiled afterwards
+
+
 CTRL_C = """
     import sys, time, threading
     import numpy as np
@@ -136,19 +180,27 @@ def expected_params(backend):
     return train(PROBLEM, start(), accel.Adam(), 300, backend=backend).network.params
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_in_other_threads(backend):
-    expected, found = expected_params(backend), []
-    threads = [
-        threading.Thread(target=lambda: found.append(expected_params(backend))) for _ in range(3)
-    ]
+def teams_params():
+    """Of a run that is worth a team of two."""
+    problem = make_problem(n=2000, d=64)
+    result = train(problem, start(problem), accel.Adam(), 300, backend="cpu", threads=2)
+    assert result.threads == 2
+    return result.network.params
+
+
+@pytest.mark.parametrize(
+    "params", [teams_params, *(partial(expected_params, backend) for backend in BACKENDS)]
+)
+def test_eight_at_once(params):
+    expected, found = params(), []
+    threads = [threading.Thread(target=lambda: found.append(params())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(found) == 3
-    for params in found:
-        np.testing.assert_array_equal(params, expected)
+    assert len(found) == 8
+    for own in found:
+        np.testing.assert_array_equal(own, expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -195,3 +247,80 @@ def test_an_interrupt_anywhere_in_a_wait_leaves_the_worker_alone():
             pool.submit(later.set)
             assert later.wait(10)
             assert work.result() == 3
+
+
+PROCESSES = """
+    import multiprocessing, sys
+    import numpy as np
+    import accel
+
+    def params(seed):
+        rng = np.random.default_rng(seed)
+        problem = accel.LpProblem(rng.standard_normal((2000, 64)), rng.standard_normal(2000))
+        network = accel.LinearNetwork.for_problem(problem)
+        return accel.train(
+            problem, network, accel.Adam(), 300, backend="cpu", threads=2
+        ).network.params
+
+    if __name__ == "__main__":
+        expected = [params(seed) for seed in (0, 1)]
+        for method in sys.argv[1:]:
+            with multiprocessing.get_context(method).Pool(2) as pool:
+                found = pool.map_async(params, (0, 1)).get(60)
+            np.testing.assert_array_equal(found, expected)
+            print(method)
+"""
+
+
+@pytest.mark.slow
+def test_every_way_to_start_a_process_after_a_run(tmp_path):
+    """Two children, whose teams compete; a spawned one finds the kernels on the disk."""
+    methods = multiprocessing.get_all_start_methods()
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(PROCESSES))
+    done = subprocess.run(
+        [sys.executable, str(script), *methods],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == methods
+
+
+NESTED = """
+    import os
+    import numpy as np
+    import accel
+    from joblib import Parallel, delayed
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2000, 64)), rng.standard_normal(2000)
+
+    def run(threads):
+        problem = accel.LpProblem(X, y)
+        network = accel.LinearNetwork.for_problem(problem)
+        result = accel.train(problem, network, accel.Adam(), 300, backend="cpu", threads=threads)
+        return result.threads, result.network.params
+
+    expected = run(2)[1]
+    for prefer in ("processes", "threads"):
+        found = Parallel(n_jobs=2, prefer=prefer)(delayed(run)(2) for _ in range(4))
+        for _, params in found:
+            np.testing.assert_array_equal(params, expected)
+    (own,) = set(Parallel(n_jobs=2)(delayed(lambda: run(None)[0])() for _ in range(2)))
+    print(own, max(1, (os.cpu_count() or 1) // 2))
+"""
+
+
+@pytest.mark.slow
+def test_in_workers_of_joblib():
+    """By default each takes its share of the CPUs, with as many threads as always the same bits."""
+    pytest.importorskip("joblib")
+    names = ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(NESTED)],
+        env={k: v for k, v in os.environ.items() if k not in names},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    used, share = map(int, done.stdout.split())
+    assert used <= share

@@ -18,6 +18,7 @@ from accel.kernels.specs import (
     RUNNING,
     TARGET,
     Loss,
+    Model,
     Rule,
 )
 
@@ -32,8 +33,14 @@ def problem(n=203, d=17, dtype=np.float64):
     return X, Y, Loss(4.0), (d, 1), np.full(d, 0.01, dtype)
 
 
+@pytest.fixture
+def three_cpus(monkeypatch):
+    """A team of three, wherever the test runs."""
+    monkeypatch.setattr(loop, "cpus", lambda: 3)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-def test_an_error_in_one_rank_frees_the_other(rank):
+def test_an_error_in_one_rank_frees_the_other(three_cpus, rank):
     run = Single(loop, *problem(3000, 128), DESCENT, threads=2)
     assert run.threads == 2
     kernel = run.loop._kernel
@@ -48,7 +55,7 @@ def test_an_error_in_one_rank_frees_the_other(rank):
         run.advance(3)
 
 
-def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(monkeypatch):
+def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(three_cpus, monkeypatch):
     """Rank 1 is on its way already, and slow; ranks 0 and 2 never start."""
     case = problem(3000, 128)
     with Single(loop, *case, DESCENT, threads=3) as run:
@@ -101,6 +108,51 @@ def test_a_loop_made_before_a_fork_goes_on_in_the_child():
             child.join()
         run.advance(3)
         np.testing.assert_array_equal(run.params, from_child)
+
+
+@pytest.mark.parametrize("models", [1, 5])
+@pytest.mark.parametrize("n", [40, 3000])
+def test_the_number_of_processors_changes_no_bits(monkeypatch, n, models):
+    """Three parts on as many ranks as there are processors; 40 rows are not worth cutting."""
+    X, Y, loss, widths, params = problem(n, 128)
+    rules = [DESCENT._replace(hyper=(1e-3 * (m + 1), *DESCENT.hyper[1:])) for m in range(models)]
+    ends = []
+    for count in (1, 2, 3, 8):
+        ranks = set()
+        monkeypatch.setattr(loop, "cpus", lambda count=count: count)
+        run = loop.TrainingLoop(X, Y, loss, [Model(widths, params, rule) for rule in rules], 3)
+        kernel = run._kernel
+
+        def noted(*arguments, kernel=kernel, ranks=ranks):
+            ranks.add(arguments[-1])
+            kernel(*arguments)
+
+        run._kernel = noted
+        run.advance(20)
+        parts = 3 if n > 40 else min(3, models)
+        assert (run.threads, len(ranks)) == (parts, min(parts, count))
+        ends.append([run.params(m) for m in range(models)])
+    for end in ends[1:]:
+        np.testing.assert_array_equal(end, ends[0])
+
+
+@pytest.mark.parametrize("stalled", [0, 1])
+def test_whoever_waits_for_a_stalled_rank_sleeps(three_cpus, stalled):
+    run = Single(loop, *problem(3000, 128), DESCENT, threads=2)
+    kernel, used = run.loop._kernel, {}
+
+    def slow(*arguments):
+        rank = arguments[-1]
+        if rank == stalled:
+            time.sleep(0.5)
+        before = time.thread_time()
+        kernel(*arguments)
+        used[rank] = time.thread_time() - before
+
+    run.loop._kernel = slow
+    assert run.advance(2) == RUNNING
+    assert len(used) == 2
+    assert used[1 - stalled] < 0.1
 
 
 def test_a_team_ends_with_its_leader():

@@ -311,6 +311,25 @@ def test_needs_a_client(monkeypatch):
         DaskProblem(*arrays())
 
 
+def run_of_a_worker(threads):
+    """A task's own run, on its own data."""
+    problem = make_problem(n=2000, d=64)
+    result = accel.train(problem, start(problem), accel.Adam(), 200, threads=threads)
+    return result.threads, result.network.params
+
+
+def test_runs_inside_tasks(client):
+    """Dask gives its processes one thread each, which is what their runs take by default."""
+    expected = run_of_a_worker(2)[1]
+    with distributed.Client(n_workers=1, threads_per_worker=2, processes=False,
+                            dashboard_address=":0", set_as_default=False) as inside:  # fmt: skip
+        for place in (client, inside):
+            for used, params in place.gather(place.map(run_of_a_worker, [2] * 4, pure=False)):
+                assert used == 2
+                np.testing.assert_array_equal(params, expected)
+    assert client.submit(run_of_a_worker, None).result()[0] == 1
+
+
 def test_the_example():
     path = Path(__file__).resolve().parents[3] / "examples" / "dask_cluster.py"
     done = subprocess.run(
