@@ -152,7 +152,8 @@ def run_needs(
         shapes = list(zip(network.widths[1:], network.widths[:-1], strict=True))
         padded = sum(rows * -(-columns // line) * line for rows, columns in shapes)
         # In use, as the start and the result, and with the state in two snapshots.
-        copies = 2 if kernels.name == "cuda" else 5 + 3 * STATE_SLOTS[optimizer.rule.kind]
+        copies = 5 + 3 * STATE_SLOTS[optimizer.rule.kind]
+        copies = {"cpu": copies, "cuda": 2}.get(kernels.name, copies + 4)  # NumPy's intermediates
         params += padded * copies
         products += 2 * k * sum(columns + line for _, columns in shapes)
     maps = len(models) * k * (d + line)
@@ -161,7 +162,7 @@ def run_needs(
         "parameters and optimiser state": size * params,
         "products of factors": size * products,
         "gradients": maps * (size + threads * (size + 8)),
-        f"a history of {records:.3g} records": 88 * records * len(models),
+        f"a history of {records:.3g} records": 140 * records * len(models),
     }
     if problem.method == "gram":
         needs["the Gram matrix"] = 16 * d * (d + line)

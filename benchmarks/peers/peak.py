@@ -82,6 +82,6 @@ def multiply_adds_alone(run: Sweep) -> Run:
 
     def advance(steps: int) -> None:
         rounds = -(-steps * run.multiply_adds // (run.threads * found.width))
-        team.run_team(found.kernel, (values, rounds), run.threads)
+        team.run_team(found.kernel, (values, rounds), run.threads, run.threads)
 
     return Run(advance, lambda: run.params)

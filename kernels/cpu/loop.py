@@ -1,18 +1,20 @@
 """The whole training loop, no Python inside, on a thread team that lives for a chunk of steps.
 
-All models of a run advance together; a single run is a run with one model. A step is
+All models of a run advance together; a single run is a run with one model. A step has two phases,
 
-    every rank: the pass over its parts of the tiles, for all models at once
-    barrier
-    every rank: for its share of the models: add up the partial gradients in the order of the parts,
-                judge the iterate, update the factors, multiply them out for the next pass
-    barrier, inside which the leader drops models that have ended
+    the pass, cut into parts of the tiles, for all models at once;
+    for each model: add up the partial gradients in the order of the parts, judge the iterate,
+        update the factors, multiply them out for the next pass;
 
-so that one number of parts always gives the same bits, and so does a model in any company: alone or
-with others, whoever leaves. There is a part for every thread that the caller asks for, but no more
-ranks than processors: more would spend their time waiting for each other to get one. The leader
-treats a single model alone, which saves a barrier. Nothing but parameters, state and step number is
-carried from step to step: where a run is cut into chunks changes nothing.
+then the leader drops models that have ended. A part is a unit of the team's, and so is the share of
+the models that has its number. The leader treats a single model alone, which saves a phase; data
+too small to be cut are passed over and the models settled in one phase, a share of them a unit.
+
+So one number of parts always gives the same bits, and so does a model in any company: alone or with
+others, whoever leaves. There is a part for every thread that the caller asks for, but no more ranks
+than processors: more would spend their time waiting for each other to get one. Nothing but
+parameters, state and step number is carried from step to step: where a run is cut into chunks
+changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,9 +63,10 @@ from .precondition import work_size as precondition_size
 from .updates import DECAY, KIND, RATE, A, make_rule, make_update, prepare
 
 #: Entries of ``control`` (int64). EVALUATE asks for one pass without an update, ACTIVE is the
-#: number of models still in the run, RECORDS that of the rows written to the history, and GOING
-#: tells the workers whether another step follows.
-STEP, STOP_AT, RECORD_EVERY, RECORDS, ACTIVE, STOP_REQUEST, EVALUATE, GOING, CONTROL_SIZE = range(9)
+#: number of models still in the run, RECORDS that of the rows written to the history, GOING tells
+#: whether another step follows, and SETTLING in which of a step's two phases the team is.
+(STEP, STOP_AT, RECORD_EVERY, RECORDS, ACTIVE, STOP_REQUEST, EVALUATE, GOING, SETTLING,
+ CONTROL_SIZE) = range(10)  # fmt: skip
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
 #: Columns of ``models`` (int64): the rows of its factors in the table, and how it fares.
@@ -234,63 +237,61 @@ def _make_advance(dtype: np.dtype[Any], lanes: int):
 
     @entry("advance", dtype.name, lanes)
     def advance(data, run, scratch, by_models, flags, rank):
-        control, parts, p = run.control, scratch.sums.shape[0], run.limits[P]
+        control, p, parts = run.control, run.limits[P], scratch.sums.shape[0]
         size, n_tiles = data.k * data.ld, (data.n + data.tile - 1) // data.tile
-        team_size = team.size(flags)
         work, block, spare = scratch.work[rank], scratch.block[rank], scratch.spare[rank]
-        ticket = 1
+        ranks, phase = scratch.work.shape[0], 0
+        first, last = parts * rank // ranks, parts * (rank + 1) // ranks
         if rank == 0:
+            last = parts  # its own, and then those that nobody has begun with
             for place in range(control[ACTIVE]):
                 publish(chain_of(data, run, run.active[place]), run, place)
-            team.release(flags, ticket)
-        elif not team.await_leader(flags, ticket):
-            return
+            control[SETTLING] = 0
         while True:
-            count, backwards = control[ACTIVE], control[STEP] % 2 == 1
-            begin, end = count * rank // team_size, count * (rank + 1) // team_size
-            alone = count == 1 and not by_models
-            if by_models:
-                sums, origin = scratch.sums[rank : rank + 1], begin
-                mine = run.weights[begin * size : end * size]
-                if data.from_gram:
-                    gram_forward(data, mine, work, sums[0])
-                else:
-                    forward(data, mine, work, sums[0], 0, n_tiles, backwards, p)
-            else:
+            alone = rank == 0 and control[SETTLING] == 1 and control[ACTIVE] == 1
+            if rank > 0:
+                phase = team.await_leader(flags, phase)
+                if phase == 0:
+                    return
+            elif not alone:
+                phase += 1
+                team.release(flags, phase)
+
+            for part in range(first, 1 if alone else last):
+                if not alone and not team.claim(flags, part, phase):
+                    continue
+                count, backwards = control[ACTIVE], control[STEP] % 2 == 1
+                begin, end = count * part // parts, count * (part + 1) // parts
                 sums, origin = scratch.sums, 0
-                mine = run.weights[: count * size]
-                for part in range(parts * rank // team_size, parts * (rank + 1) // team_size):
-                    first, last = n_tiles * part // parts, n_tiles * (part + 1) // parts
-                    forward(data, mine, work, sums[part], first, last, backwards, p)
-                ticket += 1
-                if rank == 0:
-                    if not team.await_workers(flags, ticket):
-                        return
-                    if not alone:
-                        team.release(flags, ticket)
-                else:
-                    team.arrive(flags, rank, ticket)
-                    if not alone and not team.await_leader(flags, ticket):
-                        return
-                if alone:
-                    begin, end = 0, 1 if rank == 0 else 0
-
-            for place in range(begin, end):
-                settle(data, run, sums, origin, place, block, spare)
-
-            ticket += 1
-            if rank == 0:
-                if not alone and not team.await_workers(flags, ticket):
-                    return
-                _turn(run, size)
-                team.release(flags, ticket)
-            else:
+                if by_models:
+                    sums, origin = scratch.sums[part : part + 1], begin
+                    mine = run.weights[begin * size : end * size]
+                    if data.from_gram:
+                        gram_forward(data, mine, work, sums[0])
+                    else:
+                        forward(data, mine, work, sums[0], 0, n_tiles, backwards, p)
+                elif alone:
+                    begin, end = 0, 1
+                elif control[SETTLING] == 0:
+                    begin, end = 0, 0
+                    mine = run.weights[: count * size]
+                    top, bottom = n_tiles * part // parts, n_tiles * (part + 1) // parts
+                    forward(data, mine, work, sums[part], top, bottom, backwards, p)
+                for place in range(begin, end):
+                    settle(data, run, sums, origin, place, block, spare)
                 if not alone:
-                    team.arrive(flags, rank, ticket)
-                if not team.await_leader(flags, ticket):
-                    return
-            if not control[GOING]:
+                    team.arrive(flags, part, phase)
+
+            if rank > 0:
+                continue
+            if not alone and not team.await_units(flags, phase):
                 return
+            if not by_models:
+                control[SETTLING] = 1 - control[SETTLING]
+            if control[SETTLING] == 0:
+                _turn(run, size)
+                if not control[GOING]:
+                    return
 
     return advance
 
@@ -500,7 +501,7 @@ class TrainingLoop:
         control, history, begin = self._run.control, self._run.history, self.step
         control[RECORDS] = 0
         shared = (self._data, self._run, self._scratch, self._by_models)
-        team.run_team(self._kernel, shared, self._team_size)
+        team.run_team(self._kernel, shared, self._team_size, self.threads)
         if count := int(control[RECORDS]):
             every = max(int(control[RECORD_EVERY]), 1)
             steps = -(-begin // every) * every + every * np.arange(count)

@@ -1,21 +1,25 @@
 """A team of operating-system threads that meet at a barrier from inside compiled code.
 
-The leader (rank 0) and its workers run the same kernel without the GIL. A step of the run is
+The leader (rank 0) and its workers run the same kernel without the GIL. A phase of the run is cut
+into units, and every rank has some of its own:
 
-    every rank: its share of the work        (a pass over its rows)
-    workers:    ``arrive``, then ``await_leader``
-    leader:     ``await_workers``, the serial part (reduce, update), ``release``
+    leader:     ``release``; the units that it can ``claim``, its own first; ``await_units``
+    workers:    ``await_leader``; their own units, if they can still ``claim`` them; ``arrive``
 
-which costs one barrier: the serial part stands between its two halves. A waiting thread spins for
-a while, since the others are a fraction of a microsecond away, then yields the processor to
-whoever needs it, and at last sleeps, so that a stalled team burns nothing. Raising ``ABORT`` frees
-everyone who waits, however many ranks ever started.
+So whoever runs does the work. The leader waits for nobody but those at work on a unit: a worker
+that another process keeps from its processor finds its units done, and goes on with the phase that
+it finds. Before the leader's next ``release`` it is alone with what all of them wrote.
+
+A waiting thread spins for a while, since the others are a fraction of a microsecond away, then
+yields the processor to whoever needs it, and at last sleeps, so that a stalled team burns nothing.
+Raising ``ABORT`` frees everyone who waits, however many ranks ever started.
 
 A team lives for one call of ``run_team``: flags or threads that outlived it could be left behind by
 a fork or a Ctrl-C in a state that the next call would wait on for ever.
 
-``flags`` (int64) has one cache line pair a rank: ``flags[SPACING * rank]`` is the last step at
-which the rank arrived (for rank 0: which it released), and ``flags[SPACING * team_size]`` is ABORT.
+``flags`` (int64) has two cache lines a unit: ``flags[SPACING * unit]`` is the last phase in which it
+was done, and the element after it the last in which it was claimed; phases are counted from 1. Two
+more pairs of lines hold the phase released last, and ABORT.
 """
 
 from collections.abc import Callable
@@ -66,6 +70,18 @@ def _store_release(typing_context, flags, index, value):
 
 
 @intrinsic
+def _replace(typing_context, flags, index, old, new):
+    """Store ``new`` if ``old`` is there, in one piece; whether it was."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _element(context, builder, signature.args[0], *arguments[:2])
+        found = builder.cmpxchg(pointer, *arguments[2:], "acq_rel", "acquire")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(flags, types.intp, types.int64, types.int64), generate
+
+
+@intrinsic
 def _pause(typing_context):
     """Tell the processor that this is a spin loop."""
 
@@ -85,11 +101,11 @@ def _pause(typing_context):
 
 
 @inner
-def _await(flags, index, ticket):
-    """Wait until ``flags[index] >= ticket``; False if the team was aborted meanwhile."""
+def _await(flags, index, phase):
+    """Wait until ``flags[index] >= phase``; False if the team was aborted meanwhile."""
     abort = flags.size - SPACING
     tries = 0
-    while _load_acquire(flags, index) < ticket:
+    while _load_acquire(flags, index) < phase:
         tries += 1
         if tries < _SPINS:
             _pause()
@@ -103,41 +119,43 @@ def _await(flags, index, ticket):
 
 
 @inner
-def size(flags):
-    """Number of ranks."""
-    return flags.size // SPACING - 1
+def claim(flags, unit, phase):
+    """Whether this rank, and no other, is to do the unit in this phase."""
+    index = SPACING * unit + 1
+    return _load_acquire(flags, index) == phase - 1 and _replace(flags, index, phase - 1, phase)
 
 
 @inner
-def arrive(flags, rank, ticket):
-    """Worker: publish everything written so far and say that this rank's share is done."""
-    _store_release(flags, SPACING * rank, ticket)
+def arrive(flags, unit, phase):
+    """Publish everything written so far and say that the unit is done."""
+    _store_release(flags, SPACING * unit, phase)
 
 
 @inner
-def await_leader(flags, ticket):
-    """Worker: wait for the leader's ``release``; False if the team was aborted."""
-    return _await(flags, 0, ticket)
+def await_leader(flags, phase):
+    """Worker: wait for a later phase than this one; its number, or 0 if the team was aborted."""
+    index = flags.size - 2 * SPACING
+    return _load_acquire(flags, index) if _await(flags, index, phase + 1) else 0
 
 
 @inner
-def await_workers(flags, ticket):
-    """Leader: wait until every worker has arrived; False if the team was aborted."""
-    for rank in range(1, size(flags)):
-        if not _await(flags, SPACING * rank, ticket):
+def await_units(flags, phase):
+    """Leader: wait until every unit is done; False if the team was aborted."""
+    for unit in range(flags.size // SPACING - 2):
+        if not _await(flags, SPACING * unit, phase):
             return False
     return True
 
 
 @inner
-def release(flags, ticket):
-    """Leader: publish the serial part's results and let the workers go on."""
-    _store_release(flags, 0, ticket)
+def release(flags, phase):
+    """Leader: publish the serial part's results and let everyone go on."""
+    _store_release(flags, flags.size - 2 * SPACING, phase)
 
 
-def make_flags(team_size: int) -> np.ndarray:
+def make_flags(units: int) -> np.ndarray:
     """Flags of a team that has not met yet."""
-    return np.zeros(SPACING * (team_size + 1), np.int64)
+    return np.zeros(SPACING * (units + 2), np.int64)
 
 
 def abort(flags: np.ndarray) -> None:
@@ -145,13 +163,13 @@ def abort(flags: np.ndarray) -> None:
     flags[flags.size - SPACING] = 1
 
 
-def run_team(kernel: Callable[..., Any], shared: tuple[Any, ...], threads: int) -> None:
+def run_team(kernel: Callable[..., Any], shared: tuple[Any, ...], threads: int, units: int) -> None:
     """Call ``kernel(*shared, flags, rank)`` on every rank, rank 0 in the calling thread.
 
     A worker that still waits when rank 0 is done is sent home. What any rank raises is raised here,
     once all have ended.
     """
-    flags = make_flags(threads)
+    flags = make_flags(units)
 
     def work(rank: int) -> None:
         try:

@@ -10,6 +10,7 @@ import pytest
 
 import accel
 from accel import datasets, memory
+from accel.backends import resolve
 
 from .runs import make_problem, start
 
@@ -109,6 +110,7 @@ def refused():
 @pytest.mark.parametrize("name", refused())
 def test_refused_before_it_is_taken(name, monkeypatch):
     call, told = refused()[name]
+    resolve("cpu").lp_loss  # imported  # noqa: B018
     monkeypatch.setattr(memory, "available", lambda: 2.0**26)
     tracemalloc.start()
     try:
@@ -120,7 +122,7 @@ def test_refused_before_it_is_taken(name, monkeypatch):
 
 
 def test_a_network_that_no_machine_holds():
-    with pytest.raises(MemoryError, match="needs about 21.8 TiB of memory, but .* are available"):
+    with pytest.raises(MemoryError, match="needs about 29.1 TiB of memory, but .* are available"):
         accel.LinearNetwork((10**6, 10**6, 1))
 
 
@@ -212,4 +214,4 @@ def test_the_estimate_is_about_what_is_taken(name, monkeypatch):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert 0.6 * max(asked) < peak < 1.3 * max(asked)
+    assert 0.4 * max(asked) < peak < 1.2 * max(asked)  # LAPACK's own memory is not traced

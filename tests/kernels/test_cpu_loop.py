@@ -136,23 +136,49 @@ def test_the_number_of_processors_changes_no_bits(monkeypatch, n, models):
         np.testing.assert_array_equal(end, ends[0])
 
 
-@pytest.mark.parametrize("stalled", [0, 1])
-def test_whoever_waits_for_a_stalled_rank_sleeps(three_cpus, stalled):
-    run = Single(loop, *problem(3000, 128), DESCENT, threads=2)
-    kernel, used = run.loop._kernel, {}
+def test_nobody_waits_for_a_rank_that_has_not_begun(three_cpus):
+    case = problem(3000, 128)
+    run = Single(loop, *case, DESCENT, threads=2)
+    kernel, ended = run.loop._kernel, []
 
-    def slow(*arguments):
+    def late(*arguments):
         rank = arguments[-1]
-        if rank == stalled:
-            time.sleep(0.5)
-        before = time.thread_time()
+        time.sleep(0.5 * rank)
         kernel(*arguments)
-        used[rank] = time.thread_time() - before
+        ended.append((rank, time.perf_counter()))
 
-    run.loop._kernel = slow
-    assert run.advance(2) == RUNNING
-    assert len(used) == 2
-    assert used[1 - stalled] < 0.1
+    run.loop._kernel = late
+    assert run.advance(20) == RUNNING
+    (first, began), (second, later) = ended
+    assert (first, second) == (0, 1)
+    assert later - began > 0.2
+    with Single(loop, *case, DESCENT, threads=2) as punctual:
+        punctual.advance(20)
+        np.testing.assert_array_equal(run.params, punctual.params)
+
+
+@pytest.mark.parametrize("wait", [team.await_leader, lambda flags, _: team.await_units(flags, 1)])
+def test_whoever_waits_for_a_stalled_rank_sleeps(wait):
+    flags = team.make_flags(2)
+    team.abort(flags)
+    assert not wait(flags, 0)  # compiled
+    flags[-team.SPACING] = 0
+    timer = threading.Timer(0.5, team.abort, (flags,))
+    timer.start()
+    before, began = time.thread_time(), time.perf_counter()
+    assert not wait(flags, 0)
+    assert time.perf_counter() - began > 0.4
+    assert time.thread_time() - before < 0.1
+    timer.join()
+
+
+def test_a_unit_is_claimed_once_a_phase():
+    flags = team.make_flags(2)
+    for phase in (1, 2):
+        assert team.claim(flags, 1, phase)
+        assert not team.claim(flags, 1, phase)
+    assert not team.claim(flags, 1, 1)
+    assert not team.claim(flags, 0, 2)  # phase 1 is not over
 
 
 def test_a_team_ends_with_its_leader():
@@ -164,7 +190,7 @@ def test_a_team_ends_with_its_leader():
         while rank and not flags[-team.SPACING]:
             time.sleep(0.001)
 
-    team.run_team(kernel, ("hello",), 3)
+    team.run_team(kernel, ("hello",), 3, 3)
     assert sorted(met) == [("hello", 0), ("hello", 1), ("hello", 2)]
 
 
