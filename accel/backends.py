@@ -140,7 +140,8 @@ def cpu_threads(requested: int | None = None) -> int:
         return validation.integer("threads", requested, least=1, most=_MOST_THREADS)
     value = os.environ.get(_VARIABLE, "").strip()
     if not value:
-        return min(cpus(), *shares().values(), _MOST_THREADS)
+        usable: int = cpus()
+        return min(usable, *shares().values(), _MOST_THREADS)
     if not (value.isascii() and value.isdigit()):
         raise ValueError(f"{_VARIABLE} must be an integer, got {value!r}")
     return validation.integer(_VARIABLE, int(value), least=1, most=_MOST_THREADS)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.oversubscription``: more threads than CPUs, and CPUs that others use as well.
+"""``python -m benchmarks.oversubscription``: more threads than CPUs, and CPUs with other work.
 
 The gas-sized problem (2565 x 128, float64, p = 4), depth 2: time of a step by the number of threads
 asked for, the median of interleaved rounds, and its ratio to the best; then the time of several

@@ -17,9 +17,9 @@ Raising ``ABORT`` frees everyone who waits, however many ranks ever started.
 A team lives for one call of ``run_team``: flags or threads that outlived it could be left behind by
 a fork or a Ctrl-C in a state that the next call would wait on for ever.
 
-``flags`` (int64) has two cache lines a unit: ``flags[SPACING * unit]`` is the last phase in which it
-was done, and the element after it the last in which it was claimed; phases are counted from 1. Two
-more pairs of lines hold the phase released last, and ABORT.
+``flags`` (int64) has a pair of cache lines a unit: ``flags[SPACING * unit]`` is the last phase in
+which it was done, the element after it the last in which it was claimed; phases are counted from 1.
+Two more pairs of lines hold the phase released last, and ABORT.
 """
 
 from collections.abc import Callable
@@ -141,10 +141,10 @@ def await_leader(flags, phase):
 @inner
 def await_units(flags, phase):
     """Leader: wait until every unit is done; False if the team was aborted."""
+    done = True
     for unit in range(flags.size // SPACING - 2):
-        if not _await(flags, SPACING * unit, phase):
-            return False
-    return True
+        done = done and _await(flags, SPACING * unit, phase)
+    return done
 
 
 @inner

@@ -122,7 +122,7 @@ def test_refused_before_it_is_taken(name, monkeypatch):
 
 
 def test_a_network_that_no_machine_holds():
-    with pytest.raises(MemoryError, match="needs about 29.1 TiB of memory, but .* are available"):
+    with pytest.raises(MemoryError, match=r"needs about 29.1 TiB of memory, but .* are available"):
         accel.LinearNetwork((10**6, 10**6, 1))
 
 
@@ -146,7 +146,7 @@ def test_a_run_that_may_end_by_itself_is_not_refused(monkeypatch):
 def test_the_estimator(monkeypatch):
     sklearn = pytest.importorskip("accel.sklearn")
     monkeypatch.setattr(memory, "available", lambda: 2.0**26)
-    with pytest.raises(MemoryError, match="the fit needs about 73.2 MiB"):
+    with pytest.raises(MemoryError, match=r"the fit needs about 73.2 MiB"):
         sklearn.LpRegressor().fit(np.ones((32_000, 100)), np.ones(32_000))
 
 
@@ -185,6 +185,8 @@ def recorded():
                                record_every=1, backend="cpu")  # fmt: skip
 
 
+LARGE = make_problem(n=5000, d=200)
+
 ESTIMATES = {
     "near zero": network_of((1000, 1000, 1), "near_zero"),
     "orthogonal": network_of((1000, 1000, 1), "orthogonal"),
@@ -194,7 +196,7 @@ ESTIMATES = {
     "a padded copy": trained(accel.GradientDescent(1e-6), "cpu", n=20_000, d=129, depth=1),
     "gram": trained(accel.GradientDescent(1e-6), "cpu", n=1500, d=700, depth=1, p=2),
     "history": recorded(),
-    "optimum": lambda problem=make_problem(n=5000, d=200): accel.optimum(problem, max_iter=2),
+    "optimum": lambda: accel.optimum(LARGE, max_iter=2),
     "data set": lambda: datasets.make_ill_conditioned(5000, 200),
 }
 

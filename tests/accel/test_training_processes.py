@@ -106,6 +106,7 @@ COMPILE = """
     import contextlib, os, time, threading
     import numpy as np
     import accel
+    import accel.kernels.cpu.loop
     with contextlib.suppress(ImportError):
         import scipy.linalg  # Numba does so while it compiles, and its BLAS starts a thread
 
