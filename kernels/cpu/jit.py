@@ -10,6 +10,7 @@ function, so that an edit to a helper would go unnoticed).
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import get_host_cpu_features
+from numba.core.registry import cpu_target
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
@@ -110,6 +112,26 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
+def _register() -> None:
+    """Let Numba register all that it can compile.
+
+    It does so once a process, and a KeyboardInterrupt on the way would leave it half done for good.
+    So it is done in a thread, which none reaches; whoever waits for it is free to go.
+    """
+
+    def register() -> None:
+        with _registering:
+            cpu_target.typing_context.refresh()
+            cpu_target.target_context.refresh()
+
+    thread = threading.Thread(target=register)
+    thread.start()
+    thread.join()
+
+
+_registering = threading.Lock()
+
+
 class _KeyedCache(FunctionCache):
     """Numba's on-disk cache of one function, under a key that we choose.
 
@@ -121,6 +143,8 @@ class _KeyedCache(FunctionCache):
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
         self._key = (key, vector_bytes(), _sources())
+        if not any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*")):
+            _register()  # it will surely be compiled
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
