@@ -182,5 +182,5 @@ def read(path: str | os.PathLike[str], target: Any = None) -> Columns:
         raise TypeError(
             f"target must be the name or the number of a column, got {validation.shown(target)}"
         )
-    memory.require(f"{path}", 2 * path.stat().st_size)  # the table, and X without the target
+    memory.require(paths.told(path), 2 * path.stat().st_size)  # the table, and X without the target
     return READERS[path.suffix.lower()](path, target)
