@@ -1,0 +1,259 @@
+"""Random runs: the compiled loop against the plain one, and against itself in other ways.
+
+Rounding grows along a run, without bound near divergence, so how far two right answers may lie
+apart is measured: the plain run is repeated from data and factors that are moved by a few units in
+the last place. Where that changes how the run ends, only what is exact is checked.
+"""
+
+import contextlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+import accel
+from accel import LinearNetwork, LpProblem, running, sweep, train
+from accel.optimizers import OPTIMIZERS, by_name
+
+_MOVED = 4.0  # units in the last place
+_AMPLE = 1000.0  # times what that changes is still the same run
+_TINY = float(np.finfo(np.float64).tiny)
+_COLUMNS = ("loss", "gradient_norm", "weight_norm")
+
+
+class Case(NamedTuple):
+    """A run, in values that can be printed and pasted."""
+
+    shape: tuple[int, int, int]
+    hidden: tuple[int, ...]
+    seed: int
+    data: dict[str, Any]
+    scales: tuple[float, float]
+    init: dict[str, Any]
+    optimizer: dict[str, Any]
+    stops: dict[str, Any]
+    steps: int
+    threads: int
+    others: tuple[dict[str, Any], ...]
+
+
+def _floats(least, most):
+    return st.floats(least, most, allow_nan=False, allow_infinity=False)
+
+
+def _powers(least, most):
+    """Numbers spread evenly over the orders of magnitude."""
+    return _floats(least, most).map(lambda power: float(f"{10**power:.3g}"))
+
+
+_CONSTANTS = {
+    **dict.fromkeys(
+        ("momentum", "rho", "alpha", "beta1", "beta2"),
+        st.one_of(st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999]), _floats(0, 0.9999)),
+    ),
+    "eps": _powers(-10, -1),
+    "depth": st.integers(1, 9),
+}
+
+
+@st.composite
+def _optimizers(draw):
+    name = draw(st.sampled_from(sorted(OPTIMIZERS)))
+    made: dict[str, Any] = {"name": name, "learning_rate": draw(_powers(-5, 1))}
+    if draw(st.booleans()):
+        made["weight_decay"] = draw(_powers(-4, 1))
+    for constant in OPTIMIZERS[name].__dataclass_fields__:
+        if constant in _CONSTANTS and (constant == "depth" or draw(st.booleans())):
+            made[constant] = draw(_CONSTANTS[constant])
+    return made
+
+
+@st.composite
+def cases(draw):
+    """A run of any kind."""
+    large = draw(st.integers(0, 9)) == 9  # else no pass is large enough for a team of threads
+    n = draw(st.integers(500, 3000) if large else st.integers(1, 60))
+    d = draw(st.integers(30, 140) if large else st.integers(1, 20))
+    k = draw(st.integers(1, 4))
+    dtype = draw(st.sampled_from(["f8", "f4"]))
+    p = draw(st.one_of(st.sampled_from([1.0, 1.5, 2.0, 3.0, 4.0, 6.0]), _floats(1, 8)))
+    methods = ["auto", "direct"] + ["gram"] * (p == 2 and dtype == "f8")
+    data = {
+        "p": p, "dtype": dtype, "scale": draw(st.sampled_from(["mean", "1/p"])),
+        "method": draw(st.sampled_from(methods)),
+    }  # fmt: skip
+    optimizer = draw(_optimizers())
+    hidden = () if optimizer["name"] == "end-to-end" else tuple(
+        draw(st.lists(st.integers(1, 9), max_size=5))
+    )  # fmt: skip
+    inits = ["near_zero", "identity", "orthogonal"]
+    inits += ["balanced"] if min(hidden, default=d) >= min(d, k) else []
+    stops = {"record_every": draw(st.integers(1, 12))}
+    if draw(st.booleans()):
+        stops["tol"] = draw(_powers(-6, 1))
+    if draw(st.booleans()):
+        stops["target"] = draw(_powers(-6, 2))
+    return Case(
+        (n, d, k), hidden, draw(st.integers(0, 2**32 - 1)), data,
+        (draw(_powers(-3, 3)), draw(_powers(-3, 3))),
+        {"init": draw(st.sampled_from(inits)), "scale": draw(_powers(-3, 0.5))},
+        optimizer, stops, draw(st.integers(1, 30)), draw(st.integers(1, 3)),
+        tuple(draw(st.lists(_optimizers(), max_size=3))),
+    )  # fmt: skip
+
+
+def _data(case):
+    rng = np.random.default_rng(case.seed)
+    (n, d, k), (scale_x, scale_y) = case.shape, case.scales
+    X = rng.standard_normal((n, d))
+    Y = X @ rng.standard_normal((d, k)) + 0.1 * rng.standard_normal((n, k))
+    return X * scale_x, Y * scale_y
+
+
+def _problem(case, X, Y):
+    return LpProblem(X.astype(case.data["dtype"]), Y.astype(case.data["dtype"]), **{
+        name: value for name, value in case.data.items() if name != "dtype"
+    })  # fmt: skip
+
+
+def _network(case, hidden, problem):
+    widths = (problem.d, *hidden, problem.k)
+    init = dict(case.init)
+    if init["init"] == "balanced" and min(hidden, default=problem.d) < min(problem.d, problem.k):
+        init["init"] = "orthogonal"
+    return LinearNetwork(widths, seed=case.seed, dtype=problem.dtype, **init)
+
+
+def _moved(rng, array):
+    eps = np.finfo(array.dtype).eps
+    return array * (1 + _MOVED * eps * rng.uniform(-1, 1, array.shape)).astype(array.dtype)
+
+
+@contextlib.contextmanager
+def _chunks_of_one_step():
+    before = running._CHUNK_SECONDS
+    running._CHUNK_SECONDS = 1e-9
+    try:
+        yield
+    finally:
+        running._CHUNK_SECONDS = before
+
+
+def check(case, folder):
+    """Hold one run to the plain kernels and to itself."""
+    problem = _problem(case, *_data(case))
+    network, optimizer = _network(case, case.hidden, problem), by_name(**case.optimizer)
+    how = {**case.stops, "backend": "cpu", "threads": case.threads}
+    ours = train(problem, network, optimizer, case.steps, **how)
+    _check_whole(ours, case)
+    _check_against_plain(ours, case, problem, network, optimizer)
+    _check_ending(ours, problem, network, optimizer, how, case)
+    _check_interrupted(ours, problem, network, optimizer, how, case, folder / "run.npz")
+    _check_sweep(ours, case, problem, network, optimizer, how)
+
+
+def _check_whole(result, case):
+    history = result.history
+    assert np.isfinite(result.network.params).all()
+    assert history.step[-1] == result.steps <= case.steps
+    assert (np.diff(history.step) > 0).all()
+    finite = [np.isfinite(getattr(history, name)).all() for name in _COLUMNS]
+    assert all(finite) or result.diverged_at == 0
+    assert (result.diverged_at is None) == (result.status != "diverged")
+    if result.diverged_at is not None:
+        assert result.steps == max(result.diverged_at - 1, 0)
+
+
+def _check_against_plain(ours, case, problem, network, optimizer):
+    def plain(problem, network):
+        return train(problem, network, optimizer, case.steps, backend="reference", **case.stops)
+
+    theirs, rng = plain(problem, network), np.random.default_rng(case.seed)
+    near = [
+        plain(
+            _problem(case, _moved(rng, problem.X), _moved(rng, problem.Y)),
+            network.with_params(_moved(rng, network.params)),
+        )
+        for _ in range(3)
+    ]
+    ends = [(result.status, result.steps) for result in (theirs, *near)]
+    if len(set(ends)) > 1:
+        return
+    assert (ours.status, ours.steps) == ends[0]
+    np.testing.assert_array_equal(ours.history.step, theirs.history.step)
+    if ours.diverged_at == 0:
+        return
+    eps = float(np.finfo(problem.dtype).eps)
+    for name in _COLUMNS:
+        columns = [getattr(result.history, name) for result in (ours, theirs, *near)]
+        _assert_near(name, columns, eps)
+    params = [result.network.params.astype(float) for result in (ours, theirs, *near)]
+    _assert_near("params", params, eps)
+
+
+def _assert_near(name, found, eps):
+    """Compare the first with the second, by how far the others are from that."""
+    ours, theirs, *near = found
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart, moves = abs(ours - theirs), np.max([abs(other - theirs) for other in near], axis=0)
+        if name == "params":  # an error in one factor is felt in all of them at the next step
+            moves = np.max(moves)
+        else:  # what has come apart may come near again for a moment
+            moves = abs(theirs) * np.maximum.accumulate(moves / (abs(theirs) + _TINY))
+        allowed = _AMPLE * (moves + eps * abs(theirs)) + _TINY
+        excess = apart / allowed
+    worst = int(np.argmax(excess))
+    assert not (apart > allowed).any(), (
+        f"{name}[{worst}] is {ours[worst]!r}, not {theirs[worst]!r}: {excess[worst]:.3g} times "
+        "further than allowed"
+    )
+
+
+def _assert_same(ours, theirs):
+    ends = [(result.status, result.steps, result.diverged_at) for result in (ours, theirs)]
+    assert ends[0] == ends[1]
+    np.testing.assert_array_equal(ours.network.params, theirs.network.params)
+    for name in ("step", *_COLUMNS):
+        np.testing.assert_array_equal(getattr(ours.history, name), getattr(theirs.history, name))
+
+
+def _check_ending(ours, problem, network, optimizer, how, case):
+    """A run up to where it ended comes to the same iterate; a diverged one goes no step further."""
+    if ours.steps:
+        exact = {**how, "tol": 0.0, "target": None}
+        again = train(problem, network, optimizer, ours.steps, **exact)
+        np.testing.assert_array_equal(again.network.params, ours.network.params)
+        if ours.status == "diverged":
+            assert again.status == "completed"
+    if ours.status == "diverged" and ours.diverged_at:
+        one_more = train(problem, network, optimizer, ours.diverged_at, **how)
+        _assert_same(one_more, ours)
+
+
+def _check_interrupted(ours, problem, network, optimizer, how, case, path):
+    """In single steps, stopped on the way and taken up again: the same bits."""
+    path.unlink(missing_ok=True)
+    half = case.seed % case.steps + 1
+    with _chunks_of_one_step():
+        part = train(
+            problem, network, optimizer, case.steps, checkpoint=path,
+            callback=lambda step, loss: step >= half, **how,
+        )  # fmt: skip
+    assert part.status in ("interrupted", ours.status)
+    _assert_same(train(problem, network, optimizer, case.steps, checkpoint=path, **how), ours)
+
+
+def _check_sweep(ours, case, problem, network, optimizer, how):
+    """Beside other models the same bits as alone."""
+    models = [(network, optimizer)]
+    for constants in case.others:
+        other = by_name(**constants)
+        hidden = () if isinstance(other, accel.EndToEnd) else case.hidden[::-1]
+        models.append((_network(case, hidden, problem), other))
+    place = case.seed % len(models)
+    models = [*models[1 : place + 1], models[0], *models[place + 1 :]]
+    together = sweep(problem, models, case.steps, **how)
+    _assert_same(together[place], ours)
+    if len(models) > 1:
+        other = (place + 1) % len(models)
+        _assert_same(together[other], train(problem, *models[other], case.steps, **how))
