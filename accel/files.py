@@ -35,7 +35,8 @@ def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
                 f"X and y must have as many rows, got X of shape {X.shape} and y of shape {y.shape}"
             )
         single = X.dtype == np.float32 and y.dtype == np.float32
-        X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
+        with np.errstate(invalid="ignore", over="ignore"):  # found by the check
+            X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
         validation.all_finite("X", X)
         validation.all_finite("y", y)
     except (TypeError, ValueError) as error:

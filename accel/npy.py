@@ -4,15 +4,17 @@ A header may promise any shape, for which NumPy would make room at once, and a p
 unpack to a thousand times its size.
 """
 
+import contextlib
 import io
 import lzma
 import math
 import os
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +27,21 @@ __all__ = ["DAMAGED", "check_npy", "load_npy", "load_npz"]
 
 #: What NumPy and the standard library raise on a damaged or foreign file.
 DAMAGED = (
-    EOFError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
+    EOFError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
     lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 _HEAD = 2**14  # bytes; NumPy takes no header above 10 000
 _FREE, _RATIO = 2**28, 100  # bytes that a member may unpack to, or times the file; numbers do not
 _NPZ = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what NumPy and Python's compiler warn of in headers off the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_header(head: bytes, size: int) -> None:
@@ -50,6 +60,7 @@ def _check_header(head: bytes, size: int) -> None:
         )
 
 
+@_quietly()
 def check_npy(path: Path) -> None:
     """Check that a file is a .npy and as long as it says.
 
@@ -65,6 +76,7 @@ def check_npy(path: Path) -> None:
     _check_header(head, size)
 
 
+@_quietly()
 def load_npy(path: Path) -> Array:
     """Read the array of a .npy.
 
@@ -77,6 +89,7 @@ def load_npy(path: Path) -> Array:
     return array
 
 
+@_quietly()
 def load_npz(path: Path, names: Sequence[str]) -> list[Array]:
     """Read arrays of a .npz by their names, and nothing else of it.
 
