@@ -92,3 +92,8 @@ def test_two_runs_that_differ_are_found():
     runs._assert_near("loss", [np.array([1.0, 1.0 + 1e-14]), *near], 2e-16)
     with pytest.raises(AssertionError, match=r"loss\[1\] is"):
         runs._assert_near("loss", [np.array([1.0, 1.0 + 1e-11]), *near], 2e-16)
+
+
+def test_what_cancels_is_no_difference():
+    small = [np.array([1.0, 6.03482947614253e-07])] * 3
+    runs._assert_near("weight_norm", [np.array([1.0, 6.03482947654264e-07]), *small], 2e-16)
