@@ -1,8 +1,13 @@
-"""Tests marked ``gpu`` run where there is one; elsewhere they are skipped with the reason."""
+"""How Hypothesis runs; tests marked ``gpu`` run where there is one, else skip with the reason."""
 
 import pytest
+from hypothesis import settings
 
 from accel import gpu
+
+# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
+settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150)
+settings.load_profile("accel")
 
 
 def pytest_runtest_setup(item):

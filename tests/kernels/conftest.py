@@ -4,7 +4,6 @@ import importlib
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from accel import gpu
 
@@ -12,9 +11,6 @@ BACKENDS = ["reference", "cpu"]
 if gpu.missing() is None and not gpu.simulated():
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
 FILES = {"lp_loss", "factor_chain", "updates", "precondition", "loop"}
-
-settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150)
-settings.load_profile("accel")
 
 
 class Kernels:

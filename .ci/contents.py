@@ -1,0 +1,48 @@
+"""Compare what an sdist and a wheel hold with the checkout: ``contents.py SDIST WHEEL``."""
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+PACKAGES = {"accel": "accel", "kernels": "accel/kernels"}  # folder of the checkout: of the wheel
+BESIDE = ["tests", "benchmarks", "examples", "docs"]
+METADATA = ["METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"]
+
+
+def files(folder):
+    """All files under a folder, without what running it leaves there."""
+    for path in Path(folder).rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.as_posix()
+
+
+def compare(archive, found, expected):
+    """Complain about every file that is missing or not expected."""
+    lines = [f"{archive}: {name} is missing" for name in sorted(expected - found)]
+    lines += [f"{archive}: {name} does not belong there" for name in sorted(found - expected)]
+    return lines
+
+
+def main():
+    """Exit with a list of complaints, or quietly."""
+    sdist, wheel = map(Path, sys.argv[1:])
+    root = sdist.name.removesuffix(".tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = (name.name.split("/", 1)[1] for name in archive if name.isfile())
+        found = {name for name in names if ".egg-info/" not in name}
+    expected = {name for folder in [*PACKAGES, *BESIDE] for name in files(folder)}
+    expected = {name for name in expected if not name.startswith("benchmarks/report/")}
+    expected |= {"pyproject.toml", "MANIFEST.in", "setup.cfg", "PKG-INFO"}
+    expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
+    lines = compare(sdist.name, found, expected)
+
+    expected = {f"{root}.dist-info/{name}" for name in METADATA} | {"accel/py.typed"}
+    for folder, package in PACKAGES.items():
+        modules = (name for name in files(folder) if name.endswith(".py"))
+        expected |= {package + name.removeprefix(folder) for name in modules}
+    lines += compare(wheel.name, set(zipfile.ZipFile(wheel).namelist()), expected)
+    sys.exit("\n".join(lines) or None)
+
+
+main()
