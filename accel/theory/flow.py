@@ -160,7 +160,7 @@ def end_to_end_flow(
         return -decay * state - direction
 
     states = _integrated(velocity, start.ravel(), times, rtol, atol)
-    matrices = states.reshape(-1, *shape)
+    matrices = states.reshape(len(times), *shape)
     return Flow(times, matrices, np.array([problem.loss(W) for W in matrices]))
 
 

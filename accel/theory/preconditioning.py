@@ -20,7 +20,7 @@ from accel.validation import Array
 _DENSE_LIMIT = 4096  # entries of W: the dense matrix then takes 128 MiB
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Preconditioner:
     r"""The map :math:`P_W(G) = \sum_{j=1}^N [WW^\top]^{(j-1)/N} G \, [W^\top W]^{(N-j)/N}`.
 

@@ -83,14 +83,15 @@ def by_the_binomial_theorem(problem, depth, direction, r, R):
     depth=st.integers(1, 8),
     scale=st.sampled_from(["mean", "1/p"]),
     r=st.sampled_from([1e-3, 0.1, 0.5]),
+    R=st.sampled_from([0.9, 3.0]),
 )
 @few
-def test_closed_curve_integral_has_its_exact_value(seed, p, depth, scale, r):
+def test_closed_curve_integral_has_its_exact_value(seed, p, depth, scale, r, R):
     problem = make_problem(p, seed, scale)
     direction, second = np.random.default_rng(seed).standard_normal((2, 3))
-    exact = by_the_binomial_theorem(problem, depth, direction, r, 0.9)
+    exact = by_the_binomial_theorem(problem, depth, direction, r, R)
     for f in (None, second):
-        found = closed_curve_integral(problem, depth, direction, r, 0.9, second=f)
+        found = closed_curve_integral(problem, depth, direction, r, R, second=f)
         assert abs(found.value - exact) <= found.error
         assert found.error < 1e-8 * max(map(abs, found.pieces))
         np.testing.assert_allclose(found.plane.T @ found.plane, np.eye(2), atol=1e-14)
@@ -146,6 +147,26 @@ def test_second_direction():
 
     np.testing.assert_allclose(plane([0, 2, 1]), np.array([[0, 2, 1], [5**0.5, 0, 0]]).T / 5**0.5)
     np.testing.assert_allclose(plane([2, 0, 0], [7, 0, -3]), np.array([[1, 0, 0], [0, 0, -1]]).T)
+    close = plane([0.3, 0.7, 0.2], [0.3, 0.7, 0.2 + 1e-7])
+    np.testing.assert_allclose(close.T @ close, np.eye(2), atol=1e-15)
+    with pytest.raises(ValueError, match="second must not be parallel"):
+        plane([0.3, 0.7, 0.2], [0.3, 0.7, 0.2 + 1e-9])
+
+
+def test_a_piece_that_vanishes_takes_no_more_work(monkeypatch):
+    """A loss that is even along e: nothing along the arcs, and no relative tolerance to meet."""
+    points = []
+
+    def counted(problem, w, depth):
+        points.append(w)
+        return field(problem, w, depth)
+
+    monkeypatch.setattr("accel.theory.field._field", counted)
+    problem = LpProblem(np.eye(2), [1.0, 0.0], 4)
+    found = closed_curve_integral(problem, 3, [0.0, 1.0], 0.1, 1.0)
+    assert np.abs(found.pieces)[[1, 3]].max() < 1e-12 < np.abs(found.pieces).max()
+    assert abs(found.value) <= found.error
+    assert len(points) < 1000
 
 
 CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
@@ -161,6 +182,7 @@ CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
         ({"direction": [1.0, 0.0]}, ValueError, r"direction must have shape \(3,\)"),
         ({"second": [2.0, 0.0, 0.0]}, ValueError, "second must not be parallel"),
         ({"rtol": 0.0}, ValueError, "rtol must be"),
+        ({"rtol": 1.0}, ValueError, "rtol must be"),
         ({"problem": make_problem(1)}, ValueError, "p > 1"),
         ({"problem": LpProblem([[1.0]], [1.0])}, ValueError, "d >= 2 features, got d = 1"),
         ({"problem": LpProblem(np.eye(3), np.eye(3))}, ValueError, "k = 1 output, got k = 3"),
@@ -175,5 +197,7 @@ def test_bad_arguments(change, error, message):
 def test_bad_arguments_of_curl():
     with pytest.raises(ValueError, match=r"p >= 2, got p = 1.5"):
         curl(make_problem(1.5), np.ones(3), 2)
+    with pytest.raises(ValueError, match="k = 1 output, got k = 3"):
+        curl(LpProblem(np.eye(3), np.eye(3)), np.ones(3), 2)
     with pytest.raises(ValueError, match=r"w must have shape \(3,\)"):
         curl(make_problem(4), np.ones((1, 3)).T[:2, 0], 2)

@@ -68,14 +68,15 @@ def test_balance_is_what_theorem_1_needs():
     assert np.abs(factors.matrices - whole.matrices).max() > 1e-3
 
 
-def test_solution_that_is_known():
+@pytest.mark.parametrize(("decay", "rate"), [((), 1.0), ((0.25,), 1.25)])
+def test_solution_that_is_known(decay, rate):
     """Depth 1, p = 2, X = I: each coordinate decays alone, at rate 2 f / n + weight decay."""
     problem = LpProblem(np.eye(2), [3.0, 1.0], 2)
     t = np.array([0.5, 2.0])
-    expected = np.array([3.0, 1.0]) / 1.25 * (1 - np.exp(-1.25 * t[:, np.newaxis]))
+    expected = np.array([3.0, 1.0]) / rate * (1 - np.exp(-rate * t[:, np.newaxis]))
     for flow in (
-        end_to_end_flow(problem, [0.0, 0.0], 1, t, 0.25),
-        factor_flow(problem, LinearNetwork((2, 1), scale=0), t, 0.25),
+        end_to_end_flow(problem, [0.0, 0.0], 1, t, *decay),
+        factor_flow(problem, LinearNetwork((2, 1), scale=0), t, *decay),
     ):
         np.testing.assert_allclose(flow.matrices[:, 0], expected, rtol=1e-9)
 
@@ -159,6 +160,8 @@ NET = make_network(1, 2)
     ("call", "error", "message"),
     [
         (lambda q: factor_flow(q, NET, [0.2, 0.1]), ValueError, "t must be >= 0 and ascending"),
+        (lambda q: factor_flow(q, NET, [0.1, 0.1]), ValueError, "t must be >= 0 and ascending"),
+        (lambda q: factor_flow(q, NET, [-0.1, 0.1]), ValueError, "t must be >= 0 and ascending"),
         (lambda q: factor_flow(q, NET, -1.0), ValueError, "t must be >= 0 .* got -1.0"),
         (lambda q: factor_flow(q, NET, np.inf), ValueError, "t must be finite"),
         (lambda q: factor_flow(q, NET, 1.0, -1), ValueError, "weight_decay must be"),
@@ -166,6 +169,7 @@ NET = make_network(1, 2)
         (lambda q: factor_flow(q, NET, 1.0, atol=0.0), ValueError, "atol must be"),
         (lambda q: factor_flow(q, [1.0], 1.0), TypeError, "network must be of type LinearNetwork"),
         (lambda q: factor_flow(q, make_network(2, 2), 1.0), ValueError, "k = 1 outputs"),
+        (lambda q: factor_flow(q, LinearNetwork((2, 1)), 1.0), ValueError, "d = 3 features"),
         (
             lambda q: factor_flow(q, LinearNetwork((3, 1), dtype="f4"), 1.0),
             TypeError,

@@ -64,6 +64,25 @@ def test_spectrum(case):
         np.testing.assert_allclose(P.apply(matrix), value * matrix, atol=1e-12 * size)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.sampled_from([1e-60, 1.0, 1e60]))
+@few
+def test_rounding_adds_no_rank(seed, rank, scale):
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((30, rank)) @ rng.standard_normal((rank, 40))
+    assert np.count_nonzero(preconditioner(scale * W, 8).sigma) == rank
+
+
+@pytest.mark.parametrize("largest", [0.25, 16.0])
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
+def test_what_counts_as_zero(shape, largest):
+    """Up to max(k, d) roundings of the largest singular value, and no more."""
+    for roundings, kept in ((2.9, 0.0), (3.1, 3.1)):
+        W = np.zeros(shape)
+        W[0, 0], W[1, 1] = largest, roundings * 2.0**-52 * largest
+        sigma = preconditioner(W, 2).sigma
+        np.testing.assert_allclose(sigma, [largest, kept * 2.0**-52 * largest], rtol=1e-12)
+
+
 @given(cases())
 @few
 def test_depth_1_is_the_identity(case):

@@ -143,6 +143,19 @@ def test_rounding_of_float32_adds_no_rank(kernels, k, d, depth, rank):
     assert np.linalg.norm(result - theorem_1(W, G, depth)) <= bound
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
+def test_what_counts_as_zero(kernels, shape, dtype):
+    """A singular value of up to max(k, d) roundings of the largest, and no larger one."""
+    for roundings, eigenvalue in ((2.9, 0.0), (3.1, 3.1)):
+        W, G = np.zeros((2, *shape), dtype)
+        W[0, 0], W[1, 1] = 0.25, 0.25 * roundings * np.finfo(dtype).eps
+        G[1, 1] = 1.0
+        result = kernels.precondition.precondition(W, G, 2)
+        expected = 2 * 0.25 * eigenvalue * np.finfo(dtype).eps * G
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("scale", [1e-90, 1e-60, 1e60, 1e90])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_scale(kernels, depth, scale):
