@@ -1,18 +1,18 @@
-"""Do the tests notice a fault? One operator or number changed at a time, the tests run on each change.
+"""Do the tests notice a fault? One operator or number is changed at a time, and the tests run.
 
     pip install cosmic-ray
-    python -m tests.mutation                       # all modules below; about half an hour on one core
-    python -m tests.mutation updates two_points    # some of them
+    python -m tests.mutation                      # all modules below, half an hour on an idle core
+    python -m tests.mutation updates two_points   # some of them
     python -m tests.mutation cpu.updates --sample 60 --seed 0
 
-The changes are cosmic-ray's. Each runs in a fork of this process, in which the mutated module comes
-from memory: no file is touched, and what is slow to import is there already. Every module has the
-tests that are about it; a mutant is killed by the first that fails.
+The changes are cosmic-ray's. Each is tested in a fork of this process, where the mutated module
+comes from memory: no file is touched, and what is slow to import is there already. For every module
+those tests run that are about it; the first that fails kills the mutant.
 
 Left out is what no test can or should notice:
 
-- annotations, ``strict`` of ``zip``, and everything in a ``raise`` (not that, nor when, it is raised);
-- bit operators for arithmetic ones, ``~``, and ``is`` for ``==``: an error on any float, or the same;
+- annotations, ``strict`` of ``zip``, and the inside of a ``raise`` (not whether it is raised);
+- bit operators and ``~`` for arithmetic ones, which no float has, and ``is`` for ``==``;
 - what does not compile, and ``/`` for the ``*`` before keyword-only arguments;
 - what ``mutants.toml`` lists, with the reason why it changes nothing.
 """
@@ -35,13 +35,16 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+from hypothesis import Phase, settings
+
 # Before NumPy comes: threads of BLAS would not live through a fork.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ["-k", "reference"]
-THEORY = "tests/accel/test_theory_{}.py"
+RESULTS = "tests/accel/test_theory_results.py"
 #: Module: what pytest is told, one call after the other until one fails.
 TESTS = {
     "kernels/reference/factor_chain.py": [["tests/kernels/test_factor_chain.py", *REFERENCE]],
@@ -49,19 +52,23 @@ TESTS = {
     "kernels/reference/precondition.py": [["tests/kernels/test_precondition.py", *REFERENCE]],
     "kernels/reference/updates.py": [["tests/kernels/test_updates.py", *REFERENCE]],
     "kernels/reference/loop.py": [
-        [f"tests/kernels/test_{name}.py", *REFERENCE]
-        for name in ("loop_stopping", "loop_models", "loop")
+        ["tests/kernels/test_loop_stopping.py", *REFERENCE],
+        ["tests/kernels/test_loop_models.py", *REFERENCE],
+        ["tests/kernels/test_loop.py", *REFERENCE],
     ],
     "kernels/cpu/updates.py": [["tests/kernels/test_updates.py", "-k", "cpu and not torch"]],
     "accel/theory/checks.py": [
-        [THEORY.format(name)] for name in ("preconditioner", "two_points", "flow", "field", "results")
+        ["tests/accel/test_theory_preconditioner.py"],
+        ["tests/accel/test_theory_two_points.py"],
+        ["tests/accel/test_theory_flow.py", "tests/accel/test_theory_field.py"],
     ],
-    "accel/theory/field.py": [[THEORY.format("field"), THEORY.format("results")]],
-    "accel/theory/flow.py": [[THEORY.format("flow"), THEORY.format("results")]],
-    "accel/theory/preconditioning.py": [[THEORY.format("preconditioner"), THEORY.format("results")]],
-    "accel/theory/two_points.py": [[THEORY.format("two_points"), THEORY.format("results")]],
+    "accel/theory/field.py": [["tests/accel/test_theory_field.py", RESULTS]],
+    "accel/theory/flow.py": [["tests/accel/test_theory_flow.py", RESULTS]],
+    "accel/theory/preconditioning.py": [["tests/accel/test_theory_preconditioner.py", RESULTS]],
+    "accel/theory/two_points.py": [["tests/accel/test_theory_two_points.py", RESULTS]],
 }
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--assert=plain", "--tb=no"]
+PYTEST = ["-x", "-q", "--tb=no", "--assert=plain", "-pno:cacheprovider"]
+PYTEST += ["-p_hypothesis_pytestplugin"]  # by name: nothing is loaded by itself
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"}
 
 
@@ -120,7 +127,7 @@ def mutants(source):
                 compile(changed, "mutant", "exec")
             except SyntaxError:
                 continue
-            line = (changed.splitlines()[row - 1]).strip()
+            line = changed.splitlines()[row - 1].strip()
             yield Mutant(row, line, lines[row - 1].strip(), changed)
 
 
@@ -140,33 +147,7 @@ class Finder(MetaPathFinder):
         return spec_from_loader(name, loader, origin=self.path)
 
 
-def tested(path, source, seconds=None):
-    """Fork, and run the module's tests on this source: exit status, CPU seconds, output."""
-    with tempfile.TemporaryFile("w+") as output:
-        child = os.fork()
-        if not child:
-            code = 99
-            try:
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-                if seconds:
-                    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-                code = run_tests(path, source)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                sys.stdout.flush()
-                os._exit(code)
-        _, status, usage = os.wait4(child, 0)
-        output.seek(0)
-        return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, output.read()
-
-
 def run_tests(path, source):
-    import pytest
-    from hypothesis import Phase, settings
-
     # Which example fails first is enough; the profiles of the tests build on this one.
     settings.register_profile("first", phases=[Phase.explicit, Phase.generate])
     settings.load_profile("first")
@@ -182,13 +163,35 @@ def run_tests(path, source):
     return 0
 
 
+def outcome(path, source, seconds):
+    """Run the module's tests on this source in a fork: exit status, CPU seconds, output."""
+    with tempfile.TemporaryFile("w+") as output:
+        child = os.fork()
+        if not child:
+            code = 99
+            try:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+                code = run_tests(path, source)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                sys.stdout.flush()
+                os._exit(code)
+        _, status, usage = os.wait4(child, 0)
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, output.read()
+
+
 def examine(path, known, sample, seed):
     """Run one module's mutants, print those that survive, and return the counts."""
     source = (ROOT / path).read_text()
-    code, seconds, output = tested(path, source)
+    code, seconds, output = outcome(path, source, 600)
     if code:
         sys.exit(f"{output}\nthe tests of {path} fail without any change")
-    limit = int(4 * seconds) + 20
+    limit = int(3 * seconds) + 4
     found = list(mutants(source))
     chosen = [mutant for mutant in found if not mutant.line.startswith(tuple(known))]
     counts = {"mutants": len(found), "equivalent": len(found) - len(chosen)}
@@ -196,9 +199,8 @@ def examine(path, known, sample, seed):
         chosen = random.Random(seed).sample(chosen, sample)
     counts |= {"run": len(chosen), "killed": 0, "timeout": 0, "survived": 0}
     print(f"{path}: {len(chosen)} of {len(found)} mutants, {seconds:.1f} s of tests", flush=True)
-    for done, mutant in enumerate(chosen):
-        if done % 10 == 9: print(done, flush=True)
-        code, _, _ = tested(path, mutant.source, limit)
+    for mutant in chosen:
+        code, _, _ = outcome(path, mutant.source, limit)
         if code == 0:
             print(f"  survived, line {mutant.number}: {mutant.line}", flush=True)
             print(f"    for: {mutant.before}", flush=True)
@@ -210,9 +212,7 @@ def examine(path, known, sample, seed):
 
 def warm_up():
     """Import and load here what each fork would else have to."""
-    import hypothesis.extra.numpy
     import numpy as np
-    import pytest
     import scipy.integrate  # noqa: F401
 
     import accel

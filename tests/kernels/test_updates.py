@@ -85,9 +85,9 @@ def test_200_steps_of_torch(kernels, name):
     assert np.max(abs(params - start)) > 0.05  # it went somewhere
 
 
-def constant_gradient_position(name, g, steps):
+def constant_gradient_position(name, hyper, g, steps):
     """Where ``steps`` updates with the gradient g lead to from 0."""
-    rate, _, a, _, eps = RULES[name].hyper
+    rate, _, a, _, eps = hyper
     t = np.arange(1, steps + 1)[:, None]
     if name == "adadelta":
         position, s = 0.0, 0.0
@@ -107,17 +107,19 @@ def constant_gradient_position(name, g, steps):
     return -rate * np.sum(directions[name](), axis=0)
 
 
+@pytest.mark.parametrize("weights", [None, (0.3, 0.4)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @each_rule
-def test_constant_gradient(kernels, name, dtype):
-    rule = RULES[name]
+def test_constant_gradient(kernels, name, dtype, weights):
+    kind, (rate, decay, *usual, eps) = RULES[name]
+    rule = Rule(kind, (rate, decay, *(weights or usual), eps))
     g = np.array([-3.0, -0.02, 0.0, 1e-3, 0.5, 7.0, 1e3], dtype)
     params = np.zeros_like(g)
     state, before = fresh_state(rule.kind, params), g.copy()
     for step in range(1, 31):
         kernels.updates.update(rule.kind, params, g, state, rule.hyper, step)
     assert params.dtype == dtype
-    expected = constant_gradient_position(name, g.astype(np.float64), 30)
+    expected = constant_gradient_position(name, rule.hyper, g.astype(np.float64), 30)
     rtol = 1e-4 if dtype == np.float32 else 1e-11
     np.testing.assert_allclose(params, expected, rtol=rtol, atol=0)
     np.testing.assert_array_equal(g, before)
