@@ -17,12 +17,13 @@ curvature is (p-1) c y1^(p-2). It does not apply, because the curvature vanishes
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from accel import validation
 from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, GradientDescent, Optimizer
+from accel.optimizers import EndToEnd, Optimizer
 from accel.problem import LpProblem
 from accel.training import train
 from accel.validation import Array
@@ -71,8 +72,7 @@ class TwoPoint:
         return self.plain.steps / self.deep.steps
 
 
-@dataclass(frozen=True)
-class _Trial:
+class _Trial(NamedTuple):
     problem: LpProblem
     start: Array
     target: float
@@ -97,8 +97,7 @@ def _largest_stable(trial: _Trial, rate: float, depth: int) -> Descent:
     """Climb from a stable rate to the first unstable one, and bisect between the last two."""
 
     def steps(rate: float) -> float | None:
-        rule = GradientDescent(rate) if depth == 1 else EndToEnd(rate, depth)
-        return trial.steps(rule)
+        return trial.steps(EndToEnd(rate, depth))  # at depth 1 that is plain descent
 
     for _ in range(_HALVINGS):
         if (count := steps(rate)) is not None:

@@ -77,6 +77,11 @@ def test_units_of_targets_and_loss_do_not_matter():
     assert other.deep.learning_rate / one.deep.learning_rate == pytest.approx(4 / 8)
 
 
+def test_defaults():
+    written_out = two_point(3.0, 1.0, 4.0, 2, scale="mean", start=0.001, target=0.01)
+    assert two_point(3.0, 1.0) == written_out
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -90,6 +95,8 @@ def test_units_of_targets_and_loss_do_not_matter():
         ({"y1": 1.0, "start": 0.999, "target": 0.5}, ValueError, "below the loss at the start"),
         ({"y1": 1e100}, ValueError, "y1 must have a p-th power"),
         ({"max_steps": 50}, ValueError, "max_steps must suffice to reach the target, got 50"),
+        ({"max_steps": 1}, ValueError, "max_steps must suffice to reach the target, got 1 "),
+        ({"max_steps": 0}, ValueError, "max_steps must be >= 1, got 0"),
         ({"max_steps": 1e3}, TypeError, "max_steps must be an integer"),
     ],
 )
