@@ -1,7 +1,7 @@
 """Do the tests notice a fault? One operator or number is changed at a time, and the tests run.
 
     pip install cosmic-ray
-    python -m tests.mutation                      # all modules below, half an hour on an idle core
+    python -m tests.mutation                      # all modules below: about an hour
     python -m tests.mutation updates two_points   # some of them
     python -m tests.mutation cpu.updates --sample 60 --seed 0
 
