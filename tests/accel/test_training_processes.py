@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ COMPILE = """
     try:
         accel.train(problem, network, accel.Adam(), 10, backend="cpu", threads=2)
     except KeyboardInterrupt:
-        print(time.time(), flush=True)
+        print(time.process_time(), flush=True)
     time.sleep(0.1)
     print(threads() == before, flush=True)
     near = problem.loss(np.zeros(64)), problem.loss(np.zeros(64), backend="reference")
@@ -139,12 +140,13 @@ def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
     with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(2)
-        sent = time.time()
+        used = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         process.send_signal(signal.SIGINT)
         answered = float(process.stdout.readline())
         assert process.stdout.read().split() == ["True", "completed"]
     assert process.returncode == 0
-    assert answered - sent < 2
+    # In its own time: on a busy machine any other may pass.
+    assert answered - sum(map(int, used)) / os.sysconf("SC_CLK_TCK") < 1
     assert list(tmp_path.rglob("*.nbc"))  # what was compiled afterwards
 
 
