@@ -5,14 +5,12 @@ import io
 import pickle
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations, prune  # noqa: E402
 
-from accel.experiments import mnist_network  # noqa: E402
 from accel.torch import ConvFactors, LinearFactors, collapse, overparameterize  # noqa: E402
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -412,22 +410,3 @@ def test_double_backward_and_vmap():
     whole = torch.autograd.grad(layer(inputs.detach()).square().sum(), list(parameters.values()))
     for ours, theirs in zip(each.values(), whole, strict=True):
         torch.testing.assert_close(ours.sum(0), theirs)
-
-
-def test_the_dense_layers_of_the_mnist_experiment():
-    """What mnist_network makes of tensors of its own is what overparameterize makes of modules."""
-    generator = torch.Generator().manual_seed(1)
-    net = mnist_network.original(torch, generator)
-    theirs = mnist_network.overparameterized(torch, generator, net, "balanced")
-    dense = nn.Sequential(nn.Linear(512, 10))
-    with torch.no_grad():
-        dense[0].weight.copy_(net.dense[1].factors[0])
-    (layer,) = overparameterize(dense)
-    assert layer.width == (10,)
-    for ours, factor in zip(layer.factors, theirs.dense[1].factors, strict=True):
-        # Up to the signs of the singular vectors, in the rows of W_1 and the columns of W_2.
-        ours, factor = (
-            W.detach() if W.shape[0] < W.shape[1] else W.detach().T for W in (ours, factor)
-        )
-        signs = (ours * factor).sum(1, keepdim=True).sign()
-        np.testing.assert_allclose(signs * ours, factor, atol=1e-3)
