@@ -1,5 +1,7 @@
 """How Hypothesis runs; tests marked ``gpu`` run where there is one, else skip with the reason."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -8,6 +10,10 @@ from accel import gpu
 # Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
 settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150)
 settings.load_profile("accel")
+
+# A shell starts what it puts into the background with Ctrl-C ignored, children included.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

@@ -259,6 +259,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file for the report")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder  # so that what others leave is seen, too
         report = soak(given.minutes, given.seed, Path(folder))

@@ -50,7 +50,7 @@ def _by_cpu(data: Any, question: Question) -> Array:
     weights.reshape(maps, k, data.ld)[:, :, :d] = W
     work = aligned_zeros(lp_loss.work_size(data, maps), dtype)
     sums = aligned_zeros(lp_loss.sums_size(data, maps), np.float64)
-    lp_loss._make_pass(dtype, lanes_for(d, dtype))(data, weights, work, sums, question.p)
+    lp_loss.make_pass(dtype, lanes_for(d, dtype))(data, weights, work, sums, question.p)
     gradients = sums[: weights.size].reshape(maps, k, data.ld)[:, :, :d]
     return np.concatenate([gradients.reshape(-1), sums[weights.size :][::-1]])
 

@@ -159,7 +159,8 @@ def sums_size(data: Data, maps: int) -> int:
 
 
 @cache
-def _make_pass(dtype: np.dtype[Any], lanes: int):
+def make_pass(dtype: np.dtype[Any], lanes: int):
+    """Compile ``forward`` over all tiles, to be called from Python."""
     forward = make_forward(dtype, lanes)
 
     @entry("pass", dtype.name, lanes)
@@ -204,7 +205,7 @@ def loss_and_gradient(
     """
     data, scale, p = pack(X, Y), loss.factor / len(X), float(loss.p)
     weights, work, sums = _buffers(data, W.astype(X.dtype, copy=False))
-    _make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
+    make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
     total, G = _unscaled(data, sums)
     return scale * total, (scale * p * G).astype(X.dtype)
 

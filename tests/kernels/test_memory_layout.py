@@ -109,7 +109,7 @@ def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):
     rng, dtype = np.random.default_rng(0), np.dtype(np.float64)
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 16), (40, 1), (1, 16)])
     lanes = jit.lanes_for(16, dtype)
-    for name in ("_make_pass", "_make_gram_pass"):
+    for name in ("make_pass", "_make_gram_pass"):
         made = getattr(lp_loss, name).__wrapped__(dtype, lanes)
         monkeypatch.setattr(lp_loss, name, lambda *_, made=made: made)
     rule = precondition._make_entry.__wrapped__(dtype)
@@ -117,7 +117,7 @@ def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):
     lp_loss.loss_and_gradient(X, Y, W, Loss(1.5))
     lp_loss.gram_loss_and_gradient(*lp_loss.gram(X, Y), 40, W, 1.0)
     precondition.precondition(W, W, 3)
-    for kernel in (lp_loss._make_pass(dtype, lanes), lp_loss._make_gram_pass(dtype, lanes), rule):
+    for kernel in (lp_loss.make_pass(dtype, lanes), lp_loss._make_gram_pass(dtype, lanes), rule):
         (code,) = kernel.inspect_llvm().values()
         assert "vector.body" in code
         assert guarded_totals(code) == []
