@@ -1,12 +1,9 @@
 """How the command behaves in a terminal: one-line errors, Ctrl-C, and word of what goes on."""
 
 import json
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import typer
@@ -17,6 +14,7 @@ from typer.core import TyperGroup
 from accel.comparison import Watch
 from accel.training import Callback
 from accel.tuning import Model, Tuned
+from accel.work import noticing
 
 __all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "print_line", "search_progress", "say"]
 
@@ -64,35 +62,6 @@ class Group(TyperGroup):
                 raise
             say(f"{error.format_message()} (see accel --help)")
         sys.exit(REFUSED)
-
-
-@contextmanager
-def noticing() -> Iterator[Callable[[], bool]]:
-    """Know of any Ctrl-C in the block.
-
-    ``train`` ends a run at a Ctrl-C; one that comes when the run has ended by itself changes
-    nothing in its result, but it must end the search that the run is a part of.
-
-    Yields
-    ------
-    callable
-        Returns whether there was one.
-    """
-    noticed = False
-
-    def notice(number: int, frame: FrameType | None) -> None:
-        nonlocal noticed
-        noticed = True
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    previous = signal.signal(signal.SIGINT, notice)
-    try:
-        yield lambda: noticed
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _outcome(tuned: Tuned) -> str:
