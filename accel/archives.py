@@ -8,21 +8,18 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from accel import paths
+from accel import npy, paths
 from accel.validation import Array
 
 _SEAL = 64  # bytes at the end of a file, where a zip has its comment
-#: What zipfile, NumPy and our own checks make of a file that is none of ours, or a damaged one.
-_DAMAGE = (
-    ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
+#: What is made of a file that is none of ours, or a damaged one; not what the machine fails at.
+_DAMAGE = (KeyError, *(kind for kind in npy.DAMAGED if kind not in (MemoryError, OSError)))
 
 
 @contextlib.contextmanager
@@ -148,13 +145,10 @@ def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _array(content: bytes) -> Array:
-    stream = io.BytesIO(content)
-    np.lib.format.read_magic(stream)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+    shape, dtype, begin = npy.header(content)
+    if math.prod(shape) * dtype.itemsize != len(content) - begin:
         raise ValueError(f"an array of shape {shape} and {dtype} is not of that size")
-    stream.seek(0)
-    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    array: Array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array
 
 

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -23,7 +24,7 @@ from numpy.lib import format as npy
 from accel import validation
 from accel.validation import Array
 
-__all__ = ["DAMAGED", "check_npy", "load_npy", "load_npz"]
+__all__ = ["DAMAGED", "check_npy", "header", "load_npy", "load_npz"]
 
 #: What NumPy and the standard library raise on a damaged or foreign file.
 DAMAGED = (
@@ -44,15 +45,26 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _check_header(head: bytes, size: int) -> None:
-    """Check what the first bytes of a .npy of this size promise."""
+def header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Read a header out of the first bytes of a .npy: shape, dtype, and where the numbers begin.
+
+    Raises
+    ------
+    one of ``DAMAGED``
+    """
     stream = io.BytesIO(head)
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)
+    return shape, dtype, stream.tell()
+
+
+def _check_header(head: bytes, size: int) -> None:
+    """Check what the first bytes of a .npy of this size promise."""
+    shape, dtype, begin = header(head)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded (allow_pickle=False)")
-    promised, follow = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    promised, follow = math.prod(shape) * dtype.itemsize, size - begin
     if min(shape, default=0) < 0 or promised > follow:
         raise ValueError(
             f"its header promises the shape {validation.shown(shape)} of {dtype.itemsize} bytes "
