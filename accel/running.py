@@ -274,7 +274,7 @@ def suited(problem: LpProblem, networks: Iterable[LinearNetwork], limits: Limits
     weights = 0.0
     if limits.tol > 0 or limits.target > -math.inf:
         with np.errstate(over="ignore", invalid="ignore"):  # the run will tell
-            weights = max(norm(network.end_to_end()) for network in networks)
+            weights = max(norm(network.end_to_end()) for network in set(networks))
     return problem.suited(weights, limits.tol, limits.target)
 
 
