@@ -22,7 +22,7 @@ from accel.problem import LpProblem
 from accel.progress import preparing, progress
 from accel.results import History, Result, Status
 from accel.validation import Array
-from accel.work import Work, noticing
+from accel.work import Work
 
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
@@ -308,15 +308,12 @@ def run_models(
     records = limits.steps // limits.record_every if certain else 0
     needs = memory.run_needs(problem, models, records, kernels, cpu_threads(threads))
     memory.require("the run", needs)
-    with preparing(), noticing() as interrupted:
+    with preparing():
         loop = problem.loop(
             kernels,
             [specs.Model(net.widths, net.params.copy(), rule.rule) for net, rule in models],
             threads,
         )
-    if interrupted():
-        with loop:
-            raise KeyboardInterrupt
     params = getattr(loop, "device_params", loop.params)
     run = _Run(loop, len(models), limits, shown or watch is not None)
     saved: Checkpoint | None = None

@@ -50,8 +50,7 @@ def noticing() -> Iterator[Callable[[], bool]]:
     """Know of any Ctrl-C in the block.
 
     ``train`` ends a run at a Ctrl-C; one that comes when the run has ended by itself changes
-    nothing in its result, but it must end the search that the run is a part of. And one that comes
-    in a callback from C, such as LLVM's while it compiles, is lost.
+    nothing in its result, but it must end the search that the run is a part of.
 
     Yields
     ------

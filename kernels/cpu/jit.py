@@ -10,7 +10,6 @@ function, so that an edit to a helper would go unnoticed).
 import contextlib
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import get_host_cpu_features
-from numba.core.registry import cpu_target
+
+from accel.kernels.cpu.interrupts import held_within_passes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
@@ -112,26 +112,6 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _register() -> None:
-    """Let Numba register all that it can compile.
-
-    It does so once a process, and a KeyboardInterrupt on the way would leave it half done for good.
-    So it is done in a thread, which none reaches; whoever waits for it is free to go.
-    """
-
-    def register() -> None:
-        with _registering:
-            cpu_target.typing_context.refresh()
-            cpu_target.target_context.refresh()
-
-    thread = threading.Thread(target=register)
-    thread.start()
-    thread.join()
-
-
-_registering = threading.Lock()
-
-
 class _KeyedCache(FunctionCache):
     """Numba's on-disk cache of one function, under a key that we choose.
 
@@ -143,8 +123,6 @@ class _KeyedCache(FunctionCache):
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
         self._key = (key, vector_bytes(), _sources())
-        if not any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*")):
-            _register()  # it will surely be compiled
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
@@ -180,7 +158,8 @@ class _KeyedCache(FunctionCache):
 def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function that Python calls: compiled without the GIL, cached under ``key``.
 
-    The key must tell apart all that the function's closure may hold.
+    The key must tell apart all that the function's closure may hold. A Ctrl-C ends a compilation
+    between two passes of the compiler.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -189,6 +168,7 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
         if os.environ.get("ACCEL_CACHE", "1") != "0":
             with contextlib.suppress(RuntimeError):
                 dispatcher._cache = _KeyedCache(function, key)
+        dispatcher.compile = held_within_passes()(dispatcher.compile)
         return dispatcher
 
     return decorate

@@ -145,8 +145,8 @@ def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
         answered = float(process.stdout.readline())
         assert process.stdout.read().split() == ["True", "completed"]
     assert process.returncode == 0
-    # In its own time: on a busy machine any other may pass.
-    assert answered - sum(map(int, used)) / os.sysconf("SC_CLK_TCK") < 1
+    # In its own time, on a busy machine any other may pass; all of it would take eight seconds.
+    assert answered - sum(map(int, used)) / os.sysconf("SC_CLK_TCK") < 4
     assert list(tmp_path.rglob("*.nbc"))  # what was compiled afterwards
 
 
@@ -329,25 +329,3 @@ def test_in_workers_of_joblib():
     assert done.returncode == 0, done.stderr
     used, share = map(int, done.stdout.split())
     assert used <= share
-
-
-def test_a_ctrl_c_that_is_lost_while_kernels_compile_is_heard_afterwards(monkeypatch):
-    """As it is in a callback of LLVM's, where Python can only print it."""
-    loop = accel.LpProblem.loop
-
-    def compiling(*arguments):
-        with contextlib.suppress(KeyboardInterrupt):
-            raise_signal()
-        return loop(*arguments)
-
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(accel.LpProblem, "loop", compiling)
-    with pytest.raises(KeyboardInterrupt):
-        train(PROBLEM, start(), accel.Adam(), 5)
-    assert signal.getsignal(signal.SIGINT) is before
-    found = []
-    in_a_thread = threading.Thread(target=lambda: found.append(expected_params("cpu")))
-    monkeypatch.undo()
-    in_a_thread.start()
-    in_a_thread.join(60)
-    np.testing.assert_array_equal(found[0], expected_params("cpu"))
