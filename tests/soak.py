@@ -148,6 +148,7 @@ def _killed(rng, folder):
 def _ctrl_c(rng, folder):
     """Interrupted, a run gives what it has, and that is a right iterate."""
     problem, network, rule = _model(rng.randrange(20))
+    train(problem, network, rule, 1)  # compiled: in a compilation it would be raised
     timer = threading.Timer(rng.uniform(0.2, 0.6), signal.raise_signal, [signal.SIGINT])
     timer.start()
     try:
