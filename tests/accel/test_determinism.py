@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.kernels.cpu import jit, loop
+from accel.kernels.cpu import advance, jit
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def bits():
 def flags():
     """The fast-math flags of the loop that LLVM was given, and what it must not have been."""
     dtype = np.dtype(np.float64)
-    (code,) = loop._make_advance(dtype, jit.lanes_for(16, dtype)).inspect_llvm().values()
+    (code,) = advance.make_advance(dtype, jit.lanes_for(16, dtype)).inspect_llvm().values()
     lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
     seen = {word for line in lines for word in line.split("@")[0].split()}
     attributes = re.findall(r'"(?:unsafe-fp-math|no-nans-fp-math|no-infs-fp-math)"="true"', code)
