@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accel import running, validation
+from accel.chunks import Limits
 from accel.comparison import first_rate
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
@@ -114,7 +115,7 @@ class _Search:
         self.results: dict[float, Result] = {}
         self.seconds, self.interrupted = 0.0, False
 
-    def run(self, rates: Sequence[float], limits: running.Limits, **how: Any) -> None:
+    def run(self, rates: Sequence[float], limits: Limits, **how: Any) -> None:
         """Add what a sweep over new rates yields."""
         models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
         results, seconds = running.run_models(self._problem, models, limits, watch=None, **how)

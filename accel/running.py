@@ -2,59 +2,31 @@
 
 import contextlib
 import math
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
-from accel import arrays, memory, validation
+from accel import memory, validation
 from accel.backends import Backend, cpu_threads, resolve
 from accel.checkpoints import Checkpoint, Place, of_models
+from accel.chunks import GROWING, Ending, Limits, Run
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, Optimizer
 from accel.problem import LpProblem
 from accel.progress import preparing, progress
-from accel.results import History, Result, Status
+from accel.results import Result
 from accel.validation import Array
 from accel.work import Work
 
-_CHUNK_SECONDS = 0.1
-_GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
-_FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
 _RECORDS = 1000
 _MOST_STEPS = 2**53  # the kernels count them in float64
-_DROPPED = -1  # beside the codes of the kernels
-_GROWING = ("steps", "rows", "clock", "loop_active")  # of what a run exports
 
 #: ``watch(step, losses)``: the newest losses known, nan for models that have ended.
 Watch = Callable[[int, Array], object]
-
-_Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to look, and when to stop; checked.
-
-    Attributes
-    ----------
-    steps, record_every : int
-    tol, target : float
-    rungs : tuple of (int, int)
-        At these steps, ascending, so many models stay: those with the lowest losses.
-    """
-
-    steps: int
-    record_every: int
-    tol: float
-    target: float
-    rungs: tuple[tuple[int, int], ...] = ()
 
 
 def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
@@ -102,162 +74,6 @@ def check_model(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
         )
 
 
-class _Run:
-    """A run in progress.
-
-    Its methods are called in the worker thread, where no KeyboardInterrupt can come between an
-    update and its record.
-    """
-
-    def __init__(self, loop: Any, models: int, limits: Limits, watched: bool) -> None:
-        self.loop = loop
-        self.codes = np.full(models, specs.RUNNING)
-        self.newest = (0, np.full(models, math.nan))  # the last step whose losses are known
-        self._limits, self._watched = limits, watched
-        self._diverged_at = np.full(models, -1)
-        self._steps: list[Array] = []
-        self._rows: list[Array] = []
-        self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
-        self._snapshots: deque[Any] = deque(maxlen=2)
-        self._size = 1
-
-    @property
-    def going(self) -> bool:
-        return bool(len(self.loop.active) and self.loop.step < self._limits.steps)
-
-    @property
-    def lost(self) -> bool:
-        """Whether every model has diverged."""
-        return bool((self.codes == specs.DIVERGED).all())
-
-    def advance(self) -> None:
-        """Make one chunk of steps."""
-        loop, start, limits = self.loop, self.loop.step, self._limits
-        rung = next((rung for rung in limits.rungs if rung[0] > start), (limits.steps, 0))
-        size = min(self._size, min(rung[0], limits.steps) - start)
-        self._snapshots.append(loop.snapshot())
-        active = loop.active
-        record_every = 1 if size <= _FEW else limits.record_every
-        began = time.perf_counter()
-        loop.advance(size, record_every, limits.tol, limits.target)
-        seconds = time.perf_counter() - began
-        self._clock.append((loop.step, self._clock[-1][1] + seconds))
-        steps, rows = loop.take_history()
-        due = steps % limits.record_every == 0
-        self._steps.append(steps[due])
-        self._rows.append(rows[due])
-        self.codes[active] = loop.statuses[active]
-        if len(steps):
-            self.newest = (int(steps[-1]), rows[-1, :, 0])
-        elif self._watched and len(loop.active):
-            losses = np.where(self.codes == specs.RUNNING, loop.evaluate()[:, 1], math.nan)
-            self.newest = (loop.step, losses)
-        self._go_back(active[self.codes[active] == specs.DIVERGED])
-        if rung in limits.rungs and loop.step == rung[0]:
-            self._drop(rung[1])
-        per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
-        self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
-
-    def _go_back(self, diverged: Array) -> None:
-        """Repeat these models, bit by bit, up to their last iterates with a finite loss."""
-        if not len(diverged):
-            return
-        loop = self.loop
-        now, ended = loop.snapshot(), loop.steps
-        self._diverged_at[diverged] = ended[diverged]
-        for m in diverged:
-            goal = ended[m] - 1
-            for snapshot in reversed(self._snapshots):
-                if snapshot.step <= goal:
-                    loop.restore(snapshot, [m])
-                    while loop.step < goal:  # a request to stop may be pending; it ends one call
-                        loop.advance(goal - loop.step)
-                    break
-            # Else the very first iterate is bad: there is nothing before it.
-        loop.restore(now, [m for m in now.active if m not in diverged])
-
-    def _drop(self, keep: int) -> None:
-        """Let go of all but the models with the lowest losses."""
-        last, active = self._settle(), self.loop.active
-        order = active[np.argsort(last[active, 1], kind="stable")]
-        self.codes[order[keep:]] = _DROPPED
-        self.loop.restore(self.loop.snapshot(), np.sort(order[:keep]))
-
-    def _settle(self) -> Array:
-        """Find models that the very last update made diverge; evaluate all."""
-        last: Array = self.loop.evaluate()
-        bad = ~np.isfinite(last[:, 1:3]).all(axis=1) & (self.codes == specs.RUNNING)
-        if bad.any():
-            self.codes[bad] = specs.DIVERGED
-            self._go_back(np.flatnonzero(bad))
-            last = self.loop.evaluate()
-        return last
-
-    def finish(self) -> list[_Ending]:
-        """Settle how each model ended."""
-        last = self._settle()
-        steps = np.concatenate([*self._steps, np.empty(0, np.int64)])
-        rows = np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
-        return [self._ending(m, steps, rows[:, m], last[m]) for m in range(len(self.codes))]
-
-    def _ending(self, m: int, steps: Array, rows: Array, last: Array) -> _Ending:
-        own = ~np.isnan(rows[:, 0]) & (steps <= last[0])
-        steps, rows = steps[own], rows[own]
-        if not len(steps) or steps[-1] < last[0]:
-            steps, rows = np.append(steps, last[0]), np.vstack([rows, last[1:]])
-        at, clock = zip(*self._clock, strict=True)
-        loss, gradient_norm, weight_norm = rows.T.copy()
-        history = History(
-            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock)
-        )
-        made = int(last[0])
-        diverged_at = int(self._diverged_at[m]) if self.codes[m] == specs.DIVERGED else None
-        end = made if diverged_at is None else diverged_at
-        seconds = float(np.interp(end, at, clock))
-        return self._status(m, made, last), diverged_at, made, seconds, history
-
-    @property
-    def seconds(self) -> float:
-        return self._clock[-1][1]
-
-    def _status(self, m: int, made: int, last: Array) -> Status:
-        code, limits = self.codes[m], self._limits
-        if code == specs.DIVERGED:
-            return "diverged"
-        if code == _DROPPED:
-            return "dropped"
-        # Judged here for every ending: the kernels do not look at the iterate after the last step.
-        if code == specs.CONVERGED or (limits.tol > 0 and last[2] <= limits.tol):
-            return "converged"
-        if code == specs.TARGET or last[1] <= limits.target:
-            return "target"
-        return "completed" if made >= limits.steps else "interrupted"
-
-    def export(self) -> dict[str, Array]:
-        """Everything that the rest of the run, and its results, depend on."""
-        self._settle()  # or a model could need a snapshot from before to go back to
-        return {
-            "codes": self.codes,
-            "diverged_at": self._diverged_at,
-            "steps": np.concatenate([*self._steps, np.empty(0, np.int64)]),
-            "rows": np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))]),
-            "clock": np.array(self._clock, np.float64),
-            "size": np.array(self._size),
-            **{f"loop_{k}": arrays.to_host(v) for k, v in self.loop.snapshot()._asdict().items()},
-        }
-
-    def resume(self, arrays: dict[str, Array]) -> None:
-        """Go on from what ``export`` returned."""
-        snapshot = type(self.loop.snapshot())(
-            **{k.removeprefix("loop_"): v for k, v in arrays.items() if k.startswith("loop_")}
-        )
-        self.loop.restore(snapshot._replace(step=int(snapshot.step)))
-        self.codes, self._diverged_at = arrays["codes"], arrays["diverged_at"]
-        self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
-        self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
-        self._size = int(arrays["size"])
-
-
 def kernels_for(problem: LpProblem, models: int, steps: int, backend: str) -> Backend:
     """Return the backend that will train so many models on a problem."""
     rows = problem.d if problem.method == "gram" else problem.n
@@ -278,7 +94,7 @@ def suited(problem: LpProblem, networks: Iterable[LinearNetwork], limits: Limits
     return problem.suited(weights, limits.tol, limits.target)
 
 
-def _end(run: _Run, saved: Checkpoint | None) -> list[_Ending]:
+def _end(run: Run, saved: Checkpoint | None) -> list[Ending]:
     if saved is not None:
         saved.keep(run.export(), last=True)
     return run.finish()
@@ -315,11 +131,11 @@ def run_models(
             threads,
         )
     params = getattr(loop, "device_params", loop.params)
-    run = _Run(loop, len(models), limits, shown or watch is not None)
+    run = Run(loop, len(models), limits, shown or watch is not None)
     saved: Checkpoint | None = None
     if checkpoint is not None:
         identity = of_models(problem, models, asdict(limits), kernels.name)
-        saved = Checkpoint(checkpoint, identity, _GROWING)
+        saved = Checkpoint(checkpoint, identity, GROWING)
     with loop, ThreadPoolExecutor(1, "accel-train") as pool:
         if saved is not None:
             begun = run.export()
@@ -372,7 +188,7 @@ def _true(answer: object) -> bool:
 
 
 def _drive(
-    run: _Run,
+    run: Run,
     pool: ThreadPoolExecutor,
     steps: int,
     watch: Watch | None,

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import accel
-from accel import running, train
+from accel import chunks, train
 
 from .runs import PROBLEM, make_problem, start
 
@@ -96,7 +96,7 @@ def end(child, told):
 
 
 def main(name, folder, times):
-    running._CHUNK_SECONDS = 0.004
+    chunks._CHUNK_SECONDS = 0.004
     work, moments = WORK[name], random.Random(0)
     train(PROBLEM, start(), accel.Adam(), 10, threads=1)  # all that it needs is loaded
     began = time.perf_counter()

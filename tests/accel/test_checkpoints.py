@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel import archives, running, sweep, train
+from accel import archives, chunks, sweep, train
 
 from .disk import no_room, read_only
 from .killing import killed
@@ -23,7 +23,7 @@ from .test_sweep import assert_same, mixed, rates
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_resumed_is_as_never_interrupted(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "_GROWTH", 2)
+    monkeypatch.setattr(chunks, "_GROWTH", 2)
     models = mixed(PROBLEM) + rates(init="near_zero", scale=0.5)
     whole = sweep(PROBLEM, models, 600, record_every=50, backend=backend)
     path, stops = tmp_path / "run.npz", (1, 10, 250)
@@ -198,7 +198,7 @@ def test_a_read_only_folder():
 @pytest.mark.parametrize("for_good", [False, True])
 def test_a_disk_that_is_full_for_a_while(for_good, tmp_path, monkeypatch, caplog):
     """The run is not lost, what was saved last stays, and saving is tried again."""
-    monkeypatch.setattr(running, "_GROWTH", 2)
+    monkeypatch.setattr(chunks, "_GROWTH", 2)
     path, full, kept = tmp_path / "run.npz", contextlib.ExitStack(), []
 
     def fill(step, loss):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel import LinearNetwork, running, sweep, train
+from accel import LinearNetwork, chunks, sweep, train
 
 from .runs import BACKENDS, PROBLEM, make_problem, start
 
@@ -64,7 +64,7 @@ def test_each_is_as_by_train(shape, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("chunk_seconds", [0.1, 1e-9])
 def test_diverged_models_go_back_to_their_last_finite_iterate(backend, chunk_seconds, monkeypatch):
-    monkeypatch.setattr(running, "_CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", chunk_seconds)
     models = rates(init="near_zero", scale=0.5)
     together = sweep(PROBLEM, models, 300, backend=backend)
     assert [result.status for result in together] == [

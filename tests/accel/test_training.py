@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel import LinearNetwork, backends, running, train
+from accel import LinearNetwork, backends, chunks, train
 
 from .runs import BACKENDS, PROBLEM, Scripted, make_problem, start
 
@@ -87,7 +87,7 @@ def test_same_bits_whatever_the_chunks(backend, monkeypatch):
         return result.network.params, h.step, h.loss, h.gradient_norm, h.weight_norm
 
     first = run()
-    monkeypatch.setattr(running, "_CHUNK_SECONDS", 1e-9)
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", 1e-9)
     for a, b in zip(first, run(), strict=True):
         np.testing.assert_array_equal(a, b)
 

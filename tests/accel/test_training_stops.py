@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel import running, train
+from accel import chunks, train
 
 from .runs import BACKENDS, PROBLEM, Scripted, start
 
@@ -50,7 +50,7 @@ def test_a_zero_gradient_is_no_convergence_unless_asked_for(backend):
 @pytest.mark.parametrize("chunk_seconds", [0.1, 1e-9])
 @pytest.mark.parametrize("rate", [0.5, 0.1, 3.0])
 def test_divergence(backend, chunk_seconds, rate, monkeypatch):
-    monkeypatch.setattr(running, "_CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", chunk_seconds)
     network = start(init="near_zero", scale=3.0)
     result = train(PROBLEM, network, accel.GradientDescent(rate), 1000, backend=backend)
     assert result.status == "diverged"

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import accel
-from accel import LinearNetwork, LpProblem, running, sweep, train
+from accel import LinearNetwork, LpProblem, chunks, sweep, train
 from accel.optimizers import OPTIMIZERS, by_name
 
 _MOVED = 4.0  # units in the last place
@@ -131,12 +131,12 @@ def _moved(rng, array):
 
 @contextlib.contextmanager
 def _chunks_of_one_step():
-    before = running._CHUNK_SECONDS
-    running._CHUNK_SECONDS = 1e-9
+    before = chunks._CHUNK_SECONDS
+    chunks._CHUNK_SECONDS = 1e-9
     try:
         yield
     finally:
-        running._CHUNK_SECONDS = before
+        chunks._CHUNK_SECONDS = before
 
 
 def check(case, folder):
