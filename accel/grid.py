@@ -93,14 +93,7 @@ def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list
         exponents = np.arange(-_DECADES * _POINTS, _DECADES * _POINTS + 1) / _POINTS
         made = [middle * 10.0 ** float(exponent) for exponent in exponents]
         return [rate for rate in made if 0 < rate < math.inf]
-    try:
-        listed = list(given)
-    except TypeError:
-        raise TypeError(
-            f"learning_rates must be a sequence of numbers, got {validation.shown(given)}"
-        ) from None
-    if not listed:
-        raise ValueError("learning_rates must not be empty")
+    listed = validation.members("learning_rates", given, "numbers")
     rates = (
         validation.real(f"learning_rates[{i}]", rate, above=0) for i, rate in enumerate(listed)
     )

@@ -34,16 +34,9 @@ def _given(arrays: Any, shapes: Shapes) -> list[Array]:
 
 def checked_widths(widths: Any) -> tuple[int, ...]:
     """Check that they are those of a network."""
-    try:
-        listed = list(widths)
-    except TypeError:
-        raise TypeError(f"widths must be a sequence, got {validation.shown(widths)}") from None
+    listed = validation.members("widths", widths, most=validation.MOST_DEPTH + 1)
     if len(listed) < 2:
         raise ValueError(f"widths must hold at least 2 numbers, d and k, got {tuple(listed)}")
-    if len(listed) > validation.MOST_DEPTH + 1:
-        raise ValueError(
-            f"widths must hold at most {validation.MOST_DEPTH + 1} numbers, got {len(listed)}"
-        )
     return tuple(
         validation.integer(f"widths[{j}]", width, least=1) for j, width in enumerate(listed)
     )

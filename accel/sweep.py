@@ -167,14 +167,7 @@ def sweep(
 
 def checked_models(problem: LpProblem, models: Any) -> list[tuple[LinearNetwork, Optimizer]]:
     """Check that all of them are pairs that fit the problem."""
-    try:
-        listed = list(models)
-    except TypeError:
-        raise TypeError(
-            f"models must be a sequence of (network, optimizer), got {validation.shown(models)}"
-        ) from None
-    if not listed:
-        raise ValueError("models must not be empty")
+    listed = validation.members("models", models, "(network, optimizer)")
     for place, model in enumerate(listed):
         try:
             network, optimizer = model

@@ -4,6 +4,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 import numpy as np
@@ -92,6 +93,28 @@ def depth(value: object, *, least: int = 1) -> int:
         As ``integer``.
     """
     return integer("depth", value, least=least, most=MOST_DEPTH)
+
+
+def members(name: str, value: Any, of: str = "", most: int = 1_000_000) -> list[Any]:
+    """What an iterable yields, which may be without end.
+
+    Raises
+    ------
+    TypeError
+        If it is no iterable; ``of`` says what of.
+    ValueError
+        If it yields nothing, or more than ``most``.
+    """
+    try:
+        listed = list(islice(value, most + 1))
+    except TypeError:
+        wanted = f" of {of}" if of else ""
+        raise TypeError(f"{name} must be a sequence{wanted}, got {shown(value)}") from None
+    if not listed:
+        raise ValueError(f"{name} must not be empty")
+    if len(listed) > most:
+        raise ValueError(f"{name} must hold at most {most}, got more")
+    return listed
 
 
 def choice(name: str, value: object, options: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import datetime
 import fractions
+import itertools
 from functools import partial
 
 import numpy as np
@@ -193,14 +194,16 @@ ROWS = [
     (TypeError, r"widths\[0\] must be an integer, got '4'", lambda: LinearNetwork("41")),
     (ValueError, r"widths must hold at least 2 numbers, d and k, got \(4,\)",
      lambda: LinearNetwork((4,))),
-    (ValueError, r"widths must hold at least 2", lambda: LinearNetwork(())),
+    (ValueError, "widths must not be empty", lambda: LinearNetwork(())),
     (ValueError, r"widths\[1\] must be >= 1, got -3", lambda: LinearNetwork((4, -3, 1))),
     (ValueError, r"widths\[2\] must be >= 1, got 0", lambda: LinearNetwork((4, 2, 0))),
     (TypeError, r"widths\[1\] must be an integer, got 2.0", lambda: LinearNetwork((4, 2.0, 1))),
     (TypeError, r"widths\[0\] must be an integer, got True", lambda: LinearNetwork((True, 1))),
     (TypeError, r"widths\[0\] must be an integer, got nan", lambda: LinearNetwork((NAN, 1))),
-    (ValueError, "widths must hold at most 10001 numbers, got 10002",
+    (ValueError, "widths must hold at most 10001, got more",
      lambda: LinearNetwork([1] * 10_002)),
+    (ValueError, "widths must hold at most 10001, got more",
+     lambda: LinearNetwork(itertools.repeat(1))),
     (ValueError, "init must be one of .*got 'balancd'; did you mean 'balanced'",
      lambda: LinearNetwork((4, 1), init="balancd")),
     (TypeError, "init must be one of .*got None", lambda: LinearNetwork((4, 1), init=None)),

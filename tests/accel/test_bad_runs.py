@@ -1,5 +1,6 @@
 """Bad calls of what trains, searches, makes data and checks theory; and calls that look bad."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,8 @@ ROWS = [
     (TypeError, r"models must be a sequence of \(network, optimizer\), got None",
      lambda: sweep(PROBLEM, None, 1)),
     (ValueError, "models must not be empty", lambda: sweep(PROBLEM, [], 1)),
+    (ValueError, "models must hold at most 1000000, got more",
+     lambda: sweep(PROBLEM, itertools.repeat((start(), RULE)), 1)),
     (TypeError, r"models\[0\] must be a pair \(network, optimizer\), got Grad",
      lambda: sweep(PROBLEM, [RULE], 1)),
     (TypeError, r"models\[1\]: network must be of type LinearNetwork, got None",
@@ -123,6 +126,8 @@ ROWS = [
     # Searches
     (TypeError, "learning_rates must be a sequence of numbers, got 0.1",
      lambda: grid_search(PROBLEM, start(), RULE, 1, learning_rates=0.1)),
+    (ValueError, "learning_rates must hold at most 1000000, got more",
+     lambda: grid_search(PROBLEM, start(), RULE, 1, learning_rates=itertools.repeat(0.1))),
     (ValueError, "learning_rates must not be empty",
      lambda: grid_search(PROBLEM, start(), RULE, 1, learning_rates=[])),
     (ValueError, r"learning_rates\[1\] must be finite and > 0, got 0",
