@@ -77,6 +77,8 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
                 if first.strip():
                     break
                 skipped += 1
+        if first.count('"') % 2:
+            raise ValueError("the first line opens a quote that it does not close")
         delimiter = max(",;\t", key=first.count)
         cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         header = None if all(_is_number(cell) for cell in cells if cell) else cells

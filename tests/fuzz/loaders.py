@@ -133,11 +133,15 @@ def check_csv(seed, folder):
 def _check_as_python_reads(text, data, target):
     first, *lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
     delimiter = max(",;\t", key=first.count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
+    rows, header = list(csv.reader(lines, delimiter=delimiter)), []
+    (cells,) = csv.reader([first], delimiter=delimiter)
     if len(rows) < len(data.y):  # the first line is no header
-        rows.insert(0, next(csv.reader([first], delimiter=delimiter)))
-    table = np.array([[float(cell) for cell in row] for row in rows])
-    column = (-1 if target is None else int(target)) % table.shape[1]
+        rows.insert(0, cells)
+    else:
+        header = [cell.strip() for cell in cells]
+    table = np.array([[float(cell.strip()) for cell in row] for row in rows])
+    column = -1 if target is None else header.index(target) if target in header else int(target)
+    column %= table.shape[1]
     np.testing.assert_array_equal(data.X, np.delete(table, column, axis=1))
     np.testing.assert_array_equal(data.y, table[:, column])
 

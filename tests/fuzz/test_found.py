@@ -152,3 +152,11 @@ def test_norms_at_the_end_of_the_number_range(tmp_path):
         {"record_every": 1, "tol": 1.0, "target": 1.0}, 22, 1, (),
     )  # fmt: skip
     runs.check(case, tmp_path)
+
+
+def test_a_quote_that_the_first_line_leaves_open(tmp_path):
+    """The next line would be read as a part of it, and the header be looked for in the first."""
+    path = tmp_path / "input.csv"
+    path.write_text(' \n" \n"1, +01, +0')
+    with pytest.raises(ValueError, match=r"input\.csv: .*opens a quote"):
+        load_file(path)
