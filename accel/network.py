@@ -115,8 +115,8 @@ class LinearNetwork:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
         n_params = sum(rows * columns for rows, columns in shapes)
-        # Up to four copies on the way, in float64 whatever the dtype.
-        memory.require(f"a network of widths {validation.shown(checked)}", 32 * n_params)
+        # Up to five copies on the way, in float64 whatever the dtype.
+        memory.require(f"a network of widths {validation.shown(checked)}", 40 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
         dtype = validation.float_dtype("dtype", dtype)
         if scale is not None:

@@ -72,14 +72,15 @@ NO_ARRAYS = {
     "no dictionary": (header("[1, 2]\n"), "Header is not a dictionary"),
     "no literal": (header("__import__('os').system('touch executed')\n"), "malformed"),
     "open bracket": (header("{'descr': (((((\n"), "EOF"),
-    "deep": (header("(" * 5000 + ")" * 5000), "parse header"),
+    # Since Python 3.12 the tokenizer says so first.
+    "deep": (header("(" * 5000 + ")" * 5000), "(parse header|too many nested parentheses)"),
     "long header": (header("{" + " " * 30_000 + "}"), "expected 30002 bytes"),
     "endless header": (
         b"\x93NUMPY\x02\0\xff\xff\xff\xff" + b" " * 100_000,
         "expected 4294967295 bytes",
     ),
     "version": (b"\x93NUMPY\x09\0\x10\0", "EOF"),
-    "zero bytes": (header("\0" * 50), "parse header"),
+    "zero bytes": (header("\0" * 50), "(parse header|null bytes)"),
 }
 
 

@@ -122,7 +122,7 @@ def test_refused_before_it_is_taken(name, monkeypatch):
 
 
 def test_a_network_that_no_machine_holds():
-    with pytest.raises(MemoryError, match=r"needs about 29.1 TiB of memory, but .* are available"):
+    with pytest.raises(MemoryError, match=r"needs about 36.4 TiB of memory, but .* are available"):
         accel.LinearNetwork((10**6, 10**6, 1))
 
 
