@@ -94,6 +94,7 @@ def test_defaults():
         ({"target": 1.0}, ValueError, "target must be"),
         ({"y1": 1.0, "start": 0.999, "target": 0.5}, ValueError, "below the loss at the start"),
         ({"y1": 1e100}, ValueError, "y1 must have a p-th power"),
+        ({"y1": 1e-100, "y2": 1e-100}, ValueError, "y1 must have a p-th power"),
         ({"max_steps": 50}, ValueError, "max_steps must suffice to reach the target, got 50"),
         ({"max_steps": 1}, ValueError, "max_steps must suffice to reach the target, got 1 "),
         ({"max_steps": 0}, ValueError, "max_steps must be >= 1, got 0"),

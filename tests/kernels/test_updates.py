@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accel.kernels.cpu import updates as cpu
 from accel.kernels.specs import (
     ADADELTA,
     ADAGRAD,
@@ -158,6 +159,23 @@ def test_compiled_step_is_the_plain_step(compiled, plain, name, seed, size, step
     tolerance = 2e-6 if dtype == np.float32 else 1e-14
     np.testing.assert_allclose(params, expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(state, expected_state, rtol=tolerance, atol=tolerance)
+
+
+@each_rule
+def test_a_stretch_at_a_time_on_the_cpu(name):
+    """As the loop does it, layer by layer: the same bits."""
+    rng = np.random.default_rng(1)
+    kind, hyper = RULES[name]
+    params, grads = rng.standard_normal((2, 100))
+    state = rng.uniform(0.01, 1, (STATE_SLOTS[kind], 100))
+    whole, whole_state = params.copy(), state.copy()
+    cpu.update(kind, whole, grads, whole_state, hyper, 4)
+    rule, update = cpu.make_rule(kind, hyper), cpu.make_update(params.dtype)
+    cpu.prepare(rule, 4)
+    for start, end in ((40, 100), (0, 40)):
+        update(params, state.reshape(-1), grads[start:end].copy(), start, end - start, rule)
+    np.testing.assert_array_equal(params, whole)
+    np.testing.assert_array_equal(state, whole_state)
 
 
 @pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e30), (np.float64, 1e160)])
