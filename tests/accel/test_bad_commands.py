@@ -110,7 +110,7 @@ ROWS = [
      "other.csv"),
     ("--out loop: .*symbolic links", "train", *TABLE, "--out", "loop"),
     ("--out .*[Nn]ame too long", "compare", *TABLE, "--out", "a" * 300),
-    ("--out .*zero byte|null byte", "compare", *TABLE, "--out", "a\0b"),
+    ("--out.* null (byte|character)", "compare", *TABLE, "--out", "a\0b"),
     ("--out must be in a folder that is there", "train", *TABLE, "--out", "~nobody-of-this-name/a"),
     ("--out table.csv/x: .* cannot be written|no folder", "train", *TABLE, "--out", "table.csv/x"),
     ("--out must be a folder or end in .html", "reproduce", "--out", "table.csv"),

@@ -92,6 +92,7 @@ def test_defaults():
         ({"scale": "sum"}, ValueError, "scale must be one of"),
         ({"start": 0.0}, ValueError, "start must be"),
         ({"target": 1.0}, ValueError, "target must be"),
+        ({"target": 0.0}, ValueError, "target must be finite and > 0"),
         ({"y1": 1.0, "start": 0.999, "target": 0.5}, ValueError, "below the loss at the start"),
         ({"y1": 1e100}, ValueError, "y1 must have a p-th power"),
         ({"y1": 1e-100, "y2": 1e-100}, ValueError, "y1 must have a p-th power"),
