@@ -2,7 +2,8 @@
 
 Rounding grows along a run, without bound near divergence, so how far two right answers may lie
 apart is measured: the plain run is repeated from data and factors that are moved by a few units in
-the last place. Where that changes how the run ends, only what is exact is checked.
+the last place, or by many for p = 1, whose gradient jumps. Where that changes how the run ends, or
+from where on it has changed the run by a part of itself, only what is exact is checked.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from accel.optimizers import OPTIMIZERS, by_name
 
 _MOVED = 4.0  # units in the last place
 _AMPLE = 1000.0  # times what that changes is still the same run
+_LOST = 0.1  # of a number; where it changes by more, the run is chaotic
 _TINY = float(np.finfo(np.float64).tiny)
 _COLUMNS = ("loss", "gradient_norm", "weight_norm")
 
@@ -110,10 +112,10 @@ def _data(case):
     return X * scale_x, Y * scale_y
 
 
-def _problem(case, X, Y):
-    return LpProblem(X.astype(case.data["dtype"]), Y.astype(case.data["dtype"]), **{
-        name: value for name, value in case.data.items() if name != "dtype"
-    })  # fmt: skip
+def _problem(case, X, Y, **different):
+    settings = {**case.data, **different}
+    dtype = settings.pop("dtype")
+    return LpProblem(X.astype(dtype), Y.astype(dtype), **settings)
 
 
 def _network(case, hidden, problem):
@@ -124,9 +126,9 @@ def _network(case, hidden, problem):
     return LinearNetwork(widths, seed=case.seed, dtype=problem.dtype, **init)
 
 
-def _moved(rng, array):
+def _moved(rng, array, units):
     eps = np.finfo(array.dtype).eps
-    return array * (1 + _MOVED * eps * rng.uniform(-1, 1, array.shape)).astype(array.dtype)
+    return array * (1 + units * eps * rng.uniform(-1, 1, array.shape)).astype(array.dtype)
 
 
 @contextlib.contextmanager
@@ -140,11 +142,21 @@ def _chunks_of_one_step():
 
 
 def check(case, folder):
-    """Hold one run to the plain kernels and to itself."""
+    """Hold one run to the plain kernels and to itself, unless it is one that is refused."""
+    try:
+        _check(case, folder)
+    except ValueError as error:
+        if "method 'gram' has not the digits" not in str(error):
+            raise
+
+
+def _check(case, folder):
     problem = _problem(case, *_data(case))
     network, optimizer = _network(case, case.hidden, problem), by_name(**case.optimizer)
     how = {**case.stops, "backend": "cpu", "threads": case.threads}
     ours = train(problem, network, optimizer, case.steps, **how)
+    # The same whatever else is asked of it; how it is chosen, other tests look at.
+    problem = _problem(case, *_data(case), method=ours.method)
     _check_whole(ours, case)
     _check_against_plain(ours, case, problem, network, optimizer)
     _check_ending(ours, problem, network, optimizer, how, case)
@@ -169,10 +181,16 @@ def _check_against_plain(ours, case, problem, network, optimizer):
         return train(problem, network, optimizer, case.steps, backend="reference", **case.stops)
 
     theirs, rng = plain(problem, network), np.random.default_rng(case.seed)
+    units = _AMPLE if case.data["p"] == 1 else _MOVED
     near = [
         plain(
-            _problem(case, _moved(rng, problem.X), _moved(rng, problem.Y)),
-            network.with_params(_moved(rng, network.params)),
+            _problem(
+                case,
+                _moved(rng, problem.X, units),
+                _moved(rng, problem.Y, units),
+                method=problem.method,
+            ),
+            network.with_params(_moved(rng, network.params, units)),
         )
         for _ in range(3)
     ]
@@ -201,7 +219,8 @@ def _assert_near(name, found, eps):
         else:  # what has come apart may come near again for a moment
             moves = abs(theirs) * np.maximum.accumulate(moves / (abs(theirs) + _TINY))
             size = np.maximum.accumulate(abs(theirs))  # factors of that size may cancel now
-        allowed = _AMPLE * (moves + eps * size) + _TINY
+        lost = np.maximum.accumulate(np.atleast_1d(moves > _LOST * size))
+        allowed = np.where(lost, np.inf, _AMPLE * (moves + eps * size) + _TINY)
         excess = apart / allowed
     worst = int(np.argmax(excess))
     assert not (apart > allowed).any(), (
