@@ -149,7 +149,7 @@ ROWS = [
     (ValueError, r"p must be finite and >= 1, got Fraction\(1, 2\)",
      lambda: LpProblem(X, y, fractions.Fraction(1, 2))),
     (TypeError, "p must be a real number, got True", lambda: LpProblem(X, y, True)),
-    (TypeError, r"p must be a real number, got np.True_", lambda: LpProblem(X, y, np.True_)),
+    (TypeError, r"p must be a real number, got (np.True_|True)", lambda: LpProblem(X, y, np.True_)),
     (TypeError, "p must be a real number, got '4'", lambda: LpProblem(X, y, "4")),
     (TypeError, r"p must be a real number, got \(4\+0j\)", lambda: LpProblem(X, y, 4 + 0j)),
     (TypeError, r"p must be a real number, got array", lambda: LpProblem(X, y, np.array(4.0))),

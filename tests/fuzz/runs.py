@@ -197,6 +197,9 @@ def _check_against_plain(ours, case, problem, network, optimizer):
     ends = [(result.status, result.steps) for result in (theirs, *near)]
     if len(set(ends)) > 1:
         return
+    largest = np.finfo(problem.dtype).max
+    if np.abs(ours.network.params).max() > largest / _AMPLE:  # a step may overflow or not
+        return
     assert (ours.status, ours.steps) == ends[0]
     np.testing.assert_array_equal(ours.history.step, theirs.history.step)
     if ours.diverged_at == 0:
