@@ -13,7 +13,7 @@ from accel.kernels import specs
 from accel.results import History, Status
 from accel.validation import Array
 
-__all__ = ["Ending", "Limits", "Run"]
+__all__ = ["GROWING", "Ending", "Limits", "Run"]
 
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little

@@ -6,7 +6,6 @@ Whatever is wrong with a file is a ValueError of one line that starts with its p
 import contextlib
 import csv
 import os
-import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,8 +121,7 @@ def _numbered(d: int) -> tuple[str, ...]:
 
 def unreadable(path: Path, error: Exception) -> ValueError:
     """Return what to raise of a file that is damaged."""
-    said = error.args[0] if isinstance(error, tokenize.TokenError) else str(error)
-    reason = getattr(error, "strerror", None) or said or type(error).__name__
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return ValueError(f"{paths.told(path)}: not readable: {' '.join(reason.split()):.300}")
 
 

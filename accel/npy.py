@@ -29,7 +29,7 @@ __all__ = ["DAMAGED", "check_npy", "header", "load_npy", "load_npz"]
 #: What NumPy and the standard library raise on a damaged or foreign file.
 DAMAGED = (
     EOFError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
-    lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 _HEAD = 2**14  # bytes; NumPy takes no header above 10 000
@@ -55,7 +55,10 @@ def header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     stream = io.BytesIO(head)
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except tokenize.TokenError as error:  # as text it is a tuple
+        raise ValueError(error.args[0]) from error
     return shape, dtype, stream.tell()
 
 

@@ -1,9 +1,12 @@
 """How the command behaves in a terminal: one-line errors, Ctrl-C, and word of what goes on."""
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -14,7 +17,6 @@ from typer.core import TyperGroup
 from accel.comparison import Watch
 from accel.training import Callback
 from accel.tuning import Model, Tuned
-from accel.work import noticing
 
 __all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "print_line", "search_progress", "say"]
 
@@ -62,6 +64,39 @@ class Group(TyperGroup):
                 raise
             say(f"{error.format_message()} (see accel --help)")
         sys.exit(REFUSED)
+
+
+@contextmanager
+def noticing() -> Iterator[Callable[[], bool]]:
+    """Know of any Ctrl-C in the block.
+
+    ``train`` ends a run at a Ctrl-C; one that comes when the run has ended by itself changes
+    nothing in its result, but it must end the search that the run is a part of.
+
+    Yields
+    ------
+    callable
+        Returns whether there was one.
+    """
+    noticed, previous = False, signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        nonlocal noticed
+        try:
+            previous(number, frame)  # type: ignore[operator, misc]
+        except KeyboardInterrupt:
+            noticed = True
+            raise
+
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and callable(previous)):  # else it is ignored, or ends the process
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield lambda: noticed
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _outcome(tuned: Tuned) -> str:

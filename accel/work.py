@@ -1,14 +1,11 @@
-"""How a Ctrl-C is heard: work in another thread, and what the main thread might miss."""
+"""Work in another thread, while the main thread stays free to take a Ctrl-C."""
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
-__all__ = ["Work", "noticing"]
+__all__ = ["Work"]
 
 _PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
 
@@ -43,36 +40,3 @@ class Work:
         if self._error is not None:
             raise self._error
         return self._value
-
-
-@contextmanager
-def noticing() -> Iterator[Callable[[], bool]]:
-    """Know of any Ctrl-C in the block.
-
-    ``train`` ends a run at a Ctrl-C; one that comes when the run has ended by itself changes
-    nothing in its result, but it must end the search that the run is a part of.
-
-    Yields
-    ------
-    callable
-        Returns whether there was one.
-    """
-    noticed, previous = False, signal.getsignal(signal.SIGINT)
-
-    def notice(number: int, frame: FrameType | None) -> None:
-        nonlocal noticed
-        try:
-            previous(number, frame)  # type: ignore[operator, misc]
-        except KeyboardInterrupt:
-            noticed = True
-            raise
-
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and callable(previous)):  # else it is ignored, or ends the process
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, notice)
-    try:
-        yield lambda: noticed
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -21,7 +21,7 @@ from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import get_host_cpu_features
 
-from accel.kernels.cpu.interrupts import held_within_passes
+from .interrupts import held_within_passes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With

@@ -8,8 +8,9 @@ import pytest
 from numba.core.event import Listener, install_listener
 from numba.core.registry import cpu_target
 
-from accel.kernels.cpu import jit
 from accel.kernels.cpu.interrupts import held_within_passes
+
+from .test_jit import make
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -27,14 +28,6 @@ def handler():
     before = signal.getsignal(signal.SIGINT)
     yield lambda new: signal.signal(signal.SIGINT, new)
     signal.signal(signal.SIGINT, before)
-
-
-def make():
-    @jit.entry("interrupted")
-    def interrupted(x):
-        return x + 1
-
-    return interrupted
 
 
 class Interrupting(Listener):
@@ -56,12 +49,12 @@ class Interrupting(Listener):
 @pytest.mark.parametrize("number", [1, 2, 5, 10, 20])
 def test_ends_it_at_the_next_pass(number, monkeypatch):
     monkeypatch.setenv("ACCEL_CACHE", "0")
-    interrupted, listener = make(), Interrupting(number)
+    successor, listener = make(), Interrupting(number)
     with install_listener("numba:run_pass", listener), pytest.raises(KeyboardInterrupt):
-        interrupted(1)
+        successor(1)
     assert listener.began in (number, number + 1)  # who is told of a pass first is not said
-    assert not interrupted.signatures
-    assert interrupted(1) == 2
+    assert not successor.signatures
+    assert successor(1) == 2
 
 
 def test_in_a_callback_of_llvm(monkeypatch):
@@ -76,12 +69,12 @@ def test_in_a_callback_of_llvm(monkeypatch):
         return notify(*arguments)
 
     monkeypatch.setattr(engine, "_object_cache_notify", interrupt)
-    interrupted = make()
+    successor = make()
     with pytest.raises(KeyboardInterrupt):
-        interrupted(1)
+        successor(1)
     monkeypatch.undo()
     assert called
-    assert interrupted(1) == 2
+    assert successor(1) == 2
 
 
 @held_within_passes()
