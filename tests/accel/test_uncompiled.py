@@ -58,6 +58,11 @@ def test_a_kernel_called_nevertheless_says_why_it_does_not_run(uncompiled):
             return x
 
 
+def test_0_is_no_ban(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    assert resolve().name == "cpu"
+
+
 CHILD = """
 import importlib.util
 import numpy as np
