@@ -49,6 +49,11 @@ def as_like(given: Any, result: Any) -> Any:
     return result.get() if isinstance(given, np.ndarray) and not SIMULATED else result
 
 
+def to_host(array: Any) -> Any:
+    """Return a copy in NumPy's memory."""
+    return array.copy() if SIMULATED else array.get()
+
+
 def address_of(array: Any) -> int:
     """Return where an array begins."""
     return int(array.ctypes.data if SIMULATED else array.data.ptr)

@@ -22,38 +22,116 @@ MODULES = ("block", "engines", "factor_chain", "jit", "loop", "lp_loss", "precon
 
 #: The attributes of a device that CuPy 14.2 has names for: CUDA's, without some that are not in its
 #: tables, such as the compute capability's.
-ATTRIBUTES = """
-    AsyncEngineCount CanFlushRemoteWrites CanMapHostMemory CanUseHostPointerForRegisteredMem
-    ClockRate ComputeMode ComputePreemptionSupported ConcurrentKernels
-    ConcurrentManagedAccess CooperativeLaunch CooperativeMultiDeviceLaunch
-    DirectManagedMemAccessFromHost EccEnabled GPUDirectRDMAFlushWritesOptions
-    GPUDirectRDMASupported GPUDirectRDMAWritesOrdering GlobalL1CacheSupported
-    GlobalMemoryBusWidth GpuOverlap HostNativeAtomicSupported HostRegisterReadOnlySupported
-    HostRegisterSupported Integrated IsMultiGpuBoard KernelExecTimeout L2CacheSize
-    LocalL1CacheSupported ManagedMemory MaxBlockDimX MaxBlockDimY MaxBlockDimZ
-    MaxBlocksPerMultiprocessor MaxGridDimX MaxGridDimY MaxGridDimZ MaxPitch
-    MaxRegistersPerBlock MaxRegistersPerMultiprocessor MaxSharedMemoryPerBlock
-    MaxSharedMemoryPerBlockOptin MaxSharedMemoryPerMultiprocessor MaxSurface1DLayeredLayers
-    MaxSurface1DLayeredWidth MaxSurface1DWidth MaxSurface2DHeight MaxSurface2DLayeredHeight
-    MaxSurface2DLayeredLayers MaxSurface2DLayeredWidth MaxSurface2DWidth MaxSurface3DDepth
-    MaxSurface3DHeight MaxSurface3DWidth MaxSurfaceCubemapLayeredLayers
-    MaxSurfaceCubemapLayeredWidth MaxSurfaceCubemapWidth MaxTexture1DLayeredLayers
-    MaxTexture1DLayeredWidth MaxTexture1DLinearWidth MaxTexture1DMipmappedWidth
-    MaxTexture1DWidth MaxTexture2DGatherHeight MaxTexture2DGatherWidth MaxTexture2DHeight
-    MaxTexture2DLayeredHeight MaxTexture2DLayeredLayers MaxTexture2DLayeredWidth
-    MaxTexture2DLinearHeight MaxTexture2DLinearPitch MaxTexture2DLinearWidth
-    MaxTexture2DMipmappedHeight MaxTexture2DMipmappedWidth MaxTexture2DWidth
-    MaxTexture3DDepth MaxTexture3DDepthAlt MaxTexture3DHeight MaxTexture3DHeightAlt
-    MaxTexture3DWidth MaxTexture3DWidthAlt MaxTextureCubemapLayeredLayers
-    MaxTextureCubemapLayeredWidth MaxTextureCubemapWidth MaxThreadsPerBlock
-    MaxThreadsPerMultiProcessor MaxTimelineSemaphoreInteropSupported MemoryClockRate
-    MemoryPoolSupportedHandleTypes MemoryPoolsSupported MultiGpuBoardGroupID
-    MultiProcessorCount PageableMemoryAccess PageableMemoryAccessUsesHostPageTables PciBusId
-    PciDeviceId PciDomainId Reserved92 Reserved93 Reserved94 ReservedSharedMemoryPerBlock
-    SingleToDoublePrecisionPerfRatio SparseCudaArraySupported StreamPrioritiesSupported
-    SurfaceAlignment TccDriver TextureAlignment TexturePitchAlignment TotalConstantMemory
-    UnifiedAddressing WarpSize
-""".split()
+ATTRIBUTES = [
+    "AsyncEngineCount",
+    "CanFlushRemoteWrites",
+    "CanMapHostMemory",
+    "CanUseHostPointerForRegisteredMem",
+    "ClockRate",
+    "ComputeMode",
+    "ComputePreemptionSupported",
+    "ConcurrentKernels",
+    "ConcurrentManagedAccess",
+    "CooperativeLaunch",
+    "CooperativeMultiDeviceLaunch",
+    "DirectManagedMemAccessFromHost",
+    "EccEnabled",
+    "GPUDirectRDMAFlushWritesOptions",
+    "GPUDirectRDMASupported",
+    "GPUDirectRDMAWritesOrdering",
+    "GlobalL1CacheSupported",
+    "GlobalMemoryBusWidth",
+    "GpuOverlap",
+    "HostNativeAtomicSupported",
+    "HostRegisterReadOnlySupported",
+    "HostRegisterSupported",
+    "Integrated",
+    "IsMultiGpuBoard",
+    "KernelExecTimeout",
+    "L2CacheSize",
+    "LocalL1CacheSupported",
+    "ManagedMemory",
+    "MaxBlockDimX",
+    "MaxBlockDimY",
+    "MaxBlockDimZ",
+    "MaxBlocksPerMultiprocessor",
+    "MaxGridDimX",
+    "MaxGridDimY",
+    "MaxGridDimZ",
+    "MaxPitch",
+    "MaxRegistersPerBlock",
+    "MaxRegistersPerMultiprocessor",
+    "MaxSharedMemoryPerBlock",
+    "MaxSharedMemoryPerBlockOptin",
+    "MaxSharedMemoryPerMultiprocessor",
+    "MaxSurface1DLayeredLayers",
+    "MaxSurface1DLayeredWidth",
+    "MaxSurface1DWidth",
+    "MaxSurface2DHeight",
+    "MaxSurface2DLayeredHeight",
+    "MaxSurface2DLayeredLayers",
+    "MaxSurface2DLayeredWidth",
+    "MaxSurface2DWidth",
+    "MaxSurface3DDepth",
+    "MaxSurface3DHeight",
+    "MaxSurface3DWidth",
+    "MaxSurfaceCubemapLayeredLayers",
+    "MaxSurfaceCubemapLayeredWidth",
+    "MaxSurfaceCubemapWidth",
+    "MaxTexture1DLayeredLayers",
+    "MaxTexture1DLayeredWidth",
+    "MaxTexture1DLinearWidth",
+    "MaxTexture1DMipmappedWidth",
+    "MaxTexture1DWidth",
+    "MaxTexture2DGatherHeight",
+    "MaxTexture2DGatherWidth",
+    "MaxTexture2DHeight",
+    "MaxTexture2DLayeredHeight",
+    "MaxTexture2DLayeredLayers",
+    "MaxTexture2DLayeredWidth",
+    "MaxTexture2DLinearHeight",
+    "MaxTexture2DLinearPitch",
+    "MaxTexture2DLinearWidth",
+    "MaxTexture2DMipmappedHeight",
+    "MaxTexture2DMipmappedWidth",
+    "MaxTexture2DWidth",
+    "MaxTexture3DDepth",
+    "MaxTexture3DDepthAlt",
+    "MaxTexture3DHeight",
+    "MaxTexture3DHeightAlt",
+    "MaxTexture3DWidth",
+    "MaxTexture3DWidthAlt",
+    "MaxTextureCubemapLayeredLayers",
+    "MaxTextureCubemapLayeredWidth",
+    "MaxTextureCubemapWidth",
+    "MaxThreadsPerBlock",
+    "MaxThreadsPerMultiProcessor",
+    "MaxTimelineSemaphoreInteropSupported",
+    "MemoryClockRate",
+    "MemoryPoolSupportedHandleTypes",
+    "MemoryPoolsSupported",
+    "MultiGpuBoardGroupID",
+    "MultiProcessorCount",
+    "PageableMemoryAccess",
+    "PageableMemoryAccessUsesHostPageTables",
+    "PciBusId",
+    "PciDeviceId",
+    "PciDomainId",
+    "Reserved92",
+    "Reserved93",
+    "Reserved94",
+    "ReservedSharedMemoryPerBlock",
+    "SingleToDoublePrecisionPerfRatio",
+    "SparseCudaArraySupported",
+    "StreamPrioritiesSupported",
+    "SurfaceAlignment",
+    "TccDriver",
+    "TextureAlignment",
+    "TexturePitchAlignment",
+    "TotalConstantMemory",
+    "UnifiedAddressing",
+    "WarpSize",
+]
 
 
 class Array(np.ndarray):
