@@ -16,8 +16,9 @@ from accel import memory
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
-from accel.optimum import optimum, usual_rcond
+from accel.optimum import optimum
 from accel.problem import LpProblem
+from accel.rank import centred_rcond, singular_values, usual_rcond
 from accel.results import History, Result
 from accel.training import train
 from accel.validation import Array
@@ -26,7 +27,6 @@ __all__ = ["Data", "Fit", "balanced", "descend", "newton", "random_map"]
 
 _ROUNDS = 8  # of a first-order run, each with a rate found anew, or an intercept freed of decay
 _START = 0.01  # root mean square of the weights that a run begins with
-_DIGITS = 5e-15  # half a unit in the 15th digit: how well tables in decimal keep a number
 _NOISE = 32  # units in the last place: a gradient this small beside the first is rounding errors
 
 
@@ -80,44 +80,6 @@ class Data:
         extra = (intercept - self.y_mean + coef @ self.x_mean) / self.y_scale
         return np.column_stack([W, extra])
 
-    def rcond(self, within: float) -> Array:
-        """Rounding errors of the problem's columns, for ``optimum``.
-
-        Those of ``within`` relative to each column, and those that its entries had, relative to
-        their size, before the mean was subtracted.
-        """
-        own = min(within, max(_DIGITS, float(np.finfo(self.problem.dtype).eps)))
-        rcond = np.full(self.problem.d, within)
-        if self.intercept:
-            sizes = _sizes(self.problem.host.X)
-            offsets = np.abs(self.x_mean / self.x_scale) * sizes[-1]
-            sizes[sizes == 0] = 1.0
-            rcond[:-1] += own * offsets / sizes[:-1]
-        return rcond
-
-    def singular(self) -> Array:
-        """Singular values (min(n, d),) of the features, the intercept's column projected out."""
-        X = self.problem.host.X.astype(np.float64, copy=False)
-        n, d = len(X), self.x_mean.size
-        if not self.intercept:
-            values: Array = np.linalg.svd(X, compute_uv=False)
-            return values
-        R = np.asarray(np.linalg.qr(np.roll(X, 1, axis=1), mode="r"))  # that column goes first
-        values = np.zeros(min(n, d))
-        if n > 1:
-            found = np.linalg.svd(R[1:, 1:], compute_uv=False)
-            values[: len(found)] = found
-        return values
-
-
-def _sizes(a: Array) -> Array:
-    """The root mean square of every column, in float64; no square overflows."""
-    peak = np.maximum(a.max(axis=0), -a.min(axis=0)).astype(np.float64)
-    peak[peak == 0] = 1.0
-    scaled = a / peak
-    sizes: Array = peak * np.sqrt(np.einsum("ij,ij->j", scaled, scaled) / len(a))
-    return sizes
-
 
 def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple[Array, Array]:
     """Weighted mean and standard deviation of every column; 0 and 1 where they are not wanted."""
@@ -167,7 +129,8 @@ class Fit:
     dual_gap, learning_rate : float
         Nan where there is none.
     rank : int or None
-        Of the features, the intercept apart; None where no one looked.
+    singular : (min(n, d),) array or None
+        Rank and singular values of the features, the intercept apart; None where no one looked.
     doubt : str
         Why that might be another; empty if it is clear.
     """
@@ -179,29 +142,30 @@ class Fit:
     dual_gap: float = math.nan
     learning_rate: float = math.nan
     rank: int | None = None
+    singular: Array | None = None
     doubt: str = ""
 
 
 def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: str) -> Fit:
     """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
-    began = time.perf_counter()
-    within = usual_rcond(data.problem.dtype) if rcond is None else rcond
-    best = optimum(
-        data.problem, tol=tol, max_iter=max_iter, backend=backend, rcond=data.rcond(within)
-    )
+    began, problem = time.perf_counter(), data.problem
+    X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
+    each = centred_rcond(X, data.x_mean / data.x_scale, within) if data.intercept else within
+    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend, rcond=each)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
-    rank, d, doubt = max(best.rank - data.intercept, 0), data.x_mean.size, ""
+    rank, doubt = max(best.rank - data.intercept, 0), ""
     if best.doubtful:
         values = f"{best.doubtful} singular value{'s' if best.doubtful > 1 else ''}"
         doubt = (
-            f"X has rank {rank} of {d} by rcond={within:.2g}, with {values} within a factor of ten "
-            "of that limit"
+            f"X has rank {rank} of {problem.d - data.intercept} by rcond={within:.2g}, with "
+            f"{values} within a factor of ten of that limit"
         )
     return Fit(
         best.W, max(best.iterations, 1), history, trouble,
-        dual_gap=best.duality_gap, rank=rank, doubt=doubt,
+        dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
+        doubt=doubt,
     )  # fmt: skip
 
 

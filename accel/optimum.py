@@ -14,6 +14,7 @@ from accel.kernels.specs import Loss
 from accel.layout import aligned
 from accel.newton import SUM_ERROR, Search, minimize
 from accel.problem import LpProblem, checked_problem
+from accel.rank import checked_rcond, decide
 from accel.validation import Array
 
 __all__ = ["Optimum", "optimum"]
@@ -21,8 +22,6 @@ __all__ = ["Optimum", "optimum"]
 _log = logging.getLogger("accel")
 
 _EPS = float(np.finfo(np.float64).eps)
-_RCOND = 1e-12  # the rounding of the entries of X, relative to their column
-_DOUBT = 10.0  # times the limit, or part of it: no more does rounding decide about the rank
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
 
@@ -94,30 +93,8 @@ def _decompose(X: Array, rcond: float | Array) -> tuple[_Basis, _Spectrum]:
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
     U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
-    column, negligible = scale[:, np.newaxis], max(X.shape) * _EPS * S[0]
-    clear = negligible < S
-    values, V = S[clear], Vt[clear].T
-    basis = U if clear.all() else U[:, clear]
-    M = V / column
-    if len(values) < len(scale):
-        rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
-        M = rows @ (rows.T @ M)
-    sizes = np.sqrt(S**2 @ Vt**2)  # norms of the columns
-    noise = np.maximum(rcond, _EPS) * np.where(sizes > 0, sizes, sizes.max() or 1.0)
-    largest = max(negligible, math.sqrt(len(scale)) * float(noise.max()))
-    if not len(values) or values[-1] > _DOUBT * largest:
-        return _Basis(aligned(basis), values, M), _Spectrum(S, 0)
-    # Once more with columns of the same noise, lest that of one hide what others determine.
-    P, T, Wt = np.linalg.svd(values[:, np.newaxis] * V.T / noise, full_matrices=False)
-    V = Wt.T / noise[:, np.newaxis]
-    limit = np.maximum(  # rounding errors alone may make X v as long as this
-        np.sum(np.abs(Wt), axis=1), negligible * np.linalg.norm(V, axis=0)
-    )
-    kept = limit < T
-    doubtful = np.count_nonzero((limit < _DOUBT * T) & (_DOUBT * limit >= T))
-    if not kept.all():
-        basis, values, M = basis @ P[:, kept], T[kept], V[:, kept] / column
-    return _Basis(aligned(basis), values, M), _Spectrum(S, int(doubtful))
+    left, sizes, M, doubtful = decide(S, Vt, scale, len(X), rcond)
+    return _Basis(aligned(U if left is None else U @ left), sizes, M), _Spectrum(S, doubtful)
 
 
 class _Output(NamedTuple):
@@ -176,25 +153,6 @@ def losses_at_zero(problem: LpProblem) -> Array:
     return losses
 
 
-def usual_rcond(dtype: np.dtype[Any]) -> float:
-    """Return the ``rcond`` that ``optimum`` takes for data of this dtype if none is given."""
-    return max(_RCOND, 4 * float(np.finfo(dtype).eps))
-
-
-def _checked_rcond(rcond: Any, problem: LpProblem) -> float | Array:
-    if rcond is None:
-        return usual_rcond(problem.dtype)
-    each = validation.numeric("rcond", rcond, ndim=(0, 1)).astype(np.float64)
-    if each.ndim == 0:
-        return validation.real("rcond", each.item(), least=0, below=1)
-    if len(each) != problem.d:
-        raise ValueError(f"rcond must have one value a feature, {problem.d}, got {each.shape}")
-    validation.all_finite("rcond", each)
-    if each.min() < 0:
-        raise ValueError(f"rcond must be >= 0, got {each.min():g}")
-    return each
-
-
 def optimum(
     problem: LpProblem,
     *,
@@ -223,8 +181,9 @@ def optimum(
         as 0 if that may be all that it is:
         :math:`|X v| \le \sum_j |v_j| \, \mathrm{rcond}_j |x_j|`, v a right singular vector of X
         with columns scaled to the same rounding errors. So does always what is below
-        ``max(n, d) * 2.2e-16`` of the largest singular value, the error of the decomposition.
-        Give more than one where columns differ, say because large means were subtracted.
+        ``max(n, d) * 2.2e-16`` of the largest singular value of X with columns scaled to the same
+        size, the error of the decomposition. Give more than one where columns differ, say because
+        large means were subtracted.
 
     Returns
     -------
@@ -253,7 +212,7 @@ def optimum(
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
-    rcond = _checked_rcond(rcond, problem)
+    rcond = checked_rcond(rcond, problem.d, problem.dtype)
     n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
     memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
     p, c, at_zero = problem.p, problem.factor / n, losses_at_zero(problem)

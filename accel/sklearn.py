@@ -208,8 +208,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
-        self.rank_ = fit.rank
-        self.singular_ = data.singular() if solver == "newton" else None
+        self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
         if self.verbose:
