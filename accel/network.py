@@ -9,11 +9,13 @@ import numpy as np
 from accel import arrays, memory, validation
 from accel.backends import resolve
 from accel.initializers import INITIALIZERS, Shapes
+from accel.layout import unrounded
 from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
 
-def _given(arrays: Any, shapes: Shapes) -> list[Array]:
+def _given(arrays: Any, shapes: Shapes, exact: np.dtype[Any] | None = None) -> list[Array]:
+    """Check given factors, and if ``exact`` is given that their integers are not rounded in it."""
     try:
         arrays = list(arrays)
     except TypeError:
@@ -28,6 +30,8 @@ def _given(arrays: Any, shapes: Shapes) -> list[Array]:
         factor = validation.numeric(f"init[{j}]", value, ndim=(2,))
         if factor.shape != shape:
             raise ValueError(f"init[{j}] must have shape {shape}, got {factor.shape}")
+        if exact is not None:
+            unrounded(f"init[{j}]", factor, exact, value)
         factors.append(factor)
     return factors
 
@@ -69,7 +73,8 @@ class LinearNetwork:
         orthogonal factors (1). Not for given arrays.
     seed : int
         Of the random numbers; the same seed gives the same network.
-    dtype : {"float64", "float32"}
+    dtype : {"float64", "float32"}, optional
+        float64 by default. If given, arrays are converted; else no integer in them is rounded.
 
     Attributes
     ----------
@@ -110,7 +115,7 @@ class LinearNetwork:
         init: str | Sequence[Any] | Array = "near_zero",
         scale: float | None = None,
         seed: int = 0,
-        dtype: Any = np.float64,
+        dtype: Any = None,
     ) -> None:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
@@ -118,7 +123,8 @@ class LinearNetwork:
         # Up to five copies on the way, in float64 whatever the dtype.
         memory.require(f"a network of widths {validation.shown(checked)}", 40 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
-        dtype = validation.float_dtype("dtype", dtype)
+        exact = np.dtype(np.float64) if dtype is None else None
+        dtype = validation.float_dtype("dtype", exact or dtype)
         if scale is not None:
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
@@ -127,7 +133,7 @@ class LinearNetwork:
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:
-            factors = _given(init, shapes)
+            factors = _given(init, shapes, exact)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
         vars(self).update(widths=checked, params=np.concatenate(flat))
 
@@ -176,6 +182,8 @@ class LinearNetwork:
         hidden = validation.depth(depth) - 1
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
+        if not isinstance(init, str):
+            init = _given(init, list(zip(widths[1:], widths[:-1], strict=True)), problem.dtype)
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
 
     def __repr__(self) -> str:
@@ -272,6 +280,8 @@ class LinearNetwork:
         given = validation.numeric("params", params, ndim=(1,), device=True)
         if given.shape != (self.n_params,):
             raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
+        advice = "convert it first if it may be rounded, as by astype"
+        validation.unrounded("params", given, self.dtype, params, advice)
         converted = _converted("params", given, self.dtype)
         place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))
