@@ -9,13 +9,13 @@ import numpy as np
 from accel import arrays, memory, validation
 from accel.backends import resolve
 from accel.initializers import INITIALIZERS, Shapes
-from accel.layout import unrounded
 from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
+_ADVICE = "convert it first if it may be rounded, as by astype(float)"
 
-def _given(arrays: Any, shapes: Shapes, exact: np.dtype[Any] | None = None) -> list[Array]:
-    """Check given factors, and if ``exact`` is given that their integers are not rounded in it."""
+
+def _given(arrays: Any, shapes: Shapes, dtype: np.dtype[Any]) -> list[Array]:
     try:
         arrays = list(arrays)
     except TypeError:
@@ -30,8 +30,7 @@ def _given(arrays: Any, shapes: Shapes, exact: np.dtype[Any] | None = None) -> l
         factor = validation.numeric(f"init[{j}]", value, ndim=(2,))
         if factor.shape != shape:
             raise ValueError(f"init[{j}] must have shape {shape}, got {factor.shape}")
-        if exact is not None:
-            unrounded(f"init[{j}]", factor, exact, value)
+        validation.unrounded(f"init[{j}]", factor, dtype, value, _ADVICE)
         factors.append(factor)
     return factors
 
@@ -73,8 +72,8 @@ class LinearNetwork:
         orthogonal factors (1). Not for given arrays.
     seed : int
         Of the random numbers; the same seed gives the same network.
-    dtype : {"float64", "float32"}, optional
-        float64 by default. If given, arrays are converted; else no integer in them is rounded.
+    dtype : {"float64", "float32"}
+        Arrays are converted to it, but for integers that it would round.
 
     Attributes
     ----------
@@ -115,7 +114,7 @@ class LinearNetwork:
         init: str | Sequence[Any] | Array = "near_zero",
         scale: float | None = None,
         seed: int = 0,
-        dtype: Any = None,
+        dtype: Any = np.float64,
     ) -> None:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
@@ -123,8 +122,7 @@ class LinearNetwork:
         # Up to five copies on the way, in float64 whatever the dtype.
         memory.require(f"a network of widths {validation.shown(checked)}", 40 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
-        exact = np.dtype(np.float64) if dtype is None else None
-        dtype = validation.float_dtype("dtype", exact or dtype)
+        dtype = validation.float_dtype("dtype", dtype)
         if scale is not None:
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
@@ -133,7 +131,7 @@ class LinearNetwork:
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:
-            factors = _given(init, shapes, exact)
+            factors = _given(init, shapes, dtype)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
         vars(self).update(widths=checked, params=np.concatenate(flat))
 
@@ -182,8 +180,6 @@ class LinearNetwork:
         hidden = validation.depth(depth) - 1
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
-        if not isinstance(init, str):
-            init = _given(init, list(zip(widths[1:], widths[:-1], strict=True)), problem.dtype)
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
 
     def __repr__(self) -> str:
@@ -280,8 +276,7 @@ class LinearNetwork:
         given = validation.numeric("params", params, ndim=(1,), device=True)
         if given.shape != (self.n_params,):
             raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
-        advice = "convert it first if it may be rounded, as by astype"
-        validation.unrounded("params", given, self.dtype, params, advice)
+        validation.unrounded("params", given, self.dtype, params, _ADVICE)
         converted = _converted("params", given, self.dtype)
         place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))

@@ -132,14 +132,15 @@ def test_on_the_device(gpu_stand_in):
 
 
 def test_networks():
-    factors = [np.array([[ODD64]])]
-    with pytest.raises(TypeError, match=rf"init\[0\]\[0, 0\] = {ODD64}: pass dtype="):
-        LinearNetwork((1, 1), init=factors)
-    assert LinearNetwork((1, 1), init=factors, dtype="f8").params[0] == 2**53
-    assert LinearNetwork((1, 1), init=[[[ODD32]]], dtype="f4").params[0] == 2**24
+    for init in ([np.array([[ODD64]])], [[[ODD64]]], np.array([[[ODD64]]])):
+        with pytest.raises(TypeError, match=rf"init\[0\]\[0, 0\] = {ODD64}: convert it"):
+            LinearNetwork((1, 1), init=init)
+        with pytest.raises(TypeError, match=rf"init\[0\]\[0, 0\] = {ODD64}: convert it"):
+            LinearNetwork((1, 1), init=init, dtype="f4")
     assert LinearNetwork((1, 1), init=[[[ODD32]]]).params[0] == ODD32
+    assert LinearNetwork((1, 1), init=[np.array([[ODD64]]).astype(float)]).params[0] == 2**53
     single = LpProblem(SINGLE, np.float32([0, 1]))
-    with pytest.raises(TypeError, match=rf"init\[0\]\[0, 0\] = {ODD32}: "):
+    with pytest.raises(TypeError, match=rf"init\[0\]\[0, 0\] = {ODD32}: convert it"):
         LinearNetwork.for_problem(single, 1, init=[[[ODD32]]])
     network = LinearNetwork.for_problem(single, 1, init=[[[2.0]]])
     for params in ([ODD32], np.array([ODD32])):
