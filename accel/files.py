@@ -35,6 +35,9 @@ def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
                 f"X and y must have as many rows, got X of shape {X.shape} and y of shape {y.shape}"
             )
         single = X.dtype == np.float32 and y.dtype == np.float32
+        for name, a in (("X", X), ("y", y)):
+            advice = "save it as float64 if it may be rounded"
+            validation.unrounded(name, a, np.dtype(np.float64), a, advice)
         with np.errstate(invalid="ignore", over="ignore"):  # found by the check
             X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
         validation.all_finite("X", X)

@@ -18,6 +18,7 @@ from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
 from accel.optimum import optimum
 from accel.problem import LpProblem
+from accel.rank import centred_rcond, singular_values, usual_rcond
 from accel.results import History, Result
 from accel.training import train
 from accel.validation import Array
@@ -127,6 +128,11 @@ class Fit:
         Why it is not the minimum to the tolerance; empty if it is.
     dual_gap, learning_rate : float
         Nan where there is none.
+    rank : int or None
+    singular : (min(n, d),) array or None
+        Rank and singular values of the features, the intercept apart; None where no one looked.
+    doubt : str
+        Why that might be another; empty if it is clear.
     """
 
     W: Array
@@ -135,16 +141,32 @@ class Fit:
     trouble: str
     dual_gap: float = math.nan
     learning_rate: float = math.nan
+    rank: int | None = None
+    singular: Array | None = None
+    doubt: str = ""
 
 
-def newton(problem: LpProblem, max_iter: int, tol: float, backend: str) -> Fit:
+def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: str) -> Fit:
     """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
-    began = time.perf_counter()
-    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend)
+    began, problem = time.perf_counter(), data.problem
+    X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
+    each = centred_rcond(X, data.x_mean / data.x_scale, within) if data.intercept else within
+    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend, rcond=each)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
-    return Fit(best.W, max(best.iterations, 1), history, trouble, dual_gap=best.duality_gap)
+    rank, doubt = max(best.rank - data.intercept, 0), ""
+    if best.doubtful:
+        values = f"{best.doubtful} singular value{'s' if best.doubtful > 1 else ''}"
+        doubt = (
+            f"X has rank {rank} of {problem.d - data.intercept} by rcond={within:.2g}, with "
+            f"{values} within a factor of ten of that limit"
+        )
+    return Fit(
+        best.W, max(best.iterations, 1), history, trouble,
+        dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
+        doubt=doubt,
+    )  # fmt: skip
 
 
 def random_map(problem: LpProblem, seed: int) -> Array:

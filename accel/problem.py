@@ -13,7 +13,7 @@ from accel import arrays, validation
 from accel.backends import Backend, cpu_threads, resolve
 from accel.gram import shortfall, squares_by_column
 from accel.kernels.specs import Loss, Model
-from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
+from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out, unrounded
 from accel.scaling import Standardized, standardize
 from accel.validation import Array
 
@@ -91,8 +91,9 @@ class LpProblem:
     Raises
     ------
     TypeError
-        If an argument is of the wrong kind, such as an object array, or if X is float32, y float64
-        and no dtype is given.
+        If an argument is of the wrong kind, such as an object array, or if no dtype is given and
+        numbers would be rounded: y is float64 and X float32, or an integer has more binary digits
+        than the dtype, 53 or 24.
     ValueError
         If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
         unknown, if the Gram method is asked for with p != 2 or in float32, or if the data is on a
@@ -131,8 +132,12 @@ class LpProblem:
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
-        X, y = checked_data(X, y, device=True)
-        dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        given, (X, y) = (X, y), checked_data(X, y, device=True)
+        if dtype is None:
+            dtype = common_dtype(X, y)
+            for name, a, before in zip("Xy", (X, y), given, strict=True):
+                unrounded(name, a, dtype, before)
+        dtype = validation.float_dtype("dtype", dtype)
         free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         ready = []

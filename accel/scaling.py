@@ -152,7 +152,10 @@ def standardize(X: Any, y: Any) -> Standardized:
     >>> data.predict([1.0], [[2.0]])
     array([20.])
     """
-    X, y = checked_data(X, y)
+    given, (X, y) = (X, y), checked_data(X, y)
+    for name, a, before in zip("Xy", (X, y), given, strict=True):
+        advice = "convert it first if it may be rounded, as by astype(float)"
+        validation.unrounded(name, a, np.dtype(np.float64), before, advice)
     X, x_mean, x_scale = _standard("X", X)
     y, y_mean, y_scale = _standard("y", y)
     return Standardized(X, y, x_mean, x_scale, y_mean, y_scale)

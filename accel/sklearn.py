@@ -71,6 +71,12 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     tol : float, default=1e-8
         Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
         gradient is this times the gradient at 0, or down at the rounding errors of the dtype.
+    rcond : float, default=None
+        For Newton's method; descent hardly moves where X is nearly 0, so needs none. Combinations
+        of features, after centring, are not used if they are below this part of the features' size,
+        or if the rounding of the features to 15 digits (float32: to its 24 bits) before centring
+        could be all that they are. By default 1e-12 (float32: 4.8e-7). ``accel.optimum`` defines
+        it exactly.
     warm_start : bool, default=False
         Begin where the fit before ended; Newton's method always begins at least squares.
     random_state : int, RandomState instance or None, default=None
@@ -94,6 +100,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     dual_gap_ : float
         A proof by Newton's method: the loss, ``history_.loss[-1]``, is no more than this above the
         minimum. Nan for other solvers.
+    rank_ : int or None
+        Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers.
+    singular_ : (min(n, d),) array or None
+        Singular values of X in the units of the fit, centred if there is an intercept. None for
+        other solvers.
     learning_rate_ : float
         Of the last steps. Nan for Newton's method.
     solver_ : str
@@ -134,6 +145,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         standardize: bool = True,
         max_iter: int | None = None,
         tol: float = 1e-8,
+        rcond: float | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         backend: str = "auto",
@@ -150,6 +162,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         self.standardize = standardize
         self.max_iter = max_iter
         self.tol = tol
+        self.rcond = rcond
         self.warm_start = warm_start
         self.random_state = random_state
         self.backend = backend
@@ -168,7 +181,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Returns
         -------
         LpRegressor
-            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged.
+            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged, and
+            NumPy's RankWarning if rounding errors of X decide about its rank. Features that are
+            exactly dependent, as where there are more than samples, are no cause for one.
 
         Raises
         ------
@@ -193,6 +208,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
+        self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
         if self.verbose:
@@ -205,6 +221,13 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 f"{fit.trouble}; consider more steps (max_iter), a larger tol, another solver or "
                 "learning rate, or standardize=True",
                 ConvergenceWarning,
+                stacklevel=2,
+            )
+        if fit.doubt:
+            warnings.warn(
+                f"{fit.doubt}: coef_ may hang on rounding errors of X; leave out features that "
+                "others determine, or set rcond",
+                np.exceptions.RankWarning,
                 stacklevel=2,
             )
         return self
@@ -236,6 +259,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 validation.integer(name, getattr(self, name), least=1)
         validation.choice("optimizer", self.optimizer, _RULES)
         validation.real("tol", self.tol, above=0)
+        if self.rcond is not None:
+            validation.real("rcond", self.rcond, least=0, below=1)
         for name in ("fit_intercept", "standardize", "warm_start"):
             validation.flag(name, getattr(self, name))
         rate: Any = self.learning_rate
@@ -262,7 +287,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     def _solved(self, solver: str, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
         if solver == "newton":
             steps = self.max_iter or _NEWTON_STEPS
-            return fitting.newton(data.problem, steps, self.tol, self.backend)
+            return fitting.newton(data, steps, self.tol, self.rcond, self.backend)
         return fitting.descend(
             data.problem,
             self._start(data, optimizer),

@@ -51,7 +51,8 @@ class DaskProblem(LpProblem):
     ------
     TypeError, ValueError
         As by ``LpProblem``; if X or y is no dask array, if its chunks are of unknown size, or if
-        there is no client. Numbers that are not finite are found by the workers.
+        there is no client. Numbers that are not finite, and integers that would be rounded, are
+        found by the workers.
 
     Examples
     --------
@@ -79,7 +80,8 @@ class DaskProblem(LpProblem):
         client: distributed.Client | None = None,
     ) -> None:
         X, y = _checked(X, y)
-        dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        exact = dtype is None
+        dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
         free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
@@ -89,7 +91,7 @@ class DaskProblem(LpProblem):
             keep = fits(client, X, y, dtype)
         elif not keep and distributed.futures_of(X):
             raise ValueError("keep must not be False for an X that is persisted: it is kept")
-        chunks = place(client, X, y, dtype, bool(keep))
+        chunks = place(client, X, y, dtype, bool(keep), exact)
         vars(self).update(p=p, scale=scale, method=method, keep=bool(keep), _free=free)
         vars(self).update(_shape=(*X.shape, 1 if y.ndim == 1 else y.shape[1]))
         vars(self).update(_dtype=dtype, _chunks=chunks)

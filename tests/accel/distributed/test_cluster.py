@@ -287,6 +287,17 @@ def test_numbers_that_are_not_finite_are_found_by_the_workers(client, keep):
         DaskProblem(X, y * np.inf, keep=keep)
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_integers_are_rounded_only_if_a_dtype_is_given(client, keep):
+    X, y = arrays()
+    odd = np.zeros(len(y), int)
+    odd[13] = 2**53 + 1
+    odd = da.from_array(odd, chunks=5)
+    with pytest.raises(TypeError, match=r"y\[13\] = 9007199254740993: pass dtype="):
+        DaskProblem(X, odd, keep=keep)
+    assert DaskProblem(X, odd, dtype="float64", keep=keep).n == len(y)
+
+
 def test_other_arguments(client):
     X, y = arrays()
     with pytest.raises(ValueError, match="keep must be"):
