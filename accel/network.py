@@ -154,7 +154,7 @@ class LinearNetwork:
         cls,
         problem: LpProblem,
         depth: int = 2,
-        width: int = 1,
+        width: int | None = None,
         *,
         init: str | Sequence[Any] | Array = "near_zero",
         scale: float | None = None,
@@ -167,8 +167,8 @@ class LinearNetwork:
         problem : LpProblem
         depth : int
             Number of factors, 1 to 10 000.
-        width : int
-            Of every hidden layer.
+        width : int, optional
+            Of every hidden layer; by default min(d, k), the least that can represent every map.
         init, scale, seed
             As for the class.
 
@@ -178,6 +178,8 @@ class LinearNetwork:
         """
         checked_problem(problem)
         hidden = validation.depth(depth) - 1
+        if width is None:
+            width = min(problem.d, problem.k)
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
