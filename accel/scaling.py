@@ -123,8 +123,8 @@ def standardize(X: Any, y: Any) -> Standardized:
 
     Parameters
     ----------
-    X : (n, d) array_like
-    y : (n,) or (n, k) array_like
+    X : (n, d) array_like, or data frame of pandas or Polars
+    y : (n,) or (n, k) array_like, column or data frame
         What is on a GPU is copied to the host, where the result is.
 
     Returns
