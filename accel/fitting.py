@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from accel import memory
+from accel import memory, units
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
@@ -20,7 +20,7 @@ from accel.optimum import optimum
 from accel.problem import LpProblem
 from accel.results import History, Result
 from accel.training import train
-from accel.units import Units, to_user
+from accel.units import Units
 from accel.validation import Array
 
 __all__ = ["Data", "Fit", "balanced", "descend", "newton", "random_map"]
@@ -66,9 +66,12 @@ class Data:
         return cls(problem, x, y, intercept)
 
     def to_user(self, W: Array) -> tuple[Array, Array]:
-        """Coefficients (k, d) and intercepts (k,) of a map of the problem."""
-        coef, intercept = to_user(W[:, : self.x.mean.size], self.x, self.y)
-        return coef, intercept + (W[:, -1] * self.y.scale if self.intercept else 0.0)
+        """Coefficients (k, d) and intercepts (k,) of a map of the problem, in its dtype."""
+        dtype = self.problem.dtype
+        coef = units.coefficients(W[:, : self.x.mean.size], self.x, self.y)
+        coef = coef.astype(dtype)  # first, so that the intercept makes up for its rounding
+        extra = W[:, -1] * self.y.scale if self.intercept else 0.0
+        return coef, (units.intercept(coef, self.x, self.y) + extra).astype(dtype)
 
     def from_user(self, coef: Array, intercept: Array) -> Array:
         """Go the way back."""
@@ -76,17 +79,17 @@ class Data:
         W: Array = coef * x.scale / y.scale[:, np.newaxis]
         if not self.intercept:
             return W
-        extra = intercept - y.mean + coef @ x.mean - (y.rest - coef @ x.rest)
+        extra = intercept - units.intercept(coef, x, y)
         return np.column_stack([W, extra / y.scale])
 
 
-def _in(units: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
+def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
     """Numbers in these units, a column of ones if wanted, and every row times its root."""
-    if not ones and root is None and units.trivial:
+    if not ones and root is None and there.trivial:
         return a
     d = a.shape[1]
     out = aligned_empty((len(a), d + ones), a.dtype)
-    units.standard(a, out[:, :d])
+    there.standard(a, out[:, :d])
     out[:, d:] = 1
     if root is not None:
         np.multiply(out, root[:, np.newaxis], out=out, casting="same_kind")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel import units, validation
 from accel.layout import aligned_empty, checked_data, checked_weights
-from accel.units import Units, to_user
+from accel.units import Units
 from accel.validation import Array
 
 _log = logging.getLogger("accel")
@@ -99,7 +99,9 @@ class Standardized:
         TypeError, ValueError
             If W has the wrong shape, is not finite or holds no real numbers.
         """
-        return to_user(self._matrix(W), *self._units)
+        x, y = self._units
+        coef = units.coefficients(self._matrix(W), x, y)
+        return coef, units.intercept(coef, x, y)
 
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:
@@ -113,9 +115,9 @@ def _standard(name: str, a: Array) -> tuple[Array, Units]:
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
         more = ", ..." if constant.sum() > _NAMED else ""
         _log.warning("%s is constant in column %s%s, which becomes 0", name, where, more)
-    units = Units.of(name, a)
+    found = Units.of(name, a)
     out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
-    return units.standard(a, out), units
+    return found.standard(a, out), found
 
 
 def standardize(X: Any, y: Any) -> Standardized:

@@ -190,7 +190,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         )
         solver = self._chosen(*X.shape)
         fit = self._solved(solver, data, optimizer)
-        coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
+        coef, intercept = data.to_user(fit.W)
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
         self.coef_ = coef if y.ndim == 2 else coef[0]

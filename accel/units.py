@@ -12,7 +12,7 @@ import numpy as np
 
 from accel.validation import Array
 
-__all__ = ["Units", "to_user"]
+__all__ = ["Units", "coefficients", "intercept"]
 
 _BLOCK = 2**16  # numbers that are converted to float64 at a time
 
@@ -131,8 +131,13 @@ def _average(function: Any, a: Array, weight: Array | None) -> Array:
     return np.asarray(total / (len(a) if weight is None else weight.sum()))
 
 
-def to_user(W: Array, x: Units, y: Units) -> tuple[Array, Array]:
-    """Coefficients (d,) or (k, d) and intercept, 0-D or (k,), of a map between standard units."""
-    coef = W * y.scale[..., np.newaxis] / x.scale
+def coefficients(W: Array, x: Units, y: Units) -> Array:
+    """Coefficients (d,) or (k, d) in the user's units, of a map between standard ones."""
+    coef: Array = W * y.scale[..., np.newaxis] / x.scale
+    return coef
+
+
+def intercept(coef: Array, x: Units, y: Units) -> Array:
+    """The intercept, 0-D or (k,), with which coefficients map the means to the means."""
     # What the means lack comes last: the terms before it are large and cancel.
-    return coef, np.asarray(y.mean - coef @ x.mean + (y.rest - coef @ x.rest))
+    return np.asarray(y.mean - coef @ x.mean + (y.rest - coef @ x.rest))
