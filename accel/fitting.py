@@ -12,13 +12,14 @@ from typing import Self
 
 import numpy as np
 
-from accel import memory
+from accel import memory, units
 from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
 from accel.optimum import optimum
 from accel.problem import LpProblem
 from accel.rank import centred_rcond, singular_values, usual_rcond
 from accel.results import History
+from accel.units import Units
 from accel.validation import Array
 
 __all__ = [
@@ -37,22 +38,20 @@ _START = 0.01  # root mean square of the weights that a run begins with
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A problem and its units: ``(X - x_mean) / x_scale`` and a last column of ones.
+    """A problem and its units: of X and a last column of ones, and of Y.
 
     Attributes
     ----------
     problem : LpProblem
-    x_mean, x_scale : (d,) float64 array
-    y_mean, y_scale : (k,) float64 array
+    x, y : Units
+        Of d and of k columns.
     intercept : bool
-        Whether that column is there.
+        Whether the column of ones is there.
     """
 
     problem: LpProblem
-    x_mean: Array
-    x_scale: Array
-    y_mean: Array
-    y_scale: Array
+    x: Units
+    y: Units
     intercept: bool
 
     @classmethod
@@ -65,55 +64,38 @@ class Data:
         if weight is not None:
             weight = weight.astype(np.float64) / weight.max()
             root = (weight / weight.mean()) ** (1 / p)  # so that the loss is the weighted mean
-        x_mean, x_scale = _moments(X, weight, intercept, scale)
-        y_mean, y_scale = _moments(Y, weight, intercept, scale)
-        X = _scaled(X, x_mean, x_scale, root, ones=intercept)
-        problem = LpProblem(X, _scaled(Y, y_mean, y_scale, root), p)
-        return cls(problem, x_mean, x_scale, y_mean, y_scale, intercept)
+        x, y = (
+            Units.of(name, a, weight, center=intercept, scale=scale)
+            for name, a in (("X", X), ("y", Y))
+        )
+        problem = LpProblem(_in(x, X, root, ones=intercept), _in(y, Y, root), p)
+        return cls(problem, x, y, intercept)
 
     def to_user(self, W: Array) -> tuple[Array, Array]:
         """Coefficients (k, d) and intercepts (k,) of a map of the problem, in its dtype."""
         dtype = self.problem.dtype
-        coef = W[:, : self.x_mean.size] * self.y_scale[:, np.newaxis] / self.x_scale
+        coef = units.coefficients(W[:, : self.x.mean.size], self.x, self.y)
         coef = coef.astype(dtype)  # first, so that the intercept makes up for its rounding
-        extra = W[:, -1] * self.y_scale if self.intercept else 0.0
-        return coef, (self.y_mean + extra - coef @ self.x_mean).astype(dtype)
+        extra = W[:, -1] * self.y.scale if self.intercept else 0.0
+        return coef, (units.intercept(coef, self.x, self.y) + extra).astype(dtype)
 
     def from_user(self, coef: Array, intercept: Array) -> Array:
         """Go the way back."""
-        W: Array = coef * self.x_scale / self.y_scale[:, np.newaxis]
+        x, y = self.x, self.y
+        W: Array = coef * x.scale / y.scale[:, np.newaxis]
         if not self.intercept:
             return W
-        extra = (intercept - self.y_mean + coef @ self.x_mean) / self.y_scale
-        return np.column_stack([W, extra])
+        extra = intercept - units.intercept(coef, x, y)
+        return np.column_stack([W, extra / y.scale])
 
 
-def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple[Array, Array]:
-    """Weighted mean and standard deviation of every column; 0 and 1 where they are not wanted."""
-    mean, size = np.zeros(a.shape[1]), np.ones(a.shape[1])
-    if center:
-        constant = a.min(axis=0) == a.max(axis=0)
-        share = np.ones(len(a)) if weight is None else weight
-        mean = np.average(a, axis=0, weights=share)
-        mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
-    if scale:
-        away = a - mean
-        peak = np.abs(away).max(axis=0)
-        peak[peak == 0] = 1.0
-        away /= peak  # so that no square underflows
-        size = peak * np.sqrt(np.average(away**2, axis=0, weights=weight))
-        size[size == 0] = 1.0
-    return mean, size
-
-
-def _scaled(a: Array, mean: Array, scale: Array, root: Array | None, ones: bool = False) -> Array:
-    """``(a - mean) / scale``, a column of ones if wanted, and every row times its root."""
-    if not ones and root is None and not mean.any() and (scale == 1).all():
+def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
+    """Numbers in these units, a column of ones if wanted, and every row times its root."""
+    if not ones and root is None and there.trivial:
         return a
     d = a.shape[1]
     out = aligned_empty((len(a), d + ones), a.dtype)
-    np.subtract(a, mean, out=out[:, :d], casting="same_kind")
-    np.divide(out[:, :d], scale, out=out[:, :d], casting="same_kind")
+    there.standard(a, out[:, :d])
     out[:, d:] = 1
     if root is not None:
         np.multiply(out, root[:, np.newaxis], out=out, casting="same_kind")
@@ -159,7 +141,7 @@ def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: 
     """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
     began, problem = time.perf_counter(), data.problem
     X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
-    each = centred_rcond(X, data.x_mean / data.x_scale, within) if data.intercept else within
+    each = centred_rcond(X, data.x.mean / data.x.scale, within) if data.intercept else within
     best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend, rcond=each)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))

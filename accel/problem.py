@@ -55,11 +55,11 @@ class LpProblem:
 
     Parameters
     ----------
-    X : (n, d) array_like
-        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. An array
-        on a GPU stays there: CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such
-        as PyTorch's and JAX's.
-    y : (n,) or (n, k) array_like
+    X : (n, d) array_like, or data frame of pandas or Polars
+        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. Truth
+        values are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
+        CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such as PyTorch's and JAX's.
+    y : (n,) or (n, k) array_like, column or data frame
         Where X is: if one of them is on the GPU, the other one is copied there.
     p : float
         At least 1.
@@ -95,9 +95,9 @@ class LpProblem:
         numbers would be rounded: y is float64 and X float32, or an integer has more binary digits
         than the dtype, 53 or 24.
     ValueError
-        If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
-        unknown, if the Gram method is asked for with p != 2 or in float32, or if the data is on a
-        GPU that cannot be used here; the message says what is missing.
+        If the data is empty, of the wrong shape, not finite or has missing values, if p < 1, if
+        scale or method is unknown, if the Gram method is asked for with p != 2 or in float32, or if
+        the data is on a GPU that cannot be used here; the message says what is missing.
     MemoryError
         If the data has to be copied and the machine has no memory for that.
 

@@ -353,7 +353,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         W = np.zeros((problem.k, problem.d))
         if self.warm_start and hasattr(self, "coef_"):
             coef = np.atleast_2d(self.coef_)
-            if coef.shape == (problem.k, data.x_mean.size):
+            if coef.shape == (problem.k, data.x.mean.size):
                 W = data.from_user(coef, np.atleast_1d(self.intercept_))
         if self.depth > 1 and not W.any():
             if self.random_state is None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import arrays
+from accel import arrays, frames
 
 Array = NDArray[Any]
 
@@ -208,17 +208,20 @@ def numeric(name: str, value: object, *, ndim: tuple[int, ...], device: bool = F
 
     The values are not looked at, nothing is copied if ``value`` is an array already. One that lies
     on a GPU stays there, as a CuPy array, if ``device`` allows it; else it is copied to the host.
+    Of a data frame every column has to be of numbers or truth values; none may be missing.
 
     Raises
     ------
     TypeError
         If the entries are no real numbers (objects, strings, dates, complex numbers).
     ValueError
-        If it is ragged, masked, empty or of another dimension, or cannot be shared.
+        If it is ragged, masked, empty or of another dimension, has missing values, or cannot be
+        shared.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} must not have masked entries, got {shown(value)}")
-    array: Array = _array(name, value, device)
+    is_frame = frames.is_frame(value)
+    array: Array = frames.as_array(name, value) if is_frame else _array(name, value, device)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} in {shown(value)}")
     if array.ndim not in ndim:
