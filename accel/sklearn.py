@@ -93,7 +93,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8
         Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
-        gradient is this times the gradient at 0, or down at the rounding errors of the dtype; for
+        gradient is this times the gradient at 0 and, for p > 2, this times what residuals of that
+        size could make it, or down at the rounding errors of the dtype; for
         ``width`` below min(d, k) or with ``weight_decay`` it is the gradient with respect to the
         factors, decay included. ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes
         with decay, which acts apart from it: they end where the loss has not fallen by this share

@@ -299,3 +299,32 @@ def test_both_first_order_solvers_end_at_the_same_map_of_low_rank(dtype):
     assert [model.status_ for model in models] == ["converged", "converged"]
     np.testing.assert_allclose(models[0].coef_, models[1].coef_, atol=1e-4)
     assert np.linalg.svd(models[0].coef_, compute_uv=False)[-1] < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("noise", [1.0, 0.1, 0.03])
+@pytest.mark.parametrize("p", [4, 8])
+@pytest.mark.parametrize("solver", ["gradient", "end_to_end"])
+def test_small_residuals_are_no_minimum(solver, p, noise, dtype):
+    """The gradient of a power vanishes with them; slopes were 10 % off at p = 8, without a word."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((100, 2)).astype(dtype)
+    b = (A @ [1, 2] + noise * rng.standard_normal(100)).astype(dtype)
+    expected = LpRegressor(p, solver="newton").fit(A.astype("f8"), b.astype("f8")).coef_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = LpRegressor(p, solver=solver, tol=1e-6).fit(A, b)
+    assert model.coef_.dtype == dtype
+    np.testing.assert_allclose(model.coef_, expected, rtol=1e-3 if dtype == "f4" else 1e-5)
+
+
+def test_a_fit_without_residuals_ends():
+    """Where they are tol times the targets; what is slower than that is said."""
+    A = np.random.default_rng(0).standard_normal((100, 2))
+    for p, tol in ((3, 1e-7), (8, 1e-3), (8, 1e-7)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = LpRegressor(p, solver="gradient", tol=tol).fit(A, A @ [1, 2])
+        np.testing.assert_allclose(model.coef_, [1, 2], rtol=tol)
+    with pytest.warns(ConvergenceWarning, match="tol=1e-08 was not reached by gradient"):
+        LpRegressor(20, solver="gradient", max_iter=300).fit(A, A @ [1, 2])
