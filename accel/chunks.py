@@ -3,6 +3,7 @@
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from accel.kernels import specs
 from accel.results import History, Status
 from accel.validation import Array
 
-__all__ = ["GROWING", "Ending", "Limits", "Run"]
+__all__ = ["GROWING", "Check", "Ending", "Limits", "Run"]
 
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
@@ -44,6 +45,22 @@ class Limits:
     rungs: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class Check:
+    """A stopping rule of the caller's, for what the kernels do not know of.
+
+    Attributes
+    ----------
+    every : int
+        Updates between two looks; at every multiple of it, whatever the chunks are.
+    settled : callable
+        From the factors of a model, flat and on the host, to whether it has converged.
+    """
+
+    every: int
+    settled: Callable[[Array], bool]
+
+
 class Run:
     """A run in progress.
 
@@ -51,8 +68,11 @@ class Run:
     update and its record.
     """
 
-    def __init__(self, loop: Any, models: int, limits: Limits, watched: bool) -> None:
+    def __init__(
+        self, loop: Any, models: int, limits: Limits, watched: bool, check: Check | None = None
+    ) -> None:
         self.loop = loop
+        self._check = check
         self.codes = np.full(models, specs.RUNNING)
         self.newest = (0, np.full(models, math.nan))  # the last step whose losses are known
         self._limits, self._watched = limits, watched
@@ -80,6 +100,8 @@ class Run:
         size = min(self._size, min(rung[0], limits.steps) - start)
         self._snapshots.append(loop.snapshot())
         active = loop.active
+        if self._check is not None:
+            size = min(size, self._check.every - start % self._check.every)
         record_every = 1 if size <= _FEW else limits.record_every
         began = time.perf_counter()
         loop.advance(size, record_every, limits.tol, limits.target)
@@ -98,6 +120,8 @@ class Run:
         self._go_back(active[self.codes[active] == specs.DIVERGED])
         if rung in limits.rungs and loop.step == rung[0]:
             self._drop(rung[1])
+        if self._check is not None and loop.step % self._check.every == 0:
+            self._let_go(self._check)
         per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
 
@@ -125,6 +149,14 @@ class Run:
         order = active[np.argsort(last[active, 1], kind="stable")]
         self.codes[order[keep:]] = _DROPPED
         self.loop.restore(self.loop.snapshot(), np.sort(order[:keep]))
+
+    def _let_go(self, check: Check) -> None:
+        """Let go of the models that have converged by the caller's rule."""
+        settled = [m for m in self.loop.active if check.settled(self.loop.params(int(m)))]
+        if settled:
+            self.codes[settled] = specs.CONVERGED
+            others = [m for m in self.loop.active if m not in settled]
+            self.loop.restore(self.loop.snapshot(), others)
 
     def _settle(self) -> Array:
         """Find models that the very last update made diverge; evaluate all."""

@@ -262,10 +262,13 @@ def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> 
     path : path
         ``.npz``: arrays X (n, d) and y (n,) or (n, k). ``.npy``: a 2-D array with the target in a
         column. ``.csv``: numbers separated by commas, semicolons or tabs; the first line is a
-        header if a cell of it is no number. Pickled objects are never loaded.
+        header if a cell of it is no number. A first column without a name that counts the rows from
+        0 or 1 is an index, as pandas and R write it: it is left out, unless it is the target, and
+        the log says so. Pickled objects are never loaded.
     target : str or int, optional
         The column that is the target: its number (from 0, or from the end if negative), or its name
-        in the header; the last one by default. For a ``.npz`` the name of the array that is y.
+        in the header; the last one by default. An index counts, too. For a ``.npz`` the name of the
+        array that is y.
 
     Returns
     -------
@@ -276,7 +279,8 @@ def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> 
     ------
     ValueError
         On a file that is missing, damaged, not numeric or not finite, or a target that is not
-        there: one line that starts with the path.
+        there: one line that starts with the path. It names the line of a text file, from 1, header
+        included, and the column by its name, or its number from 1 where it has none.
     TypeError
         If target is neither name nor number.
     """

@@ -7,46 +7,51 @@ ones: subtracting means does its work for p = 2 only (and is done besides, for i
 
 import math
 import time
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from accel import memory
+from accel import memory, units
+from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
-from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
 from accel.optimum import optimum
 from accel.problem import LpProblem
-from accel.results import History, Result
-from accel.training import train
+from accel.rank import centred_rcond, singular_values, usual_rcond
+from accel.results import History
+from accel.units import Units
 from accel.validation import Array
 
-__all__ = ["Data", "Fit", "balanced", "descend", "newton", "random_map"]
+__all__ = [
+    "Data",
+    "Fit",
+    "balanced",
+    "best_intercepts",
+    "downhill_map",
+    "newton",
+    "random_map",
+    "require_range",
+]
 
-_ROUNDS = 8  # of a first-order run, each with a rate found anew, or an intercept freed of decay
 _START = 0.01  # root mean square of the weights that a run begins with
-_NOISE = 32  # units in the last place: a gradient this small beside the first is rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A problem and its units: ``(X - x_mean) / x_scale`` and a last column of ones.
+    """A problem and its units: of X and a last column of ones, and of Y.
 
     Attributes
     ----------
     problem : LpProblem
-    x_mean, x_scale : (d,) float64 array
-    y_mean, y_scale : (k,) float64 array
+    x, y : Units
+        Of d and of k columns.
     intercept : bool
-        Whether that column is there.
+        Whether the column of ones is there.
     """
 
     problem: LpProblem
-    x_mean: Array
-    x_scale: Array
-    y_mean: Array
-    y_scale: Array
+    x: Units
+    y: Units
     intercept: bool
 
     @classmethod
@@ -59,53 +64,38 @@ class Data:
         if weight is not None:
             weight = weight.astype(np.float64) / weight.max()
             root = (weight / weight.mean()) ** (1 / p)  # so that the loss is the weighted mean
-        x_mean, x_scale = _moments(X, weight, intercept, scale)
-        y_mean, y_scale = _moments(Y, weight, intercept, scale)
-        X = _scaled(X, x_mean, x_scale, root, ones=intercept)
-        problem = LpProblem(X, _scaled(Y, y_mean, y_scale, root), p)
-        return cls(problem, x_mean, x_scale, y_mean, y_scale, intercept)
+        x, y = (
+            Units.of(name, a, weight, center=intercept, scale=scale)
+            for name, a in (("X", X), ("y", Y))
+        )
+        problem = LpProblem(_in(x, X, root, ones=intercept), _in(y, Y, root), p)
+        return cls(problem, x, y, intercept)
 
     def to_user(self, W: Array) -> tuple[Array, Array]:
-        """Coefficients (k, d) and intercepts (k,) of a map of the problem."""
-        coef = W[:, : self.x_mean.size] * self.y_scale[:, np.newaxis] / self.x_scale
-        extra = W[:, -1] * self.y_scale if self.intercept else 0.0
-        return coef, self.y_mean + extra - coef @ self.x_mean
+        """Coefficients (k, d) and intercepts (k,) of a map of the problem, in its dtype."""
+        dtype = self.problem.dtype
+        coef = units.coefficients(W[:, : self.x.mean.size], self.x, self.y)
+        coef = coef.astype(dtype)  # first, so that the intercept makes up for its rounding
+        extra = W[:, -1] * self.y.scale if self.intercept else 0.0
+        return coef, (units.intercept(coef, self.x, self.y) + extra).astype(dtype)
 
     def from_user(self, coef: Array, intercept: Array) -> Array:
         """Go the way back."""
-        W: Array = coef * self.x_scale / self.y_scale[:, np.newaxis]
+        x, y = self.x, self.y
+        W: Array = coef * x.scale / y.scale[:, np.newaxis]
         if not self.intercept:
             return W
-        extra = (intercept - self.y_mean + coef @ self.x_mean) / self.y_scale
-        return np.column_stack([W, extra])
+        extra = intercept - units.intercept(coef, x, y)
+        return np.column_stack([W, extra / y.scale])
 
 
-def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple[Array, Array]:
-    """Weighted mean and standard deviation of every column; 0 and 1 where they are not wanted."""
-    mean, size = np.zeros(a.shape[1]), np.ones(a.shape[1])
-    if center:
-        constant = a.min(axis=0) == a.max(axis=0)
-        share = np.ones(len(a)) if weight is None else weight
-        mean = np.average(a, axis=0, weights=share)
-        mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
-    if scale:
-        away = a - mean
-        peak = np.abs(away).max(axis=0)
-        peak[peak == 0] = 1.0
-        away /= peak  # so that no square underflows
-        size = peak * np.sqrt(np.average(away**2, axis=0, weights=weight))
-        size[size == 0] = 1.0
-    return mean, size
-
-
-def _scaled(a: Array, mean: Array, scale: Array, root: Array | None, ones: bool = False) -> Array:
-    """``(a - mean) / scale``, a column of ones if wanted, and every row times its root."""
-    if not ones and root is None and not mean.any() and (scale == 1).all():
+def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
+    """Numbers in these units, a column of ones if wanted, and every row times its root."""
+    if not ones and root is None and there.trivial:
         return a
     d = a.shape[1]
     out = aligned_empty((len(a), d + ones), a.dtype)
-    np.subtract(a, mean, out=out[:, :d], casting="same_kind")
-    np.divide(out[:, :d], scale, out=out[:, :d], casting="same_kind")
+    there.standard(a, out[:, :d])
     out[:, d:] = 1
     if root is not None:
         np.multiply(out, root[:, np.newaxis], out=out, casting="same_kind")
@@ -125,46 +115,187 @@ class Fit:
     history : History
     trouble : str
         Why it is not the minimum to the tolerance; empty if it is.
+    status : {"converged", "completed", "diverged", "saddle"}
     dual_gap, learning_rate : float
         Nan where there is none.
+    rank : int or None
+    singular : (min(n, d),) array or None
+        Rank and singular values of the features, the intercept apart; None where no one looked.
+    doubt : str
+        Why that might be another; empty if it is clear.
     """
 
     W: Array
     iterations: int
     history: History
     trouble: str
+    status: str
     dual_gap: float = math.nan
     learning_rate: float = math.nan
+    rank: int | None = None
+    singular: Array | None = None
+    doubt: str = ""
 
 
-def newton(problem: LpProblem, max_iter: int, tol: float, backend: str) -> Fit:
+def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: str) -> Fit:
     """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
-    began = time.perf_counter()
-    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend)
+    began, problem = time.perf_counter(), data.problem
+    X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
+    each = centred_rcond(X, data.x.mean / data.x.scale, within) if data.intercept else within
+    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend, rcond=each)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
-    return Fit(best.W, max(best.iterations, 1), history, trouble, dual_gap=best.duality_gap)
+    rank, doubt = max(best.rank - data.intercept, 0), ""
+    if best.doubtful:
+        values = f"{best.doubtful} singular value{'s' if best.doubtful > 1 else ''}"
+        doubt = (
+            f"X has rank {rank} of {problem.d - data.intercept} by rcond={within:.2g}, with "
+            f"{values} within a factor of ten of that limit"
+        )
+    return Fit(
+        best.W, max(best.iterations, 1), history, trouble,
+        "converged" if best.converged else "completed",
+        dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
+        doubt=doubt,
+    )  # fmt: skip
+
+
+def best_intercepts(problem: LpProblem, W: Array) -> Array:
+    """W with the best weights that its last feature, the intercept's, can have beside the rest.
+
+    So the intercept is right for the coefficients even where those are not.
+    """
+    X, p = problem.host.X, problem.p
+    ones = X[:, -1].astype(np.float64)  # or what sample weights made of them
+    left = problem.host.Y - X[:, :-1] @ W[:, :-1].T.astype(np.float64)
+    kept, best = ones > 0, W.copy()  # the root of a weight may vanish beside the largest
+    for i, target in enumerate(left.T):
+        unit = float(np.abs(target).max())
+        if not 0 < unit < math.inf:
+            continue
+        target = target / unit
+        found = _line_minimum(ones[kept], target[kept], p)
+        losses = [np.sum(np.abs(target - ones * b) ** p) for b in (found, W[i, -1] / unit)]
+        if losses[0] < losses[1]:
+            best[i, -1] = unit * found
+    return best
+
+
+def _line_minimum(x: Array, y: Array, p: float) -> float:
+    """The b with the least sum of ``|b x - y|^p``, all x above 0: the root of the slope."""
+    values = y / x
+    if p == 1:  # a median, every value with the weight x
+        order = np.argsort(values)
+        below = np.cumsum(x[order])
+        return float(values[order[np.searchsorted(below, below[-1] / 2)]])
+
+    def slope(b: float) -> float:  # up to a factor, so that no power of all vanishes
+        r = b * x - y
+        return float(x @ (np.sign(r) * (np.abs(r) / (np.abs(r).max() or 1.0)) ** (p - 1)))
+
+    low, high = float(values.min()), float(values.max())
+    if slope(low) >= 0 or slope(high) <= 0:  # a single value, but for rounding errors
+        return low
+    from scipy.optimize import brentq  # scikit-learn has it
+
+    return float(brentq(slope, low, high, xtol=1e-300, rtol=1e-15, maxiter=1000))
+
+
+def require_range(problem: LpProblem, *, descent: bool, scaled: bool) -> None:
+    """Check that the loss where every fit is measured, at W = 0, is a number.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    descent : bool
+        Whether its gradient is needed, too, in the dtype of the data, and Newton's method is not.
+    scaled : bool
+        Whether the targets have variance 1 already.
+
+    Raises
+    ------
+    ValueError
+        If one overflows, or vanishes though the targets do not.
+    """
+    Y = problem.host.Y.astype(np.float64, copy=False)
+    with np.errstate(over="ignore", under="ignore"):
+        loss, slope = problem.factor * float(np.mean(np.sum(np.abs(Y) ** problem.p, axis=1))), 0.0
+        if descent:
+            loss, G = problem.loss_and_gradient(np.zeros((problem.k, problem.d)))
+            slope = norm(G)
+    lost = descent and loss < np.finfo(problem.dtype).tiny and Y.any()
+    if math.isfinite(loss) and math.isfinite(slope) and not lost:
+        return
+    names = "the loss at W = 0, or its gradient," if descent else "the loss at W = 0"
+    units = " in units in which y has variance 1" if scaled else ""
+    raise ValueError(
+        f"{names} {'vanishes' if lost else 'overflows'} for p = {problem.p:g} in "
+        f"{problem.dtype if descent else 'float64'}{units}: take a smaller p"
+        + ("" if scaled else ", or standardize=True")
+    )
 
 
 def random_map(problem: LpProblem, seed: int) -> Array:
-    """A map (k, d) near 0 in the row space of X, where descent on balanced factors remains.
+    """A random map (k, d) near 0 in the row space of X, where descent on balanced factors remains.
 
-    So what the data do not determine, such as the weight of a constant feature, stays 0. Made of a
-    gradient, it is as little changed by repeating samples or giving them weights as the loss is.
+    So what the data do not determine, such as the weight of a constant feature, stays 0. Each row
+    is what the gradient would be if the targets were 0 and the map Gaussian: a random direction
+    that repeating samples or giving them weights changes as little as the loss.
+
+    No singular value of the product of balanced factors can pass through 0. So each is given the
+    sign with which it goes downhill from W = 0, away from the saddle.
     """
-    start = _START * np.random.default_rng(seed).standard_normal((problem.k, problem.d))
-    W = problem.gradient(start).astype(np.float64)
-    size = float(np.linalg.norm(W))
-    return W * (np.linalg.norm(start) / size) if 0 < size < math.inf else start
+    slopes = problem.gradient(np.zeros((problem.k, problem.d))).astype(np.float64)
+    return _near_zero(_random_rows(problem, seed), slopes)
 
 
-def balanced(W: Array, depth: int, width: int) -> list[Array]:
-    """Balanced factors of W, or of the map nearest to it with hidden layers of that width."""
+def downhill_map(problem: LpProblem) -> Array:
+    """As ``random_map``, but each row goes straight downhill, if not for a tenth that is random.
+
+    Else the rows might be one multiple of each other (for p = 1 they are if the targets have the
+    same signs), and balanced factors would be held to that rank.
+    """
+    slopes = problem.gradient(np.zeros((problem.k, problem.d))).astype(np.float64)
+    rows = 0.1 * _random_rows(problem, 0) - _unit_rows(slopes)
+    return _near_zero(rows * slopes.any(axis=1, keepdims=True), slopes)
+
+
+def _random_rows(problem: LpProblem, seed: int) -> Array:
+    W = np.random.default_rng(seed).standard_normal((problem.k, problem.d))
+    with np.errstate(over="ignore"):
+        largest = np.abs(problem.X @ W.T).max(axis=0)
+    W /= np.where((largest > 0) & np.isfinite(largest), largest, 1.0)[:, np.newaxis]  # no overflow
+    without = LpProblem(problem.X, np.zeros_like(problem.Y), problem.p)
+    return _unit_rows(without.gradient(W).astype(np.float64))
+
+
+def _unit_rows(a: Array) -> Array:
+    sizes = np.array([[norm(row)] for row in a])
+    unit: Array = a / np.where(sizes > 0, sizes, 1.0)
+    return unit
+
+
+def _near_zero(W: Array, slopes: Array) -> Array:
+    """W with singular values of the signs that go downhill, and with the size of a start."""
+    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
+    along = np.einsum("ir,ij,rj->r", U, slopes / (norm(slopes) or 1.0), Vt)
+    signed: Array = (U * np.where(along > 0, -sizes, sizes)) @ Vt
+    signed[:, ~W.any(axis=0)] = 0  # but for rounding errors it was
+    return signed * (_START * math.sqrt(W.size) / (norm(signed) or 1.0))
+
+
+def balanced(W: Array, depth: int, width: int, noise: float = 0.0) -> list[Array]:
+    """Balanced factors of W, or of the map nearest to it with hidden layers of that width.
+
+    Singular values below ``noise`` of the largest count as 0: the N-th root would make much of
+    them.
+    """
     if depth == 1:
         return [W]
     U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
     rank = min(width, len(sizes))
+    sizes[sizes <= noise * sizes[0]] = 0
     factors = [np.zeros((width, width)) for _ in range(depth)]
     for factor in factors:
         factor[:rank, :rank] = np.diag(sizes[:rank] ** (1 / depth))
@@ -172,121 +303,3 @@ def balanced(W: Array, depth: int, width: int) -> list[Array]:
     factors[0][:, ~W.any(axis=0)] = 0  # but for rounding errors it was
     factors[-1] = U[:, :rank] @ factors[-1][:rank]
     return factors
-
-
-def descend(
-    problem: LpProblem,
-    network: LinearNetwork,
-    optimizer: Optimizer,
-    max_iter: int,
-    tol: float,
-    *,
-    auto: bool,
-    intercept: bool,
-    **how: Any,
-) -> Fit:
-    r"""Train a network until the gradient is tol times what it is at W = 0.
-
-    Parameters
-    ----------
-    problem, network, optimizer
-        As for ``train``.
-    max_iter : int
-    tol : float
-    auto : bool
-        Whether ``train`` finds the rate: for each of the eighths of the run, since the curvature
-        changes on the way. For p < 2 it has no bound and no rate need settle, so after the first
-        eighth each has half the rate of the one before.
-    intercept : bool
-        Whether the last feature is that of the intercept, which weight decay shall spare.
-    **how
-        For ``train``.
-
-    Notes
-    -----
-    Weight decay pulls at all parameters. To spare the intercept, the one found in an eighth of the
-    run is subtracted from the targets and set to 0: where that ends, nothing is left to decay (the
-    proximal point method, for one variable).
-
-    With decay, or hidden layers too narrow for every map, it is the gradient with respect to the
-    factors, decay included, that falls. Momentum multiplies the gradient by 1 / (1 - mu) in the
-    long run, and the decay is made to, lest the minimum depend on mu.
-    """
-    decay, eps = optimizer.weight_decay, float(np.finfo(problem.dtype).eps)
-    by_factors = bool(decay) or min(network.widths) < min(problem.d, problem.k)
-    begin = float(np.linalg.norm(problem.gradient(np.zeros((problem.k, problem.d)))))
-    small = max(tol, _NOISE * eps) * (begin or 1.0)
-    if begin == 0:  # that is a minimum then
-        network = network.with_params(np.zeros_like(network.params))
-    if isinstance(optimizer, Momentum | Nesterov):
-        optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
-    size = -(-max_iter // (_ROUNDS if auto or by_factors else 1))
-    rates: Literal["auto"] | None = "auto" if auto else None
-    shift, results, trouble = np.zeros(problem.k), list[Result](), ""
-    for made in range(0, max_iter, size):
-        result = train(
-            _shifted(problem, shift), network, optimizer, min(size, max_iter - made),
-            learning_rate=rates, tol=0.0 if by_factors else small, **how,
-        )  # fmt: skip
-        results.append(result)
-        network = result.network
-        if result.status == "interrupted":
-            raise KeyboardInterrupt
-        if result.status == "diverged":
-            trouble = f"the run diverged at step {made + (result.diverged_at or 0)}"
-            break
-        if decay and intercept:
-            network, found = _without_last(network)
-            shift += found
-        if result.status == "converged" or (
-            by_factors and _slope(_shifted(problem, shift), result, network, decay) <= small
-        ):
-            trouble = ""
-            break
-        trouble = f"the gradient has not fallen to {small:.3g}"
-        if auto and problem.p < 2:
-            optimizer = replace(optimizer, learning_rate=result.optimizer.learning_rate / 2)
-            rates = None
-    W = network.end_to_end().astype(np.float64)
-    if shift.any():
-        W[:, -1] += shift
-    steps, rate = sum(result.steps for result in results), results[-1].optimizer.learning_rate
-    history = _joined([result.history for result in results])
-    return Fit(W, max(steps, 1), history, trouble, learning_rate=rate)
-
-
-def _shifted(problem: LpProblem, shift: Array) -> LpProblem:
-    """The problem with this much of the last feature subtracted from the targets."""
-    if not shift.any():
-        return problem
-    Y = problem.Y - np.outer(problem.X[:, -1], shift)
-    return LpProblem(problem.X, Y.astype(problem.dtype), problem.p)
-
-
-def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:
-    """A network that ignores the last feature, and the weights (k,) that this one gives it."""
-    params, rows = network.params.copy(), network.widths[:2][::-1]
-    params[: rows[0] * rows[1]].reshape(rows)[:, -1] = 0
-    return network.with_params(params), network.end_to_end()[:, -1].astype(np.float64)
-
-
-def _slope(problem: LpProblem, result: Result, network: LinearNetwork, decay: float) -> float:
-    """The norm of the gradient with respect to the factors, decay included, from a plain step."""
-    rule, rate = result.optimizer, result.optimizer.learning_rate
-    if not isinstance(rule, EndToEnd):
-        rule = GradientDescent(rate, weight_decay=decay)
-    after = train(problem, network, rule, 1, backend=result.backend, threads=1)
-    return float(np.linalg.norm(after.network.params - network.params)) / rate
-
-
-def _joined(histories: list[History]) -> History:
-    """The runs of which each went on where the one before ended, as one."""
-    first, *rest = histories
-    columns = [[getattr(first, f.name)] for f in fields(History)]
-    for history in rest:
-        new = history.step > 0  # at 0 it is where the last one ended
-        for column, f in zip(columns, fields(History), strict=True):
-            values = getattr(history, f.name)[new]
-            goes_on = f.name in ("step", "seconds")
-            column.append(values + column[-1][-1] if goes_on else values)
-    return History(*(np.concatenate(column) for column in columns))

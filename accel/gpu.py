@@ -11,14 +11,11 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
 __all__ = ["Gpu", "device", "missing", "simulated"]
 
 _DRIVER = "libcuda.so.1"
 _INSTALL = "pip install 'implicit-accel[cuda]'"
 _PACKAGES = {"numba-cuda": "numba_cuda", "cupy": "cupy"}  # what to import of them
-_TOO_NEW = "2.5.0"  # without np.row_stack; numba-cuda is in maintenance and will not be mended
 _OLDEST = {12: (7, 0), 13: (7, 5)}  # compute capability that a CUDA toolkit can compile for
 #: Of the enumerations in cuda.h.
 _ERROR_NO_DEVICE = 100
@@ -64,10 +61,6 @@ def _toolkit() -> int:
     for package, module in _PACKAGES.items():
         if find_spec(module) is None:
             raise _Missing(f"the package {package} is not installed: {_INSTALL}")
-    if np.lib.NumpyVersion(np.__version__) >= _TOO_NEW:
-        raise _Missing(
-            f"numba-cuda needs NumPy below {_TOO_NEW}, {np.__version__} is installed: {_INSTALL}"
-        )
     try:
         metadata.version("cupy-cuda13x")
     except metadata.PackageNotFoundError:

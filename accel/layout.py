@@ -88,6 +88,13 @@ def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
     return dtype
 
 
+def unrounded(name: str, a: Array, dtype: np.dtype[Any], given: object, first: int = 0) -> None:
+    """Check that no integer is rounded, which ``dtype`` would ask for."""
+    wider = "" if dtype.itemsize > 4 else ' or "float64", which may hold it'
+    advice = f'pass dtype="{dtype}" to have it rounded{wider}'
+    validation.unrounded(name, a, dtype, given, advice, first)
+
+
 def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array:
     """Check the shape of a linear map: (k, d), or (d,) for k = 1; on a GPU if allowed."""
     given = validation.numeric("W", W, ndim=(1, 2), device=device)

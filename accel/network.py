@@ -12,8 +12,10 @@ from accel.initializers import INITIALIZERS, Shapes
 from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
+_ADVICE = "convert it first if it may be rounded, as by astype(float)"
 
-def _given(arrays: Any, shapes: Shapes) -> list[Array]:
+
+def _given(arrays: Any, shapes: Shapes, dtype: np.dtype[Any]) -> list[Array]:
     try:
         arrays = list(arrays)
     except TypeError:
@@ -28,6 +30,7 @@ def _given(arrays: Any, shapes: Shapes) -> list[Array]:
         factor = validation.numeric(f"init[{j}]", value, ndim=(2,))
         if factor.shape != shape:
             raise ValueError(f"init[{j}] must have shape {shape}, got {factor.shape}")
+        validation.unrounded(f"init[{j}]", factor, dtype, value, _ADVICE)
         factors.append(factor)
     return factors
 
@@ -70,6 +73,7 @@ class LinearNetwork:
     seed : int
         Of the random numbers; the same seed gives the same network.
     dtype : {"float64", "float32"}
+        Arrays are converted to it, but for integers that it would round.
 
     Attributes
     ----------
@@ -127,7 +131,7 @@ class LinearNetwork:
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:
-            factors = _given(init, shapes)
+            factors = _given(init, shapes, dtype)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
         vars(self).update(widths=checked, params=np.concatenate(flat))
 
@@ -150,7 +154,7 @@ class LinearNetwork:
         cls,
         problem: LpProblem,
         depth: int = 2,
-        width: int = 1,
+        width: int | None = None,
         *,
         init: str | Sequence[Any] | Array = "near_zero",
         scale: float | None = None,
@@ -163,8 +167,8 @@ class LinearNetwork:
         problem : LpProblem
         depth : int
             Number of factors, 1 to 10 000.
-        width : int
-            Of every hidden layer.
+        width : int, optional
+            Of every hidden layer; by default min(d, k), the least that can represent every map.
         init, scale, seed
             As for the class.
 
@@ -174,6 +178,8 @@ class LinearNetwork:
         """
         checked_problem(problem)
         hidden = validation.depth(depth) - 1
+        if width is None:
+            width = min(problem.d, problem.k)
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
@@ -272,6 +278,7 @@ class LinearNetwork:
         given = validation.numeric("params", params, ndim=(1,), device=True)
         if given.shape != (self.n_params,):
             raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
+        validation.unrounded("params", given, self.dtype, params, _ADVICE)
         converted = _converted("params", given, self.dtype)
         place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))

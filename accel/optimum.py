@@ -3,7 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from accel.kernels.specs import Loss
 from accel.layout import aligned
 from accel.newton import SUM_ERROR, Search, minimize
 from accel.problem import LpProblem, checked_problem
+from accel.rank import checked_rcond, decide
 from accel.validation import Array
 
 __all__ = ["Optimum", "optimum"]
@@ -31,7 +32,8 @@ class Optimum:
     Attributes
     ----------
     W : (k, d) float64 array
-        Of least norm among the maps with the same predictions.
+        Of least norm among the maps with the same predictions; if combinations of columns count as
+        rounding errors, with the weight of each column times those of the column.
     loss : float
         At W, in float64 whatever the dtype of the problem.
     gradient_norm : float
@@ -47,6 +49,13 @@ class Optimum:
         Newton steps computed, over all outputs.
     converged : bool
         Whether the gap met the tolerance for every output.
+    rank : int
+        Of X; combinations of its columns that count as 0, by ``rcond``, are not used: loss, gap
+        and W are about the maps without them.
+    singular_values : (min(n, d),) float64 array
+        Of X, every column divided by its largest absolute value.
+    doubtful : int
+        How many of them are within a factor of ten of the limit that decides about the rank.
     """
 
     W: Array
@@ -56,12 +65,15 @@ class Optimum:
     duality_gap: float
     iterations: int
     converged: bool
+    rank: int
+    singular_values: Array
+    doubtful: int
 
 
 class _Basis(NamedTuple):
     """U (n, rank) and S of a singular value decomposition of X, and M (d, rank).
 
-    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``.
+    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``, see ``Optimum.W``.
     """
 
     U: Array
@@ -69,19 +81,20 @@ class _Basis(NamedTuple):
     M: Array
 
 
-def _decompose(X: Array) -> _Basis:
+class _Spectrum(NamedTuple):
+    """The singular values of X, scaled by column, and how many decide narrowly about the rank."""
+
+    values: Array
+    doubtful: int
+
+
+def _decompose(X: Array, rcond: float | Array) -> tuple[_Basis, _Spectrum]:
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
     U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
-    negligible = max(X.shape) * _EPS * S[0]
-    rank = int(np.count_nonzero(negligible < S))
-    V, column = Vt[:rank].T, scale[:, np.newaxis]
-    M = V / column
-    if rank < X.shape[1]:
-        rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
-        M = rows @ (rows.T @ M)
-    return _Basis(aligned(U[:, :rank]), S[:rank], M)
+    left, sizes, M, doubtful = decide(S, Vt, scale, len(X), rcond)
+    return _Basis(aligned(U if left is None else U @ left), sizes, M), _Spectrum(S, doubtful)
 
 
 class _Output(NamedTuple):
@@ -141,16 +154,19 @@ def losses_at_zero(problem: LpProblem) -> Array:
 
 
 def optimum(
-    problem: LpProblem, *, tol: float = 1e-10, max_iter: int = 200, backend: str = "auto"
+    problem: LpProblem,
+    *,
+    tol: float = 1e-10,
+    max_iter: int = 200,
+    backend: str = "auto",
+    rcond: Any = None,
 ) -> Optimum:
-    """Minimise the loss of a problem over all linear maps, up to a proven distance.
+    r"""Minimise the loss of a problem over all linear maps, up to a proven distance.
 
     Parameters
     ----------
     problem : LpProblem
         Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
-        With the columns of X scaled to the same size, singular values below
-        ``max(n, d) * 2.2e-16`` of the largest count as 0.
     tol : float
         The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
         can be interpolated and the minimum is 0.
@@ -159,6 +175,15 @@ def optimum(
     backend : {"auto", "cpu", "cuda", "reference"}
         Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. All the rest, above all the
         singular value decomposition, NumPy computes on the host, where data on a GPU is copied.
+    rcond : float or (d,) array_like, optional
+        How large the rounding errors in the entries of X are, relative to the root mean square of
+        their column; 1e-12 by default, 4.8e-7 in float32. A combination ``X v`` of columns counts
+        as 0 if that may be all that it is:
+        :math:`|X v| \le \sum_j |v_j| \, \mathrm{rcond}_j |x_j|`, v a right singular vector of X
+        with columns scaled to the same rounding errors. So does always what is below
+        ``max(n, d) * 2.2e-16`` of the largest singular value of X with columns scaled to the same
+        size, the error of the decomposition. Give more than one where columns differ, say because
+        large means were subtracted.
 
     Returns
     -------
@@ -168,7 +193,7 @@ def optimum(
     ------
     TypeError, ValueError
         If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
-        unknown, or if y is so large that the loss overflows.
+        unknown, if rcond is negative or no number, or if y is so large that the loss overflows.
     MemoryError
         If the machine has no memory for the singular vectors.
 
@@ -187,13 +212,14 @@ def optimum(
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
+    rcond = checked_rcond(rcond, problem.d, problem.dtype)
     n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
     memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
     p, c, at_zero = problem.p, problem.factor / n, losses_at_zero(problem)
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    basis = _decompose(X)
+    basis, spectrum = _decompose(X, rcond)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
     residuals = W @ X.T - Y.T
@@ -210,4 +236,7 @@ def optimum(
         duality_gap=float(np.sum(np.maximum(gaps, 0.0))),
         iterations=sum(output.iterations for output in outputs),
         converged=bool(np.all(gaps <= tol * np.where(interpolated, at_zero, losses))),
+        rank=len(basis.S),
+        singular_values=spectrum.values,
+        doubtful=spectrum.doubtful,
     )

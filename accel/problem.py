@@ -13,7 +13,7 @@ from accel import arrays, validation
 from accel.backends import Backend, cpu_threads, resolve
 from accel.gram import shortfall, squares_by_column
 from accel.kernels.specs import Loss, Model
-from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out
+from accel.layout import aligned, checked_data, checked_weights, common_dtype, laid_out, unrounded
 from accel.scaling import Standardized, standardize
 from accel.validation import Array
 
@@ -55,11 +55,11 @@ class LpProblem:
 
     Parameters
     ----------
-    X : (n, d) array_like
-        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. An array
-        on a GPU stays there: CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such
-        as PyTorch's and JAX's.
-    y : (n,) or (n, k) array_like
+    X : (n, d) array_like, or data frame of pandas or Polars
+        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. Truth
+        values are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
+        CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such as PyTorch's and JAX's.
+    y : (n,) or (n, k) array_like, column or data frame
         Where X is: if one of them is on the GPU, the other one is copied there.
     p : float
         At least 1.
@@ -91,12 +91,13 @@ class LpProblem:
     Raises
     ------
     TypeError
-        If an argument is of the wrong kind, such as an object array, or if X is float32, y float64
-        and no dtype is given.
+        If an argument is of the wrong kind, such as an object array, or if no dtype is given and
+        numbers would be rounded: y is float64 and X float32, or an integer has more binary digits
+        than the dtype, 53 or 24.
     ValueError
-        If the data is empty, of the wrong shape or not finite, if p < 1, if scale or method is
-        unknown, if the Gram method is asked for with p != 2 or in float32, or if the data is on a
-        GPU that cannot be used here; the message says what is missing.
+        If the data is empty, of the wrong shape, not finite or has missing values, if p < 1, if
+        scale or method is unknown, if the Gram method is asked for with p != 2 or in float32, or if
+        the data is on a GPU that cannot be used here; the message says what is missing.
     MemoryError
         If the data has to be copied and the machine has no memory for that.
 
@@ -131,8 +132,12 @@ class LpProblem:
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
-        X, y = checked_data(X, y, device=True)
-        dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        given, (X, y) = (X, y), checked_data(X, y, device=True)
+        if dtype is None:
+            dtype = common_dtype(X, y)
+            for name, a, before in zip("Xy", (X, y), given, strict=True):
+                unrounded(name, a, dtype, before)
+        dtype = validation.float_dtype("dtype", dtype)
         free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         ready = []

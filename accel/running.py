@@ -11,7 +11,7 @@ import numpy as np
 from accel import arrays, memory, validation
 from accel.backends import Backend, cpu_threads, resolve
 from accel.checkpoints import Checkpoint, Place, of_models
-from accel.chunks import GROWING, Ending, Limits, Run
+from accel.chunks import GROWING, Check, Ending, Limits, Run
 from accel.gram import shortfall
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
@@ -144,6 +144,7 @@ def run_models(
     backend: str,
     threads: int | None,
     checkpoint: Place | None = None,
+    check: Check | None = None,
 ) -> tuple[list[Result], float]:
     """Train models that have been checked, side by side; their results and the seconds it took.
 
@@ -165,7 +166,7 @@ def run_models(
             threads,
         )
     params = getattr(loop, "device_params", loop.params)
-    run = Run(loop, len(models), limits, shown or watch is not None)
+    run = Run(loop, len(models), limits, shown or watch is not None, check)
     saved: Checkpoint | None = None
     if checkpoint is not None:
         identity = of_models(problem, models, asdict(limits), kernels.name)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel import units, validation
 from accel.layout import aligned_empty, checked_data, checked_weights
+from accel.units import Units
 from accel.validation import Array
 
 _log = logging.getLogger("accel")
@@ -25,9 +26,11 @@ class Standardized:
         In standard units, of the dtype of the data if that was float32, else float64.
     y : (n,) or (n, k) array
         Likewise.
-    x_mean, x_scale : (d,) float64 array
-        ``X = (X_user - x_mean) / x_scale``; the scale of a constant column is 1.
-    y_mean, y_scale : float64 array, 0-D or (k,)
+    x_mean, x_scale, x_rest : (d,) float64 array
+        ``X = (X_user - x_mean - x_rest) / x_scale``. The rest is what float64 does not hold of the
+        mean, at most half a unit in its last place: it counts where a column lies far from 0 beside
+        its spread. The scale of a constant column is 1.
+    y_mean, y_scale, y_rest : float64 array, 0-D or (k,)
     """
 
     X: Array
@@ -36,6 +39,15 @@ class Standardized:
     x_scale: Array
     y_mean: Array
     y_scale: Array
+    x_rest: Array
+    y_rest: Array
+
+    @property
+    def _units(self) -> tuple[Units, Units]:
+        return (
+            Units(self.x_mean, self.x_rest, self.x_scale),
+            Units(self.y_mean, self.y_rest, self.y_scale),
+        )
 
     def _matrix(self, W: Any) -> Array:
         k, d = self.y_mean.size, self.x_mean.size
@@ -67,9 +79,8 @@ class Standardized:
         if X_new.shape[1] != self.x_mean.size:
             raise ValueError(f"X_new must have {self.x_mean.size} columns, got {X_new.shape}")
         validation.all_finite("X_new", X_new)
-        standard = (X_new - self.x_mean) / self.x_scale
-        prediction: Array = standard @ self._matrix(W).T * self.y_scale + self.y_mean
-        return prediction
+        x, y = self._units
+        return y.user(x.standard(X_new, np.empty(X_new.shape)) @ self._matrix(W).T)
 
     def coefficients(self, W: Any) -> tuple[Array, Array]:
         """Coefficients and intercept in the user's units: ``y = X_user @ coef.T + intercept``.
@@ -88,12 +99,13 @@ class Standardized:
         TypeError, ValueError
             If W has the wrong shape, is not finite or holds no real numbers.
         """
-        coef: Array = self._matrix(W) * self.y_scale[..., np.newaxis] / self.x_scale
-        return coef, np.asarray(self.y_mean - coef @ self.x_mean)
+        x, y = self._units
+        coef = units.coefficients(self._matrix(W), x, y)
+        return coef, units.intercept(coef, x, y)
 
 
-def _standard(name: str, a: Array) -> tuple[Array, Array, Array]:
-    """Standardised columns, in a layout that ``LpProblem`` takes without a copy; means; scales."""
+def _standard(name: str, a: Array) -> tuple[Array, Units]:
+    """Standardised columns, in a layout that ``LpProblem`` takes without a copy; their units."""
     validation.all_finite(name, a)
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
     if a.dtype.kind == "f" and a.dtype.itemsize > 8:
@@ -103,24 +115,9 @@ def _standard(name: str, a: Array) -> tuple[Array, Array, Array]:
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
         more = ", ..." if constant.sum() > _NAMED else ""
         _log.warning("%s is constant in column %s%s, which becomes 0", name, where, more)
+    found = Units.of(name, a)
     out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = a.mean(axis=0, dtype=np.float64)
-        mean = np.where(constant, a[0], mean)  # exactly, lest rounding noise be blown up
-        np.subtract(a, mean, out=out, casting="same_kind")
-    if not np.isfinite([mean, out.max(axis=0), out.min(axis=0)]).all():
-        raise ValueError(
-            f"{name} must have columns whose mean, and distances from it, are finite in "
-            f"{out.dtype}, got values from {a.min():.4g} to {a.max():.4g}"
-        )
-    # Squares of tiny numbers underflow: divide by a power of two first, which is exact.
-    peak = np.maximum(out.max(axis=0), -out.min(axis=0)).astype(np.float64)
-    unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # the next one may be infinite
-    np.divide(out, unit, out=out, casting="same_kind")
-    deviation = np.sqrt(np.einsum("i...,i...->...", out, out, dtype=np.float64) / len(out))
-    deviation = np.where(constant, 1 / unit, deviation)
-    np.divide(out, deviation, out=out, casting="same_kind")
-    return out, mean, unit * deviation
+    return found.standard(a, out), found
 
 
 def standardize(X: Any, y: Any) -> Standardized:
@@ -128,8 +125,8 @@ def standardize(X: Any, y: Any) -> Standardized:
 
     Parameters
     ----------
-    X : (n, d) array_like
-    y : (n,) or (n, k) array_like
+    X : (n, d) array_like, or data frame of pandas or Polars
+    y : (n,) or (n, k) array_like, column or data frame
         What is on a GPU is copied to the host, where the result is.
 
     Returns
@@ -152,7 +149,9 @@ def standardize(X: Any, y: Any) -> Standardized:
     >>> data.predict([1.0], [[2.0]])
     array([20.])
     """
-    X, y = checked_data(X, y)
-    X, x_mean, x_scale = _standard("X", X)
-    y, y_mean, y_scale = _standard("y", y)
-    return Standardized(X, y, x_mean, x_scale, y_mean, y_scale)
+    given, (X, y) = (X, y), checked_data(X, y)
+    for name, a, before in zip("Xy", (X, y), given, strict=True):
+        advice = "convert it first if it may be rounded, as by astype(float)"
+        validation.unrounded(name, a, np.dtype(np.float64), before, advice)
+    (X, x), (y, of_y) = _standard("X", X), _standard("y", y)
+    return Standardized(X, y, x.mean, x.scale, of_y.mean, of_y.scale, x.rest, of_y.rest)

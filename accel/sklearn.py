@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +19,7 @@ except ImportError as error:
     ) from error
 
 from accel import fitting, validation
+from accel.descent import descend
 from accel.network import LinearNetwork
 from accel.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
 from accel.validation import Array
@@ -28,6 +31,24 @@ _RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
 _SMALL = 1000  # features or samples up to which "auto" takes Newton's method
 _NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 _FLOATS = (np.float64, np.float32)
+_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
+#: What a warning advises, by status.
+_ADVICE = {
+    "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
+    "standardize=True",
+    "saddle": "another random_state, or a smaller depth or weight_decay",
+}
+
+
+def _require_numbers(name: str, value: Any) -> None:
+    """Refuse text and dates, of which scikit-learn would make floats."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
+        return
+    kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
+    if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
+        raise TypeError(f"{name} must hold numbers, got text or dates: {validation.shown(value)}")
 
 
 class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -60,9 +81,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         rules that rescale the gradient.
     weight_decay : float, default=0.0
         Adds half of this times the squares of all factors to the loss, in the units of the fit; the
-        intercept is spared. Rules that rescale the gradient apply it apart from the loss.
+        intercept is spared. Rules that rescale the gradient apply it apart from the loss. From
+        depth 3 on it makes a local minimum of a map of zeros, where fits may be caught.
     fit_intercept : bool, default=True
-        Exact for every p.
+        Exact for every p: the best there is for the coefficients, even where those did not
+        converge.
     standardize : bool, default=True
         Fit in units in which features and targets have variance 1. The minimum stays the same;
         first-order solvers reach it sooner, and of many minimisers that of least norm is another.
@@ -70,11 +93,23 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8
         Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
-        gradient is this times the gradient at 0, or down at the rounding errors of the dtype.
+        gradient is this times the gradient at 0 and, for p > 2, this times what residuals of that
+        size could make it, or down at the rounding errors of the dtype; for
+        ``width`` below min(d, k) or with ``weight_decay`` it is the gradient with respect to the
+        factors, decay included. ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes
+        with decay, which acts apart from it: they end where the loss has not fallen by this share
+        for 400 steps.
+    rcond : float, default=None
+        For Newton's method; descent hardly moves where X is nearly 0, so needs none. Combinations
+        of features, after centring, are not used if they are below this part of the features' size,
+        or if the rounding of the features to 15 digits (float32: to its 24 bits) before centring
+        could be all that they are. By default 1e-12 (float32: 4.8e-7). ``accel.optimum`` defines
+        it exactly.
     warm_start : bool, default=False
         Begin where the fit before ended; Newton's method always begins at least squares.
     random_state : int, RandomState instance or None, default=None
-        Of the factors at the start; nothing is random at depth 1.
+        Of the factors at the start, a random map near 0 that leads downhill. With None they go
+        straight downhill, the same in every fit. Nothing is random at depth 1.
     backend : {"auto", "cpu", "cuda", "reference"}, default="auto"
         As for ``accel.train``.
     verbose : bool or int, default=False
@@ -94,10 +129,19 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     dual_gap_ : float
         A proof by Newton's method: the loss, ``history_.loss[-1]``, is no more than this above the
         minimum. Nan for other solvers.
+    rank_ : int or None
+        Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers.
+    singular_ : (min(n, d),) array or None
+        Singular values of X in the units of the fit, centred if there is an intercept. None for
+        other solvers.
     learning_rate_ : float
         Of the last steps. Nan for Newton's method.
     solver_ : str
         What ``"auto"`` chose.
+    status_ : {"converged", "completed", "saddle", "diverged"}
+        How the fit ended: at the tolerance; after ``max_iter`` steps; where the factors are caught,
+        at a saddle or a local minimum that weight decay makes; or diverged. All but the first come
+        with a ConvergenceWarning.
     n_features_in_ : int
     feature_names_in_ : (d,) array of str
         Where X has feature names.
@@ -134,6 +178,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         standardize: bool = True,
         max_iter: int | None = None,
         tol: float = 1e-8,
+        rcond: float | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         backend: str = "auto",
@@ -150,6 +195,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         self.standardize = standardize
         self.max_iter = max_iter
         self.tol = tol
+        self.rcond = rcond
         self.warm_start = warm_start
         self.random_state = random_state
         self.backend = backend
@@ -168,7 +214,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Returns
         -------
         LpRegressor
-            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged.
+            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged, and
+            NumPy's RankWarning if rounding errors of X decide about its rank. Features that are
+            exactly dependent, as where there are more than samples, are no cause for one.
 
         Raises
         ------
@@ -176,6 +224,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             If a parameter is of the wrong kind or out of range, or the data is not.
         """
         optimizer = self._checked()
+        for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            _require_numbers(name, given)
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
         y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
         Y, weight = y.reshape(len(y), -1), None
@@ -189,10 +239,13 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
         )
         solver = self._chosen(*X.shape)
+        fitting.require_range(data.problem, descent=solver != "newton", scaled=self.standardize)
         fit = self._solved(solver, data, optimizer)
-        coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
+        coef, intercept = data.to_user(fit.W)
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
+        self.status_ = fit.status
         self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
+        self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
         if self.verbose:
@@ -200,11 +253,18 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             told = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
             print(f"accel: {told}", file=sys.stderr)
         if fit.trouble:
+            advice = _ADVICE.get(fit.status, _ADVICE["completed"])
             warnings.warn(
                 f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} steps: "
-                f"{fit.trouble}; consider more steps (max_iter), a larger tol, another solver or "
-                "learning rate, or standardize=True",
+                f"{fit.trouble}; consider {advice}",
                 ConvergenceWarning,
+                stacklevel=2,
+            )
+        if fit.doubt:
+            warnings.warn(
+                f"{fit.doubt}: coef_ may hang on rounding errors of X; leave out features that "
+                "others determine, or set rcond",
+                np.exceptions.RankWarning,
                 stacklevel=2,
             )
         return self
@@ -222,6 +282,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             With as many dimensions as the y of the fit.
         """
         check_is_fitted(self)
+        _require_numbers("X", X)
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
         prediction: Array = X @ self.coef_.T + self.intercept_
         return prediction
@@ -236,6 +297,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 validation.integer(name, getattr(self, name), least=1)
         validation.choice("optimizer", self.optimizer, _RULES)
         validation.real("tol", self.tol, above=0)
+        if self.rcond is not None:
+            validation.real("rcond", self.rcond, least=0, below=1)
         for name in ("fit_intercept", "standardize", "warm_start"):
             validation.flag(name, getattr(self, name))
         rate: Any = self.learning_rate
@@ -262,8 +325,16 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     def _solved(self, solver: str, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
         if solver == "newton":
             steps = self.max_iter or _NEWTON_STEPS
-            return fitting.newton(data.problem, steps, self.tol, self.backend)
-        return fitting.descend(
+            fit = fitting.newton(data, steps, self.tol, self.rcond, self.backend)
+        else:
+            fit = self._descended(data, optimizer)
+        # What Newton's method has proved the minimum for has its intercept as well.
+        if data.intercept and (solver != "newton" or fit.status != "converged"):
+            return replace(fit, W=fitting.best_intercepts(data.problem, fit.W))
+        return fit
+
+    def _descended(self, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
+        return descend(
             data.problem,
             self._start(data, optimizer),
             optimizer,
@@ -283,10 +354,13 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         W = np.zeros((problem.k, problem.d))
         if self.warm_start and hasattr(self, "coef_"):
             coef = np.atleast_2d(self.coef_)
-            if coef.shape == (problem.k, data.x_mean.size):
+            if coef.shape == (problem.k, data.x.mean.size):
                 W = data.from_user(coef, np.atleast_1d(self.intercept_))
         if self.depth > 1 and not W.any():
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
-            W = fitting.random_map(problem, seed)
+            if self.random_state is None:
+                W = fitting.downhill_map(problem)
+            else:
+                seed = check_random_state(self.random_state).randint(2**31 - 1)
+                W = fitting.random_map(problem, seed)
         factors = fitting.balanced(W, depth, width)
         return LinearNetwork.for_problem(problem, depth, width, init=factors)

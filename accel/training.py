@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from accel import checkpoints, running, validation
+from accel.chunks import Check
 from accel.network import LinearNetwork
 from accel.optimizers import Optimizer
 from accel.problem import LpProblem
@@ -122,6 +123,32 @@ def train(
     >>> accel.train(problem, network, accel.GradientDescent(0.01), steps=1000).status
     'completed'
     """
+    return train_until(
+        problem, network, optimizer, steps, None, learning_rate=learning_rate,
+        record_every=record_every, tol=tol, target=target, callback=callback, progress=progress,
+        backend=backend, threads=threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+
+
+def train_until(
+    problem: LpProblem,
+    network: LinearNetwork,
+    optimizer: Optimizer,
+    steps: int,
+    check: Callable[[], Check] | None,
+    *,
+    learning_rate: Literal["auto"] | None = None,
+    record_every: int | None = None,
+    tol: float = 0.0,
+    target: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+    backend: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = checkpoints.EVERY,
+) -> Result:
+    """As ``train``, with a stopping rule of the caller's, made anew for every run that begins."""
     running.check_model(problem, network, optimizer)
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
@@ -136,7 +163,7 @@ def train(
         (result,), _ = running.run_models(
             problem, [(network, optimizer)], limits,
             watch=watch if callback is not None else None, shown=progress, backend=backend,
-            threads=threads, checkpoint=kept,
+            threads=threads, checkpoint=kept, check=None if check is None else check(),
         )  # fmt: skip
         return result
 

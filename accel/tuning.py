@@ -139,9 +139,8 @@ class Start:
 
     def network(self, problem: LpProblem, model: Model) -> LinearNetwork:
         """Return the network that a model begins with."""
-        width = min(problem.d, problem.k) if self.width is None else self.width
         network = LinearNetwork.for_problem(
-            problem, model.depth, width, init=self.init, scale=self.scale, seed=self.seed
+            problem, model.depth, self.width, init=self.init, scale=self.scale, seed=self.seed
         )
         if model.optimizer == EndToEnd.name:  # the map that the net it stands for begins with
             return LinearNetwork.for_problem(problem, 1, init=[network.end_to_end()])

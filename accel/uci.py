@@ -54,6 +54,8 @@ def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
                 raise ValueError
             row[index.astype(int) - 1] = cells[:, 1]  # a feature that is left out is 0
             concentrations.append(float(concentration))
+            if not np.isfinite([concentrations[-1], *row]).all():
+                raise ValueError
         except (IndexError, ValueError):
             raise ValueError(
                 f"{name}, line {number}: expected 'gas;concentration 1:v1 2:v2 ... 128:v128', "

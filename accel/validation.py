@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from accel import arrays
+from accel import arrays, frames
 
 Array = NDArray[Any]
 
@@ -208,17 +208,20 @@ def numeric(name: str, value: object, *, ndim: tuple[int, ...], device: bool = F
 
     The values are not looked at, nothing is copied if ``value`` is an array already. One that lies
     on a GPU stays there, as a CuPy array, if ``device`` allows it; else it is copied to the host.
+    Of a data frame every column has to be of numbers or truth values; none may be missing.
 
     Raises
     ------
     TypeError
         If the entries are no real numbers (objects, strings, dates, complex numbers).
     ValueError
-        If it is ragged, masked, empty or of another dimension, or cannot be shared.
+        If it is ragged, masked, empty or of another dimension, has missing values, or cannot be
+        shared.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} must not have masked entries, got {shown(value)}")
-    array: Array = _array(name, value, device)
+    is_frame = frames.is_frame(value)
+    array: Array = frames.as_array(name, value) if is_frame else _array(name, value, device)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} in {shown(value)}")
     if array.ndim not in ndim:
@@ -254,3 +257,84 @@ def all_finite(name: str, array: Array, original: Array | None = None) -> None:
         value = (array if original is None else original)[where].item()
         place = ", ".join(map(str, where))
         raise ValueError(f"{name} must be finite in {array.dtype}, got {name}[{place}] = {value}")
+
+
+def unrounded(
+    name: str, array: Array, dtype: np.dtype[Any], given: object, advice: str, first: int = 0
+) -> None:
+    """Check that every integer has its exact value in ``dtype``.
+
+    Parameters
+    ----------
+    name : str
+    array : array of real numbers
+        On the host or on a GPU.
+    dtype : dtype
+        float32 or float64.
+    given : object
+        What the array was made of: NumPy rounds integers beside fractions when it makes an array.
+    advice : str
+        The end of the message: what to do.
+    first : int
+        The number of the first row.
+
+    Raises
+    ------
+    TypeError
+        Naming the first integer that would be rounded.
+    """
+    found = _rounded(array, 2 ** (np.finfo(dtype).nmant + 1))
+    if found is None:
+        found = _rounded_before(array, given)
+    if found is not None:
+        (row, *column), value = found
+        place = ", ".join(map(str, (first + row, *column)))
+        raise TypeError(
+            f"{name} must not hold integers that {dtype} would round, got {name}[{place}] = "
+            f"{value}: {advice}"
+        )
+
+
+def _rounded(array: Array, most: int) -> tuple[list[int], int] | None:
+    """The first integer with more binary digits than ``most - 1``, leading and trailing 0 apart."""
+    if array.dtype.kind not in "iu" or np.iinfo(array.dtype).max <= most:
+        return None
+    signed = array.dtype.kind == "i"
+    if int(array.max()) <= most and (not signed or int(array.min()) >= -most):
+        return None
+    beyond = array > most
+    if signed:
+        beyond = beyond | (array < -most)
+    values = arrays.to_host(array[beyond])
+    sizes = values.astype(np.uint64)  # of a negative one 2**64 less its size
+    sizes = np.where(values < 0, ~sizes + np.uint64(1), sizes)
+    odd = sizes // (sizes & (~sizes + np.uint64(1)))
+    bad = np.flatnonzero(odd >= most)
+    if not len(bad):
+        return None
+    place = [int(arrays.to_host(i)[bad[0]]) for i in beyond.nonzero()]
+    return place, int(values[bad[0]])
+
+
+def _rounded_before(array: Array, given: Any) -> tuple[list[int], int] | None:
+    """The first integer that became another number when it was put into an array of floats."""
+    if array.dtype.kind != "f" or isinstance(given, np.ndarray) or hasattr(given, "__dlpack__"):
+        return None
+    most = 2 ** (np.finfo(array.dtype).nmant + 1)
+    if arrays.on_device(array) or not max(array.max(), -array.min()) >= most:  # or NaN
+        return None
+    if hasattr(given, "dtypes"):  # a data frame, every column of which has a dtype of its own
+        polars = hasattr(given, "get_columns")
+        columns = given.get_columns() if polars else [column for _, column in given.items()]
+        for j, column in enumerate(columns):
+            part = np.asarray(column, dtype=getattr(column.dtype, "numpy_dtype", None))
+            found = _rounded(part, most)
+            if found is not None:
+                return [*found[0], j], found[1]
+        return None
+    whole = np.asarray(given, dtype=object)
+    if whole.shape == array.shape:
+        for place, value in np.ndenumerate(whole):
+            if isinstance(value, numbers.Integral) and int(value) != int(array[place]):
+                return list(place), int(value)
+    return None

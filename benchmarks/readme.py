@@ -1,6 +1,6 @@
 """``python -m benchmarks readme``: the README's figures, from the committed results.
 
-What lies between the two markers is generated; ``--check`` exits with 1 if it is not current.
+What lies between two markers is generated; ``--check`` exits with 1 if it is not current.
 """
 
 import argparse
@@ -10,20 +10,27 @@ from pathlib import Path
 from benchmarks import records
 from benchmarks.records import RESULTS, Record
 
-#: What the README quotes, in this order: files in benchmarks/results/.
-SOURCES = (
-    "amd-epyc-family-26-model-2-2cpu-2026-11-25-targets.json",
-    "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
-)
+#: What the README quotes between the markers of each name: files in benchmarks/results/.
+SOURCES = {
+    "gpu": ("nvidia-h200-2026-11-28.json",),
+    "benchmarks": (
+        "amd-epyc-family-26-model-2-2cpu-2026-11-25-targets.json",
+        "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
+    ),
+}
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 
 
-def section() -> str:
-    """The text between the markers."""
+def markers(name: str) -> tuple[str, str]:
+    """Between which lines a section lies."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def section(name: str) -> str:
+    """The text between the markers of that name."""
     parts = []
-    for source in SOURCES:
+    for source in SOURCES[name]:
         command = f"python -m benchmarks table benchmarks/results/{source}"
         parts += [summary(records.read(RESULTS / source)), f"`{command}` prints this."]
     return "\n\n".join(parts)
@@ -45,17 +52,20 @@ def summary(content: Record) -> str:
 
 
 def renewed(text: str) -> str:
-    """The README's text with a current section.
+    """The README's text with current sections.
 
     Raises
     ------
     ValueError
         If the markers are not there, once each and in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the markers {BEGIN} and {END} must be there, once each and in order")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{section()}\n{END}{rest.split(END)[1]}"
+    for name in SOURCES:
+        begin, end = markers(name)
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"the markers {begin} and {end} must be there, once each and in order")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{section(name)}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def main(arguments: list[str], path: Path = README) -> int:

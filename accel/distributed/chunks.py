@@ -10,7 +10,7 @@ import numpy as np
 
 from accel.kernels.cpu.jit import aligned_zeros, lanes_for, padded
 from accel.kernels.cpu.lp_loss import pack
-from accel.layout import aligned
+from accel.layout import aligned, unrounded
 from accel.validation import Array
 
 __all__ = ["Chunk", "Recipe", "Shape", "Stream", "lay_out", "open_stream"]
@@ -29,6 +29,7 @@ class Shape:
     d: int
     k: int
     dtype: np.dtype[Any]
+    exact: bool = False  # whether integers must not be rounded
 
     @property
     def block(self) -> int:
@@ -133,6 +134,8 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
 
     Raises
     ------
+    TypeError
+        If integers would be rounded that must not.
     ValueError
         If there are other rows than the graph had announced, or numbers that are not finite.
     """
@@ -142,6 +145,8 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
                 f"{name} must have chunks of the shapes that it tells, "
                 f"got {a.shape} for {(shape.rows, *columns)}"
             )
+        if shape.exact:
+            unrounded(name, a, shape.dtype, a, shape.first)
     # What is kept is kept in memory, not in a file that somebody may write to.
     X, y = (np.array(a) if isinstance(a, np.memmap) else a for a in (X, y))
     chunk = Chunk(shape, X, y.reshape(shape.rows, shape.k))

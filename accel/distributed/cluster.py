@@ -1,10 +1,11 @@
 """The client's side: which worker holds which chunks, and questions to all of them at once."""
 
 import asyncio
+import contextlib
 import logging
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from distributed import Client, Future
@@ -14,13 +15,43 @@ from accel.distributed.service import HANDLER, chunk_key, packed, unpacked
 from accel.distributed.tree import Node, join
 from accel.validation import Array
 
-__all__ = ["Chunks"]
+__all__ = ["Chunks", "connected"]
 
 _log = logging.getLogger("accel")
 
 _AVOIDED = 2.0  # seconds without a question to a worker whose connection broke
 _PAUSE = 0.02  # seconds between two looks at where the chunks are
 _PATIENCE = 300.0  # seconds without any worker
+
+
+def _lost(client: Client) -> str:
+    """Say what has become of a client that cannot ask any more; empty if it can."""
+    if client.status in ("closing", "closed"):
+        return "the client is closed"
+    if client.status == "connecting":  # again, which it tries for as long as dask is told to
+        address = client.scheduler.address if client.scheduler else "that it had"
+        return f"the client has lost the scheduler {address}"
+    return ""
+
+
+@contextlib.contextmanager
+def connected(client: Client) -> Iterator[None]:
+    """Raise one error that says so if the client is closed, or its scheduler gone, or while asked.
+
+    Raises
+    ------
+    RuntimeError
+        In the place of whatever dask raises then.
+    """
+    advice = "make another distributed.Client, and the DaskProblem anew with it"
+    if client.status in ("closing", "closed"):
+        raise RuntimeError(f"{_lost(client)}, and the data of its workers with it: {advice}")
+    try:
+        yield
+    except (Exception, asyncio.CancelledError) as error:
+        if what := _lost(client):
+            raise RuntimeError(f"{what} while its workers were asked: {advice}") from error
+        raise
 
 
 class Chunks:
@@ -48,7 +79,8 @@ class Chunks:
     def homes(self) -> dict[str, list[int]]:
         """Address of each worker that is asked, and the numbers of its chunks, ascending."""
         if not self._homes:
-            self._homes = self.client.sync(self._locate, range(len(self)))
+            with connected(self.client):
+                self._homes = self.client.sync(self._locate, range(len(self)))
         return self._homes
 
     def total(self, question: Question, threads: int = 0) -> Array:
@@ -61,7 +93,8 @@ class Chunks:
         return [answers[i, i + 1] for i in range(len(self))]
 
     def _answers(self, question: Question, threads: int) -> dict[Node, Array]:
-        found: dict[Node, Array] = self.client.sync(self._ask, question, threads)
+        with connected(self.client):
+            found: dict[Node, Array] = self.client.sync(self._ask, question, threads)
         return found
 
     async def _ask(self, question: Question, threads: int) -> dict[Node, Array]:
@@ -140,5 +173,6 @@ class Chunks:
                 raise await self._futures[i]._exception()
             if states.get(chunk_key(self.token, i)) in (None, "NotFound"):
                 raise RuntimeError(
-                    f"chunk {i} of the data is lost, and the scheduler forgot how to make it"
+                    f"chunk {i} of the data is lost, and the scheduler forgot how to make it, as "
+                    "after client.restart(): make the DaskProblem anew"
                 )

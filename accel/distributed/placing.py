@@ -60,7 +60,7 @@ def _homes(client: Client, X: Any, rows: Sequence[int]) -> list[str]:
     return homes
 
 
-def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool) -> Chunks:
+def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exact: bool) -> Chunks:
     """Have every worker lay out, or look through, its share of the chunks.
 
     Parameters
@@ -71,11 +71,14 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool) -> C
     dtype : dtype
     keep : bool
         Lay X out in the workers' memory; else read it for every pass.
+    exact : bool
+        Refuse integers that the dtype would round.
 
     Raises
     ------
     Exception
-        Whatever a task has raised: a ValueError for numbers that are not finite.
+        Whatever a task has raised: a ValueError for numbers that are not finite, a TypeError for
+        integers that would be rounded.
     """
     client.register_plugin(Service(), name=Service.name)
     rows, k = X.chunks[0], 1 if y.ndim == 1 else y.shape[1]
@@ -94,7 +97,7 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool) -> C
         mine = [i for i, other in enumerate(homes) if other == home]
         tasks = []
         for i in mine:
-            shape = Shape(int(firsts[i]), int(rows[i]), int(X.shape[1]), int(k), dtype)
+            shape = Shape(int(firsts[i]), int(rows[i]), int(X.shape[1]), int(k), dtype, exact)
             made = dask.delayed(lay_out if keep else open_stream)
             name = chunk_key(token, i)
             tasks.append(made(shape, parts[i], targets[i], dask_key_name=name))

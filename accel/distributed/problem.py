@@ -12,7 +12,7 @@ import numpy as np
 
 from accel import validation
 from accel.backends import Backend, cpu_threads, resolve
-from accel.distributed.cluster import Chunks
+from accel.distributed.cluster import Chunks, connected
 from accel.distributed.loop import DistributedLoop, Gram, Passes
 from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
@@ -45,13 +45,20 @@ class DaskProblem(LpProblem):
         Whether X is laid out in the workers' memory, or read from where it comes from for every
         pass. ``"auto"`` does the latter if the data would fill more than half of that memory.
     client : distributed.Client, optional
-        The current one by default. It must be able to connect to the workers.
+        The current one by default. It must be able to connect to the workers, and stay open for as
+        long as the problem is used.
 
     Raises
     ------
     TypeError, ValueError
         As by ``LpProblem``; if X or y is no dask array, if its chunks are of unknown size, or if
-        there is no client. Numbers that are not finite are found by the workers.
+        there is no client, or one that is closed, or if X or y has been persisted and is so no
+        more, or on another cluster. Numbers that are not finite, and integers that would be
+        rounded, are found by the workers.
+    RuntimeError
+        Here, and by everything that asks the workers, such as ``train``: if the client is closed or
+        loses its scheduler, if the cluster has had no worker for five minutes, or if chunks are
+        lost that cannot be made again.
 
     Examples
     --------
@@ -79,17 +86,20 @@ class DaskProblem(LpProblem):
         client: distributed.Client | None = None,
     ) -> None:
         X, y = _checked(X, y)
-        dtype = common_dtype(X, y) if dtype is None else validation.float_dtype("dtype", dtype)
+        exact = dtype is None
+        dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
         free = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
         client = _client(client)
-        if keep == "auto":
-            keep = fits(client, X, y, dtype)
-        elif not keep and distributed.futures_of(X):
-            raise ValueError("keep must not be False for an X that is persisted: it is kept")
-        chunks = place(client, X, y, dtype, bool(keep))
+        _checked_futures(client, X=X, y=y)
+        with connected(client):
+            if keep == "auto":
+                keep = fits(client, X, y, dtype)
+            elif not keep and distributed.futures_of(X):
+                raise ValueError("keep must not be False for an X that is persisted: it is kept")
+            chunks = place(client, X, y, dtype, bool(keep), exact)
         vars(self).update(p=p, scale=scale, method=method, keep=bool(keep), _free=free)
         vars(self).update(_shape=(*X.shape, 1 if y.ndim == 1 else y.shape[1]))
         vars(self).update(_dtype=dtype, _chunks=chunks)
@@ -166,7 +176,8 @@ class DaskProblem(LpProblem):
         """Return the backend of that name, if all workers have it; ``accel.backends.resolve``."""
         if name == "cuda" or (name == "auto" and work):
             chunks = self.chunks
-            chosen = chunks.client.run(choose, name, work / len(chunks.homes), steps)
+            with connected(chunks.client):
+                chosen = chunks.client.run(choose, name, work / len(chunks.homes), steps)
             wanting = {a: why for a, (backend, why) in chosen.items() if backend != "cuda"}
             if not wanting:
                 return Backend("cuda")
@@ -182,7 +193,8 @@ class DaskProblem(LpProblem):
     def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
         """Return a run of models: its passes are made by the workers, the rest is done here."""
         asked = 0 if threads is None else cpu_threads(threads)
-        have = self.chunks.client.nthreads()
+        with connected(self.chunks.client):
+            have = self.chunks.client.nthreads()
         used = sum(asked or have.get(address, 1) for address in self.chunks.homes)
         gram = self.gram if self.method == "gram" else None
         if gram is None:
@@ -239,4 +251,25 @@ def _client(client: distributed.Client | None) -> distributed.Client:
             f"client must be a distributed.Client that is not asynchronous, "
             f"got {validation.shown(client)}"
         )
+    if client.status != "running":
+        raise ValueError(
+            f"client must be connected to its scheduler, got one that is {client.status}: "
+            "make another, distributed.Client(...)"
+        )
     return client
+
+
+def _checked_futures(client: distributed.Client, **given: Any) -> None:
+    """Check that what is persisted is still there, on the workers of this client's scheduler."""
+    for name, a in given.items():
+        for future in distributed.futures_of(a):
+            if future.cancelled():
+                raise ValueError(
+                    f"{name} must not have lost what was persisted of it, as when the client that "
+                    "did so is closed: persist it anew"
+                )
+            if future.client.scheduler.address != client.scheduler.address:
+                raise ValueError(
+                    f"{name} must be persisted on the cluster of the client, "
+                    f"{client.scheduler.address}, got one on {future.client.scheduler.address}"
+                )

@@ -56,7 +56,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """Begin."""
-        self._worker = worker
+        self._worker, self._leaving = worker, False
         self._driver = ThreadPoolExecutor(1, "accel-pass")
         self._loader = ThreadPoolExecutor(1, "accel-load")
         self._pool = lru_cache(maxsize=1)(partial(ThreadPoolExecutor, thread_name_prefix="accel"))
@@ -64,6 +64,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
 
     def teardown(self, worker: Worker) -> None:
         """End."""
+        self._leaving = True
         worker.handlers.pop(HANDLER, None)
         for pool in (self._driver, self._loader):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -89,6 +90,8 @@ class Service(WorkerPlugin):  # type: ignore[misc]
             )
             return {"nodes": nodes, "sums": packed(sums)}
         except Exception as error:
+            if self._leaving:  # its threads have ended: another worker will have the chunks
+                return {"missing": list(indices)}
             return {"error": pickle.dumps(error)}
 
     def share(

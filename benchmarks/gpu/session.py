@@ -106,7 +106,7 @@ class Session:
                     raise
                 traceback.print_exc()
                 gaps.append(Samples(name, gap=f"fails here: {one_line(error)}"))
-        samples = timing.interleaved(contenders, self.rounds, self.seconds, pause=0.0)
+        samples = timing.interleaved(contenders, self.rounds, self.seconds, pause=0.0, peers=True)
         record = step_report.case_record(case, source, run, [*samples, *gaps])
         self.content["cases"].append(record)
         self.content["benchmarks"] += step_report.entries(case, source, samples)

@@ -22,12 +22,15 @@ from .updates import ANY, DECAY, KIND, RATE, A
 _MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-#: Estimates of the time of a resident step, in cycles of a multiprocessor: an exchange, a pair of
-#: words collected, an instruction of a warp, and the rest. Of a streaming step: launches, a byte of
-#: X, and a multiply-add on one multiprocessor. They follow from the rates and latencies of sm_90;
-#: nothing is measured yet. ``python -m benchmarks.gpu`` times a step at several numbers of blocks.
-_EXCHANGE, _PAIR, _INSTRUCTION, _REST = 2700.0, 2.0, 0.75, 800.0
-_LAUNCHES, _BYTE, _MULTIPLY_ADD = 9000.0, 1 / 2200, 1 / 64
+#: Estimates of the time of a resident step, in cycles of a multiprocessor: an exchange, what each
+#: block adds to it, a pair of words collected, an instruction of a warp, and the rest. They are
+#: fitted to the scan of the number of blocks in ``benchmarks/results/nvidia-h200-2026-11-28.json``
+#: (15 figures, gas problem: all within 0.3 us; a pair is an estimate, and so is how the constant
+#: part divides into exchange and rest). Of a streaming step: launches (12 us measured beside
+#: 20 000 x 128), a byte of X (8 000 000 x 128, there), and a multiply-add on one multiprocessor,
+#: which is an estimate.
+_EXCHANGE, _BLOCK, _PAIR, _INSTRUCTION, _REST = 1100.0, 15.0, 2.0, 0.86, 5800.0
+_LAUNCHES, _BYTE, _MULTIPLY_ADD = 24_000.0, 1 / 2100, 1 / 64
 #: Launches of a step with cuBLAS in it, which no graph holds.
 _BY_HOST = 100_000.0
 #: Streaming must promise to be that much faster.
@@ -104,7 +107,7 @@ def _resident_cycles(data: Data, loss: Loss, grip: Grip, blocks: int, dtype: Any
     rows = -(-(data.d if loss.gram else data.n) // blocks)
     compute = _INSTRUCTION * words * rows * grip.outputs * (2 * grip.vectors + 8)
     own = -(-grip.pairs(dtype) // blocks) * blocks
-    exchange = _EXCHANGE + _PAIR * own if blocks > 1 else 0.0
+    exchange = _EXCHANGE + _BLOCK * blocks + _PAIR * own if blocks > 1 else 0.0
     return compute + exchange + _REST
 
 

@@ -41,6 +41,7 @@ WARP = 32
 THREADS = 64 if SIMULATED else 256
 #: What the simulated device is taken for; small, so that small problems have many blocks.
 SIMULATED_DEVICE = {"MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 64 * 1024}
+SIMULATED_CAPABILITY = (9, 0)
 #: The lanes that take part in a shuffle: all.
 ALL = 0xFFFFFFFF
 
@@ -48,6 +49,11 @@ ALL = 0xFFFFFFFF
 def as_like(given: Any, result: Any) -> Any:
     """Return a result where its argument came from: as NumPy's if that was NumPy's."""
     return result.get() if isinstance(given, np.ndarray) and not SIMULATED else result
+
+
+def to_host(array: Any) -> Any:
+    """Return a copy in NumPy's memory."""
+    return array.copy() if SIMULATED else array.get()
 
 
 def address_of(array: Any) -> int:
@@ -63,6 +69,14 @@ def _attributes(device_id: int) -> dict[str, int]:
 def attribute(name: str) -> int:
     """Return an attribute of the device in use, by CUDA's name for it."""
     return SIMULATED_DEVICE[name] if SIMULATED else _attributes(xp.cuda.Device().id)[name]
+
+
+def capability() -> tuple[int, int]:
+    """Return the compute capability of the device in use."""
+    if SIMULATED:
+        return SIMULATED_CAPABILITY
+    digits = xp.cuda.Device().compute_capability
+    return int(digits[:-1]), int(digits[-1])
 
 
 def blocks_at_once(per_multiprocessor: int) -> int:
@@ -225,13 +239,12 @@ class Kernel:
     def _load_here(self) -> Any:
         here = xp.cuda.Device()
         if here.id not in self._loaded:
-            cc = here.compute_capability
-            module, capability = xp.cuda.Module(), (int(cc[:-1]), int(cc[-1]))
+            module, cc = xp.cuda.Module(), capability()
             try:
-                code = self.machine_code(capability)
+                code = self.machine_code(cc)
             except (ImportError, RuntimeError) as error:
                 _log.warning("the driver compiles %s, not nvJitLink: %s", self.name, error)
-                code = self.ptx(capability).encode()
+                code = self.ptx(cc).encode()
             module.load(code)
             self._loaded[here.id] = module.get_function(self.name)
         return self._loaded[here.id]

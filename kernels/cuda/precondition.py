@@ -1,10 +1,15 @@
-"""The end-to-end rule: two sums for one output, an SVD by CuPy for several."""
+"""The end-to-end rule: two sums for one output, an SVD by CuPy for several.
+
+Runs apply the former inside their kernels (``settle``). The function at the end is for the latter,
+and for who asks for one direction: that of one output is a vector, which NumPy has sooner.
+"""
 
 from typing import Any
 
 import numpy as np
 
-from .jit import as_like, device, xp
+from ..reference.precondition import precondition as by_numpy
+from .jit import as_like, device, to_host, xp
 
 
 @device
@@ -45,10 +50,7 @@ def precondition(W: Any, G: Any, depth: int) -> Any:
     if depth == 1:
         result = g.copy()
     elif len(w) == 1:
-        w64, g64 = w.astype(np.float64), g.astype(np.float64)
-        square = float(xp.sum(w64 * w64))
-        stretch, push = stretch_and_push(square, float(xp.sum(w64 * g64)), float(depth))
-        result = stretch * (g64 + push * w64)
+        result = xp.asarray(by_numpy(to_host(w), to_host(g), depth))
     else:
         result = _several_outputs(w, g, depth)
     return as_like(W, result.astype(w.dtype))

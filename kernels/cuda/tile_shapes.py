@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import SIMULATED, THREADS, WARP, attribute, blocks_at_once
+from .jit import THREADS, WARP, attribute, blocks_at_once, capability
 
 #: Rows of a thread's tile of residuals, its most maps, and the words of G that it may hold.
 ROWS, TALL, _HELD = 4, 8, 64
@@ -162,7 +162,7 @@ def tiles_shape(
     None if not even small tiles fit into shared memory, or if the GPU cannot copy by itself. The
     shape is that of a launch of all the maps; ``tiles_launch`` adapts it to fewer.
     """
-    if not SIMULATED and attribute("ComputeCapabilityMajor") < 8:
+    if capability() < (8, 0):
         return None
     vector = lanes = 16 // dtype.itemsize
     while d % lanes or address % (lanes * dtype.itemsize):

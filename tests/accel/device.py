@@ -49,7 +49,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return len(self._memory)
 
     def __getitem__(self, key):
-        return DeviceArray(self._memory[key])
+        return DeviceArray(self._memory[memory_of(key)])
 
     def __float__(self):
         return float(self._memory)
@@ -62,6 +62,9 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def max(self, axis=None):
         return DeviceArray(self._memory.max(axis))
+
+    def min(self, axis=None):
+        return DeviceArray(self._memory.min(axis))
 
     def nonzero(self):
         return tuple(map(DeviceArray, self._memory.nonzero()))

@@ -70,8 +70,9 @@ def test_npy_and_npz(tmp_path):
         ("a.csv", "1,2\n3,x\n", None, "could not convert string 'x'"),
         ("a.csv", "1,2\n3,\n", None, "could not convert"),
         ("a.csv", "1,\n3,4\n", None, "could not convert"),
-        ("a.csv", "1,nan\n3,4\n", None, r"y must be finite.*y\[0\] = nan"),
-        ("a.csv", "inf,1\n3,4\n", None, r"X must be finite.*X\[0, 0\] = inf"),
+        ("a.csv", "1,nan\n3,4\n", None, "a.csv: line 1, column 2 must be finite, got nan"),
+        ("a.csv", "inf,1\n3,4\n", None, "a.csv: line 1, column 1 must be finite, got inf"),
+        ("a.npy", np.array([[1, 2], [3, np.inf]]), 0, r"entry \[1, 1\] must be finite, got inf"),
         ("a.csv", "a,b,c\n1,2\n", None, "header has 3 columns, the rows have 2"),
         ("a.csv", b"\xff\xfe\x00", None, "not readable"),
         ("a.csv", "alpha,beta\n1,2\n", "alhpa", "target must be one of.*did you mean 'alpha'"),
@@ -127,3 +128,102 @@ def test_target_of_the_wrong_kind(tmp_path):
     for target in (1.0, True, ["a"]):
         with pytest.raises(TypeError, match="target must be the name or the number"):
             load_file(path, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n3,x\n", "line 3, column 'b': could not convert string 'x' to a number"),
+        ("\n\na;b\n\n1;2\n\n3;x\n", "line 7, column 'b': could not convert string 'x'"),
+        ("1,2\n3,4\n5,\n", "line 3, column 2: could not convert string ''"),
+        ("a,a,b\r\n1,2,3\r\n4,x,6\r\n", "line 3, column 2: could not convert string 'x'"),
+        ("a,,b\n1,x,3\n", "line 2, column 2: could not convert string 'x'"),
+        ("a,b\n1,2\n3,1_0\n", "line 3, column 'b': could not convert string '1_0'"),
+        ("a,b\n1,2\n3,\uff11\n", "line 3, column 'b': could not convert string"),
+        ('a,b\n"1\n",2\n3,x\n', "line 4, column 'b': could not convert string 'x'"),
+        ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 columns, the rows before it have 2"),
+        ("a,b\n1,2\n \n", "line 3 has 1 columns, the rows before it have 2"),
+        ("a,b\n1,2\n3,nan\n", "line 3, column 'b' must be finite, got nan"),
+        ("\na,b\n\n1,2\n\n-inf,3\n", "line 6, column 'a' must be finite, got -inf"),
+        (",b,c\n0,1,2\n1,1e999,4\n", "line 3, column 'b' must be finite, got inf"),
+    ],
+)
+def test_faults_are_told_by_their_line(tmp_path, text, told):
+    """As an editor counts lines: from 1, blank ones and the header included."""
+    path = write(tmp_path / "a.csv", text)
+    for target in (None, 0):
+        with pytest.raises(ValueError, match=r"a\.csv: ") as caught:
+            load_file(path, target)
+        assert told in str(caught.value)
+
+
+INDEX = {
+    "pandas": ",a,b\n0,1,2.5\n1,4,5\n2,0.1,1e300\n",
+    "semicolons": ";a;b\n0;1;2.5\n1;4;5\n2;0.1;1e300\n",
+    "R": '"","a","b"\n"1",1,2.5\n"2",4,5\n"3",0.1,1e300\n',
+}
+
+
+@pytest.mark.parametrize("text", INDEX.values(), ids=INDEX)
+def test_an_index_is_no_feature(tmp_path, text, caplog):
+    path = write(tmp_path / "a.csv", text)
+    data = load_file(path)
+    assert data.feature_names == ("a",)
+    np.testing.assert_array_equal(data.X, TABLE[:, :1])
+    np.testing.assert_array_equal(data.y, TABLE[:, 1])
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"{path}: the first column has no name and counts the rows: it is an index, and is left out"
+    )
+    # Numbers of columns are those of the file, the index included.
+    for target in ("a", 1, -2):
+        np.testing.assert_array_equal(load_file(path, target).y, TABLE[:, 0])
+        assert load_file(path, target).feature_names == ("b",)
+    # It may be asked for.
+    assert load_file(path, 0).feature_names == ("a", "b")
+
+
+def test_what_pandas_writes_is_read(tmp_path, caplog):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(TABLE[:, :2], columns=["a", "b"])
+    frame.to_csv(tmp_path / "a.csv")
+    np.testing.assert_array_equal(load_file(tmp_path / "a.csv").X, TABLE[:, :1])
+    pandas.DataFrame(TABLE).to_csv(tmp_path / "b.csv")  # its header counts the columns
+    data = load_file(tmp_path / "b.csv")
+    np.testing.assert_array_equal(data.X, TABLE[:, :2])
+    assert data.feature_names == ("0", "1")
+    assert len(caplog.records) == 2
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    assert load_file(tmp_path / "c.csv").feature_names == ("a",)
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "warned"),
+    [
+        (",a,b\n0,1,2.5\n2,4,5\n1,0.1,1\n", ("x0", "a"), True),  # of shuffled rows
+        (",a,b\n5,1,2.5\n6,4,5\n7,0.1,1\n", ("x0", "a"), True),
+        ("n,a,b\n0,1,2.5\n1,4,5\n2,0.1,1\n", ("n", "a"), False),
+        ("a,,b\n1,0,2.5\n4,1,5\n0.1,2,1\n", ("a", "x1"), False),
+        ("0,1,2.5\n1,4,5\n2,0.1,1\n", ("x0", "x1"), False),
+    ],
+)
+def test_other_columns_are_features(tmp_path, text, names, warned, caplog):
+    assert load_file(write(tmp_path / "a.csv", text)).feature_names == names
+    assert ("has no name and is taken for a feature, x0" in caplog.text) == warned
+    assert len(caplog.records) == warned
+
+
+def test_an_index_and_a_target_are_no_problem(tmp_path):
+    path = write(tmp_path / "a.csv", ",a\n0,1\n1,4\n")
+    with pytest.raises(ValueError, match=r"a\.csv: expected features and a target, got an index"):
+        load_file(path)
+    assert load_file(path, 0).feature_names == ("a",)
+
+
+def test_a_first_row_that_counts_the_columns(tmp_path, caplog):
+    """What pandas writes without the index, of a table without names, may be a header."""
+    path = write(tmp_path / "a.csv", "0,1,2\n5,6,7\n")
+    assert load_file(path).X.shape == (2, 2)
+    assert "a.csv: line 1, which counts the columns, is taken for numbers" in caplog.text

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
+from accel import GradientDescent, train
 from accel.network import LinearNetwork
 from accel.problem import LpProblem
 
@@ -109,8 +110,20 @@ def test_for_problem():
     network = LinearNetwork.for_problem(problem, depth=3, width=5, init="identity", seed=2)
     assert network.widths == (3, 5, 5, 2)
     assert network.dtype == np.float32
-    assert LinearNetwork.for_problem(problem).widths == (3, 1, 2)
+    assert LinearNetwork.for_problem(problem).widths == (3, 2, 2)
+    narrow = LpProblem(np.ones((4, 1)), np.ones((4, 5)))
+    assert LinearNetwork.for_problem(narrow, 3).widths == (1, 1, 1, 5)
     assert LinearNetwork.for_problem(problem, depth=1, width=7).widths == (3, 2)
+
+
+@pytest.mark.parametrize("init", ["near_zero", "balanced", "identity", "orthogonal"])
+def test_by_default_a_network_can_represent_every_map(init):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 3))
+    problem = LpProblem(X, X @ rng.standard_normal((3, 2)), 2)
+    network = LinearNetwork.for_problem(problem, depth=2, init=init, scale=0.3)
+    result = train(problem, network, GradientDescent(0.05), 5000)
+    assert result.loss < 1e-9 * problem.loss(np.zeros((2, 3)))
 
 
 def test_predict():

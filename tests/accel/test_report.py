@@ -16,7 +16,7 @@ from accel.optimum import Optimum
 from accel.results import History, Result
 from accel.tuning import Model, Trial, Tuned
 
-BEST = Optimum(np.zeros((1, 4)), 1.0, 1e-9, 1e-9, 1e-12, 5, True)
+BEST = Optimum(np.zeros((1, 4)), 1.0, 1e-9, 1e-9, 1e-12, 5, True, 4, np.ones(4), 0)
 
 
 def tuned(name="gd", depth=1, losses=(3.0, 1.5, 1.125), edge=False, status="completed"):

@@ -70,6 +70,7 @@ def test_newton_finds_the_minimum_with_an_exact_intercept(p, standardize):
     assert 0 <= model.dual_gap_ * unit <= 1e-8 * best.loss
     assert loss(model, p) - model.dual_gap_ * unit <= best.loss * (1 + 1e-12)
     assert model.n_iter_ >= 1
+    assert model.status_ == "converged"
     assert math.isnan(model.learning_rate_)
 
 
@@ -245,6 +246,7 @@ def test_a_warning_where_the_tolerance_was_not_reached(how, match):
     with pytest.warns(ConvergenceWarning, match=match) as caught:
         model = LpRegressor(4, **how).fit(X, y)
     assert caught[0].filename == __file__
+    assert model.status_ == ("diverged" if "diverged" in match else "completed")
     assert np.isfinite(model.predict(X)).all()
 
 
@@ -339,6 +341,49 @@ def test_bad_parameters(name):
     error, given = BAD[name]
     with pytest.raises(error, match=name.split()[0] if "random" not in name else "seed"):
         LpRegressor(**given).fit(X, y)
+
+
+def numbers():
+    """What is none, of the shape of targets."""
+    text = y.round(3).astype(str)
+    return {
+        "text": text,
+        "bytes": text.astype("S"),
+        "objects": text.astype(object),
+        "a list": text.tolist(),
+        "one among numbers": [*y[:-1], "3.5"],
+        "dates": y.astype("M8[D]"),
+        "spans": y.astype("m8[D]"),
+    }
+
+
+@pytest.mark.parametrize("kind", numbers())
+@pytest.mark.parametrize("frame", [False, True])
+def test_text_and_dates_are_no_numbers(kind, frame):
+    """scikit-learn would turn them into floats, those that look like numbers at least."""
+    given = numbers()[kind]
+    if frame:
+        given = pytest.importorskip("pandas").Series(given)
+    wrong = np.asarray(given, object if kind == "one among numbers" else None)
+    model = LpRegressor(2)
+    for arguments, name in (((X, given), "y"), ((X, y, given), "sample_weight"),
+                            ((wrong[:, np.newaxis], y), "X")):  # fmt: skip
+        with pytest.raises(TypeError, match=f"^{name} must hold numbers, got text or dates"):
+            model.fit(*arguments)
+    model.fit(X[:, :1], y)
+    with pytest.raises(TypeError, match=r"^X must hold numbers"):
+        model.predict(wrong[:, np.newaxis])
+
+
+def test_numbers_in_other_clothes_are_taken():
+    pd = pytest.importorskip("pandas")
+    whole, targets = X.round(), y.round()
+    frame = pd.DataFrame(whole).astype({1: "Int64", 2: object}).rename(columns=str)
+    plain = LpRegressor(2).fit(whole, targets).coef_
+    for given in (targets.astype(object), pd.Series(targets).astype("Int64"), targets.tolist()):
+        np.testing.assert_allclose(LpRegressor(2).fit(whole, given).coef_, plain, rtol=1e-12)
+        np.testing.assert_allclose(LpRegressor(2).fit(frame, given).coef_, plain, rtol=1e-12)
+    assert LpRegressor(2).fit(X, y > y.mean()).score(X, y > y.mean()) > 0
 
 
 def test_sparse_targets_are_refused():

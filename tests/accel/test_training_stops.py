@@ -8,6 +8,7 @@ import pytest
 
 import accel
 from accel import chunks, train
+from accel.training import train_until
 
 from .runs import BACKENDS, PROBLEM, Scripted, start
 
@@ -173,3 +174,44 @@ def test_what_a_kernel_raises_is_passed_on(fail_at, scripted):
         scripted(loop, 100)
     assert loop.closed
     assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("chunk_seconds", [0.1, 1e-9])
+def test_a_rule_of_the_caller_s(backend, chunk_seconds, monkeypatch):
+    """Asked at every multiple of ``every``, whatever the chunks; the run ends there bit by bit."""
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", chunk_seconds)
+    asked = []
+
+    def settled(params):
+        asked.append(params)
+        return len(asked) == 3
+
+    result = train_until(
+        PROBLEM, start(), accel.Adam(0.01), 100, lambda: chunks.Check(7, settled), backend=backend
+    )
+    assert (result.status, result.steps, len(asked)) == ("converged", 21, 3)
+    whole = train(PROBLEM, start(), accel.Adam(0.01), 21, backend=backend)
+    np.testing.assert_array_equal(result.network.params, whole.network.params)
+    np.testing.assert_array_equal(asked[-1], whole.network.params)
+    assert result.history.step[-1] == 21
+    asked.clear()
+    short = train_until(
+        PROBLEM, start(), accel.Adam(0.01), 20, lambda: chunks.Check(7, settled), backend=backend
+    )
+    assert (short.status, short.steps, len(asked)) == ("completed", 20, 2)
+
+
+def test_a_rule_is_made_anew_for_a_run_that_begins_anew():
+    made = []
+
+    def check():
+        made.append([])
+        return chunks.Check(10, lambda params: made[-1].append(params) or len(made[-1]) == 4)
+
+    network = start(init="near_zero", scale=3.0)
+    result = train_until(
+        PROBLEM, network, accel.GradientDescent(1.0), 200, check, learning_rate="auto"
+    )
+    assert result.steps == 40
+    assert len(made[-1]) == 4

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import gpu, records, timing
 from benchmarks.__main__ import main as step_main
 from benchmarks.cases import COPY, OURS, SINGLE_RUNS
-from benchmarks.gpu import cases, ceilings, data, device, figure3, peers, report, session
+from benchmarks.gpu import cases, ceilings, data, device, figure3, merge, peers, report, session
 from benchmarks.gpu.__main__ import main
 from benchmarks.peers import Gap, our_single_runs, our_sweep, ours
 
@@ -160,6 +160,25 @@ def test_a_peer_that_is_wrong_fails_the_run_and_is_not_timed(here, tmp_path, cap
     assert content["ceilings"] is None
 
 
+def test_a_peer_that_diverges_while_it_is_timed_is_a_gap(here, tmp_path):
+    def diverging(run):
+        made, reads = peers.cupy_by_hand(run, XP), []
+
+        def params():
+            reads.append(made.params())
+            return reads[-1] * (1 if len(reads) == 1 else np.nan)
+
+        return made._replace(params=params)
+
+    here["JAX scan"] = diverging
+    path = tmp_path / "result.json"
+    assert main([*SMALL, "--case", "depth1-f64", "--output", str(path)]) == 0
+    (case,) = records.read(path)["cases"]
+    rows = {row["contender"]: row for row in case["contenders"]}
+    assert rows["JAX scan"]["gap"] == "diverged while it was timed"
+    assert rows[cases.BY_HAND]["ratio"] > 0
+
+
 @pytest.mark.parametrize("contender", [Wrong, raises])
 def test_if_we_are_wrong_we_are_not_timed(contender, here, tmp_path, capsys):
     path = tmp_path / "result.json"
@@ -208,3 +227,45 @@ def test_a_quick_run_writes_nothing(here, capsys, monkeypatch, tmp_path):
     assert main([*SMALL, "--case", "scan"]) == 0
     assert not list(tmp_path.iterdir())
     assert "written to" not in capsys.readouterr().out
+
+
+def part(**different):
+    return report.document(MACHINE, 7, 0.1, False) | {"seconds": 3.0} | different
+
+
+def test_parts_are_merged(tmp_path):
+    def case(name, n):
+        return {"name": name, "n": n}
+
+    first = part(
+        ceilings={"copy": 1},
+        cases=[case("a", 1), case("b", 1)],
+        failed=[{"name": name} for name in ("c", "d", "figure3")],
+        correctness=[{"case": "a"}],
+    )
+    second = part(cases=[case("b", 2), case("c", 2)], figure3={"seconds": 1}, correctness=[{}])
+    found = merge.merged([first, second])
+    assert found["cases"] == [case("a", 1), case("b", 2), case("c", 2)]
+    assert found["failed"] == [{"name": "d"}]
+    assert found["ceilings"] == {"copy": 1}
+    assert found["figure3"] == {"seconds": 1}
+    assert len(found["correctness"]) == 2
+    assert found["seconds"] == 6.0
+    paths = [tmp_path / f"{i}.json" for i in range(3)]
+    for path, content in zip(paths, (first, second), strict=False):
+        records.write(content, path)
+    assert merge.main([str(paths[2]), *map(str, paths[:2])]) == 0
+    assert records.read(paths[2])["cases"] == found["cases"]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [{"rounds": 3}, {"quick": True}, {"machine": MACHINE | {"versions": {"python": "3.13"}}}],
+)
+def test_parts_that_do_not_belong_together(different, tmp_path, capsys):
+    paths = [tmp_path / f"{i}.json" for i in range(2)]
+    for path, content in zip(paths, (part(), part(**different)), strict=True):
+        records.write(content, path)
+    assert merge.main([str(tmp_path / "out.json"), *map(str, paths)]) == 2
+    assert "differ" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

@@ -1,9 +1,10 @@
 import pytest
 
 from benchmarks import readme, records
-from benchmarks.readme import BEGIN, END
 
 from .test_report import CONTENT, TABLE
+
+BEGIN, END = readme.markers("one")
 
 
 def test_the_readme_is_current():
@@ -14,7 +15,7 @@ def test_the_readme_is_current():
 def quoted(tmp_path, monkeypatch):
     """A README that quotes one result."""
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    monkeypatch.setattr(readme, "SOURCES", ("one.json",))
+    monkeypatch.setattr(readme, "SOURCES", {"one": ("one.json",)})
     records.write(CONTENT, tmp_path / "one.json")
     path = tmp_path / "README.md"
     path.write_text(f"before\n\n{BEGIN}\nold figures\n{END}\n\nafter\n")
@@ -41,7 +42,7 @@ def test_without_markers(text, quoted, capsys):
 
 
 def test_every_source_is_there():
-    for source in readme.SOURCES:
+    for source in (file for files in readme.SOURCES.values() for file in files):
         content = records.read(readme.RESULTS / source)
         assert content["benchmarks"]
         assert not content["quick"]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accel.kernels.specs import GRADIENT_DESCENT, RUNNING, Rule
@@ -77,9 +77,11 @@ def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype,
     rule = Rule(GRADIENT_DESCENT, (1e-3, 0.0, 0.0, 0.0, 0.0))
     placed = case._replace(X=lay_out(case.X, layout), Y=lay_out(case.Y, layout))
     before = [a.copy() for a in (placed.X, placed.Y, placed.params)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows, params = written_out(plain, case, rule, 4)
+    assume(np.isfinite(rows).all())  # deep and narrow networks may diverge in four steps
     with Single(kernels.loop, *placed, rule, threads) as loop:
         assert loop.advance(4, record_every=3) == RUNNING
-        rows, params = written_out(plain, case, rule, 4)
         tolerance = 1e-4 if dtype == np.float32 else 1e-10
         bound = {"rtol": tolerance, "atol": tolerance}
         np.testing.assert_allclose(loop.take_history(), rows[[0, 3]], **bound)

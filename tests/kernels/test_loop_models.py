@@ -121,7 +121,10 @@ def test_models_leave_one_by_one(kernels, n, threads):
         for m, model in enumerate(models):
             with Single(kernels.loop, X, Y, loss, *model, threads) as alone:
                 assert alone.advance(60, target=goal) == loop.statuses[m]
-                np.testing.assert_array_equal(loop.params(m), alone.params)
+                if kernels.backend == "cuda":  # other numbers of blocks share the rows
+                    np.testing.assert_allclose(loop.params(m), alone.params, rtol=1e-12, atol=1e-14)
+                else:
+                    np.testing.assert_array_equal(loop.params(m), alone.params)
                 assert alone.step == loop.steps[m]
 
 

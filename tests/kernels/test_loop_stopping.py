@@ -120,7 +120,9 @@ def test_divergence_is_at_the_same_step(compiled, plain):
             with Single(kernels.loop, *case, rule) as loop:
                 assert loop.advance(10_000) == DIVERGED
                 steps.append(loop.step)
-        assert steps[0] == steps[1]
+        # On CUDA a gradient whose square overflows has diverged: the loss may do so a step later.
+        early = compiled.backend == "cuda"
+        assert steps[1] - early <= steps[0] <= steps[1]
 
 
 @pytest.mark.parametrize(

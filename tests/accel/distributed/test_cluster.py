@@ -1,10 +1,13 @@
 """Runs on a LocalCluster of two processes against the same runs on one machine."""
 
+import asyncio
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,13 @@ import pytest
 
 import accel
 
+dask = pytest.importorskip("dask", reason="dask is not installed")
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from accel.distributed import DaskProblem, from_npy  # noqa: E402
+from accel.distributed.passes import Question  # noqa: E402
+from accel.distributed.service import Service, chunk_key, packed  # noqa: E402
 
 from ..runs import BACKENDS, make_problem, start  # noqa: E402
 
@@ -287,6 +293,17 @@ def test_numbers_that_are_not_finite_are_found_by_the_workers(client, keep):
         DaskProblem(X, y * np.inf, keep=keep)
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_integers_are_rounded_only_if_a_dtype_is_given(client, keep):
+    X, y = arrays()
+    odd = np.zeros(len(y), int)
+    odd[13] = 2**53 + 1
+    odd = da.from_array(odd, chunks=5)
+    with pytest.raises(TypeError, match=r"y\[13\] = 9007199254740993: pass dtype="):
+        DaskProblem(X, odd, keep=keep)
+    assert DaskProblem(X, odd, dtype="float64", keep=keep).n == len(y)
+
+
 def test_other_arguments(client):
     X, y = arrays()
     with pytest.raises(ValueError, match="keep must be"):
@@ -309,6 +326,138 @@ def test_needs_a_client(monkeypatch):
     monkeypatch.setattr(distributed, "default_client", none)
     with pytest.raises(ValueError, match="client must be given"):
         DaskProblem(*arrays())
+
+
+@pytest.fixture(scope="module")
+def inside():
+    """A cluster in this process, for what is quick there: its client is another for every test."""
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
+                                  dashboard_address=":0") as cluster:  # fmt: skip
+        yield cluster
+
+
+def client_of(cluster):
+    return distributed.Client(cluster, set_as_default=False)
+
+
+CLOSED = "the client is closed.*: make another distributed.Client, and the DaskProblem anew"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda problem: problem.loss(np.ones(4)),
+        train,
+        lambda problem: accel.sweep(problem, [(start(), accel.GradientDescent(0.1))], 3),
+        lambda problem: train(problem, backend="cuda"),
+        lambda problem: problem.fingerprint,
+        lambda problem: problem.gram,
+    ],
+    ids=["loss", "train", "sweep", "cuda", "fingerprint", "gram"],
+)
+def test_a_client_that_is_closed(inside, use, keep):
+    mine, other = client_of(inside), client_of(inside)
+    problem, another = (split(make_problem(), client=each, keep=keep) for each in (mine, other))
+    train(problem, steps=3)
+    mine.close()
+    with pytest.raises(RuntimeError, match=CLOSED):
+        use(problem)
+    same_bits(train(another), train(another))  # has nothing to do with it
+    other.close()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_client_that_is_closed_during_a_run(inside, keep):
+    """Between two questions, by a callback; and at any time, by another thread."""
+    client = client_of(inside)
+    problem = split(make_problem(), client=client, keep=keep)
+    with pytest.raises(RuntimeError, match=CLOSED):
+        train(problem, steps=10_000, callback=lambda step, loss: client.close())
+    for delay in (0.05, 0.1, 0.2):
+        client = client_of(inside)
+        problem = split(make_problem(), client=client, keep=keep)
+        timer = threading.Timer(delay, client.close)
+        timer.start()
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            train(problem, steps=1_000_000)
+        timer.join()
+
+
+def test_a_client_that_is_closed_before(inside):
+    client = client_of(inside)
+    client.close()
+    with pytest.raises(ValueError, match=r"client must be connected.*, got one that is closed"):
+        DaskProblem(*arrays(), client=client)
+
+
+def test_what_another_client_has_persisted(client, inside):
+    """It serves while that one is open, and on its cluster."""
+    mine, other = client_of(inside), client_of(inside)
+    X, y = arrays()
+    kept = mine.persist(X)
+    distributed.wait(kept)
+    assert DaskProblem(kept, y, client=other).n == 20
+    with pytest.raises(ValueError, match="X must be persisted on the cluster of the client, tcp"):
+        DaskProblem(kept, y, client=client)
+    mine.close()
+    with pytest.raises(ValueError, match=r"X must not have lost what was persisted.*persist it"):
+        DaskProblem(kept, y, client=other)
+    other.close()
+
+
+def test_chunks_that_the_scheduler_forgot(inside):
+    with client_of(inside) as client:
+        problem = split(make_problem(), client=client)
+        client.cancel(vars(problem.chunks)["_futures"])
+        with pytest.raises(RuntimeError, match=r"chunk 0 .* lost.*make the DaskProblem anew"):
+            train(problem)
+
+
+def begun(*command):
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def test_a_scheduler_that_is_killed(tmp_path):
+    """Dask gives it half a minute to come back, less here; then the client is closed."""
+    place = str(tmp_path / "scheduler.json")
+    how = ("--scheduler-file", place, "--no-dashboard")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        begun("distributed.cli.dask_scheduler", "--port", "0", *how) as scheduler,
+        begun("distributed.cli.dask_worker", *how, "--no-nanny", "--nthreads", "1") as worker,
+    ):
+        try:
+            client = distributed.Client(scheduler_file=place, timeout=30, set_as_default=False)
+            client.wait_for_workers(1, timeout=30)
+            problem = split(make_problem(), client=client)
+            address = client.scheduler.address
+            lost = f"(the client has lost the scheduler {address}|the client is closed).*make anoth"
+            with pytest.raises(RuntimeError, match=lost):
+                train(problem, steps=1_000_000, callback=lambda step, loss: scheduler.kill())
+            with pytest.raises(RuntimeError, match=lost):
+                problem.loss(np.ones(4))
+            with pytest.raises(ValueError, match="client must be connected to its scheduler"):
+                split(make_problem(), client=client)
+            client.close(timeout=1)
+        finally:
+            scheduler.kill()
+            worker.kill()
+
+
+def test_a_worker_that_leaves_says_so_of_its_chunks():
+    """Its threads have ended already, which is no error of the question's."""
+    place = types.SimpleNamespace(
+        handlers={}, data={chunk_key("t", 0): None}, state=types.SimpleNamespace(nthreads=1)
+    )
+    service = Service()
+    service.setup(place)
+    service.teardown(place)
+    asked = Question("pass", packed(np.ones((1, 1, 1))), 2.0, 1, "reference")
+    reply = asyncio.run(service.ask("t", [0], 1, 1, asked))
+    assert reply == {"missing": [0]}
 
 
 def run_of_a_worker(threads):

@@ -20,6 +20,119 @@ from .test_machine_code import cuda
 MODULES = ("block", "engines", "factor_chain", "jit", "loop", "lp_loss", "precondition", "settle",
            "updates")  # fmt: skip
 
+#: The attributes of a device that CuPy 14.2 has names for: CUDA's, without some that are not in its
+#: tables, such as the compute capability's.
+ATTRIBUTES = [
+    "AsyncEngineCount",
+    "CanFlushRemoteWrites",
+    "CanMapHostMemory",
+    "CanUseHostPointerForRegisteredMem",
+    "ClockRate",
+    "ComputeMode",
+    "ComputePreemptionSupported",
+    "ConcurrentKernels",
+    "ConcurrentManagedAccess",
+    "CooperativeLaunch",
+    "CooperativeMultiDeviceLaunch",
+    "DirectManagedMemAccessFromHost",
+    "EccEnabled",
+    "GPUDirectRDMAFlushWritesOptions",
+    "GPUDirectRDMASupported",
+    "GPUDirectRDMAWritesOrdering",
+    "GlobalL1CacheSupported",
+    "GlobalMemoryBusWidth",
+    "GpuOverlap",
+    "HostNativeAtomicSupported",
+    "HostRegisterReadOnlySupported",
+    "HostRegisterSupported",
+    "Integrated",
+    "IsMultiGpuBoard",
+    "KernelExecTimeout",
+    "L2CacheSize",
+    "LocalL1CacheSupported",
+    "ManagedMemory",
+    "MaxBlockDimX",
+    "MaxBlockDimY",
+    "MaxBlockDimZ",
+    "MaxBlocksPerMultiprocessor",
+    "MaxGridDimX",
+    "MaxGridDimY",
+    "MaxGridDimZ",
+    "MaxPitch",
+    "MaxRegistersPerBlock",
+    "MaxRegistersPerMultiprocessor",
+    "MaxSharedMemoryPerBlock",
+    "MaxSharedMemoryPerBlockOptin",
+    "MaxSharedMemoryPerMultiprocessor",
+    "MaxSurface1DLayeredLayers",
+    "MaxSurface1DLayeredWidth",
+    "MaxSurface1DWidth",
+    "MaxSurface2DHeight",
+    "MaxSurface2DLayeredHeight",
+    "MaxSurface2DLayeredLayers",
+    "MaxSurface2DLayeredWidth",
+    "MaxSurface2DWidth",
+    "MaxSurface3DDepth",
+    "MaxSurface3DHeight",
+    "MaxSurface3DWidth",
+    "MaxSurfaceCubemapLayeredLayers",
+    "MaxSurfaceCubemapLayeredWidth",
+    "MaxSurfaceCubemapWidth",
+    "MaxTexture1DLayeredLayers",
+    "MaxTexture1DLayeredWidth",
+    "MaxTexture1DLinearWidth",
+    "MaxTexture1DMipmappedWidth",
+    "MaxTexture1DWidth",
+    "MaxTexture2DGatherHeight",
+    "MaxTexture2DGatherWidth",
+    "MaxTexture2DHeight",
+    "MaxTexture2DLayeredHeight",
+    "MaxTexture2DLayeredLayers",
+    "MaxTexture2DLayeredWidth",
+    "MaxTexture2DLinearHeight",
+    "MaxTexture2DLinearPitch",
+    "MaxTexture2DLinearWidth",
+    "MaxTexture2DMipmappedHeight",
+    "MaxTexture2DMipmappedWidth",
+    "MaxTexture2DWidth",
+    "MaxTexture3DDepth",
+    "MaxTexture3DDepthAlt",
+    "MaxTexture3DHeight",
+    "MaxTexture3DHeightAlt",
+    "MaxTexture3DWidth",
+    "MaxTexture3DWidthAlt",
+    "MaxTextureCubemapLayeredLayers",
+    "MaxTextureCubemapLayeredWidth",
+    "MaxTextureCubemapWidth",
+    "MaxThreadsPerBlock",
+    "MaxThreadsPerMultiProcessor",
+    "MaxTimelineSemaphoreInteropSupported",
+    "MemoryClockRate",
+    "MemoryPoolSupportedHandleTypes",
+    "MemoryPoolsSupported",
+    "MultiGpuBoardGroupID",
+    "MultiProcessorCount",
+    "PageableMemoryAccess",
+    "PageableMemoryAccessUsesHostPageTables",
+    "PciBusId",
+    "PciDeviceId",
+    "PciDomainId",
+    "Reserved92",
+    "Reserved93",
+    "Reserved94",
+    "ReservedSharedMemoryPerBlock",
+    "SingleToDoublePrecisionPerfRatio",
+    "SparseCudaArraySupported",
+    "StreamPrioritiesSupported",
+    "SurfaceAlignment",
+    "TccDriver",
+    "TextureAlignment",
+    "TexturePitchAlignment",
+    "TotalConstantMemory",
+    "UnifiedAddressing",
+    "WarpSize",
+]
+
 
 class Array(np.ndarray):
     """NumPy's array with what CuPy's has more, and without its silent way to the host."""
@@ -49,11 +162,8 @@ class CuPy:
         for name in ("zeros", "full", "empty", "asarray", "ascontiguousarray", "concatenate",
                      "where", "ones", "outer", "abs", "matmul", "sum", "vdot"):  # fmt: skip
             setattr(self, name, mine(getattr(np, name)))
-        limits = {
-            "MultiProcessorCount": 132,
-            "MaxSharedMemoryPerBlockOptin": 227 * 1024,
-            "ComputeCapabilityMajor": 9,
-        }
+        limits = dict.fromkeys(ATTRIBUTES, 0)
+        limits["MultiProcessorCount"], limits["MaxSharedMemoryPerBlockOptin"] = 132, 227 * 1024
         device = SimpleNamespace(id=0, compute_capability="90", attributes=limits)
         driver = SimpleNamespace(
             CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
@@ -128,6 +238,14 @@ def cupy(monkeypatch):
     cuda.jit._attributes.cache_clear()
     yield stand_in
     cuda.jit._attributes.cache_clear()
+
+
+def test_the_stand_in_has_the_attributes_of_cupy():
+    runtime = pytest.importorskip("cupy_backends.cuda.api.runtime", reason="CuPy is not installed")
+    prefix = "cudaDevAttr"
+    names = {name.removeprefix(prefix) for name in dir(runtime) if name.startswith(prefix)}
+    assert set(ATTRIBUTES) <= names
+    assert len(CuPy().cuda.Device().attributes) == len(ATTRIBUTES)
 
 
 def loaded_anew(kernel):

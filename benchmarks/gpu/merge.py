@@ -1,0 +1,75 @@
+"""``python -m benchmarks.gpu.merge OUT PART...``: one record of several runs on one GPU.
+
+A GPU that is lent for minutes is used in parts, each with cases of its own. What a later part has
+measured takes the place of what an earlier one has, or of what failed there; the samples stay.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import records
+
+#: What must be the same in all parts.
+_SAME = ("group", "date", "quick", "rounds", "sample_seconds", "definitions")
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One record of several.
+
+    Raises
+    ------
+    ValueError
+        If they are not of one kind, day, machine and set of versions.
+    """
+    first, *others = parts
+    for part in others:
+        for key in _SAME:
+            if part[key] != first[key]:
+                raise ValueError(f"{key} differs: {first[key]!r} and {part[key]!r}")
+        if _machine(part) != _machine(first):
+            raise ValueError("the machines or versions differ")
+    result = {**first, "seconds": sum(part["seconds"] for part in parts)}
+    for key in ("ceilings", "figure3"):
+        found = [part[key] for part in parts if part[key] is not None]
+        result[key] = found[-1] if found else None
+    result["correctness"] = [row for part in parts for row in part["correctness"]]
+    result["cases"] = _latest(parts, "cases", "name")
+    result["scan"] = _latest(parts, "scan", "case")
+    result["benchmarks"] = _latest(parts, "benchmarks", "name")
+    measured = {case["name"] for case in result["cases"]} | {
+        name for name, there in (("ceilings", result["ceilings"]), ("figure3", result["figure3"]),
+                                 ("scan", result["scan"])) if there
+    }  # fmt: skip
+    result["failed"] = [
+        row for part in parts for row in part["failed"] if row["name"] not in measured
+    ]
+    return result
+
+
+def _machine(part: dict[str, Any]) -> Any:
+    device = {k: v for k, v in part["machine"]["device"].items() if k not in ("at_start", "at_end")}
+    return device, part["machine"]["versions"]
+
+
+def _latest(parts: list[dict[str, Any]], key: str, name: str) -> list[Any]:
+    rows = {row[name]: row for part in parts for row in part[key]}
+    return list(rows.values())
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.merge", description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("parts", type=Path, nargs="+")
+    options = parser.parse_args(arguments)
+    try:
+        records.write(merged([records.read(path) for path in options.parts]), options.out)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
