@@ -205,6 +205,7 @@ CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
         ({"r": 0.0}, ValueError, "r must be finite and > 0"),
         ({"R": 0.1}, ValueError, "R must be finite and > 0.1"),
         ({"direction": [0.0, 0.0, 0.0]}, ValueError, "direction must not be 0"),
+        ({"direction": [2**53 + 1, 0, 0]}, TypeError, "direction must not hold integers"),
         ({"direction": [1.0, 0.0]}, ValueError, r"direction must have shape \(3,\)"),
         ({"second": [2.0, 0.0, 0.0]}, ValueError, "second must not be parallel"),
         ({"rtol": 0.0}, ValueError, "rtol must be"),
