@@ -73,9 +73,12 @@ def __getattr__(name: str) -> Any:
     if name in ("datasets", "theory"):
         return import_module(f"accel.{name}")
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("implicit-accel")
+        try:
+            return version("implicit-accel")
+        except PackageNotFoundError:  # in a zip or a frozen application without its metadata
+            return "unknown"
     raise AttributeError(f"module 'accel' has no attribute {name!r}")
 
 

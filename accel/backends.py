@@ -2,7 +2,10 @@
 
 import importlib
 import os
+import sys
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 
 from accel import gpu, validation
@@ -17,6 +20,10 @@ _NAMES = ("reference", "cpu", "cuda")
 #: compile, ten seconds, and with 1e6 for no longer than a step on a GPU waits for its blocks. Both
 #: are choices, not yet measured on a GPU.
 _WORTH, _WORTH_A_STEP = 1e12, 1e6
+
+#: How Numba is told not to compile: by a variable of the environment, or by a file in the folder
+#: that the process was started in.
+_UNCOMPILED, _NUMBA_FILE = "NUMBA_DISABLE_JIT", ".numba_config.yaml"
 
 _MOST_THREADS = 1024
 _VARIABLE = "ACCEL_NUM_THREADS"
@@ -41,7 +48,31 @@ class Backend:
         return importlib.import_module(f"accel.kernels.{self.name}.{module}")
 
 
+def _uncompiled() -> bool:
+    """Whether Numba has been told not to compile; it is loaded only where that may be so."""
+    told = _UNCOMPILED in os.environ
+    if not (told or "numba" in sys.modules or os.path.exists(_NUMBA_FILE)):
+        return False
+    from numba.core import config
+
+    if told:  # perhaps since Numba was loaded; the compiler looks at it anew, too
+        config.reload_config()
+    return bool(config.DISABLE_JIT)
+
+
+@cache
+def _warn_uncompiled() -> None:
+    warnings.warn(
+        f"{_UNCOMPILED} is set, so the CPU kernels cannot be compiled: the reference backend takes "
+        "their place, which is plain NumPy and much slower",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
 def _reason(name: str) -> str | None:
+    if name == "cpu" and _uncompiled():
+        return f"{_UNCOMPILED} is set: the reference takes its place"
     return gpu.missing() if name == "cuda" and not gpu.simulated() else None
 
 
@@ -68,7 +99,9 @@ def resolve(
     name : {"auto", "reference", "cpu", "cuda"}
         ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
         run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
-        step and 1e12 in all. Else it is ``"cpu"``.
+        step and 1e12 in all. Else it is ``"cpu"``. Where Numba has been told not to compile
+        (``NUMBA_DISABLE_JIT=1``, to debug or to measure coverage), the reference takes the place of
+        ``"cpu"``, with a RuntimeWarning once a process.
     work : float
         Multiply-adds of a step, those of all models together.
     steps : int
@@ -97,8 +130,11 @@ def resolve(
     if name == "auto":
         worth = on_device or (work >= _WORTH_A_STEP and work * steps >= _WORTH)
         usable = worth and not gpu.simulated() and gpu.missing() is None
-        return Backend("cuda" if usable else "cpu")
-    if reason := _reason(name):
+        name = "cuda" if usable else "cpu"
+    if name == "cpu" and _uncompiled():
+        _warn_uncompiled()
+        return Backend("reference")
+    if name == "cuda" and (reason := _reason(name)):
         raise ValueError(f"backend {name!r} is not available: {reason}")
     return Backend(name)
 

@@ -119,9 +119,10 @@ def compare_command(
 ) -> None:
     """Compare depths and optimisers on one data set, each at its own best learning rate.
 
-    The best rate is the constant one that ends closest to the optimum.
-    A run that diverges, at whatever step, does not count. Every model is
-    searched in the same way, depth 1 included.
+    The best rate is the constant one, of those that a search up and down
+    the grid tries, that ends closest to the optimum. A run that diverges,
+    at whatever step, does not count. Every model is searched in the same
+    way, depth 1 included.
 
     [bold]accel compare[/]
     [bold]accel compare gas --steps 1e5[/]

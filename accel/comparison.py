@@ -144,6 +144,9 @@ def compare(
 ) -> Comparison:
     """Train every model at the learning rate that brings it closest to the optimum.
 
+    That is the best rate of those that a search tries (``accel.tuning``), not of the whole grid:
+    beyond the rates at which a model descends there may be single ones at which it lands by luck.
+
     Parameters
     ----------
     problem : LpProblem

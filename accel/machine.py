@@ -80,11 +80,14 @@ def _kernel_cache() -> str:
     from numba.core.caching import FunctionCache
 
     from accel.kernels.cpu import jit
+    from accel.kernels.sources import NO_PLACE
 
     try:
         # Numba keeps all files of one source folder in one place, so any function there will do.
         return str(FunctionCache(jit.padded).cache_path)
-    except RuntimeError:
+    except NO_PLACE:
+        if not Path(jit.__file__).exists():
+            return f"none: Numba has no place for kernels from {Path(jit.__file__).parent}"
         return "none: no folder to write to; set NUMBA_CACHE_DIR to one"
 
 
@@ -108,7 +111,9 @@ def _threads() -> str:
 
 
 def _backends() -> str:
-    return ", ".join(name for name, reason in unavailable().items() if reason is None)
+    found = unavailable()
+    usable = ", ".join(name for name, reason in found.items() if reason is None)
+    return usable if found["cpu"] is None else f"{usable} (not cpu: {found['cpu']})"
 
 
 def _driver() -> str:

@@ -1,5 +1,6 @@
 """The options that commands share, and what their texts mean."""
 
+import contextlib
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."
 
 def parse_whole(text: Any) -> int:
     """An integer, 1e6 and 100_000 included."""
+    with contextlib.suppress(ValueError):
+        return int(str(text))  # all digits: a float has none beyond 2^53
     try:
         number = float(text)
         if number != int(number):

@@ -171,7 +171,7 @@ def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dic
         "us_per_step": 1e6 * result.seconds / max(result.steps, 1),
         "backend": result.backend,
         "threads": result.threads,
-        "method": problem.method,
+        "method": result.method,  # not the problem's: a low target takes another
     }
 
 

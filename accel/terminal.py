@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -34,6 +35,10 @@ def say(text: str) -> None:
     print(f"accel: {line}", file=sys.stderr, flush=True)
 
 
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(str(message))
+
+
 def print_line(console: Console, text: str) -> None:
     """Print a line as it is, however long."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -45,7 +50,7 @@ def print_json(value: Any) -> None:
 
 
 class Group(TyperGroup):
-    """Commands whose errors are one line on stderr and the exit code 2."""
+    """Commands whose warnings are a line on stderr, and so are errors, with the exit code 2."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit, or return if not ``standalone_mode``."""
@@ -53,7 +58,9 @@ class Group(TyperGroup):
             return super().main(*args, **extra)
         extra["standalone_mode"] = False
         try:
-            sys.exit(super().main(*args, **extra) or 0)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say_warning
+                sys.exit(super().main(*args, **extra) or 0)
         except (KeyboardInterrupt, typer.Abort):
             sys.exit(INTERRUPTED)
         except _EXPECTED as error:

@@ -44,20 +44,28 @@ def problem(value: object, *, single_output: bool = False, least_p: float = 1.0)
     return found
 
 
+def _converted(name: str, array: Array, given: object) -> Array:
+    """In float64 and finite; integers are not rounded."""
+    advice = "convert it first if it may be rounded, as by astype(float)"
+    validation.unrounded(name, array, np.dtype(np.float64), given, advice)
+    converted = array.astype(np.float64)
+    validation.all_finite(name, converted, array)
+    return converted
+
+
 def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:
     """A finite float64 matrix of that shape (k, d); for k = 1 it may be (d,), and stays so.
 
     Raises
     ------
     TypeError, ValueError
-        If it holds no real numbers, is not finite or of another shape.
+        If it holds no real numbers or integers that float64 would round, is not finite or of
+        another shape.
     """
     array = validation.numeric(name, value, ndim=(1, 2))
     if shape is not None and np.atleast_2d(array).shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    converted = array.astype(np.float64)
-    validation.all_finite(name, converted, array)
-    return converted
+    return _converted(name, array, value)
 
 
 def vector(name: str, value: object, size: int) -> Array:
@@ -66,11 +74,10 @@ def vector(name: str, value: object, size: int) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If it is no vector of real numbers, not finite or of another size.
+        If it is no vector of real numbers, holds integers that float64 would round, is not finite
+        or of another size.
     """
     array = validation.numeric(name, value, ndim=(1,))
     if array.shape != (size,):
         raise ValueError(f"{name} must have shape {(size,)}, got {array.shape}")
-    converted = array.astype(np.float64)
-    validation.all_finite(name, converted, array)
-    return converted
+    return _converted(name, array, value)

@@ -15,6 +15,7 @@ import numpy as np
 
 from accel import validation
 from accel.backends import resolve
+from accel.kernels.reference.norms import norm
 from accel.problem import LpProblem
 from accel.theory import checks
 from accel.validation import Array
@@ -65,16 +66,16 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
     checks.problem(problem, single_output=True, least_p=2)
     w = checks.vector("w", w, problem.d)
     depth = validation.depth(depth)
-    norm = float(np.linalg.norm(w))
-    if norm == 0:
+    length = norm(w)
+    if length == 0 or depth == 1:
         if depth == 2:
             raise ValueError(f"w must not be 0 for depth 2, got {validation.shown(w)}")
         return np.zeros((problem.d, problem.d))
     X, y = problem.host.X, problem.host.Y[:, 0]
     H: Array = resolve().lp_loss.hessian(X, y, w, problem.spec)
     q = (1 - 2 / depth) * problem.gradient(w) + H @ w
-    product: Array = np.outer(w, q)
-    antisymmetric: Array = (depth - 1) / 2 * norm ** (-2 / depth) * (product - product.T)
+    product: Array = np.outer(w / length, q)  # scaled, lest it leave the number range
+    antisymmetric: Array = (depth - 1) / 2 * length ** (1 - 2 / depth) * (product - product.T)
     return antisymmetric
 
 
@@ -100,10 +101,11 @@ class ClosedCurveIntegral:
 
 
 def _unit(name: str, v: Array, given: object) -> Array:
-    norm = float(np.linalg.norm(v))
-    if norm == 0:
+    largest = float(np.max(np.abs(v)))
+    if largest == 0:
         raise ValueError(f"{name} must not be 0, got {validation.shown(given)}")
-    return v / norm
+    scaled: Array = v / largest  # the squares of v may overflow, or vanish
+    return scaled / float(np.linalg.norm(scaled))
 
 
 def _plane(direction: Any, second: Any, d: int) -> Array:

@@ -168,6 +168,9 @@ class EndToEndSGD(torch.optim.Optimizer):  # type: ignore[misc]
         if parameter.grad.is_sparse:
             raise ValueError("EndToEndSGD needs dense gradients, got a sparse one")
         depth = group["depth"] if parameter.ndim > 1 and parameter.numel() else 1
+        lr = group["lr"]
+        if isinstance(lr, torch.Tensor):
+            lr = lr.reshape(())  # its shape would become the parameter's, and be refused
         direction = _direction(parameter, depth)
         if group["momentum"] != 0:
             state = self.state[parameter]
@@ -175,8 +178,8 @@ class EndToEndSGD(torch.optim.Optimizer):  # type: ignore[misc]
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             direction = state["momentum_buffer"].mul_(group["momentum"]).add_(direction)
         if group["weight_decay"] != 0:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"] * depth)
-        parameter.sub_(group["lr"] * direction)
+            parameter.mul_(1 - lr * group["weight_decay"] * depth)
+        parameter.sub_(lr * direction)
 
 
 def _direction(parameter: torch.Tensor, depth: int) -> torch.Tensor:

@@ -15,7 +15,11 @@ __all__ = ["collapse", "overparameterize"]
 _INITS = ("function_preserving", "identity", "near_zero")
 _NEAR_ZERO = 0.01  # standard deviation, as of LinearNetwork
 _KINDS = (nn.Linear, nn.Conv2d)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
+    "_state_dict_hooks", "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+)  # fmt: skip
 
 Matrices = list[torch.Tensor]
 
@@ -107,10 +111,20 @@ def _chosen(model: nn.Module, modules: Sequence[Any]) -> dict[nn.Module, str]:
     return found
 
 
-def _check(module: nn.Module, owners: Counter[nn.Parameter]) -> None:
-    weight = module.weight
+def _check_alone(module: nn.Module, own: set[str]) -> None:
+    """Refuse a layer that has more to it than these parameters and modules of its own."""
     if any(getattr(module, hooks) for hooks in _HOOKS):
         raise ValueError("it has hooks (as of pruning or weight_norm), which would be lost")
+    if "forward" in vars(module):
+        raise ValueError("it has a forward of its own, which would be lost")
+    held = {**module._parameters, **module._buffers, **module._modules}
+    if more := held.keys() - own:
+        raise ValueError(f"it has {', '.join(sorted(more))} besides, which would be lost")
+
+
+def _check(module: nn.Module, owners: Counter[nn.Parameter]) -> None:
+    _check_alone(module, {"weight", "bias"})
+    weight = module.weight
     if owners[weight] > 1:
         raise ValueError("another module has the same weight, which would be tied no more")
     if not weight.is_floating_point() or weight.is_meta or weight.numel() == 0:
@@ -118,6 +132,10 @@ def _check(module: nn.Module, owners: Counter[nn.Parameter]) -> None:
         raise ValueError(f"its weight must hold real numbers, got {kind}")
     if not weight.isfinite().all():
         raise ValueError("its weight must be finite")
+
+
+def _where(name: str) -> str:
+    return f"layer {name!r}" if name else "the layer"
 
 
 def _factored(module: Any, depth: int, width: int | None, init: str) -> Factored:
@@ -191,7 +209,8 @@ def overparameterize(
     TypeError, ValueError
         If an argument is of the wrong kind or out of range; if no layer is selected; or if one, by
         its name in the message, cannot be replaced: its weight is tied to another module's, not
-        finite, or zero (which balanced factors would never leave), it has hooks, or width is less
+        finite, or zero (which balanced factors would never leave), it has more to it than weight
+        and bias (hooks, buffers, modules, a ``forward`` of its own), or width is less
         than the rank of W ("function_preserving") or than min(inputs, outputs) ("identity"). The
         model is unchanged then.
 
@@ -241,8 +260,7 @@ def overparameterize(
             _check(module, owners)
             new[module] = _factored(module, depth, width, init)
         except ValueError as error:
-            where = f"layer {name!r}" if name else "the layer"
-            raise ValueError(f"{where} cannot be overparameterized: {error}") from None
+            raise ValueError(f"{_where(name)} cannot be overparameterized: {error}") from None
     return _replaced(model, new)
 
 
@@ -263,6 +281,9 @@ def collapse(model: nn.Module) -> nn.Module:
     ------
     TypeError
         If ``model`` is no module.
+    ValueError
+        If one of the layers has hooks, or else more to it than factors and bias, which would be
+        lost. The model is unchanged then.
 
     Notes
     -----
@@ -271,7 +292,12 @@ def collapse(model: nn.Module) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {validation.shown(model)}")
-    return _replaced(
-        model,
-        {module: module.plain() for module in model.modules() if isinstance(module, Factored)},
-    )
+    new: dict[nn.Module, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Factored):
+            try:
+                _check_alone(module, {"factors", "bias"})
+            except ValueError as error:
+                raise ValueError(f"{_where(name)} cannot be collapsed: {error}") from None
+            new[module] = module.plain()
+    return _replaced(model, new)

@@ -12,7 +12,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -20,7 +19,9 @@ import numpy as np
 from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import get_host_cpu_features
+from numba.core.dispatcher import Dispatcher
 
+from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
@@ -103,15 +104,6 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
-@cache
-def _sources() -> str:
-    digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in [here.parent / "specs.py", *sorted(here.glob("*.py"))]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 class _KeyedCache(FunctionCache):
     """Numba's on-disk cache of one function, under a key that we choose.
 
@@ -122,7 +114,7 @@ class _KeyedCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
-        self._key = (key, vector_bytes(), _sources())
+        self._key = (key, vector_bytes(), sources(__package__))
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
@@ -160,13 +152,23 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
 
     The key must tell apart all that the function's closure may hold. A Ctrl-C ends a compilation
     between two passes of the compiler.
+
+    Raises
+    ------
+    RuntimeError
+        If Numba has been told not to compile: without that the kernels are no Python that runs.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = inner(named(*key)(function))
+        if not isinstance(dispatcher, Dispatcher):
+            raise RuntimeError(
+                "NUMBA_DISABLE_JIT is set: Numba compiles nothing, and the CPU kernels do not run "
+                "uncompiled; use backend='reference', or unset it"
+            )
         # Numba wants a writable place for its files; without one we compile in every process.
-        if os.environ.get("ACCEL_CACHE", "1") != "0":
-            with contextlib.suppress(RuntimeError):
+        if os.environ.get("ACCEL_CACHE", "1") != "0" and sources(__package__):
+            with contextlib.suppress(*NO_PLACE):
                 dispatcher._cache = _KeyedCache(function, key)
         dispatcher.compile = held_within_passes()(dispatcher.compile)
         return dispatcher

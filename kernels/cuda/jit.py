@@ -24,6 +24,8 @@ import numpy as np
 from numba import config, types
 from numba.core.caching import FunctionCache
 
+from ..sources import NO_PLACE, sources
+
 #: Whether kernels run in the simulator.
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
@@ -109,10 +111,7 @@ def record(kind: Any, dtype: np.dtype[Any], fields: dict[str, Any]) -> Any:
 
 @cache
 def _sources() -> str:
-    digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in [here.parent / "specs.py", *sorted(here.glob("*.py"))]:
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(str(sources(__package__)).encode())
     for package in ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             digest.update(metadata.version(package).encode())
@@ -122,11 +121,11 @@ def _sources() -> str:
 @cache
 def _folder() -> Path | None:
     """Where machine code is kept: where Numba would keep what it compiles from this folder."""
-    if os.environ.get("ACCEL_CACHE", "1") == "0":
+    if os.environ.get("ACCEL_CACHE", "1") == "0" or sources(__package__) is None:
         return None
     try:
         return Path(FunctionCache(_folder.__wrapped__).cache_path)
-    except RuntimeError:
+    except NO_PLACE:
         return None
 
 

@@ -96,5 +96,7 @@ def update(kind, params, grads, state, hyper, step):
     ``1 / (1 - a^t) + 1 / (1 - b^t)`` times the eps of float64 to the relative error of u.
     """
     rate, decay, a, b, eps = (float(value) for value in hyper)
+    # An eps below the dtype's normal numbers would be 0 in it, and 0 / 0 where g is always 0.
+    eps = max(eps, float(np.finfo(params.dtype).tiny))
     params *= 1 - rate * decay
     params -= rate * _direction(kind, grads, state, a, b, eps, step)

@@ -3,9 +3,11 @@ import os
 import pickle
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
+import accel
 from accel import backends, gpu
 from accel.backends import cpu_threads, resolve, unavailable
 
@@ -142,6 +144,16 @@ def test_public_names_resolve():
         "print(accel.__version__, set(accel.__all__) <= set(dir(accel)))"
     )
     assert run(code).split() == ["0.1.0", "True"]
+
+
+def test_the_version_of_what_is_not_installed(monkeypatch):
+    """As in a zip, or in a frozen application without the metadata of its packages."""
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert accel.__version__ == "unknown"
 
 
 @pytest.fixture

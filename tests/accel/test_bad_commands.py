@@ -44,6 +44,7 @@ ROWS = [
     ("the loss at W = 0 overflows", "train", "two-points:y1=1e300", "--no-optimum"),
     ("steps must be >= 1 and <= 9007199254740992, got 0", "train", *TABLE, "--steps", "0"),
     ("steps must be >= 1 and <= .*, got 1000", "compare", *TABLE, "--steps", "1e30"),
+    ("steps must be .*, got 9007199254740993", "train", *TABLE, "--steps", "9007199254740993"),
     ("'nan' is not an integer", "train", *TABLE, "--steps", "nan"),
     ("'999.* is not an integer", "train", *TABLE, "--steps", LONG),
     ("depth must be >= 1 and <= 10000, got 10001", "train", *TABLE, "--depth", "10001"),

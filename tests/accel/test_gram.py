@@ -60,6 +60,35 @@ def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
         assert misjudged > 10 * target
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e8])
+def test_the_loss_of_a_good_fit_is_that_of_the_network(backend, outputs, offset):
+    """Beside targets of 1e8 residuals of 1e-3 are nothing: X'X gave losses of -10."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.ones(3000), rng.standard_normal(3000)])
+    Y = offset + X @ rng.standard_normal((2, outputs)) + 1e-3 * rng.standard_normal((3000, outputs))
+    given = LpProblem(X, Y, p=2, scale="1/p")
+    networks = [LinearNetwork((2, outputs), init=[np.zeros((outputs, 2))])] * 2
+    models = [(networks[0], RATE), (networks[1], accel.GradientDescent(0.9))]
+    for result in sweep(given, models, 300, backend=backend):
+        assert result.method == "gram"
+        W = result.network.end_to_end()
+        residuals = X @ W.T - Y
+        assert result.loss == pytest.approx(float(np.sum(residuals**2)) / 6000, rel=1e-5)
+        slope = residuals.T @ X / 3000
+        assert result.history.gradient_norm[-1] == pytest.approx(np.linalg.norm(slope), rel=0.1)
+        assert (result.history.loss >= 0).all()
+
+
+def test_a_usual_fit_needs_no_pass(monkeypatch):
+    monkeypatch.setattr("accel.running._by_passes", lambda *_: pytest.fail("the data was read"))
+    given = problem()
+    train(given, start(given), RATE, 1000)
+    with np.errstate(all="ignore"):
+        assert train(given, start(given), accel.GradientDescent(1e3), 1000).status == "diverged"
+
+
 def test_a_tolerance_below_its_rounding_errors():
     given = problem()
     assert method_of(given, tol=1e-11) == "gram"

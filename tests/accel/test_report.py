@@ -123,6 +123,16 @@ def test_the_json_of_one_run():
     assert report.result_json(problem, tuned().result, None)["distance"] is None
 
 
+def test_the_json_tells_the_method_of_the_run():
+    """The Gram form has not the digits for so low a tolerance."""
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    problem = accel.LpProblem(X, X @ [1.0, 2.0, 3.0], p=2)
+    network = accel.LinearNetwork.for_problem(problem, depth=1)
+    for tol, method in ((0.0, "gram"), (1e-15, "direct")):
+        result = accel.train(problem, network, accel.GradientDescent(0.1), 10, tol=tol)
+        assert report.result_json(problem, result, None)["method"] == method
+
+
 def test_facts_with_brackets_are_shown_as_they_are():
     shown = text(report.facts_table({"a": {"b": "[red]x[/]"}, "c": {"d": "e"}}))
     assert "[red]x[/]" in shown

@@ -171,6 +171,30 @@ def test_a_piece_that_vanishes_needs_no_digits_of_its_own(monkeypatch):
     assert len(points) < 5000  # 7600 if every piece had to be found to a relative 1e-10
 
 
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e155, 1e308])
+def test_a_direction_of_any_length(size):
+    problem = make_problem(4)
+    expected = closed_curve_integral(problem, 3, [1, 2, 2], 0.1, 1.0, second=[0, 1, 0])
+    found = closed_curve_integral(
+        problem, 3, np.array([0.5, 1, 1]) * size, 0.1, 1.0, second=[0, size, 0]
+    )
+    np.testing.assert_allclose(found.plane, expected.plane, rtol=1e-12)
+    assert found.value == pytest.approx(expected.value)
+    assert abs(found.value) > 1e-3
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("size", [1e-200, 1e160])
+def test_curl_where_squares_leave_the_number_range(depth, size):
+    """It is of degree 2 - 2/N in w and the data together, for p = 2."""
+    X, y = np.random.default_rng(0).standard_normal((2, 9, 3))
+    w = np.array([0.3, -0.5, 1.0])
+    expected = curl(LpProblem(X, y[:, 0], p=2), w, depth)
+    found = curl(LpProblem(X, y[:, 0] * size, p=2), w * size, depth)
+    np.testing.assert_allclose(found, expected * size ** (2 - 2 / depth), rtol=1e-12)
+    assert depth == 1 or np.abs(found).max() > 0
+
+
 CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
 
 
@@ -181,6 +205,7 @@ CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
         ({"r": 0.0}, ValueError, "r must be finite and > 0"),
         ({"R": 0.1}, ValueError, "R must be finite and > 0.1"),
         ({"direction": [0.0, 0.0, 0.0]}, ValueError, "direction must not be 0"),
+        ({"direction": [2**53 + 1, 0, 0]}, TypeError, "direction must not hold integers"),
         ({"direction": [1.0, 0.0]}, ValueError, r"direction must have shape \(3,\)"),
         ({"second": [2.0, 0.0, 0.0]}, ValueError, "second must not be parallel"),
         ({"rtol": 0.0}, ValueError, "rtol must be"),

@@ -117,6 +117,8 @@ def test_vectors_are_rows_one_after_the_other():
         (lambda: preconditioner([1.0], 0), ValueError, "depth must be >= 1 and <= 10000, got 0"),
         (lambda: preconditioner([1.0], 2.0), TypeError, "depth must be an integer"),
         (lambda: preconditioner([[np.nan]], 2), ValueError, "W must be finite"),
+        (lambda: preconditioner([2**53 + 1, 0], 2), TypeError, "W must not .* = 9007199254740993"),
+        (lambda: preconditioner([1.0], 2).apply([2**60 - 1]), TypeError, "G must not hold int"),
         (lambda: preconditioner(["a"], 2), TypeError, "W must hold real numbers"),
         (lambda: preconditioner(np.ones((2, 3)), 2).apply(np.ones((3, 2))), ValueError, "G must"),
         (lambda: preconditioner([1.0, 2.0], 2).apply([1.0]), ValueError, r"G .*\(1, 2\)"),

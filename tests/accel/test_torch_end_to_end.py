@@ -141,6 +141,16 @@ def test_depth_1_and_vectors_are_plain_sgd(momentum):
     assert scale.item() == pytest.approx(2 * 0.95 - 0.3)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_learning_rate_in_a_tensor_of_any_shape(shape):
+    ours, theirs = ([*net().parameters(), nn.Parameter(torch.tensor(2.0))] for _ in range(2))
+    for parameter in ours + theirs:
+        parameter.grad = torch.ones_like(parameter)
+    EndToEndSGD(ours, torch.full(shape, 0.1), 2, weight_decay=0.5).step()
+    EndToEndSGD(theirs, 0.1, 2, weight_decay=0.5).step()
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_momentum_is_of_directions():
     W0, G = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
     W = nn.Parameter(torch.from_numpy(W0.copy()))

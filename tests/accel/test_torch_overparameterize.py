@@ -287,15 +287,51 @@ def test_tied_weights_are_refused():
     assert model[0].bias is model[1].bias
 
 
+def burdened():
+    """Layers with more to them than a matrix and a bias, and what would be said of each."""
+    for register in (
+        "register_forward_hook", "register_full_backward_hook", "register_state_dict_pre_hook",
+        "register_load_state_dict_post_hook",
+    ):  # fmt: skip
+        hooked = nn.Linear(3, 3)
+        getattr(hooked, register)(lambda *_: None)
+        yield hooked, "it has hooks"
+    masked, mother, more, other = (nn.Linear(3, 3) for _ in range(4))
+    masked.register_buffer("mask", torch.ones(3, 3))
+    mother.child = nn.Linear(3, 1)
+    more.gain = nn.Parameter(torch.ones(()))
+    other.forward = torch.tanh
+    yield masked, "it has mask besides, which would be lost"
+    yield mother, "it has child besides, which would be lost"
+    yield more, "it has gain besides, which would be lost"
+    yield other, "it has a forward of its own, which would be lost"
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_nothing_is_lost_on_the_way_there(case):
+    layer, message = list(burdened())[case]
+    model = nn.Sequential(nn.Linear(2, 3), layer)
+    with pytest.raises(ValueError, match=f"layer '1' cannot be overparameterized: {message}"):
+        overparameterize(model)
+    assert type(model[0]) is nn.Linear
+
+
+def test_nothing_is_lost_on_the_way_back():
+    model = overparameterize(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3)))
+    handle = model[1].register_forward_hook(lambda module, given, found: 2 * found)
+    with pytest.raises(ValueError, match="layer '1' cannot be collapsed: it has hooks"):
+        collapse(model)
+    assert all(isinstance(layer, LinearFactors) for layer in model)
+    handle.remove()
+    assert type(collapse(model)[1]) is nn.Linear
+
+
 def test_layers_that_cannot_be_replaced():
-    hooked = nn.Linear(3, 3)
-    hooked.register_forward_hook(lambda *_: None)
     bad = nn.Linear(3, 3)
     nn.init.constant_(bad.weight, torch.nan)
     with pytest.warns(UserWarning, match="zero-element"):
         empty = nn.Linear(0, 3)
     for layer, message in [
-        (hooked, "it has hooks"),
         (prune.l1_unstructured(nn.Linear(3, 3), "weight", 0.5), "it has hooks"),
         (bad, "its weight must be finite"),
         (empty, r".* got torch.float32 on cpu of shape \(3, 0\)"),

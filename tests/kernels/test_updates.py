@@ -196,3 +196,16 @@ def test_a_gradient_whose_square_overflows(compiled, plain, name, dtype, large, 
     assert np.isnan(ends[0][abs(g) == large]).all() == squares  # the run diverges
     assert np.isfinite(ends[0][abs(g) < large]).all()
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "adam"])
+def test_an_eps_that_the_dtype_has_no_number_for(kernels, dtype, name):
+    """A gradient that is always 0 leaves its parameter where it is."""
+    kind, hyper = RULES[name]
+    params, grads = np.array([1.0, 2.0], dtype), np.array([0.0, 1.0], dtype)
+    state = fresh_state(kind, params)
+    for step in (1, 2):
+        kernels.updates.update(kind, params, grads, state, (*hyper[:4], 1e-320), step)
+    assert params[0] == 1
+    assert np.isfinite(params[1])

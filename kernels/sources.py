@@ -1,0 +1,57 @@
+"""What kernels are compiled from: a part of the key under which compiled ones are kept on disk."""
+
+import hashlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from types import CodeType
+from typing import Any
+
+__all__ = ["NO_PLACE", "sources"]
+
+#: What Numba raises where it has no place for a function's code: no folder that can be written to,
+#: or a source file that is not on the disk by itself.
+NO_PLACE = (RuntimeError, ValueError, LookupError, OSError)
+
+
+def _parts(code: CodeType) -> Iterator[str]:
+    """Yield all that tells code from other code; ``marshal`` writes it now like this, now so."""
+    yield repr((code.co_code, code.co_name, code.co_names, code.co_varnames, code.co_freevars))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+        elif isinstance(constant, frozenset):  # in another order in every process
+            yield repr(sorted(map(repr, constant)))
+        else:
+            yield repr(constant)
+
+
+def _content(module: str) -> str:
+    """Return a module's source; its code where there is none, as in a frozen application."""
+    loader: Any = find_spec(module).loader
+    source: str | None = loader.get_source(module)
+    return source if source else "".join(_parts(loader.get_code(module)))
+
+
+@cache
+def sources(package: str) -> str | None:
+    """Hash all that the kernels of a package are compiled from, and ``specs``.
+
+    The loaders of the modules are asked, for not all of them come from files: some are in a zip,
+    or in an application that was frozen to bytecode.
+
+    Returns
+    -------
+    str or None
+        None if the loaders do not tell. Whatever is compiled must not be kept then.
+    """
+    folders = find_spec(package).submodule_search_locations
+    names = sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folders))
+    digest = hashlib.sha256()
+    try:
+        for name in [f"{package.rpartition('.')[0]}.specs", *names]:
+            digest.update(_content(name).encode())
+    except (AttributeError, ImportError, OSError):
+        return None
+    return digest.hexdigest() if names else None
