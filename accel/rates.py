@@ -88,15 +88,27 @@ def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer)
     return u
 
 
+def decay_of(optimizer: Optimizer) -> float:
+    """The share of the weights, over the learning rate, that a step takes away."""
+    N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
+    return N * optimizer.weight_decay
+
+
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``."""
+    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+
+    Infinite if it overflows.
+    """
     found = 0.0
     for _ in range(products):
-        product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
-        size = norm(product)
-        if not 0 < size < math.inf:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
+            size = norm(product)
+        if not math.isfinite(size):
+            return math.inf, v
+        if size == 0:
             return found, v
         v, before, found = product / size, found, max(found, size)
         if abs(size - before) <= _ENOUGH * size:
@@ -113,6 +125,13 @@ def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
     return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
 
 
+def rate_for(curvature: float) -> float:
+    """One over a curvature, as a number that has one: 1 for 0, and no infinity or 0 else."""
+    if curvature == 0:
+        return 1.0
+    return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
+
+
 def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
     r"""Find a learning rate with which a run can be expected to be stable.
 
@@ -127,9 +146,11 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     Returns
     -------
     float
-        One over the largest curvature along the start of the run, weight decay included; for p < 2,
-        where the curvature has no bound, that of the loss with p = 2. For ``AdaGrad``,
-        ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual rate. 1 if there is no curvature at all.
+        One over the largest curvature along the start of the run, weight decay included (that of
+        ``EndToEnd`` is N times its ``weight_decay``); for p < 2, where the curvature has no bound,
+        that of the loss with p = 2. For ``AdaGrad``, ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual
+        rate, or one over the weight decay if that is less. 1 if there is no curvature at all. Where
+        the curvature overflows no rate is small enough, and it is the smallest normal number.
 
     Raises
     ------
@@ -151,14 +172,17 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     0.25
     """
     check_model(problem, network, optimizer)
+    decay = decay_of(optimizer)
     if optimizer.name in USUAL:
-        return USUAL[optimizer.name]
+        return min(USUAL[optimizer.name], 1 / decay) if decay else USUAL[optimizer.name]
     u = _direction(problem, network, optimizer)
     params = network.params.astype(np.float64)
     v = np.random.default_rng(0).standard_normal(params.size)
     v /= np.linalg.norm(v)
     eps = float(np.finfo(problem.dtype).eps)
     loss, direction = u(params)
+    if not (math.isfinite(loss) and np.isfinite(direction).all()):
+        return sys.float_info.min
     left = 0.9 * loss  # below this no saddle lies ahead; of a single factor's loss there is none
     if network.depth == 1 and not isinstance(optimizer, EndToEnd):
         left = math.inf
@@ -167,6 +191,8 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
         curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
         still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
         largest, products = max(largest, curvature), _NEXT
+        if math.isinf(curvature):
+            break
         step = 1 / curvature if curvature else 1.0
         for _ in range(_HALVINGS):
             after = u(params - step * direction)
@@ -176,5 +202,4 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
         if still == _STILL or not after[0] < loss:
             break
         params, (loss, direction) = params - step * direction, after
-    largest += optimizer.weight_decay
-    return min(1 / float(largest), sys.float_info.max) if largest else 1.0
+    return rate_for(largest + decay)

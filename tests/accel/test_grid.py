@@ -105,6 +105,16 @@ def test_every_rule_and_the_default_grid():
     assert len(found.to_pandas()) == len(found.results)
 
 
+@pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
+@pytest.mark.parametrize("rule", [DESCENT, accel.Adam()], ids=["gd", "adam"])
+def test_a_loss_that_overflows_is_a_search_that_diverges(p, scale, rule):
+    """And no error of LAPACK, which has no eigenvalues of infinite matrices."""
+    problem = accel.LpProblem(PROBLEM.X, scale * PROBLEM.Y, p)
+    found = grid_search(problem, start(problem), rule, 20)
+    assert {result.status for result in found.results} == {"diverged"}
+    assert found.at_edge
+
+
 def test_ctrl_c_returns_what_is_there(monkeypatch):
     from accel import running
 

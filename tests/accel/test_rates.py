@@ -78,6 +78,38 @@ def test_weight_decay_is_curvature_too():
     assert 1 / decayed == pytest.approx(1 / plain + 5)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("decay", [1.0, 10.0])
+def test_the_end_to_end_rule_decays_by_n_times_the_decay(depth, decay):
+    plain, decayed = (
+        stable_rate(PROBLEM, start(depth=1), accel.EndToEnd(1.0, depth, weight_decay=value))
+        for value in (0.0, decay)
+    )
+    assert 1 / decayed == pytest.approx(1 / plain + depth * decay)
+
+
+@pytest.mark.parametrize("name", ["gd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop",
+                                  "adam", "end-to-end"])  # fmt: skip
+@pytest.mark.parametrize("decay", [1.0, 30.0, 1e6])
+def test_with_it_strong_decay_is_stable(name, decay):
+    """Each step multiplies the weights by 1 - rate decay, N decay for the end-to-end rule."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 3))
+    problem = LpProblem(X, 0.1 * X @ [1.0, 2.0, 3.0], 2)
+    depth = {"depth": 8} if name == "end-to-end" else {}
+    rule = by_name(name, 1.0, weight_decay=decay, **depth)
+    network = start(problem, depth=1)
+    rate = stable_rate(problem, network, rule)
+    result = train(problem, network, replace(rule, learning_rate=rate), 300)
+    assert result.status == "completed"
+    assert result.loss <= problem.loss(np.zeros(3)) * (1 + 1e-6)
+
+
+def test_where_the_curvature_overflows_no_rate_is_small_enough():
+    problem = LpProblem(1e160 * PROBLEM.X, PROBLEM.Y, 4)
+    assert stable_rate(problem, start(problem), GD) == np.finfo(float).tiny
+
+
 @pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "adam"])
 def test_a_rule_that_rescales_the_gradient_has_a_usual_one(name):
     rates = {
