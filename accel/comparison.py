@@ -9,9 +9,10 @@ import numpy as np
 from accel import running, validation
 from accel.backends import cpu_threads, resolve
 from accel.network import LinearNetwork
+from accel.optimizers import USUAL_RATES
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem
-from accel.rates import USUAL, rate_for
+from accel.rates import rate_for
 from accel.results import Result
 from accel.training import Callback, train
 from accel.tuning import Grid, Model, Search, Start, Tuned
@@ -105,7 +106,7 @@ def first_rate(problem: LpProblem, optimizer: str) -> float:
         ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
         whose rates have little to do with the curvature, a usual one.
     """
-    return USUAL.get(optimizer) or suggested_rate(problem)
+    return USUAL_RATES.get(optimizer) or suggested_rate(problem)
 
 
 def rounding(problem: LpProblem, best: Optimum) -> float:

@@ -14,7 +14,8 @@ converges at a saddle too, where eigenvalues come in pairs of opposite sign.
 A deep net near zero starts at such a saddle, and its curvature there says nothing of what awaits
 it, since that grows with the factors. So the largest curvature is looked for along a few steps of
 descent, each at the rate that the curvature at hand allows, which leaves a saddle at once. It may
-still grow afterwards: ``train`` halves the rate if the run diverges.
+still grow afterwards, and for p > 2 it mostly falls: ``train`` goes on from this rate with one that
+follows the loss.
 """
 
 import math
@@ -27,15 +28,12 @@ from accel.backends import resolve
 from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, Optimizer
+from accel.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel.problem import LpProblem
 from accel.running import check_model
 from accel.validation import Array
 
 __all__ = ["stable_rate"]
-
-#: Of rules that rescale the gradient: their rates have little to do with the curvature.
-USUAL = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
 
 _STEPS, _STILL = 40, 6  # of descent: at most, and without a larger curvature than before
 _HALVINGS = 30  # of such a step, until the loss falls
@@ -173,8 +171,8 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     """
     check_model(problem, network, optimizer)
     decay = decay_of(optimizer)
-    if optimizer.name in USUAL:
-        return min(USUAL[optimizer.name], 1 / decay) if decay else USUAL[optimizer.name]
+    if optimizer.name in USUAL_RATES:
+        return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
     u = _direction(problem, network, optimizer)
     params = network.params.astype(np.float64)
     v = np.random.default_rng(0).standard_normal(params.size)
