@@ -1,7 +1,6 @@
 """Several models on one problem, each at the best learning rate that a search finds for it."""
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ import numpy as np
 from accel import running, validation
 from accel.backends import cpu_threads, resolve
 from accel.network import LinearNetwork
+from accel.optimizers import USUAL_RATES
 from accel.optimum import Optimum, optimum
 from accel.problem import LpProblem
-from accel.rates import USUAL
+from accel.rates import rate_for
 from accel.results import Result
 from accel.training import Callback, train
 from accel.tuning import Grid, Model, Search, Start, Tuned
@@ -74,18 +74,21 @@ def suggested_rate(problem: LpProblem) -> float:
     -------
     float
         ``1 / lambda_max`` of the Hessian at 0; for p < 2, where there may be none, of the Hessian
-        for p = 2. 1 if there is no curvature at all.
+        for p = 2. 1 if there is no curvature at all, and the smallest normal number if it
+        overflows.
     """
     loss = problem.spec._replace(p=max(problem.p, 2.0))
     hessian = resolve("cpu").lp_loss.hessian
     X, Y = problem.host.X, problem.host.Y
     outputs = [np.ascontiguousarray(y) for y in Y.T]
-    curvature = max(
-        float(np.linalg.eigvalsh(hessian(X, y, np.zeros(problem.d), loss))[-1]) for y in outputs
-    )
-    if not (math.isfinite(curvature) and curvature > 0):
-        return 1.0
-    return min(1.0 / curvature, sys.float_info.max)
+    largest = 0.0
+    for y in outputs:
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = hessian(X, y, np.zeros(problem.d), loss)
+        if not np.isfinite(H).all():  # LAPACK finds no eigenvalues then
+            return rate_for(math.inf)
+        largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))
+    return rate_for(largest)
 
 
 def first_rate(problem: LpProblem, optimizer: str) -> float:
@@ -103,7 +106,7 @@ def first_rate(problem: LpProblem, optimizer: str) -> float:
         ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
         whose rates have little to do with the curvature, a usual one.
     """
-    return USUAL.get(optimizer) or suggested_rate(problem)
+    return USUAL_RATES.get(optimizer) or suggested_rate(problem)
 
 
 def rounding(problem: LpProblem, best: Optimum) -> float:

@@ -17,9 +17,8 @@ from accel.chunks import Check
 from accel.fitting import Fit, balanced
 from accel.kernels.reference.norms import norm
 from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, Momentum, Nesterov, Optimizer
+from accel.optimizers import USUAL_RATES, EndToEnd, Momentum, Nesterov, Optimizer
 from accel.problem import LpProblem
-from accel.rates import USUAL
 from accel.results import History, Result
 from accel.saddles import caught
 from accel.training import train_until
@@ -109,9 +108,7 @@ def descend(
     max_iter : int
     tol : float
     auto : bool
-        Whether ``train`` finds the rate: for each of the eighths of the run, since the curvature
-        changes on the way. For p < 2 it has no bound and no rate need settle, so after the first
-        eighth each has half the rate of the one before.
+        Whether ``train`` finds the rate, which follows the loss: anew for every round.
     intercept : bool
         Whether the last feature is that of the intercept, which weight decay shall spare.
     **how
@@ -169,20 +166,18 @@ class _Descent:
         self._small = min(max(tol, self._least) * (begin or 1.0), sys.float_info.max)
         # Rules that rescale the gradient forget their scales at the end of a round, and have one
         # rate for all of them: a round of theirs is as long as it takes.
-        patient = self._by_factors and optimizer.name in USUAL
+        patient = self._by_factors and optimizer.name in USUAL_RATES
         rounds = _ROUNDS if (auto or self._by_factors) and not patient else 1
         self._size = -(-max_iter // rounds)
         self._shifted, self._shift = problem, np.zeros(problem.k)
         self._results: list[Result] = []
-        self._due, self._lowest = 0, math.inf  # step of the next rate; loss of the rounds so far
+        self._lowest = math.inf  # loss of the rounds so far
         self._left = 0  # how often factors that were caught have gone on
         self.made, self.status, self._trouble = 0, "completed", ""
 
     def advance(self) -> None:
         """Make a round, and see how it has ended."""
         result = self._round()
-        if result is None:
-            return
         self._results.append(result)
         self._network, self._optimizer = result.network, result.optimizer
         if result.status == "diverged":
@@ -200,30 +195,18 @@ class _Descent:
         if converged:
             self.status = "converged"
 
-    def _round(self) -> Result | None:
-        """Train for an eighth, or less; None if that has to be done again with another rate."""
-        smooth, due = self._problem.p >= 2, self._auto and self.made >= self._due
-        search = due and (smooth or not self._results)
-        if due:
-            self._due = self.made + self._size
-            if not search:
-                rate = self._optimizer.learning_rate / 2
-                self._optimizer = replace(self._optimizer, learning_rate=rate)
+    def _round(self) -> Result:
+        """Train for an eighth, or less."""
         result = train_until(
             self._shifted, self._network, self._optimizer,
-            min(self._size, self._max_iter - self.made), self._check if self._by_factors else None,
-            learning_rate="auto" if search else None,
+            min(self._size, self._max_iter - self.made),
+            Check(min(_LOOK, self._size), self._rule()) if self._by_factors else None,
+            learning_rate="auto" if self._auto else None,
             tol=0.0 if self._by_factors else self._small, **self._how,
         )  # fmt: skip
         if result.status == "interrupted":
             raise KeyboardInterrupt
-        if result.status == "diverged" and self._auto and smooth and not search:
-            self._due = self.made
-            return None
         return result
-
-    def _check(self) -> Check:
-        return Check(min(_LOOK, self._size), self._rule())
 
     def _rule(self) -> "_Slope | _Rest":
         problem, widths = self._shifted, self._network.widths
@@ -267,7 +250,7 @@ class _Descent:
         small = min(self._small, rest * scale)
         if norm(problem.gradient(W)) <= small:
             return True
-        self._small, self._due = small, self.made
+        self._small = small
         return False
 
     def _leave(self, converged: bool) -> bool:
@@ -285,8 +268,6 @@ class _Descent:
         factors = balanced(found.lower, network.depth, max(network.widths[1:-1], default=0))
         self._network = network.with_params(np.concatenate([a.ravel() for a in factors]))
         self._lowest, self._left = math.inf, self._left + 1
-        if self._problem.p >= 2:
-            self._due = self.made
         return True
 
     def fit(self) -> Fit:

@@ -1,6 +1,5 @@
 """``grid_search``: the learning rate of one model, by sweeps over a grid."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GridSearch", "grid_search"]
 
 _DECADES, _POINTS = 2, 4  # of the default grid: decades either side, points a decade
+_INSIDE = 3  # new rates between two of the grid, in a round of refinement
 _EXTENSIONS = 4  # of a grid at whose edge the best rate lies
 
 
@@ -67,12 +67,15 @@ class GridSearch:
         return Sweep(self.results, "completed", self.seconds).to_pandas()
 
 
+_WORST = (3, 0.0)
+
+
 def _score(result: Result) -> tuple[int, float]:
     """Less is better: how soon the target, then how low the loss; runs given up come last."""
     if result.status in ("target", "converged"):
         return 0, result.steps
     if result.status == "diverged":
-        return 3, 0.0
+        return _WORST
     return (2 if result.status == "dropped" else 1), result.loss
 
 
@@ -139,10 +142,23 @@ class _Search:
         return [rate for rate in found if 0 < rate < math.inf]
 
     def between(self) -> list[float]:
-        """Return the two geometric means of the best rate and its neighbours."""
-        rates, place = self.rates, self.place
-        near = rates[max(place - 1, 0) : place + 2]
-        return [math.sqrt(a) * math.sqrt(b) for a, b in itertools.pairwise(near)]
+        """Return rates between neighbours of which one is best among its own neighbours.
+
+        The loss after so many steps has several minima as a function of the rate, above all just
+        below the rates that diverge, and they are narrow.
+        """
+        rates = self.rates
+        scores = [_score(self.results[rate]) for rate in rates]
+        gaps: set[int] = set()
+        for i, score in enumerate(scores):
+            near = [j for j in (i - 1, i + 1) if 0 <= j < len(rates)]
+            if score < _WORST and all(score <= scores[j] for j in near):
+                gaps.update(min(i, j) for j in near)
+        found: list[float] = []
+        for gap in sorted(gaps):
+            ends = math.log(rates[gap]), math.log(rates[gap + 1])
+            found += np.exp(np.linspace(*ends, _INSIDE + 2)[1:-1]).tolist()
+        return [rate for rate in found if rate not in self.results]
 
 
 def grid_search(
@@ -167,7 +183,9 @@ def grid_search(
     does not count: the best rate is often just below the largest that survives the whole run.
 
     A grid at whose edge the best rate lies is continued there. Then the search is refined around
-    the best rate.
+    the best rate, and around others that are better than their neighbours: the loss at the end has
+    several minima as a function of the rate. Those of a run that nearly diverges are narrow, and a
+    rate that survives between others that diverge may be missed.
 
     Parameters
     ----------
@@ -189,7 +207,9 @@ def grid_search(
         are ``"dropped"``. Much cheaper, but a rate that is slow at first is never found, and one
         that looks best early may diverge late.
     refine : int
-        Rounds of refinement; each tries two rates, halfway (in the logarithm) to the neighbours.
+        Rounds of refinement; each tries three rates, evenly spaced in the logarithm, between the
+        best one and either neighbour, and likewise around every other rate that is better than
+        both its neighbours.
     record_every, progress, backend, threads
         As for ``sweep``. ``"auto"`` chooses one backend for the whole search.
 

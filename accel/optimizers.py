@@ -251,6 +251,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     )
 }  # fmt: skip
 
+#: Of rules that rescale the gradient: their rates have little to do with the curvature.
+USUAL_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
+
 
 def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())

@@ -14,7 +14,8 @@ converges at a saddle too, where eigenvalues come in pairs of opposite sign.
 A deep net near zero starts at such a saddle, and its curvature there says nothing of what awaits
 it, since that grows with the factors. So the largest curvature is looked for along a few steps of
 descent, each at the rate that the curvature at hand allows, which leaves a saddle at once. It may
-still grow afterwards: ``train`` halves the rate if the run diverges.
+still grow afterwards, and for p > 2 it mostly falls: ``train`` goes on from this rate with one that
+follows the loss.
 """
 
 import math
@@ -27,15 +28,12 @@ from accel.backends import resolve
 from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, Optimizer
+from accel.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel.problem import LpProblem
 from accel.running import check_model
 from accel.validation import Array
 
 __all__ = ["stable_rate"]
-
-#: Of rules that rescale the gradient: their rates have little to do with the curvature.
-USUAL = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
 
 _STEPS, _STILL = 40, 6  # of descent: at most, and without a larger curvature than before
 _HALVINGS = 30  # of such a step, until the loss falls
@@ -88,15 +86,27 @@ def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer)
     return u
 
 
+def decay_of(optimizer: Optimizer) -> float:
+    """The share of the weights, over the learning rate, that a step takes away."""
+    N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
+    return N * optimizer.weight_decay
+
+
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``."""
+    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+
+    Infinite if it overflows.
+    """
     found = 0.0
     for _ in range(products):
-        product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
-        size = norm(product)
-        if not 0 < size < math.inf:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
+            size = norm(product)
+        if not math.isfinite(size):
+            return math.inf, v
+        if size == 0:
             return found, v
         v, before, found = product / size, found, max(found, size)
         if abs(size - before) <= _ENOUGH * size:
@@ -113,6 +123,13 @@ def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
     return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
 
 
+def rate_for(curvature: float) -> float:
+    """One over a curvature, as a number that has one: 1 for 0, and no infinity or 0 else."""
+    if curvature == 0:
+        return 1.0
+    return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
+
+
 def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
     r"""Find a learning rate with which a run can be expected to be stable.
 
@@ -127,9 +144,11 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     Returns
     -------
     float
-        One over the largest curvature along the start of the run, weight decay included; for p < 2,
-        where the curvature has no bound, that of the loss with p = 2. For ``AdaGrad``,
-        ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual rate. 1 if there is no curvature at all.
+        One over the largest curvature along the start of the run, weight decay included (that of
+        ``EndToEnd`` is N times its ``weight_decay``); for p < 2, where the curvature has no bound,
+        that of the loss with p = 2. For ``AdaGrad``, ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual
+        rate, or one over the weight decay if that is less. 1 if there is no curvature at all. Where
+        the curvature overflows no rate is small enough, and it is the smallest normal number.
 
     Raises
     ------
@@ -151,14 +170,17 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     0.25
     """
     check_model(problem, network, optimizer)
-    if optimizer.name in USUAL:
-        return USUAL[optimizer.name]
+    decay = decay_of(optimizer)
+    if optimizer.name in USUAL_RATES:
+        return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
     u = _direction(problem, network, optimizer)
     params = network.params.astype(np.float64)
     v = np.random.default_rng(0).standard_normal(params.size)
     v /= np.linalg.norm(v)
     eps = float(np.finfo(problem.dtype).eps)
     loss, direction = u(params)
+    if not (math.isfinite(loss) and np.isfinite(direction).all()):
+        return sys.float_info.min
     left = 0.9 * loss  # below this no saddle lies ahead; of a single factor's loss there is none
     if network.depth == 1 and not isinstance(optimizer, EndToEnd):
         left = math.inf
@@ -167,6 +189,8 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
         curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
         still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
         largest, products = max(largest, curvature), _NEXT
+        if math.isinf(curvature):
+            break
         step = 1 / curvature if curvature else 1.0
         for _ in range(_HALVINGS):
             after = u(params - step * direction)
@@ -176,5 +200,4 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
         if still == _STILL or not after[0] < loss:
             break
         params, (loss, direction) = params - step * direction, after
-    largest += optimizer.weight_decay
-    return min(1 / float(largest), sys.float_info.max) if largest else 1.0
+    return rate_for(largest + decay)

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, Optimizer
+from accel.pacing import pace_of
 from accel.problem import LpProblem
 from accel.progress import preparing, progress
 from accel.results import History, Result
@@ -145,8 +146,12 @@ def run_models(
     threads: int | None,
     checkpoint: Place | None = None,
     check: Check | None = None,
+    first_rate: Callable[[], float] | None = None,
 ) -> tuple[list[Result], float]:
     """Train models that have been checked, side by side; their results and the seconds it took.
+
+    With ``first_rate`` there is one model: it finds the rate that the run begins with, which then
+    follows the loss. The rule's own rate counts for nothing.
 
     Notes
     -----
@@ -166,23 +171,28 @@ def run_models(
             threads,
         )
     params = getattr(loop, "device_params", loop.params)
-    run = Run(loop, len(models), limits, shown or watch is not None, check)
+    pace = pace_of(problem, *models[0]) if first_rate is not None else None
+    run = Run(loop, len(models), limits, shown or watch is not None, check, pace)
     saved: Checkpoint | None = None
     if checkpoint is not None:
         identity = of_models(problem, models, asdict(limits), kernels.name)
+        if pace is not None:
+            identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
         saved = Checkpoint(checkpoint, identity, GROWING)
+    found = None
 
     def settle(m: int, history: History) -> None:
         if problem.method == "gram":
             _settle(problem, kernels, models[m][0].with_params(params(m)), history)
 
     with loop, ThreadPoolExecutor(1, "accel-train") as pool:
+        if saved is not None and (found := saved.load(run.export())) is not None:
+            run.resume(found)
+        if pace is not None and first_rate is not None and found is None:
+            run.begin(pace, first_rate())
         if saved is not None:
-            begun = run.export()
-            if (found := saved.load(begun)) is not None:
-                run.resume(found)
             if run.going:  # that nothing can be written there is better known now than in hours
-                saved.save(begun if found is None else found)
+                saved.save(run.export() if found is None else found)
             else:
                 saved = None
         try:
@@ -203,7 +213,7 @@ def run_models(
                 steps=made,
                 seconds=seconds,
                 diverged_at=diverged_at,
-                optimizer=optimizer,
+                optimizer=optimizer if pace is None else replace(optimizer, learning_rate=run.rate),
                 p=problem.p,
                 scale=problem.scale,
                 method=problem.method,

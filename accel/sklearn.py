@@ -76,9 +76,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"adadelta"``, ``"rmsprop"`` or
         ``"adam"``, with their usual constants. Not for ``"end_to_end"``.
     learning_rate : float or "auto", default="auto"
-        ``"auto"``: one over the largest curvature along the start of the run, found anew for each
-        eighth of it (for p < 2 halved instead), and halved if the run diverges; a usual one for
-        rules that rescale the gradient.
+        ``"auto"``: one over the largest curvature along the start of the run, from where
+        it follows the loss as in ``accel.train``, at least eight times anew; a usual one for rules
+        that rescale the gradient.
     weight_decay : float, default=0.0
         Adds half of this times the squares of all factors to the loss, in the units of the fit; the
         intercept is spared. Rules that rescale the gradient apply it apart from the loss. From

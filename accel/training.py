@@ -3,10 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
-
-import numpy as np
 
 from accel import checkpoints, running, validation
 from accel.chunks import Check
@@ -20,9 +17,6 @@ from accel.validation import Array
 Callback = Callable[[int, float], object]
 
 _log = logging.getLogger("accel")
-
-_HALVINGS = 40
-_RISE = 2.0  # a loss that ends at this many times the first has diverged, if not to infinity
 
 
 def train(
@@ -54,9 +48,13 @@ def train(
     steps : int
         Updates to make, at least 1.
     learning_rate : {"auto"}, optional
-        Take the place of the optimiser's own rate: ``accel.rates.stable_rate``, halved for as long
-        as the run diverges or ends at twice its first loss; every run begins anew from ``network``.
-        The result's ``optimizer`` has the rate of the last run.
+        Take the place of the optimiser's own rate by one that follows the loss. It begins with
+        ``accel.rates.stable_rate``. The run is made in stretches, each a quarter as long as all
+        before: one at whose end the loss has risen is taken back and made again at a third of the
+        rate, after any other twice the rate is tried (``accel.pacing``). With weight decay it is
+        loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
+        its rate then. Steps that were taken back count in ``seconds`` only. The result's
+        ``optimizer`` has the last rate.
     record_every : int, optional
         Steps between two records of the history; about 1000 records in all by default.
     tol : float
@@ -66,7 +64,8 @@ def train(
         Stop once the loss is at most this.
     callback : callable, optional
         ``callback(step, loss)``, called in the caller's thread about ten times a second with the
-        newest iterate whose loss is known. A true return value stops the run.
+        newest iterate whose loss is known. A true return value stops the run. Where steps are taken
+        back, ``step`` falls.
     progress : bool
         Show a progress bar on stderr.
     backend : {"auto", "cpu", "cuda", "reference"}
@@ -135,7 +134,7 @@ def train_until(
     network: LinearNetwork,
     optimizer: Optimizer,
     steps: int,
-    check: Callable[[], Check] | None,
+    check: Check | None,
     *,
     learning_rate: Literal["auto"] | None = None,
     record_every: int | None = None,
@@ -148,43 +147,28 @@ def train_until(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = checkpoints.EVERY,
 ) -> Result:
-    """As ``train``, with a stopping rule of the caller's, made anew for every run that begins."""
+    """As ``train``, with a stopping rule of the caller's."""
     running.check_model(problem, network, optimizer)
     limits = running.limits(steps, record_every, tol, target)
     running.check_callback(callback)
     progress = validation.flag("progress", progress)
     kept = checkpoints.place(checkpoint, checkpoint_every)
+    if learning_rate is not None:
+        validation.choice("learning_rate", learning_rate, ["auto"])
 
     def watch(step: int, losses: Array) -> object:
         assert callback is not None
         return callback(step, float(losses[0]))
 
-    def run(optimizer: Optimizer) -> Result:
-        (result,), _ = running.run_models(
-            problem, [(network, optimizer)], limits,
-            watch=watch if callback is not None else None, shown=progress, backend=backend,
-            threads=threads, checkpoint=kept, check=None if check is None else check(),
-        )  # fmt: skip
-        return result
+    def first_rate() -> float:
+        rate = stable_rate(problem, network, optimizer)
+        _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
+        return rate
 
-    if learning_rate is None:
-        return run(optimizer)
-    validation.choice("learning_rate", learning_rate, ["auto"])
-    if checkpoint is not None:
-        raise ValueError(
-            "learning_rate 'auto' may begin anew and takes no checkpoint: give the optimizer the "
-            "rate that accel.rates.stable_rate finds"
-        )
-    rate = stable_rate(problem, network, optimizer)
-    _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
-    result = run(replace(optimizer, learning_rate=rate))
-    noise = np.finfo(problem.dtype).eps * problem.loss(np.zeros((problem.k, problem.d)))
-    for _ in range(_HALVINGS):
-        # With decay it may well rise: it is not the loss alone that falls then.
-        risen = not optimizer.weight_decay and result.loss > _RISE * result.history.loss[0] + noise
-        if result.status == "interrupted" or not (risen or result.status == "diverged"):
-            break
-        rate /= 2
-        _log.info("the run diverged: learning rate halved to %.4g", rate)
-        result = run(replace(optimizer, learning_rate=rate))
+    (result,), _ = running.run_models(
+        problem, [(network, optimizer)], limits,
+        watch=watch if callback is not None else None, shown=progress, backend=backend,
+        threads=threads, checkpoint=kept, check=check,
+        first_rate=None if learning_rate is None else first_rate,
+    )  # fmt: skip
     return result

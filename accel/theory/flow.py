@@ -10,6 +10,12 @@ theorem 1,
 
 The time t is what descent covers in ``t / learning_rate`` steps. Both need p >= 2: below, the
 gradient is not Lipschitz where a residual is 0, and no step of an explicit method is small enough.
+
+The second is integrated through balanced factors of :math:`W_e` too, which by theorem 1 is the same
+flow. As a differential equation for the entries of :math:`W_e` it is not Lipschitz at matrices that
+are singular, for its powers go down to 2/N: of N = 6 layers, an error of 1e-12 in a singular value
+of 0 changes the velocity by 1e-4. The equations of the factors are polynomials in them. They also
+keep the rank r of the start, as the flow does, when the hidden layers have width r.
 """
 
 from collections.abc import Callable
@@ -23,6 +29,7 @@ from accel.backends import resolve
 from accel.network import LinearNetwork
 from accel.problem import LpProblem
 from accel.theory import checks
+from accel.theory.preconditioning import preconditioner
 from accel.validation import Array
 
 
@@ -83,6 +90,8 @@ def _integrated(
     state, now, states = start, 0.0, []
     for time in times:
         if time > now:
+            if not np.isfinite(velocity(now, state)).all():  # the solver would search for ever
+                raise RuntimeError(f"the flow has no finite velocity at t = {now:g}")
             solution = solve(velocity, (now, time), state, method="DOP853", rtol=rtol, atol=atol)
             if not solution.success:
                 raise RuntimeError(
@@ -130,9 +139,15 @@ def end_to_end_flow(
     ImportError
         If SciPy is not installed.
     RuntimeError
-        If the integrator gives up.
+        If the integrator gives up, or the velocity overflows.
     TypeError, ValueError
         If an argument is of the wrong kind, shape or range.
+
+    Notes
+    -----
+    For N >= 2 the rank of the start stays. As in ``preconditioner``, singular values of ``W0``
+    below ``max(k, d) * 2.2e-16`` of the largest count as 0. At every step of the integrator the
+    factors are multiplied out, in N small products.
 
     References
     ----------
@@ -151,17 +166,42 @@ def end_to_end_flow(
     start = checks.matrix("W0", W0, shape)
     depth = validation.depth(depth)
     times = _times(t)
-    decay = depth * validation.real("weight_decay", weight_decay, least=0)
-    precondition = resolve("reference").precondition.precondition
-
-    def velocity(_: float, state: Array) -> Array:
-        W = state.reshape(shape)
-        direction: Array = precondition(W, problem.gradient(W), depth).ravel()
-        return -decay * state - direction
-
-    states = _integrated(velocity, start.ravel(), times, rtol, atol)
-    matrices = states.reshape(len(times), *shape)
+    decay = validation.real("weight_decay", weight_decay, least=0)
+    widths, params = _balanced(start.reshape(shape), depth)
+    states = _factors_at(problem, widths, params, times, decay, rtol, atol)
+    chain = resolve("reference").factor_chain
+    matrices = np.array([chain.end_to_end(params, widths) for params in states])
     return Flow(times, matrices, np.array([problem.loss(W) for W in matrices]))
+
+
+def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
+    """Widths and parameters of balanced factors of W (k, d), as narrow as its rank."""
+    k, d = W.shape
+    if depth == 1:
+        return (d, k), W.ravel()
+    P = preconditioner(W, depth)
+    rank = max(int(np.count_nonzero(P.sigma)), 1)
+    share = np.diag(P.sigma[:rank] ** (1 / depth))
+    factors = [share @ P.V[:, :rank].T, *[share] * (depth - 2), P.U[:, :rank] @ share]
+    return (d, *[rank] * (depth - 1), k), np.concatenate([factor.ravel() for factor in factors])
+
+
+def _factors_at(
+    problem: LpProblem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
+    rtol: float, atol: float,
+) -> Array:  # fmt: skip
+    """The factors (m, n_params) on their flow, at these times."""
+    chain = resolve("reference").factor_chain
+
+    def velocity(_: float, params: Array) -> Array:
+        W = chain.end_to_end(params, widths)
+        if not np.isfinite(W).all():  # too long a trial step: the integrator shortens it
+            return np.full_like(params, np.nan)
+        slope: Array = chain.gradients(params, widths, problem.gradient(W))
+        return -decay * params - slope
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _integrated(velocity, params, times, rtol, atol)
 
 
 def factor_flow(
@@ -200,7 +240,7 @@ def factor_flow(
     ImportError
         If SciPy is not installed.
     RuntimeError
-        If the integrator gives up.
+        If the integrator gives up, or the velocity overflows.
     TypeError, ValueError
         If an argument is of the wrong kind, shape or range.
 
@@ -220,14 +260,7 @@ def factor_flow(
         raise TypeError(f"network must be in float64, got {network.dtype}")
     times = _times(t)
     decay = validation.real("weight_decay", weight_decay, least=0)
-    chain, widths = resolve("reference").factor_chain, network.widths
-
-    def velocity(_: float, params: Array) -> Array:
-        G = problem.gradient(chain.end_to_end(params, widths))
-        slope: Array = chain.gradients(params, widths, G)
-        return -decay * params - slope
-
-    states = _integrated(velocity, network.params, times, rtol, atol)
+    states = _factors_at(problem, network.widths, network.params, times, decay, rtol, atol)
     networks = tuple(network.with_params(params) for params in states)
     matrices = np.array([net.end_to_end() for net in networks])
     return FactorFlow(

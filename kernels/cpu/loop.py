@@ -35,7 +35,7 @@ from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
 from .jit import LINE, aligned_zeros, lanes_for, padded
 from .lp_loss import gram, pack, pack_gram, sums_size, work_size
 from .precondition import work_size as precondition_size
-from .updates import make_rule
+from .updates import RATE, make_rule
 
 #: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
@@ -206,6 +206,10 @@ class TrainingLoop:
         steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
         recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
         return steps[recorded], rows[recorded]
+
+    def set_rate(self, model: int, rate: float) -> None:
+        """Change the learning rate of a model for the steps to come."""
+        self._run.rules[model, RATE] = rate
 
     def snapshot(self) -> Snapshot:
         """Everything that the rest of the run depends on."""

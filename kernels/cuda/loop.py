@@ -37,6 +37,7 @@ from .settle import (
     P,
     Run,
 )
+from .updates import RATE
 
 #: Numbers of history that fit between two launches, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
@@ -253,6 +254,13 @@ class TrainingLoop:
         steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
         recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
         return steps[recorded], rows[recorded]
+
+    def set_rate(self, model: int, rate: float) -> None:
+        """Change the learning rate of a model for the steps to come."""
+        self._models.rules[model, RATE] = rate
+        with self._stream:
+            self._run.rules[...] = xp.asarray(self._models.rules)
+            self._wait()
 
     def snapshot(self) -> Snapshot:
         """Everything that the rest of the run depends on."""

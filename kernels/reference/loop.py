@@ -25,6 +25,8 @@ from ..specs import (
     STATE_SLOTS,
     TARGET,
     Loss,
+    Model,
+    Rule,
 )
 from .factor_chain import end_to_end, gradients
 from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
@@ -158,6 +160,12 @@ class TrainingLoop:
     def params(self, model):
         """A copy of a model's current factors."""
         return self._params[model].copy()
+
+    def set_rate(self, model, rate):
+        """Change the learning rate of a model for the steps to come."""
+        widths, params, (kind, hyper) = self._models[model]
+        rule = Rule(kind, (rate, *hyper[1:]))
+        self._models[model] = Model(widths, params, rule)
 
     def snapshot(self):
         """The state of the run, without its history, to go back to with ``restore``."""

@@ -94,8 +94,6 @@ ROWS = [
      lambda: train(PROBLEM, start(), RULE, 1, learning_rate="atuo")),
     (TypeError, "learning_rate must be one of auto, got 0.1",
      lambda: train(PROBLEM, start(), RULE, 1, learning_rate=0.1)),
-    (ValueError, "learning_rate 'auto' .* takes no checkpoint",
-     lambda: train(PROBLEM, start(), RULE, 1, learning_rate="auto", checkpoint="a.npz")),
     (TypeError, "checkpoint must be a path, got 3",
      lambda: train(PROBLEM, start(), RULE, 1, checkpoint=3)),
     (ValueError, r"checkpoint must be a file, got \.: a folder",

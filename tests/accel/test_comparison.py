@@ -139,6 +139,11 @@ def test_a_suggested_rate_without_curvature():
     assert 0 < suggested_rate(accel.LpProblem(X, Y, p=1)) < 1
 
 
+@pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
+def test_a_suggested_rate_where_the_curvature_overflows(p, scale):
+    assert suggested_rate(accel.LpProblem(X, scale * Y, p)) == np.finfo(float).tiny
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

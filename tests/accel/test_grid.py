@@ -1,5 +1,7 @@
 """``grid_search``: that it finds what trying every rate finds, and says where it may not have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,20 @@ def test_refining_looks_closer_and_only_improves():
             assert rates[far] / rates[near] <= 10 ** (0.25 / 2**refine) * (1 + 1e-9)
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 5, 6, 11])
+def test_no_much_better_rate_lies_between_two_that_were_tried(seed):
+    """Just below the rates that diverge the loss has several narrow minima."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((40, 4))
+    Y = X @ rng.standard_normal((4, 1)) + 0.1 * rng.standard_normal((40, 1))
+    problem, rule = accel.LpProblem(X, Y, 6), accel.EndToEnd(1.0, 4)
+    network = accel.LinearNetwork.for_problem(problem, 1, scale=0.1, seed=seed)
+    found = grid_search(problem, network, rule, 200)
+    rates = found.learning_rate * np.geomspace(10**-0.25, 10**0.25, 200)
+    models = [(network, replace(rule, learning_rate=float(rate))) for rate in rates]
+    assert found.best.loss <= 2 * sweep(problem, models, 200).best.loss
 
 
 def test_the_fastest_to_the_target():
@@ -103,6 +119,16 @@ def test_every_rule_and_the_default_grid():
         )
     assert "rates=" in repr(found)
     assert len(found.to_pandas()) == len(found.results)
+
+
+@pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
+@pytest.mark.parametrize("rule", [DESCENT, accel.Adam()], ids=["gd", "adam"])
+def test_a_loss_that_overflows_is_a_search_that_diverges(p, scale, rule):
+    """And no error of LAPACK, which has no eigenvalues of infinite matrices."""
+    problem = accel.LpProblem(PROBLEM.X, scale * PROBLEM.Y, p)
+    found = grid_search(problem, start(problem), rule, 20)
+    assert {result.status for result in found.results} == {"diverged"}
+    assert found.at_edge
 
 
 def test_ctrl_c_returns_what_is_there(monkeypatch):

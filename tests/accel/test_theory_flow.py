@@ -61,6 +61,65 @@ def test_balanced_factors_follow_the_end_to_end_flow(k, p, depth, weight_decay):
     np.testing.assert_allclose(factors.matrices[0], network.end_to_end(), rtol=1e-15)
 
 
+def turned(W, depth, width, seed):
+    """Balanced factors of W, hidden layers turned by random rotations and wider than its rank."""
+    rng = np.random.default_rng(seed)
+    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
+    sizes[sizes < 1e-15] = 0
+    share, Q = np.diag(sizes ** (1 / depth)), []
+    for _ in range(depth - 1):
+        Q.append(np.linalg.qr(rng.standard_normal((width, width)))[0][:, : len(sizes)])
+    inner = [Q[j + 1] @ share @ Q[j].T for j in range(depth - 2)]
+    factors = [Q[0] @ share @ Vt, *inner, U @ share @ Q[-1].T]
+    return LinearNetwork((W.shape[1], *[width] * (depth - 1), len(W)), init=factors)
+
+
+@pytest.mark.parametrize("small", [0.0, 1e-9, 1e-4])
+@pytest.mark.parametrize(("k", "d", "depth"), [(2, 2, 6), (2, 2, 3), (3, 4, 6)])
+@pytest.mark.parametrize("p", [2, 4])
+def test_starts_that_are_singular_or_nearly_so(small, k, d, depth, p):
+    """The powers of W W' in theorem 1 are not Lipschitz there; the factors' equations are."""
+    rng = np.random.default_rng(k)
+    X = rng.standard_normal((12, d))
+    problem = LpProblem(X, X @ rng.standard_normal((d, k)) + rng.standard_normal((12, k)), p)
+    start = 0.5 * np.outer(rng.standard_normal(k), rng.standard_normal(d))
+    start += small * rng.standard_normal((k, d))
+    times = [0.3, 1.0]
+    whole = end_to_end_flow(problem, start, depth, times, 0.1)
+    factors = factor_flow(problem, turned(start, depth, k + 2, seed=1), times, 0.1)
+    assert np.linalg.norm(whole.matrices[1] - start) > 0.1
+    np.testing.assert_allclose(whole.matrices, factors.matrices, atol=2e-9)
+    if not small:
+        sizes = np.linalg.svd(whole.matrices, compute_uv=False)
+        assert sizes[:, 1:].max() <= 1e-14 * sizes.max()
+
+
+def test_the_zero_map_stays_but_at_depth_1():
+    problem = make_problem(2, 4)
+    for depth in (2, 3):
+        assert not end_to_end_flow(problem, np.zeros((2, 3)), depth, 1.0).matrices.any()
+    assert end_to_end_flow(problem, np.zeros((2, 3)), 1, 1.0).matrices.any()
+
+
+def test_a_trial_step_that_is_too_long_is_shortened():
+    """Of deep factors it overflows at once, which is no fault of the arguments."""
+    problem = LpProblem(np.eye(2), [1e5, 1e5], 6)
+    flow = end_to_end_flow(problem, [1.0, 0.5], 6, 1e-24)
+    assert np.isfinite(flow.losses).all()
+    assert flow.losses[0] < problem.loss([1.0, 0.5])
+
+
+def test_a_velocity_that_overflows():
+    problem = LpProblem(np.eye(2), [1e150, 1.0], 4)
+    network = LinearNetwork.for_problem(problem, 2, 2, init="balanced")
+    for call in (
+        lambda: end_to_end_flow(problem, [1, 2], 2, 1),
+        lambda: factor_flow(problem, network, 1),
+    ):
+        with pytest.raises(RuntimeError, match="no finite velocity at t = 0"):
+            call()
+
+
 def test_balance_is_what_theorem_1_needs():
     problem, network = make_problem(1, 4), make_network(1, 2, init="near_zero")
     factors = factor_flow(problem, network, 1.0)

@@ -188,7 +188,7 @@ def test_a_rule_of_the_caller_s(backend, chunk_seconds, monkeypatch):
         return len(asked) == 3
 
     result = train_until(
-        PROBLEM, start(), accel.Adam(0.01), 100, lambda: chunks.Check(7, settled), backend=backend
+        PROBLEM, start(), accel.Adam(0.01), 100, chunks.Check(7, settled), backend=backend
     )
     assert (result.status, result.steps, len(asked)) == ("converged", 21, 3)
     whole = train(PROBLEM, start(), accel.Adam(0.01), 21, backend=backend)
@@ -197,21 +197,6 @@ def test_a_rule_of_the_caller_s(backend, chunk_seconds, monkeypatch):
     assert result.history.step[-1] == 21
     asked.clear()
     short = train_until(
-        PROBLEM, start(), accel.Adam(0.01), 20, lambda: chunks.Check(7, settled), backend=backend
+        PROBLEM, start(), accel.Adam(0.01), 20, chunks.Check(7, settled), backend=backend
     )
     assert (short.status, short.steps, len(asked)) == ("completed", 20, 2)
-
-
-def test_a_rule_is_made_anew_for_a_run_that_begins_anew():
-    made = []
-
-    def check():
-        made.append([])
-        return chunks.Check(10, lambda params: made[-1].append(params) or len(made[-1]) == 4)
-
-    network = start(init="near_zero", scale=3.0)
-    result = train_until(
-        PROBLEM, network, accel.GradientDescent(1.0), 200, check, learning_rate="auto"
-    )
-    assert result.steps == 40
-    assert len(made[-1]) == 4

@@ -161,3 +161,24 @@ def test_restore_replays_the_same_bits(kernels, name, threads):
             assert loop.step == 33
             np.testing.assert_array_equal(loop.params, params)
             np.testing.assert_array_equal(loop.take_history(), history)
+
+
+@each_rule
+def test_a_rate_may_change_on_the_way(kernels, name):
+    """From there it is the run that has always had that rate; the rule keeps its memory."""
+    case, rule = for_rule(name, k=2), RULES[name]
+    rate, *rest = rule.hyper
+    with (
+        Single(kernels.loop, *case, rule) as loop,
+        Single(kernels.loop, *case, rule._replace(hyper=(2 * rate, *rest))) as other,
+    ):
+        loop.advance(7)
+        other.restore(loop.snapshot())
+        loop.set_rate(0, 2 * rate)
+        loop.advance(9, record_every=1)
+        other.advance(9, record_every=1)
+        np.testing.assert_array_equal(loop.params, other.params)
+        np.testing.assert_array_equal(loop.take_history(), other.take_history())
+        loop.set_rate(0, 0.0)
+        loop.advance(1)
+        np.testing.assert_array_equal(loop.params, other.params)

@@ -146,6 +146,22 @@ def test_divergence_and_the_way_back(way, dtype):
         assert loop.advance(1) == DIVERGED
 
 
+@pytest.mark.parametrize("name", ["momentum", "end-to-end 3"])
+def test_a_rate_may_change_on_the_way(way, name):
+    case, rule = for_rule(name, **SMALL, hidden=(4,)), RULES[name]
+    rate, *rest = rule.hyper
+    with (
+        Single(way, *case, rule) as loop,
+        Single(way, *case, rule._replace(hyper=(2 * rate, *rest))) as other,
+    ):
+        loop.advance(2)
+        other.restore(loop.snapshot())
+        loop.set_rate(0, 2 * rate)
+        loop.advance(2)
+        other.advance(2)
+        np.testing.assert_array_equal(loop.params, other.params)
+
+
 @pytest.mark.parametrize("name", ["adam", "end-to-end 3"])
 def test_chunks_do_not_show_and_a_snapshot_brings_the_bits_back(way, name):
     case, rule = for_rule(name, **SMALL), RULES[name]
