@@ -12,7 +12,8 @@ from accel.backends import resolve
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import Loss
 from accel.layout import aligned
-from accel.newton import SUM_ERROR, Search, minimize
+from accel.certificate import Basis, basis_of, bulk, counted, gap_at
+from accel.newton import Search, minimize
 from accel.problem import LpProblem, checked_problem
 from accel.validation import Array
 
@@ -21,6 +22,7 @@ __all__ = ["Optimum", "optimum"]
 _log = logging.getLogger("accel")
 
 _EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 64 * _EPS
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
 
@@ -59,70 +61,88 @@ class Optimum:
 
 
 class _Basis(NamedTuple):
-    """U (n, rank) and S of a singular value decomposition of X, and M (d, rank).
+    """A basis ``A = X T``, and the singular values S of X, its columns scaled to one size."""
 
-    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``.
-    """
-
-    U: Array
+    basis: Basis
     S: Array
-    M: Array
 
 
 def _decompose(X: Array) -> _Basis:
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
-    U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
+    R = np.linalg.qr(X / scale, mode="r")
+    S, Vt = np.linalg.svd(R, full_matrices=False)[1:]
     negligible = max(X.shape) * _EPS * S[0]
     rank = int(np.count_nonzero(negligible < S))
-    V, column = Vt[:rank].T, scale[:, np.newaxis]
+    S, V, column = S[:rank], Vt[:rank].T, scale[:, np.newaxis]
     M = V / column
     if rank < X.shape[1]:
         rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
         M = rows @ (rows.T @ M)
-    return _Basis(aligned(U[:, :rank]), S[:rank], M)
+    T = M / S
+    condition = float(np.linalg.norm(S) * np.linalg.norm(column * T))
+    return _Basis(basis_of(aligned(X @ T), T, condition), S)
 
 
 class _Output(NamedTuple):
-    """What becomes of one output: no map has a loss below ``bound``; the decrement is squared."""
+    """What becomes of one output; the decrement is squared, ``enough`` what tol is relative to."""
 
     w: Array
-    bound: float
+    loss: float
+    gap: float
+    enough: float
     decrement: float
     iterations: int
-    interpolated: bool
 
 
 def _solve(
-    X: Array, y: Array, basis: _Basis, loss: Loss, stop: tuple[float, int], backend: str
+    X: Array, y: Array, basis: Basis, loss: Loss, stop: tuple[float, int], backend: str
 ) -> _Output:
-    U, S, M = basis
-    tol, max_iter = stop
-    z = U.T @ y
-    z += U.T @ (y - U @ z)  # once more: the first product has rounding errors
-    left = y - U @ z
-    unit = float(np.abs(left).max())
-    interpolated = unit <= 64 * _EPS * math.sqrt(len(y)) * float(np.abs(y).max())
-    bound, decrement, iterations = 0.0, 0.0, 0
-    if not interpolated:
-        target = aligned(left / unit)
+    A, T, p = basis.A, basis.T, loss.p
+    (tol, max_iter), (n, rank) = stop, A.shape
 
-        def hessian(z: Array) -> Array:
+    def enough(size: Array, unit: float) -> float:
+        """What the gap is compared with, by sizes of residuals, both in this unit."""
+        least = _ROUNDING * math.sqrt(n) / unit
+        if p < 2:
+            fits = bulk(size, rank) <= least * bulk(np.abs(y), 0)
+        else:
+            fits = float(size.max()) <= least * float(np.abs(y).max())
+        return counted(np.abs(y) / unit, p, 0) if fits else counted(size, p, rank)
+
+    w = np.zeros(X.shape[1])
+    for _ in range(2):  # once more: the first product has rounding errors
+        w += T @ (A.T @ (y - X @ w))
+    r = X @ w - y
+    unit, iterations, best = float(np.abs(r).max()), 0, None
+    while True:
+        if unit == 0:
+            return best or _Output(w, 0.0, 0.0, 0.0, 0.0, iterations)
+        target = aligned(-r / unit)
+
+        def hessian(z: Array, target: Array = target) -> Array:
             kernel = resolve(backend).lp_loss.hessian
-            H: Array = arrays.to_host(kernel(U, target, z, loss._replace(factor=1.0)))
+            H: Array = arrays.to_host(kernel(A, target, z, loss._replace(factor=1.0)))
             return H
 
-        search = Search(U, target, loss.p)
-        minimize(search, tol / 2, max_iter, hessian)
-        z += unit * search.z
-        scale = loss.factor * unit**loss.p
-        bound = scale * search.bound * (1 - loss.p * SUM_ERROR)
-        decrement, iterations = scale * search.decrement**2, search.iterations
-    w = M @ (z / S)
-    w += M @ ((z - U.T @ (X @ w)) / S)  # one refinement: S spans many decades
-    return _Output(w, bound, decrement, iterations, interpolated)
-
+        search = Search(A, target, p, lambda size, unit=unit: enough(size, unit))
+        minimize(search, tol / 2, max_iter - iterations, hessian, 1.5 if best is None else 0.01)
+        iterations += search.iterations
+        decrement = search.decrement**2 * unit**p
+        w = w + T @ (unit * search.z)
+        top = float(np.abs(X @ w - y).max()) or 1.0
+        found = gap_at(X, y, w, basis, p, search.slopes * (unit / top) ** (p - 1))
+        scale = loss.factor / n * found.unit**p
+        output = _Output(w, scale*found.loss, scale*found.gap, loss.factor/n * enough(np.abs(found.r), 1.0), loss.factor*decrement, iterations)
+        if DEBUG: print('   ', unit, search.iterations, search.gap, search.enough, found[1:], output.gap, output.enough)
+        r, unit = found.r, found.unit
+        if best is not None and output.gap >= best.gap / 2:
+            return min(best, output, key=lambda o: o.gap)._replace(iterations=iterations)
+        best = output
+        if output.gap <= tol * output.enough or iterations >= max_iter:
+            return best
+DEBUG=0
 
 def losses_at_zero(problem: LpProblem) -> Array:
     """Return the loss of every output at W = 0, in float64.
@@ -193,21 +213,17 @@ def optimum(
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    basis = _decompose(X)
+    basis = _decompose(X).basis
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
     residuals = W @ X.T - Y.T
-    size = np.abs(residuals)
-    losses = c * np.sum(size**p, axis=1)
-    gaps = losses * (1 + SUM_ERROR) - np.array([output.bound for output in outputs])
-    interpolated = np.array([output.interpolated for output in outputs])
-    gradient = c * p * (np.sign(residuals) * size ** (p - 1)) @ X
+    gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
     return Optimum(
         W=W,
-        loss=float(np.sum(losses)),
+        loss=float(sum(output.loss for output in outputs)),
         gradient_norm=norm(gradient),
         newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
-        duality_gap=float(np.sum(np.maximum(gaps, 0.0))),
+        duality_gap=float(sum(output.gap for output in outputs)),
         iterations=sum(output.iterations for output in outputs),
-        converged=bool(np.all(gaps <= tol * np.where(interpolated, at_zero, losses))),
+        converged=all(output.gap <= tol * output.enough for output in outputs),
     )
