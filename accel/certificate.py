@@ -225,7 +225,7 @@ def gap_at(X: Array, y: Array, w: Array, basis: Basis, p: float, v: Array) -> Ga
     scaled, error = r / unit, error / unit
     size = np.abs(scaled)
     error += EPS * size
-    loss = float(np.sum(size**p))
+    loss = math.fsum(size**p)
     most = float(np.sum((size + error) ** p)) * (1 + 64 * EPS * (1 + p))
     s, sure = np.sign(scaled) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
     if p == 1:

@@ -31,7 +31,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from accel.certificate import bulk, distances, weighted
+from accel.certificate import bulk, counted, distances, weighted
 from accel.twofold import EPS
 from accel.validation import Array
 
@@ -40,6 +40,10 @@ _SHRINK = 0.1
 _FASTEST = 1e-3
 _ARMIJO = 1e-4
 _SHORTEST = 1e-18
+_GRAIN = 4 * EPS  # of the loss at the start: rounding errors of the targets
+_TRIED = 8  # times the rank: rows that may be the basis of a vertex
+_PARALLEL = 1e-8  # what is left of a row that depends on others
+_EDGES = 256  # over the rank: edges in a row
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -60,8 +64,8 @@ class Search:
     def __init__(self, A: Array, y: Array, p: float, counted: Callable[[Array], float]) -> None:
         self.A, self.y, self.p, self.counted = A, y, p, counted
         self.z, self.r = np.zeros(A.shape[1]), -y
-        self.slopes = slopes(self.r, p, 0.0)
-        self.gap = math.inf
+        self.slopes = np.zeros_like(y)
+        self.gap = float(np.sum(np.abs(y) ** p))
         self.enough = counted(np.abs(self.r))
         self.decrement = 0.0
         self.iterations = 0
@@ -184,20 +188,58 @@ def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Ar
     return v
 
 
-def _jump_to_vertex(search: Search, r: Array) -> None:
-    """For p = 1: interpolate the rows with the least residuals; the dual solution is exact too."""
-    A, rank = search.A, search.A.shape[1]
-    order = np.argsort(np.abs(r), kind="stable")
-    basis, rest = order[:rank], order[rank:]
-    try:
-        z = np.linalg.solve(A[basis], search.y[basis])
-        after = search.residual(z)
-        after[basis] = 0.0
-        v = np.sign(after)
-        v[basis] = np.linalg.solve(A[basis].T, -(A[rest].T @ v[rest]))
-    except np.linalg.LinAlgError:
+def _independent(A: Array, order: Array) -> Array | None:
+    """Return the first rows in this order that span the space; None if too many do not."""
+    rank = A.shape[1]
+    Q, rows = np.zeros((rank, rank)), list[int]()
+    for i in order[: _TRIED * rank]:
+        left = A[i]
+        for _ in range(2):
+            left = left - (Q[: len(rows)] @ left) @ Q[: len(rows)]
+        size = float(np.linalg.norm(left))
+        if size > _PARALLEL * float(np.linalg.norm(A[i])):
+            Q[len(rows)] = left / size
+            rows.append(int(i))
+            if len(rows) == rank:
+                return np.array(rows)
+    return None
+
+
+def _to_vertex(search: Search, r: Array, edges: int) -> None:
+    """For p = 1: interpolate the rows with the least residuals, and go on along edges downhill.
+
+    At a vertex the slopes are known exactly: 1 or -1 outside its basis, and what ``A'v = 0`` says
+    in it. If all are at most 1 in size this is the minimum. Else the loss falls along the edge on
+    which the row of the largest one leaves the basis, up to the row where the loss begins to rise.
+    """
+    A, basis = search.A, _independent(search.A, np.argsort(np.abs(r), kind="stable"))
+    if basis is None:
         return
-    search.offer(z, after)
+    inverse = np.linalg.inv(A[basis])
+    for _ in range(edges):
+        z = inverse @ search.y[basis]
+        z += inverse @ (search.y[basis] - A[basis] @ z)
+        r = search.residual(z)
+        r[basis] = 0.0
+        v = np.sign(r)
+        v[basis] = -(v @ A) @ inverse
+        leaves = int(np.argmax(np.abs(v[basis])))
+        rise = 1 - abs(v[basis[leaves]])
+        if rise >= -8 * EPS:
+            break
+        along = A @ (np.sign(v[basis[leaves]]) * inverse[:, leaves])
+        ahead = np.flatnonzero(along * r < 0)
+        ahead = ahead[np.argsort(-r[ahead] / along[ahead], kind="stable")]
+        stops = np.flatnonzero(rise + 2 * np.cumsum(np.abs(along[ahead])) >= 0)
+        if not len(stops):
+            break
+        enters = ahead[stops[0]]
+        basis[leaves] = enters
+        shares = A[enters] @ inverse
+        inverse[:, leaves] /= shares[leaves]
+        shares[leaves] = 0.0
+        inverse -= np.outer(inverse[:, leaves], shares)
+    search.offer(z, r)
     search.propose(v)
 
 
@@ -223,6 +265,8 @@ def minimize(
         return
     middle = bulk(np.abs(r), rank) or float(np.sqrt(np.mean(r**2)))
     e = 0.0 if p >= 2 else start * middle
+    edges = max(_EDGES // rank, 2)
+    grain = _GRAIN * counted(np.abs(r), p, rank)
     v = slopes(r, p, e)
     while not search.met(tol) and search.iterations < max_iter:
         search.iterations += 1
@@ -240,8 +284,11 @@ def minimize(
         after = s + weights * by
         search.propose(_in_null_space(A, after, weights, damped, p))
         if search.met(tol):
+            if p == 1:
+                _to_vertex(search, r, edges)
             break
         t = _step_length(r, by, p, e, n * decrease)
+        if DEBUG: print('     ', search.iterations, 'e %.3g t %.3g dec %.3g gap %.3g enough %.3g near %d' % (e,t,n*decrease,search.gap,search.enough,(np.abs(r)<e).sum()))
         z = z + t * step
         r = search.residual(z)
         search.offer(z, r)
@@ -249,7 +296,11 @@ def minimize(
         smoothing = float(np.sum(_rise(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)))
         if t == 0 or n * decrease <= _SHRINK * smoothing:
             if p == 1:
-                _jump_to_vertex(search, r)
+                _to_vertex(search, r, edges)
+            if search.gap <= grain:
+                break
             e = max(min(_SHRINK * e, bulk(np.abs(r), rank)), _FASTEST * e)
             if e < _LEAST_SMOOTHING * middle:  # for p >= 2 e is 0: rounding errors ended the search
                 break
+
+DEBUG=0

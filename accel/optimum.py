@@ -15,14 +15,14 @@ from accel.layout import aligned
 from accel.certificate import Basis, basis_of, bulk, counted, gap_at
 from accel.newton import Search, minimize
 from accel.problem import LpProblem, checked_problem
+from accel.twofold import EPS
 from accel.validation import Array
 
 __all__ = ["Optimum", "optimum"]
 
 _log = logging.getLogger("accel")
 
-_EPS = float(np.finfo(np.float64).eps)
-_ROUNDING = 64 * _EPS
+_ROUNDING = 64 * EPS
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
 
@@ -73,7 +73,7 @@ def _decompose(X: Array) -> _Basis:
     scale[scale == 0] = 1.0
     R = np.linalg.qr(X / scale, mode="r")
     S, Vt = np.linalg.svd(R, full_matrices=False)[1:]
-    negligible = max(X.shape) * _EPS * S[0]
+    negligible = max(X.shape) * EPS * S[0]
     rank = int(np.count_nonzero(negligible < S))
     S, V, column = S[:rank], Vt[:rank].T, scale[:, np.newaxis]
     M = V / column
@@ -116,9 +116,8 @@ def _solve(
         w += T @ (A.T @ (y - X @ w))
     r = X @ w - y
     unit, iterations, best = float(np.abs(r).max()), 0, None
+    unit = unit or 1.0
     while True:
-        if unit == 0:
-            return best or _Output(w, 0.0, 0.0, 0.0, 0.0, iterations)
         target = aligned(-r / unit)
 
         def hessian(z: Array, target: Array = target) -> Array:
@@ -136,7 +135,7 @@ def _solve(
         scale = loss.factor / n * found.unit**p
         output = _Output(w, scale*found.loss, scale*found.gap, loss.factor/n * enough(np.abs(found.r), 1.0), loss.factor*decrement, iterations)
         if DEBUG: print('   ', unit, search.iterations, search.gap, search.enough, found[1:], output.gap, output.enough)
-        r, unit = found.r, found.unit
+        r, unit = found.r, found.unit or 1.0
         if best is not None and output.gap >= best.gap / 2:
             return min(best, output, key=lambda o: o.gap)._replace(iterations=iterations)
         best = output
@@ -215,15 +214,18 @@ def optimum(
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
     basis = _decompose(X).basis
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
+    global LAST; LAST = outputs
     W = np.array([output.w for output in outputs])
     residuals = W @ X.T - Y.T
     gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
+    loss = math.fsum(output.loss for output in outputs)
+    gap = math.fsum(output.gap for output in outputs)
     return Optimum(
         W=W,
-        loss=float(sum(output.loss for output in outputs)),
+        loss=loss,
         gradient_norm=norm(gradient),
         newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
-        duality_gap=float(sum(output.gap for output in outputs)),
+        duality_gap=gap + (8 + 2 * p) * EPS * loss,
         iterations=sum(output.iterations for output in outputs),
         converged=all(output.gap <= tol * output.enough for output in outputs),
     )

@@ -93,7 +93,7 @@ def dot(A: Array, x: Array) -> Twofold:
             high[here], carried = two_sum(high[here], total)
             low[here] += more + carried
     grain = (m + 16) * (np.log2(m) + 4) * EPS**2
-    return Twofold(high, low, grain * size * (1 + m * EPS) + m * _LEAST)
+    return Twofold(high, low, grain * size * (1 + m * EPS) + m * _LEAST * bool(x.any()))
 
 
 def added(a: Twofold, b: Array) -> Twofold:
