@@ -35,6 +35,7 @@ __all__ = ["Basis", "Gap", "basis_of", "bulk", "counted", "distances", "gap_at",
 _CAP = 10.0  # medians: a residual counts as far as this
 _FAR = 1e3  # medians: from here on a row may dominate the loss
 _NEAR = 1e-4  # medians: residuals below this weigh no more
+_TINY = 1e-290  # a slope of which digits are lost
 _SURE = 1e4  # times its error: a residual whose power is known
 
 
@@ -148,11 +149,10 @@ class _Point(NamedTuple):
 
     def power_error(self) -> Array:
         """The relative error of the slopes s, where residuals are known well enough."""
-        size = np.maximum(np.abs(self.r), np.finfo(float).tiny)
-        relative = self.error / size
+        size = np.maximum(np.abs(self.r), _SURE * self.error)
+        size[size == 0] = 1.0
         power = 4 * EPS * (1 + (self.p - 1) * np.abs(np.log(size)))
-        known: Array = (self.p - 1) * relative * 1.1 + (power if self.p > 1 else 0.0)
-        return known
+        return (self.p - 1) * (self.error / size) * 1.1 + (power if self.p > 1 else 0.0)
 
     def excess(self, extra: Array) -> float:
         """Bound ``sum f_i`` over slopes that are within ``extra`` of v; inf if one is too large."""
@@ -164,7 +164,7 @@ class _Point(NamedTuple):
             if np.any(below < extra) or np.any(np.where(tied, below, 0.0) + extra > 2):
                 return math.inf
             return float(np.sum(size * np.where(tied, below + extra, 2 - below + extra)))
-        sure = np.abs(r) >= _SURE * error
+        sure = (np.abs(r) >= _SURE * error) & (np.abs(s) > _TINY)
         slope = np.where(sure, np.abs(s), 1.0)
         known = self.power_error()
         t, wide = delta * np.sign(r) / slope, extra / slope
@@ -244,9 +244,10 @@ def gap_at(X: Array, y: Array, w: Array, basis: Basis, p: float, v: Array) -> Ga
     gap = most
     if basis.least > 0:
         rho = _infeasibility(X, point, basis)
-        spread = len(y) ** max(0.5 - 1 / p, 0.0) * most ** (1 / p)
-        plain = point.excess(np.zeros(len(y))) + p * rho * 2 * spread / basis.least
-        gap = min(gap, plain)
+        reach = 2 * len(y) ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
+        if p == 1:
+            reach = min(reach, _reach(point, basis))
+        gap = min(gap, point.excess(np.zeros(len(y))) + p * rho * reach)
         lost = len(y) * EPS * float(np.sum(K[0])) + 2 * basis.error * float(weights.max())
         least = float(K[0].min(initial=math.inf)) - 2 * lost
         if p < 2 and least > 0:
@@ -269,3 +270,23 @@ def _infeasibility(X: Array, point: _Point, basis: Basis) -> float:
         if point.p > 1:
             value += float(np.sum(unsure * (basis.rows + basis.error)))
     return value * (1 + 64 * EPS)
+
+
+def _reach(point: _Point, basis: Basis) -> float:
+    """For p = 1: a bound of the distance |zeta| to a minimum that rows far away have no part in.
+
+    Let F be those rows, N the others. A point that is not worse has
+    ``sum_N |r*| <= sum_N |r| + |A_F zeta|_1``, so ``|A_N zeta|_1 - |A_F zeta|_1 <= 2 sum_N |r|``. On
+    the left ``|x|_1 >= |x|^2 / |x|_inf`` and ``|x|_1 <= sqrt(len F) |x|``.
+    """
+    size, A = np.abs(point.r), basis.A
+    far = size > _FAR * bulk(size, A.shape[1])
+    lost = len(A) * EPS * A.shape[1] + 2 * basis.error
+    squares = A[far].T @ A[far]
+    away = float(np.linalg.norm(squares, 2)) + lost if far.any() else 0.0
+    near = basis.least**2 - away
+    widest = float(basis.rows[~far].max(initial=0.0)) + basis.error
+    slope = near / widest - math.sqrt(np.count_nonzero(far) * away) if widest else 0.0
+    if slope <= 0:
+        return math.inf
+    return 2 * float(np.sum((size + point.error)[~far])) / slope * (1 + 64 * EPS)
