@@ -35,7 +35,6 @@ from accel.certificate import bulk, counted, distances, weighted
 from accel.twofold import EPS
 from accel.validation import Array
 
-_LEAST_SMOOTHING = 1e-15
 _SHRINK = 0.1
 _FASTEST = 1e-3
 _ARMIJO = 1e-4
@@ -44,6 +43,7 @@ _GRAIN = 4 * EPS  # of the loss at the start: rounding errors of the targets
 _TRIED = 8  # times the rank: rows that may be the basis of a vertex
 _TIE = 64 * EPS  # a residual that is rounding errors
 _CUTS = 30
+_INFEASIBLE = 1e-12  # A'v beside v: more than rounding errors
 _PARALLEL = 1e-8  # what is left of a row that depends on others
 _EDGES = 256  # over the rank: edges in a row
 _TINY = float(np.finfo(np.float64).tiny)
@@ -89,13 +89,16 @@ class Search:
     def propose(self, v: Array) -> None:
         """Keep these slopes, whose ``A'v`` is 0, if they prove more of the best point."""
         top = float(np.abs(v).max())
-        if not math.isfinite(top):
+        if not math.isfinite(top) or self._infeasible(v):
             return
         if self.p == 1 and top > 1:
             v = v / top if top > 1 + 8 * EPS else np.clip(v, -1.0, 1.0)
         gap = float(np.sum(distances(self.r, v - slopes(self.r, self.p, 0.0), self.p)))
         if gap < self.gap:
             self.slopes, self.gap = v, gap
+
+    def _infeasible(self, v: Array) -> bool:
+        return float(np.linalg.norm(self.A.T @ v)) > _INFEASIBLE * float(np.linalg.norm(v))
 
     def met(self, tol: float) -> bool:
         """Whether the gap is at most tol times what counts of the loss."""
@@ -288,7 +291,7 @@ def minimize(
         search.propose(slopes(r, p, 0.0))
         return
     middle = bulk(np.abs(r), rank) or float(np.sqrt(np.mean(r**2)))
-    e = 0.0 if p >= 2 else start * middle
+    e = 0.0 if p >= 2 else (float(np.sqrt(np.mean(r**2))) if start > 1 else start * middle)
     edges = max(_EDGES // rank, 2)
     grain = _GRAIN * counted(np.abs(r), p, rank)
     v = slopes(r, p, e)
@@ -324,7 +327,7 @@ def minimize(
             if search.gap <= grain:
                 break
             e = max(min(_SHRINK * e, bulk(np.abs(r), rank)), _FASTEST * e)
-            if e < _LEAST_SMOOTHING * middle:  # for p >= 2 e is 0: rounding errors ended the search
-                break
+            if e <= EPS * bulk(np.abs(search.y) + search.rows * float(np.linalg.norm(z)), 0):
+                break  # rounding errors of r; for p >= 2 e is 0
 
 DEBUG=0
