@@ -7,15 +7,15 @@ at least ``p v'r - (p-1) sum |v_i|^q``, since v'r is the same at every point. So
 .. math:: \sum_i f_i, \qquad f_i = |r_i|^p - p v_i r_i + (p-1) |v_i|^q \ge 0,
 
 where v_i is the slope ``s_i = |r_i|^{p-1} sign(r_i)`` plus a small ``t s_i``, and f_i is
-``|r_i|^p h(t)`` with ``h(t) = (p-1) (|1+t|^q - 1 - q t)``; for p = 1 it is ``|r_i| - v_i r_i`` and
-no v_i may be above 1 in size. Every term is computed without cancellation, so one row that dominates
-the loss does not drown the others. r comes with twice the digits of float64.
+``|r_i|^p h(t)`` with ``h(t) = (p-1) (|1+t|^q - 1 - q t)``; for p = 1 it is ``|r_i| - v_i r_i``
+and no v_i may be above 1 in size. Every term is computed without cancellation, so one row that
+dominates the loss does not drown the others. r comes with twice the digits of float64.
 
 A v in floating point has an ``X'v`` that is not 0. With ``A = X T`` of nearly orthonormal columns
 let ``rho = A'v``. There are two ways to pay for it, and the lesser bound counts:
 
-- another point is ``w + T zeta`` with ``|zeta| <= |A zeta| / sigma``, sigma the least singular value
-  of A, and if it is not worse ``|A zeta| <= |r| + |r*|``: add ``p |rho| |A zeta| / sigma``.
+- another point is ``w + T zeta`` with ``|zeta| <= |A zeta| / sigma``, sigma the least singular
+  value of A, and if it is not worse ``|A zeta| <= |r| + |r*|``: add ``p |rho| |A zeta| / sigma``.
 - for p < 2, where one row may dominate |r|: ``v + c`` with ``c = -omega A (A' omega A)^{-1} rho``
   satisfies ``A'(v + c) = 0`` for any weights omega. So take the largest f_i between v_i - |c_i| and
   v_i + |c_i|, and weights that let rows with small residuals pay.
@@ -23,20 +23,77 @@ let ``rho = A'v``. There are two ways to pay for it, and the lesser bound counts
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from accel.twofold import EPS, dot, residual, two_sum
+from accel.layout import aligned
+from accel.twofold import EPS, Twofold, added, dot, two_product, two_sum
 from accel.validation import Array
 
-__all__ = ["Basis", "Gap", "basis_of", "bulk", "counted", "distances", "gap_at", "weighted"]
+__all__ = ["Basis", "Gap", "Rows", "bulk", "counted", "distances", "gap_at", "weighted"]
 
 _CAP = 10.0  # medians: a residual counts as far as this
 _FAR = 1e3  # medians: from here on a row may dominate the loss
 _NEAR = 1e-4  # medians: residuals below this weigh no more
 _TINY = 1e-290  # a slope of which digits are lost
 _SURE = 1e4  # times its error: a residual whose power is known
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The data of one output: ``r = root * (X w + b - y)``, where ``X w`` is all without a center.
+
+    Attributes
+    ----------
+    X : (n, d) float64 array
+    y : (n,) float64 array
+    root : (n,) array or None
+        Each row times this, 1 for None.
+    center : (d,) array or None
+        If there is an intercept, columns and bases are those of ``[X - center, 1]``, lest large
+        means cost digits.
+    """
+
+    X: Array
+    y: Array
+    root: Array | None = None
+    center: Array | None = None
+
+    def residual(self, w: Array, b: float = 0.0) -> tuple[Array, Array]:
+        """Return r, and how far each is from the exact number at most."""
+        r, error = added(added(dot(self.X.T, w), np.asarray(b)), -self.y).rounded()
+        if self.root is None:
+            return r, error
+        return self.root * r, self.root * (error + EPS * np.abs(r))
+
+    def columns(self) -> Array:
+        """The columns (n, d), or (n, d + 1) with an intercept, in floating point."""
+        columns = self.X
+        if self.center is not None:
+            columns = np.column_stack([columns - self.center, np.ones(len(columns))])
+        return columns if self.root is None else columns * self.root[:, np.newaxis]
+
+    def sums(self, v: Array, low: Array) -> tuple[Array, Array]:
+        """The columns' products with ``v + low``, and how far from the exact ones at most."""
+        if self.root is not None:
+            v, lost = two_product(v, self.root)
+            low = low * self.root + lost
+        few = (len(v) + 8) * EPS
+        g = added(dot(self.X, v), low @ self.X)
+        error = few * (np.abs(low) @ np.abs(self.X)) if low.any() else np.zeros(g.high.shape)
+        if self.center is not None:
+            total = added(dot(np.ones((len(v), 1)), v), low.sum())
+            rough = total.error + few * np.abs(low).sum()
+            product, lost = two_product(self.center, total.high)
+            g = added(added(g, -product), -lost - self.center * total.low)
+            error += np.abs(self.center) * (rough + 4 * EPS * np.abs(total.low)) + EPS * np.abs(
+                lost
+            )
+            g = Twofold(*(np.append(a, b) for a, b in zip(g, total, strict=True)))
+            error = np.append(error, rough)
+        value, grain = g.rounded()
+        return value, grain + error
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +119,31 @@ class Basis:
     error: float
     least: float
 
+    @classmethod
+    def of(cls, columns: Array, T: Array) -> Self:
+        """Make it from X, its entries right to one rounding or two, and T."""
+        A = aligned(columns @ T)
+        peak = np.maximum(columns.max(axis=0), -columns.min(axis=0))
+        peak[peak == 0] = 1.0
+        scaled = columns / peak  # so that no square overflows
+        sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
+        error = (len(T) + 8) * EPS * float(sizes @ (peak * np.linalg.norm(T, axis=1)))
+        off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
+        least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
+        rows = np.sqrt(np.einsum("ij,ij->i", A, A))
+        return cls(A, T, rows, error, max(least, 0.0))
+
 
 class Gap(NamedTuple):
-    """Residuals r (n,) of largest size ``unit``; ``sum |r|^p`` and a bound of its distance from the
-    minimum, both divided by ``unit^p``."""
+    """Residuals r (n,) of largest size ``unit``; their loss ``sum |r|^p`` and its gap.
+
+    Both are divided by ``unit^p``; the gap bounds the distance from the minimum.
+    """
 
     r: Array
     unit: float
     loss: float
     gap: float
-
-
-def basis_of(A: Array, T: Array, condition: float) -> Basis:
-    """Measure a basis; ``condition`` bounds ``|X| |T|`` in Frobenius norm, column by column."""
-    error = (len(T) + 4) * EPS * condition
-    off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
-    least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
-    rows = np.sqrt(np.einsum("ij,ij->i", A, A))
-    return Basis(A, T, rows, error, max(least, 0.0))
 
 
 def bulk(size: Array, skip: int) -> float:
@@ -113,7 +177,7 @@ def _h(t: Array, p: float) -> Array:
 
 
 def distances(r: Array, delta: Array, p: float) -> Array:
-    """f of every row for residuals r and slopes ``s + delta``, errors of r and delta left aside."""
+    """The f of every row for residuals r and slopes ``s + delta``, as if these had no errors."""
     size, sign = np.abs(r), np.sign(r)
     if p == 1:
         return -size * sign * delta
@@ -204,21 +268,22 @@ def _weights(point: _Point, basis: Basis) -> Array:
     return weights / weights.max()
 
 
-def gap_at(X: Array, y: Array, w: Array, basis: Basis, p: float, v: Array) -> Gap:
-    """Bound the distance of ``sum |X w - y|^p`` from its minimum over all ``w + T zeta``.
+def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.0) -> Gap:
+    """Bound the distance of ``sum |r|^p`` from its minimum over all ``w + T zeta``.
 
     Parameters
     ----------
-    X : (n, d) float64 array
-    y : (n,) float64 array
+    rows : Rows
     w : (d,) float64 array
     basis : Basis
-        Of X.
+        Of the columns of the rows.
     p : float
     v : (n,) array
         Slopes with A'v near 0, for the residuals divided by the largest of them.
+    b : float
+        The intercept.
     """
-    r, error = residual(X, w, y)
+    (r, error), n = rows.residual(w, b), len(rows.y)
     unit = float((np.abs(r) + error).max())
     if unit == 0:
         return Gap(r, 0.0, 0.0, 0.0)
@@ -236,31 +301,29 @@ def gap_at(X: Array, y: Array, w: Array, basis: Basis, p: float, v: Array) -> Ga
     point = _Point(scaled, error, s, delta, tied, p)
     orthonormal = np.ones(basis.A.shape[1]), np.eye(basis.A.shape[1])
     if p >= 2:
-        weights, K = np.ones(len(y)), orthonormal
+        weights, K = np.ones(n), orthonormal
     else:
         weights = _weights(point, basis)
         K = np.linalg.eigh(weighted(basis.A, weights)) if basis.A.size else orthonormal
     point = _polished(point, basis, weights, K)
     gap = most
     if basis.least > 0:
-        rho = _infeasibility(X, point, basis)
-        reach = 2 * len(y) ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
+        rho = _infeasibility(rows, point, basis)
+        reach = 2 * n ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
         if p == 1:
             reach = min(reach, _reach(point, basis))
-        gap = min(gap, point.excess(np.zeros(len(y))) + p * rho * reach)
-        lost = len(y) * EPS * float(np.sum(K[0])) + 2 * basis.error * float(weights.max())
+        gap = min(gap, point.excess(np.zeros(n)) + p * rho * reach)
+        lost = n * EPS * float(np.sum(K[0])) + 2 * basis.error * float(weights.max())
         least = float(K[0].min(initial=math.inf)) - 2 * lost
         if p < 2 and least > 0:
             gap = min(gap, point.excess(weights * basis.rows * (rho / least) * (1 + 64 * EPS)))
     return Gap(r, unit, loss, gap * (1 + 64 * EPS))
 
 
-def _infeasibility(X: Array, point: _Point, basis: Basis) -> float:
+def _infeasibility(rows: Rows, point: _Point, basis: Basis) -> float:
     """A bound of ``|A'v|`` for the exact A."""
     v, lost = two_sum(point.s, point.delta)
-    g, error = dot(X, v).rounded()
-    total = g + X.T @ lost
-    error += 2 * EPS * np.abs(g) + len(X) * EPS * np.sqrt(np.sum(lost**2) * np.einsum("ij,ij->j", X, X))
+    total, error = rows.sums(v, lost)
     T = basis.T
     value = float(np.linalg.norm(T.T @ total))
     grain = (len(T) + 4) * EPS * np.abs(total) + error
@@ -276,8 +339,8 @@ def _reach(point: _Point, basis: Basis) -> float:
     """For p = 1: a bound of the distance |zeta| to a minimum that rows far away have no part in.
 
     Let F be those rows, N the others. A point that is not worse has
-    ``sum_N |r*| <= sum_N |r| + |A_F zeta|_1``, so ``|A_N zeta|_1 - |A_F zeta|_1 <= 2 sum_N |r|``. On
-    the left ``|x|_1 >= |x|^2 / |x|_inf`` and ``|x|_1 <= sqrt(len F) |x|``.
+    ``sum_N |r*| <= sum_N |r| + |A_F zeta|_1``, so ``|A_N zeta|_1 - |A_F zeta|_1 <= 2 sum_N |r|``.
+    On the left ``|x|_1 >= |x|^2 / |x|_inf`` and ``|x|_1 <= sqrt(len F) |x|``.
     """
     size, A = np.abs(point.r), basis.A
     far = size > _FAR * bulk(size, A.shape[1])

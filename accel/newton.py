@@ -37,6 +37,7 @@ from accel.validation import Array
 
 _SHRINK = 0.1
 _FASTEST = 1e-3
+_AGAIN = 0.01
 _ARMIJO = 1e-4
 _SHORTEST = 1e-18
 _GRAIN = 4 * EPS  # of the loss at the start: rounding errors of the targets
@@ -218,7 +219,10 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
     in it. If all are at most 1 in size this is the minimum. Else the loss falls along the edge on
     which the row of the largest one leaves the basis, up to the row where the loss begins to rise.
     """
-    (A, rank), basis = (search.A, search.A.shape[1]), _independent(search.A, np.argsort(np.abs(r), kind="stable"))
+    (A, rank), basis = (
+        (search.A, search.A.shape[1]),
+        _independent(search.A, np.argsort(np.abs(r), kind="stable")),
+    )
     if basis is None:
         return
     inverse = np.linalg.inv(A[basis])
@@ -271,7 +275,7 @@ def _within_box(A: Array, v: Array, ties: Array) -> Array:
 
 
 def minimize(
-    search: Search, tol: float, max_iter: int, hessian: Callable[[Array], Array], start: float = 1.5
+    search: Search, tol: float, max_iter: int, hessian: Callable[[Array], Array], *, again: bool
 ) -> None:
     """Improve the search until its gap is at most ``tol`` times what counts of its loss.
 
@@ -282,16 +286,17 @@ def minimize(
     max_iter : int
     hessian : callable
         For p > 2: the second derivative (rank, rank) of the mean of ``|A z - y|^p`` at z.
-    start : float
-        For p < 2: the first smoothing, times the median of the residuals.
+    again : bool
+        Whether z = 0 is nearly the minimum already, so that for p < 2 less smoothing will do.
     """
     A, p, n, z, r = search.A, search.p, len(search.y), search.z, search.r
     rank = A.shape[1]
     if not rank:  # X = 0: nothing to choose, and every v is in the null space
         search.propose(slopes(r, p, 0.0))
         return
-    middle = bulk(np.abs(r), rank) or float(np.sqrt(np.mean(r**2)))
-    e = 0.0 if p >= 2 else (float(np.sqrt(np.mean(r**2))) if start > 1 else start * middle)
+    e = float(np.sqrt(np.mean(r**2))) if p < 2 else 0.0
+    if again and p < 2:
+        e = _AGAIN * bulk(np.abs(r), rank) or e
     edges = max(_EDGES // rank, 2)
     grain = _GRAIN * counted(np.abs(r), p, rank)
     v = slopes(r, p, e)
@@ -315,7 +320,6 @@ def minimize(
                 _to_vertex(search, r, edges)
             break
         t = _step_length(r, by, p, e, n * decrease)
-        if DEBUG: print('     ', search.iterations, 'e %.3g t %.3g dec %.3g gap %.3g enough %.3g near %d' % (e,t,n*decrease,search.gap,search.enough,(np.abs(r)<e).sum()))
         z = z + t * step
         r = search.residual(z)
         search.offer(z, r)
@@ -329,5 +333,3 @@ def minimize(
             e = max(min(_SHRINK * e, bulk(np.abs(r), rank)), _FASTEST * e)
             if e <= EPS * bulk(np.abs(search.y) + search.rows * float(np.linalg.norm(z)), 0):
                 break  # rounding errors of r; for p >= 2 e is 0
-
-DEBUG=0

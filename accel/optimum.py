@@ -9,10 +9,10 @@ import numpy as np
 
 from accel import arrays, memory, validation
 from accel.backends import resolve
+from accel.certificate import Basis, Rows, bulk, counted, gap_at
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import Loss
 from accel.layout import aligned
-from accel.certificate import Basis, basis_of, bulk, counted, gap_at
 from accel.newton import Search, minimize
 from accel.problem import LpProblem, checked_problem
 from accel.twofold import EPS
@@ -22,7 +22,8 @@ __all__ = ["Optimum", "optimum"]
 
 _log = logging.getLogger("accel")
 
-_ROUNDING = 64 * EPS
+_ROUNDING = 64 * EPS  # relative to the targets, over sqrt(n): residuals that are rounding errors
+_PROGRESS = 0.5  # of a round, in the gap
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
 
@@ -61,63 +62,72 @@ class Optimum:
 
 
 class _Basis(NamedTuple):
-    """A basis ``A = X T``, and the singular values S of X, its columns scaled to one size."""
+    """U (n, rank) and S of a singular value decomposition of X, and M (d, rank).
 
-    basis: Basis
+    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``.
+    """
+
+    U: Array
     S: Array
+    M: Array
 
 
 def _decompose(X: Array) -> _Basis:
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
-    R = np.linalg.qr(X / scale, mode="r")
-    S, Vt = np.linalg.svd(R, full_matrices=False)[1:]
+    U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
     negligible = max(X.shape) * EPS * S[0]
     rank = int(np.count_nonzero(negligible < S))
-    S, V, column = S[:rank], Vt[:rank].T, scale[:, np.newaxis]
+    V, column = Vt[:rank].T, scale[:, np.newaxis]
     M = V / column
     if rank < X.shape[1]:
         rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
         M = rows @ (rows.T @ M)
-    T = M / S
-    condition = float(np.linalg.norm(S) * np.linalg.norm(column * T))
-    return _Basis(basis_of(aligned(X @ T), T, condition), S)
+    return _Basis(aligned(U[:, :rank]), S[:rank], M)
 
 
 class _Output(NamedTuple):
-    """What becomes of one output; the decrement is squared, ``enough`` what tol is relative to."""
+    """What becomes of one output.
+
+    The loss, its gap and what the gap is compared with are in the units of the problem, the
+    decrement is squared, and the slopes are those of residuals divided by the largest.
+    """
 
     w: Array
     loss: float
     gap: float
-    enough: float
+    counted: float
     decrement: float
     iterations: int
+    slopes: Array
+
+
+def _counted(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
+    """What a gap is compared with, for residuals of these sizes, all divided by ``unit``.
+
+    The loss; that at W = 0 where the residuals, for p < 2 most of them, are rounding errors.
+    """
+    noise, targets = _ROUNDING * math.sqrt(len(y)), np.abs(y) / unit
+    if p < 2:
+        fits = bulk(size, rank) <= noise * bulk(targets, 0)
+    else:
+        fits = float(size.max()) <= noise * float(targets.max())
+    return counted(targets, p, 0) if fits else counted(size, p, rank)
 
 
 def _solve(
     X: Array, y: Array, basis: Basis, loss: Loss, stop: tuple[float, int], backend: str
 ) -> _Output:
-    A, T, p = basis.A, basis.T, loss.p
+    """Search in rounds: each begins where the last one ended, with exact residuals as targets."""
+    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y)
     (tol, max_iter), (n, rank) = stop, A.shape
-
-    def enough(size: Array, unit: float) -> float:
-        """What the gap is compared with, by sizes of residuals, both in this unit."""
-        least = _ROUNDING * math.sqrt(n) / unit
-        if p < 2:
-            fits = bulk(size, rank) <= least * bulk(np.abs(y), 0)
-        else:
-            fits = float(size.max()) <= least * float(np.abs(y).max())
-        return counted(np.abs(y) / unit, p, 0) if fits else counted(size, p, rank)
-
     w = np.zeros(X.shape[1])
     for _ in range(2):  # once more: the first product has rounding errors
         w += T @ (A.T @ (y - X @ w))
-    r = X @ w - y
-    unit, iterations, best = float(np.abs(r).max()), 0, None
-    unit = unit or 1.0
+    r, iterations, best = X @ w - y, 0, None
     while True:
+        unit = float(np.abs(r).max()) or 1.0
         target = aligned(-r / unit)
 
         def hessian(z: Array, target: Array = target) -> Array:
@@ -125,23 +135,31 @@ def _solve(
             H: Array = arrays.to_host(kernel(A, target, z, loss._replace(factor=1.0)))
             return H
 
-        search = Search(A, target, p, lambda size, unit=unit: enough(size, unit))
-        minimize(search, tol / 2, max_iter - iterations, hessian, 1.5 if best is None else 0.01)
+        def in_units(size: Array, unit: float = unit) -> float:
+            return _counted(size, y, p, rank, unit)
+
+        search = Search(A, target, p, in_units)
+        minimize(search, tol / 2, max_iter - iterations, hessian, again=best is not None)
         iterations += search.iterations
-        decrement = search.decrement**2 * unit**p
         w = w + T @ (unit * search.z)
-        top = float(np.abs(X @ w - y).max()) or 1.0
-        found = gap_at(X, y, w, basis, p, search.slopes * (unit / top) ** (p - 1))
-        scale = loss.factor / n * found.unit**p
-        output = _Output(w, scale*found.loss, scale*found.gap, loss.factor/n * enough(np.abs(found.r), 1.0), loss.factor*decrement, iterations)
-        if DEBUG: print('   ', unit, search.iterations, search.gap, search.enough, found[1:], output.gap, output.enough)
-        r, unit = found.r, found.unit or 1.0
-        if best is not None and output.gap >= best.gap / 2:
-            return min(best, output, key=lambda o: o.gap)._replace(iterations=iterations)
-        best = output
-        if output.gap <= tol * output.enough or iterations >= max_iter:
+        top = float(np.abs(search.r).max()) or 1.0
+        found = gap_at(rows, w, basis, p, search.slopes / top ** (p - 1))
+        scale, c = found.unit**p, loss.factor / n
+        output = _Output(
+            w=w,
+            loss=c * scale * found.loss,
+            gap=c * scale * found.gap,
+            counted=c * _counted(np.abs(found.r), y, p, rank, 1.0),
+            decrement=loss.factor * search.decrement**2 * unit**p,
+            iterations=iterations,
+            slopes=search.slopes / top ** (p - 1),
+        )
+        if best is not None and output.gap > _PROGRESS * best.gap:
+            return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
+        best, r = output, found.r
+        if best.gap <= tol * best.counted or iterations >= max_iter:
             return best
-DEBUG=0
+
 
 def losses_at_zero(problem: LpProblem) -> Array:
     """Return the loss of every output at W = 0, in float64.
@@ -157,6 +175,51 @@ def losses_at_zero(problem: LpProblem) -> Array:
     if not np.all(np.isfinite(losses)):
         raise ValueError(f"the loss at W = 0 overflows for p = {problem.p:g}: standardize y first")
     return losses
+
+
+class Proof(NamedTuple):
+    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n)."""
+
+    T: Array
+    slopes: Array
+
+
+def rounding(p: float) -> float:
+    """Relative rounding error of a loss summed with the digits of float64."""
+    return (8 + 2 * p) * EPS
+
+
+def proven(problem: LpProblem, tol: float, max_iter: int, backend: str) -> tuple[Optimum, Proof]:
+    """``optimum``, which see, with its proof."""
+    checked_problem(problem)
+    tol = validation.real("tol", tol, above=0)
+    max_iter = validation.integer("max_iter", max_iter, least=1)
+    resolve(backend)
+    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
+    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
+    p, c = problem.p, problem.factor / n
+    losses_at_zero(problem)  # refused if one overflows
+    X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
+    if X.nbytes > _LARGE:
+        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
+    U, S, M = _decompose(X)
+    basis = Basis.of(X, M / S)
+    del U
+    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
+    W = np.array([output.w for output in outputs])
+    residuals = W @ X.T - Y.T
+    gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
+    loss = math.fsum(output.loss for output in outputs)
+    best = Optimum(
+        W=W,
+        loss=loss,
+        gradient_norm=norm(gradient),
+        newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
+        duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
+        iterations=sum(output.iterations for output in outputs),
+        converged=all(output.gap <= tol * output.counted for output in outputs),
+    )
+    return best, Proof(basis.T, np.array([output.slopes for output in outputs]))
 
 
 def optimum(
@@ -202,30 +265,4 @@ def optimum(
     >>> best.W, best.loss
     (array([[1.]]), 2.0)
     """
-    checked_problem(problem)
-    tol = validation.real("tol", tol, above=0)
-    max_iter = validation.integer("max_iter", max_iter, least=1)
-    resolve(backend)
-    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
-    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
-    p, c, at_zero = problem.p, problem.factor / n, losses_at_zero(problem)
-    X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
-    if X.nbytes > _LARGE:
-        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    basis = _decompose(X).basis
-    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
-    global LAST; LAST = outputs
-    W = np.array([output.w for output in outputs])
-    residuals = W @ X.T - Y.T
-    gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
-    loss = math.fsum(output.loss for output in outputs)
-    gap = math.fsum(output.gap for output in outputs)
-    return Optimum(
-        W=W,
-        loss=loss,
-        gradient_norm=norm(gradient),
-        newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
-        duality_gap=gap + (8 + 2 * p) * EPS * loss,
-        iterations=sum(output.iterations for output in outputs),
-        converged=all(output.gap <= tol * output.enough for output in outputs),
-    )
+    return proven(problem, tol, max_iter, backend)[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from accel.validation import Array
 
-__all__ = ["EPS", "Twofold", "added", "dot", "residual", "two_sum"]
+__all__ = ["EPS", "Twofold", "added", "dot", "two_product", "two_sum"]
 
 EPS = float(np.finfo(np.float64).eps)
 _BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
@@ -45,21 +45,20 @@ def _split(a: Array) -> tuple[Array, Array]:
     return high, a - high
 
 
-def _products(A: Array, x: Array) -> tuple[Array, Array]:
-    """``A * x[:, newaxis]`` as a sum of two arrays."""
-    x = x[:, np.newaxis]
-    product = np.multiply(A, x, order="C")
-    a, rest = np.multiply(A, _HALVES, order="C"), np.empty_like(product)  # as in _split
-    np.subtract(a, A, out=rest)
-    a -= rest
-    np.subtract(A, a, out=rest)
-    c, d = _split(x)
-    lost = a * c
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """``a * b`` rounded, and what rounding takes away; for a of no fewer dimensions than b."""
+    product = np.multiply(a, b, order="C")
+    high, rest = np.multiply(a, _HALVES, order="C"), np.empty_like(product)  # as in _split
+    np.subtract(high, a, out=rest)
+    high -= rest
+    np.subtract(a, high, out=rest)
+    c, d = _split(b)
+    lost = high * c
     lost -= product
-    a *= d
-    lost += a
-    np.multiply(rest, c, out=a)
-    lost += a
+    high *= d
+    lost += high
+    np.multiply(rest, c, out=high)
+    lost += high
     rest *= d
     lost += rest
     return product, lost
@@ -87,7 +86,7 @@ def dot(A: Array, x: Array) -> Twofold:
     for i in range(0, m, rows):
         for j in range(0, k, columns):
             here = slice(j, j + columns)
-            products, lost = _products(A[i : i + rows, here], x[i : i + rows])
+            products, lost = two_product(A[i : i + rows, here], x[i : i + rows, np.newaxis])
             size[here] += np.abs(products).sum(axis=0)
             total, more = _folded(products, lost.sum(axis=0))
             high[here], carried = two_sum(high[here], total)
@@ -100,9 +99,3 @@ def added(a: Twofold, b: Array) -> Twofold:
     """``a + b`` for float64 numbers b."""
     high, lost = two_sum(a.high, b)
     return Twofold(high, a.low + lost, a.error + 4 * EPS**2 * (np.abs(a.high) + np.abs(b)))
-
-
-def residual(X: Array, w: Array, y: Array, shift: float = 0.0) -> tuple[Array, Array]:
-    """``X w + shift - y`` for X (n, d), and how far each is from the exact number at most."""
-    r = dot(X.T, w)
-    return added(added(r, np.asarray(shift)), -y).rounded()
