@@ -262,10 +262,12 @@ def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array
 def _weights(point: _Point, basis: Basis) -> Array:
     p, size = point.p, np.abs(point.r)
     if p == 1:
-        return np.maximum(1 - np.abs(point.s + point.delta), 0.0)
+        weights: Array = np.maximum(1 - np.abs(point.s + point.delta), 0.0)
+        return weights
     least = _NEAR * bulk(size, basis.A.shape[1])
-    weights: Array = np.maximum(size, max(least, 1e-300)) ** (p - 2)
-    return weights / weights.max()
+    weights = np.maximum(size, max(least, 1e-300)) ** (p - 2)
+    weights /= weights.max()
+    return weights
 
 
 def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.0) -> Gap:

@@ -13,19 +13,21 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from accel import memory
+from accel.certificate import Basis, Rows, gap_at
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
-from accel.optimum import optimum
+from accel.optimum import Proof, proven, rounding
 from accel.problem import LpProblem
 from accel.results import History, Result
 from accel.training import train
 from accel.validation import Array
 
-__all__ = ["Data", "Fit", "balanced", "descend", "newton", "random_map"]
+__all__ = ["Data", "Fit", "balanced", "descend", "newton", "random_map", "user_gap"]
 
 _ROUNDS = 8  # of a first-order run, each with a rate found anew, or an intercept freed of decay
 _START = 0.01  # root mean square of the weights that a run begins with
+_FAR = 1e3  # times the median deviation: a standard deviation that few rows are most of
 _NOISE = 32  # units in the last place: a gradient this small beside the first is rounding errors
 
 
@@ -58,9 +60,12 @@ class Data:
         root = None
         if weight is not None:
             weight = weight.astype(np.float64) / weight.max()
-            root = (weight / weight.mean()) ** (1 / p)  # so that the loss is the weighted mean
+            root = _root(weight, p)
         x_mean, x_scale = _moments(X, weight, intercept, scale)
         y_mean, y_scale = _moments(Y, weight, intercept, scale)
+        if p < 2:
+            x_mean, x_scale = _robust(X, weight, intercept, scale, x_mean, x_scale)
+            y_mean, y_scale = _robust(Y, weight, intercept, scale, y_mean, y_scale)
         X = _scaled(X, x_mean, x_scale, root, ones=intercept)
         problem = LpProblem(X, _scaled(Y, y_mean, y_scale, root), p)
         return cls(problem, x_mean, x_scale, y_mean, y_scale, intercept)
@@ -80,6 +85,12 @@ class Data:
         return np.column_stack([W, extra])
 
 
+def _root(weight: Array, p: float) -> Array:
+    """What rows are multiplied by, so that the loss is the weighted mean."""
+    root: Array = (weight / weight.mean()) ** (1 / p)
+    return root
+
+
 def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple[Array, Array]:
     """Weighted mean and standard deviation of every column; 0 and 1 where they are not wanted."""
     mean, size = np.zeros(a.shape[1]), np.ones(a.shape[1])
@@ -96,6 +107,31 @@ def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple
         size = peak * np.sqrt(np.average(away**2, axis=0, weights=weight))
         size[size == 0] = 1.0
     return mean, size
+
+
+def _robust(
+    a: Array, weight: Array | None, center: bool, scale: bool, mean: Array, size: Array
+) -> tuple[Array, Array]:
+    """Mean and size, or a median each where rows far away are most of the standard deviation.
+
+    Else a mean as large as they are would cost the other rows their digits.
+    """
+    middle = _median(a, weight) if center else np.zeros(a.shape[1])
+    spread = _median(np.abs(a - middle), weight)
+    deviation = _moments(a, weight, center, scale=True)[1]
+    far = (spread > 0) & (deviation > _FAR * spread)
+    return np.where(far & center, middle, mean), np.where(far & scale, spread, size)
+
+
+def _median(a: Array, weight: Array | None) -> Array:
+    """The (lower) weighted median of every column."""
+    order = np.argsort(a, axis=0)
+    shares = np.ones(len(a)) if weight is None else weight
+    below = np.cumsum(shares[order], axis=0)
+    at = np.argmax(below >= below[-1] / 2, axis=0)
+    columns = np.arange(a.shape[1])
+    median: Array = a[order[at, columns], columns].astype(np.float64)
+    return median
 
 
 def _scaled(a: Array, mean: Array, scale: Array, root: Array | None, ones: bool = False) -> Array:
@@ -127,6 +163,8 @@ class Fit:
         Why it is not the minimum to the tolerance; empty if it is.
     dual_gap, learning_rate : float
         Nan where there is none.
+    proof : Proof or None
+        Of the minimum, by Newton's method.
     """
 
     W: Array
@@ -135,16 +173,55 @@ class Fit:
     trouble: str
     dual_gap: float = math.nan
     learning_rate: float = math.nan
+    proof: Proof | None = None
 
 
 def newton(problem: LpProblem, max_iter: int, tol: float, backend: str) -> Fit:
     """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
     began = time.perf_counter()
-    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend)
+    best, proof = proven(problem, tol, max_iter, backend)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
-    return Fit(best.W, max(best.iterations, 1), history, trouble, dual_gap=best.duality_gap)
+    return Fit(best.W, max(best.iterations, 1), history, trouble, best.duality_gap, proof=proof)
+
+
+def user_gap(
+    data: Data, proof: Proof, X: Array, Y: Array, weight: Array | None, coef: Array, b: Array
+) -> float:
+    """Bound how far the loss in the units of the user is above its minimum, all rounding included.
+
+    Parameters
+    ----------
+    data : Data
+        Made of X, Y and weight.
+    proof : Proof
+        Of a minimum in its units: with a basis and slopes for these as well, but for their sizes.
+    X, Y, weight : array
+    coef : (k, d) array
+    b : (k,) array
+        The intercepts.
+
+    Returns
+    -------
+    float
+        About the (weighted) mean of ``|X coef + b - y|^p``, summed over the outputs.
+    """
+    p, n = data.problem.p, data.problem.n
+    X, Y, coef, b = (a.astype(np.float64, copy=False) for a in (X, Y, coef, b))
+    root = None if weight is None else _root(weight.astype(np.float64) / weight.max(), p)
+    center = data.x_mean if data.intercept else None
+    T = proof.T.copy()
+    T[: X.shape[1]] /= data.x_scale[:, np.newaxis]
+    total, basis = 0.0, Basis.of(Rows(X, Y[:, 0], root, center).columns(), T)
+    for i, v in enumerate(proof.slopes):
+        found = gap_at(Rows(X, Y[:, i], root, center), coef[i], basis, p, v, float(b[i]))
+        with np.errstate(over="ignore"):
+            unit = np.float64(found.unit) ** p / n
+            total += float(
+                unit * (found.gap + (1 if weight is None else 2) * rounding(p) * found.loss)
+            )
+    return total
 
 
 def random_map(problem: LpProblem, seed: int) -> Array:

@@ -187,7 +187,8 @@ def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Ar
     """Remove the rounding errors of ``A'v``: every row by its weight, lest large ones suffer."""
     if p >= 2:
         v = v - A @ (A.T @ v)
-        return v - A @ (A.T @ v)
+        v -= A @ (A.T @ v)
+        return v
     for _ in range(2):
         if p == 1:
             v = np.clip(v, -1.0, 1.0)

@@ -64,12 +64,15 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     fit_intercept : bool, default=True
         Exact for every p.
     standardize : bool, default=True
-        Fit in units in which features and targets have variance 1. The minimum stays the same;
-        first-order solvers reach it sooner, and of many minimisers that of least norm is another.
+        Fit in units in which features and targets have variance 1; for p < 2, where rows far away
+        count little, a median absolute deviation of 1 if the standard deviation is more than 1000
+        times that. The minimum stays the same; first-order solvers reach it sooner, and of many
+        minimisers that of least norm is another.
     max_iter : int, default=None
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8
-        Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
+        Above 0. Newton's method ends at a duality gap of this times the loss (for p < 2 without
+        what rows far away add to it, see ``accel.optimum``), the others where the
         gradient is this times the gradient at 0, or down at the rounding errors of the dtype.
     warm_start : bool, default=False
         Begin where the fit before ended; Newton's method always begins at least squares.
@@ -92,8 +95,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         In the units of the fit, the intercept a weight like others. One record, the last, for
         Newton's method.
     dual_gap_ : float
-        A proof by Newton's method: the loss, ``history_.loss[-1]``, is no more than this above the
-        minimum. Nan for other solvers.
+        A proof by Newton's method: the mean of ``|X coef_ + intercept_ - y|^p``, weighted by
+        ``sample_weight`` and summed over the outputs, is no more than this above its minimum. In
+        the units of the user, and all rounding errors are part of it: of the units of the fit, of
+        ``coef_`` and ``intercept_`` to the dtype of X, and of such a mean in float64. Nan for
+        other solvers.
     learning_rate_ : float
         Of the last steps. Nan for Newton's method.
     solver_ : str
@@ -192,7 +198,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         fit = self._solved(solver, data, optimizer)
         coef, intercept = (a.astype(X.dtype) for a in data.to_user(fit.W))
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
-        self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
+        self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
+        if fit.proof is not None:
+            self.dual_gap_ = fitting.user_gap(data, fit.proof, X, Y, weight, coef, intercept)
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
         if self.verbose:
