@@ -17,7 +17,7 @@ from accel.certificate import Basis, Rows, gap_at
 from accel.layout import aligned_empty
 from accel.network import LinearNetwork
 from accel.optimizers import EndToEnd, GradientDescent, Momentum, Nesterov, Optimizer
-from accel.optimum import Proof, proven, rounding
+from accel.optimum import Proof, optimum, proven, rounding
 from accel.problem import LpProblem
 from accel.results import History, Result
 from accel.training import train
@@ -64,8 +64,8 @@ class Data:
         x_mean, x_scale = _moments(X, weight, intercept, scale)
         y_mean, y_scale = _moments(Y, weight, intercept, scale)
         if p < 2:
-            x_mean, x_scale = _robust(X, weight, intercept, scale, x_mean, x_scale)
-            y_mean, y_scale = _robust(Y, weight, intercept, scale, y_mean, y_scale)
+            x_mean, x_scale = _robust(X, weight, 1.0, intercept, scale, (x_mean, x_scale))
+            y_mean, y_scale = _robust(Y, weight, p, intercept, scale, (y_mean, y_scale))
         X = _scaled(X, x_mean, x_scale, root, ones=intercept)
         problem = LpProblem(X, _scaled(Y, y_mean, y_scale, root), p)
         return cls(problem, x_mean, x_scale, y_mean, y_scale, intercept)
@@ -110,17 +110,25 @@ def _moments(a: Array, weight: Array | None, center: bool, scale: bool) -> tuple
 
 
 def _robust(
-    a: Array, weight: Array | None, center: bool, scale: bool, mean: Array, size: Array
+    a: Array, weight: Array | None, p: float, center: bool, scale: bool, usual: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Mean and size, or a median each where rows far away are most of the standard deviation.
+    """The usual mean and size, but where rows far away are most of the standard deviation.
 
-    Else a mean as large as they are would cost the other rows their digits.
+    There a mean would cost the others their digits, where p < 2 hardly cares for the rows far away.
+    So it is the number with the least loss of this p, and the median distance from that.
     """
-    middle = _median(a, weight) if center else np.zeros(a.shape[1])
-    spread = _median(np.abs(a - middle), weight)
+    mean, size = (moment.copy() for moment in usual)
+    spread = _median(np.abs(a - (_median(a, weight) if center else 0.0)), weight)
     deviation = _moments(a, weight, center, scale=True)[1]
-    far = (spread > 0) & (deviation > _FAR * spread)
-    return np.where(far & center, middle, mean), np.where(far & scale, spread, size)
+    root = np.ones(len(a)) if weight is None else _root(weight, p)
+    for j in np.flatnonzero((spread > 0) & (deviation > _FAR * spread)):
+        column = a[:, j].astype(np.float64)
+        if center:
+            unit = np.abs(column).max()  # so that no power overflows
+            mean[j] = unit * optimum(LpProblem(root[:, None], root * (column / unit), p)).W[0, 0]
+        if scale:
+            size[j] = _median(np.abs(column - mean[j])[:, np.newaxis], weight)[0]
+    return mean, size
 
 
 def _median(a: Array, weight: Array | None) -> Array:

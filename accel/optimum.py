@@ -23,6 +23,7 @@ __all__ = ["Optimum", "optimum"]
 _log = logging.getLogger("accel")
 
 _ROUNDING = 64 * EPS  # relative to the targets, over sqrt(n): residuals that are rounding errors
+_VERTEX = 1e-13  # relative gap at p = 1, where the minimum is known to all digits once it is found
 _PROGRESS = 0.5  # of a round, in the gap
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
@@ -126,6 +127,7 @@ def _solve(
     for _ in range(2):  # once more: the first product has rounding errors
         w += T @ (A.T @ (y - X @ w))
     r, iterations, best = X @ w - y, 0, None
+    enough = tol if p > 1 else min(tol, _VERTEX)
     while True:
         unit = float(np.abs(r).max()) or 1.0
         target = aligned(-r / unit)
@@ -157,7 +159,7 @@ def _solve(
         if best is not None and output.gap > _PROGRESS * best.gap:
             return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
         best, r = output, found.r
-        if best.gap <= tol * best.counted or iterations >= max_iter:
+        if best.gap <= enough * best.counted or iterations >= max_iter:
             return best
 
 

@@ -64,10 +64,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     fit_intercept : bool, default=True
         Exact for every p.
     standardize : bool, default=True
-        Fit in units in which features and targets have variance 1; for p < 2, where rows far away
-        count little, a median absolute deviation of 1 if the standard deviation is more than 1000
-        times that. The minimum stays the same; first-order solvers reach it sooner, and of many
-        minimisers that of least norm is another.
+        Fit in units in which features and targets have variance 1. For p < 2, where rows far away
+        count little, the median distance from the middle (the median; of the targets the best
+        constant for this p) is 1 instead where the standard deviation is above 1000 times the
+        median absolute deviation. The minimum stays the same; first-order solvers reach it sooner,
+        and of many minimisers that of least norm is another.
     max_iter : int, default=None
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8

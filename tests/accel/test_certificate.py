@@ -1,0 +1,87 @@
+"""What an optimum claims of its distance from the minimum holds in exact arithmetic."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accel import LpProblem, optimum
+
+from .rational import least_found
+
+POWERS = (1, 1.01, 1.5, 2, 3, 4, 8)
+HARD = ("plain", "offset", "near-perfect", "scales", "huge", "outlier", "ties", "leverage")
+
+
+def hard(kind, n, d, p, rng):
+    """Data on which rounding errors count."""
+    X = rng.standard_normal((n, d)) if rng.random() < 0.5 else rng.integers(-3, 4, (n, d)) * 1.0
+    if rng.random() < 0.6:
+        X[:, 0] = 1
+    w = rng.standard_normal(d)
+    y = X @ w + rng.standard_normal(n) * 10.0 ** rng.integers(-3, 1)
+    if kind == "offset":
+        y += 10.0 ** rng.integers(8, 13) * X[:, 0]
+    elif kind == "near-perfect":
+        y = X @ w + rng.standard_normal(n) * 10.0 ** rng.integers(-18, -10)
+    elif kind == "scales":
+        X *= 10.0 ** rng.integers(-8, 9, d)
+    elif kind == "huge":
+        y = X @ (w * 10.0 ** rng.integers(3, 15, d)) + rng.standard_normal(n)
+    elif kind == "outlier":
+        y[0] = 10.0 ** rng.integers(3, 31 if p < 2 else 13)
+    elif kind == "ties":
+        X, y = rng.integers(-2, 3, (n, d)) * 1.0, rng.integers(-2, 3, n) * 1.0
+    elif kind == "leverage":
+        X[0] *= 10.0 ** rng.integers(2, 13)
+    return X, y
+
+
+@pytest.mark.parametrize("kind", HARD)
+@settings(max_examples=40)
+@given(
+    n=st.integers(2, 12),
+    d=st.integers(1, 3),
+    p=st.sampled_from(POWERS),
+    seed=st.integers(0, 10**6),
+)
+def test_no_point_is_further_below_than_the_gap(kind, n, d, p, seed):
+    X, y = hard(kind, n, d, p, np.random.default_rng(seed))
+    best = optimum(LpProblem(X, y, p), backend="reference")
+    here, least = least_found(X, y, best.W[0], p)
+    gap = Decimal(best.duality_gap)
+    assert here - least <= gap
+    assert Decimal(best.loss) - least <= gap
+    assert abs(here - Decimal(best.loss)) <= Decimal(1e-13) * here + Decimal(5e-324)
+    if best.converged and p >= 2:  # for p < 2 the loss of rows far away does not count
+        at_zero = np.mean(np.abs(y) ** p)
+        assert gap <= Decimal(1e-10 * max(best.loss, 1e-20 * at_zero) + 1e-10 * at_zero)
+
+
+@pytest.mark.parametrize("p", [1, 2, 4])
+@pytest.mark.parametrize("offset", [1e8, 1e10, 1e12])
+def test_large_targets_beside_small_residuals(offset, p):
+    """The weights have to be rounded to float64: no gap may be less than what that costs."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([np.ones(40), rng.integers(-3, 4, 40)]).astype(float)
+        y = 3 * X[:, 1] + rng.integers(-8, 9, 40) / 8
+        far, near = (optimum(LpProblem(X, y + by, p)) for by in (offset, 0.0))
+        assert near.converged
+        assert far.loss - near.loss <= far.duality_gap + near.duality_gap
+        # that at p = 1 counts residuals up to ten medians only, which are all here
+        assert far.converged == (far.duality_gap <= 1.001e-10 * far.loss)
+
+
+def test_the_gap_is_tight():
+    """It is the distance itself, up to a small factor, where it comes from rounding the weights."""
+    rng = np.random.default_rng(4)
+    X = np.column_stack([np.ones(12), rng.standard_normal(12)])
+    y = 1e11 + X[:, 1] + rng.standard_normal(12)
+    for p in (1.5, 2, 4):
+        best = optimum(LpProblem(X, y, p))
+        here, least = least_found(X, y, best.W[0], p)
+        assert 0 < float(here - least) <= best.duality_gap
+        assert best.duality_gap <= 20 * float(here - least)
