@@ -251,7 +251,7 @@ def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array
     A, delta, (values, vectors) = basis.A, point.delta, K
     inverse = np.zeros_like(values)
     np.divide(1, values, out=inverse, where=values > 1e-14 * values.max(initial=0.0))
-    for _ in range(3):
+    for _ in range(2):
         rho = A.T @ (point.s + delta)
         delta = delta - weights * (A @ (vectors @ (inverse * (vectors.T @ rho))))
         if point.p == 1:

@@ -79,9 +79,11 @@ class Search:
         r: Array = self.A @ z - self.y
         return r
 
-    def offer(self, z: Array, r: Array) -> None:
-        """Keep the point z with residuals r if it is the best so far."""
-        better = float(np.sum(change(self.r, self.A @ (z - self.z), self.p, 0.0)))
+    def offer(self, z: Array, r: Array, by: Array | None = None) -> None:
+        """Keep the point z with residuals r, ``by`` from the best ones so far, if it is better."""
+        if by is None:
+            by = self.A @ (z - self.z)
+        better = float(np.sum(change(self.r, by, self.p, 0.0)))
         if better < 0:
             self.z, self.r = z, r
             self.gap += better
@@ -90,16 +92,13 @@ class Search:
     def propose(self, v: Array) -> None:
         """Keep these slopes, whose ``A'v`` is 0, if they prove more of the best point."""
         top = float(np.abs(v).max())
-        if not math.isfinite(top) or self._infeasible(v):
+        if not math.isfinite(top):
             return
         if self.p == 1 and top > 1:
             v = v / top if top > 1 + 8 * EPS else np.clip(v, -1.0, 1.0)
         gap = float(np.sum(distances(self.r, v - slopes(self.r, self.p, 0.0), self.p)))
         if gap < self.gap:
             self.slopes, self.gap = v, gap
-
-    def _infeasible(self, v: Array) -> bool:
-        return float(np.linalg.norm(self.A.T @ v)) > _INFEASIBLE * float(np.linalg.norm(v))
 
     def met(self, tol: float) -> bool:
         """Whether the gap is at most tol times what counts of the loss."""
@@ -183,8 +182,11 @@ def _step_length(r: Array, by: Array, p: float, e: float, decrease: float) -> fl
     return 0.0
 
 
-def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Array:
-    """Remove the rounding errors of ``A'v``: every row by its weight, lest large ones suffer."""
+def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Array | None:
+    """Remove the rounding errors of ``A'v``: every row by its weight, lest large ones suffer.
+
+    None if they are more than that.
+    """
     if p >= 2:
         v = v - A @ (A.T @ v)
         v -= A @ (A.T @ v)
@@ -193,7 +195,11 @@ def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Ar
         if p == 1:
             v = np.clip(v, -1.0, 1.0)
         v = v - weights * (A @ np.linalg.solve(H, p / len(v) * (A.T @ v)))
-    return v
+    return v if _feasible(A, v) else None
+
+
+def _feasible(A: Array, v: Array) -> bool:
+    return float(np.linalg.norm(A.T @ v)) <= _INFEASIBLE * float(np.linalg.norm(v))
 
 
 def _independent(A: Array, order: Array) -> Array | None:
@@ -254,7 +260,8 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
     ties = np.abs(r) <= _TIE * (np.abs(search.y) + search.rows * float(np.linalg.norm(z)))
     if np.abs(v[basis]).max() > 1 and ties.sum() > rank:
         v = _within_box(A, np.where(ties, np.clip(v, -0.9, 0.9), v), ties)
-    search.propose(v)
+    if _feasible(A, v):
+        search.propose(v)
 
 
 def _within_box(A: Array, v: Array, ties: Array) -> Array:
@@ -315,15 +322,17 @@ def minimize(
         decrease = max(-float(g @ step), 0.0)
         search.decrement = math.sqrt(decrease)
         after = s + weights * by
-        search.propose(_in_null_space(A, after, weights, damped, p))
+        projected = _in_null_space(A, after, weights, damped, p)
+        if projected is not None:
+            search.propose(projected)
         if search.met(tol):
             if p == 1:
                 _to_vertex(search, r, edges)
             break
         t = _step_length(r, by, p, e, n * decrease)
-        z = z + t * step
+        best_here, z = search.z is z, z + t * step
         r = search.residual(z)
-        search.offer(z, r)
+        search.offer(z, r, t * by if best_here else None)
         v = _inside(v, after) if p == 1 else after
         smoothing = float(np.sum(_rise(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)))
         if t == 0 or n * decrease <= _SHRINK * smoothing:
