@@ -167,12 +167,15 @@ def counted(size: Array, p: float, skip: int) -> float:
 def _h(t: Array, p: float) -> Array:
     """An upper bound of ``(p-1) (|1+t|^q - 1 - q t)``, without cancellation at small t."""
     q = p / (p - 1)
-    with np.errstate(over="ignore"):
-        direct = (p - 1) * (np.abs(1 + t) ** q - 1 - q * t)
-        direct += 8 * EPS * p * (1 + np.abs(1 + t) ** q * (1 + q))
-        near = np.clip(t, -0.5, 0.5)
-        taylor = 0.5 * q * near**2 * np.maximum(1.0, (1 + near) ** (q - 2))
-    bound: Array = np.where(np.abs(t) <= 0.01 / q, taylor, direct) * (1 + 16 * EPS * (1 + q))
+    steepest = np.clip(t, 0.0, 0.5) if q > 2 else np.clip(t, -0.5, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound: Array = 0.5 * q * t**2 * (1 + steepest) ** (q - 2)  # by Taylor's theorem
+        far = ~(np.abs(t) <= 0.01 / q)
+        if far.any():
+            u = t[far]
+            power = np.abs(1 + u) ** q
+            bound[far] = (p - 1) * (power - 1 - q * u) + 8 * EPS * p * (1 + q) * (1 + power)
+    bound *= 1 + 16 * EPS * (1 + q)
     return bound
 
 
@@ -183,11 +186,14 @@ def distances(r: Array, delta: Array, p: float) -> Array:
         return -size * sign * delta
     s = size ** (p - 1)
     with np.errstate(all="ignore"):
-        t = np.where(s > 0, sign * delta / s, np.inf)
-        near = np.abs(t) < 0.5
-        u = sign * s + delta
-        far = size**p - p * u * r + (p - 1) * np.abs(u) ** (p / (p - 1))
-        return np.where(near, size**p * _h(np.where(near, t, 0.0), p), far)
+        t = sign * delta / s
+        near = np.abs(t) < 0.5  # not where s = 0
+        found: Array = size**p * _h(np.where(near, t, 0.0), p)
+        if not near.all():
+            far = ~near
+            u, r, size = (sign * s + delta)[far], r[far], size[far]
+            found[far] = size**p - p * u * r + (p - 1) * np.abs(u) ** (p / (p - 1))
+    return found
 
 
 def _corners(r: Array, error: Array, v: Array, extra: Array, p: float) -> Array:

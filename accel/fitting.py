@@ -127,7 +127,7 @@ def _robust(
             unit = np.abs(column).max()  # so that no power overflows
             mean[j] = unit * optimum(LpProblem(root[:, None], root * (column / unit), p)).W[0, 0]
         if scale:
-            size[j] = _median(np.abs(column - mean[j])[:, np.newaxis], weight)[0]
+            size[j] = _median(np.abs(column - mean[j])[:, np.newaxis], weight)[0] or size[j]
     return mean, size
 
 

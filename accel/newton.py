@@ -37,6 +37,7 @@ from accel.validation import Array
 
 _SHRINK = 0.1
 _FASTEST = 1e-3
+_SETTLED = 0.1  # of what the smoothing adds: what is left to gain when e falls
 _AGAIN = 0.01
 _ARMIJO = 1e-4
 _SHORTEST = 1e-18
@@ -305,6 +306,7 @@ def minimize(
     e = float(np.sqrt(np.mean(r**2))) if p < 2 else 0.0
     if again and p < 2:
         e = _AGAIN * bulk(np.abs(r), rank) or e
+    settled = _SETTLED if p == 1 else 1.0
     edges = max(_EDGES // rank, 2)
     grain = _GRAIN * counted(np.abs(r), p, rank)
     v = slopes(r, p, e)
@@ -334,8 +336,10 @@ def minimize(
         r = search.residual(z)
         search.offer(z, r, t * by if best_here else None)
         v = _inside(v, after) if p == 1 else after
-        smoothing = float(np.sum(_rise(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)))
-        if t == 0 or n * decrease <= _SHRINK * smoothing:
+        smoothing = 0.0
+        if e:
+            smoothing = float(np.sum(_rise(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)))
+        if t == 0 or n * decrease <= settled * smoothing:
             if p == 1:
                 _to_vertex(search, r, edges)
             if search.gap <= grain:
