@@ -45,12 +45,14 @@ class Optimum:
         Root of ``g' H^{-1} g`` at the last Newton step, summed over the outputs; half its square
         estimates the distance from the minimum (of the smoothed loss for p < 2).
     duality_gap : float
-        A proof: ``loss - minimum <= duality_gap``, up to the rounding errors of the singular value
-        decomposition: 1e-16 times the condition number of X, its columns scaled to the same size.
+        A proof: ``loss - minimum <= duality_gap`` in exact arithmetic, for the loss at W and for
+        ``loss``. All rounding is part of it, also that of W to float64 and of ``loss``, some 1e-15
+        of the loss. The minimum is that over all maps that differ from W by one in the row space
+        of X, as its rank is found.
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
-        Whether the gap met the tolerance for every output.
+        Whether the proven distance of W from the minimum met the tolerance for every output.
     """
 
     W: Array
@@ -231,7 +233,11 @@ def optimum(
         ``max(n, d) * 2.2e-16`` of the largest count as 0.
     tol : float
         The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
-        can be interpolated and the minimum is 0.
+        can be interpolated and the minimum is 0. For p < 2, where the fit hardly depends on rows
+        far away, a residual counts to at most ten times the median one in the loss that the gap is
+        compared with (and the median decides whether the data can be interpolated). Where rounding
+        W to float64 costs more than that, as for targets of 1e12 with residuals of 1, it is not
+        reached.
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}

@@ -54,7 +54,7 @@ def test_no_point_is_further_below_than_the_gap(kind, n, d, p, seed):
     gap = Decimal(best.duality_gap)
     assert here - least <= gap
     assert Decimal(best.loss) - least <= gap
-    assert abs(here - Decimal(best.loss)) <= Decimal(1e-13) * here + Decimal(5e-324)
+    assert abs(here - Decimal(best.loss)) <= Decimal("1e-13") * here + Decimal("5e-324")
     if best.converged and p >= 2:  # for p < 2 the loss of rows far away does not count
         at_zero = np.mean(np.abs(y) ** p)
         assert gap <= Decimal(1e-10 * max(best.loss, 1e-20 * at_zero) + 1e-10 * at_zero)
