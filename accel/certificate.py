@@ -238,7 +238,7 @@ class _Point(NamedTuple):
         slope = np.where(sure, np.abs(s), 1.0)
         known = self.power_error()
         t, wide = delta * np.sign(r) / slope, extra / slope
-        wide = wide * (1 + known) + np.where(tied, known * np.abs(t), known)
+        wide = wide * (1 + known) + known * (np.abs(t) + ~tied)
         t, wide = np.where(sure, t, 0.0), np.where(sure, wide, 0.0)
         far = size**p * np.maximum(_h(t - wide, p), _h(t + wide, p))
         near = _corners(r, error, s + delta, extra, p)

@@ -118,28 +118,19 @@ def _robust(
     So it is the number with the least loss of this p, and the median distance from that.
     """
     mean, size = (moment.copy() for moment in usual)
-    spread = _median(np.abs(a - (_median(a, weight) if center else 0.0)), weight)
-    deviation = _moments(a, weight, center, scale=True)[1]
+    deviation = size if scale else _moments(a, weight, center, scale=True)[1]
     root = np.ones(len(a)) if weight is None else _root(weight, p)
-    for j in np.flatnonzero((spread > 0) & (deviation > _FAR * spread)):
+    for j, usually in enumerate(deviation.copy()):
         column = a[:, j].astype(np.float64)
+        spread = float(np.median(np.abs(column - (np.median(column) if center else 0.0))))
+        if not 0 < _FAR * spread < usually:
+            continue
         if center:
             unit = np.abs(column).max()  # so that no power overflows
             mean[j] = unit * optimum(LpProblem(root[:, None], root * (column / unit), p)).W[0, 0]
         if scale:
-            size[j] = _median(np.abs(column - mean[j])[:, np.newaxis], weight)[0] or size[j]
+            size[j] = float(np.median(np.abs(column - mean[j]))) or size[j]
     return mean, size
-
-
-def _median(a: Array, weight: Array | None) -> Array:
-    """The (lower) weighted median of every column."""
-    order = np.argsort(a, axis=0)
-    shares = np.ones(len(a)) if weight is None else weight
-    below = np.cumsum(shares[order], axis=0)
-    at = np.argmax(below >= below[-1] / 2, axis=0)
-    columns = np.arange(a.shape[1])
-    median: Array = a[order[at, columns], columns].astype(np.float64)
-    return median
 
 
 def _scaled(a: Array, mean: Array, scale: Array, root: Array | None, ones: bool = False) -> Array:
