@@ -35,16 +35,14 @@ from accel.certificate import bulk, counted, distances, weighted
 from accel.twofold import EPS
 from accel.validation import Array
 
-_SHRINK = 0.1
-_FASTEST = 1e-3
-_SETTLED = 0.1  # of what the smoothing adds: what is left to gain when e falls
-_AGAIN = 0.01
+_SHRINK = 0.1  # the smoothing e, unless the median residual is less: then to that,
+_FASTEST = 1e-3  # but not by more than this
+_SETTLED = 0.1  # of what the smoothing adds: what is left to gain when e falls, for p = 1
+_AGAIN = 0.01  # of the median residual: the first e of a round that begins near the minimum
 _ARMIJO = 1e-4
 _SHORTEST = 1e-18
 _GRAIN = 4 * EPS  # of the loss at the start: rounding errors of the targets
 _TRIED = 8  # times the rank: rows that may be the basis of a vertex
-_TIE = 64 * EPS  # a residual that is rounding errors
-_CUTS = 30
 _INFEASIBLE = 1e-12  # A'v beside v: more than rounding errors
 _PARALLEL = 1e-8  # what is left of a row that depends on others
 _EDGES = 256  # over the rank: edges in a row
@@ -227,10 +225,7 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
     in it. If all are at most 1 in size this is the minimum. Else the loss falls along the edge on
     which the row of the largest one leaves the basis, up to the row where the loss begins to rise.
     """
-    (A, rank), basis = (
-        (search.A, search.A.shape[1]),
-        _independent(search.A, np.argsort(np.abs(r), kind="stable")),
-    )
+    A, basis = search.A, _independent(search.A, np.argsort(np.abs(r), kind="stable"))
     if basis is None:
         return
     inverse = np.linalg.inv(A[basis])
@@ -258,29 +253,8 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
         shares[leaves] = 0.0
         inverse -= np.outer(inverse[:, leaves], shares)
     search.offer(z, r)
-    ties = np.abs(r) <= _TIE * (np.abs(search.y) + search.rows * float(np.linalg.norm(z)))
-    if np.abs(v[basis]).max() > 1 and ties.sum() > rank:
-        v = _within_box(A, np.where(ties, np.clip(v, -0.9, 0.9), v), ties)
     if _feasible(A, v):
         search.propose(v)
-
-
-def _within_box(A: Array, v: Array, ties: Array) -> Array:
-    """For p = 1: slopes with ``A'v = 0`` where those of more rows than the rank are free.
-
-    Newton's method for ``A'v = 0``, each row weighted by its room to 1, its steps cut at 1
-    (affine scaling, Dikin 1967).
-    """
-    some, v = A[ties], v.copy()
-    for _ in range(_CUTS):
-        free = v[ties]
-        room = (1 - free**2) ** 2
-        step = -room * (some @ np.linalg.lstsq(weighted(some, room), A.T @ v, rcond=None)[0])
-        inside = _inside(free, free + step)
-        v[ties] = inside
-        if np.array_equal(inside, free + step):
-            break
-    return v
 
 
 def minimize(
