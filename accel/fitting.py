@@ -13,9 +13,10 @@ from typing import Self
 import numpy as np
 
 from accel import memory, units
+from accel.certificate import Basis, Rows, gap_at
 from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
-from accel.optimum import optimum
+from accel.optimum import Proof, optimum, proven, rounding
 from accel.problem import LpProblem
 from accel.rank import centred_rcond, singular_values, usual_rcond
 from accel.results import History
@@ -31,9 +32,11 @@ __all__ = [
     "newton",
     "random_map",
     "require_range",
+    "user_gap",
 ]
 
 _START = 0.01  # root mean square of the weights that a run begins with
+_FAR = 1e3  # times the median deviation: a standard deviation that few rows are most of
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +66,14 @@ class Data:
         root = None
         if weight is not None:
             weight = weight.astype(np.float64) / weight.max()
-            root = (weight / weight.mean()) ** (1 / p)  # so that the loss is the weighted mean
+            root = _root(weight, p)
         x, y = (
             Units.of(name, a, weight, center=intercept, scale=scale)
             for name, a in (("X", X), ("y", Y))
         )
+        if p < 2:
+            x = _robust(X, weight, 1.0, intercept, scale, x)
+            y = _robust(Y, weight, p, intercept, scale, y)
         problem = LpProblem(_in(x, X, root, ones=intercept), _in(y, Y, root), p)
         return cls(problem, x, y, intercept)
 
@@ -87,6 +93,37 @@ class Data:
             return W
         extra = intercept - units.intercept(coef, x, y)
         return np.column_stack([W, extra / y.scale])
+
+
+def _root(weight: Array, p: float) -> Array:
+    """What rows are multiplied by, so that the loss is the weighted mean."""
+    root: Array = (weight / weight.mean()) ** (1 / p)
+    return root
+
+
+def _robust(
+    a: Array, weight: Array | None, p: float, center: bool, scale: bool, usual: Units
+) -> Units:
+    """The usual units, but where rows far away are most of the standard deviation.
+
+    There a mean would cost the others their digits, where p < 2 hardly cares for the rows far away.
+    So it is the number with the least loss of this p, and the median distance from that.
+    """
+    mean, rest, size = usual.mean.copy(), usual.rest.copy(), usual.scale.copy()
+    deviation = size if scale else Units.of("X", a, weight, center=center).scale
+    root = np.ones(len(a)) if weight is None else _root(weight, p)
+    for j, usually in enumerate(deviation.copy()):
+        column = a[:, j].astype(np.float64)
+        spread = float(np.median(np.abs(column - (np.median(column) if center else 0.0))))
+        if not 0 < _FAR * spread < usually:
+            continue
+        if center:
+            unit = np.abs(column).max()  # so that no power overflows
+            best = optimum(LpProblem(root[:, None], root * (column / unit), p))
+            mean[j], rest[j] = unit * best.W[0, 0], 0.0
+        if scale:
+            size[j] = float(np.median(np.abs(column - mean[j]))) or size[j]
+    return Units(mean, rest, size)
 
 
 def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
@@ -123,6 +160,8 @@ class Fit:
         Rank and singular values of the features, the intercept apart; None where no one looked.
     doubt : str
         Why that might be another; empty if it is clear.
+    proof : Proof or None
+        Of the minimum, by Newton's method.
     """
 
     W: Array
@@ -135,6 +174,7 @@ class Fit:
     rank: int | None = None
     singular: Array | None = None
     doubt: str = ""
+    proof: Proof | None = None
 
 
 def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: str) -> Fit:
@@ -142,7 +182,7 @@ def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: 
     began, problem = time.perf_counter(), data.problem
     X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
     each = centred_rcond(X, data.x.mean / data.x.scale, within) if data.intercept else within
-    best = optimum(problem, tol=tol, max_iter=max_iter, backend=backend, rcond=each)
+    best, proof = proven(problem, tol, max_iter, backend, each)
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
@@ -157,8 +197,46 @@ def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: 
         best.W, max(best.iterations, 1), history, trouble,
         "converged" if best.converged else "completed",
         dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
-        doubt=doubt,
+        doubt=doubt, proof=proof,
     )  # fmt: skip
+
+
+def user_gap(
+    data: Data, proof: Proof, X: Array, Y: Array, weight: Array | None, coef: Array, b: Array
+) -> float:
+    """Bound how far the loss in the units of the user is above its minimum, all rounding included.
+
+    Parameters
+    ----------
+    data : Data
+        Made of X, Y and weight.
+    proof : Proof
+        Of a minimum in its units: with a basis and slopes for these as well, but for their sizes.
+    X, Y, weight : array
+    coef : (k, d) array
+    b : (k,) array
+        The intercepts.
+
+    Returns
+    -------
+    float
+        About the (weighted) mean of ``|X coef + b - y|^p``, summed over the outputs.
+    """
+    p, n = data.problem.p, data.problem.n
+    X, Y, coef, b = (a.astype(np.float64, copy=False) for a in (X, Y, coef, b))
+    root = None if weight is None else _root(weight.astype(np.float64) / weight.max(), p)
+    center = data.x.mean if data.intercept else None
+    T = proof.T.copy()
+    T[: X.shape[1]] /= data.x.scale[:, np.newaxis]
+    total, basis = 0.0, Basis.of(Rows(X, Y[:, 0], root, center).columns(), T)
+    for i, v in enumerate(proof.slopes):
+        found = gap_at(Rows(X, Y[:, i], root, center), coef[i], basis, p, v, float(b[i]))
+        with np.errstate(over="ignore"):
+            unit = np.float64(found.unit) ** p / n
+            total += float(
+                unit * (found.gap + (1 if weight is None else 2) * rounding(p) * found.loss)
+            )
+    return total
 
 
 def best_intercepts(problem: LpProblem, W: Array) -> Array:
@@ -176,8 +254,8 @@ def best_intercepts(problem: LpProblem, W: Array) -> Array:
             continue
         target = target / unit
         found = _line_minimum(ones[kept], target[kept], p)
-        losses = [np.sum(np.abs(target - ones * b) ** p) for b in (found, W[i, -1] / unit)]
-        if losses[0] < losses[1]:
+        losses = [np.abs(target - ones * b) ** p for b in (found, W[i, -1] / unit)]
+        if p == 1 or math.fsum(losses[0] - losses[1]) < 0:  # a median is exact
             best[i, -1] = unit * found
     return best
 

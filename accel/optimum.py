@@ -9,19 +9,23 @@ import numpy as np
 
 from accel import arrays, memory, validation
 from accel.backends import resolve
+from accel.certificate import Basis, Rows, bulk, counted, gap_at
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import Loss
 from accel.layout import aligned
-from accel.newton import SUM_ERROR, Search, minimize
+from accel.newton import Search, minimize
 from accel.problem import LpProblem, checked_problem
-from accel.rank import checked_rcond, decide
+from accel.rank import Rank, checked_rcond, decide
+from accel.twofold import EPS
 from accel.validation import Array
 
 __all__ = ["Optimum", "optimum"]
 
 _log = logging.getLogger("accel")
 
-_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 64 * EPS  # relative to the targets, over sqrt(n): residuals that are rounding errors
+_VERTEX = 1e-13  # relative gap at p = 1, where the minimum is known to all digits once it is found
+_PROGRESS = 0.5  # of a round, in the gap
 _LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
 
 
@@ -43,12 +47,14 @@ class Optimum:
         Root of ``g' H^{-1} g`` at the last Newton step, summed over the outputs; half its square
         estimates the distance from the minimum (of the smoothed loss for p < 2).
     duality_gap : float
-        A proof: ``loss - minimum <= duality_gap``, up to the rounding errors of the singular value
-        decomposition: 1e-16 times the condition number of X, its columns scaled to the same size.
+        A proof: ``loss - minimum <= duality_gap`` in exact arithmetic, for the loss at W and for
+        ``loss``. All rounding is part of it, also that of W to float64 and of ``loss``, some 1e-15
+        of the loss. The minimum is that over all maps that differ from W by one in the row space
+        of X, as its rank is found.
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
-        Whether the gap met the tolerance for every output.
+        Whether the proven distance of W from the minimum met the tolerance for every output.
     rank : int
         Of X; combinations of its columns that count as 0, by ``rcond``, are not used: loss, gap
         and W are about the maps without them.
@@ -70,71 +76,93 @@ class Optimum:
     doubtful: int
 
 
-class _Basis(NamedTuple):
-    """U (n, rank) and S of a singular value decomposition of X, and M (d, rank).
+def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank]:
+    """Singular values of X, its columns scaled to one size, and what is used: S and M (d, rank).
 
-    ``w = M (z / S)`` is the vector of least norm with ``X w = U z``, see ``Optimum.W``.
+    The columns of ``X M / S`` are orthonormal, and ``w = M (z / S)`` is the vector of least norm
+    with that ``X w``, see ``Optimum.W``.
     """
-
-    U: Array
-    S: Array
-    M: Array
-
-
-class _Spectrum(NamedTuple):
-    """The singular values of X, scaled by column, and how many decide narrowly about the rank."""
-
-    values: Array
-    doubtful: int
-
-
-def _decompose(X: Array, rcond: float | Array) -> tuple[_Basis, _Spectrum]:
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
-    U, S, Vt = np.linalg.svd(X / scale, full_matrices=False)
-    left, sizes, M, doubtful = decide(S, Vt, scale, len(X), rcond)
-    return _Basis(aligned(U if left is None else U @ left), sizes, M), _Spectrum(S, doubtful)
+    R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
+    _, S, Vt = np.linalg.svd(R, full_matrices=False)
+    return S, decide(S, Vt, scale, len(X), rcond)
 
 
 class _Output(NamedTuple):
-    """What becomes of one output: no map has a loss below ``bound``; the decrement is squared."""
+    """What becomes of one output.
+
+    The loss, its gap and what the gap is compared with are in the units of the problem, the
+    decrement is squared, and the slopes are those of residuals divided by the largest.
+    """
 
     w: Array
-    bound: float
+    loss: float
+    gap: float
+    counted: float
     decrement: float
     iterations: int
-    interpolated: bool
+    slopes: Array
+
+
+def _counted(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
+    """What a gap is compared with, for residuals of these sizes, all divided by ``unit``.
+
+    The loss; that at W = 0 where the residuals, for p < 2 most of them, are rounding errors.
+    """
+    noise, targets = _ROUNDING * math.sqrt(len(y)), np.abs(y) / unit
+    if p < 2:
+        fits = bulk(size, rank) <= noise * bulk(targets, 0)
+    else:
+        fits = float(size.max()) <= noise * float(targets.max())
+    return counted(targets, p, 0) if fits else counted(size, p, rank)
 
 
 def _solve(
-    X: Array, y: Array, basis: _Basis, loss: Loss, stop: tuple[float, int], backend: str
+    X: Array, y: Array, basis: Basis, loss: Loss, stop: tuple[float, int], backend: str
 ) -> _Output:
-    U, S, M = basis
-    tol, max_iter = stop
-    z = U.T @ y
-    z += U.T @ (y - U @ z)  # once more: the first product has rounding errors
-    left = y - U @ z
-    unit = float(np.abs(left).max())
-    interpolated = unit <= 64 * _EPS * math.sqrt(len(y)) * float(np.abs(y).max())
-    bound, decrement, iterations = 0.0, 0.0, 0
-    if not interpolated:
-        target = aligned(left / unit)
+    """Search in rounds: each begins where the last one ended, with exact residuals as targets."""
+    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y)
+    (tol, max_iter), (n, rank) = stop, A.shape
+    w = np.zeros(X.shape[1])
+    for _ in range(2):  # once more: the first product has rounding errors
+        w += T @ (A.T @ (y - X @ w))
+    r, iterations, best = X @ w - y, 0, None
+    enough = tol if p > 1 else min(tol, _VERTEX)
+    while True:
+        unit = float(np.abs(r).max()) or 1.0
+        target = aligned(-r / unit)
 
-        def hessian(z: Array) -> Array:
+        def hessian(z: Array, target: Array = target) -> Array:
             kernel = resolve(backend).lp_loss.hessian
-            H: Array = arrays.to_host(kernel(U, target, z, loss._replace(factor=1.0)))
+            H: Array = arrays.to_host(kernel(A, target, z, loss._replace(factor=1.0)))
             return H
 
-        search = Search(U, target, loss.p)
-        minimize(search, tol / 2, max_iter, hessian)
-        z += unit * search.z
-        scale = loss.factor * unit**loss.p
-        bound = scale * search.bound * (1 - loss.p * SUM_ERROR)
-        decrement, iterations = scale * search.decrement**2, search.iterations
-    w = M @ (z / S)
-    w += M @ ((z - U.T @ (X @ w)) / S)  # one refinement: S spans many decades
-    return _Output(w, bound, decrement, iterations, interpolated)
+        def in_units(size: Array, unit: float = unit) -> float:
+            return _counted(size, y, p, rank, unit)
+
+        search = Search(A, target, p, in_units)
+        minimize(search, tol / 2, max_iter - iterations, hessian, again=best is not None)
+        iterations += search.iterations
+        w = w + T @ (unit * search.z)
+        top = float(np.abs(search.r).max()) or 1.0
+        found = gap_at(rows, w, basis, p, search.slopes / top ** (p - 1))
+        scale, c = found.unit**p, loss.factor / n
+        output = _Output(
+            w=w,
+            loss=c * scale * found.loss,
+            gap=c * scale * found.gap,
+            counted=c * _counted(np.abs(found.r), y, p, rank, 1.0),
+            decrement=loss.factor * search.decrement**2 * unit**p,
+            iterations=iterations,
+            slopes=search.slopes / top ** (p - 1),
+        )
+        if best is not None and output.gap > _PROGRESS * best.gap:
+            return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
+        best, r = output, found.r
+        if best.gap <= enough * best.counted or iterations >= max_iter:
+            return best
 
 
 def losses_at_zero(problem: LpProblem) -> Array:
@@ -153,6 +181,56 @@ def losses_at_zero(problem: LpProblem) -> Array:
     return losses
 
 
+class Proof(NamedTuple):
+    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n)."""
+
+    T: Array
+    slopes: Array
+
+
+def rounding(p: float) -> float:
+    """Relative rounding error of a loss summed with the digits of float64."""
+    return (8 + 2 * p) * EPS
+
+
+def proven(
+    problem: LpProblem, tol: float, max_iter: int, backend: str, rcond: Any
+) -> tuple[Optimum, Proof]:
+    """``optimum``, which see, with its proof."""
+    checked_problem(problem)
+    tol = validation.real("tol", tol, above=0)
+    max_iter = validation.integer("max_iter", max_iter, least=1)
+    resolve(backend)
+    rcond = checked_rcond(rcond, problem.d, problem.dtype)
+    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
+    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
+    p, c = problem.p, problem.factor / n
+    losses_at_zero(problem)  # refused if one overflows
+    X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
+    if X.nbytes > _LARGE:
+        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
+    values, (sizes, M, doubtful) = _decompose(X, rcond)
+    basis = Basis.of(X, M / sizes)
+    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
+    W = np.array([output.w for output in outputs])
+    residuals = W @ X.T - Y.T
+    gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
+    loss = math.fsum(output.loss for output in outputs)
+    best = Optimum(
+        W=W,
+        loss=loss,
+        gradient_norm=norm(gradient),
+        newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
+        duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
+        iterations=sum(output.iterations for output in outputs),
+        converged=all(output.gap <= tol * output.counted for output in outputs),
+        rank=len(sizes),
+        singular_values=values,
+        doubtful=doubtful,
+    )
+    return best, Proof(basis.T, np.array([output.slopes for output in outputs]))
+
+
 def optimum(
     problem: LpProblem,
     *,
@@ -169,7 +247,11 @@ def optimum(
         Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
     tol : float
         The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
-        can be interpolated and the minimum is 0.
+        can be interpolated and the minimum is 0. For p < 2, where the fit hardly depends on rows
+        far away, a residual counts to at most ten times the median one in the loss that the gap is
+        compared with (and the median decides whether the data can be interpolated). Where rounding
+        W to float64 costs more than that, as for targets of 1e12 with residuals of 1, it is not
+        reached.
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}
@@ -208,35 +290,4 @@ def optimum(
     >>> best.W, best.loss
     (array([[1.]]), 2.0)
     """
-    checked_problem(problem)
-    tol = validation.real("tol", tol, above=0)
-    max_iter = validation.integer("max_iter", max_iter, least=1)
-    resolve(backend)
-    rcond = checked_rcond(rcond, problem.d, problem.dtype)
-    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
-    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
-    p, c, at_zero = problem.p, problem.factor / n, losses_at_zero(problem)
-    X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
-    if X.nbytes > _LARGE:
-        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    basis, spectrum = _decompose(X, rcond)
-    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
-    W = np.array([output.w for output in outputs])
-    residuals = W @ X.T - Y.T
-    size = np.abs(residuals)
-    losses = c * np.sum(size**p, axis=1)
-    gaps = losses * (1 + SUM_ERROR) - np.array([output.bound for output in outputs])
-    interpolated = np.array([output.interpolated for output in outputs])
-    gradient = c * p * (np.sign(residuals) * size ** (p - 1)) @ X
-    return Optimum(
-        W=W,
-        loss=float(np.sum(losses)),
-        gradient_norm=norm(gradient),
-        newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
-        duality_gap=float(np.sum(np.maximum(gaps, 0.0))),
-        iterations=sum(output.iterations for output in outputs),
-        converged=bool(np.all(gaps <= tol * np.where(interpolated, at_zero, losses))),
-        rank=len(basis.S),
-        singular_values=spectrum.values,
-        doubtful=spectrum.doubtful,
-    )
+    return proven(problem, tol, max_iter, backend, rcond)[0]

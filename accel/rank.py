@@ -31,17 +31,15 @@ class Rank(NamedTuple):
 
     Attributes
     ----------
-    left : (r, rank) array or None
-        ``U left`` are orthonormal columns, those of all X v that are used; None stands for 1.
     sizes : (rank,) array
     M : (d, rank) array
-        ``X M = U left diag(sizes)``. So ``w = M (z / sizes)`` has ``X w = U left z``; of all such w
-        it has the least norm, in units of each column's errors if any decided about the rank.
+        The columns of ``X M / sizes`` are orthonormal. Of all w with the same X w,
+        ``M (z / sizes)`` has the least norm, in units of each column's errors if any decided about
+        the rank.
     doubtful : int
         How many directions errors might have added or removed.
     """
 
-    left: Array | None
     sizes: Array
     M: Array
     doubtful: int
@@ -51,7 +49,6 @@ def decide(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> R
     """Decide, by a decomposition of X (n, d) divided by ``scale`` (d,), and by the e_j."""
     column, negligible = scale[:, np.newaxis], max(n, len(scale)) * _EPS * S[0]
     clear = negligible < S  # the rest is errors of the decomposition
-    left = None if clear.all() else np.eye(len(S))[:, clear]
     sizes, V = S[clear], Vt[clear].T
     M = V / column
     if len(sizes) < len(scale):
@@ -61,16 +58,15 @@ def decide(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> R
     errors = np.maximum(rcond, _EPS) * np.where(norms > 0, norms, norms.max() or 1.0)
     most = max(negligible, math.sqrt(len(scale)) * float(errors.max()))
     if not len(sizes) or sizes[-1] > _DOUBT * most:
-        return Rank(left, sizes, M, 0)
-    P, T, Wt = np.linalg.svd(sizes[:, np.newaxis] * V.T / errors, full_matrices=False)
+        return Rank(sizes, M, 0)
+    _, T, Wt = np.linalg.svd(sizes[:, np.newaxis] * V.T / errors, full_matrices=False)
     V = Wt.T / errors[:, np.newaxis]
     limit = np.maximum(np.sum(np.abs(Wt), axis=1), negligible * np.linalg.norm(V, axis=0))
     kept = limit < T
     if not kept.all():
-        left = P[:, kept] if left is None else left @ P[:, kept]
         sizes, M = T[kept], V[:, kept] / column
     doubtful = np.count_nonzero((limit < _DOUBT * T) & (_DOUBT * limit >= T))
-    return Rank(left, sizes, M, int(doubtful))
+    return Rank(sizes, M, int(doubtful))
 
 
 def usual_rcond(dtype: np.dtype[Any]) -> float:

@@ -87,18 +87,21 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Exact for every p: the best there is for the coefficients, even where those did not
         converge.
     standardize : bool, default=True
-        Fit in units in which features and targets have variance 1. The minimum stays the same;
-        first-order solvers reach it sooner, and of many minimisers that of least norm is another.
+        Fit in units in which features and targets have variance 1. For p < 2, where rows far away
+        count little, the median distance from the middle (the median; of the targets the best
+        constant for this p) is 1 instead where the standard deviation is above 1000 times the
+        median absolute deviation. The minimum stays the same; first-order solvers reach it sooner,
+        and of many minimisers that of least norm is another.
     max_iter : int, default=None
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8
-        Above 0. Newton's method ends at a duality gap of this times the loss, the others where the
-        gradient is this times the gradient at 0 and, for p > 2, this times what residuals of that
-        size could make it, or down at the rounding errors of the dtype; for
-        ``width`` below min(d, k) or with ``weight_decay`` it is the gradient with respect to the
-        factors, decay included. ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes
-        with decay, which acts apart from it: they end where the loss has not fallen by this share
-        for 400 steps.
+        Above 0. Newton's method ends at a duality gap of this times the loss (for p < 2 without
+        what rows far away add to it, see ``accel.optimum``), the others where the gradient is this
+        times the gradient at 0 and, for p > 2, this times what residuals of that size could make
+        it, or down at the rounding errors of the dtype; for ``width`` below min(d, k) or with
+        ``weight_decay`` it is the gradient with respect to the factors, decay included.
+        ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes with decay, which acts
+        apart from it: they end where the loss has not fallen by this share for 400 steps.
     rcond : float, default=None
         For Newton's method; descent hardly moves where X is nearly 0, so needs none. Combinations
         of features, after centring, are not used if they are below this part of the features' size,
@@ -127,8 +130,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         In the units of the fit, the intercept a weight like others. One record, the last, for
         Newton's method.
     dual_gap_ : float
-        A proof by Newton's method: the loss, ``history_.loss[-1]``, is no more than this above the
-        minimum. Nan for other solvers.
+        A proof by Newton's method: the mean of ``|X coef_ + intercept_ - y|^p``, weighted by
+        ``sample_weight`` and summed over the outputs, is no more than this above its minimum. In
+        the units of the user, and all rounding errors are part of it: of the units of the fit, of
+        ``coef_`` and ``intercept_`` to the dtype of X, and of such a mean in float64. Nan for
+        other solvers.
     rank_ : int or None
         Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers.
     singular_ : (min(n, d),) array or None
@@ -244,7 +250,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         coef, intercept = data.to_user(fit.W)
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.status_ = fit.status
-        self.dual_gap_, self.learning_rate_ = fit.dual_gap, fit.learning_rate
+        self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
+        if fit.proof is not None:
+            self.dual_gap_ = fitting.user_gap(data, fit.proof, X, Y, weight, coef, intercept)
         self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0

@@ -60,7 +60,7 @@ def test_a_target_of_ones_own():
 
 
 def test_runs_end_where_only_rounding_errors_are_left():
-    found = run([Model("gd", 1), Model("gd", 2)], steps=100_000)
+    found = run([Model("gd", 1), Model("gd", 2)], steps=200_000)
     floor = rounding(PROBLEM, found.best)
     for tuned in found.models:
         assert tuned.result.status == "target"

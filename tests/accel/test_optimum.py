@@ -208,9 +208,8 @@ def test_float32_data_is_solved_in_float64():
 
 
 def test_stopped_early_it_still_proves_something():
-    X, y = regression(100, 6)
-    for p in (1, 1.5, 8):
-        problem = LpProblem(X, y, p=p)
+    for p, d in ((1, 40), (1.5, 6), (8, 6)):
+        problem = LpProblem(*regression(200, d), p=p)
         early, best = (optimum(problem, max_iter=m, backend="reference") for m in (2, 200))
         assert not early.converged
         assert early.iterations == 2
@@ -281,3 +280,112 @@ def test_data_of_all_sizes(of_x, of_y):
     assert best.converged
     with pytest.raises(ValueError, match="overflows for p = 4: standardize y"):
         optimum(LpProblem(X, 1e150 * y, p=4))
+
+
+def line(far, seed=0):
+    """Issue 13: a line with unit noise, and one target far above it."""
+    x = np.arange(100.0)
+    y = 3 * x + 5 + np.random.default_rng(seed).standard_normal(100)
+    y[7] = far
+    return np.column_stack([x, np.ones(100)]), y
+
+
+def least_deviations(X, y):
+    """By linear programming."""
+    linprog = pytest.importorskip("scipy.optimize").linprog
+    n, d = X.shape
+    found = linprog(
+        np.r_[np.zeros(d), np.ones(2 * n)],
+        A_eq=np.hstack([X, np.eye(n), -np.eye(n)]),
+        b_eq=y,
+        bounds=[(None, None)] * d + [(0, None)] * (2 * n),
+    )
+    return found.x[:d]
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e12, 1e20, 1e30])
+def test_how_far_a_row_is_does_not_matter_for_least_deviations(far):
+    for seed in range(3):
+        right = least_deviations(*line(1e3, seed))
+        X, y = line(far, seed)
+        best = optimum(LpProblem(X, y, p=1), backend="reference")
+        assert best.converged
+        np.testing.assert_allclose(best.W[0], right, rtol=1e-12)
+    np.testing.assert_allclose(optimum(LpProblem(*line(far), p=1)).W[0], [3.00141, 5.02584], 1e-5)
+
+
+@pytest.mark.parametrize("p", [1.01, 1.2, 1.5, 1.9])
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
+def test_nor_does_it_hide_the_other_rows_for_p_below_2(p, far):
+    """What Newton's method in plain sums would still change is small beside the other residuals."""
+    X, y = line(far)
+    best = optimum(LpProblem(X, y, p=p), backend="reference")
+    assert best.converged
+    r = X @ best.W[0] - y
+    slopes, curvature = np.sign(r) * np.abs(r) ** (p - 1), (p - 1) * np.abs(r) ** (p - 2)
+    step = np.linalg.solve((X * curvature[:, None]).T @ X, slopes @ X)
+    assert np.median(np.abs(X @ step)) <= 1e-3 * np.median(np.abs(r))
+
+
+@pytest.mark.parametrize("kind", ["few", "a fifth", "groups", "even", "lattice", "weights"])
+@pytest.mark.parametrize("far", [1e4, 1e12, 1e25])
+def test_least_deviations_with_many_rows_far_away_and_ties(kind, far):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        n, some = 120, 6
+        X = np.column_stack([np.ones(n), rng.standard_normal((n, 3))])
+        if kind == "groups":  # and their sum is the first column
+            X = np.column_stack([np.ones(n), rng.integers(0, 4, n)[:, None] == np.arange(4)]) * 1.0
+        if kind == "even":
+            X = np.ones((n, 1))
+        if kind == "lattice":
+            X = rng.integers(-3, 4, (n, 4)) * 1.0
+        y = X @ rng.standard_normal(X.shape[1]) + rng.standard_normal(n)
+        if kind == "lattice":
+            y = np.round(y)
+        if kind == "weights":
+            weight = 10.0 ** rng.uniform(-3, 3, n)
+            X, y = X * weight[:, None], y * weight
+        if kind == "a fifth":
+            some = n // 5
+        y[:some] = far
+        best = optimum(LpProblem(X, y, p=1), backend="reference")
+        assert best.converged
+        assert best.iterations <= 100
+        y[:some] = 1e4  # the same minimisers, where linear programming has the digits
+        found, right = (np.abs(X @ w - y) for w in (best.W[0], least_deviations(X, y)))
+        assert abs((found - right).sum()) <= 1e-9 * right[some:].sum()
+
+
+@pytest.mark.parametrize("noise", ["normal", "cauchy", "one far away"])
+def test_least_deviations_of_many_rows(noise):
+    """One feature: the weighted median of the ratios."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        n = 200_000 if seed == 0 else 20_000
+        X = rng.standard_normal((n, 1))
+        y = 2 * X[:, 0] + (rng.standard_cauchy(n) if noise == "cauchy" else rng.standard_normal(n))
+        if noise == "one far away":
+            y[3] = 1e6
+        best = optimum(LpProblem(X, y, p=1))
+        assert best.converged
+        assert best.duality_gap <= 1e-14 * best.loss
+        assert best.iterations <= 20
+        ratios, order = y / X[:, 0], np.argsort(y / X[:, 0])
+        below = np.cumsum(np.abs(X[order, 0]))
+        median = ratios[order[np.searchsorted(below, below[-1] / 2)]]
+        assert best.W[0, 0] == pytest.approx(median, rel=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e6, 1e12])
+@pytest.mark.parametrize("p", [1, 1.5])
+def test_a_feature_far_away(p, far):
+    """It takes the slope for itself; the rest is a location."""
+    X, y = line(1e3)
+    X[7, 0], y[7] = far, 0.0
+    best = optimum(LpProblem(X, y, p=p), backend="reference")
+    assert best.converged
+    others = np.arange(100) != 7
+    alone = optimum(LpProblem(X[others, 1:], y[others], p=p), backend="reference")
+    assert best.W[0, 1] == pytest.approx(alone.W[0, 0], rel=1e-3)
+    assert abs(best.W[0, 0]) < 1e3 / far

@@ -1,0 +1,81 @@
+"""The l_p loss in 80 digits, and points with less of it: what certificates are held to."""
+
+import itertools
+from decimal import Decimal, localcontext
+
+import numpy as np
+
+DIGITS = 80
+
+
+def decimals(a):
+    """Numbers, exactly."""
+    return [Decimal(float(v)) for v in np.ravel(a)]
+
+
+def residuals(X, y, w):
+    return [sum(a * b for a, b in zip(x, w, strict=True)) - t for x, t in zip(X, y, strict=True)]
+
+
+def loss(X, y, w, p, weights):
+    powers = [abs(r) ** p for r in residuals(X, y, w)]
+    return sum(s * power for s, power in zip(weights, powers, strict=True)) / sum(weights)
+
+
+def solved(A, b):
+    """Gaussian elimination; None if A is singular, but for its last digits."""
+    rows = [[*row, v] for row, v in zip(A, b, strict=True)]
+    least = max(abs(v) for row in A for v in row) / 10 ** (DIGITS // 2)
+    for i in range(len(rows)):
+        top = max(range(i, len(rows)), key=lambda j: abs(rows[j][i]))
+        if abs(rows[top][i]) <= least:
+            return None
+        rows[i], rows[top] = rows[top], rows[i]
+        for j in range(len(rows)):
+            if j != i:
+                factor = rows[j][i] / rows[i][i]
+                rows[j] = [u - factor * v for u, v in zip(rows[j], rows[i], strict=True)]
+    return [row[-1] / row[i] for i, row in enumerate(rows)]
+
+
+def descended(X, y, w, p, weights, steps=6):
+    """The least loss on the way of Newton's method from w, for p > 1."""
+    best, d = loss(X, y, w, p, weights), len(w)
+    for _ in range(steps):
+        g, H = [Decimal(0)] * d, [[Decimal(0)] * d for _ in range(d)]
+        for x, r, s in zip(X, residuals(X, y, w), weights, strict=True):
+            if r != 0:
+                slope, curvature = s * abs(r) ** (p - 1), s * (p - 1) * abs(r) ** (p - 2)
+                for i in range(d):
+                    g[i] -= slope.copy_sign(r * slope) * x[i]
+                    for j in range(d):
+                        H[i][j] += curvature * x[i] * x[j]
+        step = solved(H, g)
+        if step is None:
+            break
+        for halvings in range(12):
+            there = [a + b / 2**halvings for a, b in zip(w, step, strict=True)]
+            value = loss(X, y, there, p, weights)
+            if value < best:
+                w, best = there, value
+                break
+        else:
+            break
+    return best
+
+
+def least_found(X, y, w, p, weights=None):
+    """The loss at w, and the least one found at points around it, in 80 digits."""
+    with localcontext() as context:
+        context.prec = DIGITS
+        X, y, w, p = [decimals(x) for x in X], decimals(y), decimals(w), Decimal(float(p))
+        weights = decimals(np.ones(len(y)) if weights is None else weights)
+        here = loss(X, y, w, p, weights)
+        if p > 1:
+            return here, descended(X, y, w, p, weights)
+        best = here
+        for some in itertools.combinations(range(len(y)), len(w)):
+            vertex = solved([X[i] for i in some], [y[i] for i in some])
+            if vertex is not None:
+                best = min(best, loss(X, y, vertex, p, weights))
+        return here, best
