@@ -1,24 +1,16 @@
 import copy
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 
 from accel import backends, gpu
 from accel.backends import cpu_threads, resolve, unavailable
 
+from ..children import python
+
 
 def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
+    return python("-c", code, **environment).stdout
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 
 from accel.distributed import DaskProblem, from_npy  # noqa: E402
 
+from ...children import python  # noqa: E402
 from ..runs import BACKENDS, make_problem, start  # noqa: E402
 
 EVERY = [*BACKENDS, pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -332,8 +331,4 @@ def test_runs_inside_tasks(client):
 
 def test_the_example():
     path = Path(__file__).resolve().parents[3] / "examples" / "dask_cluster.py"
-    done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert python(path).stdout
