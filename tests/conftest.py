@@ -2,10 +2,11 @@
 
 import signal
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
-from accel import gpu
+from accel import GradientDescent, LinearNetwork, LpProblem, gpu, train
 
 from . import children
 
@@ -20,6 +21,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_configure(config):
     children.WARNINGS[:] = config.getoption("pythonwarnings") or []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(request):
+    """Where workers run the whole suite, each begins with other kernels, not all with the same."""
+    worker = getattr(request.config, "workerinput", None)
+    if worker is None or request.session.testscollected < 1000:
+        return
+    number = int(worker["workerid"].removeprefix("gw"))
+    kinds = [(dtype, d) for dtype in ("f8", "f4") for d in (3, 64)]  # and vectors of two lengths
+    for dtype, d in kinds[number :: worker["workercount"]]:
+        problem = LpProblem(np.ones((8, d)), np.ones(8), p=4, dtype=dtype)
+        train(problem, LinearNetwork((d, 1), dtype=dtype), GradientDescent(0.01), 1, threads=1)
 
 
 def pytest_runtest_setup(item):

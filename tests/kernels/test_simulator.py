@@ -13,6 +13,7 @@ from .. import children
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 
+    @pytest.mark.slow
     def test_in_a_process_that_simulates():
         pytest.importorskip("greenlet")
         pytest.importorskip("numba_cuda")
