@@ -37,8 +37,8 @@ class End:
         self._descriptor, self._bytes, self._taken = descriptor, bytearray(), 0
         self._ended = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         while True:
@@ -121,12 +121,15 @@ class Child:
         return self._process.wait()
 
     def close(self):
-        """Kill what still runs."""
+        """Kill what still runs; no thread of ours is left."""
         self._timer.cancel()
         self._timer.join()
         if self._process.poll() is None:
             self.kill()
             self._process.wait()
+        for end in (self.stdout, self.stderr):
+            if end is not None:
+                end.reader.join(10)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import ast
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,10 +99,12 @@ def test_both_ends_are_read_while_it_runs(terminal):
 
 def test_lines_as_they_come():
     code = "import time; print('one'); print('two', flush=True); time.sleep(60)"
+    before = threading.active_count()
     with started(sys.executable, "-c", code) as child:
         assert child.stdout.line() == "one\n"
         assert next(iter(child.stdout)) == "two\n"
     assert child.wait() < 0  # killed as the block ended
+    assert threading.active_count() == before
     assert list(child.stdout) == []
 
 
