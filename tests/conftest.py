@@ -1,6 +1,12 @@
 """How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip."""
 
+import os
 import signal
+
+# Workers are as many as there are cores. With more threads than cores BLAS waits in loops, so that
+# small products take ten times as long. It looks here when it is loaded, which is when NumPy is, below.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

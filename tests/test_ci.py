@@ -5,6 +5,7 @@ import shlex
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -175,3 +176,12 @@ def test_constraints_pin_what_we_need(python, system):
     assert len(needs) >= 20
     for need in needs:
         assert need.specifier.contains(versions[need.name][2:]), need
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="no worker of pytest-xdist")
+def test_blas_has_one_thread_in_a_worker():
+    """As ``conftest.py`` says, if nothing loads NumPy before it; or as many as the user says."""
+    np.linalg.inv(np.eye(2))
+    pools = pytest.importorskip("threadpoolctl").threadpool_info()
+    found = {pool["num_threads"] for pool in pools if pool["internal_api"] == "openblas"}
+    assert found <= {int(os.environ["OPENBLAS_NUM_THREADS"])}
