@@ -4,7 +4,7 @@ import os
 import signal
 
 # Workers are as many as there are cores. With more threads than cores BLAS waits in loops, so that
-# small products take ten times as long. It looks here when it is loaded, which is when NumPy is, below.
+# small products take ten times as long. It looks here when NumPy loads it, which is below.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
