@@ -34,7 +34,7 @@ def main():
     expected = {name for folder in [*PACKAGES, *BESIDE] for name in files(folder)}
     expected = {name for name in expected if not name.startswith("benchmarks/report/")}
     expected |= {"pyproject.toml", "MANIFEST.in", "setup.cfg", "PKG-INFO"}
-    expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
+    expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "constraints.txt"}
     lines = compare(sdist.name, found, expected)
 
     expected = {f"{root}.dist-info/{name}" for name in METADATA} | {"accel/py.typed"}

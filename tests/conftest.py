@@ -1,19 +1,47 @@
-"""How Hypothesis runs; tests marked ``gpu`` run where there is one, else skip with the reason."""
+"""How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip."""
 
+import os
 import signal
 
+# Workers are as many as there are cores. With more threads than cores BLAS waits in loops, so that
+# small products take ten times as long. It looks here when NumPy loads it, which is below.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
-from accel import gpu
+from accel import GradientDescent, LinearNetwork, LpProblem, gpu, train
 
-# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
-settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150)
+from . import children
+
+# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any. On a GPU
+# a failure is not shrunk: each shape that is tried has a kernel to be compiled.
+phases = [phase for phase in Phase if phase is not Phase.shrink or gpu.missing()]
+settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150, phases=phases)
 settings.load_profile("accel")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, children included.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    children.WARNINGS[:] = config.getoption("pythonwarnings") or []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(request):
+    """Where workers run the whole suite, each begins with other kernels, not all with the same."""
+    worker = getattr(request.config, "workerinput", None)
+    if worker is None or request.session.testscollected < 1000:
+        return
+    number = int(worker["workerid"].removeprefix("gw"))
+    kinds = [(dtype, d) for dtype in ("f8", "f4") for d in (3, 64)]  # and vectors of two lengths
+    for dtype, d in kinds[number :: worker["workercount"]]:
+        problem = LpProblem(np.ones((8, d)), np.ones(8), p=4, dtype=dtype)
+        train(problem, LinearNetwork((d, 1), dtype=dtype), GradientDescent(0.01), 1, threads=1)
 
 
 def pytest_runtest_setup(item):

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +27,8 @@ import accel
 from accel import LinearNetwork, LpProblem, Result, optimum, sweep, train
 from accel.datasets import load_file, make_ill_conditioned
 from accel.sklearn import LpRegressor
+
+from .children import started
 
 _WARM = 5  # rounds until libraries have their pools and caches
 _GROWTH = 32  # MiB between the second quarter and the last; a leak of a kilobyte a run shows
@@ -132,13 +133,9 @@ def _killed(rng, folder):
     """A process that saves all the time, killed at any moment: the rest is as never killed."""
     seed, path = rng.randrange(20), folder / "killed.npz"
     for _ in range(2):
-        command = [sys.executable, "-c", _CHILD, str(seed), str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            try:
-                assert child.stdout.readline() == "begun\n"
-                time.sleep(rng.uniform(0, 2))
-            finally:
-                child.kill()
+        with started(sys.executable, "-c", _CHILD, seed, path) as child:
+            assert child.stdout.line() == "begun\n"
+            time.sleep(rng.uniform(0, 2))
     found = train(*_model(seed), _KILLED_STEPS, checkpoint=path)
     _assert_same(found, train(*_model(seed), _KILLED_STEPS))
     for left in folder.glob("killed.npz*"):  # what was half written when it was killed may be there

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from functools import partial
@@ -19,15 +18,13 @@ from pathlib import Path
 import accel
 from accel import chunks, train
 
+from ..children import ROOT, python
 from .runs import PROBLEM, make_problem, start
-
-ROOT = Path(__file__).parents[2]
 
 
 def killed(name, folder, times):
     """Start the module; what it wrote."""
-    command = [sys.executable, "-m", "tests.accel.killing", name, str(folder), str(times)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=True)
+    done = python("-m", "tests.accel.killing", name, folder, times, cwd=ROOT)
     return json.loads(done.stdout)
 
 

@@ -1,8 +1,6 @@
 """The command, called in this process or as one of its own."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +12,8 @@ pytest.importorskip("matplotlib")
 from typer.testing import CliRunner
 
 from accel import commands
+
+from ..children import started
 
 RUNNER = CliRunner()
 SMALL = ["ill-conditioned:n=40,d=3,condition=10", "--threads", "1"]
@@ -31,8 +31,5 @@ def run_json(*arguments):
     return json.loads(ended.stdout)
 
 
-def spawn(*arguments, **environment):
-    env = {**os.environ, "ACCEL_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    )
+def spawn(*arguments, **options):
+    return started(*COMMAND, *arguments, **{"ACCEL_NUM_THREADS": "1", **options})

@@ -1,8 +1,5 @@
 import copy
-import os
 import pickle
-import subprocess
-import sys
 from importlib import metadata
 
 import pytest
@@ -11,16 +8,11 @@ import accel
 from accel import backends, gpu
 from accel.backends import cpu_threads, resolve, unavailable
 
+from ..children import python
+
 
 def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
+    return python("-c", code, **environment).stdout
 
 
 @pytest.fixture

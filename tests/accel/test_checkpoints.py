@@ -271,6 +271,8 @@ def test_killed_within_a_save(thing, name, call, tmp_path):
     before = steps_in(path)
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(120)  # if it does not die as it should
         dying(thing, name, call)
         run(path)
         os._exit(1)

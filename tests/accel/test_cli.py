@@ -1,7 +1,6 @@
 """The command as a whole: info, help, errors, the process."""
 
-import subprocess
-import sys
+import os
 
 import pytest
 
@@ -12,6 +11,7 @@ pytest.importorskip("matplotlib")
 import accel
 from accel import cli, commands, gpu, train_command
 
+from ..children import python
 from .shell import QUICK, SMALL, run, run_json, spawn
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -141,9 +141,9 @@ def test_without_standalone_mode_the_caller_gets_the_exception():
 
 
 def finish(*arguments, **environment):
-    process = spawn(*arguments, **environment)
-    stdout, stderr = process.communicate(timeout=120)
-    return process.returncode, stdout, stderr
+    with spawn(*arguments, **environment) as process:
+        stdout, stderr = process.stdout.rest(), process.stderr.rest()
+        return process.wait(), stdout, stderr
 
 
 def test_the_module_is_the_command():
@@ -153,28 +153,26 @@ def test_the_module_is_the_command():
 
 
 def test_a_reader_that_goes_away_makes_no_traceback():
-    process = spawn("compare", *QUICK)
-    process.stdout.close()
-    assert "Traceback" not in process.stderr.read()
-    process.stderr.close()
-    process.wait(60)
-
-
-def python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with spawn("compare", *QUICK, stdout=writer) as process:
+        os.close(writer)
+        assert "Traceback" not in process.stderr.rest()
+        process.wait()
 
 
 @pytest.mark.parametrize("name", cli._NEEDED)
 def test_without_the_extra_there_is_one_clear_line(name):
-    ended = python(f"import sys; sys.modules[{name!r}] = None; from accel.cli import main; main()")
-    assert ended.returncode == 2
+    code = f"import sys; sys.modules[{name!r}] = None; from accel.cli import main; main()"
+    ended = python("-c", code, code=2)
     assert ended.stderr == f'accel: the command needs {name}: pip install "implicit-accel[cli]"\n'
 
 
 def test_the_library_does_not_need_the_extra():
     ended = python(
+        "-c",
         "import sys, accel, accel.cli\n"
         "heavy = {'typer', 'rich', 'matplotlib', 'pandas', 'sklearn', 'numba'}\n"
-        "print(sorted(heavy & {*sys.modules}))"
+        "print(sorted(heavy & {*sys.modules}))",
     )
     assert ended.stdout == "[]\n"

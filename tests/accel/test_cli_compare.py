@@ -21,7 +21,7 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
     assert (tmp_path / "accel-out" / "compare-diabetes-p4.csv").exists()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_the_default_comparison_is_honest(seed):
     """Depth 1 is tuned to its limit, and what depth gains does not hang on one seed."""
     pytest.importorskip("sklearn")

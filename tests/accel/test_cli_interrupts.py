@@ -96,20 +96,17 @@ def test_the_bar(monkeypatch, capsys):
 
 def interrupt_after(process, word):
     """Send Ctrl-C once a line of stderr has the word in it; exit code and stdout."""
-    for line in process.stderr:
-        if word in line:
-            process.send_signal(signal.SIGINT)
-            break
-    stdout, _ = process.communicate(timeout=60)
-    return process.returncode, stdout
+    assert any(word in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    return process.wait(), process.stdout.rest()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
 def test_ctrl_c_in_a_real_comparison():
     # At such rates gradient descent is soon done, and AdaGrad is not for minutes.
-    process = spawn("compare", SMALL[0], "--steps", "1e9", "--optimizers", "gd@1,adagrad@1",
-                    "--grid", "1e-3:1e-2:1")  # fmt: skip
-    code, stdout = interrupt_after(process, "gd, depth 1: rate")
+    with spawn("compare", SMALL[0], "--steps", "1e9", "--optimizers", "gd@1,adagrad@1",
+               "--grid", "1e-3:1e-2:1") as process:  # fmt: skip
+        code, stdout = interrupt_after(process, "gd, depth 1: rate")
     assert code == 130
     assert "gd, depth 1" in stdout
     assert "adagrad" not in stdout
@@ -117,8 +114,8 @@ def test_ctrl_c_in_a_real_comparison():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
 def test_ctrl_c_in_a_real_run(tmp_path):
-    process = spawn("train", SMALL[0], "--steps", "1e10", "--checkpoint", "run.npz")
-    code, stdout = interrupt_after(process, "step")
+    with spawn("train", SMALL[0], "--steps", "1e10", "--checkpoint", "run.npz") as process:
+        code, stdout = interrupt_after(process, "step")
     assert code == 130
     assert "interrupted" in stdout
     assert archives.read(tmp_path / "run.npz", 2)[1]["loop_step"] > 1000

@@ -1,14 +1,13 @@
 """The order of the sums, without a cluster."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="distributed is not installed")
 
 from accel.distributed.tree import add_up, cover, join
+
+from ..children import python
 
 
 def test_cover_finds_the_largest_nodes():
@@ -36,6 +35,5 @@ def test_the_sum_has_one_order_however_the_chunks_are_dealt(count):
 
 def test_without_dask_the_import_says_what_to_install():
     code = "import sys; sys.modules['distributed'] = None; import accel.distributed"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode == 1
+    ended = python("-c", code, code=1)
     assert "pip install 'implicit-accel[dask]'" in ended.stderr

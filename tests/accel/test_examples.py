@@ -1,8 +1,8 @@
 """The gallery: scripts that run as they stand. Those of an integration are run by its own tests."""
 
-import subprocess
-import sys
 from pathlib import Path
+
+from ..children import python
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 
@@ -16,14 +16,7 @@ def test_each_is_run_by_a_test():
 
 def test_the_sweep(tmp_path):
     picture = tmp_path / "picture.png"
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / "sweep.py"), str(picture)],
-        env={"PATH": "", "MPLBACKEND": "agg", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python(FOLDER / "sweep.py", picture, PATH="", MPLBACKEND="agg", HOME=str(tmp_path))
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "depth 1", "depth 2", "depth 3"
     ]  # fmt: skip

@@ -6,6 +6,7 @@ import pytest
 from accel import GradientDescent, LinearNetwork, LpProblem, optimum, train
 
 
+@pytest.mark.slow
 def test_depth_1_after_100_000_steps(gas_l4):
     """The published curve of figure 5 ends at 2.4e-1 (read off), the pilot run at 2.404e-1."""
     problem, best = gas_l4
@@ -15,6 +16,7 @@ def test_depth_1_after_100_000_steps(gas_l4):
     assert result.history.loss[-1] - best == pytest.approx(0.2404, rel=0.01)
 
 
+@pytest.mark.slow
 def test_depth_2_after_100_000_steps(gas_l4):
     """The pilot's best rate alive by then reaches 1.39e-1: depth accelerates."""
     problem, best = gas_l4

@@ -1,12 +1,11 @@
 """What the driver tells, or why it cannot: with a driver of our own."""
 
-import subprocess
-import sys
-
 import pytest
 
 from accel import gpu
 from accel.backends import resolve, unavailable
+
+from ..children import python
 
 
 class Driver:
@@ -156,7 +155,7 @@ def test_nothing_is_imported_to_find_out():
         "import sys; from accel.backends import unavailable; unavailable()\n"
         "print(*({'numba', 'numba_cuda', 'cupy'} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ended = python("-c", code)
     assert ended.stdout.split() == []
 
 

@@ -198,7 +198,16 @@ def uninterrupted(torch, tmp_path_factory):
     return mnist.run(DATA, 7, **QUICK, checkpoint=path), archives.read(path, 2)[1]
 
 
-@pytest.mark.parametrize("way", ["callback", "interrupt in the callback", "signal in a step"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "callback",
+        *(
+            pytest.param(w, marks=pytest.mark.slow)
+            for w in ("interrupt in the callback", "signal in a step")
+        ),
+    ],
+)
 def test_goes_on_exactly(torch, tmp_path, monkeypatch, uninterrupted, way):
     whole, last = uninterrupted
     options = QUICK | {"checkpoint": tmp_path / "run.npz"}
@@ -237,6 +246,7 @@ def test_a_checkpoint_is_there_while_the_run_goes_on(torch, tmp_path):
     assert lengths == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_checkpoints_that_do_not_fit(torch, tmp_path):
     options = QUICK | {"checkpoint": tmp_path / "run.npz"}
     mnist.run(DATA, 1, **options)

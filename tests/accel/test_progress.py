@@ -1,7 +1,5 @@
 """What train() tells the terminal."""
 
-import os
-import subprocess
 import sys
 import textwrap
 import threading
@@ -9,6 +7,7 @@ import time
 
 import pytest
 
+from ..children import started
 from .runs import Scripted
 
 
@@ -38,18 +37,10 @@ PROGRESS_BAR = """
 
 def test_progress_bar():
     pytest.importorskip("rich")
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRESS_BAR)],
-        stdout=subprocess.PIPE, stderr=theirs, text=True,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )  # fmt: skip
-    with process:
-        out = process.stdout.read()
-    os.close(theirs)
-    err = os.read(ours, 100_000).decode()
-    os.close(ours)
+    with started(sys.executable, "-c", textwrap.dedent(PROGRESS_BAR), terminal=True,
+                 TERM="xterm", COLUMNS="120") as process:  # fmt: skip
+        out, err = process.stdout.rest(), process.stderr.rest()
+        assert process.wait() == 0
     assert out == "threads 2\n"  # ours and the worker: the bar has none, and stdout is left alone
     assert "3000/3000" in err
     assert "loss" in err

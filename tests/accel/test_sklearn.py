@@ -1,11 +1,8 @@
 """LpRegressor beyond scikit-learn's own checks: minima, weights, units, convergence, processes."""
 
 import math
-import os
 import pickle
 import runpy
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from accel import LpProblem, optimum, running
 from accel.sklearn import LpRegressor
 
+from ..children import python
 from .test_optimum import regression
 
 FIRST_ORDER = [
@@ -411,21 +409,17 @@ SEARCH = """
 @pytest.mark.slow
 def test_a_grid_search_in_two_processes():
     """Each runs a team of threads: together no more than there are CPUs, and none waits."""
-    environment = {k: v for k, v in os.environ.items() if k != "ACCEL_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", textwrap.dedent(SEARCH)],
-        capture_output=True, text=True, timeout=120, env=environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    code = textwrap.dedent(SEARCH)
+    done = python("-W", "error::RuntimeWarning", "-c", code, ACCEL_NUM_THREADS=None)
     assert done.stdout.split() == ["4", "10"]
 
 
 def test_it_is_imported_only_when_asked_for():
     code = "import sys, accel; assert 'sklearn' not in sys.modules; import accel.sklearn"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    python("-c", code)
     code = "import sys; sys.modules['sklearn'] = None; import accel.sklearn"
-    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
-    assert b"implicit-accel[sklearn]" in failed.stderr
+    failed = python("-c", code, code=1)
+    assert "implicit-accel[sklearn]" in failed.stderr
 
 
 def test_the_example(capsys):

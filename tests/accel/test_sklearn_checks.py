@@ -25,24 +25,35 @@ def one_thread(monkeypatch):
     monkeypatch.setenv("ACCEL_NUM_THREADS", "1")
 
 
+#: One of each solver, and the others of all kinds.
+FEW = [
+    LpRegressor(),
+    LpRegressor(1, solver="newton"),
+    LpRegressor(4, solver="gradient", depth=3, optimizer="gd"),
+    LpRegressor(4, solver="end_to_end", depth=2),
+]
+OTHERS = [
+    LpRegressor(1.5),
+    LpRegressor(2),
+    LpRegressor(4, fit_intercept=False, standardize=False),
+    LpRegressor(1, solver="gradient", max_iter=400),
+    LpRegressor(2, solver="gradient"),
+    LpRegressor(4, solver="gradient", standardize=False),
+    LpRegressor(3, solver="gradient", optimizer="adam", warm_start=True),
+    LpRegressor(3, weight_decay=0.1, max_iter=800),
+]
 # As scikit-learn does when it checks its own estimators.
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(
-    [
-        LpRegressor(),
-        LpRegressor(1, solver="newton"),
-        LpRegressor(1.5),
-        LpRegressor(2),
-        LpRegressor(4, fit_intercept=False, standardize=False),
-        LpRegressor(1, solver="gradient", max_iter=400),
-        LpRegressor(2, solver="gradient"),
-        LpRegressor(4, solver="gradient", standardize=False),
-        LpRegressor(4, solver="gradient", depth=3, optimizer="gd"),
-        LpRegressor(3, solver="gradient", optimizer="adam", warm_start=True),
-        LpRegressor(3, weight_decay=0.1, max_iter=800),
-        LpRegressor(4, solver="end_to_end", depth=2),
-    ],
-    expected_failed_checks=expected_to_fail,
-)
+as_scikit_learn = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@as_scikit_learn
+@parametrize_with_checks(FEW, expected_failed_checks=expected_to_fail)
 def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@as_scikit_learn
+@parametrize_with_checks(OTHERS, expected_failed_checks=expected_to_fail)
+def test_scikit_learn_of_the_others(estimator, check):
     check(estimator)

@@ -4,7 +4,6 @@ import copy
 import os
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from accel.torch import EndToEndSGD, collapse, overparameterize  # noqa: E402
+
+from .. import children  # noqa: E402
+from ..children import python, started  # noqa: E402
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "overparameterize.py"
 
@@ -28,11 +30,7 @@ def one_thread():
 
 
 def run(code, *arguments):
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    return python("-c", code, *arguments).stdout
 
 
 def test_only_its_own_import_loads_it():
@@ -133,12 +131,7 @@ def test_compiles_to_machine_code(fresh_compiler):
         return
     # The compiler leaves threads behind: a process of its own.
     test = f"{__file__}::test_compiles_to_machine_code"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
-        env={**os.environ, "ACCEL_TEST_COMPILER": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
+    done = children.pytest(test, limit=300, ACCEL_TEST_COMPILER="1")
     assert "1 passed" in done.stdout
 
 
@@ -188,17 +181,10 @@ distributed.destroy_process_group()
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed")
 def test_two_processes(tmp_path):
     """Halves of the batch in two processes are the whole batch in one, for factors and rule."""
-    arguments = [
-        (sys.executable, "-c", PARALLEL, str(rank), str(tmp_path / "meet")) for rank in (0, 1)
-    ]
-    workers = [
-        subprocess.Popen(a, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for a in arguments
-    ]
-    try:
-        ended = [worker.communicate(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], ended
-    assert [out for out, _ in ended] == ["True\n", "True\n"]
+    command = (sys.executable, "-c", PARALLEL)
+    with (
+        started(*command, 0, tmp_path / "meet") as first,
+        started(*command, 1, tmp_path / "meet") as second,
+    ):
+        ended = [(w.stdout.rest(), w.stderr.rest(), w.wait()) for w in (first, second)]
+    assert [(out, code) for out, _, code in ended] == [("True\n", 0)] * 2, ended

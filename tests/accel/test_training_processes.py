@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -20,6 +19,7 @@ import accel
 from accel import train
 from accel.work import Work
 
+from ..children import python, started
 from .runs import BACKENDS, PROBLEM, Scripted, make_problem, start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -135,16 +135,15 @@ COMPILE = """
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
 def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
     """Of a run with a team: whoever compiles must be who hears it."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "ACCEL_CACHE": "1"}
-    code = [sys.executable, "-c", textwrap.dedent(COMPILE)]
-    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout.readline() == "ready\n"
+    with started(sys.executable, "-c", textwrap.dedent(COMPILE),
+                 NUMBA_CACHE_DIR=str(tmp_path), ACCEL_CACHE="1") as process:  # fmt: skip
+        assert process.stdout.line() == "ready\n"
         time.sleep(2)
         used = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         process.send_signal(signal.SIGINT)
-        answered = float(process.stdout.readline())
-        assert process.stdout.read().split() == ["True", "completed"]
-    assert process.returncode == 0
+        answered = float(process.stdout.line())
+        assert process.stdout.rest().split() == ["True", "completed"]
+        assert process.wait() == 0
     # In its own time, on a busy machine any other may pass; all of it would take eight seconds.
     assert answered - sum(map(int, used)) / os.sysconf("SC_CLK_TCK") < 4
     assert list(tmp_path.rglob("*.nbc"))  # what was compiled afterwards
@@ -168,17 +167,16 @@ CTRL_C = """
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ctrl_c_from_outside(backend):
     code = textwrap.dedent(CTRL_C).format(backend=backend)
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    with process:
-        assert process.stdout.readline() == "ready\n"
+    with started(sys.executable, "-c", code) as process:
+        assert process.stdout.line() == "ready\n"
         time.sleep(0.5)
         sent = time.time()
         process.send_signal(signal.SIGINT)
-        answered, status, steps, threads = process.stdout.readline().split()
+        answered, status, steps, threads = process.stdout.line().split()
+        assert process.wait() == 0
     assert float(answered) - sent < 2
     assert (status, threads) == ("interrupted", "1")
     assert 0 < int(steps) < 10**9
-    assert process.returncode == 0
 
 
 def expected_params(backend):
@@ -283,12 +281,7 @@ def test_every_way_to_start_a_process_after_a_run(tmp_path):
     methods = multiprocessing.get_all_start_methods()
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(PROCESSES))
-    done = subprocess.run(
-        [sys.executable, str(script), *methods],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == methods
+    assert python(script, *methods).stdout.split() == methods
 
 
 NESTED = """
@@ -320,12 +313,7 @@ NESTED = """
 def test_in_workers_of_joblib():
     """By default each takes its share of the CPUs, with as many threads as always the same bits."""
     pytest.importorskip("joblib")
-    names = ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(NESTED)],
-        env={k: v for k, v in os.environ.items() if k not in names},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    default = dict.fromkeys(("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"))
+    done = python("-c", textwrap.dedent(NESTED), **default)
     used, share = map(int, done.stdout.split())
     assert used <= share

@@ -1,8 +1,5 @@
 """Numba told not to compile, to debug or to measure coverage: the reference runs, and says so."""
 
-import os
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -13,6 +10,7 @@ from accel import backends, machine
 from accel.backends import resolve, unavailable
 from accel.kernels.cpu.jit import entry
 
+from ..children import python
 from .runs import PROBLEM, start
 
 
@@ -89,21 +87,14 @@ if importlib.util.find_spec("sklearn"):
 """
 
 
-def python(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **environment}, timeout=100, cwd=cwd,
-        capture_output=True, text=True,
-    )  # fmt: skip
-
-
 def from_variable(code, folder):
-    return python("-c", code, cwd=folder, NUMBA_DISABLE_JIT="1")
+    return python("-c", code, code=None, cwd=folder, NUMBA_DISABLE_JIT="1")
 
 
 def from_file(code, folder):
     pytest.importorskip("yaml")
     (folder / ".numba_config.yaml").write_text("disable_jit: 1\n")
-    return python("-c", code, cwd=folder)
+    return python("-c", code, code=None, cwd=folder)
 
 
 @pytest.mark.parametrize("run", [from_variable, from_file])

@@ -3,9 +3,6 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +15,7 @@ from benchmarks.convergence.methods import LIBRARIES, MODELS, DivergedError
 from benchmarks.convergence.solvers import Solver
 from benchmarks.peers import Run
 
-ROOT = Path(__file__).parents[2]
+from ..children import ROOT, python
 
 # torch and JAX keep threads, after which no later test could fork.
 SCRIPT = """
@@ -53,15 +50,7 @@ print(json.dumps(outcomes))
 
 @pytest.fixture(scope="module")
 def outcomes():
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python("-c", SCRIPT, cwd=ROOT, limit=300)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,9 +1,6 @@
 """The command of the GPU suite: arguments, the reason not to run, device and figure 3."""
 
-import subprocess
-import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +13,7 @@ from benchmarks.gpu import cases, device, figure3, report
 from benchmarks.gpu.__main__ import chosen, main, parse
 from benchmarks.peers import Gap
 
-ROOT = Path(__file__).parents[2]
+from .. import children
 
 
 def test_without_a_gpu(monkeypatch, capsys):
@@ -39,15 +36,7 @@ def test_the_pytest_form_skips_with_the_reason(monkeypatch):
     reason = gpu.reason()
     if reason is None:
         pytest.skip("there is a GPU")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "benchmarks", "-m", "gpu", "-p", "no:cacheprovider"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = children.pytest("benchmarks", "-m", "gpu")
     assert reason in done.stdout
     assert "passed" not in done.stdout
 

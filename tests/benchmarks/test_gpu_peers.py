@@ -4,8 +4,6 @@ import ast
 import functools
 import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from benchmarks.gpu.peers.chain import LENGTHS, pieces
 from benchmarks.gpu.peers.cupy_peers import copying, power_code
 from benchmarks.peers import Sweep
 
+from ..children import ROOT, python
 from .stand_ins import BLAS, XP, tiny
 
 HIDDEN = [(), (1, 1), (5, 3), (1,) * 7]
@@ -88,15 +87,8 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def outcomes():
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), json.dumps(RUNS)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    arguments = Path(__file__).parent, json.dumps(RUNS)
+    done = python("-c", SCRIPT, *arguments, cwd=ROOT, limit=300)
     return json.loads(done.stdout.splitlines()[-1])
 
 

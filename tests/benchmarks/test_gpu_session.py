@@ -112,6 +112,7 @@ class Barriers:
             pass
 
 
+@pytest.mark.slow
 def test_a_run(here, tmp_path, capsys):
     path = tmp_path / "result.json"
     del here["JAX scan"]  # a KeyError is one more peer that fails here
@@ -214,6 +215,7 @@ def test_a_case_that_raises_does_not_end_the_run(here, tmp_path, capsys, monkeyp
     )
 
 
+@pytest.mark.slow
 def test_out_of_time(here, tmp_path, capsys):
     path = tmp_path / "result.json"
     assert main([*SMALL, "--budget", "0", "--output", str(path)]) == 0

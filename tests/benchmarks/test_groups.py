@@ -1,7 +1,5 @@
 """Every group runs and leaves what it promises, on tiny data, whatever peers are missing."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from benchmarks.__main__ import main
 from benchmarks.groups import GROUPS, Settings, estimate
 from benchmarks.scaling import slope
 
-ROOT = Path(__file__).parents[2]
+from ..children import ROOT, python
 
 # In an interpreter of its own, since numba keeps threads after which no later test could fork; and
 # with torch, JAX and optax missing, wherever the tests run.
@@ -58,15 +56,7 @@ suite.run(list(GROUPS), settings, Path(sys.argv[1]), resume=False)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     found = tmp_path_factory.mktemp("report")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(found)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python("-c", SCRIPT, found, cwd=ROOT, limit=300)
     (found / "stdout").write_text(done.stdout)
     return found
 
@@ -189,7 +179,5 @@ def test_what_is_refused(arguments, message, monkeypatch, capsys):
 
 def test_no_library_is_loaded_before_the_cpus_are_pinned():
     code = "import sys; from benchmarks.__main__ import parse; parse(['step']); print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python("-c", code, cwd=ROOT)
     assert not {"numpy", "accel", "torch"} & set(done.stdout.split())

@@ -6,7 +6,10 @@ import pytest
 
 from benchmarks import leaks
 
-pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc"),
+]
 
 
 @pytest.mark.parametrize("name", leaks.calls())

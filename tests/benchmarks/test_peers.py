@@ -1,9 +1,6 @@
 """On tiny data every contender makes the reference's steps, so what is timed is the same work."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +17,8 @@ from benchmarks.cases import (
     SWEEPERS,
 )
 from benchmarks.peers.peak import peak, start_values
+
+from ..children import ROOT, python
 
 # A compiler run of half a minute; held to the reference where it is timed.
 TOO_SLOW = "PyTorch compiled"
@@ -76,15 +75,7 @@ def outcomes():
         name: (*tiny[:-1], [peer for which, peer in PAIRS if which == name])
         for name, tiny in TINY.items()
     }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(todo)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python("-c", SCRIPT, json.dumps(todo), cwd=ROOT, limit=300)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,11 +1,11 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from benchmarks import records
+
+from ..children import python
 
 SECONDS = [3.0, 1.0, 2.0, 4.0, 100.0]
 
@@ -43,15 +43,7 @@ def test_statistics_are_those_of_pytest_benchmark():
 def test_pytest_benchmark_compares_it(tmp_path):
     pytest.importorskip("pytest_benchmark")
     path = records.write(content(), tmp_path / "one.json")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest_benchmark", "compare", str(path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python("-m", "pytest_benchmark", "compare", path, cwd=tmp_path)
     assert "a case" in done.stdout
     assert "a | peer" in done.stdout
 

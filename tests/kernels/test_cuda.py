@@ -3,11 +3,12 @@
 import importlib.util
 import os
 import re
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from .. import children
 
 FOLDER = Path(__file__).with_name("cuda")
 NEEDED = ("numba_cuda", "greenlet")
@@ -15,6 +16,10 @@ NEEDED = ("numba_cuda", "greenlet")
 
 def missing():
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def simulate(part):
+    return children.pytest(*part, limit=600, NUMBA_ENABLE_CUDASIM="1")
 
 
 @pytest.mark.gpu
@@ -35,22 +40,6 @@ def test_in_the_simulator():
         [loops, "-k", "not every"],
         [FOLDER / "test_simulated_tiles.py", FOLDER / "test_simulated_kernels.py"],
     ]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, part)],
-            env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for part in parts
-    ]
-    try:
-        for process in started:
-            said, _ = process.communicate(timeout=600)
-            assert process.returncode == 0, said[-5000:]
-            assert int(re.search(r"(\d+) passed", said)[1]) > 20
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for done in pool.map(simulate, parts):
+            assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20

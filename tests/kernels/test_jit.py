@@ -1,9 +1,6 @@
 """The cache on the disk, damaged, shared or missing; and the vectors that kernels are made for."""
 
 import errno
-import os
-import subprocess
-import sys
 
 import pytest
 from llvmlite import binding as llvm
@@ -11,6 +8,8 @@ from numba import config
 from numba.core.caching import IndexDataCacheFile
 
 from accel.kernels.cpu import jit
+
+from ..children import python
 
 # (dtype, features): two dtypes, and two vector lengths of one dtype.
 KINDS = (("float32", 17), ("float64", 17), ("float64", 64))
@@ -41,14 +40,9 @@ for kind in sys.argv[1:]:
 @pytest.mark.slow
 def test_kernels_compiled_by_different_processes_live_together(tmp_path):
     """Two of one name and one signature would be taken for one by the linker."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     kinds = [f"{dtype},{d}" for dtype, d in KINDS]
     for arguments in ([kinds[0]], [kinds[1]], [kinds[2]], kinds, kinds[::-1]):
-        result = subprocess.run(
-            [sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True,
-            text=True, timeout=200,
-        )  # fmt: skip
-        assert result.returncode == 0, f"{arguments}: {result.stderr[-2000:]}"
+        python("-c", SCRIPT, *arguments, limit=200, NUMBA_CACHE_DIR=str(tmp_path))
 
 
 def make():

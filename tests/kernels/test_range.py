@@ -148,6 +148,7 @@ def test_no_rule_survives_a_gradient_that_is_not_finite(kernels, name, dtype):
         np.testing.assert_array_equal(loop.params, W.ravel())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "d"), [(2.0, 1), (4.0, 2)])
 def test_ten_million_rows_of_float32(compiled, p, d):
     n = 10**7

@@ -2,27 +2,23 @@
 
 import itertools
 import os
-import subprocess
 import sys
 import types
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from .. import children
+
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 
+    @pytest.mark.slow
     def test_in_a_process_that_simulates():
         pytest.importorskip("greenlet")
         pytest.importorskip("numba_cuda")
-        result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
-            env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, cwd=Path(__file__).parents[2],
-            capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
-        assert " passed" in result.stdout
+        done = children.pytest(__file__, limit=200, NUMBA_ENABLE_CUDASIM="1")
+        assert " passed" in done.stdout
 
 else:
     from numba import cuda, float32, int32

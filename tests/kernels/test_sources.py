@@ -3,7 +3,6 @@
 import importlib
 import os
 import shutil
-import subprocess
 import sys
 from types import SimpleNamespace
 from zipfile import PyZipFile, ZipFile
@@ -12,6 +11,8 @@ import pytest
 
 import accel.kernels
 from accel.kernels.sources import sources
+
+from ..children import python
 
 FILES = {
     "__init__.py": "",
@@ -92,15 +93,6 @@ def test_a_loader_that_tells_nothing_gives_no_key(key_of, monkeypatch):
 def test_no_modules_give_no_key(key_of, monkeypatch):
     monkeypatch.setattr("pkgutil.iter_modules", lambda path: iter([]))
     assert key_of(folder, FILES) is None
-
-
-def python(*arguments, limit=60, cwd=None, **environment):
-    done = subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **environment}, timeout=limit,
-        cwd=cwd, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 SUCCESSOR = """

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import types
@@ -23,6 +22,7 @@ from accel.distributed import DaskProblem, from_npy  # noqa: E402
 from accel.distributed.passes import Question  # noqa: E402
 from accel.distributed.service import Service, chunk_key, packed  # noqa: E402
 
+from ...children import python, started  # noqa: E402
 from ..runs import BACKENDS, make_problem, start  # noqa: E402
 
 EVERY = [*BACKENDS, pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -415,9 +415,7 @@ def test_chunks_that_the_scheduler_forgot(inside):
 
 
 def begun(*command):
-    return subprocess.Popen(
-        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return started(sys.executable, "-m", *command)
 
 
 def test_a_scheduler_that_is_killed(tmp_path):
@@ -427,24 +425,20 @@ def test_a_scheduler_that_is_killed(tmp_path):
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         begun("distributed.cli.dask_scheduler", "--port", "0", *how) as scheduler,
-        begun("distributed.cli.dask_worker", *how, "--no-nanny", "--nthreads", "1") as worker,
+        begun("distributed.cli.dask_worker", *how, "--no-nanny", "--nthreads", "1"),
     ):
-        try:
-            client = distributed.Client(scheduler_file=place, timeout=30, set_as_default=False)
-            client.wait_for_workers(1, timeout=30)
-            problem = split(make_problem(), client=client)
-            address = client.scheduler.address
-            lost = f"(the client has lost the scheduler {address}|the client is closed).*make anoth"
-            with pytest.raises(RuntimeError, match=lost):
-                train(problem, steps=1_000_000, callback=lambda step, loss: scheduler.kill())
-            with pytest.raises(RuntimeError, match=lost):
-                problem.loss(np.ones(4))
-            with pytest.raises(ValueError, match="client must be connected to its scheduler"):
-                split(make_problem(), client=client)
-            client.close(timeout=1)
-        finally:
-            scheduler.kill()
-            worker.kill()
+        client = distributed.Client(scheduler_file=place, timeout=30, set_as_default=False)
+        client.wait_for_workers(1, timeout=30)
+        problem = split(make_problem(), client=client)
+        address = client.scheduler.address
+        lost = f"(the client has lost the scheduler {address}|the client is closed).*make anoth"
+        with pytest.raises(RuntimeError, match=lost):
+            train(problem, steps=1_000_000, callback=lambda step, loss: scheduler.kill())
+        with pytest.raises(RuntimeError, match=lost):
+            problem.loss(np.ones(4))
+        with pytest.raises(ValueError, match="client must be connected to its scheduler"):
+            split(make_problem(), client=client)
+        client.close(timeout=1)
 
 
 def test_a_worker_that_leaves_says_so_of_its_chunks():
@@ -481,8 +475,4 @@ def test_runs_inside_tasks(client):
 
 def test_the_example():
     path = Path(__file__).resolve().parents[3] / "examples" / "dask_cluster.py"
-    done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert python(path).stdout

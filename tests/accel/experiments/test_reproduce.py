@@ -54,6 +54,7 @@ def no_torch():
     raise ImportError("the MNIST experiment needs PyTorch")
 
 
+@pytest.mark.slow
 def test_every_file_is_there(everything):
     out, ended = everything
     assert ended.exit_code == 0, ended.output
@@ -66,6 +67,7 @@ def test_every_file_is_there(everything):
     assert written == {f"{curve}{end}" for curve in curves for end in (".csv", ".npz")}
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_the_curves_tell(everything):
     out, _ = everything
     report = read(out)
@@ -91,6 +93,7 @@ def test_the_report_tells_what_the_curves_tell(everything):
     assert report["facts"]["versions"]["accel"] == accel.__version__
 
 
+@pytest.mark.slow
 def test_models_are_what_the_figures_say(everything):
     for figure in read(everything[0])["figures"]:
         if figure["skipped"]:
@@ -102,6 +105,7 @@ def test_models_are_what_the_figures_say(everything):
             assert line["steps"] == curve.steps // 5000
 
 
+@pytest.mark.slow
 def test_the_checks_are_the_claims_about_the_ends(everything):
     for figure in read(everything[0])["figures"]:
         ends = {line["label"]: line["ours"] for line in figure["lines"]}
@@ -109,6 +113,7 @@ def test_the_checks_are_the_claims_about_the_ends(everything):
         assert [check["holds"] for check in figure["checks"]] == [claim(ends) for claim in claims]
 
 
+@pytest.mark.slow
 def test_figure_2_is_told_at_common_rates_as_well(everything):
     figure = read(everything[0])["figures"][0]
     rates = {line["label"]: line["learning_rate"] for line in figure["lines"]}
@@ -121,6 +126,7 @@ def test_figure_2_is_told_at_common_rates_as_well(everything):
         assert family["distances"][slowest] == ends[slowest]
 
 
+@pytest.mark.slow
 def test_what_was_tried_stands_with_every_line_that_is_off(everything):
     lines = [line for figure in read(everything[0])["figures"] for line in figure["lines"]]
     off = [line for line in lines if line["off"]]
@@ -131,6 +137,7 @@ def test_what_was_tried_stands_with_every_line_that_is_off(everything):
         assert scales == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_figure_that_cannot_run_is_a_named_gap(everything):
     out, ended = everything
     assert read(out)["figures"][-1]["skipped"] == "the MNIST experiment needs PyTorch"
@@ -145,12 +152,14 @@ def test_figure_5_right_alone_loads_no_other_data(tmp_path, monkeypatch):
     assert [figure["key"] for figure in read(tmp_path)["figures"]] == ["5r"]
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_figure(everything):
     page = (everything[0] / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == len(LINEAR)
     assert page.count("<h2>Figure") == len(KEYS)
 
 
+@pytest.mark.slow
 def test_a_check_reads_a_complete_report(everything, monkeypatch):
     out, _ = everything
     monkeypatch.setattr(stages, "sweep", None)  # would fail if it were called
@@ -172,6 +181,7 @@ def test_a_check_reads_a_complete_report(everything, monkeypatch):
     (out / "report.json").write_text(original)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [

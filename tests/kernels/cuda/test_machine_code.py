@@ -6,7 +6,6 @@ ptxas is that of the package nvidia-cuda-nvcc, of the same version as the compil
 import importlib
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,6 +14,8 @@ import numpy as np
 import pytest
 
 from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, MOMENTUM
+
+from ...children import run
 
 pytestmark = pytest.mark.slow
 
@@ -120,13 +121,8 @@ def compiled(monkeypatch, tmp_path):
         monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: device)
         ptx, path = kernel.ptx(cc), tmp_path / "kernel.ptx"
         path.write_text(ptx)
-        done = subprocess.run(
-            [ptxas(), "-v", f"-arch=sm_{cc[0]}{cc[1]}", path, "-o", tmp_path / "kernel.cubin"],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return ptx, done.stderr
+        arguments = [f"-arch=sm_{cc[0]}{cc[1]}", path, "-o", tmp_path / "kernel.cubin"]
+        return ptx, run(ptxas(), "-v", *arguments).stderr
 
     return compile_for
 
