@@ -16,8 +16,8 @@ from accel import GradientDescent, LinearNetwork, LpProblem, gpu, train
 
 from . import children
 
-# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any. On a GPU
-# a failure is not shrunk: each shape that is tried has a kernel to be compiled.
+# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
+# On a GPU a failure is not shrunk: each shape that is tried has a kernel to be compiled.
 phases = [phase for phase in Phase if phase is not Phase.shrink or gpu.missing()]
 settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150, phases=phases)
 settings.load_profile("accel")
