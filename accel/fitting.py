@@ -14,6 +14,7 @@ import numpy as np
 
 from accel import memory, units
 from accel.certificate import Basis, Rows, gap_at
+from accel.initializers import split
 from accel.kernels.reference.norms import norm
 from accel.layout import aligned_empty
 from accel.optimum import Proof, optimum, proven, rounding
@@ -364,20 +365,6 @@ def _near_zero(W: Array, slopes: Array) -> Array:
 
 
 def balanced(W: Array, depth: int, width: int, noise: float = 0.0) -> list[Array]:
-    """Balanced factors of W, or of the map nearest to it with hidden layers of that width.
-
-    Singular values below ``noise`` of the largest count as 0: the N-th root would make much of
-    them.
-    """
-    if depth == 1:
-        return [W]
-    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
-    rank = min(width, len(sizes))
-    sizes[sizes <= noise * sizes[0]] = 0
-    factors = [np.zeros((width, width)) for _ in range(depth)]
-    for factor in factors:
-        factor[:rank, :rank] = np.diag(sizes[:rank] ** (1 / depth))
-    factors[0] = factors[0][:, :rank] @ Vt[:rank]
-    factors[0][:, ~W.any(axis=0)] = 0  # but for rounding errors it was
-    factors[-1] = U[:, :rank] @ factors[-1][:rank]
-    return factors
+    """Balanced factors of W, or of the map nearest to it with hidden layers of that width."""
+    widths = (W.shape[1], *[width] * (depth - 1), W.shape[0])
+    return split(W, list(zip(widths[1:], widths[:-1], strict=True)), noise)

@@ -6,7 +6,7 @@ import numpy as np
 
 from accel.validation import Array
 
-__all__ = ["INITIALIZERS", "Initializer", "Shapes"]
+__all__ = ["INITIALIZERS", "Initializer", "Shapes", "split"]
 
 Shapes = list[tuple[int, int]]
 Initializer = Callable[[Shapes, float, np.random.Generator], list[Array]]
@@ -16,25 +16,36 @@ def _near_zero(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[A
     return [scale * rng.standard_normal(shape) for shape in shapes]
 
 
+def split(W: Array, shapes: Shapes, noise: float = 0.0) -> list[Array]:
+    """Balanced factors of these shapes, of W or of the map nearest to it that they can make.
+
+    By the SVD of W: every factor gets the singular values to the 1/N. Those of at most ``noise``
+    times the largest count as 0, for the N-th root would make much of them.
+    """
+    if len(shapes) == 1:
+        return [W]
+    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
+    rank = min(len(sizes), *(rows for rows, _ in shapes[:-1]))
+    sizes[sizes <= noise * sizes[0]] = 0
+    factors = [np.zeros(shape) for shape in shapes]
+    for factor in factors:
+        factor[:rank, :rank] = np.diag(sizes[:rank] ** (1 / len(shapes)))
+    factors[0][:rank] = factors[0][:rank, :rank] @ Vt[:rank]
+    factors[0][:, ~W.any(axis=0)] = 0  # but for rounding errors it was
+    factors[-1][:, :rank] = U[:, :rank] @ factors[-1][:rank, :rank]
+    return factors
+
+
 def _balanced(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    """Split a Gaussian matrix by its SVD: every factor gets the singular values to the 1/N."""
-    depth, (k, d) = len(shapes), (shapes[-1][0], shapes[0][1])
+    """A Gaussian matrix, split."""
+    k, d = shapes[-1][0], shapes[0][1]
     rank = min(k, d)
     narrow = min([rows for rows, _ in shapes[:-1]], default=rank)
     if narrow < rank:
         raise ValueError(
             f"init 'balanced' needs hidden widths of at least min(d, k) = {rank}, got {narrow}"
         )
-    target = scale * rng.standard_normal((k, d))
-    if depth == 1:
-        return [target]
-    U, sizes, Vt = np.linalg.svd(target, full_matrices=False)
-    factors = [np.zeros(shape) for shape in shapes]
-    for factor in factors:
-        factor[:rank, :rank] = np.diag(sizes ** (1 / depth))
-    factors[0][:rank] = factors[0][:rank, :rank] @ Vt
-    factors[-1][:, :rank] = U @ factors[-1][:rank, :rank]
-    return factors
+    return split(scale * rng.standard_normal((k, d)), shapes)
 
 
 def _identity(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
