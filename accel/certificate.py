@@ -127,7 +127,7 @@ class Basis:
         peak[peak == 0] = 1.0
         scaled = columns / peak  # so that no square overflows
         sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
-        error = (len(T) + 8) * EPS * float(sizes @ (peak * np.linalg.norm(T, axis=1)))
+        error = (len(T) + 8) * EPS * float(sizes @ np.linalg.norm(peak[:, None] * T, axis=1))
         off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
         least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
         rows = np.sqrt(np.einsum("ij,ij->i", A, A))
