@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from accel.kernels.reference.precondition import precondition
 from accel.kernels.specs import END_TO_END, RUNNING, Loss, Model, Rule
 
 from ..runs import PLAIN, problem
@@ -374,6 +375,10 @@ def test_functions_answer_in_kind(cupy):
     assert type(cuda.factor_chain.end_to_end(case.params, case.widths)) is np.ndarray
     state = np.zeros((0, 6))
     cuda.updates.update(0, case.params, case.params, state, PLAIN.hyper, 1)
+    for w in (W, W.astype(np.float32)):
+        direction = cuda.precondition.precondition(w, w, 3)  # no function of the device on the host
+        assert type(direction) is np.ndarray
+        np.testing.assert_array_equal(direction, precondition(w, w, 3))
 
 
 def test_without_nvjitlink_the_driver_compiles(cupy, monkeypatch, caplog):
