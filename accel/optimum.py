@@ -84,10 +84,13 @@ def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank]:
     """
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
-    scale[scale == 0] = 1.0
+    nothing = scale == 0
+    scale[nothing] = 1.0
     R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
     _, S, Vt = np.linalg.svd(R, full_matrices=False)
-    return S, decide(S, Vt, scale, len(X), rcond)
+    used = decide(S, Vt, scale, len(X), rcond)
+    used.M[nothing] = 0.0  # but for rounding errors of LAPACK they were
+    return S, used
 
 
 class _Output(NamedTuple):
