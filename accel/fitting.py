@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _START = 0.01  # root mean square of the weights that a run begins with
+_BLOCK = 2**16  # numbers of which the median is taken at a time
 _FAR = 1e3  # times the median deviation: a standard deviation that few rows are most of
 
 
@@ -109,14 +110,15 @@ def _robust(
     There a mean would cost the others their digits, where p < 2 hardly cares for the rows far away.
     So it is the number with the least loss of this p, and the median distance from that.
     """
+    deviation = usual.scale if scale else Units.of("X", a, weight, center=center).scale
+    spread = _spread(a, center)
+    far = np.flatnonzero((spread > 0) & (_FAR * spread < deviation))
+    if not len(far):
+        return usual
     mean, rest, size = usual.mean.copy(), usual.rest.copy(), usual.scale.copy()
-    deviation = size if scale else Units.of("X", a, weight, center=center).scale
     root = np.ones(len(a)) if weight is None else _root(weight, p)
-    for j, usually in enumerate(deviation.copy()):
+    for j in far:
         column = a[:, j].astype(np.float64)
-        spread = float(np.median(np.abs(column - (np.median(column) if center else 0.0))))
-        if not 0 < _FAR * spread < usually:
-            continue
         if center:
             unit = np.abs(column).max()  # so that no power overflows
             best = optimum(LpProblem(root[:, None], root * (column / unit), p))
@@ -124,6 +126,17 @@ def _robust(
         if scale:
             size[j] = float(np.median(np.abs(column - mean[j]))) or size[j]
     return Units(mean, rest, size)
+
+
+def _spread(a: Array, center: bool) -> Array:
+    """The median of ``|a|`` of every column (d,), or of the distance from its median."""
+    spread, columns = np.empty(a.shape[1]), max(1, _BLOCK // len(a))
+    for j in range(0, a.shape[1], columns):
+        part = a[:, j : j + columns].T.astype(np.float64, order="C")
+        if center:
+            part -= np.median(part, axis=1, keepdims=True)
+        spread[j : j + columns] = np.median(np.abs(part, out=part), axis=1)
+    return spread
 
 
 def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
