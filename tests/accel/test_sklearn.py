@@ -235,7 +235,7 @@ def test_auto_takes_newton_where_that_is_cheap(monkeypatch):
 
 
 @pytest.mark.parametrize(("how", "match"), [
-    ({"max_iter": 1}, r"tol=1e-08 .* newton in 1 steps: the duality gap"),
+    ({"max_iter": 1}, r"tol=1e-08 .* newton in 1 step: the duality gap"),
     ({"solver": "gradient", "max_iter": 5}, "gradient in 5 steps: the gradient has not fallen"),
     ({"solver": "gradient", "learning_rate": 50.0}, "diverged at step"),
     ({"solver": "gradient", "max_iter": 16, "weight_decay": 0.1}, "has not fallen"),

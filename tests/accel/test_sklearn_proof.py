@@ -116,3 +116,18 @@ def test_usual_data_keep_their_units(fit_intercept):
         found = np.mean(np.abs(model.predict(X) - y) ** p)
         size = np.std(y) if fit_intercept else np.sqrt(np.mean(y**2))
         assert model.history_.loss[-1] * size**p == pytest.approx(found, rel=1e-9)
+
+
+def test_the_advice_of_newton_is_about_what_ended_it():
+    """More steps are no help where rounding errors are what is left, and it has no rate."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+    far = np.vstack([X[:1] * 1e11, X[1:]])
+    cases = [
+        (far, {"p": 2}, "in [0-9]+ steps.*rounding errors leave no more.*consider a larger tol$"),
+        (far, {"p": 2, "standardize": False}, "consider a larger tol or standardize=True$"),
+        (X, {"p": 1.1, "max_iter": 1}, r"in 1 step: .*more steps \(max_iter\) or a larger tol$"),
+    ]
+    for data, parameters, told in cases:
+        with pytest.warns(ConvergenceWarning, match=told):
+            LpRegressor(**parameters, tol=1e-10).fit(data, y)
