@@ -125,7 +125,9 @@ class Basis:
         peak[peak == 0] = 1.0
         scaled = columns / peak  # so that no square overflows
         sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
-        error = (len(T) + 8) * EPS * float(sizes @ (peak * np.linalg.norm(T, axis=1)))
+        with np.errstate(under="ignore"):
+            widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
+        error = (len(T) + 8) * EPS * float(sizes @ widths)
         off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
         least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
         rows = np.sqrt(np.einsum("ij,ij->i", A, A))
@@ -135,7 +137,8 @@ class Basis:
 class Gap(NamedTuple):
     """Residuals r (n,) of largest size ``unit``; their loss ``sum |r|^p`` and its gap.
 
-    Both are divided by ``unit^p``; the gap bounds the distance from the minimum.
+    Both are divided by ``unit^p``; the gap bounds the distance from the minimum. All are infinite
+    where products overflow, as they do beyond 1e299, and nothing is proved.
     """
 
     r: Array
@@ -291,10 +294,13 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     b : float
         The intercept.
     """
-    (r, error), n = rows.residual(w, b), len(rows.y)
-    unit = float((np.abs(r) + error).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        (r, error), n = rows.residual(w, b), len(rows.y)
+        unit = float((np.abs(r) + error).max())
     if unit == 0:
         return Gap(r, 0.0, 0.0, 0.0)
+    if not math.isfinite(unit):
+        return Gap(r, math.inf, math.inf, math.inf)
     scaled, error = r / unit, error / unit
     size = np.abs(scaled)
     error += EPS * size

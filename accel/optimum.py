@@ -161,7 +161,8 @@ def _solve(
         if best is not None and output.gap > _PROGRESS * best.gap:
             return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
         best, r = output, found.r
-        if best.gap <= enough * best.counted or iterations >= max_iter:
+        done = best.gap <= enough * best.counted or math.isinf(best.gap)
+        if done or iterations >= max_iter:
             return best
 
 
