@@ -247,12 +247,12 @@ def optimum(
     problem : LpProblem
         Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
     tol : float
-        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
-        can be interpolated and the minimum is 0. For p < 2, where the fit hardly depends on rows
-        far away, a residual counts to at most ten times the median one in the loss that the gap is
-        compared with (and the median decides whether the data can be interpolated). Where rounding
-        W to float64 costs more than that, as for targets of 1e12 with residuals of 1, it is not
-        reached.
+        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where all
+        residuals are taken for rounding errors, below 1.4e-14 sqrt(n) of the largest target: the
+        minimum may be 0 then. For p < 2, where the fit hardly depends on rows far away, a residual
+        counts to at most ten times the median one in the loss that the gap is compared with (and
+        medians decide about rounding errors). Where rounding W to float64 costs more than that, as
+        for targets of 1e12 with residuals of 1, it is not reached.
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}

@@ -18,7 +18,7 @@ except ImportError as error:
         'accel.sklearn needs scikit-learn 1.6 or later: pip install "implicit-accel[sklearn]"'
     ) from error
 
-from accel import fitting, validation
+from accel import fitting, frames, validation
 from accel.descent import descend
 from accel.network import LinearNetwork
 from accel.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
@@ -31,6 +31,7 @@ _RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
 _SMALL = 1000  # features or samples up to which "auto" takes Newton's method
 _NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 _FLOATS = (np.float64, np.float32)
+_SHOWN = 10  # rows in a message
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
 #: What a warning of descent advises, by status.
 _ADVICE = {
@@ -42,13 +43,16 @@ _ADVICE = {
 
 def _require_numbers(name: str, value: Any) -> None:
     """Refuse text and dates, of which scikit-learn would make floats."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
-        return
-    kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
-    if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
-        raise TypeError(f"{name} must hold numbers, got text or dates: {validation.shown(value)}")
+    columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
+    for where, column in columns:
+        try:
+            array = np.asarray(column)
+        except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
+            return
+        kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
+        if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
+            shown = validation.shown(np.atleast_1d(array)[:_SHOWN].tolist())
+            raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
 
 
 class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]

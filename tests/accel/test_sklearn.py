@@ -373,6 +373,18 @@ def test_text_and_dates_are_no_numbers(kind, frame):
         model.predict(wrong[:, np.newaxis])
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_column_of_text_is_named(library):
+    frame = pytest.importorskip(library).DataFrame
+    columns = {"age": X[:, 0], "town": ["Ulm"] * len(X)}
+    told = r"^X must hold numbers, got text or dates in column 'town': \['Ulm', "
+    with pytest.raises(TypeError, match=told):
+        LpRegressor(2).fit(frame(columns), y)
+    model = LpRegressor(2).fit(frame({"age": X[:, 0], "town": X[:, 1]}), y)
+    with pytest.raises(TypeError, match=told):
+        model.predict(frame(columns))
+
+
 def test_numbers_in_other_clothes_are_taken():
     pd = pytest.importorskip("pandas")
     whole, targets = X.round(), y.round()
