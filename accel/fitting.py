@@ -221,7 +221,7 @@ def newton(
     return Fit(
         best.W, max(best.iterations, 1), history, trouble,
         "converged" if best.converged else "completed",
-        dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
+        dual_gap=best.duality_gap, rank=rank, singular=singular_values(proof.R, data.intercept),
         doubt=doubt, proof=proof,
     )  # fmt: skip
 

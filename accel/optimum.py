@@ -76,18 +76,18 @@ class Optimum:
     doubtful: int
 
 
-def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank]:
-    """Singular values of X, its columns scaled to one size, and what is used: S and M (d, rank).
+def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank, Array]:
+    """Singular values of X, its columns scaled to one size; what is used, S and M (d, rank); and R.
 
     The columns of ``X M / S`` are orthonormal, and ``w = M (z / S)`` is the vector of least norm
-    with that ``X w``, see ``Optimum.W``.
+    with that ``X w``, see ``Optimum.W``. ``X = Q R`` with orthonormal columns of Q.
     """
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     scale[scale == 0] = 1.0
     R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
     _, S, Vt = np.linalg.svd(R, full_matrices=False)
-    return S, decide(S, Vt, scale, len(X), rcond)
+    return S, decide(S, Vt, scale, len(X), rcond), R * scale
 
 
 class _Output(NamedTuple):
@@ -183,10 +183,14 @@ def losses_at_zero(problem: LpProblem) -> Array:
 
 
 class Proof(NamedTuple):
-    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n)."""
+    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n).
+
+    And an R (min(n, d), d) with the ``R'R = X'X`` of a QR decomposition.
+    """
 
     T: Array
     slopes: Array
+    R: Array
 
 
 def rounding(p: float) -> float:
@@ -210,7 +214,7 @@ def proven(
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    values, (sizes, M, doubtful) = _decompose(X, rcond)
+    values, (sizes, M, doubtful), R = _decompose(X, rcond)
     basis = Basis.of(X, M / sizes)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
@@ -229,7 +233,7 @@ def proven(
         singular_values=values,
         doubtful=doubtful,
     )
-    return best, Proof(basis.T, np.array([output.slopes for output in outputs]))
+    return best, Proof(basis.T, np.array([output.slopes for output in outputs]), R)
 
 
 def optimum(
