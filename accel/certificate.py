@@ -28,7 +28,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from accel.layout import aligned
-from accel.twofold import EPS, Twofold, added, dot, two_product, two_sum
+from accel.twofold import EPS, Twofold, added, dot, total, two_product, two_sum
 from accel.validation import Array
 
 __all__ = ["Basis", "Gap", "Rows", "bulk", "counted", "distances", "gap_at", "weighted"]
@@ -83,14 +83,12 @@ class Rows:
         g = added(dot(self.X, v), low @ self.X)
         error = few * (np.abs(low) @ np.abs(self.X)) if low.any() else np.zeros(g.high.shape)
         if self.center is not None:
-            total = added(dot(np.ones((len(v), 1)), v), low.sum())
-            rough = total.error + few * np.abs(low).sum()
-            product, lost = two_product(self.center, total.high)
-            g = added(added(g, -product), -lost - self.center * total.low)
-            error += np.abs(self.center) * (rough + 4 * EPS * np.abs(total.low)) + EPS * np.abs(
-                lost
-            )
-            g = Twofold(*(np.append(a, b) for a, b in zip(g, total, strict=True)))
+            ones = added(total(v), low.sum())
+            rough = ones.error + few * np.abs(low).sum()
+            product, lost = two_product(self.center, ones.high)
+            g = added(added(g, -product), -lost - self.center * ones.low)
+            error += np.abs(self.center) * (rough + 4 * EPS * np.abs(ones.low)) + EPS * np.abs(lost)
+            g = Twofold(*(np.append(a, b) for a, b in zip(g, ones, strict=True)))
             error = np.append(error, rough)
         value, grain = g.rounded()
         return value, grain + error
@@ -127,7 +125,9 @@ class Basis:
         peak[peak == 0] = 1.0
         scaled = columns / peak  # so that no square overflows
         sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
-        error = (len(T) + 8) * EPS * float(sizes @ np.linalg.norm(peak[:, None] * T, axis=1))
+        with np.errstate(under="ignore"):
+            widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
+        error = (len(T) + 8) * EPS * float(sizes @ widths)
         off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
         least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
         rows = np.sqrt(np.einsum("ij,ij->i", A, A))
@@ -137,7 +137,8 @@ class Basis:
 class Gap(NamedTuple):
     """Residuals r (n,) of largest size ``unit``; their loss ``sum |r|^p`` and its gap.
 
-    Both are divided by ``unit^p``; the gap bounds the distance from the minimum.
+    Both are divided by ``unit^p``; the gap bounds the distance from the minimum. All are infinite
+    where products overflow, as they do beyond 1e299, and nothing is proved.
     """
 
     r: Array
@@ -240,9 +241,11 @@ class _Point(NamedTuple):
         t, wide = delta * np.sign(r) / slope, extra / slope
         wide = wide * (1 + known) + known * (np.abs(t) + ~tied)
         t, wide = np.where(sure, t, 0.0), np.where(sure, wide, 0.0)
-        far = size**p * np.maximum(_h(t - wide, p), _h(t + wide, p))
-        near = _corners(r, error, s + delta, extra, p)
-        return float(np.sum(np.where(sure, far, near)))
+        found = size**p * np.maximum(_h(t - wide, p), _h(t + wide, p))
+        if not sure.all():
+            near, v = ~sure, s + delta
+            found[near] = _corners(r[near], error[near], v[near], extra[near], p)
+        return float(np.sum(found))
 
 
 def weighted(A: Array, weights: Array) -> Array:
@@ -291,10 +294,13 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     b : float
         The intercept.
     """
-    (r, error), n = rows.residual(w, b), len(rows.y)
-    unit = float((np.abs(r) + error).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        (r, error), n = rows.residual(w, b), len(rows.y)
+        unit = float((np.abs(r) + error).max())
     if unit == 0:
         return Gap(r, 0.0, 0.0, 0.0)
+    if not math.isfinite(unit):
+        return Gap(r, math.inf, math.inf, math.inf)
     scaled, error = r / unit, error / unit
     size = np.abs(scaled)
     error += EPS * size
@@ -303,7 +309,9 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     s, sure = np.sign(scaled) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
     if p == 1:
         s[~sure] = 0.0
-    tied = sure & (size > (0 if p == 1 else _FAR * bulk(size, basis.A.shape[1]))) & (p < 2)
+    tied = sure & (p == 1)
+    if 1 < p < 2:
+        tied = sure & (size > _FAR * bulk(size, basis.A.shape[1]))
     delta = v - s
     delta[tied & (np.abs(delta) <= 64 * EPS * np.abs(s))] = 0.0
     point = _Point(scaled, error, s, delta, tied, p)

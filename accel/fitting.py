@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _START = 0.01  # root mean square of the weights that a run begins with
+_BLOCK = 2**16  # numbers of which the median is taken at a time
+_HIDING = 0.1  # over the usual rcond: median distances from which a sample may hide all others
 _FAR = 1e3  # times the median deviation: a standard deviation that few rows are most of
 
 
@@ -110,14 +112,15 @@ def _robust(
     There a mean would cost the others their digits, where p < 2 hardly cares for the rows far away.
     So it is the number with the least loss of this p, and the median distance from that.
     """
+    deviation = usual.scale if scale else Units.of("X", a, weight, center=center).scale
+    spread = _spread(a, center)
+    far = np.flatnonzero((spread > 0) & (_FAR * spread < deviation))
+    if not len(far):
+        return usual
     mean, rest, size = usual.mean.copy(), usual.rest.copy(), usual.scale.copy()
-    deviation = size if scale else Units.of("X", a, weight, center=center).scale
     root = np.ones(len(a)) if weight is None else _root(weight, p)
-    for j, usually in enumerate(deviation.copy()):
+    for j in far:
         column = a[:, j].astype(np.float64)
-        spread = float(np.median(np.abs(column - (np.median(column) if center else 0.0))))
-        if not 0 < _FAR * spread < usually:
-            continue
         if center:
             unit = np.abs(column).max()  # so that no power overflows
             best = optimum(LpProblem(root[:, None], root * (column / unit), p))
@@ -125,6 +128,17 @@ def _robust(
         if scale:
             size[j] = float(np.median(np.abs(column - mean[j]))) or size[j]
     return Units(mean, rest, size)
+
+
+def _spread(a: Array, center: bool) -> Array:
+    """The median of ``|a|`` of every column (d,), or of the distance from its median."""
+    spread, columns = np.empty(a.shape[1]), max(1, _BLOCK // len(a))
+    for j in range(0, a.shape[1], columns):
+        part = a[:, j : j + columns].T.astype(np.float64, order="C")
+        if center:
+            part -= np.median(part, axis=1, keepdims=True)
+        spread[j : j + columns] = np.median(np.abs(part, out=part), axis=1)
+    return spread
 
 
 def _in(there: Units, a: Array, root: Array | None, ones: bool = False) -> Array:
@@ -160,7 +174,7 @@ class Fit:
     singular : (min(n, d),) array or None
         Rank and singular values of the features, the intercept apart; None where no one looked.
     doubt : str
-        Why that might be another; empty if it is clear.
+        Why that might be another, and what to do; empty if it is clear.
     proof : Proof or None
         Of the minimum, by Newton's method.
     """
@@ -178,8 +192,14 @@ class Fit:
     proof: Proof | None = None
 
 
-def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: str) -> Fit:
-    """Find the minimum by ``optimum``, up to a duality gap of tol times the loss."""
+def newton(
+    data: Data, X: Array, max_iter: int, tol: float, rcond: float | None, backend: str
+) -> Fit:
+    """Find the minimum by ``optimum``, up to a duality gap of tol times the loss.
+
+    X is the data's, in the units of the user.
+    """
+    given, (n, d) = X, X.shape
     began, problem = time.perf_counter(), data.problem
     X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
     each = centred_rcond(X, data.x.mean / data.x.scale, within) if data.intercept else within
@@ -187,19 +207,39 @@ def newton(data: Data, max_iter: int, tol: float, rcond: float | None, backend: 
     rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
     history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
+    if trouble and best.iterations < max_iter:
+        trouble += ", and rounding errors leave no more to gain"
     rank, doubt = max(best.rank - data.intercept, 0), ""
     if best.doubtful:
         values = f"{best.doubtful} singular value{'s' if best.doubtful > 1 else ''}"
         doubt = (
-            f"X has rank {rank} of {problem.d - data.intercept} by rcond={within:.2g}, with "
-            f"{values} within a factor of ten of that limit"
+            f"X has rank {rank} of {d} by rcond={within:.2g}, with {values} within a factor of ten "
+            "of that limit: coef_ may hang on rounding errors of X; leave out features that others "
+            "determine, or set rcond"
         )
+    if rank < min(n - data.intercept, d):
+        doubt = _hidden(given, rank) or doubt
     return Fit(
         best.W, max(best.iterations, 1), history, trouble,
         "converged" if best.converged else "completed",
-        dual_gap=best.duality_gap, rank=rank, singular=singular_values(X, data.intercept),
+        dual_gap=best.duality_gap, rank=rank, singular=singular_values(proof.R, data.intercept),
         doubt=doubt, proof=proof,
     )  # fmt: skip
+
+
+def _hidden(X: Array, rank: int) -> str:
+    """Say so if samples may be so large that the rest of X (n, d) is rounding errors to them."""
+    spread = _spread(X, center=True)
+    with np.errstate(over="ignore"):
+        reach = X.max(axis=0).astype(np.float64) - X.min(axis=0)
+        times = float(np.max(reach[spread > 0] / spread[spread > 0], initial=0.0))
+    if times * usual_rcond(X.dtype) < _HIDING:
+        return ""
+    return (
+        f"X has rank {rank} of {X.shape[1]}, with samples up to {times:.0e} times as far out as "
+        "most, beside which the differences of the others count as rounding errors; leave those "
+        "samples out"
+    )
 
 
 def user_gap(

@@ -12,7 +12,7 @@ import numpy as np
 
 from accel import arrays
 
-__all__ = ["as_array", "is_frame"]
+__all__ = ["as_array", "columns", "is_frame"]
 
 _LIBRARIES = ("pandas", "polars")
 
@@ -26,6 +26,14 @@ def _is(value: object, kind: str) -> bool:
 def is_frame(value: object) -> bool:
     """Whether it is a data frame, or one column of such."""
     return _is(value, "DataFrame") or _is(value, "Series")
+
+
+def columns(value: Any) -> list[tuple[str, Any]]:
+    """Return the columns of a frame or a column, each with a text that tells which it is."""
+    if _is(value, "Series"):
+        return [("", value)]
+    named = value.items() if hasattr(value, "items") else ((c.name, c) for c in value.get_columns())
+    return [(f" in column {label!r:.60}", column) for label, column in named]
 
 
 def as_array(name: str, value: Any) -> Any:
@@ -42,10 +50,9 @@ def as_array(name: str, value: Any) -> Any:
     """
     if _is(value, "Series"):
         return _numbers(name, value, "{}", "")
-    named = value.items() if hasattr(value, "items") else ((c.name, c) for c in value.get_columns())
     parts = [
-        _numbers(name, column, f"{{}}, {j}", f" in column {label!r:.60}")
-        for j, (label, column) in enumerate(named)
+        _numbers(name, column, f"{{}}, {j}", where)
+        for j, (where, column) in enumerate(columns(value))
     ]
     dtypes = {part.dtype for part in parts}
     if len(dtypes) == 1:

@@ -76,11 +76,11 @@ class Optimum:
     doubtful: int
 
 
-def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank]:
-    """Singular values of X, its columns scaled to one size, and what is used: S and M (d, rank).
+def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank, Array]:
+    """Singular values of X, its columns scaled to one size; what is used, S and M (d, rank); and R.
 
     The columns of ``X M / S`` are orthonormal, and ``w = M (z / S)`` is the vector of least norm
-    with that ``X w``, see ``Optimum.W``.
+    with that ``X w``, see ``Optimum.W``. ``X = Q R`` with orthonormal columns of Q.
     """
     # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
@@ -90,7 +90,7 @@ def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank]:
     _, S, Vt = np.linalg.svd(R, full_matrices=False)
     used = decide(S, Vt, scale, len(X), rcond)
     used.M[nothing] = 0.0  # but for rounding errors of LAPACK they were
-    return S, used
+    return S, used, R * scale
 
 
 class _Output(NamedTuple):
@@ -164,7 +164,8 @@ def _solve(
         if best is not None and output.gap > _PROGRESS * best.gap:
             return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
         best, r = output, found.r
-        if best.gap <= enough * best.counted or iterations >= max_iter:
+        done = best.gap <= enough * best.counted or math.isinf(best.gap)
+        if done or iterations >= max_iter:
             return best
 
 
@@ -185,10 +186,14 @@ def losses_at_zero(problem: LpProblem) -> Array:
 
 
 class Proof(NamedTuple):
-    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n)."""
+    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n).
+
+    And an R (min(n, d), d) with the ``R'R = X'X`` of a QR decomposition.
+    """
 
     T: Array
     slopes: Array
+    R: Array
 
 
 def rounding(p: float) -> float:
@@ -212,7 +217,7 @@ def proven(
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    values, (sizes, M, doubtful) = _decompose(X, rcond)
+    values, (sizes, M, doubtful), R = _decompose(X, rcond)
     basis = Basis.of(X, M / sizes)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
@@ -231,7 +236,7 @@ def proven(
         singular_values=values,
         doubtful=doubtful,
     )
-    return best, Proof(basis.T, np.array([output.slopes for output in outputs]))
+    return best, Proof(basis.T, np.array([output.slopes for output in outputs]), R)
 
 
 def optimum(
@@ -249,12 +254,12 @@ def optimum(
     problem : LpProblem
         Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
     tol : float
-        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where the data
-        can be interpolated and the minimum is 0. For p < 2, where the fit hardly depends on rows
-        far away, a residual counts to at most ten times the median one in the loss that the gap is
-        compared with (and the median decides whether the data can be interpolated). Where rounding
-        W to float64 costs more than that, as for targets of 1e12 with residuals of 1, it is not
-        reached.
+        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where all
+        residuals are taken for rounding errors, below 1.4e-14 sqrt(n) of the largest target: the
+        minimum may be 0 then. For p < 2, where the fit hardly depends on rows far away, a residual
+        counts to at most ten times the median one in the loss that the gap is compared with (and
+        medians decide about rounding errors). Where rounding W to float64 costs more than that, as
+        for targets of 1e12 with residuals of 1, it is not reached.
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}

@@ -188,6 +188,8 @@ def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], 
         shape, N = (network.widths[1], network.widths[0]), optimizer.depth
 
         def schatten(params: Array) -> float:
+            if not np.isfinite(params).all():  # on its way to divergence
+                return math.inf
             sizes: Any = np.linalg.svd(params.reshape(shape).astype(np.float64), compute_uv=False)
             return float(decay * N * np.sum(sizes ** (2 / N)))
 

@@ -110,23 +110,28 @@ def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
     return rcond
 
 
-def singular_values(X: Array, intercept: bool) -> Array:
+def singular_values(R: Array, intercept: bool) -> Array:
     """Singular values of X, the part along its last column projected out if ``intercept``.
+
+    Parameters
+    ----------
+    R : (min(n, columns), columns) float64 array
+        With ``R'R = X'X``, as of a QR decomposition, which costs less than X itself.
+    intercept : bool
 
     Returns
     -------
     (min(n, d),) float64 array
         d being the number of the columns without that one.
     """
-    X = X.astype(np.float64, copy=False)
     found: Array
     if not intercept:
-        found = np.linalg.svd(X, compute_uv=False)
+        found = np.linalg.svd(R, compute_uv=False)
         return found
-    n, d = len(X), X.shape[1] - 1
-    R = np.asarray(np.linalg.qr(np.roll(X, 1, axis=1), mode="r"))  # the last column goes first
+    n, d = len(R), R.shape[1] - 1
+    first = np.asarray(np.linalg.qr(np.roll(R, 1, axis=1), mode="r"))  # the last column goes first
     values = np.zeros(min(n, d))
     if n > 1:
-        found = np.linalg.svd(R[1:, 1:], compute_uv=False)
+        found = np.linalg.svd(first[1:, 1:], compute_uv=False)
         values[: len(found)] = found
     return values

@@ -18,7 +18,7 @@ except ImportError as error:
         'accel.sklearn needs scikit-learn 1.6 or later: pip install "implicit-accel[sklearn]"'
     ) from error
 
-from accel import fitting, validation
+from accel import fitting, frames, validation
 from accel.descent import descend
 from accel.network import LinearNetwork
 from accel.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
@@ -31,8 +31,9 @@ _RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
 _SMALL = 1000  # features or samples up to which "auto" takes Newton's method
 _NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 _FLOATS = (np.float64, np.float32)
+_SHOWN = 10  # rows in a message
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
-#: What a warning advises, by status.
+#: What a warning of descent advises, by status.
 _ADVICE = {
     "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
     "standardize=True",
@@ -42,13 +43,16 @@ _ADVICE = {
 
 def _require_numbers(name: str, value: Any) -> None:
     """Refuse text and dates, of which scikit-learn would make floats."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
-        return
-    kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
-    if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
-        raise TypeError(f"{name} must hold numbers, got text or dates: {validation.shown(value)}")
+    columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
+    for where, column in columns:
+        try:
+            array = np.asarray(column)
+        except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
+            return
+        kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
+        if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
+            shown = validation.shown(np.atleast_1d(array)[:_SHOWN].tolist())
+            raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
 
 
 class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -221,8 +225,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         -------
         LpRegressor
             Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged, and
-            NumPy's RankWarning if rounding errors of X decide about its rank. Features that are
-            exactly dependent, as where there are more than samples, are no cause for one.
+            NumPy's RankWarning if rounding errors of X decide about its rank, or samples far out
+            hide the others. Features that are exactly dependent, as where there are more than
+            samples, are no cause for one.
 
         Raises
         ------
@@ -246,7 +251,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         )
         solver = self._chosen(*X.shape)
         fitting.require_range(data.problem, descent=solver != "newton", scaled=self.standardize)
-        fit = self._solved(solver, data, optimizer)
+        fit = self._solved(solver, data, X, optimizer)
         coef, intercept = data.to_user(fit.W)
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.status_ = fit.status
@@ -261,20 +266,16 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             told = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
             print(f"accel: {told}", file=sys.stderr)
         if fit.trouble:
-            advice = _ADVICE.get(fit.status, _ADVICE["completed"])
+            advice = self._advice(solver, fit)
             warnings.warn(
-                f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} steps: "
+                f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} "
+                f"step{'s' if fit.iterations > 1 else ''}: "
                 f"{fit.trouble}; consider {advice}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         if fit.doubt:
-            warnings.warn(
-                f"{fit.doubt}: coef_ may hang on rounding errors of X; leave out features that "
-                "others determine, or set rcond",
-                np.exceptions.RankWarning,
-                stacklevel=2,
-            )
+            warnings.warn(fit.doubt, np.exceptions.RankWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -330,10 +331,19 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
         return "newton" if newton else "gradient"
 
-    def _solved(self, solver: str, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
+    def _advice(self, solver: str, fit: fitting.Fit) -> str:
+        if solver != "newton":
+            return _ADVICE.get(fit.status, _ADVICE["completed"])
+        ended = fit.iterations < (self.max_iter or _NEWTON_STEPS)
+        advice = ["a larger tol"] if ended else ["more steps (max_iter)", "a larger tol"]
+        return " or ".join(advice if self.standardize else [*advice, "standardize=True"])
+
+    def _solved(
+        self, solver: str, data: fitting.Data, X: Array, optimizer: Optimizer
+    ) -> fitting.Fit:
         if solver == "newton":
             steps = self.max_iter or _NEWTON_STEPS
-            fit = fitting.newton(data, steps, self.tol, self.rcond, self.backend)
+            fit = fitting.newton(data, X, steps, self.tol, self.rcond, self.backend)
         else:
             fit = self._descended(data, optimizer)
         # What Newton's method has proved the minimum for has its intercept as well.

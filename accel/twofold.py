@@ -11,11 +11,12 @@ import numpy as np
 
 from accel.validation import Array
 
-__all__ = ["EPS", "Twofold", "added", "dot", "two_product", "two_sum"]
+__all__ = ["EPS", "Twofold", "added", "dot", "total", "two_product", "two_sum"]
 
 EPS = float(np.finfo(np.float64).eps)
 _BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
 _HALVES = 2.0**27 + 1
+_LARGEST = 1023  # exponents
 _LEAST = 2.0**-1060  # products this small have no second half
 
 
@@ -64,14 +65,38 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return product, lost
 
 
-def _folded(P: Array, low: Array) -> tuple[Array, Array]:
-    """Sum P over axis 0, adding to ``low`` what rounding takes away."""
-    while len(P) > 1:
-        half = len(P) // 2
-        total, lost = two_sum(P[:half], P[half : 2 * half])
-        low = low + lost.sum(axis=0)
-        P = total if len(P) == 2 * half else np.concatenate([total, P[-1:]])
-    return P[0], low
+def _summed(P: Array, size: Array) -> tuple[Array, Array]:
+    """Sum P (m, k) over axis 0, as high and low; ``size`` (k,) is about the sum of ``|P|``.
+
+    Adding and subtracting a power of two above twice that sum leaves multiples of its last place,
+    which add up without an error. What is left of P is added up in the same way, and then as it is
+    (Rump, Ogita and Oishi 2008, "Accurate floating-point summation").
+    """
+    unit, ones = np.ldexp(1.0, np.minimum(np.frexp(size)[1] + 2, _LARGEST)), np.ones(len(P))
+    coarse = P + unit
+    coarse -= unit
+    rest = P - coarse
+    high = ones @ coarse
+    unit = unit * EPS * 2.0 ** len(P).bit_length()
+    np.add(rest, unit, out=coarse)
+    coarse -= unit
+    rest -= coarse
+    return high, ones @ coarse + ones @ rest
+
+
+def total(x: Array) -> Twofold:
+    """The sum of x (m,), float64, with the error of ``dot``."""
+    size = np.abs(x).sum()
+    high, low = np.zeros(()), np.zeros(())
+    for i in range(0, len(x), _BLOCK):
+        here, more = _summed(x[i : i + _BLOCK], size)
+        high, carried = two_sum(high, here)
+        low = low + (more + carried)
+    return Twofold(high, low, _grain(len(x)) * size)
+
+
+def _grain(m: int) -> float:
+    return float((m + 16) * (np.log2(m) + 4) * EPS**2 * (1 + m * EPS))
 
 
 def dot(A: Array, x: Array) -> Twofold:
@@ -87,12 +112,13 @@ def dot(A: Array, x: Array) -> Twofold:
         for j in range(0, k, columns):
             here = slice(j, j + columns)
             products, lost = two_product(A[i : i + rows, here], x[i : i + rows, np.newaxis])
-            size[here] += np.abs(products).sum(axis=0)
-            total, more = _folded(products, lost.sum(axis=0))
-            high[here], carried = two_sum(high[here], total)
-            low[here] += more + carried
-    grain = (m + 16) * (np.log2(m) + 4) * EPS**2
-    return Twofold(high, low, grain * size * (1 + m * EPS) + m * _LEAST * bool(x.any()))
+            ones = np.ones(len(products))
+            sizes = ones @ np.abs(products)
+            size[here] += sizes
+            sums, more = _summed(products, sizes)
+            high[here], carried = two_sum(high[here], sums)
+            low[here] += ones @ lost + more + carried
+    return Twofold(high, low, _grain(m) * size + m * _LEAST * bool(x.any()))
 
 
 def added(a: Twofold, b: Array) -> Twofold:

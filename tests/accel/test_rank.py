@@ -1,5 +1,6 @@
 """Which combinations of features count as 0: rounding errors do, what the data say does not."""
 
+import re
 import warnings
 
 import numpy as np
@@ -171,6 +172,23 @@ def test_fifteen_digits_of_dependent_columns(seed):
     quietly(model, X, walk(n))
     assert model.rank_ == rank
     assert np.abs(model.coef_ * X.std(axis=0)).max() < 100
+
+
+@pytest.mark.parametrize("times", [1e13, 1e15, 1e20, 1e200])
+@pytest.mark.parametrize("p", [1, 2, 4])
+def test_a_sample_that_hides_all_others_is_told_of(times, p):
+    """Its direction is all that is left, or next to all; not without a word."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 3)), rng.standard_normal(60)
+    X[5] *= times
+    model = LpRegressor(p)
+    (told,) = quietly(model, X, y)
+    assert re.match("X has rank [12] of 3, with samples up to ", told)
+    assert told.endswith("leave those samples out")
+    near = np.column_stack([X[:5], X[:5] @ [1, 1, 1]])
+    assert quietly(model, near * 1e13, y[:5]) == []
+    X[5] /= times * 1e-9
+    assert quietly(model, np.column_stack([X, X[:, 0]]), y) == []
 
 
 def related(size, n=50):

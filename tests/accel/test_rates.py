@@ -283,6 +283,17 @@ def test_with_decay_it_goes_by_loss_and_penalty(optimizer):
     assert result.loss == pytest.approx(same.loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_with_decay_a_stretch_that_is_not_finite_is_taken_back(k):
+    """The penalty of the end-to-end rule asks for singular values, of which there are none then."""
+    problem = make_problem(p=4, k=k)
+    rule, network = accel.EndToEnd(1.0, 3, weight_decay=0.1), start(problem, depth=1, scale=1.0)
+    pace = pacing.pace_of(problem, network, rule)
+    for bad in (np.inf, np.nan):
+        assert pace.penalty(np.full_like(network.params, bad)) == np.inf
+    assert auto(problem, network, rule, 2000).status == "completed"
+
+
 @pytest.mark.parametrize("optimizer", [GD, accel.Momentum(1.0), accel.Adam(1.0)], ids=str)
 @pytest.mark.parametrize("stop_at", [1, 300, 2500])
 def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(

@@ -233,7 +233,7 @@ def test_auto_takes_newton_where_that_is_cheap(monkeypatch):
 
 
 @pytest.mark.parametrize(("how", "match"), [
-    ({"max_iter": 1}, r"tol=1e-08 .* newton in 1 steps: the duality gap"),
+    ({"max_iter": 1}, r"tol=1e-08 .* newton in 1 step: the duality gap"),
     ({"solver": "gradient", "max_iter": 5}, "gradient in 5 steps: the gradient has not fallen"),
     ({"solver": "gradient", "learning_rate": 50.0}, "diverged at step"),
     ({"solver": "gradient", "max_iter": 16, "weight_decay": 0.1}, "has not fallen"),
@@ -369,6 +369,18 @@ def test_text_and_dates_are_no_numbers(kind, frame):
     model.fit(X[:, :1], y)
     with pytest.raises(TypeError, match=r"^X must hold numbers"):
         model.predict(wrong[:, np.newaxis])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_column_of_text_is_named(library):
+    frame = pytest.importorskip(library).DataFrame
+    columns = {"age": X[:, 0], "town": ["Ulm"] * len(X)}
+    told = r"^X must hold numbers, got text or dates in column 'town': \['Ulm', "
+    with pytest.raises(TypeError, match=told):
+        LpRegressor(2).fit(frame(columns), y)
+    model = LpRegressor(2).fit(frame({"age": X[:, 0], "town": X[:, 1]}), y)
+    with pytest.raises(TypeError, match=told):
+        model.predict(frame(columns))
 
 
 def test_numbers_in_other_clothes_are_taken():

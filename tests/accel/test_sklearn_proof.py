@@ -116,3 +116,36 @@ def test_usual_data_keep_their_units(fit_intercept):
         found = np.mean(np.abs(model.predict(X) - y) ** p)
         size = np.std(y) if fit_intercept else np.sqrt(np.mean(y**2))
         assert model.history_.loss[-1] * size**p == pytest.approx(found, rel=1e-9)
+
+
+def test_the_advice_of_newton_is_about_what_ended_it():
+    """More steps are no help where rounding errors are what is left, and it has no rate."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+    far = np.vstack([X[:1] * 1e11, X[1:]])
+    cases = [
+        (far, {"p": 2}, "in [0-9]+ steps.*rounding errors leave no more.*consider a larger tol$"),
+        (far, {"p": 2, "standardize": False}, "consider a larger tol or standardize=True$"),
+        (X, {"p": 1.1, "max_iter": 1}, r"in 1 step: .*more steps \(max_iter\) or a larger tol$"),
+    ]
+    for data, parameters, told in cases:
+        with pytest.warns(ConvergenceWarning, match=told):
+            LpRegressor(**parameters, tol=1e-10).fit(data, y)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 4])
+def test_a_proof_at_the_ends_of_the_range(p):
+    """Small features are proved as well as others; where products overflow nothing is claimed."""
+    x = np.arange(30.0)
+    y = 3 * x + np.random.default_rng(0).standard_normal(30)
+    usual = LpRegressor(p).fit(x[:, None], y)
+    for unit in (1e-200, 1e-100, 1e200):
+        model = LpRegressor(p).fit(x[:, None] * unit, y)
+        assert model.coef_[0] * unit == pytest.approx(usual.coef_[0], rel=1e-6)
+        assert model.dual_gap_ < 2 * usual.dual_gap_ + 1e-13 * np.mean(np.abs(y) ** p)
+    x[4] = 1e304
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LpRegressor(p).fit(x[:, None], y)
+    assert np.isfinite(model.predict(x[:, None])).all()
+    assert model.dual_gap_ == np.inf

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.twofold import EPS, added, dot, two_product, two_sum
+from accel.twofold import EPS, added, dot, total, two_product, two_sum
 
 
 def exact(values):
@@ -52,7 +52,20 @@ def test_many_rows_go_in_blocks():
     assert abs(wrong) <= Fraction(float(found.error[0])) < Fraction(1, 10**20)
 
 
+@given(m=st.integers(1, 3000), spread=st.integers(0, 150), seed=st.integers(0, 10**6))
+def test_a_sum_alone_has_the_same_error(m, spread, seed):
+    """Also of numbers that nearly cancel, and of any sizes."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(m) * 10.0 ** rng.integers(-spread, spread + 1, m)
+    x = np.append(x, -np.sum(x))
+    found, right = total(x), sum(exact(x))
+    wrong = abs(Fraction(float(found.high)) + Fraction(float(found.low)) - right)
+    assert wrong <= Fraction(float(found.error))
+    assert found.error <= (m + 20) * 17 * EPS**2 * float(np.abs(x).sum())
+
+
 def test_zeros_are_exact():
+    assert total(np.zeros(3)) == (0, 0, 0)
     found = dot(np.ones((4, 2)), np.zeros(4))
     assert not found.high.any()
     assert not found.error.any()
