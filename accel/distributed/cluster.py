@@ -132,7 +132,10 @@ class Chunks:
     ) -> dict[str, Any]:
         try:
             worker = self.client.rpc(address)
-            reply: dict[str, Any] = await getattr(worker, HANDLER)(indices=indices, **message)
+            reply: dict[str, Any] | None
+            reply = await getattr(worker, HANDLER)(indices=indices, **message)
+            if reply is None:
+                raise OSError("it is ending")  # so dask answers for a handler that it has cancelled
         except (OSError, TimeoutError) as error:
             _log.info("worker %s does not answer: %s", address, error)
             self._avoided[address] = time.monotonic() + _AVOIDED

@@ -43,6 +43,11 @@ def fits(client: Client, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
     return not all(limits) or size <= _SHARE * sum(limits)
 
 
+def _wait(client: Client, futures: list[Future]) -> None:
+    with client.as_current():  # it need not be the one that dask takes where none is named
+        wait(futures)
+
+
 def _homes(client: Client, X: Any, rows: Sequence[int]) -> list[str]:
     """Return the worker of each chunk: where it is, or else neighbours together, rows even."""
     workers = sorted(client.nthreads())
@@ -53,7 +58,7 @@ def _homes(client: Client, X: Any, rows: Sequence[int]) -> list[str]:
     share = np.minimum(middles * len(workers) / sum(rows), len(workers) - 1).astype(int)
     homes = [workers[i] for i in share]
     if persisted := futures_of(X):
-        wait(persisted)
+        _wait(client, persisted)
         held = client.who_has(persisted)
         keys = [row[0] for row in X.__dask_keys__()]
         homes = [(held.get(key) or [home])[0] for key, home in zip(keys, homes, strict=True)]
@@ -104,7 +109,7 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exac
         begun = client.compute(tasks, workers=[home], allow_other_workers=True)
         futures.update(zip(mine, begun, strict=True))
     ordered = [futures[i] for i in range(len(rows))]
-    wait(ordered)
+    _wait(client, ordered)
     for future in ordered:
         if future.status != "finished":
             future.result()

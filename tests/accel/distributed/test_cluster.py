@@ -19,8 +19,9 @@ da = pytest.importorskip("dask.array", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from accel.distributed import DaskProblem, from_npy  # noqa: E402
+from accel.distributed.cluster import Chunks  # noqa: E402
 from accel.distributed.passes import Question  # noqa: E402
-from accel.distributed.service import Service, chunk_key, packed  # noqa: E402
+from accel.distributed.service import HANDLER, Service, chunk_key, packed  # noqa: E402
 
 from ...children import python, started  # noqa: E402
 from ..runs import BACKENDS, make_problem, start  # noqa: E402
@@ -452,6 +453,20 @@ def test_a_worker_that_leaves_says_so_of_its_chunks():
     asked = Question("pass", packed(np.ones((1, 1, 1))), 2.0, 1, "reference")
     reply = asyncio.run(service.ask("t", [0], 1, 1, asked))
     assert reply == {"missing": [0]}
+
+
+def test_a_worker_that_ends_while_it_is_asked_has_not_answered():
+    async def cancelled(**message):
+        return None
+
+    asked = types.SimpleNamespace(
+        client=types.SimpleNamespace(
+            rpc=lambda address: types.SimpleNamespace(**{HANDLER: cancelled})
+        ),
+        _avoided={},
+    )
+    assert asyncio.run(Chunks._call(asked, "tcp://there", [0], {})) == {}
+    assert list(asked._avoided) == ["tcp://there"]
 
 
 def run_of_a_worker(threads):
