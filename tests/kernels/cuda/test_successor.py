@@ -6,12 +6,11 @@ nothing: sums would be right to 7 digits. numba-cuda itself, which is used, is h
 
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 
 from ...children import python
-
-pytestmark = pytest.mark.slow
 
 #: Prints the PTX of one shuffle for a GPU that is not there. A process of its own: two compilers in
 #: one get into each other's way, and what is told of the device would stay.
@@ -47,6 +46,7 @@ FAULT = pytest.mark.xfail(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "package",
     [
@@ -66,3 +66,12 @@ def test_a_float64_shuffle_keeps_all_digits(package):
         pytest.fail(f"{package} has compiled something else: {ended.stdout}")
     assert not re.findall(r"\bcvt\.\w+\.f32\.f64\b", ended.stdout)
     assert len(shuffles) == 2  # of 32 bits each
+
+
+def test_few_files_would_change():
+    """The others know Numba as the kernels' language only."""
+    compiling = re.compile(r"\bcuda\.(jit|compile)\w*\(|numba\.cuda\.|\bllvmlite\b|@intrinsic")
+    (folder,) = importlib.util.find_spec("accel.kernels.cuda").submodule_search_locations
+    files = Path(folder).glob("*.py")
+    found = {path.name for path in files if compiling.search(path.read_text())}
+    assert found == {"jit.py", "memory.py"}
