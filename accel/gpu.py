@@ -1,20 +1,21 @@
 """The GPU: whether there is one that can be used, and if not, what is missing.
 
-The driver itself is asked, through ctypes: to learn that there is no GPU, nothing is imported.
+The driver itself is asked, through ctypes: to learn that there is no GPU, nothing is imported. The
+compilers are looked for once there is one.
 """
 
 import ctypes
 import os
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
+
+from accel import toolkit
 
 __all__ = ["Gpu", "device", "missing", "simulated"]
 
 _DRIVER = "libcuda.so.1"
-_INSTALL = "pip install 'implicit-accel[cuda]'"
 _PACKAGES = {"numba-cuda": "numba_cuda", "cupy": "cupy"}  # what to import of them
 _OLDEST = {12: (7, 0), 13: (7, 5)}  # compute capability that a CUDA toolkit can compile for
 #: Of the enumerations in cuda.h.
@@ -56,16 +57,25 @@ def _load() -> Any:
         raise _Missing(f"no NVIDIA driver: {_DRIVER} was not found") from None
 
 
-def _toolkit() -> int:
-    """Return the major version of the CUDA toolkit that the installed packages bring."""
+def _packages() -> None:
     for package, module in _PACKAGES.items():
         if find_spec(module) is None:
-            raise _Missing(f"the package {package} is not installed: {_INSTALL}")
-    try:
-        metadata.version("cupy-cuda13x")
-    except metadata.PackageNotFoundError:
-        return 12
-    return 13
+            raise _Missing(f"the package {package} is not installed: {toolkit.INSTALL}")
+
+
+def _compilers() -> dict[str, int]:
+    """Look for what kernels are compiled with; return the major versions of CUDA, where known."""
+    found = {name: toolkit.find(name) for name in (*toolkit.NEEDED, "nvJitLink")}
+    for name in toolkit.NEEDED:
+        if (library := found[name]) and library.problem:
+            raise _Missing(f"{name} cannot be loaded: {library.problem}")
+    absent = [name for name in toolkit.NEEDED if (here := found[name]) and here.path is None]
+    if absent:
+        raise _Missing(toolkit.absence(absent))
+    majors = {name: library.major for name, library in found.items() if library is not None}
+    if (cupy := toolkit.cupy()) is not None:
+        majors["CuPy"] = cupy.major
+    return {name: major for name, major in majors.items() if major is not None}
 
 
 def _check(driver: Any, status: int) -> None:
@@ -91,16 +101,10 @@ def _number(driver: Any, function: str, *arguments: int, kind: Any = ctypes.c_in
     return int(number.value)
 
 
-def _first(driver: Any, toolkit: int) -> Gpu:
+def _first(driver: Any) -> Gpu:
     """Ask the driver for its first device."""
     _check(driver, driver.cuInit(0))
     newest = _number(driver, "cuDriverGetVersion")
-    cuda = newest // 1000, newest % 1000 // 10
-    if cuda[0] < toolkit:
-        raise _Missing(
-            f"the NVIDIA driver supports CUDA {cuda[0]}.{cuda[1]}, the installed packages need "
-            f"{toolkit}.0: update the driver"
-        )
     if not _number(driver, "cuDeviceGetCount"):
         raise _Missing(_no_device())
     handle = _number(driver, "cuDeviceGet", 0)
@@ -110,14 +114,33 @@ def _first(driver: Any, toolkit: int) -> Gpu:
         _number(driver, "cuDeviceGetAttribute", attribute, handle)
         for attribute in (_MAJOR, _MINOR, _MULTIPROCESSORS)
     )
-    name, oldest = text.value.decode(errors="replace"), _OLDEST[toolkit]
-    if (major, minor) < oldest:
-        raise _Missing(
-            f"{name} has compute capability {major}.{minor}, CUDA {toolkit} needs at least "
-            f"{oldest[0]}.{oldest[1]}"
-        )
     memory = _number(driver, "cuDeviceTotalMem_v2", handle, kind=ctypes.c_size_t)
-    return Gpu(name, (major, minor), memory, multiprocessors, cuda)
+    return Gpu(
+        text.value.decode(errors="replace"),
+        (major, minor),
+        memory,
+        multiprocessors,
+        (newest // 1000, newest % 1000 // 10),
+    )
+
+
+def _check_compilers(gpu: Gpu) -> None:
+    """Check that there are compilers, for this device, and none newer than its driver."""
+    majors = _compilers()
+    # libnvvm's PTX is made such that every driver of CUDA 12 reads it, see kernels/cuda/jit.py.
+    for name, major in majors.items():
+        if name not in ("libnvvm", "libdevice") and gpu.cuda[0] < major:
+            raise _Missing(
+                f"the NVIDIA driver supports CUDA {gpu.cuda[0]}.{gpu.cuda[1]}, {name} needs "
+                f"{major}.0: update the driver"
+            )
+    for name, major in majors.items():
+        oldest = _OLDEST[min(max(major, min(_OLDEST)), max(_OLDEST))]
+        if gpu.capability < oldest:
+            raise _Missing(
+                f"{gpu.name} has compute capability {gpu.capability[0]}.{gpu.capability[1]}, CUDA "
+                f"{major} ({name}) needs at least {oldest[0]}.{oldest[1]}"
+            )
 
 
 @cache
@@ -125,7 +148,10 @@ def _found() -> Gpu | str:
     """Return the device, or what is missing; asked once a process."""
     try:
         driver = _load()
-        return _first(driver, _toolkit())
+        _packages()
+        gpu = _first(driver)
+        _check_compilers(gpu)
+        return gpu
     except _Missing as missing:
         return str(missing)
 

@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from accel import gpu
+from accel import gpu, toolkit
 from accel.backends import cpu_threads, shares, unavailable
 from accel.kernels.cpu.cpus import cpus
 
@@ -22,6 +22,7 @@ _EXTRAS = {
     "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax", "optax"),
     "cuda": ("numba-cuda", "cupy-cuda13x"),
 }
+_NOT_INSTALLED = "not installed"
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _NVIDIA = Path("/proc/driver/nvidia")
@@ -35,7 +36,7 @@ def version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return _NOT_INSTALLED
 
 
 def _cpu_model() -> str:
@@ -150,6 +151,54 @@ def _gpu() -> str:
     )
 
 
+def _cupy() -> str:
+    found = toolkit.cupy()
+    if found is None:
+        return _NOT_INSTALLED
+    names = ", ".join(f"{name} {number}" for name, number in found.packages.items())
+    if len(found.packages) > 1:
+        return f"{names}: they overwrite each other, uninstall all, then {toolkit.INSTALL}"
+    built = "built here, for a CUDA that only it can tell" if found.major is None else ""
+    return f"{names or 'of unknown version'} ({built or f'for CUDA {found.major}'})"
+
+
+def _library(name: str, found: toolkit.Library | None) -> str:
+    if found is None:
+        return "not looked for: the package cuda-pathfinder is not installed"
+    without = toolkit.LIBRARIES[name].without
+    if found.problem:
+        return f"cannot be loaded, so {without}: {found.problem}"
+    if found.path is None:
+        return f"not found, so {without}"
+    return f"{found.version or 'of unknown version'}, {found.path}"
+
+
+def _cuda() -> dict[str, str]:
+    """What kernels for a GPU are compiled and launched with; no driver is asked."""
+    packages = {"numba-cuda": version("numba-cuda"), "CuPy": _cupy()}
+    if set(packages.values()) == {_NOT_INSTALLED}:
+        return packages
+    found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
+    told = {name: _library(name, library) for name, library in found.items()}
+    absent = [
+        name for name, library in found.items() if library and not (library.path or library.problem)
+    ]
+    return packages | told | ({"missing": toolkit.absence(absent)} if absent else {})
+
+
+def _extras() -> dict[str, str]:
+    missing = {
+        extra: [name for name in names if version(name) == _NOT_INSTALLED]
+        for extra, names in _EXTRAS.items()
+    }
+    if toolkit.cupy() is not None:  # whichever package it is from
+        missing["cuda"] = [name for name in missing["cuda"] if not name.startswith("cupy")]
+    return {
+        extra: "installed" if not names else f"lacks {', '.join(names)}"
+        for extra, names in missing.items()
+    }
+
+
 def facts() -> Facts:
     """Tell what matters to speed and to reports of trouble.
 
@@ -158,10 +207,6 @@ def facts() -> Facts:
     dict of str to dict of str to str
         Sections with names and values.
     """
-    missing = {
-        extra: [name for name in names if version(name) == "not installed"]
-        for extra, names in _EXTRAS.items()
-    }
     return {
         "versions": {
             "accel": version("implicit-accel"),
@@ -176,9 +221,7 @@ def facts() -> Facts:
             "threads": _threads(),
             "GPU": _gpu(),
         },
+        "CUDA": _cuda(),
         "kernels": {"backends": _backends(), "cache": _kernel_cache()},
-        "extras": {
-            extra: "installed" if not names else f"lacks {', '.join(names)}"
-            for extra, names in missing.items()
-        },
+        "extras": _extras(),
     }

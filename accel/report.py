@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from accel.comparison import Comparison
 from accel.optimum import Optimum
@@ -202,7 +202,7 @@ def result_table(result: Result, best: Optimum | None) -> Table:
 
 def facts_table(facts: dict[str, dict[str, str]]) -> Table:
     """Sections of names and values."""
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid("", "", Column(overflow="fold"), padding=(0, 2))  # paths are shown whole
     for section, values in facts.items():
         for number, (name, value) in enumerate(values.items()):
             table.add_row(f"[bold]{section}[/]" if number == 0 else "", name, escape(value))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from accel import gpu
+import accel
+from accel import gpu, toolkit
 from accel.backends import resolve, unavailable
 
 from ..children import python
@@ -48,6 +49,9 @@ class Driver:
         return 0
 
 
+NEW_LINKER = toolkit.Library("nvJitLink", "/new/nvJitLink", "13.0.88")
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """Set up a driver, or None for none, and the packages."""
@@ -55,20 +59,22 @@ def machine(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
 
-    def set_up(driver, modules=("numba_cuda", "cupy"), toolkit=13):
+    def set_up(driver, modules=("numba_cuda", "cupy"), cupy=13, **different):
         def load(name):
             if driver is None:
                 raise OSError(f"{name}: cannot open shared object file")
             return driver
 
-        def version(name):
-            if name != f"cupy-cuda{toolkit}x":
-                raise gpu.metadata.PackageNotFoundError(name)
-            return "14.2.0"
+        def find(name):
+            path = f"/cuda/{name}"
+            return different.get(
+                name, toolkit.Library(name, path, f"{different.get('cuda', 13)}.1")
+            )
 
         monkeypatch.setattr(gpu.ctypes, "CDLL", load)
         monkeypatch.setattr(gpu, "find_spec", lambda name: name if name in modules else None)
-        monkeypatch.setattr(gpu.metadata, "version", version)
+        monkeypatch.setattr(toolkit, "find", find)
+        monkeypatch.setattr(toolkit, "cupy", lambda: toolkit.CuPy({"cupy": "14.2"}, cupy))
 
     yield set_up
     gpu._found.cache_clear()
@@ -100,16 +106,31 @@ def test_a_gpu(machine):
         ({"driver": Driver(init=999, error=None)}, "the NVIDIA driver does not work: error 999"),
         (
             {"driver": Driver(version=12040)},
-            "the NVIDIA driver supports CUDA 12.4, the installed packages need 13.0: "
-            "update the driver",
+            "the NVIDIA driver supports CUDA 12.4, NVRTC needs 13.0: update the driver",
+        ),
+        (
+            {"driver": Driver(version=12040), "cuda": 12, "cupy": 13},
+            "the NVIDIA driver supports CUDA 12.4, CuPy needs 13.0: update the driver",
+        ),
+        (
+            {"driver": Driver(version=12040), "cuda": 12, "cupy": 12, "nvJitLink": NEW_LINKER},
+            "the NVIDIA driver supports CUDA 12.4, nvJitLink needs 13.0: update the driver",
         ),
         (
             {"driver": Driver(name=b"V100", capability=(7, 0))},
-            "V100 has compute capability 7.0, CUDA 13 needs at least 7.5",
+            "V100 has compute capability 7.0, CUDA 13 (libnvvm) needs at least 7.5",
         ),
         (
-            {"driver": Driver(name=b"P100", capability=(6, 0)), "toolkit": 12},
-            "P100 has compute capability 6.0, CUDA 12 needs at least 7.0",
+            {"driver": Driver(name=b"V100", capability=(7, 0)), "cuda": None, "cupy": 13},
+            "V100 has compute capability 7.0, CUDA 13 (CuPy) needs at least 7.5",
+        ),
+        (
+            {"driver": Driver(name=b"P100", capability=(6, 0)), "cuda": 12, "cupy": 12},
+            "P100 has compute capability 6.0, CUDA 12 (libnvvm) needs at least 7.0",
+        ),
+        (
+            {"libnvvm": toolkit.Library("libnvvm", problem="libstdc++.so.6 is too old")},
+            "libnvvm cannot be loaded: libstdc++.so.6 is too old",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -124,8 +145,48 @@ def test_what_is_missing(machine, arguments, reason):
 
 
 def test_older_packages_serve_older_drivers_and_gpus(machine):
-    machine(Driver(capability=(7, 0), version=12040), toolkit=12)
+    machine(Driver(capability=(7, 0), version=12040), cuda=12, cupy=12)
     assert gpu.missing() is None
+
+
+def test_a_compiler_may_be_newer_than_the_driver(machine):
+    """Its PTX says that it is older; what nvJitLink makes of it has to fit the driver."""
+    machine(Driver(version=12040), cuda=12, cupy=12, libnvvm=toolkit.Library("libnvvm", "/", "13"))
+    assert gpu.missing() is None
+
+
+@pytest.mark.parametrize("absent", [["libnvvm"], ["libdevice"], ["NVRTC"], [*toolkit.NEEDED]])
+def test_a_missing_compiler(machine, monkeypatch, absent):
+    machine(Driver(), **{name: toolkit.Library(name) for name in absent})
+    monkeypatch.setenv("CUDA_HOME", "/not/here")
+    problem = accel.LpProblem([[1.0], [2.0]], [1.0, 2.0], p=4)
+    network = accel.LinearNetwork.for_problem(problem, depth=2, seed=0)
+    with pytest.raises(ValueError, match=r"^backend 'cuda' is not available: ") as caught:
+        accel.train(problem, network, accel.GradientDescent(0.01), 3, backend="cuda")
+    assert str(caught.value).endswith(toolkit.absence(absent))
+    assert unavailable()["cuda"] == toolkit.absence(absent)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"nvJitLink": toolkit.Library("nvJitLink")},  # the driver compiles in its place
+        {"nvJitLink": toolkit.Library("nvJitLink", problem="damaged")},
+        dict.fromkeys(["libnvvm", "NVRTC", "nvJitLink"]),  # no way to look for them
+        {"cuda": None, "cupy": None},  # of unknown versions
+    ],
+)
+def test_what_is_not_needed(machine, different):
+    machine(Driver(), **different)
+    assert gpu.missing() is None
+
+
+def test_compilers_are_looked_for_where_there_is_a_gpu(machine, monkeypatch):
+    for driver in (None, Driver(count=0), Driver(init=999)):
+        machine(driver)
+        monkeypatch.setattr(toolkit, "find", None)
+        gpu._found.cache_clear()
+        assert gpu.missing() is not None
 
 
 def test_hidden_devices(machine, monkeypatch):

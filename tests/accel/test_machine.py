@@ -1,9 +1,11 @@
+import io
 import json
 import os
 
 import pytest
+from rich.console import Console
 
-from accel import gpu, machine
+from accel import gpu, machine, report, toolkit
 
 from .device import GPU
 
@@ -14,7 +16,7 @@ def facts():
 
 
 def test_the_facts_are_text_in_sections(facts):
-    assert list(facts) == ["versions", "machine", "kernels", "extras"]
+    assert list(facts) == ["versions", "machine", "CUDA", "kernels", "extras"]
     assert json.loads(json.dumps(facts)) == facts
     assert all(
         value and "\n" not in value for values in facts.values() for value in values.values()
@@ -112,6 +114,82 @@ def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
     monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
     assert machine.facts()["machine"]["GPU"].endswith("simulated)")
     assert "cuda" in machine.facts()["kernels"]["backends"]
+
+
+def cuda(monkeypatch, numba_cuda="0.30.4", cupy=None, **different):
+    """The section CUDA, with these packages and libraries; what is not named is found."""
+
+    def find(name):
+        return different.get(name, toolkit.Library(name, f"/cuda/{name}", "13.0.2"))
+
+    version = machine.version
+    versions = {"numba-cuda": numba_cuda, "cupy-cuda13x": "not installed"}
+    monkeypatch.setattr(machine, "version", lambda name: versions.get(name) or version(name))
+    monkeypatch.setattr(toolkit, "cupy", lambda: cupy)
+    monkeypatch.setattr(toolkit, "find", find)
+    return machine.facts()["CUDA"]
+
+
+def test_where_the_compilers_are(monkeypatch):
+    told = cuda(monkeypatch, cupy=toolkit.CuPy({"cupy-cuda13x": "14.2.0"}, 13))
+    assert told == {
+        "numba-cuda": "0.30.4",
+        "CuPy": "cupy-cuda13x 14.2.0 (for CUDA 13)",
+        **{name: f"13.0.2, /cuda/{name}" for name in toolkit.LIBRARIES},
+    }
+
+
+@pytest.mark.parametrize(
+    ("cupy", "expected"),
+    [
+        (None, "not installed"),
+        (toolkit.CuPy({"cupy": "14.2"}, 12), "cupy 14.2 (for CUDA 12)"),
+        (toolkit.CuPy({"cupy": "14.2"}, None),
+         "cupy 14.2 (built here, for a CUDA that only it can tell)"),
+        (toolkit.CuPy({}, 13), "of unknown version (for CUDA 13)"),
+        (toolkit.CuPy({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, 13),
+         "cupy-cuda12x 13.6.0, cupy-cuda13x 14.2.0: they overwrite each other, uninstall all, then "
+         "pip install 'implicit-accel[cuda]'"),
+    ],
+)  # fmt: skip
+def test_which_cupy(monkeypatch, cupy, expected):
+    assert cuda(monkeypatch, cupy=cupy)["CuPy"] == expected
+    lacks = machine.facts()["extras"]["cuda"]
+    assert lacks == ("lacks cupy-cuda13x" if cupy is None else "installed")
+
+
+def test_what_is_missing_of_cuda(monkeypatch):
+    told = cuda(
+        monkeypatch,
+        libnvvm=toolkit.Library("libnvvm", "/usr/lib/libnvvm.so.4"),
+        libdevice=toolkit.Library("libdevice"),
+        NVRTC=toolkit.Library("NVRTC", problem="file too short"),
+        nvJitLink=toolkit.Library("nvJitLink"),
+        cuBLAS=None,
+    )
+    assert told["libnvvm"] == "of unknown version, /usr/lib/libnvvm.so.4"
+    assert told["libdevice"] == "not found, so no kernel can be compiled"
+    assert told["NVRTC"] == (
+        "cannot be loaded, so neither CuPy nor numba-cuda can compile: file too short"
+    )
+    assert told["nvJitLink"] == (
+        "not found, so the driver compiles in its place, in every process anew"
+    )
+    assert told["cuBLAS"] == "not looked for: the package cuda-pathfinder is not installed"
+    assert told["missing"] == toolkit.absence(["libdevice", "nvJitLink"])
+
+
+def test_a_machine_without_cuda_is_not_searched(monkeypatch):
+    told = cuda(monkeypatch, numba_cuda="not installed", libnvvm=1 / 3)
+    assert told == {"numba-cuda": "not installed", "CuPy": "not installed"}
+
+
+def test_paths_are_shown_whole():
+    path = "/a/long/way" * 20
+    console = Console(width=60, file=io.StringIO())
+    console.print(report.facts_table({"CUDA": {"libnvvm": path}}))
+    shown = "".join(line.strip() for line in console.file.getvalue().splitlines())
+    assert shown.endswith(path)
 
 
 def test_the_kernel_cache_may_be_off(monkeypatch):
