@@ -4,6 +4,7 @@ It fits the constants of the planner's estimates (``kernels/cuda/estimates.py``)
 ``python -m benchmarks.gpu``, by non-negative least squares of relative errors, one set a compute
 capability, and writes ``kernels/cuda/costs.py`` from nothing but these. What the records cannot
 tell apart, or do not hold, stays what it is in ``PRIOR``. Sweeps are predicted, not fitted.
+Devices of one capability share what is fitted, whatever their memory: name the records of all.
 Exit code 2, and no file, if the records do not suffice.
 """
 
