@@ -28,11 +28,15 @@ PAUSE = 0.05
 
 @dataclass
 class Samples:
-    """Seconds per step of one contender; `gap` says why there are none."""
+    """Seconds per step of one contender; `gap` says why there are none.
+
+    `note` and `layout` are those of its `Run`.
+    """
 
     name: str
     gap: str = ""
     note: str = ""
+    layout: tuple[int, int] | None = None
     steps: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -130,7 +134,9 @@ def interleaved(
     `seconds` is the length of a sample, from which the number of its steps is found. With `peers`,
     one that is not ours and has diverged in the end is a gap and no error.
     """
-    results = {name: Samples(name, note=run.note) for name, run in contenders.items()}
+    results = {
+        name: Samples(name, note=run.note, layout=run.layout) for name, run in contenders.items()
+    }
     for name, run in contenders.items():
         results[name].steps = _calibrate(run, seconds, clock)
         time.sleep(pause)

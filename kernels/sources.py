@@ -14,6 +14,9 @@ __all__ = ["NO_PLACE", "sources"]
 #: or a source file that is not on the disk by itself.
 NO_PLACE = (RuntimeError, ValueError, LookupError, OSError)
 
+#: Modules of figures, which no kernel is compiled from: new figures leave what is kept in use.
+_FIGURES = ("costs",)
+
 
 def _parts(code: CodeType) -> Iterator[str]:
     """Yield all that tells code from other code; ``marshal`` writes it now like this, now so."""
@@ -47,7 +50,8 @@ def sources(package: str) -> str | None:
         None if the loaders do not tell. Whatever is compiled must not be kept then.
     """
     folders = find_spec(package).submodule_search_locations
-    names = sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folders))
+    modules = (module.name for module in pkgutil.iter_modules(folders))
+    names = sorted(f"{package}.{name}" for name in modules if name not in _FIGURES)
     digest = hashlib.sha256()
     try:
         for name in [f"{package.rpartition('.')[0]}.specs", *names]:

@@ -1,19 +1,18 @@
-"""``python -m benchmarks.gpu``: correctness, then all cases beside their peers on one GPU.
+"""``python -m benchmarks.gpu``: all cases beside their peers on one GPU, the most valuable first.
 
-It prints Markdown and writes a JSON file after every case. Exit codes: 1 if an iterate is wrong,
-2 if there is no GPU.
+Every contender's iterate is held to the reference right before it is timed. It prints Markdown and
+writes a JSON file after every case. Exit codes: 1 if an iterate is wrong, 2 if there is no GPU.
 """
 
 import argparse
+import functools
 import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import gpu
-
-CEILINGS, FIGURE, SCAN = "ceilings", "figure3", "scan"
-_PARTS = (CEILINGS, FIGURE, SCAN)
+from benchmarks.gpu.cases import CASES, CEILINGS, FIGURE, PEERS, SCAN, in_order, left_out
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -24,10 +23,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"only this case, or one of {', '.join(_PARTS)}; repeatable",
+        help=f"only this, in the same order: {', '.join(in_order())}; repeatable",
     )
     parser.add_argument(
         "--skip", action="append", default=[], metavar="NAME", help="all but this; repeatable"
+    )
+    parser.add_argument(
+        "--peers",
+        metavar="NAME[,NAME...]",
+        help=f"only these beside accel: {', '.join(PEERS)}; none for accel alone (all)",
     )
     parser.add_argument("--rounds", type=int, help="samples of each contender (11; quick: 3)")
     parser.add_argument("--seconds", type=float, help="length of a sample (0.1; quick: 0.005)")
@@ -58,13 +62,11 @@ def main(arguments: list[str]) -> int:
         print(f"no benchmarks of the GPU: {reason}", file=sys.stderr)
         return 2
     gpu.fair_environment()
-    from benchmarks.gpu import cases, device, report
+    from benchmarks.gpu import device, report
     from benchmarks.records import write
 
-    known = {case.name: case for case in cases.CASES}
     try:
-        # Figure 3 has a target, the scan has none: it comes last, should time run out.
-        names = chosen(options, [CEILINGS, *known, FIGURE, SCAN])
+        names, absent = chosen(options, in_order()), left_out(options.peers)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -78,11 +80,17 @@ def main(arguments: list[str]) -> int:
     from benchmarks.gpu.session import Session
 
     session = Session(
-        importlib.import_module("cupy"), content, rounds, seconds, options.quick, options.budget
+        importlib.import_module("cupy"),
+        content,
+        rounds,
+        seconds,
+        options.quick,
+        options.budget,
+        left_out=absent,
     )
     if keep:
         session.save = lambda content: write(content, path)
-    _run(session, [known[name] for name in names if name in known], names)
+    _run(session, names)
     content["machine"]["device"]["at_end"] = device.query()
     session.save(content)
     print(report.summary(content))
@@ -91,48 +99,36 @@ def main(arguments: list[str]) -> int:
     return 0 if session.correct else 1
 
 
-def _run(session: Any, cases: list[Any], names: list[str]) -> None:
-    """All sections: correctness first."""
-    from benchmarks.gpu import ceilings, figure3, report
+def _run(session: Any, names: list[str]) -> None:
+    """All sections, in the order of their names."""
+    from benchmarks.gpu import ceilings, figure3
 
-    content = session.content
+    content, known = session.content, {case.name: case for case in CASES}
 
-    def record(name: str, measured: Any) -> None:
-        content[name] = measured
-
-    for case in cases:
-        session.attempt(
-            case.name,
-            f"correctness of {case.title}",
-            lambda case=case: session.correctness(case),
+    def measure_ceilings() -> None:
+        content[CEILINGS] = ceilings.measure(
+            session.xp,
+            ceilings.loop_module(),
+            session.rounds,
+            session.seconds,
+            session.quick,
         )
-    if cases:
-        print(report.correctness_table(content), end="\n\n", flush=True)
-    if CEILINGS in names:
-        session.attempt(
-            CEILINGS,
-            CEILINGS,
-            lambda: record(
-                CEILINGS,
-                ceilings.measure(
-                    session.xp,
-                    ceilings.loop_module(),
-                    session.rounds,
-                    session.seconds,
-                    session.quick,
-                ),
-            ),
-        )
-    for case in cases:
-        session.attempt(case.name, case.title, lambda case=case: session.timed(case))
-    if FIGURE in names:
+
+    def measure_figure() -> None:
         left = session.budget - session.spent
         limit = max(figure3.MUST, min(figure3.LIMIT, left + figure3.MUST))
-        session.attempt(
-            FIGURE, figure3.TITLE, lambda: record(FIGURE, figure3.measure(session.quick, limit))
-        )
-    if SCAN in names:
-        session.attempt(SCAN, "numbers of blocks", session.scan)
+        content[FIGURE] = figure3.measure(session.quick, limit)
+
+    for name in names:
+        if name == CEILINGS:
+            session.attempt(name, CEILINGS, measure_ceilings)
+        elif name == FIGURE:
+            session.attempt(name, figure3.TITLE, measure_figure)
+        elif name == SCAN:
+            session.attempt(name, "numbers of blocks", session.scan)
+        else:
+            case = known[name]
+            session.attempt(name, case.title, functools.partial(session.timed, case))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,18 @@ SWEEPERS: dict[str, Callable[[Sweep], Run]] = {
     "JAX vmap": peers.jax_vmap_scan,
 }
 
+#: What ``--peers`` calls the contenders that are not ours.
+PEERS = {
+    "cupy": BY_HAND,
+    "cupy-fused": "CuPy fused",
+    "torch-eager": "PyTorch eager",
+    "torch-graph": GRAPH,
+    "torch-compiled": COMPILED,
+    "jax": "JAX scan",
+    "jax-vmap": "JAX vmap",
+    "copy": COPY,
+}
+
 #: Left out of the quick form: a compiler run of some ten seconds each.
 SLOW = (COMPILED,)
 
@@ -80,12 +92,10 @@ def _sweep(dtype: str) -> Case:
     )
 
 
+#: By value: what a run that is short of time should have measured first.
 CASES = (
     _gas("float32", (), 1e-4, _RATIOS, 4.0, "depth1"),
-    _gas("float32", (1, 1), 1e-5, _RATIOS, 4.0, "depth3"),
     _gas("float64", (), 1e-4, _RATIOS, 6.0, "depth1"),
-    _gas("float64", (1, 1), 1e-5, _RATIOS, 6.0, "depth3"),
-    _gas("float32", (100, 100), 1e-5, (Target("best peer", 4.0),), 8.0, "wide"),
     Case(
         name="vast-f32",
         title="8 000 000 x 128, depth 1, float32",
@@ -98,9 +108,38 @@ CASES = (
         contenders=(*_ALL, COPY),
         targets=(Target("best peer", 1.5), Target(COPY, 0.85, strive=True)),
     ),
+    _gas("float32", (100, 100), 1e-5, (Target("best peer", 4.0),), 8.0, "wide"),
     _sweep("float32"),
     _sweep("float64"),
+    _gas("float32", (1, 1), 1e-5, _RATIOS, 4.0, "depth3"),
+    _gas("float64", (1, 1), 1e-5, _RATIOS, 6.0, "depth3"),
 )
 
 #: Whose data the numbers of blocks are tried on.
 SCANNED = ("depth1-f32", "depth1-f64")
+
+#: What else is run, beside the cases.
+CEILINGS, SCAN, FIGURE = "ceilings", "scan", "figure3"
+
+
+def in_order() -> list[str]:
+    """All that can be run, by value: the scan sets the constants of the planner's cost model."""
+    others = [case.name for case in CASES if case.name not in SCANNED]
+    return [CEILINGS, *SCANNED, SCAN, *others, FIGURE]
+
+
+def left_out(peers: str | None) -> frozenset[str]:
+    """The contenders that ``--peers`` leaves out: its names with commas between, "none" for none.
+
+    Raises
+    ------
+    ValueError
+        If there is no peer of a name.
+    """
+    if peers is None:
+        return frozenset()
+    wanted = set() if peers == "none" else {name.strip() for name in peers.split(",")}
+    if unknown := sorted(wanted - set(PEERS)):
+        words = ", ".join(name or "''" for name in unknown)
+        raise ValueError(f"unknown peer {words}; known: {', '.join(PEERS)}, or none")
+    return frozenset(contender for name, contender in PEERS.items() if name not in wanted)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records, report
+from benchmarks.cases import LEFT_OUT
 from benchmarks.gpu import figure3
 from benchmarks.gpu.device import slug
 
@@ -50,7 +51,7 @@ def default_path(content: dict[str, Any]) -> Path:
 def summary(content: dict[str, Any]) -> str:
     """The device, every figure next to what is asked of it, the ceilings and the scan."""
     parts = [header(content), "\n".join([report.summary_table(content), *_further_rows(content)])]
-    parts += [part for part in (_ceilings(content), _scan(content)) if part]
+    parts += [part for part in (_peers(content), _ceilings(content), _scan(content)) if part]
     wrong = [row for row in content["correctness"] if not row["agrees"]]
     if wrong:
         parts.append("\n".join(f"WRONG: {_wrong(row)}" for row in wrong))
@@ -72,19 +73,6 @@ def header(content: dict[str, Any]) -> str:
         f"off for all; medians of {content['rounds']} interleaved rounds{form}; "
         f"{content['seconds']:.0f} s in all."
     )
-
-
-def correctness_table(content: dict[str, Any]) -> str:
-    """Ours against the reference, a line a case."""
-    lines = ["| case | our iterate after 20 steps, off by | allowed |", "|---|---:|---:|"]
-    for row in content["correctness"]:
-        if "message" in row:
-            lines.append(f"| {row['case']} | failed: {row['message']} | |")
-        else:
-            error = "not finite" if row["error"] is None else f"{row['error']:.1e}"
-            bold = "" if row["agrees"] else "**"
-            lines.append(f"| {row['case']} | {bold}{error}{bold} | {row['tolerance']:.0e} |")
-    return "\n".join(lines)
 
 
 def _wrong(row: dict[str, Any]) -> str:
@@ -112,6 +100,30 @@ def _further_rows(content: dict[str, Any]) -> list[str]:
             f"| {failure['title']} | none |  |  | {asked} | {failure['message']} | not measured |"
         )
     return rows
+
+
+def _peers(content: dict[str, Any]) -> str:
+    """Which peers are not in the table, or were not timed beside ours in the same part."""
+    absent: dict[str, list[str]] = {}
+    earlier: dict[str, list[str]] = {}
+    for case in content["cases"]:
+        for row in case["contenders"]:
+            if row.get("gap") == LEFT_OUT:
+                absent.setdefault(row["contender"], []).append(case["name"])
+            if "earlier" in row:
+                earlier.setdefault(row["contender"], []).append(case["name"])
+    lines = []
+    if absent:
+        lines.append(f"Left out by --peers: {_in_cases(absent)}.")
+    if earlier:
+        lines.append(
+            f"Timed in an earlier part, with ratios to ours of that part: {_in_cases(earlier)}."
+        )
+    return " ".join(lines)
+
+
+def _in_cases(names: dict[str, list[str]]) -> str:
+    return "; ".join(f"{name} ({', '.join(cases)})" for name, cases in names.items())
 
 
 def _ceilings(content: dict[str, Any]) -> str:

@@ -94,13 +94,15 @@ class Sweep:
 class Run(NamedTuple):
     """A run under way: ``advance(steps)`` blocks until they are done, ``params()`` is a copy.
 
-    Samples of it are `longer` times as long as those of the others; a `note` goes with its figures.
+    Samples of it are `longer` times as long as those of the others; a `note` goes with its figures,
+    and so does the `layout` of our own on a GPU: blocks of a team and teams.
     """
 
     advance: Callable[[int], None]
     params: Callable[[], np.ndarray]
     longer: int = 1
     note: str = ""
+    layout: tuple[int, int] | None = None
 
 
 def require(module: str) -> None:

@@ -58,7 +58,9 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Run:
     def params() -> np.ndarray:
         return np.stack([loop.params(m) for m in range(len(models))])
 
-    return Run(advance, params, note=getattr(loop, "engine", ""))
+    note = getattr(loop, "engine", "")
+    layout = (loop._engine.blocks, loop._engine.teams) if note == "resident" else None
+    return Run(advance, params, note=note, layout=layout)
 
 
 def ours_depth_1(run: Descent) -> Run:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..specs import ADAM, END_TO_END, Loss
+from . import estimates
 from .factor_chain import PULL
 from .grip import MOST_BLOCKS, Grip, room
-from .jit import SIMULATED, THREADS, WARP, attribute, xp
+from .jit import SIMULATED, THREADS, WARP, attribute, capability, xp
 from .lp_loss import TILES_MAPS, Pass
 from .powers import Data, power_of
 from .precondition import precondition
@@ -22,20 +23,10 @@ from .updates import ANY, DECAY, KIND, RATE, A
 _MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-#: Estimates of the time of a resident step, in cycles of a multiprocessor: an exchange, what each
-#: block adds to it, a pair of words collected, an instruction of a warp, and the rest. They are
-#: fitted to the scan of the number of blocks in ``benchmarks/results/nvidia-h200-2026-11-28.json``
-#: (15 figures, gas problem: all within 0.3 us; a pair is an estimate, and so is how the constant
-#: part divides into exchange and rest). Of a streaming step: launches (12 us measured beside
-#: 20 000 x 128), a byte of X (8 000 000 x 128, there), and a multiply-add on one multiprocessor,
-#: which is an estimate.
-_EXCHANGE, _BLOCK, _PAIR, _INSTRUCTION, _REST = 1100.0, 15.0, 2.0, 0.86, 5800.0
-_LAUNCHES, _BYTE, _MULTIPLY_ADD = 24_000.0, 1 / 2100, 1 / 64
-#: Launches of a step with cuBLAS in it, which no graph holds.
-_BY_HOST = 100_000.0
-#: Streaming must promise to be that much faster.
+#: Streaming must promise to be that much faster: estimates of two kinds of steps are compared. A
+#: choice, and not measured.
 _ADVANTAGE = 2.0
-#: Steps in a CUDA graph.
+#: Steps in a CUDA graph: many enough to hide a launch by the host. A choice, and not measured.
 _GRAPH = 16
 
 
@@ -101,30 +92,30 @@ def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, in
     return None
 
 
-def _resident_cycles(data: Data, loss: Loss, grip: Grip, blocks: int, dtype: Any) -> float:
-    """Estimate a resident step of one model: rows, exchange, and what does not depend on them."""
-    words = dtype.itemsize // 4
-    rows = -(-(data.d if loss.gram else data.n) // blocks)
-    compute = _INSTRUCTION * words * rows * grip.outputs * (2 * grip.vectors + 8)
-    own = -(-grip.pairs(dtype) // blocks) * blocks
-    exchange = _EXCHANGE + _BLOCK * blocks + _PAIR * own if blocks > 1 else 0.0
-    return compute + exchange + _REST
+def _average_chain(models: Models) -> estimates.Chain:
+    chains = [estimates.chain(layout.widths, layout.n_kept) for layout in models.layouts]
+    return estimates.Chain(*np.mean(chains, axis=0).tolist())
 
 
-def _streaming_cycles(data: Data, loss: Loss, count: int, dtype: Any) -> float:
-    """Estimate a streaming step of all models."""
-    rows, words = data.d if loss.gram else data.n, dtype.itemsize // 4
-    work = 2 * rows * data.d * data.k * count * words / attribute("MultiProcessorCount")
-    alone = loss.gram or data.k * count > TILES_MAPS[dtype.itemsize]
-    launches = _BY_HOST if alone else _LAUNCHES
-    return launches + max(rows * data.d * dtype.itemsize * _BYTE, work * _MULTIPLY_ADD)
+def _streaming_cycles(
+    data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: estimates.Terms
+) -> float:
+    """Estimate a streaming step of all models, each of which one block settles."""
+    rows, itemsize = data.d if loss.gram else data.n, models.memory.dtype.itemsize
+    maps, processors = data.k * len(models.layouts), attribute("MultiProcessorCount")
+    by_host = loss.gram or maps > TILES_MAPS[itemsize]
+    rounds = -(-len(models.layouts) // processors)
+    of_block = estimates.Chain(rounds * chain.factors, rounds * chain.multiply_adds)
+    counts = estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, of_block, costs)
+    return estimates.cycles(counts, costs)
 
 
 def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> Plan | None:
-    """Find the fastest resident layout by the estimates above; None if streaming is faster.
+    """Find the fastest resident layout by ``estimates``; None if streaming is faster.
 
     The more blocks share the rows, the less each has to do and the more it has to collect; with
-    several models, fewer blocks a team leave room for more teams. The layout depends on the
+    several models, fewer blocks a team leave room for more teams, and what every block of a team
+    repeats, such as the products of the factors, is repeated less often. The layout depends on the
     problem, the models and the device alone: the same run gets the same bits every time.
 
     Raises
@@ -132,49 +123,57 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
     ValueError
         If so many ``blocks`` cannot hold the data.
     """
-    count, dtype = len(models.layouts), models.memory.dtype
-    processors = min(attribute("MultiProcessorCount"), MOST_BLOCKS)
+    count, costs = len(models.layouts), estimates.costs_of(capability())
+    rows, itemsize = data.d if loss.gram else data.n, models.memory.dtype.itemsize
+    processors, chain = min(attribute("MultiProcessorCount"), MOST_BLOCKS), _average_chain(models)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
         found = _grip(data, loss, models, candidate)
         if found is None:
             continue
         teams = max(min(processors // candidate, count), 1)
-        cycles = _resident_cycles(data, loss, found[0], candidate, dtype) * -(-count // teams)
+        counts = estimates.resident(rows, data.d, data.k, itemsize, candidate, chain)
+        cycles = estimates.cycles(counts, costs) * -(-count // teams)
         if cycles < least:
             best, least = Plan(found[0], candidate, teams, found[1]), cycles
     if blocks is not None:
         if best is None:
             raise ValueError(f"blocks must be able to hold the data, got {blocks}")
         return best
-    streaming = _streaming_cycles(data, loss, count, dtype)
+    streaming = _streaming_cycles(data, loss, models, chain, costs)
     return None if _ADVANTAGE * streaming < least else best
 
 
 class Resident:
-    """Runs on data that stay on the chip; see ``resident``."""
+    """Runs on data that stay on the chip; see ``resident``.
+
+    Attributes
+    ----------
+    blocks, teams : int
+        Blocks of a team, and teams.
+    """
 
     name = "resident"
 
     def __init__(self, data: Data, loss: Loss, models: Models, run: Run, chosen: Plan) -> None:
-        grip, self._blocks, self._teams, shared = chosen
-        dtype, processors = models.memory.dtype, self._teams * self._blocks
+        grip, self.blocks, self.teams, shared = chosen
+        dtype, processors = models.memory.dtype, self.teams * self.blocks
         self._tag = 0
         largest = max(layout.size for layout in models.layouts)
         pairs = grip.pairs(dtype)
-        self._mail = xp.zeros(2 * self._teams * (self._blocks + 1) * pairs, np.uint64)
+        self._mail = xp.zeros(2 * self.teams * (self.blocks + 1) * pairs, np.uint64)
         outside = xp.zeros(1 if grip.inside else processors * largest, dtype)
         kernel = make_resident(dtype, power_of(loss.p), grip)
         self._launch = kernel.prepared(
             processors,
-            (data, run, self._mail, outside, largest, self._blocks),
+            (data, run, self._mail, outside, largest, self.blocks),
             shared=shared,
             cooperative=True,
         )
 
     def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
         """Queue so many steps of the active models."""
-        exchanges = -(-len(active) // self._teams) * steps
+        exchanges = -(-len(active) // self.teams) * steps
         if self._tag + exchanges >= 2**32:  # tags would come round to words of long ago
             self._mail[...] = 0
             self._tag = 0

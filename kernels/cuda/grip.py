@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .block import SUMS_SIZE
+from .estimates import pairs, vectors
 from .factor_chain import TABLE
 from .jit import THREADS, WARP
 from .settle import DOUBLES
@@ -38,7 +39,7 @@ class Grip(NamedTuple):
     @property
     def vectors(self) -> int:
         """Elements of a row that a lane holds."""
-        return -(-self.d // WARP)
+        return vectors(self.d)
 
     def batch(self, dtype: np.dtype[Any]) -> int:
         """Return how many rows of the shared part a warp works on at a time: up to four."""
@@ -53,7 +54,7 @@ class Grip(NamedTuple):
 
     def pairs(self, dtype: np.dtype[Any]) -> int:
         """Return the pairs of words that a block posts: its gradient, and its loss at the end."""
-        return -(-self.size * dtype.itemsize // 8) + 1
+        return pairs(self.size, dtype.itemsize)
 
 
 class Room(NamedTuple):

@@ -8,7 +8,7 @@ from accel import backends
 from accel import gpu as accel_gpu
 from accel.experiments import reproduce as experiment
 from benchmarks import gpu
-from benchmarks.cases import COPY, OURS
+from benchmarks.cases import COPY, OURS, SINGLE_RUNS
 from benchmarks.gpu import cases, device, figure3, report
 from benchmarks.gpu.__main__ import chosen, main, parse
 from benchmarks.peers import Gap
@@ -79,13 +79,52 @@ def test_every_case_has_its_contenders_and_its_targets():
         assert case.contenders[0] == OURS
         against = {target.against for target in case.targets} - {"best peer"}
         assert against <= set(case.contenders)
-    titles = [case.title for case in cases.CASES]
-    assert titles[1] == "gas problem, depth 3, width 1, float32"
-    assert titles[4] == "gas problem, 128-100-100-1, float32"
+    titles = {case.name: case.title for case in cases.CASES}
+    assert titles["depth3-f32"] == "gas problem, depth 3, width 1, float32"
+    assert titles["wide-f32"] == "gas problem, 128-100-100-1, float32"
     used = {name for case in cases.CASES for name in case.contenders}
     assert used == {*cases.CONTENDERS, *cases.SWEEPERS}
     assert {case.name for case in cases.CASES} >= set(cases.SCANNED)
-    assert COPY in cases.CASES[5].contenders
+    assert [case.name for case in cases.CASES if COPY in case.contenders] == ["vast-f32"]
+    assert set(cases.PEERS.values()) == used - {OURS, SINGLE_RUNS}
+
+
+def test_the_order_is_by_value():
+    assert cases.in_order() == [
+        "ceilings", "depth1-f32", "depth1-f64", "scan", "vast-f32", "wide-f32", "sweep64-f32",
+        "sweep64-f64", "depth3-f32", "depth3-f64", "figure3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("peers", "left"),
+    [
+        (None, set()),
+        ("none", set(cases.PEERS)),
+        ("jax, copy", set(cases.PEERS) - {"jax", "copy"}),
+        ("cupy,cupy-fused,torch-eager,torch-graph,jax,jax-vmap,copy", {"torch-compiled"}),
+    ],
+)
+def test_which_peers_are_left_out(peers, left):
+    assert cases.left_out(peers) == {cases.PEERS[name] for name in left}
+    assert OURS not in cases.left_out(peers)
+
+
+@pytest.mark.parametrize(("peers", "named"), [("jax,torch", "torch"), ("", "''")])
+def test_an_unknown_peer(peers, named, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "reason", lambda: None)
+    monkeypatch.setattr(gpu, "fair_environment", lambda: None)
+    monkeypatch.setattr(device, "describe", lambda: pytest.fail("too late"))
+    assert main(["--peers", peers]) == 2
+    assert f"unknown peer {named}; known: cupy, cupy-fused," in capsys.readouterr().err
+
+
+def test_the_help_names_peers_and_cases(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name in (*cases.PEERS, *cases.in_order()):
+        assert name in told.replace("- ", "-")
 
 
 def test_the_name_of_the_file():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, records, timing
+from benchmarks import report as step_report
 from benchmarks.__main__ import main as step_main
-from benchmarks.cases import COPY, OURS, SINGLE_RUNS
+from benchmarks.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS
 from benchmarks.gpu import cases, ceilings, data, device, figure3, merge, peers, report, session
 from benchmarks.gpu.__main__ import main
 from benchmarks.peers import Gap, our_single_runs, our_sweep, ours
@@ -33,7 +34,7 @@ class Wrong:
 def ours_here(run, blocks=None):
     if blocks == 8:
         raise ValueError("8 blocks are too few")
-    return ours(run, "reference")._replace(note="resident")
+    return ours(run, "reference")._replace(note="resident", layout=(blocks or 45, 1))
 
 
 def raises(run):
@@ -119,8 +120,11 @@ def test_a_run(here, tmp_path, capsys):
     assert main([*SMALL, "--output", str(path)]) == 0
     content = records.read(path)
     assert [case["name"] for case in content["cases"]] == [case.name for case in cases.CASES]
+    held = [row["case"] for row in content["correctness"]]
+    assert list(dict.fromkeys(held)) == [case.name for case in cases.CASES]  # one after the other
     rows = {row["contender"]: row for row in content["cases"][0]["contenders"]}
     assert rows[OURS]["note"] == "resident"
+    assert (rows[OURS]["blocks"], rows[OURS]["teams"]) == (45, 1)
     first = content["benchmarks"][0]
     assert first["extra_info"]["kind"] == "ours"
     assert len(first["stats"]["data"]) == 2
@@ -137,6 +141,7 @@ def test_a_run(here, tmp_path, capsys):
     assert [row["blocks"] for row in content["scan"][0]["rows"]] == list(cases.BLOCKS)
     assert content["scan"][0]["rows"][0]["gap"] == "8 blocks are too few"
     assert content["scan"][1]["rows"][1]["median_us"] > 0
+    assert content["scan"][1]["data"] == "made up"
     (failure,) = content["failed"]
     assert failure["name"] == "figure3"
     assert content["machine"]["device"]["at_end"] == {"clocks.sm": "1980 MHz"}
@@ -180,16 +185,26 @@ def test_a_peer_that_diverges_while_it_is_timed_is_a_gap(here, tmp_path):
     assert rows[cases.BY_HAND]["ratio"] > 0
 
 
-@pytest.mark.parametrize("contender", [Wrong, raises])
-def test_if_we_are_wrong_we_are_not_timed(contender, here, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("contender", "message"),
+    [
+        (Wrong, r"not timed: our iterate off by \S+, more than 1e-06"),
+        (raises, "failed: out of luck"),
+    ],
+)
+def test_if_we_are_wrong_we_are_not_timed(contender, message, here, tmp_path, capsys):
     path = tmp_path / "result.json"
     here[OURS] = contender
     chosen = ["--case", "depth1-f64", "--case", "sweep64-f32"]
     assert main([*SMALL, *chosen, "--output", str(path)]) == 1
     content = records.read(path)
     assert [case["name"] for case in content["cases"]] == ["sweep64-f32"]
-    assert content["failed"][-1]["message"] == "not timed: our iterate is off"
-    assert content["failed"][-1]["title"] == "gas problem, depth 1, float64"
+    (failure,) = content["failed"]
+    assert re.fullmatch(message, failure["message"])
+    assert failure["title"] == "gas problem, depth 1, float64"
+    assert [row["contender"] for row in content["correctness"] if row["case"] == "depth1-f64"] == [
+        OURS
+    ]
     assert "WRONG: accel in depth1-f64" in capsys.readouterr().out
 
 
@@ -237,7 +252,7 @@ def part(**different):
 
 def test_parts_are_merged(tmp_path):
     def case(name, n):
-        return {"name": name, "n": n}
+        return {"name": name, "n": n, "contenders": [], "targets": []}
 
     first = part(
         ceilings={"copy": 1},
@@ -258,6 +273,101 @@ def test_parts_are_merged(tmp_path):
         records.write(content, path)
     assert merge.main([str(paths[2]), *map(str, paths[:2])]) == 0
     assert records.read(paths[2])["cases"] == found["cases"]
+
+
+def row(name, median=None, ratio=None, gap=None):
+    if gap:
+        return {"contender": name, "peer": name != OURS, "gap": gap}
+    ratios = {"ratio": ratio, "ratio_quartiles": [ratio, ratio]} if ratio else {}
+    return {"contender": name, "peer": name != OURS, "median_us": median, "iqr_us": 0.1} | ratios
+
+
+def test_parts_with_other_peers_of_a_case_are_merged():
+    """Each contender's latest figures; targets by all of them; who was timed when is told."""
+    targets = [
+        {"against": "best peer", "speedup": 2.0, "strive": False, "measured": None, "met": None},
+        {"against": cases.GRAPH, "speedup": 4.0, "strive": False, "measured": None, "met": None},
+    ]
+
+    def one(*contenders):
+        return {
+            "name": "a", "title": "A", "data": "made up", "strive_us": None,
+            "contenders": list(contenders), "targets": targets,
+        }  # fmt: skip
+
+    first = one(
+        row(OURS, 5.0), row(cases.GRAPH, 15.0, 3.0), row("JAX scan", 8.0, 1.6),
+        row(cases.BY_HAND, 50.0, 10.0), row(cases.COMPILED, gap="torch is not installed"),
+    )  # fmt: skip
+    second = one(
+        row(OURS, 4.0), row(cases.GRAPH, gap=LEFT_OUT), row("JAX scan", 9.0, 2.25),
+        row(cases.BY_HAND, gap="fails here: no"), row(cases.COMPILED, gap=LEFT_OUT),
+    )  # fmt: skip
+    content = merge.merged([part(cases=[first]), part(cases=[second])])
+    (found,) = content["cases"]
+    assert found["contenders"] == [
+        row(OURS, 4.0),
+        row(cases.GRAPH, 15.0, 3.0) | {"earlier": True},
+        row("JAX scan", 9.0, 2.25),
+        row(cases.BY_HAND, 50.0, 10.0) | {"earlier": True},
+        row(cases.COMPILED, gap="torch is not installed"),
+    ]
+    assert [(t["measured"], t["met"]) for t in found["targets"]] == [(2.25, True), (3.0, False)]
+    assert (
+        "Timed in an earlier part, with ratios to ours of that part: PyTorch CUDA graph (a); "
+        "CuPy by hand (a)."
+    ) in report._peers(content)
+    table = step_report.case_table(found)
+    assert "| CuPy by hand, of an earlier part | 50 |" in table
+    # A third part that has all of them replaces what was kept.
+    content = merge.merged([content, part(cases=[first])])
+    assert content["cases"] == [first | {"targets": content["cases"][0]["targets"]}]
+    assert not report._peers(content)
+
+
+def test_peers_that_are_left_out(here, tmp_path, capsys):
+    path = tmp_path / "result.json"
+    here[cases.BY_HAND] = raises  # nobody asks for it
+    chosen = ["--case", "depth1-f64", "--peers", "cupy-fused"]
+    assert main([*SMALL, *chosen, "--output", str(path)]) == 0
+    content = records.read(path)
+    (case,) = content["cases"]
+    rows = {row["contender"]: row for row in case["contenders"]}
+    assert list(rows) == [OURS, "CuPy fused", *(n for n in cases._ALL[1:] if n != "CuPy fused")]
+    assert rows["CuPy fused"]["ratio"] > 0
+    assert {row["gap"] for name, row in rows.items() if name not in (OURS, "CuPy fused")} == {
+        LEFT_OUT
+    }
+    assert {b["extra_info"]["contender"] for b in content["benchmarks"]} == {OURS, "CuPy fused"}
+    printed = capsys.readouterr().out
+    assert "| CuPy by hand | not measured: left out by --peers |" in printed
+    assert "Left out by --peers: CuPy by hand (depth1-f64); PyTorch eager (depth1-f64);" in printed
+    assert "must: 10x faster than CuPy by hand | none | not measured |" in printed
+
+
+def test_ours_alone(here, tmp_path):
+    path = tmp_path / "result.json"
+    chosen = ["--case", "sweep64-f32", "--peers", "none"]
+    assert main([*SMALL, *chosen, "--output", str(path)]) == 0
+    (case,) = records.read(path)["cases"]
+    timed = [row["contender"] for row in case["contenders"] if "gap" not in row]
+    assert timed == [OURS, SINGLE_RUNS]
+
+
+def test_sections_in_the_order_of_their_value(here, tmp_path, monkeypatch):
+    """Whatever the order on the command line; and each is written before the next one begins."""
+    path, seen = tmp_path / "result.json", []
+    attempt = session.Session.attempt
+
+    def noting(self, name, title, section):
+        attempt(self, name, title, lambda: None)
+        seen.append((name, records.read(path)["seconds"]))
+
+    monkeypatch.setattr(session.Session, "attempt", noting)
+    chosen = ["--case", "scan", "--case", "vast-f32", "--case", "ceilings", "--case", "depth1-f64"]
+    assert main([*SMALL, *chosen, "--output", str(path)]) == 0
+    assert [name for name, _ in seen] == ["ceilings", "depth1-f64", "scan", "vast-f32"]
+    assert [seconds for _, seconds in seen] == sorted(seconds for _, seconds in seen)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import records, report
 from benchmarks.__main__ import main
-from benchmarks.cases import OURS, OURS_DEPTH_1, PLAIN_SUM
+from benchmarks.cases import LEFT_OUT, OURS, OURS_DEPTH_1, PLAIN_SUM, Target
 
 
 def contender(name, median, peer=True, ratio=None):
@@ -138,3 +138,27 @@ def test_a_file_that_is_no_result(text, tmp_path, capsys):
     printed = capsys.readouterr()
     assert not printed.out
     assert printed.err.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "gap", "met", "words"),
+    [
+        (5.0, None, True, "yes"),
+        (5.0, "torch is not installed", True, "yes"),
+        (5.0, LEFT_OUT, None, "open: a peer is left out"),
+        (3.0, LEFT_OUT, False, "**no**"),
+    ],
+)
+def test_without_a_peer_that_is_left_out_no_target_is_met(ratio, gap, met, words):
+    """It may have been the best one; a target that is missed without it is missed with it."""
+    rows = [
+        contender(OURS, 10.0, peer=False),
+        contender("JAX by hand", 10.0 * ratio, ratio=(ratio, ratio, ratio)),
+    ]
+    if gap:
+        rows.append({"contender": "PyTorch by hand", "peer": True, "gap": gap})
+    found = report.target_record(Target("best peer", 4.0), rows)
+    assert (found["measured"], found["met"]) == (ratio, met)
+    assert report.target_record(Target("JAX by hand", 4.0), rows)["met"] is (ratio >= 4.0)
+    line = report.summary_table({"cases": [case("one", rows, [found])]}).splitlines()[-1]
+    assert line.endswith(f"| {words} |")

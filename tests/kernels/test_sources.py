@@ -79,6 +79,14 @@ def test_whatever_is_edited_makes_another_key(key_of, make):
     assert key_of(make, FILES | {"cpu/more.py": "x = 1\n"}) != key
 
 
+@pytest.mark.parametrize("make", [folder, zipped, frozen])
+def test_figures_are_no_part_of_the_key(key_of, make):
+    """What steps cost is measured now and then; kernels stay what they are."""
+    key = key_of(make, FILES)
+    assert key_of(make, FILES | {"cpu/costs.py": "COSTS = {}\n"}) == key
+    assert key_of(make, FILES | {"cpu/costs.py": "COSTS = {1: 2}\n"}) == key
+
+
 def test_a_zip_has_the_key_of_its_files(key_of):
     assert key_of(zipped, FILES) == key_of(folder, FILES)
 

@@ -17,6 +17,7 @@ from accel.kernels.specs import (
     Model,
     Rule,
 )
+from benchmarks import peers
 
 from ..runs import DTYPES, PLAIN, RULES, Single, assert_same_run, for_rule, problem, written_out
 from ..simulator import options
@@ -242,7 +243,7 @@ def test_teams_take_turns(processors):
     rules = [Rule(GRADIENT_DESCENT, (rate, 0.0, 0.0, 0.0, 0.0)) for rate in (1e-3, 1e-2, 2e-2)]
     models = [Model(case.widths, case.params, rule) for rule in rules]
     loop = cuda_loop.TrainingLoop(case.X, case.Y, case.loss, models, blocks=2)
-    assert loop._engine._teams == 2
+    assert loop._engine.teams == 2
     loop.advance(4)
     for m, rule in enumerate(rules):
         np.testing.assert_allclose(loop.params(m), written_out(Plain, case, rule, 4)[1], rtol=1e-12)
@@ -295,6 +296,13 @@ def test_blocks_must_hold_the_data():
         cuda_loop.TrainingLoop(
             case.X, case.Y, case.loss, [Model(case.widths, case.params, PLAIN)], blocks=1
         )
+
+
+def test_a_benchmark_tells_the_layout_of_a_run():
+    case = problem(**SMALL, hidden=())
+    run = peers.Descent(case.X, case.Y, 4.0, case.widths, case.params, 1e-3)
+    assert peers.ours(run, "cuda", blocks=2).layout == (2, 1)
+    assert peers.ours(run, "reference").layout is None
 
 
 def test_the_plan_depends_on_the_size(processors):

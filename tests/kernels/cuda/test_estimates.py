@@ -1,0 +1,69 @@
+"""What is counted in a step, and which costs a device gets."""
+
+import pytest
+
+from accel.kernels.cuda import costs, estimates
+from accel.kernels.cuda.estimates import Terms
+
+GAS = estimates.chain((128, 1), 128)
+WIDE = estimates.chain((128, 100, 100, 1), 22_900)
+
+
+def test_the_counts_of_a_resident_step():
+    found = estimates.resident(2565, 128, 1, 4, 64, GAS)
+    assert found == Terms(
+        rest=1,
+        instruction=41 * (2 * 4 + 8),  # rows of the block with the most, four elements a lane
+        exchange=1,
+        block=64,
+        poll=4096,
+        pair=64 * 65,  # 128 float32 and a loss
+        factor=0,
+        chain=128,
+    )
+    double = estimates.resident(2565, 128, 1, 8, 64, GAS)
+    assert double.instruction == 2 * found.instruction
+    assert double.pair == 64 * 129
+    assert double.chain == 2 * found.chain
+
+
+def test_one_block_exchanges_nothing():
+    found = estimates.resident(100, 8, 2, 8, 1, estimates.chain((8, 3, 2), 30))
+    assert found.exchange == found.block == found.poll == found.pair == 0
+    assert found.factor == 1
+    assert found.instruction == 2 * 100 * 2 * (2 + 8)
+
+
+def test_the_chain_counts_products_gradients_and_the_update():
+    assert GAS == (0, 128)
+    assert WIDE == (2, 3 * (128 * 100 + 100 * 100) + 22_900)
+    adam = estimates.chain((128, 100, 100, 1), 3 * 22_900)
+    assert adam.multiply_adds - WIDE.multiply_adds == 2 * 22_900
+    assert estimates.chain((7, 5, 3), 50).multiply_adds == 3 * 3 * 7 * 5 + 50
+
+
+@pytest.mark.parametrize("maps", [1, 64])
+def test_a_streaming_step_is_bound_by_bytes_or_by_arithmetic(maps):
+    prices = Terms(launches=10, by_host=100, byte=1, multiply_add=1)
+    found = estimates.streaming(1000, 8, maps, 4, 10, maps > 4, GAS, prices)
+    nbytes, work = 1000 * 8 * 4, 2 * 1000 * 8 * maps / 10
+    assert (found.byte, found.multiply_add) == ((nbytes, 0) if nbytes > work else (0, work))
+    launches = 100 if maps > 4 else 10
+    assert estimates.cycles(found, prices) == launches + max(nbytes, work)
+
+
+def test_a_device_gets_the_nearest_older_costs(monkeypatch):
+    old, new = {"rest": 1.0, "byte": 2.0}, {"rest": 3.0, "byte": 4.0}
+    monkeypatch.setattr(estimates, "COSTS", {(9, 0): old, (10, 3): new})
+    for capability, of_it in [
+        ((7, 5), old), ((8, 9), old), ((9, 0), old), ((10, 0), old), ((10, 3), new), ((12, 0), new),
+    ]:  # fmt: skip
+        assert estimates.costs_of(capability) == Terms(**of_it)
+
+
+def test_the_costs_that_are_there():
+    for entry in costs.COSTS.values():
+        assert set(entry) == set(Terms._fields)
+        assert all(value >= 0.0 for value in entry.values())
+        assert entry["rest"] > 0
+    assert estimates.costs_of((12, 1)).byte == estimates.costs_of((9, 0)).byte
