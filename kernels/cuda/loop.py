@@ -15,7 +15,7 @@ import numpy as np
 
 from ..specs import RUNNING, Loss, Model
 from .engines import Engine, Resident, Streaming, plan
-from .jit import SIMULATED, xp
+from .jit import ON_HOST, xp
 from .lp_loss import gram, pack, pack_gram
 from .settle import (
     ACTIVE,
@@ -91,7 +91,7 @@ class TrainingLoop:
         blocks: int | None = None,
     ) -> None:
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
-        self._stream = contextlib.nullcontext() if SIMULATED else xp.cuda.Stream()
+        self._stream = contextlib.nullcontext() if ON_HOST else xp.cuda.Stream()
         with self._stream:
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
@@ -322,7 +322,7 @@ class TrainingLoop:
         self.close()
 
     def _wait(self) -> None:
-        if not SIMULATED:
+        if not ON_HOST:
             self._stream.synchronize()
 
 
@@ -332,4 +332,4 @@ def _a_run_may_diverge() -> Any:
 
 def _on_host(array: Any) -> np.ndarray:
     """Wait for the device, and return NumPy's copy of an array."""
-    return array if SIMULATED else array.get()
+    return array if ON_HOST else array.get()
