@@ -13,8 +13,10 @@ from benchmarks.cases import OURS, SINGLE_RUNS
 from benchmarks.gpu import ceilings, data
 from benchmarks.gpu.cases import BLOCKS, CASES, SCANNED
 from benchmarks.gpu.session import build
+from benchmarks.peers import Sweep
 
 _SHAPES = {"gas": (2565, 128), "vast": data.VAST}
+_SOME = (2, 4, 8, 16, 32)
 
 
 def shaped(name: str, dtype: str, quick: bool = False) -> tuple[Any, Any, str]:
@@ -29,6 +31,9 @@ def main() -> int:
         return 2
     for case in CASES:
         run, _ = case.descent(1, load=shaped)
+        if case.models > 1:  # figure 3, too, sweeps over some rates on these data
+            for count in _SOME:
+                build(OURS, Sweep(run.descents[:count]))
         for name in {OURS, SINGLE_RUNS} & set(case.contenders):
             build(name, run)
         for blocks in BLOCKS if case.name in SCANNED else ():

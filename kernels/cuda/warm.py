@@ -147,7 +147,7 @@ def _run(plans: list[_Plan], pool: Pool, count: _Count, until: float, listing: b
     """Have all that is planned compiled, or printed; return whether planning came to its end."""
     names: set[str] = set()
     while True:
-        ended = all([plan.ended for plan in plans])
+        ended = all(plan.ended for plan in plans)
         for name, recipe in (line for plan in plans for line in plan.new()):
             if name not in names:
                 names.add(name)

@@ -8,8 +8,6 @@ import pytest
 from accel import gpu
 from accel.kernels.cuda import planning
 
-from .planning import Module
-
 BACKENDS = ["reference", "cpu"]
 if planning.DEVICE or (gpu.missing() is None and not gpu.simulated()):
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
@@ -26,6 +24,8 @@ class Kernels:
         if file not in FILES:
             raise AttributeError(file)
         if self.backend == "cuda" and planning.DEVICE:
+            from .planning import Module
+
             return Module(file)
         return importlib.import_module(f"accel.kernels.{self.backend}.{file}")
 

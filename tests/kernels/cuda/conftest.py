@@ -10,7 +10,7 @@ import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
-REAL = ["test_machine_code.py", "test_host_side.py"]
+REAL = ["test_machine_code.py", "test_host_side.py", "test_warm.py"]
 collect_ignore_glob = REAL if SIMULATED else ["test_simulated_*.py"]
 
 if SIMULATED:
