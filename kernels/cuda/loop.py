@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import RUNNING, Loss, Model
+from . import planning
 from .engines import Engine, Resident, Streaming, plan
 from .jit import ON_HOST, xp
 from .lp_loss import gram, pack, pack_gram
@@ -169,6 +170,8 @@ class TrainingLoop:
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
     ) -> None:
         """Make at most ``steps`` updates of every active model; those that end leave the run."""
+        if planning.DEVICE:  # no model would ever have made them
+            raise RuntimeError(f"{planning.PLANNING} is set: kernels are planned, not launched")
         self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
         end = self._step + steps
         most = record_every * (len(self._run.history) - 1) if record_every else steps

@@ -24,8 +24,10 @@ _ROOT = Path(__file__).resolve().parents[2]
 #: Of what kernels are planned: by a folder that a checkout has, and a module with its arguments.
 _PARTS = {
     "benchmarks": ("benchmarks/gpu", ["benchmarks.gpu.plan"]),
-    "tests": ("tests/kernels",
-              ["pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/kernels"]),
+    "tests": ("tests/kernels", [
+        "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu",
+        "tests/kernels", "tests/accel/test_on_device.py",
+    ]),
 }  # fmt: skip
 #: Seconds between two looks at what has been planned.
 _PAUSE = 0.1

@@ -8,7 +8,7 @@ import inspect
 
 import numpy as np
 
-from accel.kernels.cuda import loop as cuda_loop
+from accel.kernels.cuda.loop import TrainingLoop as Planned
 from accel.kernels.reference import loop, lp_loss
 
 
@@ -17,7 +17,7 @@ class TrainingLoop(loop.TrainingLoop):
 
     def __init__(self, X, Y, loss, models, threads=1, **options):
         super().__init__(X, Y, loss, models, threads)
-        self._planned = cuda_loop.TrainingLoop(X, Y, loss, models, threads, **options)
+        self._planned = Planned(X, Y, loss, models, threads, **options)
         self._partners = None
 
     @property

@@ -60,15 +60,17 @@ def all_streamed(monkeypatch, loop_module, name):
 
 def plan_all():
     """Print the names of the kernels that each case would launch, in a process that plans."""
-    from ..planning import TrainingLoop, cuda_loop
+    from ..planning import Planned, TrainingLoop
 
     names = {}
     for name in CASES:
         planning.noted.clear()
         with pytest.MonkeyPatch.context() as monkeypatch:
-            all_streamed(monkeypatch, cuda_loop, name)
+            all_streamed(monkeypatch, cuda.loop, name)
             advance(TrainingLoop(*make(name)))
         names[name] = list(planning.noted)
+    with pytest.raises(RuntimeError, match="ACCEL_CUDA_PLANNING is set"):
+        Planned(*make("resident")).advance(1)
     X, Y, W = (np.ones(shape, np.float32) for shape in [(9, 4), (9, 1), (1, 4)])
     memory = np.ones(40, np.float32)
     for name, data in ("aligned", X), ("anywhere", memory[1:37].reshape(9, 4)):
