@@ -129,6 +129,30 @@ def test_without_a_device_it_says_so():
     assert "--capability 9.0" in said
 
 
+def test_a_device_is_asked_for_what_a_plan_depends_on(monkeypatch):
+    """Without a context: no other function of the driver is called."""
+    driver = pytest.importorskip("cuda.bindings.driver")
+    fine, names = driver.CUresult.CUDA_SUCCESS, driver.CUdevice_attribute
+    has = {
+        names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: 9,
+        names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: 0,
+        names.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: 114,
+        names.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 232_448,
+    }
+    monkeypatch.setattr(driver, "cuInit", lambda flags: (fine,))
+    monkeypatch.setattr(driver, "cuDeviceGet", lambda number: (fine, f"device {number}"))
+    monkeypatch.setattr(
+        driver,
+        "cuDeviceGetAttribute",
+        lambda name, of: (fine, has[name] if of == "device 0" else 0),
+    )
+    assert warm._found_device() == (9, 0, 114, 232_448)
+    error = driver.CUresult.CUDA_ERROR_NO_DEVICE
+    monkeypatch.setattr(driver, "cuInit", lambda flags: (error,))
+    with pytest.raises(warm._Nothing, match=r"\(CUDA_ERROR_NO_DEVICE\)"):
+        warm._found_device()
+
+
 def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(warm, "_ROOT", tmp_path)
     (tmp_path / "benchmarks" / "gpu").mkdir(parents=True)
