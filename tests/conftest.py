@@ -1,4 +1,7 @@
-"""How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip."""
+"""How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip.
+
+Where kernels are planned (``accel.kernels.cuda.planning``), they run as well.
+"""
 
 import os
 import signal

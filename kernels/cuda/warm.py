@@ -44,11 +44,12 @@ class _Plan:
         self.part, self._path, self._log = part, folder / f"{part}.plan", folder / f"{part}.log"
         self._path.touch()
         self._rest = ""
+        paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         environment = os.environ | {
             planning.PLANNING: planning.text_of(device), planning.PLAN: str(self._path),
             "CUDA_VISIBLE_DEVICES": "",
             # The process has another current folder.
-            "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
+            "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in paths if path),
         }  # fmt: skip
         self._file = self._path.open(encoding="ascii")
         with self._log.open("wb") as log:
