@@ -1,4 +1,7 @@
-"""How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip."""
+"""How Hypothesis runs, and a pytest in a test; ``gpu`` tests run where there is one, or skip.
+
+Where kernels are planned (``accel.kernels.cuda.planning``), they run as well.
+"""
 
 import os
 import signal
@@ -13,12 +16,14 @@ import pytest
 from hypothesis import Phase, settings
 
 from accel import GradientDescent, LinearNetwork, LpProblem, gpu, train
+from accel.kernels.cuda import planning
 
 from . import children
 
 # Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
 # On a GPU a failure is not shrunk: each shape that is tried has a kernel to be compiled.
-phases = [phase for phase in Phase if phase is not Phase.shrink or gpu.missing()]
+on_gpu = planning.DEVICE or gpu.missing() is None
+phases = [phase for phase in Phase if phase is not Phase.shrink or not on_gpu]
 settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150, phases=phases)
 settings.load_profile("accel")
 
@@ -45,7 +50,7 @@ def compiled_once(request):
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu"):
+    if item.get_closest_marker("gpu") and not planning.DEVICE:
         reason = "NUMBA_ENABLE_CUDASIM is set" if gpu.simulated() else gpu.missing()
         if reason:
             pytest.skip(reason)

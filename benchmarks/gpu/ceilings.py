@@ -40,6 +40,18 @@ def loop_module() -> Any:
     return importlib.import_module("accel.kernels.cuda.loop")
 
 
+def waiting(loop: Any, blocks: int) -> Any:
+    """A resident run whose steps have next to nothing to compute: one number a block.
+
+    Blocks wait for each other once a step, by sending each other what they have: of the data there
+    are two words here.
+    """
+    X, Y = np.ones((blocks, 1)), np.zeros((blocks, 1))
+    rule = specs.Rule(specs.GRADIENT_DESCENT, (1e-9, 0.0, 0.0, 0.0, 0.0))
+    model = specs.Model((1, 1), np.ones(1), rule)
+    return loop.TrainingLoop(X, Y, specs.Loss(4.0), [model], blocks=blocks)
+
+
 def _barrier(loop: Any, blocks: int) -> dict[str, Any]:
     try:
         return {"blocks": blocks, "microseconds": 1e6 * _barrier_seconds(loop, blocks)}
@@ -48,15 +60,7 @@ def _barrier(loop: Any, blocks: int) -> dict[str, Any]:
 
 
 def _barrier_seconds(loop: Any, blocks: int) -> float:
-    """A step of the resident loop with next to nothing to compute: one number a block.
-
-    Blocks wait for each other once a step, by sending each other what they have: of the data there
-    are two words here.
-    """
-    X, Y = np.ones((blocks, 1)), np.zeros((blocks, 1))
-    rule = specs.Rule(specs.GRADIENT_DESCENT, (1e-9, 0.0, 0.0, 0.0, 0.0))
-    model = specs.Model((1, 1), np.ones(1), rule)
-    run = loop.TrainingLoop(X, Y, specs.Loss(4.0), [model], blocks=blocks)
+    run = waiting(loop, blocks)
     run.advance(_BARRIERS)
     samples = []
     for _ in range(5):

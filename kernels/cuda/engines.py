@@ -9,7 +9,7 @@ from ..specs import ADAM, END_TO_END, Loss
 from . import estimates
 from .factor_chain import PULL
 from .grip import MOST_BLOCKS, Grip, room
-from .jit import SIMULATED, THREADS, WARP, attribute, capability, xp
+from .jit import ON_HOST, THREADS, WARP, attribute, capability, xp
 from .lp_loss import TILES_MAPS, Pass
 from .powers import Data, power_of
 from .precondition import precondition
@@ -228,7 +228,7 @@ class Streaming:
         """Queue so many steps of the active models, which are among the partners."""
         self._begin(partners, active)
         by_host = [place for place, m in enumerate(self._seats) if m in self._by_host]
-        if self._pass.on_device and not by_host and not SIMULATED:
+        if self._pass.on_device and not by_host and not ON_HOST:
             for _ in range(steps // _GRAPH):
                 self._several()
             steps %= _GRAPH

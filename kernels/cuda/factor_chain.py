@@ -18,6 +18,7 @@ from numba import cuda, types
 
 from .block import this_thread, warp_sum
 from .jit import THREADS, WARP, Kernel, as_like, device, pointer, xp
+from .planning import makes_kernel
 
 #: Columns of a table, one row a factor: its shape; where its parameters, its suffix product and its
 #: pulled-back gradient start; how ``multiply`` shares it out, since a GPU divides slowly: so many
@@ -158,7 +159,7 @@ def _copy_out(memory, place, gradient, grads):
     grads[place] = gradient
 
 
-@cache
+@makes_kernel
 def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
     multiply, descend = make_multiply(dtype), make_descend(dtype, _copy_out)
 

@@ -5,7 +5,8 @@ machine code of that, which is kept on disk; CuPy loads and launches it. Numba's
 used: it knows no more than 48 KiB of shared memory a block (numba-cuda issue 94) and no cooperative
 launch without the device runtime, and converts every argument of every launch.
 
-With ``NUMBA_ENABLE_CUDASIM=1`` kernels run in Numba's simulator and all arrays are NumPy's.
+With ``NUMBA_ENABLE_CUDASIM=1`` kernels run in Numba's simulator and all arrays are NumPy's; they
+are, too, where kernels are only planned (``planning``).
 """
 
 import contextlib
@@ -25,11 +26,14 @@ from numba import config, types
 from numba.core.caching import FunctionCache
 
 from ..sources import NO_PLACE, sources
+from . import planning
 
 #: Whether kernels run in the simulator.
 SIMULATED = bool(config.ENABLE_CUDASIM)
+#: Whether all arrays are NumPy's: in the simulator, and where kernels are only planned.
+ON_HOST = SIMULATED or planning.DEVICE is not None
 
-if SIMULATED:
+if ON_HOST:
     xp = np
 else:
     import cupy as xp
@@ -42,22 +46,26 @@ THREADS = 64 if SIMULATED else 256
 #: What the simulated device is taken for; small, so that small problems have many blocks.
 SIMULATED_DEVICE = {"MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 64 * 1024}
 SIMULATED_CAPABILITY = (9, 0)
+#: What a planned device calls its attributes.
+_PLANNED = {"MultiProcessorCount": "multiprocessors", "MaxSharedMemoryPerBlockOptin": "shared"}
 #: The lanes that take part in a shuffle: all.
 ALL = 0xFFFFFFFF
 
 
 def as_like(given: Any, result: Any) -> Any:
     """Return a result where its argument came from: as NumPy's if that was NumPy's."""
-    return result.get() if isinstance(given, np.ndarray) and not SIMULATED else result
+    return result.get() if isinstance(given, np.ndarray) and not ON_HOST else result
 
 
 def to_host(array: Any) -> Any:
     """Return a copy in NumPy's memory."""
-    return array.copy() if SIMULATED else array.get()
+    return array.copy() if ON_HOST else array.get()
 
 
 def address_of(array: Any) -> int:
     """Return where an array begins."""
+    if planning.DEVICE:  # CuPy begins a copy of NumPy's array at a multiple of 512
+        return 0
     return int(array.ctypes.data if SIMULATED else array.data.ptr)
 
 
@@ -68,11 +76,15 @@ def _attributes(device_id: int) -> dict[str, int]:
 
 def attribute(name: str) -> int:
     """Return an attribute of the device in use, by CUDA's name for it."""
+    if planning.DEVICE:
+        return getattr(planning.DEVICE, _PLANNED[name])
     return SIMULATED_DEVICE[name] if SIMULATED else _attributes(xp.cuda.Device().id)[name]
 
 
 def capability() -> tuple[int, int]:
     """Return the compute capability of the device in use."""
+    if planning.DEVICE:
+        return planning.DEVICE[:2]
     if SIMULATED:
         return SIMULATED_CAPABILITY
     digits = xp.cuda.Device().compute_capability
@@ -201,6 +213,7 @@ class Kernel:
     ) -> None:
         self.name = "_".join(str(part) for part in (function.__name__, *key))
         self.blocks = blocks
+        self.recipe: Any = None  # see planning.makes_kernel
         self._function, self._signature = function, tuple(signature)
         self._loaded: dict[int, Any] = {}
         self._shared = 48 * 1024  # bytes that a block may have without being asked for
@@ -223,12 +236,20 @@ class Kernel:
         code = re.sub(r"\.version \d+\.\d+", f".version {least}", code, count=1)
         return code.replace(mangled, self.name)
 
-    def machine_code(self, cc: tuple[int, int]) -> bytes:
-        """Compile to machine code, or read it from the disk."""
+    def _path(self, cc: tuple[int, int]) -> Path | None:
         key = (self.name, self._signature, self.blocks, cc, _sources())
         digest = hashlib.sha256(repr(key).encode()).hexdigest()
         folder = _folder()
-        path = None if folder is None else folder / f"{self.name[:80]}-{digest[:16]}.cubin"
+        return None if folder is None else folder / f"{self.name[:80]}-{digest[:16]}.cubin"
+
+    def kept(self, cc: tuple[int, int]) -> bool:
+        """Whether the disk has its machine code."""
+        path = self._path(cc)
+        return path is not None and _load(path) is not None
+
+    def machine_code(self, cc: tuple[int, int]) -> bytes:
+        """Compile to machine code, or read it from the disk."""
+        path = self._path(cc)
         code = None if path is None else _load(path)
         if code is None:
             code = link(self.ptx(cc), cc)
@@ -277,6 +298,9 @@ class Kernel:
             If they cannot.
         """
         grid = grid if isinstance(grid, tuple) else (grid,)
+        if planning.DEVICE:
+            planning.note(self)
+            return lambda *more: None
         if SIMULATED:
             from numba import cuda
 

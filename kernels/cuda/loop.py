@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import RUNNING, Loss, Model
+from . import planning
 from .engines import Engine, Resident, Streaming, plan
-from .jit import SIMULATED, xp
+from .jit import ON_HOST, xp
 from .lp_loss import gram, pack, pack_gram
 from .settle import (
     ACTIVE,
@@ -91,7 +92,7 @@ class TrainingLoop:
         blocks: int | None = None,
     ) -> None:
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
-        self._stream = contextlib.nullcontext() if SIMULATED else xp.cuda.Stream()
+        self._stream = contextlib.nullcontext() if ON_HOST else xp.cuda.Stream()
         with self._stream:
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
@@ -169,6 +170,8 @@ class TrainingLoop:
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
     ) -> None:
         """Make at most ``steps`` updates of every active model; those that end leave the run."""
+        if planning.DEVICE:  # no model would ever have made them
+            raise RuntimeError(f"{planning.PLANNING} is set: kernels are planned, not launched")
         self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
         end = self._step + steps
         most = record_every * (len(self._run.history) - 1) if record_every else steps
@@ -322,7 +325,7 @@ class TrainingLoop:
         self.close()
 
     def _wait(self) -> None:
-        if not SIMULATED:
+        if not ON_HOST:
             self._stream.synchronize()
 
 
@@ -332,4 +335,4 @@ def _a_run_may_diverge() -> Any:
 
 def _on_host(array: Any) -> np.ndarray:
     """Wait for the device, and return NumPy's copy of an array."""
-    return array if SIMULATED else array.get()
+    return array if ON_HOST else array.get()

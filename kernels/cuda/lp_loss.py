@@ -16,7 +16,6 @@ products
     Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
 """
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +35,7 @@ from .jit import (
     xp,
 )
 from .memory import make_load
+from .planning import makes_kernel
 from .powers import Data, data_type, make_power, power_of
 from .tile_shapes import tiles_shape, tiles_slots
 from .tiles import tiles_launch
@@ -86,7 +86,7 @@ def rows_shape(d: int, maps: int, dtype: np.dtype[Any], address: int = 0) -> Sha
     return Shape(lanes, group, vectors, unroll, maps)
 
 
-@cache
+@makes_kernel
 def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     """Make the kernel of the rows route.
 
@@ -195,7 +195,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     return Kernel(rows, signature, key, blocks=2 if held <= _SHARED_OUT else 1)
 
 
-@cache
+@makes_kernel
 def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
     """Make the middle of the products route, in place on residuals without their targets.
 

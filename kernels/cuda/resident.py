@@ -28,6 +28,7 @@ from .grip import Grip, room
 from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .lp_loss import data_type, make_power
 from .memory import float32_of, joined
+from .planning import makes_kernel
 from .settle import (
     ACTIVE,
     CORRECTIONS,
@@ -104,7 +105,7 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
     return batch
 
 
-@cache
+@makes_kernel
 def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
     """Make the kernel ``resident(data, run, mail, outside, memory_size, blocks, tag)``.
 

@@ -4,7 +4,6 @@ Nothing comes back to the host between steps, so that thousands of them can be q
 CUDA graph.
 """
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from .block import SUMS, SUMS_SIZE, block_sums, this_thread
 from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
 from .jit import THREADS, WARP, Kernel, device, pointer, record
 from .lp_loss import data_type
+from .planning import makes_kernel
 from .settle import (
     BEGIN,
     CORRECTIONS,
@@ -70,7 +70,7 @@ def shared_bytes(dtype: np.dtype[Any], deepest: int) -> int:
     return 8 * doubles + THREADS * dtype.itemsize
 
 
-@cache
+@makes_kernel
 def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     """Make the kernel ``settle(data, run, sums, deepest)``, a block for each active model.
 
@@ -176,7 +176,7 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     return Kernel(settle, signature, (dtype.name, k, int(from_gram)))
 
 
-@cache
+@makes_kernel
 def make_publish(dtype: np.dtype[Any], k: int) -> Kernel:
     """Make the kernel ``publish(run, weights, deepest)``: the maps of all active models."""
     multiply, itemsize = make_multiply(dtype), dtype.itemsize

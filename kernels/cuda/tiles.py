@@ -30,6 +30,7 @@ from numba import cuda, types
 
 from .jit import ALL, THREADS, WARP, Kernel, device, pointer
 from .memory import commit, make_copy, make_load, make_wait, settled, store
+from .planning import makes_kernel
 from .powers import data_type, make_power
 from .tile_shapes import (
     ROWS,
@@ -313,7 +314,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
     return gradient
 
 
-@cache
+@makes_kernel
 def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     """Make the kernel of the tiles route.
 

@@ -13,6 +13,7 @@ from numba import cuda, types
 
 from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
 from .jit import THREADS, Kernel, as_like, device, pointer, xp
+from .planning import makes_kernel
 
 #: Layout of a row of ``rules``.
 KIND, RATE, DECAY, A, B, EPS, RULE_SIZE = range(7)
@@ -111,7 +112,7 @@ def make_update(kind: int) -> Any:
     return update
 
 
-@cache
+@makes_kernel
 def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
     constants, update_one = make_constants(dtype), make_update(ANY)
 

@@ -9,6 +9,7 @@ import pytest
 import accel
 from accel import LpProblem, gpu, optimum, running, standardize, train
 from accel.datasets import load_gas_ethanol
+from accel.kernels.cuda import planning
 
 from . import device
 from .runs import PROBLEM, start
@@ -56,6 +57,16 @@ def gpu_stand_in(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
     for name, module in device.make_kernels().items():
         monkeypatch.setitem(sys.modules, f"accel.kernels.cuda.{name}", module)
+
+
+@pytest.fixture(autouse=True)
+def planned(request, monkeypatch):
+    """Where kernels are planned, tests for a GPU go on with what stands in, and real plans."""
+    if planning.DEVICE and request.node.get_closest_marker("gpu"):
+        monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+        monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
+        for kernels, name, stand_in in device.plan_kernels():
+            monkeypatch.setattr(kernels, name, stand_in)
 
 
 @pytest.fixture

@@ -54,6 +54,10 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __float__(self):
         return float(self._memory)
 
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self._memory.ctypes.data)
+
     def item(self):
         return self._memory.item()
 
@@ -170,3 +174,24 @@ def make_kernels():
     kernels["lp_loss"].loss_and_gradient = _loss_and_gradient
     kernels["lp_loss"].hessian = _hessian
     return kernels
+
+
+def plan_kernels():
+    """Modules, names and what to put there: real plans, and results as of the kernels above."""
+    from accel.kernels.cuda import loop as cuda_loop
+    from accel.kernels.cuda import lp_loss as cuda_lp_loss
+
+    from ..kernels.planning import Module
+    from ..kernels.planning import TrainingLoop as Planning
+
+    class Planned(TrainingLoop, Planning):
+        pass
+
+    plan = Module("lp_loss").loss_and_gradient
+
+    def loss_and_gradient(X, Y, W, loss):
+        value, gradient = plan(*map(memory_of, (X, Y, W)), loss)
+        return value, DeviceArray(gradient)
+
+    yield cuda_loop, "TrainingLoop", Planned
+    yield cuda_lp_loss, "loss_and_gradient", loss_and_gradient
