@@ -1,7 +1,8 @@
 """``python -m benchmarks.gpu.merge OUT PART...``: one record of several runs on one GPU.
 
 A GPU that is lent for minutes is used in parts, each with cases of its own. What a later part has
-measured takes the place of what an earlier one has, or of what failed there; the samples stay.
+measured takes the place of what an earlier one has, or of what failed there; the samples stay. If
+OUT is a folder, the file is named in it as in ``benchmarks/results/``.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records
+from benchmarks.gpu import report
 
 #: What must be the same in all parts.
 _SAME = ("group", "date", "quick", "rounds", "sample_seconds", "definitions")
@@ -64,7 +66,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("parts", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     try:
-        records.write(merged([records.read(path) for path in options.parts]), options.out)
+        content = merged([records.read(path) for path in options.parts])
+        name = report.default_path(content).name
+        records.write(content, options.out / name if options.out.is_dir() else options.out)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

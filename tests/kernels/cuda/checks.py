@@ -21,7 +21,7 @@ import accel
 from accel import gpu
 from accel.kernels.reference import factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
-from accel.kernels.specs import ADAM, GRADIENT_DESCENT, RUNNING, STATE_SLOTS, Loss, Model
+from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, Model
 
 from ..runs import PLAIN, RULES, problem
 
