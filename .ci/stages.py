@@ -78,8 +78,11 @@ class Stage:
         alive = self._process is not None and self._process.poll() is None
         return alive and time.monotonic() < self._ends
 
-    def end(self):
-        """Wait for it, up to its cap, kill what is left of it, and tell how it went."""
+    def end(self, needed=""):
+        """Wait for it, up to its cap, kill what is left of it, and tell how it went.
+
+        It has failed, too, if it has not written what is ``needed``, a regular expression.
+        """
         outcome = "cannot start"
         if self._process is not None:
             seconds = max(self._ends - time.monotonic(), 0)
@@ -90,6 +93,8 @@ class Stage:
                 outcome = "FAILED (out of time)"
             self.kill()
         self.text = cut(self._path)
+        if outcome == "ok" and not re.search(needed, self.text):
+            outcome = f"FAILED (nothing in it like {needed!r})"
         lines = [line for line in self.text.splitlines() if line.strip()]
         took = f"{time.monotonic() - self._began:.0f} s"
         self._hour.keep(self._log, f"=== {self.name}: {outcome}, {took}\n{self.text}\n")
@@ -149,10 +154,10 @@ class Hour:
             return None
         return Stage(self, name, command, cap, log)
 
-    def run(self, name, command, cap, log):
+    def run(self, name, command, cap, log, needed=""):
         """A stage from its begin to its end; whether it passed."""
         stage = self.begin(name, command, cap, log)
-        return stage is not None and stage.end()
+        return stage is not None and stage.end(needed)
 
     def abreast(self, stages, cap, log, width):
         """Run several, of (name, command), so many at a time."""
