@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import records
-from benchmarks.gpu import report
+from benchmarks.gpu.report import default_path
 
 #: What must be the same in all parts.
 _SAME = ("group", "date", "quick", "rounds", "sample_seconds", "definitions")
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         content = merged([records.read(path) for path in options.parts])
-        name = report.default_path(content).name
+        name = default_path(content).name
         records.write(content, options.out / name if options.out.is_dir() else options.out)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
