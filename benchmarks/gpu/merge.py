@@ -1,8 +1,7 @@
 """``python -m benchmarks.gpu.merge OUT PART...``: one record of several runs on one GPU.
 
 A GPU that is lent for minutes is used in parts, each with cases of its own. What a later part has
-measured takes the place of what an earlier one has, or of what failed there; the samples stay. If
-OUT is a folder, the file is named in it as in ``benchmarks/results/``.
+measured takes the place of what an earlier one has, or of what failed there; the samples stay.
 """
 
 import argparse
@@ -62,7 +61,7 @@ def _latest(parts: list[dict[str, Any]], key: str, name: str) -> list[Any]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.merge", description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="a file, or a folder for <GPU>-<date>.json")
     parser.add_argument("parts", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     try:
