@@ -94,7 +94,7 @@ class Stage:
             self.kill()
         self.text = cut(self._path)
         if outcome == "ok" and not re.search(needed, self.text):
-            outcome = f"FAILED (nothing in it like {needed!r})"
+            outcome = f"FAILED (nothing in it like {needed})"
         lines = [line for line in self.text.splitlines() if line.strip()]
         took = f"{time.monotonic() - self._began:.0f} s"
         self._hour.keep(self._log, f"=== {self.name}: {outcome}, {took}\n{self.text}\n")

@@ -161,7 +161,7 @@ import time
 (folder / "long.py").write_text({GRANDCHILDREN!r})
 def part(hour):
     hour.run("long", [sys.executable, folder / "long.py"], 50, "a.log")
-gpu.WORK, gpu.part_a, gpu.prepare = folder / "work", part, lambda hour: None
+gpu.WORK, gpu.part_a, gpu.prepare = folder / "work", part, lambda *_: None
 sys.exit(gpu.main(["A"]))
 """
     arguments = [sys.executable, "-c", LOADED + code, CI, tmp_path, 60]

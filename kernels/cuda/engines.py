@@ -152,29 +152,35 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
 
 
 class Resident:
-    """Runs on data that stay on the chip; see ``resident``."""
+    """Runs on data that stay on the chip; see ``resident``.
+
+    Attributes
+    ----------
+    blocks, teams : int
+        Blocks of a team, and teams.
+    """
 
     name = "resident"
 
     def __init__(self, data: Data, loss: Loss, models: Models, run: Run, chosen: Plan) -> None:
-        grip, self._blocks, self._teams, shared = chosen
-        dtype, processors = models.memory.dtype, self._teams * self._blocks
+        grip, self.blocks, self.teams, shared = chosen
+        dtype, processors = models.memory.dtype, self.teams * self.blocks
         self._tag = 0
         largest = max(layout.size for layout in models.layouts)
         pairs = grip.pairs(dtype)
-        self._mail = xp.zeros(2 * self._teams * (self._blocks + 1) * pairs, np.uint64)
+        self._mail = xp.zeros(2 * self.teams * (self.blocks + 1) * pairs, np.uint64)
         outside = xp.zeros(1 if grip.inside else processors * largest, dtype)
         kernel = make_resident(dtype, power_of(loss.p), grip)
         self._launch = kernel.prepared(
             processors,
-            (data, run, self._mail, outside, largest, self._blocks),
+            (data, run, self._mail, outside, largest, self.blocks),
             shared=shared,
             cooperative=True,
         )
 
     def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
         """Queue so many steps of the active models."""
-        exchanges = -(-len(active) // self._teams) * steps
+        exchanges = -(-len(active) // self.teams) * steps
         if self._tag + exchanges >= 2**32:  # tags would come round to words of long ago
             self._mail[...] = 0
             self._tag = 0

@@ -242,7 +242,7 @@ def test_teams_take_turns(processors):
     rules = [Rule(GRADIENT_DESCENT, (rate, 0.0, 0.0, 0.0, 0.0)) for rate in (1e-3, 1e-2, 2e-2)]
     models = [Model(case.widths, case.params, rule) for rule in rules]
     loop = cuda_loop.TrainingLoop(case.X, case.Y, case.loss, models, blocks=2)
-    assert loop._engine._teams == 2
+    assert loop._engine.teams == 2
     loop.advance(4)
     for m, rule in enumerate(rules):
         np.testing.assert_allclose(loop.params(m), written_out(Plain, case, rule, 4)[1], rtol=1e-12)
