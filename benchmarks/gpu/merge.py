@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import records, report
 from benchmarks.cases import LEFT_OUT, Target
+from benchmarks.gpu.report import default_path
 
 #: What must be the same in all parts.
 _SAME = ("group", "date", "quick", "rounds", "sample_seconds", "definitions")
@@ -90,11 +91,13 @@ def _latest(parts: list[dict[str, Any]], key: str, name: str) -> list[Any]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.merge", description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="a file, or a folder for <GPU>-<date>.json")
     parser.add_argument("parts", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     try:
-        records.write(merged([records.read(path) for path in options.parts]), options.out)
+        content = merged([records.read(path) for path in options.parts])
+        name = default_path(content).name
+        records.write(content, options.out / name if options.out.is_dir() else options.out)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -273,6 +273,10 @@ def test_parts_are_merged(tmp_path):
         records.write(content, path)
     assert merge.main([str(paths[2]), *map(str, paths[:2])]) == 0
     assert records.read(paths[2])["cases"] == found["cases"]
+    (tmp_path / "out").mkdir()
+    assert merge.main([str(tmp_path / "out"), *map(str, paths[:2])]) == 0
+    (named,) = (tmp_path / "out").iterdir()
+    assert named.name == report.default_path(found).name
 
 
 def row(name, median=None, ratio=None, gap=None):

@@ -38,7 +38,7 @@ def test_in_the_simulator():
     parts = [
         [loops, "-k", "every"],
         [loops, "-k", "not every"],
-        [FOLDER / "test_simulated_tiles.py", FOLDER / "test_simulated_kernels.py"],
+        [FOLDER / f"test_simulated_{name}.py" for name in ("tiles", "kernels", "checks")],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:
         for done in pool.map(simulate, parts):

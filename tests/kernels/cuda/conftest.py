@@ -18,35 +18,15 @@ def pytest_ignore_collect(collection_path):
 
 
 if SIMULATED:
-    from accel.kernels.cuda import jit, loop
+    from accel.kernels.cuda import jit
 
     from ..simulator import install
+    from .ways import ORDERED, Way
 
-    # Every block reads its models at the start and the first of a team writes them at the end: in
-    # between lies an exchange, which the simulator does not take for an order.
-    install(ordered=("argument 1.memory", "argument 1.models"))
+    install(ordered=ORDERED)
 
     #: How a loop is made to hold its data: by so many blocks on the chip, or streamed.
     WAYS = ["2 blocks", "streaming"]
-
-    class Way:
-        """A module's stand-in whose loops hold their data one way."""
-
-        def __init__(self, name):
-            self.name = name
-            self.blocks = None if name == "streaming" else int(name.split()[0])
-
-        def TrainingLoop(self, X, Y, loss, models, threads=1):
-            if self.blocks:
-                made = loop.TrainingLoop(X, Y, loss, models, blocks=self.blocks)
-            else:
-                plan, loop.plan = loop.plan, lambda *arguments: None
-                try:
-                    made = loop.TrainingLoop(X, Y, loss, models)
-                finally:
-                    loop.plan = plan
-            assert made.engine == ("resident" if self.blocks else "streaming")
-            return made
 
     @pytest.fixture(params=WAYS)
     def way(request):

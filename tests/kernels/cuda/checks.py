@@ -1,0 +1,320 @@
+"""``python -m tests.kernels.cuda.checks NAME``: one check of the backend cuda, in a line.
+
+They are what is asked first of a GPU that nobody has seen: each is a process of its own, so that a
+kernel that hangs or writes where it must not takes no other with it. ``--list`` names them in
+waves, from the smallest kernel up; those of a wave may run at the same time. The line says how far
+the result is from the reference and how far it may be; the exit code is 1 if it is too far. In the
+simulator (NUMBA_ENABLE_CUDASIM=1) the problems are smaller.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+from functools import partial
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import numpy as np
+
+import accel
+from accel import gpu
+from accel.kernels.reference import factor_chain, lp_loss, precondition, updates
+from accel.kernels.reference import loop as reference_loop
+from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, Model
+
+from ..runs import PLAIN, RULES, problem
+
+# Numba and CuPy take seconds to load, and ``--list`` needs neither: they are imported in functions.
+
+F4, F8 = np.float32, np.float64
+#: How far a run may be from the reference in float64, relative to its largest number.
+RUNS = {F4: 1e-4, F8: 1e-10}
+#: Likewise loss and gradient of one pass.
+PASSES = {F4: 1e-4, F8: 1e-11}
+
+
+class Outcome(NamedTuple):
+    """How far off, how far it may be, and what else is worth a look."""
+
+    error: float
+    allowed: float
+    note: str = ""
+
+
+def size(on_a_gpu, simulated):
+    """Return what to use here: the simulator runs threads one after the other."""
+    return simulated if gpu.simulated() else on_a_gpu
+
+
+def off(found, expected):
+    """Return the largest difference relative to the largest number, nan where one is nan."""
+    expected = np.asarray(expected, F8)
+    return float(np.max(abs(np.asarray(found, F8) - expected)) / np.max(abs(expected)))
+
+
+def largest(*errors):
+    """Return the largest, nan if one is: Python's ``max`` would lose it."""
+    return float(np.max(errors))
+
+
+def one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def check_updates():
+    from accel.kernels.cuda import updates as ours
+
+    errors = []
+    for rule in (RULES["adam"], PLAIN):
+        rng = np.random.default_rng(0)
+        params, grads = rng.standard_normal((2, 1000))
+        state = np.zeros((STATE_SLOTS[rule.kind], 1000))
+        expected, expected_state = params.copy(), state.copy()
+        ours.update(rule.kind, params, grads, state, rule.hyper, 1)
+        updates.update(rule.kind, expected, grads, expected_state, rule.hyper, 1)
+        errors.append(off(params, expected))
+    return Outcome(largest(*errors), 1e-14)
+
+
+def check_chain():
+    from accel.kernels.cuda import factor_chain as ours
+
+    errors = []
+    for widths in (size((128, 100, 100, 1), (20, 15, 15, 1)), (7, 3, 2), (9, 4)):
+        case = problem(d=widths[0], hidden=widths[1:-1], k=widths[-1])
+        G = np.random.default_rng(1).standard_normal((widths[-1], widths[0]))
+        for function, more in (("end_to_end", ()), ("gradients", (G,))):
+            found, expected = (
+                getattr(module, function)(case.params, widths, *more)
+                for module in (ours, factor_chain)
+            )
+            errors.append(off(found, expected))
+    return Outcome(largest(*errors), 1e-12)
+
+
+def check_blas():
+    """What is left to CuPy: its products, its solver's singular values."""
+    from accel.kernels.cuda import lp_loss as ours
+    from accel.kernels.cuda import precondition as ours_precondition
+
+    X, Y, *_ = problem(n=500, d=20, k=3)
+    W = np.random.default_rng(1).standard_normal((3, 20))
+    pairs = list(zip(ours.gram(X, Y), lp_loss.gram(X, Y), strict=True))
+    pairs.append([module.hessian(X, Y[:, 0], W[0], Loss(3.0)) for module in (ours, lp_loss)])
+    both = (ours_precondition, precondition)
+    pairs.append([module.precondition(W, W[::-1].copy(), 3) for module in both])
+    error = largest(*(off(found, expected) for found, expected in pairs))
+    return Outcome(error, 1e-9, "Gram, Hessian, singular values")
+
+
+def check_pass(route, dtype, n, d, k, p=4.0):
+    """One pass over the data by this route."""
+    from accel.kernels.cuda import lp_loss as ours
+    from accel.kernels.cuda.jit import to_host, xp
+
+    case = problem(n=n, d=d, k=k, hidden=(), p=p, dtype=dtype)
+    W = case.params.reshape(k, d)
+    going = xp.ones(1, np.int64)
+    made = ours.Pass(ours.pack(case.X, case.Y), ours.on_device(case.params), case.loss, going,
+                     route=route)  # fmt: skip
+    made()
+    value, G = to_host(made.losses.sum(axis=0)).sum(), to_host(made.partials.sum(axis=0))
+    exact = (array.astype(F8) for array in (case.X, case.Y, W))
+    expected, expected_G = lp_loss.loss_and_gradient(*exact, case.loss)
+    return Outcome(largest(off(value / n, expected), off(p / n * G, expected_G)), PASSES[dtype])
+
+
+def started(dtype, widths, n, rule="gradient descent", p=4.0, gram=False, models=1):
+    """Return the arguments of a TrainingLoop, and of the reference's on the same numbers."""
+    shape = {"n": n, "d": widths[0], "hidden": widths[1:-1], "k": widths[-1], "p": p}
+    cases = [problem(seed, **shape, gram=gram, dtype=dtype) for seed in range(models)]
+    X, Y, loss, *_ = cases[0]
+
+    def listed(of):
+        return [Model(widths, case.params.astype(of), RULES[rule]) for case in cases]
+
+    return (X, Y, loss, listed(dtype)), (X.astype(F8), Y.astype(F8), loss, listed(F8))
+
+
+def check_run(dtype, widths, *, n, way=None, **options):
+    """A run of some steps, by a ``Way``'s name or as it is planned, and how long a step takes."""
+    from accel.kernels.cuda import loop
+
+    from .ways import Way
+
+    module, steps = loop if way is None else Way(way), size(40, 4)
+    ours, theirs = started(dtype, widths, n, **options)
+    run, reference = module.TrainingLoop(*ours), reference_loop.TrainingLoop(*theirs)
+    for each in (run, reference):
+        each.advance(steps, record_every=3)
+    (at, rows), (expected_at, expected) = run.take_history(), reference.take_history()
+    pairs = [(at, expected_at), *zip(rows.T, expected.T, strict=True)]  # each column by itself
+    pairs += [(run.params(m), reference.params(m)) for m in range(len(ours[3]))]
+    error = largest(*(off(found, expected) for found, expected in pairs))
+    # Who stands still must not pass for who is right.
+    moved = off(reference.params(0), ours[3][0].params)
+    assert moved > 2 * RUNS[dtype], f"the reference has moved by {moved} only"
+    assert (run.statuses == RUNNING).all(), run.statuses
+    note = run.engine
+    if run.engine == "resident":
+        note += f", blocks: {run._engine.blocks}"
+    if not gpu.simulated():
+        before, began = run.step, time.perf_counter()
+        run.advance(50 * steps)
+        seconds = time.perf_counter() - began
+        note += f", {1e6 * seconds / max(run.step - before, 1):.1f} us a step"
+    return Outcome(error, RUNS[dtype], note)
+
+
+def check_same_bits():
+    from accel.kernels.cuda import loop
+
+    found = []
+    for _ in range(3):
+        ours, _ = started(F8, (128, 1), size(2565, 20))
+        run = loop.TrainingLoop(*ours)
+        run.advance(size(300, 4))
+        found.append(run.params(0))
+    assert not np.array_equal(found[0], ours[3][0].params), "nothing has moved"
+    error = largest(*(np.max(abs(other - found[0])) for other in found[1:]))
+    return Outcome(error, 0.0, "three runs")
+
+
+def _cupy(array):
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def _torch(array):
+    import torch
+
+    return torch.from_numpy(array).cuda()
+
+
+def _jax(array):
+    import jax
+
+    return jax.device_put(array)
+
+
+#: How NumPy's array becomes one on the GPU of each library.
+BROUGHT = {"numpy": np.asarray, "cupy": _cupy, "torch": _torch, "jax": _jax}
+
+
+def check_libraries():
+    """The same data as NumPy's and as arrays of those libraries that are installed."""
+    X, Y, *_ = problem(n=size(400, 30), d=8, dtype=F4)
+    network = accel.LinearNetwork((8, 3, 1), seed=0, dtype="float32")
+
+    def trained(X, Y, backend="cuda"):
+        data = accel.LpProblem(X, Y, p=4.0)
+        result = accel.train(data, network, accel.GradientDescent(0.01), size(50, 4),
+                             backend=backend)  # fmt: skip
+        return result.network.params
+
+    expected, errors, notes = trained(X, Y, "reference"), [], []
+    # Arrays of the others would need a GPU.
+    brought = BROUGHT if not gpu.simulated() else {"numpy": BROUGHT["numpy"]}
+    for name, bring in brought.items():
+        if find_spec(name) is None:
+            notes.append(f"{name} is not installed")
+            continue
+        try:
+            errors.append(off(trained(bring(X), bring(Y)), expected))
+            notes.append(name)
+        except Exception as failure:  # the others have their turn
+            traceback.print_exc()
+            errors.append(np.inf)
+            notes.append(f"{name}: {one_line(failure)}")
+    return Outcome(largest(*errors), 1e-4, ", ".join(notes))
+
+
+#: From the smallest kernel up; those of a wave may run at the same time.
+WAVES = [
+    {
+        "updates": check_updates,
+        "chain": check_chain,
+        "rows-f4": partial(check_pass, "rows", F4, size(5000, 100), 128, 1),
+        "rows-f8-odd": partial(check_pass, "rows", F8, size(777, 77), 17, 3, p=2.5),
+        "blas": check_blas,
+        "tiles-f4": partial(check_pass, "tiles", F4, size(5000, 100), size(128, 32), 8),
+    },
+    {
+        "resident-1": partial(check_run, F8, (17, 1), n=size(203, 20), way="1 block"),
+        "resident-2": partial(check_run, F8, (17, 5, 1), n=size(203, 20), way="2 blocks"),
+        "resident-8": partial(
+            check_run, F4, (128, 1), n=size(1000, 40), way=size("8 blocks", "3 blocks")
+        ),
+        "resident-f4": partial(check_run, F4, (128, 1), n=size(2565, 20)),
+        "resident-f8": partial(check_run, F8, (128, 1), n=size(2565, 20)),
+        "streaming": partial(
+            check_run, F4, size((128, 3, 1), (17, 3, 1)), n=size(20_000, 90), way="streaming"
+        ),
+    },
+    {
+        "resident-132": partial(
+            check_run, F8, (128, 1), n=size(2565, 20), way=size("132 blocks", "5 blocks")
+        ),
+        "wide-f4": partial(
+            check_run, F4, size((128, 100, 100, 1), (17, 9, 9, 1)), n=size(2565, 20)
+        ),
+        "adam-k3": partial(check_run, F8, (17, 6, 3), n=size(900, 20), rule="adam"),
+        "sweep-17": partial(check_run, F8, (17, 4, 1), n=size(2565, 10), models=size(17, 4)),
+        "gram": partial(check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, gram=True),
+        "streaming-gram": partial(
+            check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, gram=True, way="streaming"
+        ),
+        "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),
+        "tiles-f8-odd": partial(check_pass, "tiles", F8, size(777, 77), 17, 5, p=3.0),
+        "same-bits": check_same_bits,
+        "libraries": check_libraries,
+    },
+]
+
+CHECKS = {name: check for wave in WAVES for name, check in wave.items()}
+
+
+def run(name):
+    """Make a check; whether it was right, and the line that says how it went."""
+    began = time.perf_counter()
+    try:
+        error, allowed, note = CHECKS[name]()
+    except Exception as problem:
+        traceback.print_exc()
+        return False, f"FAIL {name}: {one_line(problem)}"
+    right = error <= allowed  # which nan is not
+    parts = [f"off by {error:.1e} of {allowed:.0e} allowed", note]
+    parts.append(f"{time.perf_counter() - began:.1f} s")
+    said = "; ".join(part for part in parts if part)
+    return right, f"{'ok  ' if right else 'FAIL'} {name}: {said}"
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.kernels.cuda.checks", description=__doc__
+    )
+    parser.add_argument("name", nargs="?", choices=CHECKS, metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="a line a wave: names of its checks")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(" ".join(wave) for wave in WAVES))
+        return 0
+    if options.name is None:
+        parser.error("the name of a check is needed, or --list")
+    if gpu.simulated():
+        from ..simulator import install
+        from .ways import ORDERED
+
+        install(ordered=ORDERED)
+    elif reason := gpu.missing():
+        print(f"FAIL {options.name}: {reason}")
+        return 1
+    right, line = run(options.name)
+    print(line)
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
