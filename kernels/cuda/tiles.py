@@ -44,8 +44,23 @@ from .tile_shapes import (
     round_up,
 )
 
-#: Steps of arithmetic in a loop that the compiler still unrolls.
-_UNROLLED = 128
+#: Multiply-adds in a loop that every compiler still unrolls. What it does not unroll indexes its
+#: sums by a variable, so that they lie in local memory: for sm_100, NVVM 13.0 has the least limit.
+_UNROLLED = 64
+
+
+def _in_parts(count: int, most: int, make_part: Any) -> Any:
+    """Make one function of ``make_part(begin, end)``'s, each for at most so many of ``count``."""
+    if count <= most:
+        return make_part(0, count)
+    before, last = _in_parts(count - most, most, make_part), make_part(count - most, count)
+
+    @device
+    def parts(floats, at, x, sums):
+        before(floats, at, x, sums)
+        last(floats, at, x, sums)
+
+    return parts
 
 
 @cache
@@ -209,6 +224,19 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     load, load_one = make_load(vector), make_load(1)
     finish = _make_finish(dtype, power, shape)
 
+    def make_part(begin: int, end: int) -> Any:
+        @device
+        def part(floats, at_w, x, dots):
+            for a in range(begin, end):
+                values = load(floats, at_w + a * groups * columns)
+                for v in range(vector):
+                    for i in range(ROWS):
+                        dots[i * tall + a] += x[i * vector + v] * values[v]
+
+        return part
+
+    multiply = _in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
+
     @device
     def slopes(floats, buffer, start, steps, p):
         thread = settled(cuda.threadIdx.x)
@@ -224,11 +252,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
                 values = load(floats, at_x + i * between * columns)
                 for v in range(vector):
                     x[i * vector + v] = values[v]
-            for a in range(tall):
-                values = load(floats, at_w + a * groups * columns)
-                for v in range(vector):
-                    for i in range(ROWS):
-                        dots[i * tall + a] += x[i * vector + v] * values[v]
+            multiply(floats, at_w, x, dots)
             at_x += step
             at_w += step
         gather_rows(dots, thread)
@@ -287,8 +311,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
         return part
 
-    middle = min(tall, _UNROLLED // of_x)
-    some, others = make_part(0, middle), make_part(middle, tall)
+    multiply = _in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
 
     @device
     def gradient(floats, buffer, g):
@@ -305,8 +328,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
                     values = load(floats, at_x + i * columns + at)
                     for v in range(vector):
                         x[i * of_row + c * vector + v] = values[v]
-            some(floats, at_s, x, g)
-            others(floats, at_s, x, g)
+            multiply(floats, at_s, x, g)
             at_x += sharing * vector * columns
             at_s += sharing * vector
 
