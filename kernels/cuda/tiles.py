@@ -78,23 +78,29 @@ def _make_pick(*bits: int) -> Any:
     return pick
 
 
+@device
+def _keep(values, thread):
+    """Leave values as they are."""
+
+
 @cache
 def _make_gather(size: int, *bits: int) -> Any:
     """Make ``gather(values, thread)``: add up so many over the threads that these bits tell apart.
 
     At every bit a thread keeps half of what it has, the upper half if its own bit is set.
     """
-    masks, levels, most = (*(1 << bit for bit in bits), 0), len(bits), size // 2
+    if not bits:
+        return _keep
+    mask, half, rest = 1 << bits[0], size // 2, _make_gather(size // 2, *bits[1:])
 
     @device
     def gather(values, thread):
-        for level in range(levels):
-            half, upper = size >> (level + 1), thread & masks[level] != 0
-            for i in range(most):
-                if i < half:
-                    low, high = values[i], values[i + half]
-                    other = cuda.shfl_xor_sync(ALL, low if upper else high, masks[level])
-                    values[i] = (high if upper else low) + other
+        upper = thread & mask != 0
+        for i in range(half):
+            low, high = values[i], values[i + half]
+            other = cuda.shfl_xor_sync(ALL, low if upper else high, mask)
+            values[i] = (high if upper else low) + other
+        rest(values, thread)
 
     return gather
 
