@@ -23,15 +23,16 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
-from .block import SUMS, block_sum
+from .block import SUMS, block_sum, make_lane_sums
 from .jit import (
-    ALL,
     THREADS,
     WARP,
     Kernel,
     address_of,
     as_like,
     blocks_at_once,
+    device,
+    in_parts,
     pointer,
     xp,
 )
@@ -99,6 +100,24 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
     load, differentiate = make_load(lanes), make_power(dtype, power)
 
+    def make_products(begin: int, end: int) -> Any:
+        @device
+        def products(x, w, r):
+            for u in range(begin, end):
+                for m in range(maps):
+                    dot = scalar(0)
+                    for c in range(columns):
+                        dot += x[u * columns + c] * w[m * columns + c]
+                    r[u * maps + m] = dot
+
+        return products
+
+    multiply = in_parts(unroll, 1, make_products)
+    halves = [WARP >> level for level in range(1, 6)]
+    among, across = ([h for h in halves if h < group], [h for h in halves if h >= group])
+    add_residuals = make_lane_sums(of_both, *among)
+    add_losses, add_gradients = make_lane_sums(maps, *across), make_lane_sums(of_maps, *across)
+
     def rows(data, weights, partials, losses, running, p):
         going = 0
         for m in range(maps // data.k):
@@ -139,17 +158,8 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
                         x[u * columns + c * lanes + v] = values[v]
                 for m in range(maps):
                     y[u * maps + m] = data.Y[row * data.k + target[m]]
-            for u in range(unroll):
-                for m in range(maps):
-                    dot = scalar(0)
-                    for c in range(columns):
-                        dot += x[u * columns + c] * w[m * columns + c]
-                    r[u * maps + m] = dot
-            for level in range(5):
-                half = 16 >> level
-                if half < group:
-                    for i in range(of_both):
-                        r[i] += cuda.shfl_xor_sync(ALL, r[i], half)
+            multiply(x, w, r)
+            add_residuals(r)
             for m in range(maps):
                 loss = scalar(0)
                 for u in range(unroll):
@@ -161,13 +171,8 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
                         g[m * columns + c] += slope * x[u * columns + c]
                 total[m] += float(loss)
 
-        for level in range(5):
-            half = 16 >> level
-            if half >= group:
-                for m in range(maps):
-                    total[m] += cuda.shfl_xor_sync(ALL, total[m], half)
-                for i in range(of_maps):
-                    g[i] += cuda.shfl_xor_sync(ALL, g[i], half)
+        add_losses(total)
+        add_gradients(g)
         shared = cuda.shared.array(0, types.float64)
         size = maps * (d + 1)
         if outer == 0:

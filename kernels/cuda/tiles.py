@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from .jit import ALL, THREADS, WARP, Kernel, device, pointer
+from .jit import ALL, THREADS, WARP, Kernel, device, in_parts, pointer
 from .memory import commit, make_copy, make_load, make_wait, settled, store
 from .powers import data_type, make_power
 from .tile_shapes import (
@@ -44,23 +44,8 @@ from .tile_shapes import (
     round_up,
 )
 
-#: Multiply-adds in a loop that every compiler still unrolls. What it does not unroll indexes its
-#: sums by a variable, so that they lie in local memory: for sm_100, NVVM 13.0 has the least limit.
+#: Multiply-adds in a loop that every compiler still unrolls; see ``in_parts``.
 _UNROLLED = 64
-
-
-def _in_parts(count: int, most: int, make_part: Any) -> Any:
-    """Make one function of ``make_part(begin, end)``'s, each for at most so many of ``count``."""
-    if count <= most:
-        return make_part(0, count)
-    before, last = _in_parts(count - most, most, make_part), make_part(count - most, count)
-
-    @device
-    def parts(floats, at, x, sums):
-        before(floats, at, x, sums)
-        last(floats, at, x, sums)
-
-    return parts
 
 
 @cache
@@ -241,7 +226,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 
         return part
 
-    multiply = _in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
+    multiply = in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
 
     @device
     def slopes(floats, buffer, start, steps, p):
@@ -317,7 +302,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
         return part
 
-    multiply = _in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
+    multiply = in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
 
     @device
     def gradient(floats, buffer, g):
