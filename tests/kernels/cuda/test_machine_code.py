@@ -1,7 +1,7 @@
 """CUDA kernels compiled to PTX and machine code, with no driver: registers, spills, wide loads.
 
-ptxas is that of the package nvidia-cuda-nvcc, of the same version as the compiler behind Numba. With
-``ACCEL_NVVM`` that compiler is another one: the path of a libnvvm.
+ptxas is that of the package nvidia-cuda-nvcc, of the same version as the compiler behind Numba.
+``ACCEL_NVVM``, the path of a libnvvm, puts another one behind it.
 """
 
 import ctypes
