@@ -8,6 +8,7 @@ import ast
 import gc
 import importlib
 import inspect
+import warnings
 import weakref
 from pathlib import Path
 
@@ -311,6 +312,20 @@ def test_functions_answer_in_kind(cupy):
         direction = on_host(w, w, 3)  # calls no function of the device
         assert type(direction) is np.ndarray
         np.testing.assert_array_equal(direction, precondition(w, w, 3))
+
+
+@pytest.mark.parametrize("module", ["accel.kernels.cuda.lp_loss", "accel.arrays"])
+def test_a_warning_of_cupys_fails_no_test(request, module):
+    """CuPy is compiled: Python blames who calls it. NumPy's warnings there are about us."""
+    if request.config.getoption("pythonwarnings"):
+        pytest.skip("pytest was told what to make of warnings")
+    source = importlib.import_module(module).__file__
+    assert "warnings" not in Path(source).read_text()
+    with pytest.raises(RuntimeWarning):
+        warnings.warn_explicit("overflow", RuntimeWarning, source, 1, module)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.warn_explicit("of CuPy's", UserWarning, source, 1, module)
+    assert len(told) == 1
 
 
 def test_without_nvjitlink_the_driver_compiles(cupy, monkeypatch, caplog):
