@@ -93,6 +93,7 @@ KERNELS = {
     "outside, Adam": lambda: resident(F8, 128, 1, ADAM, inside=False),
     "end to end": lambda: resident(F4, 128, 1, END_TO_END),
     "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),
+    "several outputs, float32": lambda: resident(F4, 128, 4, GRADIENT_DESCENT),
     "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, power=0),
     "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, gram=True),
     "streamed rows, float32": lambda: rows(F4, 128, 1),
@@ -110,8 +111,9 @@ KERNELS = {
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [
-    "gas, float32", "gas, float64", "streamed rows, float32", "streamed rows, four maps",
-    "tiles, float32", "tiles, float64", "tiles, odd rows", "tiles, long rows", "settle, float32",
+    "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
+    "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
+    "tiles, long rows", "settle, float32",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")
