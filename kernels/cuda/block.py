@@ -1,5 +1,6 @@
 """Sums over the threads of a warp and of a block, in an order that is always the same."""
 
+from functools import cache
 from typing import Any
 
 from numba import cuda, types
@@ -27,6 +28,31 @@ def warp_sum(value):
     value += cuda.shfl_xor_sync(ALL, value, 2)
     value += cuda.shfl_xor_sync(ALL, value, 1)
     return value
+
+
+@device
+def _keep(values):
+    """Leave values as they are."""
+
+
+@cache
+def make_lane_sums(count: int, *distances: int) -> Any:
+    """Make ``add(values)``: so many, each added up over the lanes at these distances.
+
+    A function for each distance, since one loop over all of them may be too long for a compiler to
+    unroll it; the values would then lie in local memory.
+    """
+    if not distances:
+        return _keep
+    distance, rest = distances[0], make_lane_sums(count, *distances[1:])
+
+    @device
+    def add(values):
+        for i in range(count):
+            values[i] += cuda.shfl_xor_sync(ALL, values[i], distance)
+        rest(values)
+
+    return add
 
 
 @device

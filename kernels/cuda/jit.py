@@ -105,6 +105,24 @@ def device(function: Callable[..., Any]) -> Any:
     return cuda.jit(device=True, forceinline=True)(function)
 
 
+def in_parts(count: int, most: int, make_part: Callable[[int, int], Any]) -> Any:
+    """Make one function of ``make_part(begin, end)``'s, each for at most so many of ``count``.
+
+    A loop that is too long for the compiler to unroll indexes its values by a variable, so that
+    they lie in local memory. The limits differ: NVVM 13.0 has the least one, for sm_100.
+    """
+    if count <= most:
+        return make_part(0, count)
+    before, last = in_parts(count - most, most, make_part), make_part(count - most, count)
+
+    @device
+    def parts(*arguments):
+        before(*arguments)
+        last(*arguments)
+
+    return parts
+
+
 def pointer(dtype: Any) -> Any:
     """Return the Numba type of an array argument: a bare pointer, which has no negative indices."""
     return types.CPointer(getattr(types, np.dtype(dtype).name))

@@ -63,7 +63,8 @@ class TrainingLoop:
     Parameters
     ----------
     X, Y : arrays, shapes (n, d) and (n, k), one dtype
-        NumPy's are copied to the device, CuPy's are used where they are.
+        NumPy's are copied to the device, CuPy's are used where they are, once all is done that
+        the stream that is current has been asked for: they may still be on their way there.
     loss : Loss
         With ``gram`` the dtype must be float64.
     models : sequence of Model
@@ -92,7 +93,7 @@ class TrainingLoop:
         blocks: int | None = None,
     ) -> None:
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
-        self._stream = contextlib.nullcontext() if ON_HOST else xp.cuda.Stream()
+        self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
@@ -327,6 +328,18 @@ class TrainingLoop:
     def _wait(self) -> None:
         if not ON_HOST:
             self._stream.synchronize()
+
+
+def _following_stream() -> Any:
+    """Return a new stream whose work begins after that of the stream that is current.
+
+    The default one is waited for anyway, but not those that users make with ``non_blocking``.
+    """
+    asked_for = xp.cuda.Event(disable_timing=True)
+    asked_for.record(xp.cuda.get_current_stream())
+    stream = xp.cuda.Stream()
+    stream.wait_event(asked_for)
+    return stream
 
 
 def _a_run_may_diverge() -> Any:

@@ -22,15 +22,16 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
-from .block import SUMS, block_sum
+from .block import SUMS, block_sum, make_lane_sums
 from .jit import (
-    ALL,
     THREADS,
     WARP,
     Kernel,
     address_of,
     as_like,
     blocks_at_once,
+    device,
+    in_parts,
     pointer,
     xp,
 )
@@ -99,6 +100,24 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
     load, differentiate = make_load(lanes), make_power(dtype, power)
 
+    def make_products(begin: int, end: int) -> Any:
+        @device
+        def products(x, w, r):
+            for u in range(begin, end):
+                for m in range(maps):
+                    dot = scalar(0)
+                    for c in range(columns):
+                        dot += x[u * columns + c] * w[m * columns + c]
+                    r[u * maps + m] = dot
+
+        return products
+
+    multiply = in_parts(unroll, 1, make_products)
+    halves = [WARP >> level for level in range(1, 6)]
+    among, across = ([h for h in halves if h < group], [h for h in halves if h >= group])
+    add_residuals = make_lane_sums(of_both, *among)
+    add_losses, add_gradients = make_lane_sums(maps, *across), make_lane_sums(of_maps, *across)
+
     def rows(data, weights, partials, losses, running, p):
         going = 0
         for m in range(maps // data.k):
@@ -139,17 +158,8 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
                         x[u * columns + c * lanes + v] = values[v]
                 for m in range(maps):
                     y[u * maps + m] = data.Y[row * data.k + target[m]]
-            for u in range(unroll):
-                for m in range(maps):
-                    dot = scalar(0)
-                    for c in range(columns):
-                        dot += x[u * columns + c] * w[m * columns + c]
-                    r[u * maps + m] = dot
-            for level in range(5):
-                half = 16 >> level
-                if half < group:
-                    for i in range(of_both):
-                        r[i] += cuda.shfl_xor_sync(ALL, r[i], half)
+            multiply(x, w, r)
+            add_residuals(r)
             for m in range(maps):
                 loss = scalar(0)
                 for u in range(unroll):
@@ -161,13 +171,8 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
                         g[m * columns + c] += slope * x[u * columns + c]
                 total[m] += float(loss)
 
-        for level in range(5):
-            half = 16 >> level
-            if half >= group:
-                for m in range(maps):
-                    total[m] += cuda.shfl_xor_sync(ALL, total[m], half)
-                for i in range(of_maps):
-                    g[i] += cuda.shfl_xor_sync(ALL, g[i], half)
+        add_losses(total)
+        add_gradients(g)
         shared = cuda.shared.array(0, types.float64)
         size = maps * (d + 1)
         if outer == 0:
@@ -199,12 +204,12 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
 def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
     """Make the middle of the products route, in place on residuals without their targets.
 
-    ``slopes(data, residuals, losses, first, rows, slot, p)``: residuals is (maps, rows) and begins
+    ``slopes(data, residuals, losses, p, first, rows, slot)``: residuals is (maps, rows) and begins
     at row ``first`` of the data. Blocks are (chunks, maps); each writes one loss.
     """
     differentiate = make_power(dtype, power)
 
-    def slopes(data, residuals, losses, first, rows, slot, p):
+    def slopes(data, residuals, losses, p, first, rows, slot):
         thread = cuda.threadIdx.x
         chunk, chunks, m = cuda.blockIdx.x, cuda.gridDim.x, cuda.blockIdx.y
         begin, end, target = rows * chunk // chunks, rows * (chunk + 1) // chunks, m % data.k
@@ -220,7 +225,7 @@ def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
             losses[(slot + chunk) * cuda.gridDim.y + m] = total
 
     signature = [data_type(dtype), pointer(dtype), pointer(np.float64)]
-    signature += [types.int64, types.int64, types.int64, types.float64]
+    signature += [types.float64, types.int64, types.int64, types.int64]
     return Kernel(slopes, signature, (dtype.name, power))
 
 
@@ -288,8 +293,6 @@ class Pass:
             self._rows = min(self._rows, max(_TILE_BYTES // (maps * dtype.itemsize), 1))
             self._chunks = -(-self._rows // _CHUNK)
             loss_slots = self._chunks * -(-data.n // self._rows)
-            self._residuals = xp.empty(maps * self._rows, dtype)
-            self._kernel = make_differentiate(dtype, power)
             self._make = self._by_products
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
         self.losses = xp.zeros((loss_slots, maps), np.float64)
@@ -297,6 +300,8 @@ class Pass:
             arguments = (data, weights, self.partials, self.losses, running)
             arguments += (maps, float(loss.p)) if route == "tiles" else (float(loss.p),)
             self._make = launch.prepared((slots, groups), arguments, shared=shared)
+        elif not loss.gram:
+            self._prepare_products(power)
 
     def __call__(self) -> None:
         """Make a pass: fill ``partials`` and ``losses``."""
@@ -306,21 +311,30 @@ class Pass:
         XX = self._data.X.reshape(self._data.d, self._data.d)
         xp.matmul(self._weights.reshape(-1, self._data.d), XX, out=self.partials[0])
 
-    def _by_products(self) -> None:
-        data, maps = self._data, self.losses.shape[1]
-        W = self._weights.reshape(maps, data.d)
+    def _prepare_products(self, power: int) -> None:
+        """Lay out what a pass by products needs, so that it only launches."""
+        data, maps, dtype = self._data, self.losses.shape[1], self._weights.dtype
+        memory = xp.empty(maps * self._rows, dtype)
+        self._maps = self._weights.reshape(maps, data.d)
+        self._product = xp.empty((maps, data.d), dtype)
+        self._differentiate = make_differentiate(dtype, power).prepared(
+            (self._chunks, maps), (data, memory, self.losses, float(self._loss.p))
+        )
         X = data.X.reshape(data.n, data.d)
-        self.partials[...] = 0
+        self._tiles = []
         for slot, first in enumerate(range(0, data.n, self._rows)):
             tile = X[first : first + self._rows]
-            residuals = self._residuals[: maps * len(tile)].reshape(maps, len(tile))
-            xp.matmul(W, tile.T, out=residuals)
-            arguments = (
-                data, self._residuals, self.losses, first, len(tile), slot * self._chunks,
-                float(self._loss.p),
-            )  # fmt: skip
-            self._kernel.prepared((self._chunks, maps), arguments)()
-            self.partials[0] += residuals @ tile
+            residuals = memory[: maps * len(tile)].reshape(maps, len(tile))
+            place = first, len(tile), slot * self._chunks
+            self._tiles.append((tile, tile.T, residuals, place))
+
+    def _by_products(self) -> None:
+        self.partials[...] = 0
+        for tile, transposed, residuals, place in self._tiles:
+            xp.matmul(self._maps, transposed, out=residuals)
+            self._differentiate(*place)
+            xp.matmul(residuals, tile, out=self._product)
+            self.partials[0] += self._product
 
 
 def on_device(a: Any, dtype: Any = None) -> Any:

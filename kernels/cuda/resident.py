@@ -21,11 +21,11 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, block_sums, this_thread
+from .block import SUMS, block_sums, make_lane_sums, this_thread
 from .exchange import make_exchange
 from .factor_chain import SHIFT, SUFFIX, make_multiply
 from .grip import Grip, room
-from .jit import ALL, THREADS, WARP, Kernel, device, pointer
+from .jit import THREADS, WARP, Kernel, device, in_parts, pointer
 from .lp_loss import data_type, make_power
 from .memory import float32_of, joined
 from .planning import makes_kernel
@@ -73,7 +73,34 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
     """
     scalar, differentiate = dtype.type, make_power(dtype, power)
     vectors, outputs, count = grip.vectors, grip.outputs, rows * grip.outputs
-    from_gram = grip.from_gram
+    # With several outputs a loop over rows is too long to be unrolled for sm_100.
+    from_gram, at_once = grip.from_gram, rows if outputs == 1 else 1
+    add = make_lane_sums(count, 16, 8, 4, 2, 1)
+
+    def make_products(begin: int, end: int) -> Any:
+        @device
+        def products(x, w, r):
+            for i in range(begin, end):
+                for c in range(outputs):
+                    dot = scalar(0)
+                    for j in range(vectors):
+                        dot += x[i * vectors + j] * w[c * vectors + j]
+                    r[i * outputs + c] = dot
+
+        return products
+
+    def make_gradient(begin: int, end: int) -> Any:
+        @device
+        def gradient(x, r, g):
+            for i in range(begin, end):
+                for c in range(outputs):
+                    for j in range(vectors):
+                        g[c * vectors + j] += r[i * outputs + c] * x[i * vectors + j]
+
+        return gradient
+
+    multiply = in_parts(rows, at_once, make_products)
+    add_gradient = in_parts(rows, at_once, make_gradient)
 
     @device
     def batch(x, y, w, g, p):
@@ -83,23 +110,13 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
             for i in range(count):
                 r[i] = y[i]
         else:
-            for i in range(rows):
-                for c in range(outputs):
-                    dot = scalar(0)
-                    for j in range(vectors):
-                        dot += x[i * vectors + j] * w[c * vectors + j]
-                    r[i * outputs + c] = dot
-            for level in range(5):
-                for i in range(count):
-                    r[i] += cuda.shfl_xor_sync(ALL, r[i], 16 >> level)
+            multiply(x, w, r)
+            add(r)
             for i in range(count):
                 slope, value = differentiate(r[i] - y[i], p)
                 r[i] = slope
                 loss += value
-        for i in range(rows):
-            for c in range(outputs):
-                for j in range(vectors):
-                    g[c * vectors + j] += r[i * outputs + c] * x[i * vectors + j]
+        add_gradient(x, r, g)
         return loss
 
     return batch

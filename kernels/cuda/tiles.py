@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from .jit import ALL, THREADS, WARP, Kernel, device, pointer
+from .jit import ALL, THREADS, WARP, Kernel, device, in_parts, pointer
 from .memory import commit, make_copy, make_load, make_wait, settled, store
 from .planning import makes_kernel
 from .powers import data_type, make_power
@@ -45,8 +45,8 @@ from .tile_shapes import (
     round_up,
 )
 
-#: Steps of arithmetic in a loop that the compiler still unrolls.
-_UNROLLED = 128
+#: Multiply-adds in a loop that every compiler still unrolls; see ``in_parts``.
+_UNROLLED = 64
 
 
 @cache
@@ -64,23 +64,29 @@ def _make_pick(*bits: int) -> Any:
     return pick
 
 
+@device
+def _keep(values, thread):
+    """Leave values as they are."""
+
+
 @cache
 def _make_gather(size: int, *bits: int) -> Any:
     """Make ``gather(values, thread)``: add up so many over the threads that these bits tell apart.
 
     At every bit a thread keeps half of what it has, the upper half if its own bit is set.
     """
-    masks, levels, most = (*(1 << bit for bit in bits), 0), len(bits), size // 2
+    if not bits:
+        return _keep
+    mask, half, rest = 1 << bits[0], size // 2, _make_gather(size // 2, *bits[1:])
 
     @device
     def gather(values, thread):
-        for level in range(levels):
-            half, upper = size >> (level + 1), thread & masks[level] != 0
-            for i in range(most):
-                if i < half:
-                    low, high = values[i], values[i + half]
-                    other = cuda.shfl_xor_sync(ALL, low if upper else high, masks[level])
-                    values[i] = (high if upper else low) + other
+        upper = thread & mask != 0
+        for i in range(half):
+            low, high = values[i], values[i + half]
+            other = cuda.shfl_xor_sync(ALL, low if upper else high, mask)
+            values[i] = (high if upper else low) + other
+        rest(values, thread)
 
     return gather
 
@@ -210,6 +216,19 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     load, load_one = make_load(vector), make_load(1)
     finish = _make_finish(dtype, power, shape)
 
+    def make_part(begin: int, end: int) -> Any:
+        @device
+        def part(floats, at_w, x, dots):
+            for a in range(begin, end):
+                values = load(floats, at_w + a * groups * columns)
+                for v in range(vector):
+                    for i in range(ROWS):
+                        dots[i * tall + a] += x[i * vector + v] * values[v]
+
+        return part
+
+    multiply = in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
+
     @device
     def slopes(floats, buffer, start, steps, p):
         thread = settled(cuda.threadIdx.x)
@@ -225,11 +244,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
                 values = load(floats, at_x + i * between * columns)
                 for v in range(vector):
                     x[i * vector + v] = values[v]
-            for a in range(tall):
-                values = load(floats, at_w + a * groups * columns)
-                for v in range(vector):
-                    for i in range(ROWS):
-                        dots[i * tall + a] += x[i * vector + v] * values[v]
+            multiply(floats, at_w, x, dots)
             at_x += step
             at_w += step
         gather_rows(dots, thread)
@@ -288,8 +303,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
         return part
 
-    middle = min(tall, _UNROLLED // of_x)
-    some, others = make_part(0, middle), make_part(middle, tall)
+    multiply = in_parts(tall, max(_UNROLLED // of_x, 1), make_part)
 
     @device
     def gradient(floats, buffer, g):
@@ -306,8 +320,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
                     values = load(floats, at_x + i * columns + at)
                     for v in range(vector):
                         x[i * of_row + c * vector + v] = values[v]
-            some(floats, at_s, x, g)
-            others(floats, at_s, x, g)
+            multiply(floats, at_s, x, g)
             at_x += sharing * vector * columns
             at_s += sharing * vector
 

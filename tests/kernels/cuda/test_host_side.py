@@ -1,13 +1,16 @@
 """The host's part of a run on a GPU, with a stand-in for CuPy whose kernels compute nothing.
 
-What the stand-in accepts is what CuPy's documentation allows; that kernels are right is for the
+What the stand-in accepts is what CuPy accepts, see there; that kernels are right is for the
 simulator to show. Here it is launches, streams, graphs, shared memory and the way back to NumPy.
 """
 
+import ast
 import gc
 import importlib
+import inspect
+import warnings
 import weakref
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,214 +19,12 @@ from accel.kernels.reference.precondition import precondition
 from accel.kernels.specs import END_TO_END, RUNNING, Loss, Model, Rule
 
 from ..runs import PLAIN, problem
+from . import standin
+from .standin import Array, CuPy
 from .test_machine_code import cuda
 
 MODULES = ("block", "engines", "factor_chain", "jit", "loop", "lp_loss", "precondition", "settle",
            "updates")  # fmt: skip
-
-#: The attributes of a device that CuPy 14.2 has names for: CUDA's, without some that are not in its
-#: tables, such as the compute capability's.
-ATTRIBUTES = [
-    "AsyncEngineCount",
-    "CanFlushRemoteWrites",
-    "CanMapHostMemory",
-    "CanUseHostPointerForRegisteredMem",
-    "ClockRate",
-    "ComputeMode",
-    "ComputePreemptionSupported",
-    "ConcurrentKernels",
-    "ConcurrentManagedAccess",
-    "CooperativeLaunch",
-    "CooperativeMultiDeviceLaunch",
-    "DirectManagedMemAccessFromHost",
-    "EccEnabled",
-    "GPUDirectRDMAFlushWritesOptions",
-    "GPUDirectRDMASupported",
-    "GPUDirectRDMAWritesOrdering",
-    "GlobalL1CacheSupported",
-    "GlobalMemoryBusWidth",
-    "GpuOverlap",
-    "HostNativeAtomicSupported",
-    "HostRegisterReadOnlySupported",
-    "HostRegisterSupported",
-    "Integrated",
-    "IsMultiGpuBoard",
-    "KernelExecTimeout",
-    "L2CacheSize",
-    "LocalL1CacheSupported",
-    "ManagedMemory",
-    "MaxBlockDimX",
-    "MaxBlockDimY",
-    "MaxBlockDimZ",
-    "MaxBlocksPerMultiprocessor",
-    "MaxGridDimX",
-    "MaxGridDimY",
-    "MaxGridDimZ",
-    "MaxPitch",
-    "MaxRegistersPerBlock",
-    "MaxRegistersPerMultiprocessor",
-    "MaxSharedMemoryPerBlock",
-    "MaxSharedMemoryPerBlockOptin",
-    "MaxSharedMemoryPerMultiprocessor",
-    "MaxSurface1DLayeredLayers",
-    "MaxSurface1DLayeredWidth",
-    "MaxSurface1DWidth",
-    "MaxSurface2DHeight",
-    "MaxSurface2DLayeredHeight",
-    "MaxSurface2DLayeredLayers",
-    "MaxSurface2DLayeredWidth",
-    "MaxSurface2DWidth",
-    "MaxSurface3DDepth",
-    "MaxSurface3DHeight",
-    "MaxSurface3DWidth",
-    "MaxSurfaceCubemapLayeredLayers",
-    "MaxSurfaceCubemapLayeredWidth",
-    "MaxSurfaceCubemapWidth",
-    "MaxTexture1DLayeredLayers",
-    "MaxTexture1DLayeredWidth",
-    "MaxTexture1DLinearWidth",
-    "MaxTexture1DMipmappedWidth",
-    "MaxTexture1DWidth",
-    "MaxTexture2DGatherHeight",
-    "MaxTexture2DGatherWidth",
-    "MaxTexture2DHeight",
-    "MaxTexture2DLayeredHeight",
-    "MaxTexture2DLayeredLayers",
-    "MaxTexture2DLayeredWidth",
-    "MaxTexture2DLinearHeight",
-    "MaxTexture2DLinearPitch",
-    "MaxTexture2DLinearWidth",
-    "MaxTexture2DMipmappedHeight",
-    "MaxTexture2DMipmappedWidth",
-    "MaxTexture2DWidth",
-    "MaxTexture3DDepth",
-    "MaxTexture3DDepthAlt",
-    "MaxTexture3DHeight",
-    "MaxTexture3DHeightAlt",
-    "MaxTexture3DWidth",
-    "MaxTexture3DWidthAlt",
-    "MaxTextureCubemapLayeredLayers",
-    "MaxTextureCubemapLayeredWidth",
-    "MaxTextureCubemapWidth",
-    "MaxThreadsPerBlock",
-    "MaxThreadsPerMultiProcessor",
-    "MaxTimelineSemaphoreInteropSupported",
-    "MemoryClockRate",
-    "MemoryPoolSupportedHandleTypes",
-    "MemoryPoolsSupported",
-    "MultiGpuBoardGroupID",
-    "MultiProcessorCount",
-    "PageableMemoryAccess",
-    "PageableMemoryAccessUsesHostPageTables",
-    "PciBusId",
-    "PciDeviceId",
-    "PciDomainId",
-    "Reserved92",
-    "Reserved93",
-    "Reserved94",
-    "ReservedSharedMemoryPerBlock",
-    "SingleToDoublePrecisionPerfRatio",
-    "SparseCudaArraySupported",
-    "StreamPrioritiesSupported",
-    "SurfaceAlignment",
-    "TccDriver",
-    "TextureAlignment",
-    "TexturePitchAlignment",
-    "TotalConstantMemory",
-    "UnifiedAddressing",
-    "WarpSize",
-]
-
-
-class Array(np.ndarray):
-    """NumPy's array with what CuPy's has more, and without its silent way to the host."""
-
-    def get(self):
-        return np.array(self)
-
-    @property
-    def data(self):
-        return SimpleNamespace(ptr=self.__array_interface__["data"][0])
-
-
-def mine(function):
-    return lambda *arguments, **named: np.asanyarray(function(*arguments, **named)).view(Array)
-
-
-class CuPy:
-    """As much of the module as the kernels' hosts use."""
-
-    ndarray = Array
-    linalg = np.linalg
-    uint64, int64, float64 = np.uint64, np.int64, np.float64
-
-    def __init__(self):
-        self.launches, self.replays, self.capturing, self.attributes = [], 0, False, {}
-        self.fitting = 1
-        for name in ("zeros", "full", "empty", "asarray", "ascontiguousarray", "concatenate",
-                     "where", "ones", "outer", "abs", "matmul", "sum", "vdot"):  # fmt: skip
-            setattr(self, name, mine(getattr(np, name)))
-        limits = dict.fromkeys(ATTRIBUTES, 0)
-        limits["MultiProcessorCount"], limits["MaxSharedMemoryPerBlockOptin"] = 132, 227 * 1024
-        device = SimpleNamespace(id=0, compute_capability="90", attributes=limits)
-        driver = SimpleNamespace(
-            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
-            funcSetAttribute=lambda pointer, key, value: self.attributes.update({pointer: value}),
-            occupancyMaxActiveBlocksPerMultiprocessor=lambda *launch: self.fitting,
-        )
-        self.cuda = SimpleNamespace(
-            Device=lambda *number: device, driver=driver, Module=lambda: Module(self),
-            Stream=lambda **options: Stream(self),
-        )  # fmt: skip
-
-
-class Stream:
-    def __init__(self, cupy):
-        self.cupy = cupy
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-    def synchronize(self):
-        assert not self.cupy.capturing
-
-    def begin_capture(self):
-        self.cupy.capturing = True
-
-    def end_capture(self):
-        self.cupy.capturing = False
-        return self
-
-    def launch(self):
-        self.cupy.replays += 1
-
-
-class Module:
-    def __init__(self, cupy):
-        self.cupy = cupy
-
-    def load(self, code):
-        assert code == b"machine code"
-
-    def get_function(self, name):
-        def launch(grid, block, arguments, shared, stream, cooperative):
-            assert all(type(word) in (int, np.float64) for word in arguments)
-            limit = self.cupy.attributes.get(hash(name), 48 * 1024)
-            assert shared <= limit
-            self.cupy.launches.append((name, grid, block, len(arguments), cooperative))
-
-        return Function(name, launch)
-
-
-class Function:
-    def __init__(self, name, launch):
-        self.ptr, self.launch = hash(name), launch
-
-    def __call__(self, *arguments):
-        self.launch(*arguments)
 
 
 @pytest.fixture
@@ -241,12 +42,105 @@ def cupy(monkeypatch):
     cuda.jit._attributes.cache_clear()
 
 
-def test_the_stand_in_has_the_attributes_of_cupy():
-    runtime = pytest.importorskip("cupy_backends.cuda.api.runtime", reason="CuPy is not installed")
-    prefix = "cudaDevAttr"
-    names = {name.removeprefix(prefix) for name in dir(runtime) if name.startswith(prefix)}
-    assert set(ATTRIBUTES) <= names
-    assert len(CuPy().cuda.Device().attributes) == len(ATTRIBUTES)
+NEEDS_CUPY = pytest.mark.skipif(not standin.is_installed(), reason="CuPy is not installed")
+ROOT = Path(__file__).parents[3]
+HOSTS = [*(ROOT / "kernels" / "cuda").glob("*.py"), *(ROOT / "accel").rglob("*.py")]
+
+
+def names_and_calls(path):
+    """Yield what a file takes of CuPy: dotted names, and the calls of them."""
+    tree = ast.parse(path.read_text())
+    for parent in ast.walk(tree):
+        for child in ast.iter_child_nodes(parent):
+            child.parent = parent
+    for node in ast.walk(tree):
+        root = ast.unparse(node) if isinstance(node, (ast.Name, ast.Call)) else ""
+        if root not in ("xp", "cupy", "import_module('cupy')"):
+            continue
+        parts = []
+        while isinstance(node.parent, ast.Attribute):
+            node = node.parent
+            parts.append(node.attr)
+        if parts:
+            called = isinstance(node.parent, ast.Call) and node.parent.func is node
+            yield ".".join(parts), node.parent if called else None
+
+
+USED = [(path, *found) for path in HOSTS for found in names_and_calls(path)]
+
+
+def test_what_hosts_take_of_cupy_is_there():
+    """Every name, and every call that tells its arguments, whether a test comes there or not."""
+    assert len(USED) > 60
+    for path, name, call in USED:
+        allowed = standin.signature(name)
+        if not call or not allowed:
+            continue
+        starred = any(isinstance(word, ast.Starred) for word in call.args)
+        named = {word.arg: None for word in call.keywords}
+        assert None not in named
+        assert not starred, f"{path}: {name}"
+        allowed.bind(*call.args, **named)
+
+
+@NEEDS_CUPY
+def test_the_list_is_that_of_the_installed_cupy():
+    written, there = standin.written(), standin.installed()
+    if written["version"] == there["version"]:
+        assert written == there, "python -m tests.kernels.cuda.standin"
+    else:
+        assert written["names"].keys() <= there["names"].keys()
+
+
+@NEEDS_CUPY
+def test_launches_take_so_many_arguments():
+    function = importlib.import_module("cupy.cuda").Function
+    call = function.__call__.__get__(function.__new__(function))
+    least, most = standin.LAUNCH_TAKES
+    with pytest.raises(TypeError, match=f"at least {least} positional"):
+        call()
+    with pytest.raises(TypeError, match=f"at most {most} positional"):
+        call(*[()] * (most + 1))
+    ours = inspect.signature(standin.Function.__call__).parameters.values()
+    assert len(ours) == most + 1
+    assert sum(p.default is p.empty for p in ours) == least + 1
+
+
+def test_the_stand_in_refuses_what_cupy_lacks(cupy):
+    array, on_host = cupy.zeros(3), np.zeros(3)
+    for name in ("nan_to_num_all", "cuda.streams", "linalg.svds", "cuda.driver.launch"):
+        with pytest.raises(AttributeError):
+            standin.signature(name)
+    for wrong in (
+        lambda: array.ctypes, lambda: cupy.errstate, lambda: cupy.cuda.Stream().wait,
+        lambda: cupy.cuda.Device().attributes.ComputeCapabilityMajor,
+    ):  # fmt: skip
+        with pytest.raises(AttributeError):
+            wrong()
+    with pytest.raises(KeyError):
+        cupy.cuda.Device().attributes["ComputeCapabilityMajor"]
+    for wrong in (
+        lambda: cupy.zeros(3, like=array), lambda: cupy.cuda.Stream(blocking=True),
+        lambda: array.sum(where=True), lambda: array + on_host, lambda: np.concatenate([array]),
+        lambda: cupy.concatenate([array, on_host]), lambda: array.__setitem__(0, on_host),
+        lambda: cupy.cuda.driver.funcSetAttribute(1, 2),
+    ):  # fmt: skip
+        with pytest.raises(TypeError):
+            wrong()
+    assert cupy.asarray(array) is array
+    assert type((array + 1).get()) is np.ndarray
+
+
+def test_names_are_read_as_cython_leaves_them():
+    docstrings = {
+        "get(self, stream=None, order='C') -> base": "(self, stream=..., order=...)",
+        "set(intptr_t f, size_t size=0)": "(f, size=...)",
+        "absolute(x, /, out=None, \\*, dtype=None)": "(x, /, out=..., *, dtype=...)",
+        "load(self, path: 'str' = None)": "(self, path=...)",
+        "Module()": "()",
+        "A dictionary of attributes.": None,
+    }
+    assert {text: standin._of_docstring(text) for text in docstrings} == docstrings
 
 
 def loaded_anew(kernel):
@@ -293,10 +187,25 @@ def test_a_resident_run(cupy):
     np.testing.assert_array_equal(loop.params(0), case.params)
     snapshot = loop.snapshot()
     assert isinstance(snapshot.params, Array)
-    loop.restore(snapshot._replace(params=np.array(snapshot.params) + 1, step=5))
+    loop.restore(snapshot._replace(params=snapshot.params.get() + 1, step=5))
     assert loop.step == 5
     np.testing.assert_array_equal(loop.params(0), case.params + 1)
     assert loop.evaluate().shape == (1, 4)
+
+
+def test_a_run_waits_for_what_its_caller_has_queued(cupy):
+    """X may still be on its way there, on a stream that no other waits for."""
+    with cupy.cuda.Stream(non_blocking=True) as own:
+        _, loop = training(cupy)
+        loop.advance(3)
+        copy = loop.device_params(0)
+    (record, before, event), (wait, ours, after), *uses = cupy.notes
+    assert (record, before, wait, after) == ("record", own, "wait", event)
+    assert ours is not own
+    assert len(uses) > 10
+    assert {stream for _, stream, *_ in uses} == {ours}
+    assert isinstance(copy, Array)
+    assert uses[-1][0] == "synchronize"  # what is handed out is there
 
 
 def test_large_shared_memory_is_asked_for(cupy):
@@ -351,6 +260,29 @@ def test_a_streamed_run_replays_a_graph(cupy):
     assert cupy.replays == 3
 
 
+def test_products_are_prepared_once(cupy, monkeypatch):
+    """A later pass converts no argument and allocates nothing; its sums are those of the tiles."""
+    monkeypatch.setattr(cuda.lp_loss, "_TILE_BYTES", 8 * 8 * 7)
+    case = problem(n=40, d=8, k=3, hidden=())
+    data = cuda.lp_loss.pack(case.X, case.Y)
+    weights = cuda.lp_loss.on_device(np.arange(24.0))
+    one = cuda.lp_loss.Pass(data, weights, case.loss, cupy.ones(1, int), route="products")
+    one()
+    first, count = one.partials.get(), len(cupy.launches)
+    monkeypatch.setattr(cuda.jit.Kernel, "prepared", None)
+    cupy.notes.clear()
+    weights[...] = 2 * weights
+    one()
+    assert {what for what, *_ in cupy.notes} == {"launch", "matmul"}
+    assert count == 6
+    assert len(cupy.launches) == 2 * count
+    # With kernels that do nothing, the residuals are W X' themselves.
+    np.testing.assert_allclose(first[0], np.arange(24.0).reshape(3, 8) @ case.X.T @ case.X)
+    np.testing.assert_allclose(one.partials.get(), 2 * first)
+    places = [words[-3:] for words in cupy.words[-count:]]
+    assert places == [(7 * i, min(7, 40 - 7 * i), i) for i in range(6)]
+
+
 @pytest.mark.parametrize("gram", [True, False])
 def test_products_and_gram_are_not_captured(cupy, gram):
     _, loop = training(cupy, large=True, k=1 if gram else 40, p=2.0, gram=gram, models=2)
@@ -380,6 +312,20 @@ def test_functions_answer_in_kind(cupy):
         direction = on_host(w, w, 3)  # calls no function of the device
         assert type(direction) is np.ndarray
         np.testing.assert_array_equal(direction, precondition(w, w, 3))
+
+
+@pytest.mark.parametrize("module", ["accel.kernels.cuda.lp_loss", "accel.arrays"])
+def test_a_warning_of_cupys_fails_no_test(request, module):
+    """CuPy is compiled: Python blames who calls it. NumPy's warnings there are about us."""
+    if request.config.getoption("pythonwarnings"):
+        pytest.skip("pytest was told what to make of warnings")
+    source = importlib.import_module(module).__file__
+    assert "warnings" not in Path(source).read_text()
+    with pytest.raises(RuntimeWarning):
+        warnings.warn_explicit("overflow", RuntimeWarning, source, 1, module)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.warn_explicit("of CuPy's", UserWarning, source, 1, module)
+    assert len(told) == 1
 
 
 def test_without_nvjitlink_the_driver_compiles(cupy, monkeypatch, caplog):
