@@ -73,8 +73,8 @@ def _compilers() -> dict[str, int]:
     if absent:
         raise _Missing(toolkit.absence(absent))
     majors = {name: library.major for name, library in found.items() if library is not None}
-    if (cupy := toolkit.cupy()) is not None:
-        majors["CuPy"] = cupy.major
+    if (built := toolkit.cupy()) is not None:
+        majors["CuPy"] = built.major
     return {name: major for name, major in majors.items() if major is not None}
 
 

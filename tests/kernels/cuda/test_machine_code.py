@@ -141,9 +141,7 @@ def compiled(monkeypatch, tmp_path):
     return compile_for
 
 
-@pytest.mark.parametrize(
-    ("name", "cc"), CASES, ids=[f"{name}, sm_{cc[0]}{cc[1]}" for name, cc in CASES]
-)
+@pytest.mark.parametrize(("name", "cc"), CASES)
 def test_no_spills(compiled, name, cc):
     kernel = KERNELS[name]()
     ptx, said = compiled(kernel, cc)

@@ -96,8 +96,8 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
     def and_so_it_does(active, partners, steps):
         queue(active, partners, steps)
         plain.advance(steps)
-        made._run.models[:, cuda.settle.STATUS] = plain.statuses
-        made._run.models[:, cuda.settle.STEPS] = plain.steps
+        made._run.models[:, cuda.settle.STATUS] = cupy.asarray(plain.statuses)
+        made._run.models[:, cuda.settle.STEPS] = cupy.asarray(plain.steps)
 
     made._engine.advance = and_so_it_does
     with np.errstate(all="ignore"):
