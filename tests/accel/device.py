@@ -1,6 +1,7 @@
 """Stand-ins for a GPU: arrays that refuse what CuPy's refuse, a cupy to make them, and kernels."""
 
 import types
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 
@@ -136,6 +137,7 @@ def _ascontiguousarray(a, dtype):
 
 def make_cupy():
     cupy = types.ModuleType("cupy")
+    cupy.__spec__ = ModuleSpec("cupy", None)  # as of any module that has been imported
     cupy.ndarray, cupy.asarray, cupy.ascontiguousarray = DeviceArray, _asarray, _ascontiguousarray
     cupy.from_dlpack = lambda a: DeviceArray(a.__dlpack__())
     return cupy
