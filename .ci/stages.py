@@ -109,7 +109,8 @@ class Stage:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         kill(strays)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it for ever
+            self._process.wait(10)
 
 
 class Hour:

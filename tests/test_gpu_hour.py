@@ -222,6 +222,24 @@ sys.exit(hour.close())
     assert not (ROOT / "accel" / "kernels").exists()
 
 
+@in_a_checkout
+@pytest.mark.parametrize("place", [None, "checkout/shared/data", "shared/data"])
+def test_the_gas_data(tmp_path, place):
+    """It is looked for beside the checkout, too; without it the figures would be others."""
+    (tmp_path / "checkout" / "accel").mkdir(parents=True)
+    if place is not None:
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "gas_ethanol.npz").write_bytes(b"")
+    out, _ = on_an_hour(tmp_path, """
+gpu.ROOT = folder / "checkout"
+gpu.prepare(hour, folder / "carried")
+print("data:", hour.environment.get("ACCEL_DATA"))
+sys.exit(hour.close())
+""", code_of_exit=int(place is None), ACCEL_DATA=None)  # fmt: skip
+    assert f"data: {place and tmp_path / place / 'gas_ethanol.npz'}\n" in out
+    assert ("gas data: FAILED: no " in out) == (place is None)
+
+
 #: Stands in for Python and NVIDIA's programs: notes its arguments, writes what is asked for.
 STUB = """#!/bin/sh
 echo "$@" >>"$LOG"
@@ -234,6 +252,7 @@ while [ $# -gt 0 ]; do [ "$1" != --output ] || echo '{}' >"$2"; shift; done
 @in_a_checkout
 @pytest.mark.parametrize(("part", "merged"), [("A", 0), ("B", 0), ("B", 2)])
 def test_what_is_run_where_all_goes_well(tmp_path, part, merged):
+    (tmp_path / "gas_ethanol.npz").write_bytes(b"")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("python", "nvidia-smi", "compute-sanitizer"):
@@ -277,7 +296,7 @@ sys.exit(gpu.main(["{part}"]))
     (tests,) = (call.split() for call in calls if call.startswith("-m pytest "))
     assert all((ROOT / word).exists() for word in tests if word.startswith("tests/"))
     parts = [str(tmp_path / "work" / f"figures-{i}.json") for i in (1, 2, 3)]
-    assert calls[-1].split()[1:] == ["benchmarks.gpu.merge", str(tmp_path / "out"), *parts]
+    assert calls[-2].split()[1:] == ["benchmarks.gpu.merge", str(tmp_path / "out"), *parts]
     if merged:
         assert list(json.loads(files["parts.json"])) == [f"figures-{i}.json" for i in (1, 2, 3)]
         assert "failed: merge" in out
@@ -309,6 +328,7 @@ def test_without_a_gpu_it_runs_to_its_end(tmp_path, part):
         "A": [*(f"check {name}" for name in CHECKS), "figures, quick"],
         "B": ["figures 1", "figures 2", "figures 3", "tests", "memcheck", "merge"],
     }
+    assert "gas data" in names or "ACCEL_DATA" in os.environ
     for name in ("nvidia-smi", "facts", "accel info", "warm", *expected[part]):
         assert names.count(name) == 1, (name, lines)
     for line in lines[:-3]:
@@ -318,9 +338,10 @@ def test_without_a_gpu_it_runs_to_its_end(tmp_path, part):
     assert all("no NVIDIA driver" in line for line in lines if line.startswith("check "))
     files = {path.name for path in out.iterdir()}
     assert len(files) <= 7
-    # There is no time for a warm in B.
-    more = {"A": "warm.log", "B": "tests.log"}[part]
-    assert files == {"summary.txt", "facts.log", "checks.log", "benchmarks.log", more}
+    more = {"A": set(), "B": {"tests.log"}}[part]
+    assert files == {
+        "summary.txt", "facts.log", "checks.log", "benchmarks.log", "warm.log", *more
+    }  # fmt: skip
     assert (out / "summary.txt").read_text() == done.stdout
     assert sorted(checkout.rglob("*")) == before
     for path in Path("/proc").glob("[0-9]*/environ"):

@@ -42,7 +42,7 @@ def _work(connection: Connection, device: planning.Device) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this process
     # No context of a device, and no CuPy: compiling needs neither.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ[planning.PLANNING] = planning.text_of(device)
+    planning.DEVICE = device
     from numba.cuda import dispatcher
 
     # Numba asks for the device in use when a kernel calls a device function.

@@ -1,7 +1,8 @@
 """Compile the CUDA kernels of the tests and the benchmarks: ``python -m accel.kernels.cuda.warm``.
 
 It plans all that ``pytest -m gpu tests/kernels`` and ``benchmarks.gpu`` would launch (``planning``)
-and has it compiled in parallel processes into the cache on the disk. No device is needed with
+and has it compiled in parallel processes into the cache on the disk. What it does not plan, such as
+``tests.kernels.cuda.checks``, is compiled where it is launched. No device is needed with
 ``--capability``; else the driver is asked what the first one has, and nothing is run there. The
 last line sums up. Exit codes: 0 if every kernel is in the cache, 1 if not, 2 if there is nothing to
 be done here.
@@ -25,7 +26,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PARTS = {
     "benchmarks": ("benchmarks/gpu", ["benchmarks.gpu.plan"]),
     "tests": ("tests/kernels", [
-        "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu",
+        "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "--ignore", "tests/kernels/cuda",
         "tests/kernels", "tests/accel/test_on_device.py",
     ]),
 }  # fmt: skip

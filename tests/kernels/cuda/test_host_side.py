@@ -20,8 +20,8 @@ from accel.kernels.specs import END_TO_END, RUNNING, Loss, Model, Rule
 
 from ..runs import PLAIN, problem
 from . import standin
+from .modules import cuda
 from .standin import Array, CuPy
-from .test_machine_code import cuda
 
 MODULES = ("block", "engines", "factor_chain", "jit", "loop", "lp_loss", "precondition", "settle",
            "updates")  # fmt: skip

@@ -5,13 +5,11 @@ ptxas is that of the package nvidia-cuda-nvcc, of the same version as the compil
 """
 
 import ctypes
-import importlib
 import importlib.util
 import os
 import re
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ import pytest
 from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, MOMENTUM
 
 from ... import children
+from .modules import cuda
 
 pytestmark = pytest.mark.slow
 
@@ -35,34 +34,12 @@ def ptxas():
     return None
 
 
-MISSING = [
-    name
-    for name, there in (
-        ("numba-cuda", importlib.util.find_spec("numba_cuda")),
-        ("nvidia-cuda-nvcc", ptxas()),
-    )
-    if not there
-]
-if MISSING:
-    pytest.skip(f"not installed: {', '.join(MISSING)}", allow_module_level=True)
+if ptxas() is None:
+    pytest.skip("not installed: nvidia-cuda-nvcc", allow_module_level=True)
 
 NVVM = os.environ.get("ACCEL_NVVM")
 if NVVM:
     ctypes.CDLL(NVVM, ctypes.RTLD_GLOBAL)  # Numba looks for none where there is one already
-
-# The kernels' module wants CuPy for its arrays; compiling needs none.
-STANDS_IN = importlib.util.find_spec("cupy") is None
-if STANDS_IN:
-    sys.modules["cupy"] = ModuleType("cupy")
-cuda = SimpleNamespace(
-    **{
-        name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("engines", "factor_chain", "grip", "jit", "loop", "lp_loss", "resident",
-                     "settle", "streaming", "tiles", "updates")
-    }
-)  # fmt: skip
-if STANDS_IN:
-    del sys.modules["cupy"]
 
 
 def rows(dtype, d, maps, power=4):

@@ -11,7 +11,7 @@ import benchmarks
 from accel.kernels.specs import ADAM, Loss, Model, Rule
 
 from ..runs import PLAIN
-from .test_machine_code import cuda
+from .modules import cuda
 
 F4, F8 = np.dtype(np.float32), np.dtype(np.float64)
 H200 = Path(benchmarks.__file__).parent / "results" / "nvidia-h200-2026-11-28.json"

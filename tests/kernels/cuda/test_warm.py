@@ -14,7 +14,7 @@ from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Loss, Model,
 from ...children import ROOT, python
 from ..runs import PLAIN, problem
 from . import test_host_side
-from .test_machine_code import cuda
+from .modules import cuda
 
 cupy = test_host_side.cupy
 
