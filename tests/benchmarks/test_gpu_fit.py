@@ -224,6 +224,10 @@ def test_the_clock_is_the_faster_one():
     assert fit.clock(made_up()) == (1500.0, "clocks.sm at_end")
 
 
+#: The costs of the accel that is tested, be it a checkout's or installed.
+WRITTEN = Path(costs.__file__)
+
+
 def command_of(path):
     """The arguments by which a file says that it was written."""
     lines = iter(path.read_text().splitlines())
@@ -235,16 +239,16 @@ def command_of(path):
 
 def test_the_committed_costs_are_what_the_committed_records_give(tmp_path, monkeypatch):
     monkeypatch.chdir(fit.COSTS.parents[2])
-    arguments = command_of(fit.COSTS)
+    arguments = command_of(WRITTEN)
     assert all(Path(name).exists() for name in arguments if not name.startswith("-"))
     assert fit.main([*arguments, "--output", str(tmp_path / "costs.py")]) == 0
-    assert (tmp_path / "costs.py").read_bytes() == fit.COSTS.read_bytes()
+    assert (tmp_path / "costs.py").read_bytes() == WRITTEN.read_bytes()
 
 
 def test_how_well_the_h200_is_met():
     """All figures that were fitted within 8 %; most of the error is that of two sessions."""
-    record = records.read(fit.COSTS.parents[2] / "benchmarks/results/nvidia-h200-2026-11-28.json")
-    layouts = fit.layouts_of([w.removeprefix("--layout=") for w in command_of(fit.COSTS)[1:]])
+    record = records.read(records.RESULTS / "nvidia-h200-2026-11-28.json")
+    layouts = fit.layouts_of([w.removeprefix("--layout=") for w in command_of(WRITTEN)[1:]])
     found, left = fit.figures(record, layouts)
     assert not left
     assert len([f for f in found if f.scan]) == 15

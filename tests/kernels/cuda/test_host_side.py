@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import accel
 from accel.kernels.reference.precondition import precondition
 from accel.kernels.specs import END_TO_END, RUNNING, Loss, Model, Rule
 
@@ -43,8 +44,9 @@ def cupy(monkeypatch):
 
 
 NEEDS_CUPY = pytest.mark.skipif(not standin.is_installed(), reason="CuPy is not installed")
-ROOT = Path(__file__).parents[3]
-HOSTS = [*(ROOT / "kernels" / "cuda").glob("*.py"), *(ROOT / "accel").rglob("*.py")]
+#: The files of accel and of its CUDA kernels, wherever they are installed.
+FOLDERS = [Path(module.__file__).parent for module in (accel, cuda.jit)]
+HOSTS = sorted({path for folder in FOLDERS for path in folder.rglob("*.py")})
 
 
 def names_and_calls(path):
