@@ -69,7 +69,7 @@ def _compilers() -> dict[str, int]:
     for name in toolkit.NEEDED:
         if (library := found[name]) and library.problem:
             raise _Missing(f"{name} cannot be loaded: {library.problem}")
-    absent = [name for name in toolkit.NEEDED if (here := found[name]) and here.path is None]
+    absent = [name for name in toolkit.NEEDED if (library := found[name]) and library.absent]
     if absent:
         raise _Missing(toolkit.absence(absent))
     majors = {name: library.major for name, library in found.items() if library is not None}

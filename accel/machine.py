@@ -168,7 +168,7 @@ def _library(name: str, found: toolkit.Library | None) -> str:
     without = toolkit.LIBRARIES[name].without
     if found.problem:
         return f"cannot be loaded, so {without}: {found.problem}"
-    if found.path is None:
+    if found.absent:
         return f"not found, so {without}"
     return f"{found.version or 'of unknown version'}, {found.path}"
 
@@ -180,9 +180,7 @@ def _cuda() -> dict[str, str]:
         return packages
     found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
     told = {name: _library(name, library) for name, library in found.items()}
-    absent = [
-        name for name, library in found.items() if library and not (library.path or library.problem)
-    ]
+    absent = [name for name, library in found.items() if library and library.absent]
     return packages | told | ({"missing": toolkit.absence(absent)} if absent else {})
 
 

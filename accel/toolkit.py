@@ -84,6 +84,11 @@ class Library:
     problem: str | None = None
 
     @property
+    def absent(self) -> bool:
+        """Whether it was not found; one that cannot be loaded was."""
+        return self.path is None and self.problem is None
+
+    @property
     def major(self) -> int | None:
         """The first number of its version: CUDA's for the compilers; None if it is unknown."""
         return _leading(self.version or "")

@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.cases import (
     CONTENDERS,
     NOT_A_DESCENT,
-    NOT_A_DIRECT_PEER,
     OURS,
     SWEEPERS,
     Case,
@@ -195,19 +194,10 @@ def measure(
     return [*interleaved(contenders, rounds, seconds, peers=True), *gaps]
 
 
-def best_peer(samples: list[Samples]) -> Samples | None:
-    """The fastest contender that is neither ours nor of another kind."""
-    peers = [s for s in samples if s.seconds and s.name not in NOT_A_DIRECT_PEER]
-    return min(peers, key=lambda s: s.median, default=None)
-
-
 def speedup(samples: list[Samples], against: str) -> tuple[float, float, float] | None:
     """Ratio of the medians, theirs over ours, and the quartiles of the ratio round by round."""
     ours = next(s for s in samples if s.name == OURS)
-    if against == "best peer":
-        other = best_peer(samples)
-    else:
-        other = next((s for s in samples if s.name == against and s.seconds), None)
+    other = next((s for s in samples if s.name == against and s.seconds), None)
     if other is None or not ours.seconds:
         return None
     paired = np.divide(other.seconds, ours.seconds)

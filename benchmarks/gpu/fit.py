@@ -160,10 +160,13 @@ _Rows = Iterator[tuple[str, Terms | str, float, dict[str, Any]]]
 
 
 def _resident(case: Case, n: int, d: int, blocks: int) -> Terms:
-    widths = (d, *case.widths, 1)
-    parameters = sum(a * b for a, b in itertools.pairwise(widths))
     itemsize = np.dtype(case.dtype).itemsize
-    return estimates.resident(n, d, 1, itemsize, blocks, estimates.chain(widths, parameters))
+    return estimates.resident(n, d, 1, itemsize, blocks, _chain(case, d))
+
+
+def _chain(case: Case, d: int) -> estimates.Chain:
+    widths = (d, *case.widths, 1)
+    return estimates.chain(widths, sum(a * b for a, b in itertools.pairwise(widths)))
 
 
 def _shape(source: str) -> tuple[int, int]:
@@ -212,10 +215,8 @@ def _cases(record: dict[str, Any], layouts: Layouts) -> _Rows:
                 yield name, "a streamed sweep, which is not a figure of this model", 0.0, {}
                 continue
             itemsize = np.dtype(case.dtype).itemsize
-            widths = (d, *case.widths, 1)
-            kept = sum(a * b for a, b in itertools.pairwise(widths))
             processors = record["machine"]["device"]["multiprocessors"]
-            chain = estimates.chain(widths, kept)
+            chain = _chain(case, d)
             counts = estimates.streaming(n, d, 1, itemsize, processors, False, chain, PRIOR)
             yield name, counts, row["median_us"], {}
             continue

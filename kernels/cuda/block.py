@@ -1,11 +1,11 @@
-"""Sums over the threads of a warp and of a block, in an order that is always the same."""
+"""Sums of a lane, over a warp and over a block, in an order that is always the same."""
 
 from functools import cache
 from typing import Any
 
 from numba import cuda, types
 
-from .jit import ALL, THREADS, WARP, device
+from .jit import ALL, THREADS, WARP, device, in_parts
 
 #: Sums that ``block_sums`` can add up at a time.
 SUMS = 4
@@ -53,6 +53,29 @@ def make_lane_sums(count: int, *distances: int) -> Any:
         rest(values)
 
     return add
+
+
+@cache
+def make_products(dtype: Any, rows: int, maps: int, columns: int, at_once: int) -> Any:
+    """Make ``multiply(x, w, r)``: a lane's part of x (rows, columns) by w' (columns, maps).
+
+    The products go to r (rows, maps); so many rows ``at_once`` are one loop, see ``in_parts``.
+    """
+    scalar = dtype.type
+
+    def make_part(begin: int, end: int) -> Any:
+        @device
+        def products(x, w, r):
+            for i in range(begin, end):
+                for m in range(maps):
+                    dot = scalar(0)
+                    for c in range(columns):
+                        dot += x[i * columns + c] * w[m * columns + c]
+                    r[i * maps + m] = dot
+
+        return products
+
+    return in_parts(rows, at_once, make_part)
 
 
 @device

@@ -22,7 +22,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
-from .block import SUMS, block_sum, make_lane_sums
+from .block import SUMS, block_sum, make_lane_sums, make_products
 from .jit import (
     THREADS,
     WARP,
@@ -30,8 +30,6 @@ from .jit import (
     address_of,
     as_like,
     blocks_at_once,
-    device,
-    in_parts,
     pointer,
     xp,
 )
@@ -100,19 +98,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
     load, differentiate = make_load(lanes), make_power(dtype, power)
 
-    def make_products(begin: int, end: int) -> Any:
-        @device
-        def products(x, w, r):
-            for u in range(begin, end):
-                for m in range(maps):
-                    dot = scalar(0)
-                    for c in range(columns):
-                        dot += x[u * columns + c] * w[m * columns + c]
-                    r[u * maps + m] = dot
-
-        return products
-
-    multiply = in_parts(unroll, 1, make_products)
+    multiply = make_products(dtype, unroll, maps, columns, 1)
     halves = [WARP >> level for level in range(1, 6)]
     among, across = ([h for h in halves if h < group], [h for h in halves if h >= group])
     add_residuals = make_lane_sums(of_both, *among)

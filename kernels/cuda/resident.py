@@ -21,7 +21,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, block_sums, make_lane_sums, this_thread
+from .block import SUMS, block_sums, make_lane_sums, make_products, this_thread
 from .exchange import make_exchange
 from .factor_chain import SHIFT, SUFFIX, make_multiply
 from .grip import Grip, room
@@ -77,18 +77,6 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
     from_gram, at_once = grip.from_gram, rows if outputs == 1 else 1
     add = make_lane_sums(count, 16, 8, 4, 2, 1)
 
-    def make_products(begin: int, end: int) -> Any:
-        @device
-        def products(x, w, r):
-            for i in range(begin, end):
-                for c in range(outputs):
-                    dot = scalar(0)
-                    for j in range(vectors):
-                        dot += x[i * vectors + j] * w[c * vectors + j]
-                    r[i * outputs + c] = dot
-
-        return products
-
     def make_gradient(begin: int, end: int) -> Any:
         @device
         def gradient(x, r, g):
@@ -99,7 +87,7 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
 
         return gradient
 
-    multiply = in_parts(rows, at_once, make_products)
+    multiply = make_products(dtype, rows, outputs, vectors, at_once)
     add_gradient = in_parts(rows, at_once, make_gradient)
 
     @device
