@@ -15,9 +15,8 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from accel.grid import GridSearch, grid_search
-from accel.network import LinearNetwork
-from accel.optimizers import (
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import (
     AdaDelta,
     AdaGrad,
     Adam,
@@ -28,14 +27,15 @@ from accel.optimizers import (
     Optimizer,
     RMSProp,
 )
-
-# At once, not on demand: importing the submodule later would put it where the function belongs.
-from accel.optimum import Optimum, optimum
-from accel.problem import LpProblem, Standardized, standardize
-from accel.rates import stable_rate
-from accel.results import History, Result
-from accel.sweep import Sweep, sweep
-from accel.training import train
+from accel._core.problem import LpProblem
+from accel._core.standardize import Standardized, standardize
+from accel._optimum.optimum import Optimum, optimum
+from accel._runs.rates import stable_rate
+from accel._runs.results import History, Result
+from accel._runs.sweeping import Sweep, sweep
+from accel._runs.training import train
+from accel._support.names import publish
+from accel.tuning.grid import GridSearch, grid_search
 
 if TYPE_CHECKING:
     from accel import datasets, theory
@@ -67,6 +67,9 @@ __all__ = [
     "theory",
     "train",
 ]
+
+
+publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import accel
-from accel.backends import cpu_threads
+from accel._support.backends import cpu_threads
 from accel.datasets import make_ill_conditioned
 from benchmarks import machine
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from accel import archives
+from accel._files import archives
 from benchmarks import machine
 
 RESULTS = Path(__file__).parent / "results"

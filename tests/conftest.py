@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import Phase, settings
 
-from accel import GradientDescent, LinearNetwork, LpProblem, gpu, train
+from accel import GradientDescent, LinearNetwork, LpProblem, train
+from accel._support import gpu
 from accel.kernels.cuda import planning
 
 from . import children

@@ -44,7 +44,7 @@ os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ["-k", "reference"]
-RESULTS = "tests/accel/test_theory_results.py"
+RESULTS = "tests/accel/theory/test_results.py"
 #: Module: what pytest is told, one call after the other until one fails.
 TESTS = {
     "kernels/reference/factor_chain.py": [["tests/kernels/test_factor_chain.py", *REFERENCE]],
@@ -58,14 +58,14 @@ TESTS = {
     ],
     "kernels/cpu/updates.py": [["tests/kernels/test_updates.py", "-k", "cpu and not torch"]],
     "accel/theory/checks.py": [
-        ["tests/accel/test_theory_preconditioner.py"],
-        ["tests/accel/test_theory_two_points.py"],
-        ["tests/accel/test_theory_flow.py", "tests/accel/test_theory_field.py"],
+        ["tests/accel/theory/test_preconditioning.py"],
+        ["tests/accel/theory/test_two_points.py"],
+        ["tests/accel/theory/test_flow.py", "tests/accel/theory/test_field.py"],
     ],
-    "accel/theory/field.py": [["tests/accel/test_theory_field.py", RESULTS]],
-    "accel/theory/flow.py": [["tests/accel/test_theory_flow.py", RESULTS]],
-    "accel/theory/preconditioning.py": [["tests/accel/test_theory_preconditioner.py", RESULTS]],
-    "accel/theory/two_points.py": [["tests/accel/test_theory_two_points.py", RESULTS]],
+    "accel/theory/field.py": [["tests/accel/theory/test_field.py", RESULTS]],
+    "accel/theory/flow.py": [["tests/accel/theory/test_flow.py", RESULTS]],
+    "accel/theory/preconditioning.py": [["tests/accel/theory/test_preconditioning.py", RESULTS]],
+    "accel/theory/two_points.py": [["tests/accel/theory/test_two_points.py", RESULTS]],
 }
 PYTEST = ["-x", "-q", "--tb=no", "--assert=plain", "-pno:cacheprovider"]
 PYTEST += ["-p_hypothesis_pytestplugin"]  # by name: nothing is loaded by itself

@@ -102,7 +102,7 @@ def test_accel_to_its_caller():
     LpRegressor(solver="gradient", max_iter=2).fit([[1.0], [2.0], [4.0]], [1.0, 3.0, 2.0])
 
 def test_arithmetic_within_accel(monkeypatch):
-    from accel import validation
+    from accel._support import validation
     code = "import numpy as np\\nnp.float64(1) / np.float64(0)"
     exec(code, vars(validation))
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from accel import gpu
+from accel._support import gpu
 from benchmarks.gpu import cases
 from benchmarks.gpu.__main__ import CEILINGS, FIGURE, SCAN, parse
 

@@ -13,9 +13,11 @@ MODULES = [
     "accel",
     "accel.datasets",
     "accel.distributed",
+    "accel.experiments.mnist",
     "accel.sklearn",
     "accel.theory",
     "accel.torch",
+    "accel.tuning",
 ]
 
 

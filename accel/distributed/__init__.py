@@ -12,7 +12,10 @@ except ImportError as error:
         "accel.distributed needs dask and distributed: pip install 'implicit-accel[dask]'"
     ) from error
 
+from accel._support.names import publish
 from accel.distributed.problem import DaskProblem
 from accel.distributed.sources import from_npy
 
 __all__ = ["DaskProblem", "from_npy"]
+
+publish(__name__, globals(), __all__)

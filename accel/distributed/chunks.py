@@ -8,10 +8,10 @@ from typing import Any
 import dask
 import numpy as np
 
+from accel._core.checks import unrounded
+from accel._support.arrays import Array, aligned
 from accel.kernels.cpu.jit import aligned_zeros, lanes_for, padded
 from accel.kernels.cpu.lp_loss import pack
-from accel.layout import aligned, unrounded
-from accel.validation import Array
 
 __all__ = ["Chunk", "Recipe", "Shape", "Stream", "lay_out", "open_stream"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from distributed import Client, Future
 
+from accel._support.arrays import Array
 from accel.distributed.passes import Question
 from accel.distributed.service import HANDLER, chunk_key, packed, unpacked
 from accel.distributed.tree import Node, join
-from accel.validation import Array
 
 __all__ = ["Chunks", "connected"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from accel._support.arrays import Array
 from accel.distributed.cluster import Chunks
 from accel.distributed.passes import Question
 from accel.kernels.reference.factor_chain import end_to_end
 from accel.kernels.reference.loop import TrainingLoop
 from accel.kernels.reference.lp_loss import gram_loss_and_gradient
 from accel.kernels.specs import Loss, Model
-from accel.validation import Array
 
 __all__ = ["DistributedLoop", "Passes"]
 

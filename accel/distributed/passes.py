@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel.backends import resolve
+from accel._support.arrays import Array
+from accel._support.backends import resolve
 from accel.distributed.chunks import Chunk, Shape, Stream
 from accel.kernels.cpu.jit import aligned_zeros, lanes_for
 from accel.kernels.specs import Loss
-from accel.validation import Array
 
 __all__ = ["Question", "blank", "chunk_sums"]
 

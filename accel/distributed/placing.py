@@ -10,7 +10,7 @@ from dask.base import tokenize
 from dask.optimization import cull
 from distributed import Client, Future, futures_of, wait
 
-from accel.backends import resolve
+from accel._support.backends import resolve
 from accel.distributed.chunks import Recipe, Shape, lay_out, open_stream
 from accel.distributed.cluster import Chunks
 from accel.distributed.service import Service, chunk_key

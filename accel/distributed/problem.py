@@ -10,16 +10,16 @@ import dask.array as da
 import distributed
 import numpy as np
 
-from accel import validation
-from accel.backends import Backend, cpu_threads, resolve
+from accel._core.checks import checked_loss, common_dtype
+from accel._core.problem import LpProblem
+from accel._support import validation
+from accel._support.arrays import Array
+from accel._support.backends import Backend, cpu_threads, resolve
 from accel.distributed.cluster import Chunks, connected
 from accel.distributed.loop import DistributedLoop, Gram, Passes
 from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
 from accel.kernels.specs import Model
-from accel.layout import common_dtype
-from accel.problem import LpProblem, checked_loss
-from accel.validation import Array
 
 __all__ = ["DaskProblem"]
 
@@ -173,7 +173,7 @@ class DaskProblem(LpProblem):
         return Question(what, np.empty((0, self.k, self.d), self.dtype), self.p, 0, "cpu")
 
     def resolve(self, name: str, *, work: float = 0.0, steps: int = 1, **_: Any) -> Backend:
-        """Return the backend of that name, if all workers have it; ``accel.backends.resolve``."""
+        """Return the backend of that name, if all workers have it; as ``train`` chooses it."""
         if name == "cuda" or (name == "auto" and work):
             chunks = self.chunks
             with connected(chunks.client):

@@ -16,10 +16,10 @@ import numpy as np
 from distributed import Worker, WorkerPlugin
 from distributed.protocol import to_serialize
 
+from accel._support.arrays import Array
 from accel.distributed.chunks import Chunk, Stream
 from accel.distributed.passes import Question, blank, chunk_sums
 from accel.distributed.tree import add_up, cover
-from accel.validation import Array
 
 __all__ = ["HANDLER", "Service", "chunk_key", "packed", "unpacked"]
 

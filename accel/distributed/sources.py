@@ -7,9 +7,10 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from accel import npy, paths, validation
-from accel.files import unreadable
-from accel.validation import Array
+from accel._files import npy, paths
+from accel._files.paths import unreadable
+from accel._support import validation
+from accel._support.arrays import Array
 
 __all__ = ["from_npy"]
 

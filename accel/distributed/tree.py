@@ -8,7 +8,7 @@ the largest nodes that it holds in full, and whoever receives those goes on from
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from accel.validation import Array
+from accel._support.arrays import Array
 
 __all__ = ["Node", "add_up", "cover", "join"]
 

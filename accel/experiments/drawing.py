@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel import artifacts
-from accel.experiments.curves import Figure, Panel
-from accel.validation import Array
+from accel._reports import figures
+from accel._support.arrays import Array
+from accel.experiments.figures.curves import Figure, Panel
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -48,7 +48,7 @@ def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
 def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
     """Write a figure as PNG and as SVG."""
     for suffix in (".png", ".svg"):
-        artifacts.save_figure(path.with_suffix(suffix), drawn)
+        figures.save_figure(path.with_suffix(suffix), drawn)
 
 
 def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: bool) -> None:
@@ -74,7 +74,7 @@ def draw(path: Path, figure: Figure, points: Mapping[str, Points], *, quick: boo
     quick : bool
         Whether the published values belong to longer runs.
     """
-    drawn, axes = artifacts.blank_figure(len(figure.panels), sharey=False)
+    drawn, axes = figures.blank_figure(len(figure.panels), sharey=False)
     drawn.suptitle(figure.title, parse_math=False, fontsize="medium")
     for ax, panel in zip(axes, figure.panels, strict=True):
         _draw_panel(ax, panel, points, quick)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from accel.experiments.curves import Curve, Figure, Line, is_off
-from accel.experiments.rates import GRID
-from accel.experiments.stages import Laboratory, Runs
-from accel.report import finite
-from accel.tuning import Trial, Tuned
+from accel._reports.text import finite
+from accel.experiments.figures.curves import Curve, Figure, Line, is_off
+from accel.experiments.laboratory import Laboratory, Runs
+from accel.tuning.search import Trial, Tuned
+from accel.tuning.staged import GRID
 
 __all__ = ["Extra", "figure_findings", "run_extras"]
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from accel.experiments.curves import Curve
-from accel.experiments.rates import stage_steps
-from accel.validation import Array
+from accel._support.arrays import Array
+from accel.experiments.figures.curves import Curve
+from accel.tuning.staged import stage_steps
 
 __all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
 

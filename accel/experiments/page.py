@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from accel.report import duration
+from accel._reports.text import duration
 
 __all__ = ["difference", "render"]
 

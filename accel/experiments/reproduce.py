@@ -7,19 +7,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from accel import archives, artifacts, machine, validation
-from accel.backends import resolve
-from accel.experiments import figure5_right, page
-from accel.experiments.curves import Curve, Figure
+from accel._core.problem import LpProblem
+from accel._files import archives
+from accel._reports import machine
+from accel._reports.text import history_csv
+from accel._support import validation
+from accel._support.backends import resolve
+from accel.experiments import convnet, page
 from accel.experiments.drawing import draw
-from accel.experiments.figures import KEYS, LINEAR
+from accel.experiments.figures import LINEAR
+from accel.experiments.figures.curves import Curve, Figure
 from accel.experiments.findings import figure_findings, run_extras
+from accel.experiments.laboratory import PLAN, Laboratory
 from accel.experiments.ledger import Ledger, Shown
-from accel.experiments.stages import PLAN, Laboratory
-from accel.problem import LpProblem
-from accel.tuning import Tuned
+from accel.tuning.search import Tuned
 
-__all__ = ["QUICK", "Settings", "finished_report", "reproduce"]
+__all__ = ["KEYS", "QUICK", "Settings", "finished_report", "reproduce"]
+
+#: Every figure: those of linear networks, and the convolutional network's.
+KEYS = (*LINEAR, convnet.KEY)
 
 QUICK = 50  # --quick: the steps by this
 _STATE, _CURVES = "state", "curves"
@@ -119,7 +125,7 @@ def _write_curves(out: Path, lab: Laboratory, tuned: Mapping[Curve, Tuned]) -> N
     folder.mkdir(parents=True, exist_ok=True)
     for curve, found in tuned.items():
         distances = lab.distances(curve, found.result)
-        artifacts.history_csv(folder / f"{curve.name}.csv", found.result.history, distances)
+        history_csv(folder / f"{curve.name}.csv", found.result.history, distances)
         found.result.save(folder / f"{curve.name}.npz")
 
 
@@ -178,8 +184,8 @@ def reproduce(
     began = time.perf_counter()
     figures = settings.linear()
     lab = Laboratory(make, out / _STATE, Ledger(shown), threads, settings.backend)
-    if figure5_right.KEY in settings.figures:
-        lab.ledger.reserve(figure5_right.expected_units(settings.divisor))
+    if convnet.KEY in settings.figures:
+        lab.ledger.reserve(convnet.expected_units(settings.divisor))
     tuned = lab.tune(line.curve for figure in figures for line in figure.lines)
     out.mkdir(parents=True, exist_ok=True)
     extra = run_extras(lab, figures, tuned)
@@ -199,9 +205,9 @@ def reproduce(
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     write_report(out, report)
-    if figure5_right.KEY in settings.figures:
+    if convnet.KEY in settings.figures:
         findings.append(
-            figure5_right.convnet(
+            convnet.convnet(
                 out, divisor=settings.divisor, seed=settings.seed, ledger=lab.ledger,
                 state=out / _STATE, threads=threads,
             )

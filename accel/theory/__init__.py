@@ -14,6 +14,7 @@ Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acce
 Overparameterization", arXiv 1802.06509.
 """
 
+from accel._support.names import publish
 from accel.theory.field import ClosedCurveIntegral, closed_curve_integral, curl
 from accel.theory.flow import FactorFlow, Flow, end_to_end_flow, factor_flow
 from accel.theory.preconditioning import Preconditioner, preconditioner
@@ -33,3 +34,5 @@ __all__ = [
     "preconditioner",
     "two_point",
 ]
+
+publish(__name__, globals(), __all__)

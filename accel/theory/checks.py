@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
-from accel.problem import LpProblem, checked_problem
-from accel.validation import Array
+from accel._core.problem import LpProblem, checked_problem
+from accel._support import validation
+from accel._support.arrays import Array
 
 
 def scipy_module(name: str) -> Any:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
-from accel.backends import resolve
+from accel._core.problem import LpProblem
+from accel._support import validation
+from accel._support.arrays import Array
+from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
-from accel.problem import LpProblem
 from accel.theory import checks
-from accel.validation import Array
 
 _SUBDIVISIONS = 200
 

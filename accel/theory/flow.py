@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
-from accel.backends import resolve
-from accel.network import LinearNetwork
-from accel.problem import LpProblem
+from accel._core.network import LinearNetwork
+from accel._core.problem import LpProblem
+from accel._support import validation
+from accel._support.arrays import Array
+from accel._support.backends import resolve
 from accel.theory import checks
 from accel.theory.preconditioning import preconditioner
-from accel.validation import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from accel import validation
+from accel._support import validation
+from accel._support.arrays import Array
 from accel.theory import checks
-from accel.validation import Array
 
 _DENSE_LIMIT = 4096  # entries of W: the dense matrix then takes 128 MiB
 

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel import validation
-from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, Optimizer
-from accel.problem import LpProblem
-from accel.training import train
-from accel.validation import Array
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import EndToEnd, Optimizer
+from accel._core.problem import LpProblem
+from accel._runs.training import train
+from accel._support import validation
+from accel._support.arrays import Array
 
 _GROWTH = 10 ** (1 / 16)  # of the rate, until it is too large
 _HALVINGS = 40  # of the rate, until it is small enough

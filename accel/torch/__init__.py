@@ -10,6 +10,8 @@ Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acce
 Overparameterization", arXiv 1802.06509.
 """
 
+from accel._support.names import publish
+
 try:
     from accel.torch.end_to_end import EndToEndSGD
     from accel.torch.factored import ConvFactors, LinearFactors
@@ -20,3 +22,5 @@ except ModuleNotFoundError as error:
     raise ImportError("accel.torch needs PyTorch: pip install 'implicit-accel[torch]'") from error
 
 __all__ = ["ConvFactors", "EndToEndSGD", "LinearFactors", "collapse", "overparameterize"]
+
+publish(__name__, globals(), __all__)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from accel import validation
+from accel._support import validation
 from accel.torch.factored import wide
 
 __all__ = ["EndToEndSGD"]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from accel import validation
+from accel._support import validation
 
 __all__ = ["ConvFactors", "Factored", "LinearFactors", "wide"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accel import validation
+from accel._support import validation
 from accel.torch.factored import ConvFactors, Factored, LinearFactors, wide
 
 __all__ = ["collapse", "overparameterize"]

@@ -10,8 +10,8 @@ import math
 from typing import NamedTuple
 
 import accel
-from accel.comparison import first_rate
-from accel.results import Result
+from accel import Result
+from accel._runs.rates import first_rate
 from accel.tuning import Model, Start
 from benchmarks.convergence.problems import TOLERANCES, Problem
 

@@ -8,7 +8,7 @@ import os
 
 def reason() -> str | None:
     """Why nothing can be measured here; None if it can."""
-    from accel.backends import unavailable
+    from accel._support.backends import unavailable
 
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return "NUMBA_ENABLE_CUDASIM is set, and the simulator is no GPU"

@@ -40,7 +40,7 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 def describe() -> dict[str, Any]:
     """The device, the driver, the versions and the host."""
-    from accel import gpu
+    from accel._support import gpu
 
     found, state = gpu.device(), query()
     about = {

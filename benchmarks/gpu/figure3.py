@@ -44,8 +44,8 @@ def _prepared(backend: str) -> Callable[[bool, Path, float], dict[str, Any]]:
         from accel.experiments.reproduce import Settings, reproduce
     except ImportError as error:
         raise Gap(one_line(error)) from error
+    from accel import LpProblem, standardize
     from accel.datasets import load_gas_ethanol
-    from accel.problem import LpProblem, standardize
 
     gas = load_gas_ethanol(path)
     scaled = standardize(gas.X, gas.y)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 import accel
-from accel import LpProblem, gpu, optimum, running, standardize, train
+from accel import LpProblem, optimum, standardize, train
+from accel._runs import driver
+from accel._support import gpu
 from accel.datasets import load_gas_ethanol
 from accel.kernels.cuda import planning
 
 from . import device
-from .runs import PROBLEM, start
+from .problems import PROBLEM, start
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "gas_ethanol.npz"
 
@@ -43,7 +45,7 @@ def scripted(monkeypatch):
             name = "scripted"
 
         Kernels.loop = type("Module", (), {"TrainingLoop": loop})
-        monkeypatch.setattr(running, "resolve", lambda name, **work: Kernels)
+        monkeypatch.setattr(driver, "resolve", lambda name, **work: Kernels)
         return train(PROBLEM, start(), accel.GradientDescent(1.0), steps, **arguments)
 
     return run

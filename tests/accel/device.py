@@ -5,7 +5,7 @@ from importlib.machinery import ModuleSpec
 
 import numpy as np
 
-from accel.gpu import Gpu
+from accel._support.gpu import Gpu
 from accel.kernels.reference import loop, lp_loss
 
 GPU = Gpu("Fast One", (9, 0), 80 * 2**30, 132, (13, 0))

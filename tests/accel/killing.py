@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 import accel
-from accel import chunks, train
+from accel import train
+from accel._runs import run
 
 from ..children import ROOT, python
-from .runs import PROBLEM, make_problem, start
+from .problems import PROBLEM, make_problem, start
 
 
 def killed(name, folder, times):
@@ -52,9 +53,9 @@ def sweep_many(folder):
 
 
 def reproduce_a_figure(folder):
-    from accel.experiments import reproduce, stages
+    from accel.experiments import laboratory, reproduce
 
-    stages.sweep = partial(accel.sweep, checkpoint_every=0)
+    laboratory.sweep = partial(accel.sweep, checkpoint_every=0)
     reproduce.QUICK = 1000
     report = reproduce.reproduce(
         reproduce.Settings(("3r",), quick=True), folder, lambda p: make_problem(p=p),
@@ -93,7 +94,7 @@ def end(child, told):
 
 
 def main(name, folder, times):
-    chunks._CHUNK_SECONDS = 0.004
+    run._CHUNK_SECONDS = 0.004
     work, moments = WORK[name], random.Random(0)
     train(PROBLEM, start(), accel.Adam(), 10, threads=1)  # all that it needs is loaded
     began = time.perf_counter()

@@ -1,7 +1,8 @@
-"""The l_p loss in 80 digits, and points with less of it: what certificates are held to."""
+"""The l_p loss in 80 digits, points with less of it, exact ranks: what certificates are held to."""
 
 import itertools
 from decimal import Decimal, localcontext
+from fractions import Fraction
 
 import numpy as np
 
@@ -79,3 +80,18 @@ def least_found(X, y, w, p, weights=None):
             if vertex is not None:
                 best = min(best, loss(X, y, vertex, p, weights))
         return here, best
+
+
+def rank(X):
+    """The rank of a matrix of floats, in exact arithmetic."""
+    rows, found = [[Fraction(float(v)) for v in row] for row in X], 0
+    for j in range(len(rows[0])):
+        pivot = next((i for i in range(found, len(rows)) if rows[i][j]), None)
+        if pivot is None:
+            continue
+        rows[found], rows[pivot] = rows[pivot], rows[found]
+        for i in range(found + 1, len(rows)):
+            factor = rows[i][j] / rows[found][j]
+            rows[i] = [u - factor * v for u, v in zip(rows[i], rows[found], strict=True)]
+        found += 1
+    return found

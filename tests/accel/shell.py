@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 
 from typer.testing import CliRunner
 
-from accel import commands
+from accel.cli import app
 
 from ..children import started
 
@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "accel"]
 
 
 def run(*arguments):
-    return RUNNER.invoke(commands.app, [str(argument) for argument in arguments])
+    return RUNNER.invoke(app.app, [str(argument) for argument in arguments])
 
 
 def run_json(*arguments):

@@ -22,10 +22,10 @@ from accel import (
     RMSProp,
     standardize,
 )  # fmt: skip
-from accel.optimizers import by_name
+from accel._core.optimizers import by_name
 
+from .problems import PROBLEM, make_problem, start
 from .refusing import refused
-from .runs import PROBLEM, make_problem, start
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 

@@ -9,11 +9,13 @@ import pytest
 
 import accel
 from accel import LinearNetwork, LpProblem, grid_search, sweep, train
+from accel._runs.rates import first_rate
+from accel._support import backends
 
+from .core.test_problem import BAD
 from .device import DeviceArray, OnlyDLPack, OnlyInterface
-from .runs import PROBLEM, make_problem, start
-from .test_problem import BAD
-from .test_sweep import assert_same, rates
+from .problems import PROBLEM, make_problem, start
+from .runs.test_sweeping import assert_same, rates
 
 X, Y = PROBLEM.X, PROBLEM.Y
 
@@ -110,8 +112,8 @@ def test_cuda_takes_data_from_the_host(gpu_stand_in):
 
 
 def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
-    monkeypatch.setattr(accel.backends, "_WORTH", 2 * 40 * 4 * 50 * 2)
-    monkeypatch.setattr(accel.backends, "_WORTH_A_STEP", 1)
+    monkeypatch.setattr(backends, "_WORTH", 2 * 40 * 4 * 50 * 2)
+    monkeypatch.setattr(backends, "_WORTH_A_STEP", 1)
     models = [(start(), accel.GradientDescent(0.01))] * 2
     assert sweep(PROBLEM, models, 50)[0].backend == "cuda"
     assert sweep(PROBLEM, models, 49)[0].backend == "cpu"
@@ -123,8 +125,8 @@ def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
 
 
 def test_a_grid_search_has_one_backend(gpu_stand_in, monkeypatch):
-    monkeypatch.setattr(accel.backends, "_WORTH", 2 * 40 * 4 * 50 * 3)
-    monkeypatch.setattr(accel.backends, "_WORTH_A_STEP", 1)
+    monkeypatch.setattr(backends, "_WORTH", 2 * 40 * 4 * 50 * 3)
+    monkeypatch.setattr(backends, "_WORTH_A_STEP", 1)
     found = grid_search(
         PROBLEM, start(), accel.GradientDescent(1.0), 50, learning_rates=[1e-3, 1e-2, 1e-1]
     )
@@ -231,7 +233,6 @@ def test_everything_else_goes_by_the_host(gpu_stand_in):
     w = np.linspace(-1, 1, PROBLEM.d)
     curl = accel.theory.curl(problem, w, 3)
     np.testing.assert_allclose(curl, accel.theory.curl(PROBLEM, w, 3), rtol=1e-12, atol=1e-12)
-    first_rate = accel.comparison.first_rate
     assert first_rate(problem, "gd") == first_rate(PROBLEM, "gd")
     assert pickle.loads(pickle.dumps(problem.host)).n == problem.n
 

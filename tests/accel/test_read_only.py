@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import accel
+from accel._support.arrays import aligned
 
-from .runs import start
+from .problems import start
 
 RULES = [accel.Adam(0.01), accel.GradientDescent(1e9)]  # the second one diverges
 
@@ -68,7 +69,7 @@ CALLS = {
 
 
 def in_memory(array, path):
-    copy = accel.problem.aligned(array.copy())
+    copy = aligned(array.copy())
     copy.flags.writeable = False
     return copy
 
@@ -100,7 +101,7 @@ def test_stays_as_it_is(call, kept, dtype, p, tmp_path):
 def test_neither_is_what_could_be_written_to(call):
     """Nothing stops a kernel from writing to a caller's array but its own good sense."""
     rng = np.random.default_rng(0)
-    X, Y = (accel.problem.aligned(rng.standard_normal(shape)) for shape in ((1600, 16), (1600, 2)))
+    X, Y = (aligned(rng.standard_normal(shape)) for shape in ((1600, 16), (1600, 2)))
     before = X.tobytes(), Y.tobytes()
     call(X, Y, 4)
     assert (X.tobytes(), Y.tobytes()) == before

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from accel import LinearNetwork, LpProblem, standardize, validation
+from accel import LinearNetwork, LpProblem, standardize
+from accel._support import validation
 from accel.datasets import load_file
 
 from .device import DeviceArray

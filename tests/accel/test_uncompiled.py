@@ -6,12 +6,13 @@ import pytest
 from numba.core import config
 
 import accel
-from accel import backends, machine
-from accel.backends import resolve, unavailable
+from accel._reports import machine
+from accel._support import backends
+from accel._support.backends import resolve, unavailable
 from accel.kernels.cpu.jit import entry
 
 from ..children import python
-from .runs import PROBLEM, start
+from .problems import PROBLEM, start
 
 
 @pytest.fixture

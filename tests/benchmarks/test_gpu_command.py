@@ -4,8 +4,8 @@ import types
 
 import pytest
 
-from accel import backends
-from accel import gpu as accel_gpu
+from accel._support import backends
+from accel._support import gpu as accel_gpu
 from accel.experiments import reproduce as experiment
 from benchmarks import gpu
 from benchmarks.cases import COPY, OURS, SINGLE_RUNS

@@ -13,8 +13,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import accel
-from accel import LinearNetwork, LpProblem, chunks, sweep, train
-from accel.optimizers import OPTIMIZERS, by_name
+from accel import LinearNetwork, LpProblem, sweep, train
+from accel._core.optimizers import OPTIMIZERS, by_name
+from accel._runs import run
 
 _MOVED = 4.0  # units in the last place
 _AMPLE = 1000.0  # times what that changes is still the same run
@@ -133,12 +134,12 @@ def _moved(rng, array, units):
 
 @contextlib.contextmanager
 def _chunks_of_one_step():
-    before = chunks._CHUNK_SECONDS
-    chunks._CHUNK_SECONDS = 1e-9
+    before = run._CHUNK_SECONDS
+    run._CHUNK_SECONDS = 1e-9
     try:
         yield
     finally:
-        chunks._CHUNK_SECONDS = before
+        run._CHUNK_SECONDS = before
 
 
 def check(case, folder):

@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from accel import gpu
+from accel._support import gpu
 from accel.kernels.cuda import planning
 
 BACKENDS = ["reference", "cpu"]

@@ -115,7 +115,7 @@ def successor(x):
 CHILD = """
 import sys
 import accel
-from accel import machine
+from accel._reports import machine
 from accel.kernels.cpu.successor import successor
 from accel.kernels.cuda import jit
 

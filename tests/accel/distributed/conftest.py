@@ -1,6 +1,6 @@
 """Tests on a dask cluster: a process of their own, since distributed's threads outlive a cluster.
 
-``tests/accel/test_distributed.py`` starts it; elsewhere they are not collected.
+``tests/accel/distributed/test_processes.py`` starts it; elsewhere they are not collected.
 """
 
 import os

@@ -24,7 +24,7 @@ from accel.distributed.passes import Question  # noqa: E402
 from accel.distributed.service import HANDLER, Service, chunk_key, packed  # noqa: E402
 
 from ...children import python, started  # noqa: E402
-from ..runs import BACKENDS, make_problem, start  # noqa: E402
+from ..problems import BACKENDS, make_problem, start  # noqa: E402
 
 EVERY = [*BACKENDS, pytest.param("cuda", marks=pytest.mark.gpu)]
 

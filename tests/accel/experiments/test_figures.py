@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from accel import LpProblem
-from accel.experiments.curves import Claim, is_off, near_zero
-from accel.experiments.figures import KEYS, LINEAR
+from accel.experiments.figures import LINEAR
+from accel.experiments.figures.curves import Claim, is_off, near_zero
+from accel.experiments.reproduce import KEYS
 from accel.tuning import Model
 
 FIGURES = pytest.mark.parametrize("figure", LINEAR.values(), ids=LINEAR)

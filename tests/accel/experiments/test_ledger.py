@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from accel.experiments import ledger
-from accel.experiments.curves import Curve
+from accel.experiments.figures.curves import Curve
 from accel.experiments.ledger import Ledger, Stage, sweep_stage
 from accel.tuning import Model, Start
 

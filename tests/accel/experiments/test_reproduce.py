@@ -16,9 +16,10 @@ pytest.importorskip("matplotlib")
 from typer.testing import CliRunner
 
 import accel
-from accel import commands
-from accel.experiments import figure5_right, reproduce, stages
-from accel.experiments.figures import KEYS, LINEAR
+from accel.cli import app
+from accel.experiments import convnet, laboratory, reproduce
+from accel.experiments.figures import LINEAR
+from accel.experiments.reproduce import KEYS
 
 from ..killing import killed
 
@@ -33,7 +34,7 @@ def much_shorter(monkeypatch):
 
 
 def run(*arguments):
-    return CliRunner().invoke(commands.app, ["reproduce", *SMALL, *map(str, arguments)])
+    return CliRunner().invoke(app.app, ["reproduce", *SMALL, *map(str, arguments)])
 
 
 def read(folder):
@@ -46,7 +47,7 @@ def everything(tmp_path_factory):
     out = tmp_path_factory.mktemp("all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "QUICK", 5000)
-        patch.setattr(figure5_right, "import_torch", no_torch)
+        patch.setattr(convnet, "import_torch", no_torch)
         return out, run("--out", out)
 
 
@@ -73,7 +74,7 @@ def test_the_report_tells_what_the_curves_tell(everything):
     report = read(out)
     assert [figure["key"] for figure in report["figures"]] == list(KEYS)
     assert report["settings"] == {
-        "plan": stages.PLAN, "quick": True, "seed": 0,
+        "plan": laboratory.PLAN, "quick": True, "seed": 0,
         "data": "ill-conditioned:n=30,d=3,condition=10",
     }  # fmt: skip
     for figure in report["figures"]:
@@ -146,7 +147,7 @@ def test_a_figure_that_cannot_run_is_a_named_gap(everything):
 
 
 def test_figure_5_right_alone_loads_no_other_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(figure5_right, "import_torch", no_torch)
+    monkeypatch.setattr(convnet, "import_torch", no_torch)
     ended = run("--figures", "5r", "--out", tmp_path, "--data", "no-such-file.npz")
     assert ended.exit_code == 0, ended.output
     assert [figure["key"] for figure in read(tmp_path)["figures"]] == ["5r"]
@@ -162,7 +163,7 @@ def test_the_page_holds_every_figure(everything):
 @pytest.mark.slow
 def test_a_check_reads_a_complete_report(everything, monkeypatch):
     out, _ = everything
-    monkeypatch.setattr(stages, "sweep", None)  # would fail if it were called
+    monkeypatch.setattr(laboratory, "sweep", None)  # would fail if it were called
     original = (out / "report.json").read_text()
     report = json.loads(original)
     checks = [check for figure in report["figures"] for check in figure["checks"]]
@@ -195,7 +196,7 @@ def test_a_report_of_other_settings_is_none(everything, monkeypatch, other):
     def called(*arguments, **keywords):
         raise ValueError("a sweep")
 
-    monkeypatch.setattr(stages, "sweep", called)
+    monkeypatch.setattr(laboratory, "sweep", called)
     ended = run("--out", everything[0], "--check", "--figures", "5l", *other)
     assert ended.exit_code == 2
     assert "a sweep" in ended.stderr
@@ -208,7 +209,7 @@ def test_a_damaged_report_is_none(tmp_path, content):
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
-    sweep, calls = stages.sweep, []
+    sweep, calls = laboratory.sweep, []
 
     def interrupted(*arguments, **keywords):
         if len(calls) == 3:
@@ -216,13 +217,13 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, mo
         calls.append(sweep(*arguments, **keywords))
         return calls[-1]
 
-    monkeypatch.setattr(stages, "sweep", interrupted)
+    monkeypatch.setattr(laboratory, "sweep", interrupted)
     ended = run("--figures", "5l", "--out", tmp_path / "a")
     assert ended.exit_code == 130
     assert "the same command goes on" in ended.stderr
     assert not (tmp_path / "a" / "report.json").exists()
 
-    monkeypatch.setattr(stages, "sweep", sweep)
+    monkeypatch.setattr(laboratory, "sweep", sweep)
     assert run("--figures", "5l", "--out", tmp_path / "a").exit_code == 0
     # To the last digit: these stages were not trained again.
     spent = [stage["seconds"] for stage in read(tmp_path / "a")["seconds"]["stages"]]
@@ -262,7 +263,7 @@ def test_killed_and_resumed(tmp_path):
 
 def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
     """A sweep that a real Ctrl-C ends says so in its status."""
-    sweep = stages.sweep
+    sweep = laboratory.sweep
 
     def struck(*arguments, **keywords):
         timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
@@ -272,7 +273,7 @@ def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
         finally:
             timer.cancel()
 
-    monkeypatch.setattr(stages, "sweep", struck)
+    monkeypatch.setattr(laboratory, "sweep", struck)
     monkeypatch.setattr(reproduce, "QUICK", 1)  # a million steps
     ended = run("--figures", "3r", "--out", tmp_path)
     assert ended.exit_code == 130

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 import accel
-from accel import gpu
+from accel._support import gpu
 from accel.kernels.reference import factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
 from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, Model

@@ -316,7 +316,7 @@ def test_functions_answer_in_kind(cupy):
         np.testing.assert_array_equal(direction, precondition(w, w, 3))
 
 
-@pytest.mark.parametrize("module", ["accel.kernels.cuda.lp_loss", "accel.arrays"])
+@pytest.mark.parametrize("module", ["accel.kernels.cuda.lp_loss", "accel._support.arrays"])
 def test_a_warning_of_cupys_fails_no_test(request, module):
     """CuPy is compiled: Python blames who calls it. NumPy's warnings there are about us."""
     if request.config.getoption("pythonwarnings"):

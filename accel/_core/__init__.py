@@ -1,0 +1,1 @@
+"""A problem, a network and an optimiser: the values that everything else is about."""

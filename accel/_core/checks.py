@@ -1,0 +1,74 @@
+"""The checks of a problem's data, loss and weights."""
+
+from typing import Any
+
+import numpy as np
+
+from accel._support import arrays, validation
+from accel._support.arrays import Array
+
+
+def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, Array]:
+    """Check what can be told of X (n, d) and y (n,) or (n, k) without reading them.
+
+    If one is on a GPU and ``device`` allows that, both will be; else none.
+    """
+    features = validation.numeric("X", X, ndim=(2,), device=device)
+    targets = validation.numeric("y", y, ndim=(1, 2), device=device)
+    if len(features) != len(targets):
+        raise ValueError(
+            f"X and y must have as many rows, got shapes {features.shape} and {targets.shape}"
+        )
+    if arrays.on_device(features) or arrays.on_device(targets):
+        return arrays.as_device("X", features), arrays.as_device("y", targets)
+    return features, targets
+
+
+def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
+    """float32 if X is, else float64; refuses to round anything on its own."""
+    single = X.dtype.kind == "f" and X.dtype.itemsize == 4
+    dtype = np.dtype(np.float32 if single else np.float64)
+    if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in (X, y)):
+        raise TypeError(
+            f"dtype must be given when values would be rounded, got X {X.dtype} and y {y.dtype}: "
+            f'pass dtype="float32" or dtype="float64"'
+        )
+    return dtype
+
+
+def unrounded(name: str, a: Array, dtype: np.dtype[Any], given: object, first: int = 0) -> None:
+    """Check that no integer is rounded, which ``dtype`` would ask for."""
+    wider = "" if dtype.itemsize > 4 else ' or "float64", which may hold it'
+    advice = f'pass dtype="{dtype}" to have it rounded{wider}'
+    validation.unrounded(name, a, dtype, given, advice, first)
+
+
+def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array:
+    """Check the shape of a linear map: (k, d), or (d,) for k = 1; on a GPU if allowed."""
+    given = validation.numeric("W", W, ndim=(1, 2), device=device)
+    if given.shape != (k, d) and not (k == 1 and given.shape == (d,)):
+        raise ValueError(f"W must have shape {(k, d)}, got {given.shape}")
+    return given
+
+
+_SCALES = ("mean", "1/p")
+
+
+_METHODS = ("auto", "direct", "gram")
+
+
+def checked_loss(
+    p: object, scale: str, method: str, dtype: np.dtype[Any], shape: tuple[int, int]
+) -> tuple[float, str]:
+    """Check what decides the loss of data of this shape; p, and the method resolved."""
+    p = validation.real("p", p, least=1)
+    validation.choice("scale", scale, _SCALES)
+    validation.choice("method", method, _METHODS)
+    if method == "gram" and p != 2:
+        raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
+    if method == "gram" and dtype != np.float64:
+        raise ValueError(f"method 'gram' needs float64, got dtype {dtype}: it would lose digits")
+    if method == "auto":
+        gram = p == 2 and dtype == np.float64 and shape[0] > 2 * shape[1]
+        method = "gram" if gram else "direct"
+    return p, method

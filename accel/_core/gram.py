@@ -1,0 +1,85 @@
+r"""How many digits the Gram form of a p = 2 loss has, and whether they are enough.
+
+From ``X'X``, ``Y'X`` and :math:`|Y|^2` the loss is the difference of large numbers where residuals
+are small: it is wrong by
+
+.. math:: \frac{f}{n} \sqrt n \, u \, (|Y| + |W| |X|)^2, \qquad u = 2^{-53},
+
+whatever the residuals are, and the gradient by :math:`\frac{2 f}{n} \sqrt n \, u \, |X|
+(|Y| + |W| |X|)`, all norms Frobenius'. (With n in the place of its root that is a bound; the root
+is what independent rounding errors of sums of n terms make of it, see Higham and Mary 2019, "A New
+Approach to Probabilistic Rounding Error Analysis".) Of W no more is known beforehand than where it
+starts, and that it has to explain Y: so :math:`|W| |X| \ge |Y|`.
+
+The squares in ``X'X`` overflow, or vanish, where X itself is far from doing so.
+"""
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from accel._support import arrays
+from accel._support.arrays import Array
+
+__all__ = ["shortfall", "squares_by_column"]
+
+_UNIT = 2.0**-53
+#: The loss at ``target`` should be known to six digits, the gradient norm at ``tol`` to one.
+_LOSS_DIGITS, _GRADIENT_DIGITS = 1e-6, 0.1
+#: Squares of norms outside of these have lost terms, or may lose them in a product.
+_LEAST, _MOST = 1e-280, 1e290
+_BLOCK = 2**20  # numbers that are squared at a time
+
+
+def squares_by_column(a: Array) -> Array:
+    """Squares of the norms of the columns, (d,); 0 for columns of zeros alone."""
+
+    def gather(of_rows: Callable[[Any], Any], join: Callable[[Array, Array], Array]) -> Array:
+        rows = max(_BLOCK // a.shape[1], 1)
+        parts = (of_rows(a[i : i + rows]) for i in range(0, len(a), rows))
+        return reduce(join, map(arrays.to_host, parts))
+
+    with np.errstate(over="ignore", under="ignore"):
+        squares = gather(lambda rows: (rows * rows).sum(axis=0), np.add)
+    if not squares.all():
+        largest = gather(lambda rows: abs(rows).max(axis=0), np.maximum)
+        squares = np.where((squares == 0) & (largest > 0), np.finfo(np.float64).tiny, squares)
+    return squares
+
+
+def shortfall(
+    columns: Array, yy: float, n: int, factor: float, weights: float, tol: float, target: float
+) -> str | None:
+    """Why X'X will not do for a run; None if it will.
+
+    Parameters
+    ----------
+    columns : (d,) array
+        Squares of the norms of the columns of X.
+    yy : float
+        The same of Y.
+    n : int
+    factor : float
+        The f of the loss.
+    weights : float
+        Norm of the end-to-end matrix at the start.
+    tol, target : float
+        As for ``train``; 0 and -inf never stop.
+    """
+    squares = np.append(columns, yy)
+    squares = squares[squares != 0]
+    if not ((squares > _LEAST) & (squares < _MOST)).all():
+        return "squares of the data overflow or vanish: rescale X and y"
+    of_x, of_y = math.sqrt(float(np.sum(columns))), math.sqrt(yy)
+    reach = of_y + max(of_y, weights * of_x)
+    unit = factor / n * math.sqrt(n) * _UNIT
+    noise = unit * reach * reach  # no power: it would raise an OverflowError
+    if -math.inf < target < noise / _LOSS_DIGITS:
+        return f"target = {target:.3g} is too low for a loss with rounding errors of {noise:.1g}"
+    noise = 2 * unit * of_x * reach
+    if 0 < tol < noise / _GRADIENT_DIGITS:
+        return f"tol = {tol:.3g} is too low for a gradient with rounding errors of {noise:.1g}"
+    return None

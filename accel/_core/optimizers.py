@@ -1,0 +1,304 @@
+r"""The optimisers: small values that say which rule a run follows, and with what constants.
+
+All but ``EndToEnd`` act on each factor alone and are defined as in ``torch.optim``, preceded by
+the paper's weight decay :math:`W_j \leftarrow (1 - \eta\lambda) W_j`, with learning rate
+:math:`\eta` and weight decay :math:`\lambda`.
+
+References
+----------
+Momentum: Polyak (1964). Nesterov's form of it: Sutskever, Martens, Dahl, Hinton (2013). AdaGrad:
+Duchi, Hazan, Singer (2011). AdaDelta: Zeiler (2012), arXiv 1212.5701. RMSProp: Tieleman, Hinton
+(2012). Adam: Kingma, Ba (2015), arXiv 1412.6980. The end-to-end rule: Arora, Cohen, Hazan (2018),
+"On the Optimization of Deep Networks: Implicit Acceleration by Overparameterization", arXiv
+1802.06509, theorem 1 and claim 2.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from typing import Any, ClassVar
+
+from accel._support import validation
+from accel._support.validation import real
+from accel.kernels import specs
+
+_CHECKS: dict[str, Callable[[str, object], float]] = {
+    **dict.fromkeys(("learning_rate", "weight_decay"), partial(real, least=0)),
+    **dict.fromkeys(
+        ("momentum", "rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)
+    ),
+    "eps": partial(real, above=0),
+    "depth": lambda _, depth: validation.depth(depth),
+}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What all optimisers share; use one of its subclasses.
+
+    Attributes
+    ----------
+    name : str
+        Short and lower-case, as ``by_name`` takes it.
+    learning_rate, weight_decay : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is no finite number in its range; the message names it.
+    """
+
+    learning_rate: float
+    weight_decay: float = field(default=0.0, kw_only=True)
+    name: ClassVar[str]
+    _kind: ClassVar[int]
+    _a: ClassVar[str] = ""  # the fields behind the kernels' a and b
+    _b: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if type(self) is Optimizer:
+            raise TypeError(f"Optimizer is no rule of its own, take one of {', '.join(OPTIMIZERS)}")
+        for constant in fields(self):
+            value = _CHECKS[constant.name](constant.name, getattr(self, constant.name))
+            object.__setattr__(self, constant.name, value)
+
+    @property
+    def rule(self) -> specs.Rule:
+        """The optimiser as the kernels take it."""
+        a, b, eps = (float(getattr(self, name or "", 0.0)) for name in (self._a, self._b, "eps"))
+        return specs.Rule(self._kind, (self.learning_rate, self.weight_decay, a, b, eps))
+
+
+@dataclass(frozen=True)
+class GradientDescent(Optimizer):
+    r"""Plain gradient descent, :math:`W_j \leftarrow W_j - \eta g_j`.
+
+    Parameters
+    ----------
+    learning_rate : float
+    weight_decay : float, keyword only
+    """
+
+    name = "gd"
+    _kind = specs.GRADIENT_DESCENT
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    r"""Heavy ball: :math:`b \leftarrow \mu b + g`, :math:`W \leftarrow W - \eta b`.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        The :math:`\mu`, in [0, 1).
+    weight_decay : float, keyword only
+    """
+
+    momentum: float = 0.9
+
+    name = "momentum"
+    _kind = specs.MOMENTUM
+    _a = "momentum"
+
+
+@dataclass(frozen=True)
+class Nesterov(Optimizer):
+    r"""Nesterov's: :math:`b \leftarrow \mu b + g`, :math:`W \leftarrow W - \eta (g + \mu b)`.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        The :math:`\mu`, in [0, 1).
+    weight_decay : float, keyword only
+    """
+
+    momentum: float = 0.9
+
+    name = "nesterov"
+    _kind = specs.NESTEROV
+    _a = "momentum"
+
+
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    r"""With :math:`s \leftarrow s + g^2`, :math:`W \leftarrow W - \eta g / (\sqrt s + \epsilon)`.
+
+    Parameters
+    ----------
+    learning_rate : float
+    eps : float
+        Above 0.
+    weight_decay : float, keyword only
+    """
+
+    learning_rate: float = 0.01
+    eps: float = 1e-10
+
+    name = "adagrad"
+    _kind = specs.ADAGRAD
+
+
+@dataclass(frozen=True)
+class AdaDelta(Optimizer):
+    """AdaDelta: steps in the units of the weights, from running means of squares.
+
+    Parameters
+    ----------
+    learning_rate : float
+    rho : float
+        Decay of the running means, in [0, 1).
+    eps : float
+        Above 0.
+    weight_decay : float, keyword only
+    """
+
+    learning_rate: float = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+
+    name = "adadelta"
+    _kind = specs.ADADELTA
+    _a = "rho"
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """RMSProp: the gradient over the root of a running mean of its square.
+
+    Parameters
+    ----------
+    learning_rate : float
+    alpha : float
+        Decay of the running mean, in [0, 1).
+    eps : float
+        Above 0.
+    weight_decay : float, keyword only
+    """
+
+    learning_rate: float = 0.01
+    alpha: float = 0.99
+    eps: float = 1e-8
+
+    name = "rmsprop"
+    _kind = specs.RMSPROP
+    _a = "alpha"
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam, with bias correction.
+
+    Parameters
+    ----------
+    learning_rate : float
+    beta1, beta2 : float
+        Decay of the running means of the gradient and of its square, in [0, 1).
+    eps : float
+        Above 0.
+    weight_decay : float, keyword only
+        Decoupled, as in AdamW.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    name = "adam"
+    _kind = specs.ADAM
+    _a = "beta1"
+    _b = "beta2"
+
+
+@dataclass(frozen=True)
+class EndToEnd(Optimizer):
+    r"""The end-to-end update rule: what descent on a deep net does to its end-to-end matrix.
+
+    .. math::
+        W \leftarrow (1 - \eta\lambda N) W
+        - \eta \sum_{j=1}^N [W W^\top]^{(j-1)/N} G \, [W^\top W]^{(N-j)/N}
+
+    It runs on a network of depth 1 and stands for one of depth N.
+
+    Parameters
+    ----------
+    learning_rate : float
+    depth : int
+        The N, 1 to 10 000; 1 is plain gradient descent.
+    weight_decay : float, keyword only
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509, theorem 1.
+    """
+
+    depth: int
+
+    name = "end-to-end"
+    _kind = specs.END_TO_END
+    _a = "depth"
+
+
+#: Every optimiser by its short name.
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    cls.name: cls
+    for cls in (
+        GradientDescent, Momentum, Nesterov, AdaGrad, AdaDelta, RMSProp, Adam, EndToEnd,
+    )
+}  # fmt: skip
+
+#: Of rules that rescale the gradient: their rates have little to do with the curvature.
+USUAL_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def by_name(name: str, learning_rate: float | None = None, **constants: Any) -> Optimizer:
+    """Make an optimiser from its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``OPTIMIZERS`` or a class name; case, dashes and underscores do not matter.
+    learning_rate : float, optional
+        May be left out where the optimiser has a default.
+    **constants
+        The optimiser's other parameters.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    TypeError
+        If a parameter is unknown, missing or no number.
+    ValueError
+        If the name is unknown or a value is out of range.
+
+    Examples
+    --------
+    >>> from accel._core.optimizers import by_name
+    >>> by_name("adam", 0.01, beta1=0.8)
+    Adam(learning_rate=0.01, weight_decay=0.0, beta1=0.8, beta2=0.999, eps=1e-08)
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"optimizer must be a name, got {validation.shown(name)}")
+    plain = {_plain(key): cls for cls in OPTIMIZERS.values() for key in (cls.name, cls.__name__)}
+    cls = plain.get(_plain(name))
+    if cls is None:
+        validation.unknown("optimizer", name, list(OPTIMIZERS))
+    if learning_rate is not None:
+        constants["learning_rate"] = learning_rate
+    known = {constant.name: constant.default is MISSING for constant in fields(cls)}
+    for name in constants.keys() - known.keys():
+        raise TypeError(f"{cls.name} has no parameter {name!r}, only {', '.join(known)}")
+    for name in [name for name, needed in known.items() if needed and name not in constants]:
+        raise TypeError(f"{cls.name} needs a value for {name}")
+    return cls(**constants)

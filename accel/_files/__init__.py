@@ -1,0 +1,1 @@
+"""Files that are not trusted: paths, NumPy's formats, archives with a checksum, downloads."""

@@ -1,0 +1,162 @@
+"""Files that are there whole or not at all; among them arrays with a JSON text, under a seal."""
+
+import contextlib
+import glob
+import hashlib
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accel._files import npy, paths
+from accel._support.arrays import Array
+
+_SEAL = 64  # bytes at the end of a file, where a zip has its comment
+#: What is made of a file that is none of ours, or a damaged one; not what the machine fails at.
+_DAMAGE = (KeyError, *(kind for kind in npy.DAMAGED if kind not in (MemoryError, OSError)))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[io.BufferedRandom]:
+    """Open a file that takes the place of ``path`` once it is complete and on the disk.
+
+    Until then, and whatever goes wrong, what was there stays as it was.
+
+    Yields
+    ------
+    binary file
+        To be written and read.
+
+    Raises
+    ------
+    OSError
+        Naming ``path``.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with partial.open("w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last through a power cut, where a folder can be opened at all."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed in ``replacing`` left beside a file."""
+    with contextlib.suppress(OSError):
+        for partial in path.parent.glob(f"{glob.escape(path.name)}.[0-9]*.part"):
+            partial.unlink(missing_ok=True)
+
+
+def write(path: Path, described: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Write a file, or replace it: NumPy's npz format, no pickle.
+
+    Parameters
+    ----------
+    path : Path
+        Taken as it is, no suffix is added.
+    described : mapping
+        What JSON can hold; ``"format"`` is its version.
+    arrays : mapping of str to array
+
+    Raises
+    ------
+    OSError
+        Naming ``path``.
+    """
+    members = {"json": np.array(json.dumps(described)), **arrays}
+    with replacing(path) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = bytes(_SEAL)
+            for name, array in members.items():
+                info = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same bytes again
+                with archive.open(info, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        seal(file)
+
+
+def seal(file: io.BufferedRandom | io.BytesIO) -> None:
+    """Write a checksum of all the rest over the last bytes of a file, which are zeros."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(-_SEAL, os.SEEK_END)
+    file.write(digest.encode())
+
+
+def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read what ``write`` wrote; to be called within ``reading``.
+
+    Parameters
+    ----------
+    path : Path
+    known : int
+        The version of its format.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    if paths.refusal(path) == paths.SPECIAL:  # it may have no end
+        raise ValueError(f"it is {paths.SPECIAL}")
+    content = path.read_bytes()  # what fails from here on is the file's fault
+    digest = hashlib.sha256(memoryview(content)[:-_SEAL])
+    digest.update(bytes(_SEAL))
+    if digest.hexdigest().encode() != content[-_SEAL:]:
+        raise ValueError("its checksum is missing or wrong, so that it is damaged or another file")
+    # Anyone can make a checksum: the file may still be one that was made to fill the memory.
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("it is compressed")
+        if sum(member.file_size for member in members) > len(content):
+            raise ValueError("its parts are larger than the whole")
+        arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+    described = json.loads(str(arrays.pop("json")))
+    found = described["format"]
+    if found != known:
+        age = "a later" if found > known else "an earlier"
+        raise ValueError(f"it is of format {found}, of {age} version of accel; ours is {known}")
+    return described, arrays
+
+
+def _array(content: bytes) -> Array:
+    shape, dtype, begin = npy.header(content)
+    if math.prod(shape) * dtype.itemsize != len(content) - begin:
+        raise ValueError(f"an array of shape {shape} and {dtype} is not of that size")
+    array: Array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return array
+
+
+@contextlib.contextmanager
+def reading(kind: str, path: Path) -> Iterator[None]:
+    """Turn what a damaged or foreign file makes of the block into a ValueError that names it."""
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ValueError(f"{kind} {paths.told(path)} is not readable: {reason:.300}") from error

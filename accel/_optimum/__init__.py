@@ -1,0 +1,1 @@
+"""The reference optimum of a problem: damped Newton steps, and a bound of what is left."""

@@ -1,0 +1,1 @@
+"""What reports are made of: text, figures, facts about the machine."""

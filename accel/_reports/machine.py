@@ -1,0 +1,225 @@
+"""What ``accel info`` tells of the machine and of this installation."""
+
+import os
+import platform
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from accel._support import gpu, toolkit
+from accel._support.backends import cpu_threads, shares, unavailable
+from accel.kernels.cpu.cpus import cpus
+
+__all__ = ["facts", "version"]
+
+_EXTRAS = {
+    "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch", "scipy"),
+    "theory": ("scipy",),
+    "sklearn": ("scikit-learn",),
+    "torch": ("torch",),
+    "dask": ("dask", "distributed", "zarr"),
+    "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax", "optax"),
+    "cuda": ("numba-cuda", "cupy-cuda13x"),
+}
+_NOT_INSTALLED = "not installed"
+_CPUINFO = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_NVIDIA = Path("/proc/driver/nvidia")
+_INSTRUCTIONS = {64: "AVX-512", 32: "AVX"}
+
+Facts = dict[str, dict[str, str]]
+
+
+def version(distribution: str) -> str:
+    """Of an installed distribution, or that it is not there."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return _NOT_INSTALLED
+
+
+def _cpu_model() -> str:
+    try:
+        lines = _CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (found or [platform.processor() or platform.machine() or "unknown"])[0]
+
+
+def _caches() -> str:
+    """Sizes of the caches that the first CPU uses, as Linux tells them."""
+    found = []
+    for folder in sorted(_CACHES.glob("index*")):
+        try:
+            level, kind, size, users = (
+                (folder / name).read_text().strip()
+                for name in ("level", "type", "size", "shared_cpu_list")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction":
+            amount = int(size[:-1]) if size[:-1].isdigit() and size.endswith("K") else None
+            if amount is not None and amount >= 1024:
+                size = f"{amount / 1024:g}M"
+            found.append(f"L{level} {size}iB (of CPUs {users})")
+    return ", ".join(found) or "unknown: the system does not tell"
+
+
+def _simd() -> str:
+    from accel.kernels.cpu.jit import vector_bytes
+
+    width = vector_bytes()
+    name = _INSTRUCTIONS.get(width) if platform.machine() in ("x86_64", "AMD64") else None
+    return f"{8 * width} bit{f' ({name})' if name else ''}"
+
+
+def _kernel_cache() -> str:
+    if os.environ.get("ACCEL_CACHE", "1") == "0":
+        return "off (ACCEL_CACHE=0): kernels are compiled in every process"
+    from numba.core.caching import FunctionCache
+
+    from accel.kernels.cpu import jit
+    from accel.kernels.sources import NO_PLACE
+
+    try:
+        # Numba keeps all files of one source folder in one place, so any function there will do.
+        return str(FunctionCache(jit.padded).cache_path)
+    except NO_PLACE:
+        if not Path(jit.__file__).exists():
+            return f"none: Numba has no place for kernels from {Path(jit.__file__).parent}"
+        return "none: no folder to write to; set NUMBA_CACHE_DIR to one"
+
+
+def _threads() -> str:
+    count = cpu_threads()
+    value = os.environ.get("ACCEL_NUM_THREADS", "").strip()
+    if value:
+        return f"{count} (ACCEL_NUM_THREADS={value})"
+    total = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    told = [name for name, share in shares().items() if share == count < cpus()]
+    if told:
+        why = f"{told[0]}={count}; the process may use {cpus()} CPUs"
+    elif count < allowed:
+        why = f"the container's quota; the process may use {allowed} CPUs"
+    elif allowed < total:
+        why = f"the CPUs this process may use, of {total}"
+    else:
+        why = "all CPUs"
+    return f"{count} ({why}; set ACCEL_NUM_THREADS for another number)"
+
+
+def _backends() -> str:
+    found = unavailable()
+    usable = ", ".join(name for name, reason in found.items() if reason is None)
+    return usable if found["cpu"] is None else f"{usable} (not cpu: {found['cpu']})"
+
+
+def _driver() -> str:
+    """Version of the NVIDIA driver, as Linux tells it."""
+    try:
+        found = re.search(r"\b\d+(\.\d+)+\b", (_NVIDIA / "version").read_text(errors="replace"))
+    except OSError:
+        found = None
+    return found[0] if found else "of unknown version"
+
+
+def _gpu_names() -> str:
+    """Models of the GPUs, in brackets, that Linux shows though they may be of no use here."""
+    names = []
+    for path in sorted(_NVIDIA.glob("gpus/*/information")):
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _gpu() -> str:
+    device = gpu.device()
+    simulated = " (NUMBA_ENABLE_CUDASIM=1: simulated)" if gpu.simulated() else ""
+    if device is None:
+        return f"none used: {gpu.missing()}{_gpu_names()}{simulated}"
+    major, minor = device.capability
+    return (
+        f"{device.name}, compute capability {major}.{minor}, {device.memory / 2**30:.1f} GiB, "
+        f"{device.multiprocessors} multiprocessors, driver {_driver()} for CUDA "
+        f"{device.cuda[0]}.{device.cuda[1]}{simulated}"
+    )
+
+
+def _cupy() -> str:
+    found = toolkit.cupy()
+    if found is None:
+        return _NOT_INSTALLED
+    names = ", ".join(f"{name} {number}" for name, number in found.packages.items())
+    if len(found.packages) > 1:
+        return f"{names}: they overwrite each other, uninstall all, then {toolkit.INSTALL}"
+    built = "built here, for a CUDA that only it can tell" if found.major is None else ""
+    return f"{names or 'of unknown version'} ({built or f'for CUDA {found.major}'})"
+
+
+def _library(name: str, found: toolkit.Library | None) -> str:
+    if found is None:
+        return "not looked for: the package cuda-pathfinder is not installed"
+    without = toolkit.LIBRARIES[name].without
+    if found.problem:
+        return f"cannot be loaded, so {without}: {found.problem}"
+    if found.absent:
+        return f"not found, so {without}"
+    return f"{found.version or 'of unknown version'}, {found.path}"
+
+
+def _cuda() -> dict[str, str]:
+    """What kernels for a GPU are compiled and launched with; no driver is asked."""
+    packages = {"numba-cuda": version("numba-cuda"), "CuPy": _cupy()}
+    if set(packages.values()) == {_NOT_INSTALLED}:
+        return packages
+    found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
+    told = {name: _library(name, library) for name, library in found.items()}
+    absent = [name for name, library in found.items() if library and library.absent]
+    return packages | told | ({"missing": toolkit.absence(absent)} if absent else {})
+
+
+def _extras() -> dict[str, str]:
+    missing = {
+        extra: [name for name in names if version(name) == _NOT_INSTALLED]
+        for extra, names in _EXTRAS.items()
+    }
+    if toolkit.cupy() is not None:  # whichever package it is from
+        missing["cuda"] = [name for name in missing["cuda"] if not name.startswith("cupy")]
+    return {
+        extra: "installed" if not names else f"lacks {', '.join(names)}"
+        for extra, names in missing.items()
+    }
+
+
+def facts() -> Facts:
+    """Tell what matters to speed and to reports of trouble.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Sections with names and values.
+    """
+    return {
+        "versions": {
+            "accel": version("implicit-accel"),
+            "python": f"{platform.python_version()} ({sys.executable})",
+            **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+            "CPU": _cpu_model(),
+            "SIMD width": _simd(),
+            "caches": _caches(),
+            "threads": _threads(),
+            "GPU": _gpu(),
+        },
+        "CUDA": _cuda(),
+        "kernels": {"backends": _backends(), "cache": _kernel_cache()},
+        "extras": _extras(),
+    }

@@ -1,0 +1,1 @@
+"""Runs of models on a problem: driven in chunks, recorded, stopped, saved and resumed."""

@@ -1,0 +1,159 @@
+"""Checkpoints: a run's progress in one file, to go on from after an interruption."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import Optimizer
+from accel._core.problem import LpProblem
+from accel._files import archives, paths
+from accel._support import validation
+from accel._support.arrays import Array
+
+__all__ = ["EVERY", "Checkpoint", "Place", "digest", "of_models", "place"]
+
+EVERY = 30.0  # seconds
+_FORMAT = 2
+
+_log = logging.getLogger("accel")
+
+
+class Place(NamedTuple):
+    """Where a run keeps its progress, and after how many seconds again."""
+
+    path: Path
+    every: float
+
+
+def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
+    """Check what a run was given; None without a checkpoint."""
+    every = validation.real("checkpoint_every", checkpoint_every, least=0)
+    if checkpoint is None:
+        return None
+    path = paths.given("checkpoint", checkpoint)
+    if (refusal := paths.refusal(path)) not in ("", paths.MISSING):
+        raise ValueError(f"checkpoint must be a file, got {paths.told(path)}: {refusal}")
+    return Place(path, every)
+
+
+def digest(*parts: Any) -> str:
+    """Return a hash of arrays and of what has a ``repr`` that tells all."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            found.update(repr((part.shape, part.dtype.str)).encode())
+            found.update(np.ascontiguousarray(part).data)
+        else:
+            found.update(f"{part!r}\n".encode())
+    return found.hexdigest()[:32]
+
+
+def of_models(
+    problem: LpProblem,
+    models: Sequence[tuple[LinearNetwork, Optimizer]],
+    limits: Mapping[str, Any],
+    backend: str,
+) -> dict[str, Any]:
+    """Return what decides the numbers of a run, as ``Checkpoint`` takes it.
+
+    The number of threads is not among that: a run may go on with another one, though not to the
+    same bits.
+    """
+    return {
+        "data": digest(*problem.fingerprint),
+        "loss": repr(problem.spec),
+        "start": digest(*(part for net, _ in models for part in (net.widths, net.params))),
+        "optimizers": [repr(optimizer) for _, optimizer in models],
+        **limits,
+        "backend": backend,
+    }
+
+
+class Checkpoint:
+    """The file of one run.
+
+    Parameters
+    ----------
+    place : Place
+    run : mapping
+        What tells the run from others, by names that a message can use; as JSON holds it.
+    growing : collection of str
+        Arrays whose length changes as the run goes on.
+    """
+
+    def __init__(self, place: Place, run: Mapping[str, Any], growing: Collection[str]) -> None:
+        self._path, self._every = place
+        self._run: dict[str, Any] = json.loads(json.dumps(run))  # lists for tuples
+        self._growing = growing
+        self._last, self._failing = time.monotonic(), False
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, arrays: Mapping[str, Array]) -> None:
+        """Replace the file.
+
+        Raises
+        ------
+        OSError
+            If that fails; then the file is as it was.
+        """
+        self._last = time.monotonic()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        archives.write(self._path, {"format": _FORMAT, "run": self._run}, arrays)
+        self._failing = False
+
+    def keep(self, arrays: Mapping[str, Array], *, last: bool = False) -> None:
+        """Replace the file of a run on its way, to which a full disk is no reason to be lost."""
+        try:
+            self.save(arrays)
+        except OSError as error:
+            if last:
+                _log.warning("the checkpoint is not of the end of the run, but older: %s", error)
+            elif not self._failing:
+                _log.warning("no checkpoint for now, the run goes on and tries again: %s", error)
+            self._failing = True
+
+    def load(self, like: Mapping[str, Array]) -> dict[str, Array] | None:
+        """Read the file, if it is there; its arrays must be of the kinds of ``like``.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        ValueError
+            If it is damaged or belongs to another run.
+        """
+        archives.remove_unfinished(self._path)
+        try:
+            with archives.reading("checkpoint", self._path):
+                described, arrays = archives.read(self._path, _FORMAT)
+                theirs = described["run"]
+                other = next((k for k, own in self._run.items() if theirs[k] != own), None)
+                if other is None and self._kinds(arrays) != self._kinds(like):
+                    raise ValueError("its arrays are not those of this run on this processor")
+        except FileNotFoundError:
+            return None
+        if other is not None:
+            there, here = (validation.shown(run[other]) for run in (theirs, self._run))
+            raise ValueError(
+                f"checkpoint {os.fspath(self._path)} belongs to another run ({other}: {there} "
+                f"there, {here} here): choose another file, or delete it"
+            )
+        return arrays
+
+    def _kinds(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        return {
+            key: (array.dtype, array.ndim, array.shape[1:] if key in self._growing else array.shape)
+            for key, array in arrays.items()
+        }

@@ -1,0 +1,76 @@
+"""The checks of what every run is given: its limits, its model, its callback."""
+
+import math
+from dataclasses import dataclass
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import EndToEnd, Optimizer
+from accel._core.problem import LpProblem
+from accel._support import validation
+
+_RECORDS = 1000
+_MOST_STEPS = 2**53  # the kernels count them in float64
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to look, and when to stop; checked.
+
+    Attributes
+    ----------
+    steps, record_every : int
+    tol, target : float
+    rungs : tuple of (int, int)
+        At these steps, ascending, so many models stay: those with the lowest losses.
+    """
+
+    steps: int
+    record_every: int
+    tol: float
+    target: float
+    rungs: tuple[tuple[int, int], ...] = ()
+
+
+def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
+    """Check what ``train`` and ``sweep`` were given, and fill in what was left out."""
+    steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
+    if record_every is None:
+        record_every = -(-steps // _RECORDS)
+    record_every = validation.integer("record_every", record_every, least=1, most=_MOST_STEPS)
+    tol = validation.real("tol", tol, least=0)
+    goal = -math.inf if target is None else validation.real("target", target)
+    return Limits(steps, record_every, tol, goal)
+
+
+def check_callback(callback: object) -> None:
+    """Check that it can be called, if it is there."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
+
+
+def check_model(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
+    """Check that the three are what they should be and fit together."""
+    kinds: list[tuple[str, object, type]] = [
+        ("problem", problem, LpProblem),
+        ("network", network, LinearNetwork),
+        ("optimizer", optimizer, Optimizer),
+    ]
+    for name, value, kind in kinds:
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{name} must be of type {kind.__name__}, got {validation.shown(value)}"
+            )
+    if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
+        raise ValueError(
+            f"network must map d = {problem.d} features to k = {problem.k} outputs, "
+            f"got widths {network.widths}"
+        )
+    if network.dtype != problem.dtype:
+        raise TypeError(
+            f"network and problem must have one dtype, got {network.dtype} and {problem.dtype}"
+        )
+    if isinstance(optimizer, EndToEnd) and network.depth != 1:
+        raise ValueError(
+            f"EndToEnd needs a network of depth 1, got depth {network.depth}: its own depth "
+            f"({optimizer.depth}) is that of the net it stands for"
+        )

@@ -1,0 +1,247 @@
+r"""A learning rate that is stable, from the largest curvature along the start of a run.
+
+Every rule that descends along the gradient moves the parameters by :math:`-\eta\, u(\theta)`, u the
+gradient with respect to all factors or the end-to-end rule's direction. Around a minimum plain
+gradient descent is stable for :math:`\eta < 2 / \lambda`, :math:`\lambda` the largest eigenvalue of
+u's Jacobian J; the heavy ball is up to :math:`(2 + 2 \mu) / \lambda`, Nesterov's form of it up to
+:math:`(2 + 2 \mu) / (1 + 2 \mu) / \lambda`, never less than 4/3 of the :math:`1 / \lambda` that is
+returned here.
+
+:math:`\lambda` comes from power iteration, with :math:`J v \approx (u(\theta + \epsilon v) -
+u(\theta - \epsilon v)) / 2 \epsilon`: two passes over the data, and no J is formed. The norm of J v
+converges at a saddle too, where eigenvalues come in pairs of opposite sign.
+
+A deep net near zero starts at such a saddle, and its curvature there says nothing of what awaits
+it, since that grows with the factors. So the largest curvature is looked for along a few steps of
+descent, each at the rate that the curvature at hand allows, which leaves a saddle at once. It may
+still grow afterwards, and for p > 2 it mostly falls: ``train`` goes on from this rate with one that
+follows the loss.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
+from accel._core.problem import LpProblem
+from accel._runs.checks import check_model
+from accel._support.arrays import Array, aligned_empty
+from accel._support.backends import resolve
+from accel.kernels.reference.norms import norm
+
+__all__ = ["stable_rate"]
+
+_STEPS, _STILL = 40, 6  # of descent: at most, and without a larger curvature than before
+_HALVINGS = 30  # of such a step, until the loss falls
+_FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
+_ENOUGH = 0.01  # relative change that is none
+_LINE = 16  # numbers: a multiple of every vector length
+
+_Field = Callable[[Array], tuple[float, Array]]
+
+
+def _gradient(problem: LpProblem) -> _Field:
+    """From a linear map to its loss and gradient, with p = 2 for p < 2; the data laid out once."""
+    if problem.p < 2:
+        problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
+    problem = problem.suited()
+    (n, d), X, Y = problem.X.shape, problem.X, problem.Y
+    if problem.method == "gram" and not problem.on_device:
+        reference, factor = resolve("reference").lp_loss, problem.factor
+        XX, YX, YY = reference.gram(X, Y)
+        return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
+    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
+        X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
+        X[:, :d], X[:, d:] = problem.X, 0
+        problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
+
+    def evaluate(W: Array) -> tuple[float, Array]:
+        padded = np.pad(W, ((0, 0), (0, problem.d - d))).astype(problem.dtype)
+        if not np.isfinite(padded).all():  # at the door of the problem it would be an error
+            return math.inf, W
+        loss, gradient = problem.loss_and_gradient(padded)
+        return loss, gradient[:, :d].astype(np.float64)
+
+    return evaluate
+
+
+def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
+    """Return u: from the parameters, in float64, to the loss and the direction."""
+    evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
+
+    def u(params: Array) -> tuple[float, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):  # no step leads there
+            W = reference.factor_chain.end_to_end(params, widths)
+            loss, G = evaluate(W)
+            if not (np.isfinite(W).all() and math.isfinite(loss)):
+                return math.inf, np.zeros_like(params)
+            if isinstance(optimizer, EndToEnd):
+                return loss, reference.precondition.precondition(W, G, optimizer.depth).ravel()
+            return loss, reference.factor_chain.gradients(params, widths, G)
+
+    return u
+
+
+def decay_of(optimizer: Optimizer) -> float:
+    """The share of the weights, over the learning rate, that a step takes away."""
+    N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
+    return N * optimizer.weight_decay
+
+
+def _curvature(
+    u: _Field, params: Array, reach: float, v: Array, products: int
+) -> tuple[float, Array]:
+    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+
+    Infinite if it overflows.
+    """
+    found = 0.0
+    for _ in range(products):
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
+            size = norm(product)
+        if not math.isfinite(size):
+            return math.inf, v
+        if size == 0:
+            return found, v
+        v, before, found = product / size, found, max(found, size)
+        if abs(size - before) <= _ENOUGH * size:
+            break
+    return found, v
+
+
+def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
+    """Size of the differences: small beside what matters, well above the rounding errors."""
+    slope, size = norm(direction), norm(params)
+    # The way to a loss of 0, were it a straight line; and the parameters themselves.
+    matters = min(loss / slope if slope else math.inf, size or math.inf)
+    reach = max(eps ** (1 / 3) * matters, eps ** (1 / 2) * size)
+    return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
+
+
+def rate_for(curvature: float) -> float:
+    """One over a curvature, as a number that has one: 1 for 0, and no infinity or 0 else."""
+    if curvature == 0:
+        return 1.0
+    return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
+
+
+def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
+    r"""Find a learning rate with which a run can be expected to be stable.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    network : LinearNetwork
+        Where the run starts.
+    optimizer : Optimizer
+        The rule and its other constants; its own learning rate is not looked at.
+
+    Returns
+    -------
+    float
+        One over the largest curvature along the start of the run, weight decay included (that of
+        ``EndToEnd`` is N times its ``weight_decay``); for p < 2, where the curvature has no bound,
+        that of the loss with p = 2. For ``AdaGrad``, ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual
+        rate, or one over the weight decay if that is less. 1 if there is no curvature at all. Where
+        the curvature overflows no rate is small enough, and it is the smallest normal number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the three do not fit together.
+
+    Notes
+    -----
+    It costs some hundred passes over the data, up to 400 for a deep net near zero, whatever its
+    depth; for p = 2 with the Gram method none but that for X'X.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 2.0]], [3.0, 1.0], p=2)
+    >>> network = accel.LinearNetwork.for_problem(problem, depth=1)
+    >>> round(accel.stable_rate(problem, network, accel.GradientDescent(1.0)), 3)
+    0.25
+    """
+    check_model(problem, network, optimizer)
+    decay = decay_of(optimizer)
+    if optimizer.name in USUAL_RATES:
+        return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
+    u = _direction(problem, network, optimizer)
+    params = network.params.astype(np.float64)
+    v = np.random.default_rng(0).standard_normal(params.size)
+    v /= np.linalg.norm(v)
+    eps = float(np.finfo(problem.dtype).eps)
+    loss, direction = u(params)
+    if not (math.isfinite(loss) and np.isfinite(direction).all()):
+        return sys.float_info.min
+    left = 0.9 * loss  # below this no saddle lies ahead; of a single factor's loss there is none
+    if network.depth == 1 and not isinstance(optimizer, EndToEnd):
+        left = math.inf
+    largest, products, still = 0.0, _FIRST, 0
+    for _ in range(_STEPS):
+        curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
+        still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
+        largest, products = max(largest, curvature), _NEXT
+        if math.isinf(curvature):
+            break
+        step = 1 / curvature if curvature else 1.0
+        for _ in range(_HALVINGS):
+            after = u(params - step * direction)
+            if after[0] < loss:
+                break
+            step /= 2
+        if still == _STILL or not after[0] < loss:
+            break
+        params, (loss, direction) = params - step * direction, after
+    return rate_for(largest + decay)
+
+
+def suggested_rate(problem: LpProblem) -> float:
+    """Half of what the curvature at W = 0 allows plain gradient descent at depth 1.
+
+    Parameters
+    ----------
+    problem : LpProblem
+
+    Returns
+    -------
+    float
+        ``1 / lambda_max`` of the Hessian at 0; for p < 2, where there may be none, of the Hessian
+        for p = 2. 1 if there is no curvature at all, and the smallest normal number if it
+        overflows.
+    """
+    loss = problem.spec._replace(p=max(problem.p, 2.0))
+    hessian = resolve("cpu").lp_loss.hessian
+    X, Y = problem.host.X, problem.host.Y
+    outputs = [np.ascontiguousarray(y) for y in Y.T]
+    largest = 0.0
+    for y in outputs:
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = hessian(X, y, np.zeros(problem.d), loss)
+        if not np.isfinite(H).all():  # LAPACK finds no eigenvalues then
+            return rate_for(math.inf)
+        largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))
+    return rate_for(largest)
+
+
+def first_rate(problem: LpProblem, optimizer: str) -> float:
+    """Where a search for the learning rate of an optimiser begins.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    optimizer : str
+        A name, as ``by_name`` takes it.
+
+    Returns
+    -------
+    float
+        ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
+        whose rates have little to do with the curvature, a usual one.
+    """
+    return USUAL_RATES.get(optimizer) or suggested_rate(problem)

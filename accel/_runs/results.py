@@ -1,0 +1,254 @@
+"""What a run leaves behind: the trained network, its history and how it ended."""
+
+import itertools
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from accel._core.network import LinearNetwork, checked_widths
+from accel._core.optimizers import Optimizer, by_name
+from accel._files import archives, paths
+from accel._support import validation
+from accel._support.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
+
+_FORMAT = 2
+_INSTALL = 'pip install "implicit-accel[cli]"'
+
+
+def table(columns_or_rows: Any) -> "pd.DataFrame":
+    """Make a pandas table, or say how to install pandas."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
+    return pd.DataFrame(columns_or_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The recorded iterates of a run, m of them, the last iterate included.
+
+    Attributes
+    ----------
+    step : (m,) int64 array
+        Updates made before the iterate; ascending.
+    loss : (m,) float64 array
+    gradient_norm : (m,) float64 array
+        Frobenius norm of the gradient with respect to the end-to-end matrix.
+    weight_norm : (m,) float64 array
+        Frobenius norm of the end-to-end matrix.
+    seconds : (m,) float64 array
+        Time spent on training until then, without compilation.
+    """
+
+    step: Array
+    loss: Array
+    gradient_norm: Array
+    weight_norm: Array
+    seconds: Array
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of ``train``.
+
+    Attributes
+    ----------
+    network : LinearNetwork
+        The last iterate; for a diverged run the last one with a finite loss. Trained on a GPU, its
+        factors stay there until they are asked for.
+    history : History
+    status : {"completed", "target", "converged", "diverged", "dropped", "interrupted"}
+        All steps made; loss at most ``target``; gradient norm at most ``tol``; loss or gradient not
+        finite; given up by a grid search with ``halving``; stopped by Ctrl-C or by the callback.
+    steps : int
+        Updates that led to ``network``.
+    seconds : float
+        Time spent on training, without compilation.
+    diverged_at : int or None
+        The first step whose loss or gradient was not finite.
+    optimizer : Optimizer
+    p : float
+    scale : {"mean", "1/p"}
+    method : {"direct", "gram"}
+    backend : str
+    threads : int
+        1 where that is not ours to say: on the GPU, and for ``"reference"``.
+    """
+
+    network: LinearNetwork
+    history: History
+    status: Status
+    steps: int
+    seconds: float
+    diverged_at: int | None
+    optimizer: Optimizer
+    p: float
+    scale: str
+    method: str
+    backend: str
+    threads: int
+
+    @property
+    def loss(self) -> float:
+        """Loss of ``network``."""
+        return float(self.history.loss[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.network.dtype
+
+    def __repr__(self) -> str:
+        return (
+            f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
+            f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
+            f"widths={self.network.widths}, p={self.p:g})"
+        )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the history as a table, one row a record, columns as in ``History``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return table({f.name: getattr(self.history, f.name) for f in fields(History)})
+
+    def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
+        """Draw the distance of the loss from the optimum against the step, on a log scale.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            A new figure by default.
+        optimum : float
+            Of the loss; records at or below it are left out.
+        **style
+            Passed to ``ax.plot``. The label is the optimiser and the depth by default.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError(f"plot() needs matplotlib: {_INSTALL}") from error
+            ax = plt.subplots()[1]
+        distance = self.history.loss - optimum
+        distance = np.where(distance > 0, distance, np.nan)
+        depth = getattr(self.optimizer, "depth", self.network.depth)
+        style.setdefault("label", f"{self.optimizer.name}, depth {depth}")
+        ax.plot(self.history.step, distance, **style)
+        ax.set_yscale("log")
+        ax.set_xlabel("iteration")
+        ax.set_ylabel("loss" if optimum == 0 else "distance from the optimum")
+        return ax
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything to one file: NumPy's npz format with a JSON text and a checksum.
+
+        Parameters
+        ----------
+        path : path-like
+            Taken as it is, no suffix is added. An existing file is replaced, and only once the new
+            one is complete.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        path = paths.given("path", path)
+        described = {
+            "format": _FORMAT,
+            "optimizer": {"name": self.optimizer.name, **asdict(self.optimizer)},
+            "widths": self.network.widths,
+        }
+        for name in _PLAIN:
+            described[name] = getattr(self, name)
+        arrays = {f.name: getattr(self.history, f.name) for f in fields(History)}
+        archives.write(path, described, {"params": self.network.params, **arrays})
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Result":
+        """Read what ``save`` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is no such file, or is damaged, cut short or from a later version.
+        """
+        path = paths.given("path", path)
+        with archives.reading("result", path):
+            return cls._from_arrays(*archives.read(path, _FORMAT))
+
+    @classmethod
+    def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
+        history = History(
+            *(validation.numeric(f.name, arrays[f.name], ndim=(1,)) for f in fields(History))
+        )
+        if len({len(column) for column in vars(history).values()}) != 1:
+            raise ValueError("the columns of its history differ in length")
+        params, widths = arrays["params"], checked_widths(described["widths"])
+        if params.shape != (sum(a * b for a, b in itertools.pairwise(widths)),):
+            raise ValueError(f"its params, {params.shape}, do not fit its widths {widths}")
+        for name, least in (("steps", 0), ("threads", 1), ("diverged_at", 0)):
+            if described[name] is not None or name != "diverged_at":
+                validation.integer(name, described[name], least=least)
+        validation.real("p", described["p"], least=1)
+        validation.real("seconds", described["seconds"], least=0)
+        for name, known in _NAMED.items():
+            validation.choice(name, described[name], known)
+        zero = LinearNetwork(widths, scale=0, dtype=params.dtype)
+        return cls(
+            network=zero.with_params(params),
+            history=history,
+            optimizer=by_name(**described["optimizer"]),
+            **{name: described[name] for name in _PLAIN},
+        )
+
+
+#: The attributes that are one of so many names.
+_NAMED = {
+    "status": get_args(Status),
+    "scale": ("mean", "1/p"),
+    "method": ("direct", "gram"),
+}
+#: The attributes of a result that JSON holds as they are.
+_PLAIN = tuple(f.name for f in fields(Result) if f.name not in ("network", "history", "optimizer"))

@@ -1,0 +1,318 @@
+"""A run on its way: chunks of steps, what they recorded, and how each model ended."""
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accel._runs.checks import Limits
+from accel._runs.pacing import Pace
+from accel._runs.results import History, Status
+from accel._support import arrays
+from accel._support.arrays import Array
+from accel.kernels import specs
+
+__all__ = ["GROWING", "Check", "Ending", "Run"]
+
+_log = logging.getLogger("accel")
+
+_CHUNK_SECONDS = 0.1
+_GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
+_FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
+_DROPPED = -1  # beside the codes of the kernels
+#: Of what ``Run.export`` returns, what grows with the run.
+GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
+
+Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
+
+
+@dataclass(frozen=True)
+class Check:
+    """A stopping rule of the caller's, for what the kernels do not know of.
+
+    Attributes
+    ----------
+    every : int
+        Updates between two looks; at every multiple of it, whatever the chunks are.
+    settled : callable
+        From the factors of a model, flat and on the host, to whether it has converged.
+    """
+
+    every: int
+    settled: Callable[[Array], bool]
+
+
+class Run:
+    """A run in progress.
+
+    Its methods are called in the worker thread, where no KeyboardInterrupt can come between an
+    update and its record.
+
+    Parameters
+    ----------
+    loop : TrainingLoop
+    models : int
+    limits : Limits
+    watched : bool
+        Whether somebody wants to know the newest losses.
+    pace : Pace, optional
+        What sets the rate, in a run of one model, from ``begin`` or ``resume`` on.
+    """
+
+    def __init__(
+        self,
+        loop: Any,
+        models: int,
+        limits: Limits,
+        watched: bool,
+        check: Check | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.loop = loop
+        self._check = check
+        self.codes = np.full(models, specs.RUNNING)
+        self.newest = (0, np.full(models, math.nan))  # the last step whose losses are known
+        self._limits, self._watched = limits, watched
+        self._diverged_at = np.full(models, -1)
+        self._steps: list[Array] = []
+        self._rows: list[Array] = []
+        self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
+        self._snapshots: deque[Any] = deque(maxlen=2)
+        self._size = 1
+        self._pace = pace
+        self._kept: Any = loop.snapshot() if pace is not None else None
+
+    @property
+    def going(self) -> bool:
+        """Whether there are steps left to make, and a model to make them with."""
+        return bool(len(self.loop.active) and self.loop.step < self._limits.steps)
+
+    @property
+    def lost(self) -> bool:
+        """Whether every model has diverged."""
+        return bool((self.codes == specs.DIVERGED).all())
+
+    def advance(self) -> None:
+        """Make one chunk of steps."""
+        loop, start, limits = self.loop, self.loop.step, self._limits
+        rung = next((rung for rung in limits.rungs if rung[0] > start), (limits.steps, 0))
+        stop = min(rung[0], limits.steps)
+        if self._pace is not None:
+            stop = int(min(stop, self._pace.end))
+        size = min(self._size, stop - start)
+        self._snapshots.append(loop.snapshot())
+        active = loop.active
+        if self._check is not None:
+            size = min(size, self._check.every - start % self._check.every)
+        record_every = 1 if size <= _FEW else limits.record_every
+        began = time.perf_counter()
+        loop.advance(size, record_every, limits.tol, limits.target)
+        seconds = time.perf_counter() - began
+        per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
+        self._clock.append((loop.step, self._clock[-1][1] + seconds))
+        steps, rows = loop.take_history()
+        due = steps % limits.record_every == 0
+        self._steps.append(steps[due])
+        self._rows.append(rows[due])
+        self.codes[active] = loop.statuses[active]
+        if len(steps):
+            self.newest = (int(steps[-1]), rows[-1, :, 0])
+        elif self._watched and len(loop.active):
+            losses = np.where(self.codes == specs.RUNNING, loop.evaluate()[:, 1], math.nan)
+            self.newest = (loop.step, losses)
+        if self._pace is not None:
+            self._judge(self._pace)
+        self._go_back(active[self.codes[active] == specs.DIVERGED])
+        if rung in limits.rungs and loop.step == rung[0]:
+            self._drop(rung[1])
+        # Where a stretch was taken back there is nothing new to look at.
+        if self._check is not None and loop.step > start and loop.step % self._check.every == 0:
+            self._let_go(self._check)
+        self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
+
+    def begin(self, pace: Pace, rate: float) -> None:
+        """Begin to follow the pace, at this rate."""
+        pace.begin(rate, self._objective(pace))
+        self.loop.set_rate(0, rate)
+
+    def _objective(self, pace: Pace) -> float:
+        """What the pace goes by, now."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(self.loop.evaluate()[0, 1]) + pace.penalty(self.loop.params(0))
+
+    def _judge(self, pace: Pace) -> None:
+        """At the end of a stretch, or if the model has diverged, keep it or take it back."""
+        loop, diverged = self.loop, self.codes[0] == specs.DIVERGED
+        if math.isinf(pace.end) or not (
+            diverged
+            or (self.codes[0] == specs.RUNNING and loop.step >= min(pace.end, self._limits.steps))
+        ):
+            return
+        if pace.keeps(loop.step, math.inf if diverged else self._objective(pace)):
+            self._kept = loop.snapshot()
+        else:
+            self._take_back(pace)
+            _log.info("the loss rose: back to step %d, learning rate %.4g", loop.step, pace.rate)
+        loop.set_rate(0, pace.rate)
+
+    def _take_back(self, pace: Pace) -> None:
+        """Return to the end of the last stretch that was kept, in all but clock and velocity."""
+        kept = self._kept
+        self.loop.restore(kept._replace(state=pace.without_velocity(kept.state)))
+        self.codes[0] = specs.RUNNING
+        self._snapshots.clear()
+        steps, rows = self._recorded()
+        self._steps, self._rows = [steps[steps < kept.step]], [rows[steps < kept.step]]
+        before = [entry for entry in self._clock if entry[0] <= kept.step]
+        self._clock = [*before, (int(kept.step), self._clock[-1][1])]
+
+    def _go_back(self, diverged: Array) -> None:
+        """Repeat these models, bit by bit, up to their last iterates with a finite loss."""
+        if not len(diverged):
+            return
+        loop = self.loop
+        now, ended = loop.snapshot(), loop.steps
+        self._diverged_at[diverged] = ended[diverged]
+        for m in diverged:
+            goal = ended[m] - 1
+            for snapshot in reversed(self._snapshots):
+                if snapshot.step <= goal:
+                    loop.restore(snapshot, [m])
+                    while loop.step < goal:  # a request to stop may be pending; it ends one call
+                        loop.advance(goal - loop.step)
+                    break
+            # Else the very first iterate is bad: there is nothing before it.
+        loop.restore(now, [m for m in now.active if m not in diverged])
+
+    def _drop(self, keep: int) -> None:
+        """Let go of all but the models with the lowest losses."""
+        last, active = self._settle(), self.loop.active
+        order = active[np.argsort(last[active, 1], kind="stable")]
+        self.codes[order[keep:]] = _DROPPED
+        self.loop.restore(self.loop.snapshot(), np.sort(order[:keep]))
+
+    def _let_go(self, check: Check) -> None:
+        """Let go of the models that have converged by the caller's rule."""
+        settled = [m for m in self.loop.active if check.settled(self.loop.params(int(m)))]
+        if settled:
+            self.codes[settled] = specs.CONVERGED
+            others = [m for m in self.loop.active if m not in settled]
+            self.loop.restore(self.loop.snapshot(), others)
+
+    def _settle(self) -> Array:
+        """Find models that the very last update made diverge; evaluate all."""
+        last: Array = self.loop.evaluate()
+        bad = ~np.isfinite(last[:, 1:3]).all(axis=1) & (self.codes == specs.RUNNING)
+        if bad.any():
+            self.codes[bad] = specs.DIVERGED
+            if self._pace is not None:
+                self._judge(self._pace)
+            self._go_back(np.flatnonzero(bad & (self.codes == specs.DIVERGED)))
+            last = self.loop.evaluate()
+        return last
+
+    def _recorded(self) -> tuple[Array, Array]:
+        steps = np.concatenate([*self._steps, np.empty(0, np.int64)])
+        return steps, np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
+
+    def finish(self) -> list[Ending]:
+        """Settle how each model ended."""
+        if self._pace is not None and self.loop.step > self._kept.step and self._worse(self._pace):
+            self._take_back(self._pace)  # stopped in the middle of a stretch
+        last = self._settle()
+        steps, rows = self._recorded()
+        return [self._ending(m, steps, rows[:, m], last[m]) for m in range(len(self.codes))]
+
+    def _ending(self, m: int, steps: Array, rows: Array, last: Array) -> Ending:
+        own = ~np.isnan(rows[:, 0]) & (steps <= last[0])
+        steps, rows = steps[own], rows[own]
+        if not len(steps) or steps[-1] < last[0]:
+            steps, rows = np.append(steps, last[0]), np.vstack([rows, last[1:]])
+        at, clock = zip(*self._clock, strict=True)
+        loss, gradient_norm, weight_norm = rows.T.copy()
+        history = History(
+            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock)
+        )
+        made = int(last[0])
+        diverged_at = int(self._diverged_at[m]) if self.codes[m] == specs.DIVERGED else None
+        end = made if diverged_at is None else diverged_at
+        seconds = float(np.interp(end, at, clock))
+        return self._status(m, made, last), diverged_at, made, seconds, history
+
+    @property
+    def rate(self) -> float:
+        """Of a run with a pace: that of the last stretch, if it was not taken back."""
+        assert self._pace is not None
+        state = self._pace.state
+        return state.rate if self.loop.step > self._kept.step else state.kept
+
+    def _worse(self, pace: Pace) -> bool:
+        """Whether a model in the run would not keep the stretch in hand, did it end here."""
+        return self.codes[0] == specs.RUNNING and not pace.would_keep(self._objective(pace))
+
+    @property
+    def seconds(self) -> float:
+        """What the steps took so far."""
+        return self._clock[-1][1]
+
+    def _status(self, m: int, made: int, last: Array) -> Status:
+        code, limits = self.codes[m], self._limits
+        if code == specs.DIVERGED:
+            return "diverged"
+        if code == _DROPPED:
+            return "dropped"
+        # Judged here for every ending: the kernels do not look at the iterate after the last step.
+        if code == specs.CONVERGED or (limits.tol > 0 and last[2] <= limits.tol):
+            return "converged"
+        if code == specs.TARGET or last[1] <= limits.target:
+            return "target"
+        return "completed" if made >= limits.steps else "interrupted"
+
+    def export(self) -> dict[str, Array]:
+        """Everything that the rest of the run, and its results, depend on."""
+        self._settle()  # or a model could need a snapshot from before to go back to
+        steps, rows = self._recorded()
+        paced = (
+            {}
+            if self._pace is None
+            else {"pace": self._pace.export(), **_arrays("kept", self._kept)}
+        )
+        return {
+            "codes": self.codes,
+            "diverged_at": self._diverged_at,
+            "steps": steps,
+            "rows": rows,
+            "clock": np.array(self._clock, np.float64),
+            "size": np.array(self._size),
+            **_arrays("loop", self.loop.snapshot()),
+            **paced,
+        }
+
+    def resume(self, arrays: dict[str, Array]) -> None:
+        """Go on from what ``export`` returned."""
+        kind = type(self.loop.snapshot())
+        self.loop.restore(_snapshot(kind, "loop", arrays))
+        if self._pace is not None:
+            self._kept = _snapshot(kind, "kept", arrays)
+            self._pace.resume(arrays["pace"])
+            self.loop.set_rate(0, self._pace.rate)
+        self.codes, self._diverged_at = arrays["codes"], arrays["diverged_at"]
+        self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
+        self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
+        self._size = int(arrays["size"])
+
+
+def _arrays(name: str, snapshot: Any) -> dict[str, Array]:
+    """A snapshot's parts as arrays on the host, under names that begin so."""
+    return {f"{name}_{k}": arrays.to_host(v) for k, v in snapshot._asdict().items()}
+
+
+def _snapshot(kind: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """Go the way back, to a snapshot of that kind."""
+    parts = {field: arrays[f"{name}_{field}"] for field in kind._fields}
+    return kind(**parts)._replace(step=int(parts["step"]))

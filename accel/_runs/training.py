@@ -1,0 +1,175 @@
+"""``train``: one run of one model."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Literal
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import Optimizer
+from accel._core.problem import LpProblem
+from accel._runs import checkpoints, checks, driver
+from accel._runs.rates import stable_rate
+from accel._runs.results import Result
+from accel._runs.run import Check
+from accel._support import validation
+from accel._support.arrays import Array
+
+Callback = Callable[[int, float], object]
+
+_log = logging.getLogger("accel")
+
+
+def train(
+    problem: LpProblem,
+    network: LinearNetwork,
+    optimizer: Optimizer,
+    steps: int,
+    *,
+    learning_rate: Literal["auto"] | None = None,
+    record_every: int | None = None,
+    tol: float = 0.0,
+    target: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+    backend: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = checkpoints.EVERY,
+) -> Result:
+    r"""Minimise :math:`L(W_N \cdots W_1)` over the factors by full-batch steps of one optimiser.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    network : LinearNetwork
+        Where to start; not modified. Of the problem's features, outputs and dtype.
+    optimizer : Optimizer
+        ``EndToEnd`` needs a network of depth 1.
+    steps : int
+        Updates to make, at least 1.
+    learning_rate : {"auto"}, optional
+        Take the place of the optimiser's own rate by one that follows the loss. It begins with
+        ``accel.stable_rate``. The run is made in stretches, each a quarter as long as all
+        before: one at whose end the loss has risen is taken back and made again at a third of the
+        rate, after any other twice the rate is tried. With weight decay it is
+        loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
+        its rate then. Steps that were taken back count in ``seconds`` only. The result's
+        ``optimizer`` has the last rate.
+    record_every : int, optional
+        Steps between two records of the history; about 1000 records in all by default.
+    tol : float
+        Stop once the Frobenius norm of the gradient with respect to the end-to-end matrix is at
+        most this; 0 never stops.
+    target : float, optional
+        Stop once the loss is at most this.
+    callback : callable, optional
+        ``callback(step, loss)``, called in the caller's thread about ten times a second with the
+        newest iterate whose loss is known. A true return value stops the run. Where steps are taken
+        back, ``step`` falls.
+    progress : bool
+        Show a progress bar on stderr.
+    backend : {"auto", "cpu", "cuda", "reference"}
+        ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
+        run is so long that starting up the GPU is small beside it (``accel.backends.resolve`` says
+        how long); else ``"cpu"``. ``"cuda"`` copies data on the host to the GPU once.
+    threads : int, optional
+        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use
+        (``accel.backends.cpu_threads``). More than those change the bits, not the speed. Not for
+        ``"cuda"`` and ``"reference"``.
+    checkpoint : path-like, optional
+        A file to keep the progress in, written at the start, every ``checkpoint_every`` seconds, at
+        an interruption and at the end, whole or not at all. If it is there, the run goes on from
+        it; a run that was complete returns at once. Once a run is on its way, a file that cannot be
+        written (a full disk) does not end it: the log says so, what was saved last stays, and
+        saving is tried again.
+    checkpoint_every : float
+        Seconds between two saves; 30 by default. 0 is about ten times a second.
+
+    Returns
+    -------
+    Result
+        Also after divergence, and after Ctrl-C (the work done so far; status ``"interrupted"``).
+        What was trained on a GPU stays there until it is asked for, see ``LinearNetwork``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range, if problem, network and optimizer do
+        not fit together, if the backend is not available (the message says what is missing), or if
+        the checkpoint is damaged or belongs to another run.
+    OSError
+        If the checkpoint cannot be read, or not be written at the start.
+    MemoryError
+        If the run would need more memory than the machine has.
+    KeyboardInterrupt
+        Only before the first step, while the kernels are compiled.
+
+    Notes
+    -----
+    Whatever the callback raises ends the run and is passed on. The same seed, backend, dtype and
+    number of threads give the same bits.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> network = accel.LinearNetwork.for_problem(problem, depth=1)
+    >>> accel.train(problem, network, accel.GradientDescent(0.01), steps=1000).status
+    'completed'
+    """
+    return train_until(
+        problem, network, optimizer, steps, None, learning_rate=learning_rate,
+        record_every=record_every, tol=tol, target=target, callback=callback, progress=progress,
+        backend=backend, threads=threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+
+
+def train_until(
+    problem: LpProblem,
+    network: LinearNetwork,
+    optimizer: Optimizer,
+    steps: int,
+    check: Check | None,
+    *,
+    learning_rate: Literal["auto"] | None = None,
+    record_every: int | None = None,
+    tol: float = 0.0,
+    target: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+    backend: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = checkpoints.EVERY,
+) -> Result:
+    """As ``train``, with a stopping rule of the caller's."""
+    checks.check_model(problem, network, optimizer)
+    limits = checks.limits(steps, record_every, tol, target)
+    checks.check_callback(callback)
+    progress = validation.flag("progress", progress)
+    kept = checkpoints.place(checkpoint, checkpoint_every)
+    if learning_rate is not None:
+        validation.choice("learning_rate", learning_rate, ["auto"])
+
+    def watch(step: int, losses: Array) -> object:
+        assert callback is not None
+        return callback(step, float(losses[0]))
+
+    def first_rate() -> float:
+        rate = stable_rate(problem, network, optimizer)
+        _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
+        return rate
+
+    (result,), _ = driver.run_models(
+        problem, [(network, optimizer)], limits,
+        watch=watch if callback is not None else None, shown=progress, backend=backend,
+        threads=threads, checkpoint=kept, check=check,
+        first_rate=None if learning_rate is None else first_rate,
+    )  # fmt: skip
+    return result

@@ -1,0 +1,183 @@
+"""The backends: which folder of ``kernels/`` a run uses, and how many threads it gets."""
+
+import importlib
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+from accel._support import gpu, validation
+from accel.kernels.cpu.cpus import cpus
+
+_MODULES = ("lp_loss", "factor_chain", "updates", "precondition", "loop")
+
+_NAMES = ("reference", "cpu", "cuda")
+
+#: Multiply-adds of a run, and of one of its steps, from which "auto" takes a GPU. A core makes some
+#: 5e9 a second: sixteen of them are busy with 1e12 for as long as it may take to load CuPy and to
+#: compile, ten seconds, and with 1e6 for no longer than a step on a GPU waits for its blocks. Both
+#: are choices, not yet measured on a GPU.
+_WORTH, _WORTH_A_STEP = 1e12, 1e6
+
+#: How Numba is told not to compile: by a variable of the environment, or by a file in the folder
+#: that the process was started in.
+_UNCOMPILED, _NUMBA_FILE = "NUMBA_DISABLE_JIT", ".numba_config.yaml"
+
+_MOST_THREADS = 1024
+_VARIABLE = "ACCEL_NUM_THREADS"
+_SHARES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The kernels of one backend, each file imported when it is first asked for.
+
+    Attributes
+    ----------
+    name : str
+    lp_loss, factor_chain, updates, precondition, loop : module
+    """
+
+    name: str
+
+    def __getattr__(self, module: str) -> ModuleType:
+        if module not in _MODULES:
+            raise AttributeError(f"a backend has no attribute {module!r}")
+        return importlib.import_module(f"accel.kernels.{self.name}.{module}")
+
+
+def _uncompiled() -> bool:
+    """Whether Numba has been told not to compile; it is loaded only where that may be so."""
+    told = _UNCOMPILED in os.environ
+    if not (told or "numba" in sys.modules or os.path.exists(_NUMBA_FILE)):
+        return False
+    from numba.core import config
+
+    if told:  # perhaps since Numba was loaded; the compiler looks at it anew, too
+        config.reload_config()
+    return bool(config.DISABLE_JIT)
+
+
+@cache
+def _warn_uncompiled() -> None:
+    warnings.warn(
+        f"{_UNCOMPILED} is set, so the CPU kernels cannot be compiled: the reference backend takes "
+        "their place, which is plain NumPy and much slower",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def _reason(name: str) -> str | None:
+    if name == "cpu" and _uncompiled():
+        return f"{_UNCOMPILED} is set: the reference takes its place"
+    return gpu.missing() if name == "cuda" and not gpu.simulated() else None
+
+
+def unavailable() -> dict[str, str | None]:
+    """Every known backend, with the reason why it cannot be used here; None if it can.
+
+    Whether there is a GPU is found out once a process. With ``NUMBA_ENABLE_CUDASIM=1`` in the
+    environment the CUDA backend needs none: it runs, very slowly, in Numba's simulator.
+
+    Returns
+    -------
+    dict of str to (str or None)
+    """
+    return {name: _reason(name) for name in _NAMES}
+
+
+def resolve(
+    name: str = "auto", *, work: float = 0.0, steps: int = 1, on_device: bool = False
+) -> Backend:
+    """Return the backend of that name.
+
+    Parameters
+    ----------
+    name : {"auto", "reference", "cpu", "cuda"}
+        ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
+        run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
+        step and 1e12 in all. Else it is ``"cpu"``. Where Numba has been told not to compile
+        (``NUMBA_DISABLE_JIT=1``, to debug or to measure coverage), the reference takes the place of
+        ``"cpu"``, with a RuntimeWarning once a process.
+    work : float
+        Multiply-adds of a step, those of all models together.
+    steps : int
+        Of the run.
+    on_device : bool
+        Whether the data is in the memory of a GPU.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    TypeError
+        If name is no string.
+    ValueError
+        If no backend has that name, or if it is not available; the message says why.
+
+    Examples
+    --------
+    >>> from accel._support.backends import resolve
+    >>> resolve("auto").name
+    'cpu'
+    """
+    validation.choice("backend", name, ["auto", *_NAMES])
+    if name == "auto":
+        worth = on_device or (work >= _WORTH_A_STEP and work * steps >= _WORTH)
+        usable = worth and not gpu.simulated() and gpu.missing() is None
+        name = "cuda" if usable else "cpu"
+    if name == "cpu" and _uncompiled():
+        _warn_uncompiled()
+        return Backend("reference")
+    if name == "cuda" and (reason := _reason(name)):
+        raise ValueError(f"backend {name!r} is not available: {reason}")
+    return Backend(name)
+
+
+def shares() -> dict[str, int]:
+    """What is said of this process's share of the CPUs: variables of its environment, and numbers.
+
+    joblib and Dask set them for their workers; batch systems and users do so, too.
+    """
+    told = {name: os.environ.get(name, "").split(",")[0].strip() for name in _SHARES}
+    return {
+        name: int(value)
+        for name, value in told.items()
+        if value.isascii() and value.isdigit() and int(value)
+    }
+
+
+def cpu_threads(requested: int | None = None) -> int:
+    """Threads for the CPU kernels.
+
+    Parameters
+    ----------
+    requested : int, optional
+        1 to 1024. Otherwise the environment variable ``ACCEL_NUM_THREADS`` counts; without it the
+        least of the CPUs that this process may use, ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If requested is no integer.
+    ValueError
+        If requested or the variable is out of range.
+    """
+    if requested is not None:
+        return validation.integer("threads", requested, least=1, most=_MOST_THREADS)
+    value = os.environ.get(_VARIABLE, "").strip()
+    if not value:
+        usable: int = cpus()
+        return min(usable, *shares().values(), _MOST_THREADS)
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{_VARIABLE} must be an integer, got {value!r}")
+    return validation.integer(_VARIABLE, int(value), least=1, most=_MOST_THREADS)

@@ -1,0 +1,87 @@
+"""The figures and curves of a run and of a comparison, as files."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accel._optimum.optimum import Optimum
+from accel._reports.figures import blank_figure
+from accel._reports.text import COLUMNS, records, write_rows
+from accel._runs.results import Result
+from accel.tuning.comparison import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def comparison_csv(path: Path, comparison: Comparison) -> None:
+    """Write the curves of all models, one line a record."""
+    rows = (
+        (tuned.model.optimizer, tuned.model.depth, tuned.rate, distance, *record)
+        for tuned in comparison.models
+        for distance, record in zip(
+            comparison.distances(tuned).tolist(), records(tuned.result.history), strict=True
+        )
+    )
+    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *COLUMNS), rows)
+
+
+def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
+    """Draw the distance from the optimum of one run against its steps."""
+    figure, (ax,) = blank_figure(1)
+    result.plot(ax, 0.0 if best is None else best.loss)
+    ax.set_title(title, parse_math=False)
+    ax.grid(alpha=0.3)
+    return figure
+
+
+def _lowest(comparison: Comparison, floor: float) -> float | None:
+    """Where the axis ends: models that leave the first one's optimiser far below may leave it."""
+    name = comparison.models[0].model.optimizer
+    ends = [t.distance for t in comparison.models if t.model.optimizer == name]
+    ends = [end for end in ends if floor < end < math.inf]
+    return min(ends) / 100 if ends else None
+
+
+def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figure":
+    """Draw the distance from the optimum of every model against steps and against seconds.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    title : str
+    floor : float
+        Distances that are no more than rounding errors end the curve.
+
+    Returns
+    -------
+    matplotlib figure
+    """
+    figure, axes = blank_figure(2)
+    figure.suptitle(title, parse_math=False)
+    longest = max((t.result.seconds for t in comparison.models), default=0.0)
+    unit, factor = ("s", 1.0) if longest >= 1 else ("ms", 1e3)
+    optimizers = list(dict.fromkeys(tuned.model.optimizer for tuned in comparison.models))
+    depths = sorted({tuned.model.depth for tuned in comparison.models})
+    for tuned in comparison.models:
+        history, distance = tuned.result.history, comparison.distances(tuned)
+        distance[distance <= floor] = math.nan
+        style = {
+            "color": f"C{depths.index(tuned.model.depth) % 10}",
+            "linestyle": ("-", "--", ":", "-.")[optimizers.index(tuned.model.optimizer) % 4],
+            "label": f"{tuned.model}, rate {tuned.rate:.3g}",
+        }
+        axes[0].plot(history.step, distance, **style)
+        axes[1].plot(factor * history.seconds, distance, **style)
+    if not math.isnan(comparison.target):
+        for ax in axes:
+            ax.axhline(comparison.target, color="0.6", linewidth=0.8, zorder=0)
+    axes[0].set_yscale("log")
+    axes[0].set_ylim(bottom=_lowest(comparison, floor))
+    axes[0].set_xlabel("iteration")
+    axes[0].set_ylabel("distance from the optimum")
+    axes[1].set_xlabel(f"training time ({unit})")
+    for ax in axes:
+        ax.grid(alpha=0.3)
+    axes[0].legend(fontsize="small")
+    return figure

@@ -1,0 +1,198 @@
+"""The subcommand ``accel train``: what it does with its options, and what it prints."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from accel._core.optimizers import EndToEnd, Optimizer, by_name
+from accel._core.problem import LpProblem
+from accel._optimum.optimum import optimum
+from accel._reports.figures import save_figure
+from accel._reports.text import history_csv
+from accel._runs import checks
+from accel._runs.checkpoints import EVERY
+from accel._runs.rates import suggested_rate
+from accel._runs.training import train
+from accel._support.backends import cpu_threads, resolve
+from accel.cli import tables
+from accel.cli.figures import result_figure
+from accel.cli.options import (
+    MODEL,
+    OPTIMIZER_NAMES,
+    OUTPUT,
+    PROGRESS,
+    RUN,
+    BackendName,
+    Column,
+    Data,
+    Dtype,
+    Init,
+    Json,
+    P,
+    Quiet,
+    Scale,
+    Seed,
+    Standardize,
+    Steps,
+    Task,
+    Threads,
+    Width,
+)
+from accel.cli.outputs import output_paths, write
+from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.tuning.search import Model, Start
+
+__all__ = ["train_command"]
+
+
+def _optimizer(problem: LpProblem, model: Model, rate: float | None, decay: float) -> Optimizer:
+    constants: dict[str, Any] = {"weight_decay": decay}
+    if model.optimizer == EndToEnd.name:
+        constants["depth"] = model.depth
+    if rate is None and model.optimizer in (EndToEnd.name, "gd", "momentum", "nesterov"):
+        rate = suggested_rate(problem)
+    return by_name(model.optimizer, rate, **constants)
+
+
+def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
+    """Refuse to go on unasked, lest an old file be taken for a new run's."""
+    if checkpoint is None and resume:
+        raise ValueError("--resume needs --checkpoint FILE, the file to go on from")
+    if checkpoint is not None and checkpoint.exists() and not resume:
+        raise ValueError(
+            f"--checkpoint {checkpoint} is there already: --resume goes on from it; else choose "
+            "another file, or delete it"
+        )
+
+
+def train_command(
+    data: Data = "diabetes",
+    p: P = 4.0,
+    depth: Annotated[int, typer.Option(help="Number of factors.", rich_help_panel=MODEL)] = 2,
+    width: Width = None,
+    init: Init = "balanced",
+    scale: Scale = None,
+    seed: Seed = 0,
+    optimizer: Annotated[str, typer.Option(help=OPTIMIZER_NAMES, rich_help_panel=RUN)] = "gd",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="By default from the curvature at 0; for adaptive rules their usual one.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    weight_decay: Annotated[float, typer.Option(rich_help_panel=RUN, help="Decoupled.")] = 0.0,
+    steps: Steps = 1000,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Stop at this distance from the optimum.", rich_help_panel=RUN),
+    ] = None,
+    tol: Annotated[
+        float, typer.Option(help="Stop at this norm of the gradient.", rich_help_panel=RUN)
+    ] = 0.0,
+    with_optimum: Annotated[
+        bool,
+        typer.Option(
+            "--optimum/--no-optimum",
+            help="Find the optimum first. Without it distances are losses.",
+            rich_help_panel=RUN,
+        ),
+    ] = True,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the progress in this file, for --resume.",
+            rich_help_panel=PROGRESS,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Between two saves; one more at Ctrl-C and at the end.",
+            rich_help_panel=PROGRESS,
+        ),
+    ] = EVERY,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the --checkpoint of the same command; begin if it is not there yet.",
+            rich_help_panel=PROGRESS,
+        ),
+    ] = False,
+    record_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between records; about 1000 in all.", rich_help_panel=OUTPUT),
+    ] = None,
+    target_column: Column = None,
+    standardized: Standardize = None,
+    dtype: Dtype = None,
+    backend: BackendName = "auto",
+    threads: Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for history and figure; or a .npz or .csv file, with the figure beside "
+            "it; or a .png file.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train one model and show how it ended.
+
+    [bold]accel train[/]
+    [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
+    [bold]accel train gas --steps 1e8 --checkpoint run.npz --resume[/]
+    """
+    model = Model(optimizer, depth)
+    checks.limits(steps, record_every, tol, target)
+    cpu_threads(threads)
+    resolve(backend)
+    _check_checkpoint(checkpoint, resume)
+    task = Task(data, p, target_column, standardized, dtype)
+    console, problem = Console(), task.problem
+    kinds = (".npz", ".csv", ".png")
+    paths = output_paths(out, f"train-{task.stem}", kinds, task.path) if out else []
+    if checkpoint is not None and checkpoint.resolve() in [path.resolve() for path in paths]:
+        raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
+    talk = not (quiet or as_json)
+    network = Start(init, scale, seed, width).network(problem, model)
+    chosen = _optimizer(problem, model, learning_rate, weight_decay)
+    if talk:
+        print_line(console, f"{task}: {model}, learning rate {chosen.learning_rate:.3g}")
+        if resume and checkpoint is not None and not checkpoint.exists():
+            print_line(console, f"no {checkpoint} yet: the run begins")
+    best = optimum(problem) if with_optimum else None
+    base = 0.0 if best is None else best.loss
+    result = train(
+        problem, network, chosen, steps,
+        record_every=record_every, tol=tol, target=None if target is None else base + target,
+        progress=talk, backend=backend, threads=threads,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+    write(
+        paths,
+        {
+            ".npz": result.save,
+            ".csv": lambda path: history_csv(path, result.history),
+            ".png": lambda path: save_figure(path, result_figure(result, best, f"{task}: {model}")),
+        },
+    )
+    if as_json:
+        described = {"optimizer": model.optimizer, "depth": model.depth}
+        rows = tables.result_json(problem, result, best)
+        print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
+    else:
+        console.print(tables.result_table(result, best))
+        if paths and talk:
+            print_line(console, f"written: {', '.join(map(str, paths))}")
+    if result.status == "interrupted":
+        if checkpoint is not None:
+            say(f"interrupted: the same command with --resume goes on from {checkpoint}")
+        raise typer.Exit(INTERRUPTED)

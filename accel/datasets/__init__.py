@@ -1,0 +1,22 @@
+"""Data sets: the paper's, scikit-learn's, made ones and your own files."""
+
+from accel._support.names import publish
+from accel.datasets.loaders import (
+    Dataset,
+    load_diabetes,
+    load_file,
+    load_gas_ethanol,
+    make_ill_conditioned,
+    two_points,
+)
+
+__all__ = [
+    "Dataset",
+    "load_diabetes",
+    "load_file",
+    "load_gas_ethanol",
+    "make_ill_conditioned",
+    "two_points",
+]
+
+publish(__name__, globals(), __all__)

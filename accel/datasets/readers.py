@@ -1,0 +1,307 @@
+"""Readers of data files: each returns X, y and the names of the columns, or says what is wrong.
+
+Whatever is wrong with a file is a ValueError of one line that starts with its path. Of text it
+tells the line, from 1 and header included, as editors count, and the column by its name, or by its
+number from 1 if it has none; of an array it tells the indices, from 0.
+"""
+
+import contextlib
+import csv
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel._files import npy, paths
+from accel._files.paths import unreadable
+from accel._support import memory, validation
+from accel._support.arrays import Array
+
+_log = logging.getLogger("accel")
+
+Columns = tuple[Array, Array, tuple[str, ...]]
+
+_DAMAGED = (*npy.DAMAGED, csv.Error)
+
+
+def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
+    """X (n, d) and y (n,) or (n, k), finite and of one dtype: float32 if both are, else float64.
+
+    Raises
+    ------
+    ValueError
+        Starting with ``where``.
+    """
+    try:
+        X, y = validation.numeric("X", X, ndim=(2,)), validation.numeric("y", y, ndim=(1, 2))
+        if len(X) != len(y):
+            raise ValueError(
+                f"X and y must have as many rows, got X of shape {X.shape} and y of shape {y.shape}"
+            )
+        single = X.dtype == np.float32 and y.dtype == np.float32
+        for name, a in (("X", X), ("y", y)):
+            advice = "save it as float64 if it may be rounded"
+            validation.unrounded(name, a, np.dtype(np.float64), a, advice)
+        with np.errstate(invalid="ignore", over="ignore"):  # found by the check
+            X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
+        validation.all_finite("X", X)
+        validation.all_finite("y", y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return X, y
+
+
+def read_npz(path: Path, target: str | int | None = None) -> Columns:
+    """Arrays ``X`` and ``y`` of a .npz; ``target`` names another array to use as y."""
+    name = "y" if target is None else str(target)
+    try:
+        X, y = npy.load_npz(path, ("X", name))
+    except _DAMAGED as error:
+        raise unreadable(path, error) from error
+    X, y = checked(paths.told(path), X, y)
+    return X, y, _numbered(X.shape[1])
+
+
+def read_npy(path: Path, target: str | int | None = None) -> Columns:
+    """A 2-D array in a .npy, the target being its last column or the one numbered ``target``."""
+    try:
+        table = npy.load_npy(path)
+    except _DAMAGED as error:
+        raise unreadable(path, error) from error
+    return _split(path, table, None, target, lambda row, j: f"entry [{row}, {j}]")
+
+
+class _Layout(NamedTuple):
+    """What the first line of a .csv tells of it."""
+
+    path: Path
+    delimiter: str
+    header: list[str] | None
+    skipped: int  # lines before the first row
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Its rows as text, each with the number of the line that it begins in."""
+        with self.path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = itertools.islice(stream, self.skipped, None)
+            reader, line = csv.reader(lines, delimiter=self.delimiter), self.skipped + 1
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = self.skipped + reader.line_num + 1
+
+    def column(self, j: int) -> str:
+        """Say which column it is."""
+        name = self.header[j] if self.header and j < len(self.header) else ""
+        alone = name and self.header and self.header.count(name) == 1
+        return f"column {validation.shown(name)}" if alone else f"column {j + 1}"
+
+    def place(self, row: int, j: int) -> str:
+        """Say where a number is, of which the table tells the row, from 0."""
+        with contextlib.suppress(*_DAMAGED):  # cells longer than csv reads, which are numbers
+            line, _ = next(itertools.islice(self.rows(), row, None))
+            return f"line {line}, {self.column(j)}"
+        return f"row {row + 1} of numbers, {self.column(j)}"
+
+    def fault(self) -> str:
+        """Say where it is no table of numbers; nothing if that cannot be found."""
+        width = 0
+        with contextlib.suppress(*_DAMAGED):
+            for line, cells in self.rows():
+                width = width or len(cells)
+                if len(cells) != width:
+                    return f"line {line} has {len(cells)} columns, the rows before it have {width}"
+                for j, cell in enumerate(cells):
+                    if not _is_number(cell) or "_" in cell or not cell.isascii():
+                        what = f"could not convert string {validation.shown(cell)} to a number"
+                        return f"line {line}, {self.column(j)}: {what}"
+        return ""
+
+
+def _layout(path: Path) -> _Layout:
+    """Look at the first line that is not blank."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        skipped, first = 0, ""
+        for first in stream:
+            if first.strip():
+                break
+            skipped += 1
+    if first.count('"') % 2:
+        raise ValueError("the first line opens a quote that it does not close")
+    delimiter = max(",;\t", key=first.count)
+    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    counted = [str(j) for j in range(len(cells))]
+    words = not all(_is_number(cell) for cell in cells if cell)
+    header = cells if words or ["", *counted[:-1]] == cells != [""] else None
+    if not first.strip() or (header and not _has_rows(path, skipped + 1)):
+        raise ValueError("it has no rows of numbers")
+    if header is None and cells == counted and len(cells) > 2:
+        _log.warning(
+            "%s: line %d, which counts the columns, is taken for numbers; a header must have a "
+            "cell that is no number",
+            paths.told(path),
+            skipped + 1,
+        )
+    return _Layout(path, delimiter, header, skipped + (header is not None))
+
+
+def read_csv(path: Path, target: str | int | None = None) -> Columns:
+    """A table of numbers, separated by commas, semicolons or tabs, with or without a header.
+
+    The first line is the header if one of its cells is neither empty nor a number, or if it is
+    empty and then counts the columns from 0, as pandas writes it. The target is the last column, or
+    the one that ``target`` names or numbers. A first column without a name that counts the rows, as
+    pandas and R write an index, is left out, and the log says so.
+    """
+    try:
+        layout = _layout(path)
+    except _DAMAGED as error:
+        raise unreadable(path, error) from error
+    try:
+        table = np.loadtxt(
+            path,
+            delimiter=layout.delimiter,
+            skiprows=layout.skipped,
+            comments=None,
+            quotechar='"',
+            ndmin=2,
+            encoding="utf-8-sig",
+        )
+    except _DAMAGED as error:
+        raise unreadable(path, layout.fault() or error) from error
+    header = layout.header
+    if header is not None and len(header) != table.shape[1]:
+        raise ValueError(
+            f"{paths.told(path)}: the header has {len(header)} columns, the rows have "
+            f"{table.shape[1]}"
+        )
+    return _split(path, table, header, target, layout.place)
+
+
+def _has_rows(path: Path, skip: int) -> bool:
+    with path.open(encoding="utf-8-sig") as stream:
+        return any(line.strip() for number, line in enumerate(stream) if number >= skip)
+
+
+def _is_number(cell: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return True
+    return False
+
+
+def _numbered(d: int) -> tuple[str, ...]:
+    return tuple(f"x{j}" for j in range(d))
+
+
+def _split(
+    path: Path,
+    table: Array,
+    header: list[str] | None,
+    target: str | int | None,
+    place: Callable[[int, int], str],
+) -> Columns:
+    """Cut the target column out of a table, in which a number has a place to tell it by."""
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise ValueError(
+            f"{paths.told(path)}: expected rows of at least two columns, features and a target, "
+            f"got an array of shape {table.shape}"
+        )
+    columns = table.shape[1]
+    column = _column(path, -1 if target is None else target, columns, header)
+    _check_finite(path, table, place)
+    rest = [j for j in range(columns) if j != column]
+    if column != 0 and header and not header[0]:
+        rest = _without_index(paths.told(path), table[:, 0], rest)
+    X, y = checked(paths.told(path), table[:, rest], table[:, column])
+    names = _numbered(columns if header else len(rest))
+    return X, y, tuple(header[j] or names[j] for j in rest) if header else names
+
+
+def _without_index(where: str, first: Array, features: list[int]) -> list[int]:
+    """The columns that are features if the first has no name: without it if it counts the rows."""
+    count = np.arange(len(first))  # from 0 as pandas does, or from 1 as R does
+    if not (np.all(first == count) or np.all(first == count + 1)):
+        _log.warning(
+            "%s: the first column has no name and is taken for a feature, x0; if it is an index, "
+            "write the file without it",
+            where,
+        )
+        return features
+    if features == [0]:
+        raise ValueError(
+            f"{where}: expected features and a target, got an index, which is the first column, "
+            "without a name, and one column more"
+        )
+    _log.warning(
+        "%s: the first column has no name and counts the rows: it is an index, and is left out",
+        where,
+    )
+    return features[1:]
+
+
+def _check_finite(path: Path, table: Array, place: Callable[[int, int], str]) -> None:
+    if table.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(table.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(table))
+    if len(bad):
+        row, j = (int(i) for i in bad[0])
+        raise ValueError(
+            f"{paths.told(path)}: {place(row, j)} must be finite, got {table[row, j].item()}"
+        )
+
+
+def _column(path: Path, target: str | int, columns: int, header: list[str] | None) -> int:
+    """Number of the column that ``target`` names, or numbers from 0 (or from the end, below 0)."""
+    if isinstance(target, str) and header and target in header:
+        if header.count(target) > 1:
+            raise ValueError(
+                f"{paths.told(path)}: the header has {header.count(target)} columns {target!r}"
+            )
+        return header.index(target)
+    try:
+        number = int(target)  # the command line passes numbers as text
+    except (TypeError, ValueError):
+        if not header:
+            raise ValueError(
+                f"{paths.told(path)}: it has no header, so target must be the number of a column, "
+                f"got {validation.shown(target)}"
+            ) from None
+        try:
+            validation.unknown("target", str(target), header)
+        except ValueError as error:
+            raise ValueError(f"{paths.told(path)}: {error}") from None
+    if not -columns <= number < columns:
+        raise ValueError(
+            f"{paths.told(path)}: target must be >= {-columns} and < {columns}, got {number}"
+        )
+    return number % columns
+
+
+#: The reader for each suffix.
+READERS: dict[str, Callable[[Path, str | int | None], Columns]] = {
+    ".npz": read_npz,
+    ".npy": read_npy,
+    ".csv": read_csv,
+}
+
+
+def read(path: str | os.PathLike[str], target: Any = None) -> Columns:
+    """Read a file by the reader for its suffix."""
+    path = paths.given("path", path)
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f"{paths.told(path)}: expected a file that ends in {', '.join(READERS)}")
+    if reason := paths.refusal(path):
+        raise ValueError(f"{paths.told(path)}: {reason}")
+    if isinstance(target, bool) or not isinstance(target, str | int | None):
+        raise TypeError(
+            f"target must be the name or the number of a column, got {validation.shown(target)}"
+        )
+    memory.require(paths.told(path), 2 * path.stat().st_size)  # the table, and X without the target
+    return READERS[path.suffix.lower()](path, target)

@@ -1,0 +1,169 @@
+"""What a figure of the paper is made of: curves, lines that show them, and claims about both."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from accel.tuning.search import Model, Start
+
+__all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
+
+_OFF = 2.0
+_SIZE = 1e-6  # root mean square of the entries of the end-to-end matrix at a near-zero start
+
+Ends = Mapping[str, float]  # the distance at which every line of a figure ends, by label
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A model on a problem, trained for so many steps at the best rate of its own search.
+
+    Attributes
+    ----------
+    p : float
+        Exponent of the loss.
+    model : Model
+    start : Start
+    steps : int
+    """
+
+    p: float
+    model: Model
+    start: Start
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """Of its files: tells everything that a figure can tell two curves apart by."""
+        width = "" if self.start.width in (None, 1) else f"-width{self.start.width}"
+        scale = "" if self.start.scale is None else f"-{self.start.scale:.3g}"
+        return (
+            f"l{self.p:g}-{self.model.optimizer}-depth{self.model.depth}{width}-"
+            f"{self.start.init}{scale}-{self.steps}"
+        )
+
+    def changed(self, divisor: int, seed: int) -> "Curve":
+        """Return the curve with fewer steps and another seed."""
+        steps = max(self.steps // divisor, 1)
+        return replace(self, steps=steps, start=replace(self.start, seed=seed))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve as a figure shows it.
+
+    Attributes
+    ----------
+    label : str
+        Unique in its figure.
+    curve : Curve
+    published : float
+        Distance from the optimum at the last step, read off the paper's curve (within 10 %).
+    color, dash : int
+        Lines of one colour, or one dash, have something in common.
+    """
+
+    label: str
+    curve: Curve
+    published: float
+    color: int = 0
+    dash: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says of a figure, as a test of the distances at which its lines end.
+
+    Attributes
+    ----------
+    text : str
+    labels : tuple of str
+        The lines it is about.
+    holds : callable
+        Of as many distances.
+    """
+
+    text: str
+    labels: tuple[str, ...]
+    holds: Callable[..., bool]
+
+    def __call__(self, ends: Ends) -> bool:
+        """Say whether it holds; with a line that diverged at every rate it does not."""
+        values = [ends[label] for label in self.labels]
+        return all(map(math.isfinite, values)) and bool(self.holds(*values))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the paper.
+
+    Attributes
+    ----------
+    key : str
+        As ``accel reproduce --figures`` takes it.
+    title : str
+    panels : tuple of Panel
+    claims : tuple of Claim
+    notes : tuple of str
+        How it was set up where the paper leaves that open, and what is known about differences.
+    families : tuple of tuple of str
+        Labels of lines to be compared at one common learning rate as well.
+    """
+
+    key: str
+    title: str
+    panels: tuple[Panel, ...]
+    claims: tuple[Claim, ...]
+    notes: tuple[str, ...] = ()
+    families: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All lines of all panels."""
+        return tuple(line for panel in self.panels for line in panel.lines)
+
+    def changed(self, divisor: int, seed: int) -> "Figure":
+        """Return the figure with fewer steps and another seed."""
+        panels = tuple(
+            replace(
+                panel,
+                lines=tuple(
+                    replace(line, curve=line.curve.changed(divisor, seed)) for line in panel.lines
+                ),
+            )
+            for panel in self.panels
+        )
+        return replace(self, panels=panels)
+
+
+def is_off(ratio: float) -> bool:
+    """Whether a ratio to a published value, either way, asks for an explanation."""
+    return not 1 / _OFF <= ratio <= _OFF
+
+
+def near_zero(depth: int, width: int = 1) -> Start:
+    """Gaussian factors, so small that the loss begins next to its value at 0.
+
+    Their standard deviation, 1e-6 at depth 1, 1e-3 and 0.01 at depth 2 and 3 with hidden layers of
+    width 1, is such that the end-to-end matrices of all depths and widths have one expected size:
+    ``E |W_e|^2 = d width^(N-1) std^(2N) = 1e-12 d``.
+    Larger factors would be off balance: ``W_1`` has d columns, the others one.
+
+    Parameters
+    ----------
+    depth, width : int
+
+    Returns
+    -------
+    Start
+    """
+    scale = (_SIZE * width ** (-(depth - 1) / 2)) ** (1 / depth)
+    return Start("near_zero", scale, width=width)

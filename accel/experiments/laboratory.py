@@ -1,0 +1,199 @@
+"""Runs many curves side by side, sweep after sweep, each kept on disk: none is made twice."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accel._core.problem import LpProblem
+from accel._optimum.optimum import Optimum, optimum
+from accel._runs import driver
+from accel._runs.rates import first_rate
+from accel._runs.results import Result
+from accel._runs.sweeping import sweep
+from accel._support.arrays import Array
+from accel.experiments.figures.curves import Curve
+from accel.experiments.ledger import Ledger, sweep_stage
+from accel.tuning.search import Tuned
+from accel.tuning.staged import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
+
+__all__ = ["PLAN", "Laboratory", "Runs", "Timing", "data_digest"]
+
+#: Of the strategy: sweeps of another one are not taken up again.
+PLAN = 2
+_RECORDS = 2000
+
+Runs = dict[tuple[Curve, int], Result]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a stage cost.
+
+    Attributes
+    ----------
+    stage : str
+    models, steps : int
+    seconds : float
+        Of training, over all sittings.
+    backend : str
+    """
+
+    stage: str
+    models: int
+    steps: int
+    seconds: float
+    backend: str
+
+
+def data_digest(problem: LpProblem) -> str:
+    """Return a hash of the data of a problem."""
+    return hashlib.sha256(problem.host.X.tobytes() + problem.host.Y.tobytes()).hexdigest()[:16]
+
+
+def _digest(parts: Iterable[object]) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def _other(backend: str) -> list[str]:
+    """Return what tells sweeps of another backend from those of the CPU's, the first there were."""
+    return [] if backend == "cpu" else [backend]
+
+
+@dataclass(eq=False)
+class Laboratory:
+    """Where curves are tuned.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(p)`` returns the problem with that exponent.
+    state : Path
+        Folder of the checkpoints.
+    ledger : Ledger
+    threads : int or None
+    backend : str
+        As for ``train``.
+    """
+
+    make: Callable[[float], LpProblem]
+    state: Path
+    ledger: Ledger
+    threads: int | None = None
+    backend: str = "auto"
+    timings: list[Timing] = field(default_factory=list)
+    _problems: dict[float, tuple[LpProblem, Optimum]] = field(default_factory=dict)
+
+    def optimum(self, p: float) -> Optimum:
+        """Return the optimum of the problem with this exponent."""
+        return self._problem(p)[1]
+
+    def described(self) -> dict[str, Any]:
+        """Return what a report says of the data, and of the optimum of every problem."""
+        if not self._problems:
+            return {"sha256": None}
+        problem = next(iter(self._problems.values()))[0]
+        return {
+            "sha256": data_digest(problem),
+            **{name: getattr(problem, name) for name in ("n", "d", "k")},
+            "dtype": str(problem.dtype),
+            "optimum": {
+                f"l{p:g}": {"loss": best.loss, "duality_gap": best.duality_gap}
+                for p, (_, best) in sorted(self._problems.items())
+            },
+        }
+
+    def end(self, curve: Curve, result: Result) -> float:
+        """Distance from the optimum after the last step; inf if the run diverged."""
+        return math.inf if result.status == "diverged" else float(self.distances(curve, result)[-1])
+
+    def distances(self, curve: Curve, result: Result) -> Array:
+        """Distance from the optimum at every record of a run."""
+        distances: Array = (result.history.loss - self.optimum(curve.p).loss).clip(min=0.0)
+        return distances
+
+    def tune(self, curves: Iterable[Curve]) -> dict[Curve, Tuned]:
+        """Search the best rate of every curve, curves of one problem and length together.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with the sweep's progress saved.
+        """
+        groups: dict[tuple[float, int], list[Curve]] = {}
+        for curve in dict.fromkeys(curves):
+            groups.setdefault((curve.p, curve.steps), []).append(curve)
+        self.ledger.expect(groups.values())
+        tuned: dict[Curve, Tuned] = {}
+        for group in groups.values():
+            self.ledger.begin_group()
+            tuned |= self._tune_group(group)
+        self.ledger.begin_group()
+        return tuned
+
+    def run_at(self, name: str, wanted: Iterable[tuple[Curve, int]]) -> Runs:
+        """Train curves in full at points of the grid, those of one problem and length together."""
+        groups: dict[tuple[float, int], list[tuple[Curve, int]]] = {}
+        for curve, index in wanted:
+            groups.setdefault((curve.p, curve.steps), []).append((curve, index))
+        runs: Runs = {}
+        for (p, steps), jobs in groups.items():
+            runs |= self.run(f"l{p:g}, {steps} steps: {name}", jobs, steps)
+        return runs
+
+    def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> Runs:
+        """Train curves of one problem at points of the grid, for so many steps."""
+        jobs = list(dict.fromkeys(jobs))
+        if not jobs:
+            return {}
+        problem, _ = self._problem(jobs[0][0].p)
+        models = [
+            (curve.start.network(problem, curve.model), curve.model.at(GRID.rate(index)))
+            for curve, index in jobs
+        ]
+        backend = driver.kernels_for(problem, len(models), steps, self.backend).name
+        key = _digest([PLAN, data_digest(problem), problem, steps, *jobs, *_other(backend)])
+        self.state.mkdir(parents=True, exist_ok=True)
+        path = self.state / f"{key}.npz"
+        stage = sweep_stage(name, [curve for curve, _ in jobs], steps)
+        callback = self.ledger.begin(stage, resumed=path.exists())
+        found = sweep(
+            problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
+            backend=backend, threads=self.threads, checkpoint=path,
+        )  # fmt: skip
+        if found.status == "interrupted":
+            raise KeyboardInterrupt
+        self.ledger.end()
+        self.timings.append(Timing(name, len(jobs), steps, found.seconds, backend))
+        return dict(zip(jobs, found.results, strict=True))
+
+    def _problem(self, p: float) -> tuple[LpProblem, Optimum]:
+        if p not in self._problems:
+            problem = self.make(p)
+            self._problems[p] = problem, optimum(problem)
+        return self._problems[p]
+
+    def _tune_group(self, curves: list[Curve]) -> dict[Curve, Tuned]:
+        p, steps = curves[0].p, curves[0].steps
+        problem, best = self._problem(p)
+        searches = {
+            curve: RateSearch(
+                first_pilot(first_rate(problem, curve.model.optimizer)),
+                dense=problem.method == "gram",
+            )
+            for curve in curves
+        }
+        for stage, rounds in ROUNDS.items():
+            for number in range(1, rounds + 1):
+                jobs = [
+                    (curve, index)
+                    for curve, search in searches.items()
+                    for index in search.ask(stage)
+                ]
+                name = f"l{p:g}, {steps} steps: {stage} {number}"
+                runs = self.run(name, jobs, stage_steps(stage, steps))
+                for (curve, index), result in runs.items():
+                    searches[curve].tell(stage, index, result, best.loss)
+        return {curve: search.outcome(curve.model) for curve, search in searches.items()}

@@ -1,0 +1,313 @@
+r"""Descent on the factors of a network until a rule says that it has converged.
+
+The kernels know one rule: the gradient with respect to the end-to-end matrix is small. That is no
+rule for a minimum with weight decay, or of maps of bounded rank; those here look at the factors
+every hundred steps, at the cost of one pass over the data.
+"""
+
+import math
+import sys
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Momentum, Nesterov, Optimizer
+from accel._core.problem import LpProblem
+from accel._runs.results import History, Result
+from accel._runs.run import Check
+from accel._runs.training import train_until
+from accel._support.arrays import Array
+from accel._support.backends import resolve
+from accel.kernels.reference.norms import norm
+from accel.sklearn.fitting import Fit, balanced
+from accel.sklearn.saddles import caught
+
+__all__ = ["descend"]
+
+_ROUNDS = 8  # of a run, at least: each with a rate found anew, or an intercept freed of decay
+_LOOK = 100  # steps between two looks at a rule that the kernels do not know
+_PATIENCE = 4  # looks in a row at a loss that has not fallen
+#: Rules that apply decay apart from the gradient and end where no gradient vanishes; what AdaDelta
+#: divides by it multiplies with, once it has settled.
+_RESTLESS = ("adagrad", "rmsprop", "adam")
+_ATTEMPTS = 4  # to leave where factors are caught, for each singular value; they may fall back
+_NOISE = 32  # units in the last place: a gradient this small beside the first is rounding errors
+
+
+@dataclass(frozen=True, eq=False)
+class _Slope:
+    """The rule that the gradient with respect to the factors, decay included, is small."""
+
+    problem: LpProblem
+    widths: tuple[int, ...]
+    optimizer: Optimizer
+    decay: float
+    small: float
+
+    def __call__(self, params: Array) -> bool:
+        chain, widths = resolve("reference").factor_chain, self.widths
+        with np.errstate(over="ignore", invalid="ignore"):
+            params = params.astype(np.float64)
+            W = chain.end_to_end(params, widths)
+            if not np.isfinite(W).all():  # on its way to divergence
+                return False
+            G = self.problem.gradient(W).astype(np.float64)
+            if isinstance(self.optimizer, EndToEnd):  # the balanced factors that it stands for
+                width, depth = min(W.shape), self.optimizer.depth
+                noise = max(W.shape) * float(np.finfo(self.problem.dtype).eps)
+                factors = balanced(W, depth, width, noise)
+                params = np.concatenate([a.ravel() for a in factors])
+                widths = (widths[0], *[width] * (depth - 1), widths[-1])
+            slope = chain.gradients(params, widths, G) + self.decay * params
+            return bool(norm(slope) <= self.small)
+
+
+@dataclass(eq=False)
+class _Rest:
+    """The rule that the least loss has not fallen by tol of itself in the last looks."""
+
+    problem: LpProblem
+    widths: tuple[int, ...]
+    tol: float
+    lowest: float = field(default=math.inf, init=False)
+    looks: int = field(default=0, init=False)
+
+    def __call__(self, params: Array) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            W = resolve("reference").factor_chain.end_to_end(params, self.widths)
+            if not np.isfinite(W).all():
+                return False
+            loss = self.problem.loss(W)
+        self.looks = 0 if loss < (1 - self.tol) * self.lowest else self.looks + 1
+        self.lowest = min(self.lowest, loss)
+        return self.looks >= _PATIENCE
+
+
+def descend(
+    problem: LpProblem,
+    network: LinearNetwork,
+    optimizer: Optimizer,
+    max_iter: int,
+    tol: float,
+    *,
+    auto: bool,
+    intercept: bool,
+    **how: Any,
+) -> Fit:
+    r"""Train a network until the gradient is tol times what it is at W = 0.
+
+    For p > 2 also until it is tol times what it would be if all rows pulled in one direction, see
+    ``_at_rest``.
+
+    Parameters
+    ----------
+    problem, network, optimizer
+        As for ``train``.
+    max_iter : int
+    tol : float
+    auto : bool
+        Whether ``train`` finds the rate, which follows the loss: anew for every round.
+    intercept : bool
+        Whether the last feature is that of the intercept, which weight decay shall spare.
+    **how
+        For ``train``.
+
+    Notes
+    -----
+    Weight decay pulls at all parameters. To spare the intercept, the one found in a round is
+    subtracted from the targets and set to 0: where that ends, nothing is left to decay (the
+    proximal point method, for one variable). A round is an eighth of the run, or as much of it as
+    it takes to converge.
+
+    With decay, or hidden layers too narrow for every map, it is the gradient with respect to the
+    factors, decay included, that falls: see ``_Slope``. Momentum multiplies the gradient by
+    1 / (1 - mu) in the long run, and the decay is made to, lest the minimum depend on mu. AdaGrad,
+    RMSProp and Adam apply decay apart from the gradient that they rescale and come to rest, or
+    circle, where no gradient vanishes: for them it is the loss that has to have come to rest, see
+    ``_Rest``.
+
+    Factors that are caught at a saddle, or a local minimum of the decay, at the end of a round go
+    on from a lower map (see ``saddles``), if there are steps left.
+    """
+    run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, how)
+    while run.status == "completed" and run.made < max_iter:
+        run.advance()
+    return run.fit()
+
+
+class _Descent:
+    """What ``descend`` has come to; ``status`` is "completed" as long as nothing has ended it."""
+
+    def __init__(
+        self,
+        problem: LpProblem,
+        network: LinearNetwork,
+        optimizer: Optimizer,
+        max_iter: int,
+        tol: float,
+        auto: bool,
+        intercept: bool,
+        how: dict[str, Any],
+    ) -> None:
+        decay = optimizer.weight_decay
+        begin = norm(problem.gradient(np.zeros((problem.k, problem.d))))
+        if begin == 0:  # that is a minimum then
+            network = network.with_params(np.zeros_like(network.params))
+        if isinstance(optimizer, Momentum | Nesterov):
+            optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
+        self._problem, self._network, self._optimizer = problem, network, optimizer
+        self._max_iter, self._tol, self._auto, self._how = max_iter, tol, auto, how
+        self._decay, self._spared = decay, bool(decay) and intercept
+        self._by_factors = bool(decay) or min(network.widths) < min(problem.d, problem.k)
+        self._by_loss = bool(decay) and optimizer.name in _RESTLESS
+        self._least = _NOISE * float(np.finfo(problem.dtype).eps)
+        self._small = min(max(tol, self._least) * (begin or 1.0), sys.float_info.max)
+        # Rules that rescale the gradient forget their scales at the end of a round, and have one
+        # rate for all of them: a round of theirs is as long as it takes.
+        patient = self._by_factors and optimizer.name in USUAL_RATES
+        rounds = _ROUNDS if (auto or self._by_factors) and not patient else 1
+        self._size = -(-max_iter // rounds)
+        self._shifted, self._shift = problem, np.zeros(problem.k)
+        self._results: list[Result] = []
+        self._lowest = math.inf  # loss of the rounds so far
+        self._left = 0  # how often factors that were caught have gone on
+        self.made, self.status, self._trouble = 0, "completed", ""
+
+    def advance(self) -> None:
+        """Make a round, and see how it has ended."""
+        result = self._round()
+        self._results.append(result)
+        self._network, self._optimizer = result.network, result.optimizer
+        if result.status == "diverged":
+            at = self.made + (result.diverged_at or 0)
+            self.status, self._trouble = "diverged", f"the run diverged at step {at}"
+            return
+        self.made += result.steps
+        if self._spared:
+            self._network, found = _without_last(self._network)
+            self._shift += found
+            self._shifted = _shifted(self._problem, self._shift)
+        converged = self._converged(result)
+        if not (converged and not self._by_factors) and self._leave(converged):
+            return
+        if converged:
+            self.status = "converged"
+
+    def _round(self) -> Result:
+        """Train for an eighth, or less."""
+        result = train_until(
+            self._shifted, self._network, self._optimizer,
+            min(self._size, self._max_iter - self.made),
+            Check(min(_LOOK, self._size), self._rule()) if self._by_factors else None,
+            learning_rate="auto" if self._auto else None,
+            tol=0.0 if self._by_factors else self._small, **self._how,
+        )  # fmt: skip
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
+        return result
+
+    def _rule(self) -> "_Slope | _Rest":
+        problem, widths = self._shifted, self._network.widths
+        if self._by_loss:
+            return _Rest(problem, widths, self._tol)
+        return _Slope(problem, widths, self._optimizer, self._decay, self._small)
+
+    def _converged(self, result: Result) -> bool:
+        """Whether the network of a round is where the run can end, with the intercept set free."""
+        converged = result.status == "converged"
+        if self._by_loss:
+            lowest, self._lowest = self._lowest, min(self._lowest, result.loss)
+            return converged and not (self._spared and result.loss < (1 - self._tol) * lowest)
+        if self._by_factors:
+            return self._rule()(self._network.params)
+        return self._at_rest(converged)
+
+    def _at_rest(self, converged: bool) -> bool:
+        """Whether the gradient is small, and beside what residuals of that size could make it, too.
+
+        For p > 2 it falls with the power p - 1 of the residuals: at p = 8 it is 1e-8 times what it
+        was where these are a 14th of what they were, however far from the minimum that is. If it is
+        not, the run goes on until it is, with a rate found anew; so it does for data that a map
+        fits, until residuals are as small beside the targets.
+        """
+        problem, p = self._shifted, self._shifted.p
+        if p <= 2:
+            return converged
+        host, W = problem.host, self._network.end_to_end()
+        R = np.abs(host.X @ W.T - host.Y).astype(np.float64)
+        largest, target = float(R.max()), float(np.abs(host.Y).max())
+        if largest <= max(self._tol, self._least) * target:
+            return True
+        if not converged:
+            return False
+        rest = max(self._tol, self._least * max(1.0, target / largest))  # rounding errors of R
+        rows = np.sqrt(np.sum(host.X.astype(np.float64) ** 2, axis=1))
+        slopes = np.sqrt(np.sum((R / largest) ** (2 * p - 2), axis=1))
+        with np.errstate(over="ignore"):
+            scale = p * problem.factor * largest ** (p - 1) * float(np.mean(slopes * rows))
+        small = min(self._small, rest * scale)
+        if norm(problem.gradient(W)) <= small:
+            return True
+        self._small = small
+        return False
+
+    def _leave(self, converged: bool) -> bool:
+        """Go on from a lower map if the factors are caught, or say that they are; whether so."""
+        optimizer, network, W = self._optimizer, self._network, self._network.end_to_end()
+        depth = optimizer.depth if isinstance(optimizer, EndToEnd) else network.depth
+        width = min(network.widths)
+        found = caught(self._shifted, W, depth, width, self._decay, self._tol)
+        last = self.made >= self._max_iter or self._left >= _ATTEMPTS * min(W.shape)
+        if found is None or (found.lower is None and not (converged or last)):
+            return False
+        if found.lower is None or last:
+            self.status, self._trouble = "saddle", found.reason
+            return True
+        factors = balanced(found.lower, network.depth, max(network.widths[1:-1], default=0))
+        self._network = network.with_params(np.concatenate([a.ravel() for a in factors]))
+        self._lowest, self._left = math.inf, self._left + 1
+        return True
+
+    def fit(self) -> Fit:
+        """Return what was found."""
+        W = self._network.end_to_end().astype(np.float64)
+        if self._shift.any():
+            W[:, -1] += self._shift
+        trouble = self._trouble
+        if self.status == "completed":
+            fallen = f"the gradient has not fallen to {self._small:.3g}"
+            trouble = "the loss has not come to rest" if self._by_loss else fallen
+        rate = self._results[-1].optimizer.learning_rate
+        history = _joined([result.history for result in self._results])
+        steps = max(sum(result.steps for result in self._results), 1)
+        return Fit(W, steps, history, trouble, self.status, learning_rate=rate)
+
+
+def _shifted(problem: LpProblem, shift: Array) -> LpProblem:
+    """The problem with this much of the last feature subtracted from the targets."""
+    if not shift.any():
+        return problem
+    Y = problem.Y - np.outer(problem.X[:, -1], shift)
+    return LpProblem(problem.X, Y.astype(problem.dtype), problem.p)
+
+
+def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:
+    """A network that ignores the last feature, and the weights (k,) that this one gives it."""
+    params, rows = network.params.copy(), network.widths[:2][::-1]
+    params[: rows[0] * rows[1]].reshape(rows)[:, -1] = 0
+    return network.with_params(params), network.end_to_end()[:, -1].astype(np.float64)
+
+
+def _joined(histories: list[History]) -> History:
+    """The runs of which each went on where the one before ended, as one."""
+    first, *rest = histories
+    columns = [[getattr(first, f.name)] for f in fields(History)]
+    for history in rest:
+        new = history.step > 0  # at 0 it is where the last one ended
+        for column, f in zip(columns, fields(History), strict=True):
+            values = getattr(history, f.name)[new]
+            goes_on = f.name in ("step", "seconds")
+            column.append(values + column[-1][-1] if goes_on else values)
+    return History(*(np.concatenate(column) for column in columns))

@@ -1,0 +1,385 @@
+"""``LpRegressor``: l_p regression as a scikit-learn estimator. Needs the extra ``sklearn``."""
+
+import sys
+import warnings
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any, Self
+
+import numpy as np
+
+try:
+    from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils import check_array, check_random_state
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        'accel.sklearn needs scikit-learn 1.6 or later: pip install "implicit-accel[sklearn]"'
+    ) from error
+
+from accel._core.network import LinearNetwork
+from accel._core.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
+from accel._support import frames, validation
+from accel._support.arrays import Array
+from accel.sklearn import fitting
+from accel.sklearn.descent import descend
+
+__all__ = ["LpRegressor"]
+
+_SOLVERS = ("auto", "newton", "gradient", "end_to_end")
+_RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
+_SMALL = 1000  # features or samples up to which "auto" takes Newton's method
+_NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
+_FLOATS = (np.float64, np.float32)
+_SHOWN = 10  # rows in a message
+_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
+#: What a warning of descent advises, by status.
+_ADVICE = {
+    "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
+    "standardize=True",
+    "saddle": "another random_state, or a smaller depth or weight_decay",
+}
+
+
+def _require_numbers(name: str, value: Any) -> None:
+    """Refuse text and dates, of which scikit-learn would make floats."""
+    columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
+    for where, column in columns:
+        try:
+            array = np.asarray(column)
+        except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
+            return
+        kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
+        if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
+            shown = validation.shown(np.atleast_1d(array)[:_SHOWN].tolist())
+            raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
+
+
+class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Linear regression that minimises the mean of :math:`|X w + b - y|^p`, for any real p >= 1.
+
+    Parameters
+    ----------
+    p : float, default=4.0
+        1 for least absolute deviations, 2 for least squares; the larger, the more the largest
+        residuals count.
+    solver : {"auto", "newton", "gradient", "end_to_end"}, default="auto"
+        ``"newton"``: damped Newton's method with a duality gap that proves the minimum, for p < 2
+        on a loss whose smoothing goes to 0 (``accel.optimum``); memory for about three copies of X.
+        ``"gradient"``: full-batch steps of ``optimizer`` on the factors of a linear network
+        (``accel.train``). ``"end_to_end"``: the rule that a network of ``depth`` follows, without
+        the factors (``accel.EndToEnd``). ``"auto"``: Newton's method for at most 1000 features or
+        samples, and for p < 2; ``"gradient"`` else, and with weight decay.
+    depth : int, default=1
+        Factors of the network. This and all down to ``weight_decay`` is for the first-order solvers
+        only. The minimum does not depend on it; the way there does.
+    width : int, default=None
+        Of every hidden layer; by default the least that can represent every map, min(d, k). A
+        smaller one bounds the rank of ``coef_`` and ``intercept_`` together.
+    optimizer : str, default="momentum"
+        ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"adadelta"``, ``"rmsprop"`` or
+        ``"adam"``, with their usual constants. Not for ``"end_to_end"``.
+    learning_rate : float or "auto", default="auto"
+        ``"auto"``: one over the largest curvature along the start of the run, from where
+        it follows the loss as in ``accel.train``, at least eight times anew; a usual one for rules
+        that rescale the gradient.
+    weight_decay : float, default=0.0
+        Adds half of this times the squares of all factors to the loss, in the units of the fit; the
+        intercept is spared. Rules that rescale the gradient apply it apart from the loss. From
+        depth 3 on it makes a local minimum of a map of zeros, where fits may be caught.
+    fit_intercept : bool, default=True
+        Exact for every p: the best there is for the coefficients, even where those did not
+        converge.
+    standardize : bool, default=True
+        Fit in units in which features and targets have variance 1. For p < 2, where rows far away
+        count little, the median distance from the middle (the median; of the targets the best
+        constant for this p) is 1 instead where the standard deviation is above 1000 times the
+        median absolute deviation. The minimum stays the same; first-order solvers reach it sooner,
+        and of many minimisers that of least norm is another.
+    max_iter : int, default=None
+        Newton steps for each output (200), or gradient steps (10 000).
+    tol : float, default=1e-8
+        Above 0. Newton's method ends at a duality gap of this times the loss (for p < 2 without
+        what rows far away add to it, see ``accel.optimum``), the others where the gradient is this
+        times the gradient at 0 and, for p > 2, this times what residuals of that size could make
+        it, or down at the rounding errors of the dtype; for ``width`` below min(d, k) or with
+        ``weight_decay`` it is the gradient with respect to the factors, decay included.
+        ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes with decay, which acts
+        apart from it: they end where the loss has not fallen by this share for 400 steps.
+    rcond : float, default=None
+        For Newton's method; descent hardly moves where X is nearly 0, so needs none. Combinations
+        of features, after centring, are not used if they are below this part of the features' size,
+        or if the rounding of the features to 15 digits (float32: to its 24 bits) before centring
+        could be all that they are. By default 1e-12 (float32: 4.8e-7). ``accel.optimum`` defines
+        it exactly.
+    warm_start : bool, default=False
+        Begin where the fit before ended; Newton's method always begins at least squares.
+    random_state : int, RandomState instance or None, default=None
+        Of the factors at the start, a random map near 0 that leads downhill. With None they go
+        straight downhill, the same in every fit. Nothing is random at depth 1.
+    backend : {"auto", "cpu", "cuda", "reference"}, default="auto"
+        As for ``accel.train``.
+    verbose : bool or int, default=False
+        Whether to tell on stderr how it goes.
+
+    Attributes
+    ----------
+    coef_ : (d,) or (k, d) array
+        Of the dtype of X, in the units of the user.
+    intercept_ : float or (k,) array
+        0.0 without ``fit_intercept``.
+    n_iter_ : int
+        Newton steps over all outputs, at least 1; or gradient steps.
+    history_ : accel.History
+        In the units of the fit, the intercept a weight like others. One record, the last, for
+        Newton's method.
+    dual_gap_ : float
+        A proof by Newton's method: the mean of ``|X coef_ + intercept_ - y|^p``, weighted by
+        ``sample_weight`` and summed over the outputs, is no more than this above its minimum. In
+        the units of the user, and all rounding errors are part of it: of the units of the fit, of
+        ``coef_`` and ``intercept_`` to the dtype of X, and of such a mean in float64. Nan for
+        other solvers.
+    rank_ : int or None
+        Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers.
+    singular_ : (min(n, d),) array or None
+        Singular values of X in the units of the fit, centred if there is an intercept. None for
+        other solvers.
+    learning_rate_ : float
+        Of the last steps. Nan for Newton's method.
+    solver_ : str
+        What ``"auto"`` chose.
+    status_ : {"converged", "completed", "saddle", "diverged"}
+        How the fit ended: at the tolerance; after ``max_iter`` steps; where the factors are caught,
+        at a saddle or a local minimum that weight decay makes; or diverged. All but the first come
+        with a ConvergenceWarning.
+    n_features_in_ : int
+    feature_names_in_ : (d,) array of str
+        Where X has feature names.
+
+    Notes
+    -----
+    float32 data is fitted in float32 by the first-order solvers, in float64 by Newton's method.
+    Several outputs are fitted as if alone, but for the factors that they share at depth 2 or more.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509.
+
+    Examples
+    --------
+    >>> from accel.sklearn import LpRegressor
+    >>> model = LpRegressor(p=1).fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 99.0, 7.0])
+    >>> model.coef_.round(6), float(model.intercept_.round(6))
+    (array([2.]), 1.0)
+    """
+
+    def __init__(
+        self,
+        p: float = 4.0,
+        *,
+        solver: str = "auto",
+        depth: int = 1,
+        width: int | None = None,
+        optimizer: str = "momentum",
+        learning_rate: float | str = "auto",
+        weight_decay: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        max_iter: int | None = None,
+        tol: float = 1e-8,
+        rcond: float | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        backend: str = "auto",
+        verbose: bool | int = False,
+    ) -> None:
+        self.p = p
+        self.solver = solver
+        self.depth = depth
+        self.width = width
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.max_iter = max_iter
+        self.tol = tol
+        self.rcond = rcond
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.backend = backend
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : (n, d) array_like
+        y : (n,) or (n, k) array_like
+        sample_weight : float or (n,) array_like, optional
+            At least 0. A sample of weight s counts as s samples, also for p other than 2.
+
+        Returns
+        -------
+        LpRegressor
+            Itself. With a ConvergenceWarning if ``tol`` was not reached or the run diverged, and
+            NumPy's RankWarning if rounding errors of X decide about its rank, or samples far out
+            hide the others. Features that are exactly dependent, as where there are more than
+            samples, are no cause for one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is of the wrong kind or out of range, or the data is not.
+        """
+        optimizer = self._checked()
+        for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            _require_numbers(name, given)
+        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+        y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
+        Y, weight = y.reshape(len(y), -1), None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            kept = weight > 0
+            if not kept.any():
+                raise ValueError("sample_weight must not be zero for every sample")
+            X, Y, weight = X[kept], Y[kept], weight[kept]
+        data = fitting.Data.of(
+            X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
+        )
+        solver = self._chosen(*X.shape)
+        fitting.require_range(data.problem, descent=solver != "newton", scaled=self.standardize)
+        fit = self._solved(solver, data, X, optimizer)
+        coef, intercept = data.to_user(fit.W)
+        self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
+        self.status_ = fit.status
+        self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
+        if fit.proof is not None:
+            self.dual_gap_ = fitting.user_gap(data, fit.proof, X, Y, weight, coef, intercept)
+        self.rank_, self.singular_ = fit.rank, fit.singular
+        self.coef_ = coef if y.ndim == 2 else coef[0]
+        self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
+        if self.verbose:
+            gap = f", duality gap {fit.dual_gap:.3g}" if solver == "newton" else ""
+            told = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
+            print(f"accel: {told}", file=sys.stderr)
+        if fit.trouble:
+            advice = self._advice(solver, fit)
+            warnings.warn(
+                f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} "
+                f"step{'s' if fit.iterations > 1 else ''}: "
+                f"{fit.trouble}; consider {advice}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if fit.doubt:
+            warnings.warn(fit.doubt, np.exceptions.RankWarning, stacklevel=2)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : (m, d) array_like
+
+        Returns
+        -------
+        (m,) or (m, k) array
+            With as many dimensions as the y of the fit.
+        """
+        check_is_fitted(self)
+        _require_numbers("X", X)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        prediction: Array = X @ self.coef_.T + self.intercept_
+        return prediction
+
+    def _checked(self) -> Optimizer:
+        """Check the parameters; the optimiser, with a rate of 1 where that is still to be found."""
+        validation.real("p", self.p, least=1)
+        validation.choice("solver", self.solver, _SOLVERS)
+        validation.depth(self.depth)
+        for name in ("width", "max_iter"):
+            if getattr(self, name) is not None:
+                validation.integer(name, getattr(self, name), least=1)
+        validation.choice("optimizer", self.optimizer, _RULES)
+        validation.real("tol", self.tol, above=0)
+        if self.rcond is not None:
+            validation.real("rcond", self.rcond, least=0, below=1)
+        for name in ("fit_intercept", "standardize", "warm_start"):
+            validation.flag(name, getattr(self, name))
+        rate: Any = self.learning_rate
+        if isinstance(rate, str):
+            validation.choice("learning_rate", rate, ["auto"])
+            rate = 1.0
+        rate = validation.real("learning_rate", rate, above=0)
+        decay = validation.real("weight_decay", self.weight_decay, least=0)
+        if decay and self.solver == "newton":
+            raise ValueError(
+                f"weight_decay must be 0 for solver 'newton', got {decay:g}: "
+                "take solver 'gradient' or 'end_to_end'"
+            )
+        if self.solver == "end_to_end":
+            return EndToEnd(rate, self.depth, weight_decay=decay)
+        return by_name(self.optimizer, rate, weight_decay=decay)
+
+    def _chosen(self, n: int, d: int) -> str:
+        if self.solver != "auto":
+            return self.solver
+        newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
+        return "newton" if newton else "gradient"
+
+    def _advice(self, solver: str, fit: fitting.Fit) -> str:
+        if solver != "newton":
+            return _ADVICE.get(fit.status, _ADVICE["completed"])
+        ended = fit.iterations < (self.max_iter or _NEWTON_STEPS)
+        advice = ["a larger tol"] if ended else ["more steps (max_iter)", "a larger tol"]
+        return " or ".join(advice if self.standardize else [*advice, "standardize=True"])
+
+    def _solved(
+        self, solver: str, data: fitting.Data, X: Array, optimizer: Optimizer
+    ) -> fitting.Fit:
+        if solver == "newton":
+            steps = self.max_iter or _NEWTON_STEPS
+            fit = fitting.newton(data, X, steps, self.tol, self.rcond, self.backend)
+        else:
+            fit = self._descended(data, optimizer)
+        # What Newton's method has proved the minimum for has its intercept as well.
+        if data.intercept and (solver != "newton" or fit.status != "converged"):
+            return replace(fit, W=fitting.best_intercepts(data.problem, fit.W))
+        return fit
+
+    def _descended(self, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
+        return descend(
+            data.problem,
+            self._start(data, optimizer),
+            optimizer,
+            self.max_iter or _GRADIENT_STEPS,
+            self.tol,
+            auto=isinstance(self.learning_rate, str),
+            intercept=data.intercept,
+            backend=self.backend,
+            progress=bool(self.verbose),
+        )
+
+    def _start(self, data: fitting.Data, optimizer: Optimizer) -> LinearNetwork:
+        """The network that a first-order run begins with."""
+        problem = data.problem
+        depth = 1 if isinstance(optimizer, EndToEnd) else self.depth
+        width = self.width or min(problem.d, problem.k)
+        W = np.zeros((problem.k, problem.d))
+        if self.warm_start and hasattr(self, "coef_"):
+            coef = np.atleast_2d(self.coef_)
+            if coef.shape == (problem.k, data.x.mean.size):
+                W = data.from_user(coef, np.atleast_1d(self.intercept_))
+        if self.depth > 1 and not W.any():
+            if self.random_state is None:
+                W = fitting.downhill_map(problem)
+            else:
+                seed = check_random_state(self.random_state).randint(2**31 - 1)
+                W = fitting.random_map(problem, seed)
+        factors = fitting.balanced(W, depth, width)
+        return LinearNetwork.for_problem(problem, depth, width, init=factors)

@@ -1,0 +1,120 @@
+r"""Where descent on the factors of a network comes to rest without being at a minimum.
+
+Balanced factors of depth N move a singular value s of their product W, with vectors u and v, by
+
+.. math:: \dot s = -N s^{2 - 2/N} u^\top G v - N \lambda s,
+
+G the gradient with respect to W, :math:`\lambda` the weight decay (Arora, Cohen, Hazan 2018,
+theorem 3). From depth 2 on one that is 0 stays 0, whatever G is: each W of less than full rank at
+which the others have come to rest is a stationary point. The loss itself is convex, so without
+decay it is no local minimum unless G is 0: it is a saddle.
+
+Decay adds :math:`\lambda N / 2 \sum s^{2/N}` to the loss. At depth 2 that is :math:`\lambda` times
+the nuclear norm; the sum stays convex, and W is the minimum where the largest singular value of G
+on the unused singular vectors is at most :math:`\lambda`. From depth 3 on the slope of
+:math:`s^{2/N}` at 0 is infinite: every such W is a local minimum, W = 0 always, however small
+:math:`\lambda` is.
+
+So what tells a minimum from the rest is a look further away: along the direction -u v' in which the
+loss falls most among those that W does not use.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from accel._core.problem import LpProblem
+from accel._support.arrays import Array
+from accel.kernels.reference.norms import norm
+
+__all__ = ["Caught", "caught"]
+
+_UNUSED = 0.01  # of the singular value that the loss asks for: one this small is not on its way
+_LENGTHS = 24  # of a search along a line, each half of the one before
+
+
+class Caught(NamedTuple):
+    """What a stationary point is, and a map that is lower, decay included, if one was found."""
+
+    reason: str
+    lower: Array | None
+
+
+def caught(
+    problem: LpProblem, W: Array, depth: int, width: int, decay: float, tol: float
+) -> Caught | None:
+    """Say where balanced factors of W are caught; None if nothing shows that they are.
+
+    Parameters
+    ----------
+    problem : LpProblem
+    W : (k, d) array
+    depth, width : int
+        Of the network; the width is that of its narrowest layer.
+    decay, tol : float
+        A map is lower whose loss, decay included, is by more than tol times the loss.
+    """
+    if depth == 1:
+        return None
+    W = W.astype(np.float64)
+    loss, G = problem.loss_and_gradient(W)
+    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
+    residual = problem.host.X @ W.T - problem.host.Y
+    for rank in range(min(width, len(sizes))):
+        if rank and sizes[rank] >= _UNUSED * sizes[0]:
+            continue
+        left, right = U[:, :rank], Vt[:rank]
+        unused = G - left @ (left.T @ G)
+        unused -= (unused @ right.T) @ right
+        if not 0 < norm(unused) < math.inf:
+            break
+        left, _, right = np.linalg.svd(unused / norm(unused), full_matrices=False)
+        moved = np.outer(problem.host.X @ right[0], left[:, 0])
+        lengths = _lengths(residual, moved)
+        if sizes[rank] >= _UNUSED * lengths[0]:
+            continue
+        losses = [_loss(problem, residual - t * moved) for t in lengths]
+        values = np.array(losses) + decay * depth / 2 * lengths ** (2 / depth)
+        best = int(np.argmin(values))
+        if loss - values[best] > tol * loss and sizes[rank] < _UNUSED * lengths[best]:
+            used = (U[:, :rank] * sizes[:rank]) @ Vt[:rank]
+            lower = used - lengths[best] * np.outer(left[:, 0], right[0])
+            return Caught(_reason(rank, depth, decay), lower)
+    if decay and depth > 2 and not _is_minimum(loss, G, sizes, depth, decay):
+        return Caught(f"{_reason(0, depth, decay)} that may not be the lowest", None)
+    return None
+
+
+def _lengths(residual: Array, moved: Array) -> Array:
+    """Lengths t beyond which ``residual - t moved`` is larger than the residual."""
+    ratios = [size(residual) / (size(moved) or 1.0) for size in (norm, lambda a: np.abs(a).max())]
+    lengths: Array = 2 * max(ratios) * 0.5 ** np.arange(_LENGTHS)
+    return lengths
+
+
+def _loss(problem: LpProblem, residual: Array) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        return problem.factor / problem.n * float(np.sum(np.abs(residual) ** problem.p))
+
+
+def _is_minimum(loss: float, G: Array, sizes: Array, depth: int, decay: float) -> bool:
+    r"""Whether W is not nearly 0, or 0 is the least of all, decay included, which convexity proves.
+
+    A lower point has :math:`\lambda N / 2 \, s^{2/N} < L(0)` for every singular value, and since
+    :math:`L(W) \ge L(0) - \sum s |G|`, one of :math:`s |G| > \lambda N / 2 \, s^{2/N}` at least.
+    """
+    slope = float(np.linalg.norm(G.astype(np.float64), 2))
+    if not (slope and loss):
+        return True
+    power, share = depth / (depth - 2), decay * depth / 2
+    if sizes[0] and math.log(sizes[0] / _UNUSED) >= power * math.log(decay / slope):
+        return True  # decay is stronger than the loss below decay / slope to that power only
+    return power * math.log(share / slope) >= depth / 2 * math.log(loss / share)
+
+
+def _reason(rank: int, depth: int, decay: float) -> str:
+    where = "where W is 0" if rank == 0 else f"of rank {rank}"
+    if decay and depth > 2:
+        return f"weight_decay at depth {depth} holds the factors at a local minimum {where}"
+    return f"the factors are held at a saddle {where}"

@@ -1,0 +1,175 @@
+"""``accel train``."""
+
+import json
+
+import pytest
+
+import accel
+
+from ..shell import SMALL, run, run_json
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def test_train_shows_how_it_ended():
+    ended = run("train", *SMALL, "--steps", "1_0")
+    assert ended.exit_code == 0, ended.output
+    for row in ("status", "steps", "loss", "distance", "gradient norm", "a step on 1 thread"):
+        assert row in ended.stdout
+
+
+def test_train_does_what_the_library_does():
+    found = run_json("train", *SMALL, "--p", "3", "--depth", "3", "--width", "4", "--init",
+                     "orthogonal", "--scale", "0.5", "--seed", "7", "--optimizer", "RMSprop",
+                     "--learning-rate", "0.003", "--weight-decay", "0.1", "--steps", "40",
+                     "--dtype", "float32")  # fmt: skip
+    data = accel.datasets.make_ill_conditioned(40, 3, 10.0)
+    standard = accel.standardize(data.X, data.y)
+    problem = accel.LpProblem(standard.X, standard.y, p=3, dtype="float32")
+    network = accel.LinearNetwork.for_problem(problem, 3, 4, init="orthogonal", scale=0.5, seed=7)
+    rule = accel.RMSProp(0.003, weight_decay=0.1)
+    expected = accel.train(problem, network, rule, 40, threads=1)
+    assert found["loss"] == expected.loss
+    assert found["gradient_norm"] == expected.history.gradient_norm[-1]
+    assert (found["optimizer"], found["weight_decay"]) == ("rmsprop", 0.1)
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu", "cuda", "reference"])
+def test_the_backend_is_told(gpu_stand_in, backend):
+    arguments = ["train", *SMALL, "--steps", "10", "--backend", backend]
+    found = run_json(*arguments)
+    assert found["backend"] == {"auto": "cpu"}.get(backend, backend)
+    assert found["steps"] == 10
+    assert ("a step on the GPU" in run(*arguments).stdout) == (backend == "cuda")
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "momentum", "nesterov", "adagrad", "adadelta",
+                                       "rmsprop", "adam", "end-to-end"])  # fmt: skip
+def test_every_optimizer_has_a_rate_of_its_own(optimizer):
+    found = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "50", "--depth", "1")
+    start = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "1", "--depth", "1")
+    assert found["status"] == "completed"
+    assert found["loss"] < start["loss"]
+
+
+def test_train_writes_history_and_figure(tmp_path):
+    run_json("train", *SMALL, "--steps", "20", "--record-every", "5", "--out", "runs")
+    folder = tmp_path / "runs"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".csv", ".npz", ".png"]
+    result = accel.Result.load(folder / "train-ill_conditioned-p4.npz")
+    assert result.history.step.tolist() == [0, 5, 10, 15, 20]
+    run_json("train", *SMALL, "--steps", "20", "--out", "one.npz")
+    assert accel.Result.load("one.npz").steps == 20
+    assert (tmp_path / "one.png").exists()
+
+
+def test_train_stops_at_a_distance():
+    found = run_json("train", *SMALL, "--steps", "1e5", "--target", "1e-6")
+    assert found["status"] == "target"
+    assert 0 <= found["distance"] <= 1e-6
+
+
+def test_train_without_the_optimum():
+    found = run_json("train", *SMALL, "--steps", "1e5", "--target", "0.5", "--no-optimum")
+    assert found["status"] == "target"
+    assert found["loss"] <= 0.5
+    assert found["optimum"] is None
+
+
+def test_train_stops_at_a_gradient():
+    assert run_json("train", *SMALL, "--steps", "1e5", "--tol", "1e-3")["status"] == "converged"
+
+
+def test_divergence_is_a_result():
+    arguments = ["train", *SMALL, "--learning-rate", "100"]
+    ended = run(*arguments)
+    assert ended.exit_code == 0
+    assert "diverged" in ended.stdout
+    assert run_json(*arguments)["diverged_at"] > 0
+
+
+KEPT = ["train", *SMALL, "--steps", "500", "--checkpoint", "run.npz"]
+
+
+def stopped(monkeypatch, step, *arguments):
+    """Run the command until its callback stops it, as Ctrl-C would."""
+    with monkeypatch.context() as patch:
+        train = accel.train
+        patch.setattr(
+            "accel.cli.train.train",
+            lambda *given, **keywords: train(*given, callback=lambda at, _: at > step, **keywords),
+        )  # fmt: skip
+        return run(*KEPT, *arguments)
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"], ["--quiet"]])
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, as_json):
+    whole = run_json(*KEPT[:-2])
+    ended = stopped(monkeypatch, 9, *as_json)
+    assert ended.exit_code == 130
+    told = "accel: interrupted: the same command with --resume goes on from run.npz\n"
+    assert ended.stderr.endswith(told)
+    if "--json" in as_json:
+        assert json.loads(ended.stdout)["status"] == "interrupted"
+    before = (tmp_path / "run.npz").read_bytes()
+    refused = run(*KEPT, *as_json)
+    assert refused.exit_code == 2
+    assert "--checkpoint run.npz is there already: --resume goes on from it" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert (tmp_path / "run.npz").read_bytes() == before
+    found = run_json(*KEPT, "--resume")
+    assert run_json(*KEPT, "--resume") == found  # there is nothing left to do
+    timed = ("seconds", "us_per_step")
+    assert {k: v for k, v in found.items() if k not in timed} == {
+        k: v for k, v in whole.items() if k not in timed
+    }
+
+
+def test_resume_begins_where_there_is_nothing_yet(tmp_path):
+    ended = run(*KEPT, "--resume")
+    assert ended.exit_code == 0
+    assert "no run.npz yet: the run begins" in ended.stdout
+    assert (tmp_path / "run.npz").exists()
+
+
+def test_the_interval_is_passed_on(monkeypatch):
+    given = []
+    train = accel.train
+
+    def noted(*arguments, **keywords):
+        given.append(keywords["checkpoint_every"])
+        return train(*arguments, **keywords)
+
+    monkeypatch.setattr("accel.cli.train.train", noted)
+    run_json(*KEPT)
+    run_json(*KEPT, "--checkpoint-every", "2.5", "--resume")
+    assert given == [30.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "--resume needs --checkpoint FILE"),
+        (["--resume", "run.npz"], "--resume needs --checkpoint FILE"),
+        (["--checkpoint", "a.npz", "--checkpoint-every", "-1"], "checkpoint_every must be"),
+        (["--checkpoint", "file/a.npz"], "Not a directory: 'file/a.npz'"),
+        (["--checkpoint", "file", "--resume"], "checkpoint file is not readable: its checksum"),
+        (["--checkpoint", "a.npz", "--out", "./a.npz"], "--out would overwrite --checkpoint a.npz"),
+    ],
+)
+def test_bad_checkpoints(tmp_path, arguments, message):
+    (tmp_path / "file").write_text("no checkpoint")
+    data = SMALL[1:] if "run.npz" in arguments else SMALL
+    ended = run("train", *arguments, *data)
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+    assert (tmp_path / "file").read_text() == "no checkpoint"
+
+
+def test_the_checkpoint_of_another_command():
+    run_json(*KEPT)
+    ended = run(*KEPT, "--resume", "--steps", "501")
+    assert ended.exit_code == 2
+    assert "belongs to another run (steps: 500 there, 501 here)" in ended.stderr

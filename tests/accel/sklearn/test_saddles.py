@@ -1,0 +1,125 @@
+"""Where factors are caught: told from minima, and a lower map beside them."""
+
+import numpy as np
+import pytest
+
+from accel import LpProblem, optimum
+from accel.sklearn.saddles import caught
+
+RNG = np.random.default_rng(7)
+X = RNG.standard_normal((60, 4))
+Y = X @ RNG.standard_normal((4, 3)) + 0.3 * RNG.standard_normal((60, 3))
+ZERO = np.zeros((3, 4))
+
+
+def problem(p=4.0, scale=1.0, dtype="f8"):
+    return LpProblem(X, scale * Y, p, dtype=dtype)
+
+
+def best(p=4.0):
+    return optimum(problem(p)).W
+
+
+def truncated(W, rank):
+    U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
+    return (U[:, :rank] * sizes[:rank]) @ Vt[:rank]
+
+
+def objective(problem, W, depth, decay):
+    sizes = np.linalg.svd(W, compute_uv=False)
+    return problem.loss(W) + decay * depth / 2 * np.sum(sizes ** (2 / depth))
+
+
+def rest_of_rank(problem, rank, decay=0.0):
+    """The least map of a rank, by alternating over its two factors with L-BFGS."""
+    optimize = pytest.importorskip("scipy.optimize")
+    U, sizes, Vt = np.linalg.svd(truncated(optimum(problem).W, rank), full_matrices=False)
+    roots = np.sqrt(sizes[:rank])
+    start = np.concatenate([(U[:, :rank] * roots).ravel(), (roots[:, None] * Vt[:rank]).ravel()])
+    cut = problem.k * rank
+
+    def value(flat):
+        A, B = flat[:cut].reshape(problem.k, rank), flat[cut:].reshape(rank, problem.d)
+        loss, G = problem.loss_and_gradient(A @ B)
+        slope = np.concatenate([(G @ B.T).ravel(), (A.T @ G).ravel()])
+        return loss + decay / 2 * np.sum(flat**2), slope + decay * flat
+
+    flat = optimize.minimize(value, start, jac=True, options={"gtol": 1e-9}).x
+    return flat[:cut].reshape(problem.k, rank) @ flat[cut:].reshape(rank, problem.d)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 4, 8])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("depth", [2, 3, 7])
+def test_zero_is_a_saddle_and_the_minimum_is_none(p, scale, depth):
+    given = problem(p, scale)
+    found = caught(given, ZERO + 1e-9 * scale, depth, 3, 0.0, 1e-8)
+    assert found.reason == "the factors are held at a saddle where W is 0"
+    assert np.linalg.matrix_rank(found.lower) == 1
+    assert given.loss(found.lower) < 0.95 * given.loss(ZERO)
+    assert caught(given, scale * best(p), depth, 3, 0.0, 1e-8) is None
+    assert caught(given, ZERO, 1, 3, 0.0, 1e-8) is None  # a single factor leaves any point
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_missing_rank_is_found_unless_the_width_forbids_it(rank):
+    given = problem()
+    W = rest_of_rank(given, rank)
+    found = caught(given, W, 3, 3, 0.0, 1e-8)
+    assert found.reason == f"the factors are held at a saddle of rank {rank}"
+    assert np.linalg.matrix_rank(found.lower) == rank + 1
+    assert given.loss(found.lower) < 0.99 * given.loss(W)
+    assert caught(given, W, 3, rank, 0.0, 1e-8) is None
+
+
+def test_at_depth_2_decay_is_the_nuclear_norm_of_which_a_low_rank_is_the_minimum():
+    given = problem(2)
+    G = given.gradient(ZERO)
+    largest = np.linalg.norm(G, 2)
+    assert caught(given, ZERO, 2, 3, 1.01 * largest, 1e-8) is None
+    found = caught(given, ZERO, 2, 3, 0.9 * largest, 1e-8)
+    assert "saddle where W is 0" in found.reason
+    assert objective(given, found.lower, 2, 0.9 * largest) < given.loss(ZERO)
+
+
+@pytest.mark.parametrize("depth", [3, 5])
+def test_from_depth_3_on_decay_makes_local_minima(depth):
+    given = problem(4)
+    found = caught(given, ZERO, depth, 3, 0.01, 1e-8)
+    assert found.reason == (
+        f"weight_decay at depth {depth} holds the factors at a local minimum where W is 0"
+    )
+    assert objective(given, found.lower, depth, 0.01) < given.loss(ZERO)
+    # There is no lower point for a huge decay, which is proved, and none on the line in between.
+    assert caught(given, ZERO, depth, 3, 1e3 * given.loss(ZERO), 1e-8) is None
+
+
+def test_a_minimum_that_is_not_proved_is_told_as_such():
+    given = LpProblem(np.eye(2), [3.0, 3.0], 2)
+    slope, loss = np.linalg.norm(given.gradient(np.zeros((1, 2)))), given.loss([0.0, 0.0])
+    decays = np.geomspace(0.1, 1e3, 200)
+    found = [caught(given, np.zeros((1, 2)), 3, 1, decay, 1e-8) for decay in decays]
+    kinds = [0 if f and f.lower is not None else 1 if f else 2 for f in found]
+    assert kinds == sorted(kinds)
+    assert set(kinds) == {0, 1, 2}
+    assert found[kinds.index(1)].reason.endswith("where W is 0 that may not be the lowest")
+    # 0 is proved the least where no size s has both 1.5 decay s^(2/3) < loss and < slope s.
+    share = 1.5 * decays[kinds.index(2)]
+    assert (share / slope) ** 3 >= (loss / share) ** 1.5
+    # And it is where no point of a grid is lower.
+    sizes = np.linspace(0, 6, 601)
+    lower = [np.min((3 - sizes / np.sqrt(2)) ** 2 + 1.5 * d * sizes ** (2 / 3)) for d in decays]
+    assert all(low < loss * (1 - 1e-8) for low, kind in zip(lower, kinds, strict=True) if not kind)
+    assert all(low >= loss for low, kind in zip(lower, kinds, strict=True) if kind == 2)
+
+
+def test_extremes_neither_fail_nor_warn():
+    for depth in (2, 3, 10_000):
+        for scale in (1e-150, 1e60):
+            given = problem(4, 1e-60 if scale < 1 else scale)
+            caught(given, ZERO, depth, 3, 0.0, 1e-8)
+            caught(given, ZERO, depth, 3, 0.1, 1e-8)
+    flat = LpProblem(X, np.zeros_like(Y), 4)
+    assert caught(flat, ZERO, 3, 3, 0.1, 1e-8) is None
+    single = problem(4, dtype="f4")
+    assert caught(single, ZERO, 3, 3, 0.0, 1e-8).lower.dtype == np.float64

@@ -1,0 +1,220 @@
+"""What needs more memory than there is is refused before any of it is taken."""
+
+import math
+import os
+import resource
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import accel
+from accel import datasets
+from accel._support import memory
+from accel._support.backends import resolve
+
+from ..problems import make_problem, start
+
+GIB = 2**30
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Write what the system tells of memory: 4 GiB are available and no other limit is known."""
+    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+
+    def tell(path, text):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    tell("proc/meminfo", f"MemTotal: {2**23} kB\nMemAvailable: {3 * 2**20} kB\nHugePages: 0\n"
+         f"SwapFree: {2**20} kB\n")  # fmt: skip
+    return tell
+
+
+def test_of_the_machine(system):
+    assert memory.available() == 4 * GIB
+    system("proc/meminfo", "nonsense\n")
+    assert memory.available() == pytest.approx(physical())
+
+
+def physical():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("own", ["", "pod/job"])
+def test_of_a_container(system, own):
+    """Version 2: the group that a process is in, or one around it, has the limit."""
+    system("proc/self/cgroup", "1:name=systemd:/x\n0::/pod/job\n")
+    if own:
+        system("groups/pod/job/memory.max", "max\n")
+    system("groups/memory.max", f"{2 * GIB}\n")
+    system("groups/memory.current", f"{3 * GIB // 2}\n")
+    system("groups/memory.stat", f"anon {GIB}\nactive_file {GIB // 8}\ninactive_file {GIB // 8}\n")
+    assert memory.available() == 3 * GIB // 4
+    system("groups/memory.current", f"{3 * GIB}\n")
+    assert memory.available() == 0
+
+
+def test_of_a_container_of_version_1(system):
+    system("proc/self/cgroup", "4:memory:/outside/the/container\n3:cpu:/\n0::/\n")
+    system("groups/memory/memory.limit_in_bytes", f"{GIB}\n")
+    system("groups/memory/memory.usage_in_bytes", f"{GIB // 2}\n")
+    system("groups/memory/memory.stat", f"active_file 1\ntotal_active_file {GIB // 4}\n")
+    assert memory.available() == 3 * GIB // 4
+
+
+def test_of_a_limit_of_the_process(system, monkeypatch):
+    system("proc/self/statm", "100 50 10\n")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (GIB, GIB))
+    assert memory.available() == GIB - 100 * resource.getpagesize()
+
+
+def test_of_this_system():
+    assert 2**20 < memory.available() <= 2 * physical() or math.isinf(memory.available())
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(2**20, "1.0 MiB"), (300e9, "279 GiB"), (2e9, "1.9 GiB"), (9e30, "EiB")]
+)
+def test_sizes(size, text):
+    assert text in memory.shown(size)
+
+
+HUGE = 10**9
+
+
+def refused():
+    """What asks for more than the 64 MiB that the tests leave, and what the message says."""
+    X = np.broadcast_to(1.0, (10**5, 128))
+    network = accel.LinearNetwork.for_problem(make_problem())
+    rule = accel.Adam(0.01)
+
+    def run(**arguments):
+        return accel.train(make_problem(), network, rule, HUGE, record_every=1, **arguments)
+
+    return {
+        "network": (lambda: accel.LinearNetwork((3000, 3000, 1)), r"widths \(3000, 3000, 1\)"),
+        "problem": (lambda: accel.LpProblem(X, X[:, 0]), r"an array of shape \(100000, 128\)"),
+        "train": (run, "a history of 1e.09 records"),
+        "sweep": (
+            lambda: accel.sweep(make_problem(), [(network, rule)] * 9, HUGE, record_every=9),
+            "a history of 1.11e.08 records",
+        ),
+        "data set": (lambda: datasets.make_ill_conditioned(10**5, 100), r"\(100000, 100\)"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_refused_before_it_is_taken(name, monkeypatch):
+    call, told = refused()[name]
+    resolve("cpu").lp_loss  # imported  # noqa: B018
+    monkeypatch.setattr(memory, "available", lambda: 2.0**26)
+    tracemalloc.start()
+    try:
+        with pytest.raises(MemoryError, match=rf"{told}.* but 64.0 MiB are available$"):
+            call()
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_network_that_no_machine_holds():
+    with pytest.raises(MemoryError, match=r"needs about 36.4 TiB of memory, but .* are available"):
+        accel.LinearNetwork((10**6, 10**6, 1))
+
+
+def test_parts(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 0.0)
+    told = "needs about 192 MiB of memory, 128 MiB of it for rows"
+    with pytest.raises(MemoryError, match=told):
+        memory.require("it", {"columns": 2**26, "rows": 2**27})
+    memory.require("it", 2**26)  # too little to ask
+
+
+def test_a_run_that_may_end_by_itself_is_not_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2.0**26)
+    problem = make_problem()
+    network, rule = start(problem), accel.GradientDescent(0.002)
+    loss = accel.train(problem, network, rule, 10).loss
+    for how in ({"target": loss}, {"tol": 1e9}, {"callback": lambda step, loss: True}):
+        accel.train(problem, network, rule, HUGE, record_every=1, **how)
+
+
+def test_the_estimator(monkeypatch):
+    sklearn = pytest.importorskip("accel.sklearn")
+    monkeypatch.setattr(memory, "available", lambda: 2.0**26)
+    with pytest.raises(MemoryError, match=r"the fit needs about 73.2 MiB"):
+        sklearn.LpRegressor().fit(np.ones((32_000, 100)), np.ones(32_000))
+
+
+def test_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2.0**26)
+    with (tmp_path / "large.npy").open("wb") as file:
+        file.truncate(2**26)
+    with pytest.raises(MemoryError, match=r"large.npy needs about 128 MiB"):
+        datasets.load_file(tmp_path / "large.npy")
+
+
+def test_the_command(monkeypatch):
+    pytest.importorskip("typer")
+    from ..shell import run
+
+    ended = run("train", "ill-conditioned:n=1000000000,d=1000")
+    assert ended.exit_code == 2
+    assert "needs about" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def network_of(widths, init):
+    return lambda: accel.LinearNetwork(widths, init=init)
+
+
+def trained(rule, backend, depth=2, **problem):
+    problem = make_problem(**problem)
+    network = accel.LinearNetwork.for_problem(problem, depth, 500)
+    return lambda: accel.train(problem, network, rule, 3, backend=backend, threads=2)
+
+
+def recorded():
+    problem = make_problem(n=2)
+    network = start(problem)
+    return lambda: accel.train(problem, network, accel.GradientDescent(1e-9), 300_000,
+                               record_every=1, backend="cpu")  # fmt: skip
+
+
+LARGE = make_problem(n=5000, d=200)
+
+ESTIMATES = {
+    "near zero": network_of((1000, 1000, 1), "near_zero"),
+    "orthogonal": network_of((1000, 1000, 1), "orthogonal"),
+    "gradient descent": trained(accel.GradientDescent(1e-6), "cpu", depth=3, d=1000),
+    "adam": trained(accel.Adam(1e-6), "cpu", depth=3, d=1000),
+    "reference": trained(accel.Adam(1e-6), "reference", depth=3, d=1000),
+    "a padded copy": trained(accel.GradientDescent(1e-6), "cpu", n=20_000, d=129, depth=1),
+    "gram": trained(accel.GradientDescent(1e-6), "cpu", n=1500, d=700, depth=1, p=2),
+    "history": recorded(),
+    "optimum": lambda: accel.optimum(LARGE, max_iter=2),
+    "data set": lambda: datasets.make_ill_conditioned(5000, 200),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_the_estimate_is_about_what_is_taken(name, monkeypatch):
+    call, asked = ESTIMATES[name], []
+
+    def note(what, needs):
+        asked.append(sum(needs.values()) if isinstance(needs, dict) else needs)
+
+    call()  # compiled
+    monkeypatch.setattr(memory, "require", note)
+    tracemalloc.start()
+    try:
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.4 * max(asked) < peak < 1.2 * max(asked)  # LAPACK's own memory is not traced

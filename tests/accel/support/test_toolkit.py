@@ -1,0 +1,236 @@
+"""Where NVIDIA's libraries are, on machines of our own making and on this one."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from accel._support import toolkit
+
+from ...children import python
+
+
+class NotFound(RuntimeError):
+    pass
+
+
+@pytest.fixture
+def finder(monkeypatch):
+    """What cuda-pathfinder finds, by its names: a path, or an error; else nothing."""
+    there = {}
+
+    def load(name):
+        found = there.get(name, NotFound("no such file"))
+        if isinstance(found, Exception):
+            raise found
+        return SimpleNamespace(abs_path=str(found))
+
+    modules = {
+        "cuda.pathfinder": SimpleNamespace(
+            load_nvidia_dynamic_lib=load, DynamicLibNotFoundError=NotFound
+        ),
+        "accel.kernels.cuda": None,
+    }
+
+    def load_module(name):
+        if name not in modules:
+            raise ImportError(name)
+        return modules[name]
+
+    monkeypatch.setattr(toolkit, "import_module", load_module)
+    for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    return SimpleNamespace(there=there, modules=modules)
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """Packages by name: a version, and files of theirs below a folder."""
+    installed = {}
+
+    def distribution(name):
+        if name not in installed:
+            raise toolkit.metadata.PackageNotFoundError(name)
+        version, files = installed[name]
+        return SimpleNamespace(
+            version=version, files=files, locate_file=lambda file: tmp_path / "site" / file
+        )
+
+    monkeypatch.setattr(toolkit.metadata, "distribution", distribution)
+    monkeypatch.setattr(toolkit.metadata, "version", lambda name: distribution(name).version)
+    return installed
+
+
+def put(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_package_brings_it(finder, packages, tmp_path):
+    relative = "nvidia/cu13/lib/libnvvm.so.4"
+    packages["nvidia-nvvm"] = "13.5.37", [relative, "nvidia/cu13/nvvm/LICENSE"]
+    finder.there["nvvm"] = tmp_path / "site" / relative
+    found = toolkit.find("libnvvm")
+    assert found == toolkit.Library("libnvvm", str(tmp_path / "site" / relative), "13.5.37")
+    assert found.major == 13
+
+
+@pytest.mark.parametrize(
+    ("note", "folder", "version", "major"),
+    [
+        ('{"cuda": {"version": "13.0.2"}}', "cuda", "13.0.2", 13),
+        ('{"cuda": {"version": "12.9.1"}}', "cuda-12.9", "12.9.1", 12),
+        (None, "cuda-13.0", "13.0", 13),
+        ("damaged", "cuda-13.0", "13.0", 13),
+        ('["another file"]', "cuda", None, None),
+        (None, "cuda", None, None),
+    ],
+)
+def test_a_toolkit_brings_it(finder, packages, tmp_path, note, folder, version, major):
+    path = put(tmp_path / folder / "lib64" / "libnvrtc.so.13")
+    if note is not None:
+        put(tmp_path / folder / "version.json", note)
+    finder.there["nvrtc"] = path
+    found = toolkit.find("NVRTC")
+    assert found == toolkit.Library("NVRTC", str(path), version)
+    assert found.major == major
+
+
+def test_a_link_to_a_toolkit(finder, packages, tmp_path):
+    put(tmp_path / "cuda-13.0" / "lib64" / "libnvJitLink.so.13")
+    (tmp_path / "cuda").symlink_to(tmp_path / "cuda-13.0")
+    finder.there["nvJitLink"] = tmp_path / "cuda" / "lib64" / "libnvJitLink.so.13"
+    assert toolkit.find("nvJitLink").version == "13.0"
+
+
+@pytest.mark.parametrize("name", sorted({*toolkit.LIBRARIES} - {"libdevice"}))
+def test_it_is_not_there_or_does_not_load(finder, packages, name):
+    assert toolkit.find(name) == toolkit.Library(name)
+    error = RuntimeError("Failed to dlopen libx.so.1: file too short\nmore of that")
+    finder.there[toolkit.LIBRARIES[name].name] = error
+    assert toolkit.find(name).problem == "Failed to dlopen libx.so.1: file too short"
+    finder.there[toolkit.LIBRARIES[name].name] = OSError()
+    assert toolkit.find(name).problem == "OSError()"
+    del finder.modules["cuda.pathfinder"]
+    assert toolkit.find(name) is None
+
+
+def test_libnvvm_where_only_numba_cuda_looks(finder, packages, tmp_path):
+    there = put(tmp_path / "nvvm" / "libnvvm.so.4")
+    for info, expected in ((str(there), str(there)), (str(tmp_path / "none"), None), (None, None)):
+        paths = {"nvvm": SimpleNamespace(info=info)}
+        finder.modules["numba.cuda.cuda_paths"] = SimpleNamespace(
+            get_cuda_paths=lambda paths=paths: paths
+        )
+        assert toolkit.find("libnvvm").path == expected
+        assert toolkit.find("NVRTC").path is None
+
+
+def test_libdevice(finder, packages, monkeypatch, tmp_path):
+    """The places where numba-cuda looks, the last one first."""
+
+    def expect(path):
+        found = toolkit.find("libdevice")
+        assert (found.path, found.problem) == (path and str(path), None)
+
+    monkeypatch.setattr(toolkit, "_SYSTEM", tmp_path / "cuda-13.0")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+    expect(None)
+    expect(put(tmp_path / "cuda-13.0/nvvm/libdevice/libdevice.10.bc"))
+    assert toolkit.find("libdevice").version == "13.0"
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "path"))
+    expect(None)  # numba-cuda looks no further
+    expect(put(tmp_path / "path/nvvm/libdevice/libdevice.10.bc"))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
+    expect(None)
+    expect(put(tmp_path / "home/nvvm/libdevice/libdevice.10.bc"))
+    relative = "nvidia/cu13/nvvm/libdevice/libdevice.10.bc"
+    packages["nvidia-nvvm"] = "13.5.37", ["nvidia/cu13/lib/libnvvm.so.4", relative]
+    expect(put(tmp_path / "site" / relative))
+    assert toolkit.find("libdevice").version == "13.5.37"
+    conda = put(tmp_path / "env/nvvm/libdevice/libdevice.10.bc")
+    expect(tmp_path / "site" / relative)
+    (tmp_path / "env/conda-meta").mkdir()
+    expect(conda)
+
+
+@pytest.mark.parametrize(
+    ("installed", "note", "major"),
+    [
+        ({"cupy-cuda13x": "14.2.0"}, '{"cuda": "13.x"}', 13),
+        ({"cupy-cuda12x": "13.6.0"}, None, 12),
+        ({"cupy": "14.2.0"}, '{"cuda": "12.9", "packaging": "conda"}', 12),
+        ({"cupy": "14.2.0"}, None, None),  # built from source
+        ({}, None, None),
+        # Of two, the one that lies there.
+        ({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, '{"cuda": "12.x"}', 12),
+        ({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, "damaged", None),
+        ({"cupy-cuda13x": "14.2.0"}, "[]", 13),
+    ],
+)
+def test_cupy(monkeypatch, packages, tmp_path, installed, note, major):
+    packages.update({name: (version, []) for name, version in installed.items()})
+    module = put(tmp_path / "cupy/__init__.py", "raise RuntimeError")
+    if note is not None:
+        put(tmp_path / "cupy/.data/_wheel.json", note)
+    spec = SimpleNamespace(origin=str(module))
+    monkeypatch.setattr(toolkit, "find_spec", lambda name: spec)
+    assert toolkit.cupy() == toolkit.CuPy(installed, major)
+
+
+def test_no_cupy(monkeypatch):
+    monkeypatch.setattr(toolkit, "find_spec", lambda name: None)
+    assert toolkit.cupy() is None
+
+
+def test_where_it_was_looked_for(monkeypatch):
+    for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    remedy = (
+        "pip install 'implicit-accel[cuda]', or let CUDA_HOME name the folder of a CUDA toolkit"
+    )
+    assert toolkit.absence(["libnvvm"]) == (
+        "libnvvm was not found among the packages of this Python, where the system's loader looks "
+        f"or under CUDA_HOME, which is not set: {remedy}"
+    )
+    monkeypatch.setenv("CUDA_HOME", "/opt/cuda")
+    monkeypatch.setenv("CONDA_PREFIX", "/opt/conda")
+    assert toolkit.absence(["libnvvm", "libdevice", "NVRTC"]) == (
+        "libnvvm, libdevice and NVRTC were not found among the packages of this Python, in conda's "
+        f"/opt/conda, where the system's loader looks or under CUDA_HOME=/opt/cuda: {remedy}"
+    )
+
+
+def test_this_machine():
+    """What is found is what numba-cuda and nvJitLink use, without a driver; CuPy is not loaded."""
+    for name in ("cuda.pathfinder", "numba_cuda"):
+        pytest.importorskip(name)
+    code = """
+import json, sys
+from accel._support import toolkit
+found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
+told = {name: [library.path, library.version, library.problem] for name, library in found.items()}
+cupy, loaded = toolkit.cupy(), [n for n in ("numba", "cupy") if n in sys.modules]
+import accel.kernels.cuda, numba.cuda, numba.cuda.cuda_paths
+try:
+    paths = {name: way.info for name, way in numba.cuda.cuda_paths.get_cuda_paths().items()}
+except RuntimeError as error:
+    paths = str(error)
+print(json.dumps([told, loaded, numba.cuda.__file__, paths]))
+"""
+    told, loaded, numba_cuda, paths = json.loads(python("-c", code).stdout)
+    if "numba_cuda" not in Path(numba_cuda).parts:
+        pytest.skip("numba.cuda is not numba-cuda's here: its package does not lie in the first of "
+                    "the folders with packages")  # fmt: skip
+    assert not [name for name, (_, _, problem) in told.items() if problem]
+    if isinstance(paths, str):  # numba-cuda gives up where NVRTC is missing
+        assert told["NVRTC"][0] is None, paths
+        return
+    for name, theirs in (("libnvvm", "nvvm"), ("libdevice", "libdevice"), ("NVRTC", "nvrtc")):
+        assert told[name][0] == paths[theirs]
+    if told["libnvvm"][0] is not None:
+        assert "numba" not in loaded
+    assert "cupy" not in loaded

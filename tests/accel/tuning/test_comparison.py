@@ -1,0 +1,159 @@
+import math
+
+import numpy as np
+import pytest
+
+import accel
+from accel._runs.rates import suggested_rate
+from accel.tuning import Grid, Model, Start, compare, comparison
+from accel.tuning.comparison import rounding
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 4)) * [3.0, 1.0, 0.5, 0.2]
+Y = X @ RNG.standard_normal(4) + 0.5 * RNG.standard_normal(60)
+PROBLEM = accel.LpProblem(X, Y)
+MODELS = [Model("gd", 1), Model("gd", 2), Model("adam", 1)]
+COARSE = Grid(4)
+
+
+def run(models=MODELS, steps=60, **arguments):
+    return compare(PROBLEM, models, steps, grid=COARSE, **arguments)
+
+
+def test_every_model_ends_at_its_best_rate():
+    found = run()
+    assert [tuned.model for tuned in found.models] == MODELS
+    assert not found.interrupted
+    for tuned in found.models:
+        assert tuned.result.status == "completed"
+        assert tuned.result.optimizer.learning_rate == tuned.rate
+        assert tuned.distance == min(trial.distance for trial in tuned.trials)
+        assert tuned.distance == pytest.approx(tuned.result.loss - found.best.loss)
+        again = accel.train(
+            PROBLEM, Start().network(PROBLEM, tuned.model), tuned.model.at(tuned.rate), 60
+        )
+        assert again.loss == tuned.result.loss
+
+
+def test_the_rate_of_depth_1_is_the_largest_that_survives():
+    tuned = run(MODELS[:1]).models[0]
+    above = accel.GradientDescent(10 ** (math.log10(tuned.rate) + 1 / 4))
+    ended = accel.train(PROBLEM, Start().network(PROBLEM, tuned.model), above, 60)
+    assert ended.status == "diverged" or ended.loss > tuned.result.loss
+
+
+def test_the_target_is_where_the_first_model_ends():
+    found = run()
+    assert found.target == found.models[0].distance
+    steps, seconds = found.reached(found.models[0])
+    assert steps == 60
+    assert seconds == found.models[0].result.history.seconds[-1]
+
+
+def test_a_target_of_ones_own():
+    found = run(target=1.0)
+    for tuned in found.models:
+        steps, _ = found.reached(tuned)
+        distances = found.distances(tuned)
+        assert distances[steps] <= 1.0 < distances[steps - 1]
+    assert run(target=1e-13).reached(found.models[0]) is None
+
+
+def test_runs_end_where_only_rounding_errors_are_left():
+    found = run([Model("gd", 1), Model("gd", 2)], steps=200_000)
+    floor = rounding(PROBLEM, found.best)
+    for tuned in found.models:
+        assert tuned.result.status == "target"
+        assert tuned.distance <= floor * 1.01
+        assert found.reached(tuned) is not None
+
+
+def test_where_every_rate_diverges_there_is_no_target():
+    found = compare(PROBLEM, MODELS[:1], 60, grid=Grid(4, low=1e3))
+    assert math.isinf(found.models[0].distance)
+    assert found.models[0].at_edge
+    assert math.isnan(found.target)
+    assert found.reached(found.models[0]) is None
+
+
+def test_watch_and_done_are_told():
+    runs, steps, done = [], [], []
+
+    def watch(model, rate, number):
+        runs.append((model, number))
+        return lambda step, loss: steps.append(step)
+
+    found = run(watch=watch, done=done.append)
+    assert tuple(done) == found.models
+    assert len(runs) == sum(len(tuned.trials) for tuned in found.models)
+    assert steps
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2])
+def test_an_interrupt_leaves_what_there_is(finished):
+    def watch(model, rate, number):
+        if (model.depth, number) == (finished + 1, 2):
+            raise KeyboardInterrupt
+        return None
+
+    found = run([Model("gd", depth) for depth in (1, 2, 3, 4)], watch=watch)
+    assert found.interrupted
+    assert [tuned.model.depth for tuned in found.models] == list(range(1, finished + 2))
+    assert len(found.models[-1].trials) == 1
+
+
+def test_an_interrupt_before_the_first_run_ends_leaves_nothing():
+    def watch(model, rate, number):
+        raise KeyboardInterrupt
+
+    found = run(watch=watch)
+    assert found.interrupted
+    assert found.models == ()
+    assert math.isnan(found.target)
+
+
+def test_a_run_that_was_interrupted_ends_the_comparison(monkeypatch):
+    train = comparison.train
+
+    def cut_short(*arguments, **keywords):
+        return train(*arguments, **{**keywords, "callback": lambda step, loss: True})
+
+    monkeypatch.setattr(comparison, "train", cut_short)
+    found = run(steps=100_000)
+    assert found.interrupted
+    assert found.models == ()
+
+
+@pytest.mark.parametrize("p", [2.0, 3.0, 4.0])
+@pytest.mark.parametrize("scale", ["mean", "1/p"])
+def test_the_suggested_rate_is_one_over_the_curvature_at_0(p, scale):
+    Y2 = np.stack([Y, 3 * Y], axis=1)
+    problem = accel.LpProblem(X, Y2, p=p, scale=scale)
+    factor = p * (p - 1) * (1 if scale == "mean" else 1 / p) / len(X)
+    largest = max(np.linalg.eigvalsh(factor * (X.T * np.abs(y) ** (p - 2)) @ X)[-1] for y in Y2.T)
+    assert suggested_rate(problem) == pytest.approx(1 / largest)
+
+
+def test_a_suggested_rate_without_curvature():
+    assert suggested_rate(accel.LpProblem(X, np.zeros(60))) == 1.0
+    assert 0 < suggested_rate(accel.LpProblem(X, Y, p=1)) < 1
+
+
+@pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
+def test_a_suggested_rate_where_the_curvature_overflows(p, scale):
+    assert suggested_rate(accel.LpProblem(X, scale * Y, p)) == np.finfo(float).tiny
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": []}, "models"),
+        ({"steps": 0}, "steps"),
+        ({"target": 0.0}, "target"),
+        ({"threads": 0}, "threads"),
+        ({"start": Start(seed=-1)}, "seed"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(**arguments)
