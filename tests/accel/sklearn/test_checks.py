@@ -8,8 +8,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from accel.sklearn import LpRegressor
 
-#: For p = 1 the gradient depends on the sign of residuals that are zero up to rounding, and the steps
-#: of a first-order solver are as large as its rate.
+#: For p = 1 the gradient depends on the sign of residuals that are zero up to rounding, and a
+#: first-order solver makes steps as large as its rate.
 UNSETTLED = "descent for p = 1 ends within its last step of a minimum, and not at the last bit"
 
 

@@ -67,7 +67,7 @@ def test_so_they_do_from_uphill(how, diabetes, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 3), (3, 1)])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_deep_nets_of_every_shape_find_it(shape, depth):
-    """A square map (of a feature and an intercept to two outputs) keeps the sign of its determinant."""
+    """A square map, as of a feature and an intercept to two outputs, keeps its orientation."""
     d, k = shape
     for seed in range(6):
         given = regression(40, d, k, seed=seed)

@@ -109,7 +109,7 @@ def test_descent_is_not_lost_to_a_row_far_away(p, within, optimizer):
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_usual_data_keep_their_units(fit_intercept):
-    """Units are standard deviations unless outliers dominate them, so that losses are comparable."""
+    """Standard deviations, unless outliers dominate them, so that losses are comparable."""
     X, y = line(1e3)
     for p in (1, 1.5):
         model = LpRegressor(p, fit_intercept=fit_intercept).fit(X, y)
@@ -135,7 +135,7 @@ def test_the_advice_of_newton_is_about_what_ended_it():
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 4])
 def test_a_proof_at_the_ends_of_the_range(p):
-    """Small features are proved as well as others; where products overflow the gap is not finite."""
+    """Small features are proved as well as others; the gap is inf where products overflow."""
     x = np.arange(30.0)
     y = 3 * x + np.random.default_rng(0).standard_normal(30)
     usual = LpRegressor(p).fit(x[:, None], y)
