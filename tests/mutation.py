@@ -6,8 +6,8 @@
     python -m tests.mutation cpu.updates --sample 60 --seed 0
 
 The changes are cosmic-ray's. Each is tested in a fork of this process, which imports the mutated
-module from memory: no file is touched, and slow imports are done once. For every module its own tests
-run; the first that fails kills the mutant.
+module from memory: no file is touched, and slow imports are done once. For every module its own
+tests run; the first that fails kills the mutant.
 
 Left out are changes that no test can or should notice:
 
@@ -195,9 +195,7 @@ def examine(path, known, sample, seed):
     every = list(mutants(source))
     for beginning in known:
         if not any(mutant.line.startswith(beginning) for mutant in every):
-            print(
-                f"{path}: no mutant begins like this line of mutants.toml: {beginning}", flush=True
-            )
+            print(f"{path}: no mutant begins with {beginning!r}, of mutants.toml", flush=True)
     chosen = [mutant for mutant in every if not mutant.line.startswith(tuple(known))]
     counts = {"mutants": len(every), "equivalent": len(every) - len(chosen)}
     if sample and sample < len(chosen):

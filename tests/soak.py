@@ -259,9 +259,8 @@ def main():
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = (
-            folder  # so that files left by libraries are counted, too
-        )
+        # So that files left behind by libraries are counted, too.
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
         report = soak(given.minutes, given.seed, Path(folder))
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n")

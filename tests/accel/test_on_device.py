@@ -1,4 +1,4 @@
-"""Problems on a GPU, and networks trained there; the GPU is stood in for where there is none."""
+"""The whole package on a GPU: problems, networks, results; a stand-in where there is none."""
 
 import copy
 import logging

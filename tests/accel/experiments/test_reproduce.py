@@ -1,4 +1,4 @@
-"""The whole command on a problem so small that a figure takes a moment."""
+"""The whole reproduction on a problem so small that a figure takes a moment."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All figures, run once: the folder and how the command ended."""
+    """All figures, run once: the folder and the result of the command."""
     out = tmp_path_factory.mktemp("all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "QUICK", 5000)
@@ -251,7 +251,7 @@ def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_resumed(tmp_path):
-    """The same report, whatever the moments; nothing is left of the saves that were cut off."""
+    """The report is the same whenever it is killed, and no unfinished file remains."""
     found = killed("reproduce_a_figure", tmp_path, 4)
     assert found["codes"] == [-signal.SIGKILL] * 4
     assert found["last"] == 0

@@ -59,7 +59,7 @@ def test_curl_at_0():
 
 
 def test_whitened_least_squares_at_depth_2_is_a_gradient():
-    """The Hessian is a multiple of the identity: every w is an eigenvector of it."""
+    """The Hessian is a multiple of the identity, so every w is an eigenvector."""
     problem = LpProblem(np.linalg.qr(make_problem(2).X)[0], make_problem(2).Y, 2)
     w = np.array([0.3, -0.2, 0.5])
     np.testing.assert_allclose(curl(problem, w, 2), 0, atol=1e-16)
@@ -168,7 +168,7 @@ def test_a_piece_that_vanishes_needs_no_digits_of_its_own(monkeypatch):
     monkeypatch.setattr("accel.theory.field._field", counted)
     found = closed_curve_integral(problem, 3, [1.0, 0.0], r, 4.0)
     assert abs(found.pieces[1]) < 1e-8 < 0.1 < abs(found.value)
-    assert len(points) < 5000  # 7600 if every piece had to be found to a relative 1e-10
+    assert len(points) < 5000  # 7600 if every piece were integrated to a relative 1e-10
 
 
 @pytest.mark.parametrize("size", [1e-310, 1e-200, 1e155, 1e308])

@@ -20,7 +20,7 @@ def run(p, scale, rule, w=(0.0, 0.0), steps=20_000, **stop):
 @pytest.mark.parametrize("scale", ["mean", "1/p"])
 @pytest.mark.parametrize("p", [2.5, 3, 4, 6])
 def test_the_bound_is_exact(p, scale):
-    """A thousandth below, descent from 0 converges without a rise; a thousandth above it blows up.
+    """A thousandth below, descent from 0 converges monotonically; a thousandth above it diverges.
 
     It is 2 / y1^(p-2) for the paper's loss, which has no 1/n: twice that with n = 2.
     """
@@ -36,7 +36,7 @@ def test_the_bound_is_exact(p, scale):
 @pytest.mark.parametrize("start", [1e-4, 0.05])
 @pytest.mark.parametrize("p", [3, 4, 5])
 def test_bisection_finds_the_bound(p, start):
-    """From the first residual on, which the start makes smaller than y1."""
+    """Counted from the first residual, which the start makes smaller than y1."""
     found = two_point(6.0, 1.0, p, start=start)
     residual = 1 - start / np.hypot(1, 6.0 ** (1 - p))
     assert found.plain.learning_rate == pytest.approx(found.bound / residual ** (p - 2), rel=2e-3)
@@ -60,7 +60,7 @@ def test_search_reports_what_training_does():
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_depth_accelerates_by_a_factor_that_levels_off(depth):
-    """Both slow down as (y1/y2)^(p-2), so that the speed-up does not grow without bound."""
+    """Both slow down as (y1/y2)^(p-2), so the speed-up stays bounded."""
     found = [two_point(ratio, 1.0, 4, depth) for ratio in (8.0, 16.0, 32.0)]
     for before, after in itertools.pairwise(found):
         assert after.plain.steps / before.plain.steps == pytest.approx(4, rel=0.05)

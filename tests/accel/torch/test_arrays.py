@@ -23,7 +23,7 @@ def tensors(dtype):
 
 @pytest.fixture
 def copies(monkeypatch, caplog):
-    """Of any size, by their shapes; they are logged."""
+    """Copies of any size are logged, with their shapes."""
     monkeypatch.setattr(arrays, "LARGE", -1)
     caplog.set_level(logging.INFO, logger="accel")
 
@@ -42,7 +42,7 @@ def test_a_problem_is_on_the_tensors(dtype, copies):
     assert problem.Y.shape == (64, 1)
     assert f"torch.{problem.dtype}" == str(dtype)
     assert not copies("")
-    X.mul_(2)  # not to be done, but it shows
+    X.mul_(2)  # shows that memory is shared
     np.testing.assert_array_equal(problem.X, X)
 
 

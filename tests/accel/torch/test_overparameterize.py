@@ -1,4 +1,4 @@
-"""accel.torch: layers into factors and back."""
+"""Layers into factors and back: ``overparameterize`` and ``collapse``."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ INPUTS = torch.randn(7, 6, 5, 8, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """All is small here, and two threads on a busy machine wait for each other."""
+    """Everything is small here, and on a busy machine two threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -288,7 +288,7 @@ def test_tied_weights_are_refused():
 
 
 def burdened():
-    """Layers with more to them than a matrix and a bias, and what would be said of each."""
+    """Layers that are more than a matrix and a bias, and the message about each."""
     for register in (
         "register_forward_hook", "register_full_backward_hook", "register_state_dict_pre_hook",
         "register_load_state_dict_post_hook",

@@ -22,7 +22,7 @@ def client():
 
 @pytest.fixture(scope="session")
 def inside():
-    """A cluster in this process, for what is quick there: its client is another for every test."""
+    """A cluster in this process, which is quick; every test makes a client of its own."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
                                   dashboard_address=":0") as cluster:  # fmt: skip

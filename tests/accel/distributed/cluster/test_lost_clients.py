@@ -40,13 +40,13 @@ def test_a_client_that_is_closed(inside, use, keep):
     mine.close()
     with pytest.raises(RuntimeError, match=CLOSED):
         use(problem)
-    same_bits(train(another), train(another))  # has nothing to do with it
+    same_bits(train(another), train(another))  # the other client still works
     other.close()
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_client_that_is_closed_during_a_run(inside, keep):
-    """Between two questions, by a callback; and at any time, by another thread."""
+    """Closed between two passes, by a callback; and at any time, by another thread."""
     client = client_of(inside)
     problem = split(make_problem(), client=client, keep=keep)
     with pytest.raises(RuntimeError, match=CLOSED):
@@ -69,7 +69,7 @@ def test_a_client_that_is_closed_before(inside):
 
 
 def test_what_another_client_has_persisted(client, inside):
-    """It serves while that one is open, and on its cluster."""
+    """Persisted data can be used while that client is open, and on its cluster."""
     mine, other = client_of(inside), client_of(inside)
     X, y = arrays()
     kept = mine.persist(X)
@@ -96,7 +96,7 @@ def begun(*command):
 
 
 def test_a_scheduler_that_is_killed(tmp_path):
-    """Dask gives it half a minute to come back, less here; then the client is closed."""
+    """Dask waits for it half a minute, less here, and then closes the client."""
     place = str(tmp_path / "scheduler.json")
     how = ("--scheduler-file", place, "--no-dashboard")
     with (

@@ -19,7 +19,7 @@ from .runs import cluster_of, same_bits, split, train  # noqa: E402
 
 
 def kill_one(client):
-    """Kill a worker at the first call, as a callback of train()."""
+    """A callback that kills a worker at its first call, and the list of killed processes."""
     killed = []
 
     def callback(step, loss):
@@ -41,12 +41,12 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(keep):
         assert killed
         assert result.status == "completed"
         same_bits(result, whole)
-        client.wait_for_workers(2)  # the nanny has begun another
+        client.wait_for_workers(2)  # dask has started another
         same_bits(train(there, steps=150), whole)
 
 
 def test_a_worker_that_leaves_says_so_of_its_chunks():
-    """Its threads have ended already, which is no error of the question's."""
+    """Its threads have ended already; it must not reply with their error."""
     place = types.SimpleNamespace(
         handlers={}, data={chunk_key("t", 0): None}, state=types.SimpleNamespace(nthreads=1)
     )

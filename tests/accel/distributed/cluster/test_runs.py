@@ -138,14 +138,14 @@ def test_a_checkpoint_goes_on(client, tmp_path):
 
 
 def run_of_a_worker(threads):
-    """A task's own run, on its own data."""
+    """A run within a dask task, on data of its own."""
     problem = make_problem(n=2000, d=64)
     result = accel.train(problem, start(problem), accel.Adam(), 200, threads=threads)
     return result.threads, result.network.params
 
 
 def test_runs_inside_tasks(client):
-    """Dask gives its processes one thread each, which is what their runs take by default."""
+    """Runs take one thread by default in dask's processes, since dask limits them to one."""
     expected = run_of_a_worker(2)[1]
     with distributed.Client(n_workers=1, threads_per_worker=2, processes=False,
                             dashboard_address=":0", set_as_default=False) as inside:  # fmt: skip

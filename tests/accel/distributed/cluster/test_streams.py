@@ -13,7 +13,7 @@ from .runs import split, train  # noqa: E402
 
 
 def noted(block, path):
-    """The block, and a line in a file for every time that it is made."""
+    """Return the block, and write a line to a file every time it is read."""
     with open(path, "a") as file:
         file.write(f"{len(block)}\n")
     return block
@@ -28,9 +28,9 @@ def test_streams_a_file_and_reads_it_once_a_step(client, tmp_path):
     there = DaskProblem(X, from_npy(tmp_path / "y.npy"), keep=False)
     assert "keep=False" in repr(there)
     before = len(reads.read_text().split())
-    assert before == 12  # once, to check it; and the last chunk is a short one
+    assert before == 12  # read once to be checked; the last of 12 chunks is short
     result = train(there, steps=steps, record_every=steps + 1)
-    # Once a step, and once to look at the last iterate.
+    # Once a step, and once for the last iterate.
     assert len(reads.read_text().split()) - before == 12 * (steps + 1)
     np.testing.assert_allclose(
         result.network.params, train(problem, steps=steps).network.params, rtol=1e-10
