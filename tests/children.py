@@ -25,9 +25,9 @@ WARNINGS = []
 
 def environment(**changes):
     """This process's variables without those of pytest and its plugins; None takes one away."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    found |= changes
-    return {name: value for name, value in found.items() if value is not None}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    variables |= changes
+    return {name: value for name, value in variables.items() if value is not None}
 
 
 class End:

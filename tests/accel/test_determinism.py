@@ -25,7 +25,7 @@ def models(problem):
 
 def bits():
     """Digests of runs: by passes over the data and by X'X, of one model and of several."""
-    rng, found = np.random.default_rng(0), {}
+    rng, digests = np.random.default_rng(0), {}
     X, y = rng.standard_normal((1501, 16)), rng.standard_normal(1501)
     for p in (4, 2):
         problem = accel.LpProblem(X, y, p=p)
@@ -37,8 +37,8 @@ def bits():
             history = result.history
             numbers = [result.network.params, history.loss, history.gradient_norm, history.step]
             digest = hashlib.sha256(b"".join(a.tobytes() for a in numbers)).hexdigest()
-            found[f"p = {p}, {result.method}, {m}"] = digest
-    return found
+            digests[f"p = {p}, {result.method}, {m}"] = digest
+    return digests
 
 
 def flags():

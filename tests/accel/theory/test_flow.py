@@ -34,15 +34,15 @@ def differences(factors):
 def gradients(problem, network):
     """The gradient with respect to every factor, by the definition: products of all the others."""
     F, G = network.factors, problem.gradient(network.end_to_end())
-    found = []
+    products = []
     for j in range(len(F)):
         above, below = np.eye(problem.k), np.eye(problem.d)
         for W in reversed(F[j + 1 :]):
             above = above @ W
         for W in F[:j]:
             below = W @ below
-        found.append(above.T @ G @ below.T)
-    return found
+        products.append(above.T @ G @ below.T)
+    return products
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -102,7 +102,7 @@ def test_the_zero_map_stays_but_at_depth_1():
 
 
 def test_a_trial_step_that_is_too_long_is_shortened():
-    """In deep factors a long trial step overflows at once; the integrator then tries shorter ones."""
+    """In deep factors a long trial step overflows; the integrator then tries shorter ones."""
     problem = LpProblem(np.eye(2), [1e5, 1e5], 6)
     flow = end_to_end_flow(problem, [1.0, 0.5], 6, 1e-24)
     assert np.isfinite(flow.losses).all()

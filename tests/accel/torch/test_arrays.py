@@ -27,10 +27,10 @@ def copies(monkeypatch, caplog):
     monkeypatch.setattr(arrays, "LARGE", -1)
     caplog.set_level(logging.INFO, logger="accel")
 
-    def found(shape):
+    def copied(shape):
         return [text for text in caplog.messages if text.startswith(f"copied {shape}")]
 
-    return found
+    return copied
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -131,8 +131,8 @@ def test_what_stays_as_it_is(init):
     assert not model.body[0].factors.training
     assert model.mix.training
     for net in (model, collapse(model)):
-        found = [net.mix.bias, net.heads["b"].bias, net.body[0].bias]
-        assert all(ours is theirs for ours, theirs in zip(found, biases, strict=True))
+        kept = [net.mix.bias, net.heads["b"].bias, net.body[0].bias]
+        assert all(ours is theirs for ours, theirs in zip(kept, biases, strict=True))
     assert model.again is model.heads["b"]
     assert type(model.mix) is nn.Conv2d
     assert (model.mix.stride, model.mix.padding) == ((1, 2), (2, 1))
@@ -318,7 +318,7 @@ def test_nothing_is_lost_on_the_way_there(case):
 
 def test_nothing_is_lost_on_the_way_back():
     model = overparameterize(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3)))
-    handle = model[1].register_forward_hook(lambda module, given, found: 2 * found)
+    handle = model[1].register_forward_hook(lambda module, given, outputs: 2 * outputs)
     with pytest.raises(ValueError, match="layer '1' cannot be collapsed: it has hooks"):
         collapse(model)
     assert all(isinstance(layer, LinearFactors) for layer in model)

@@ -103,13 +103,13 @@ def test_a_sweep_with_one_that_diverges(client, backend):
 
 def test_grid_search(client):
     problem = make_problem()
-    found, here = (
+    there, here = (
         accel.grid_search(
             each, start(), accel.GradientDescent(0.01), 20, learning_rates=[0.001, 0.002, 0.005]
         )
         for each in (split(problem), problem)
     )
-    assert found.best.optimizer == here.best.optimizer
+    assert there.best.optimizer == here.best.optimizer
 
 
 def test_target_and_callback(client):
@@ -124,9 +124,9 @@ def test_loss_and_gradient(client):
     problem, W = make_problem(k=2), np.ones((2, 4))
     value, gradient = problem.loss_and_gradient(W)
     for backend in (*BACKENDS, "auto"):
-        found = split(problem).loss_and_gradient(W, backend=backend)
-        np.testing.assert_allclose(found[0], value, rtol=1e-12)
-        np.testing.assert_allclose(found[1], gradient, rtol=1e-12)
+        there = split(problem).loss_and_gradient(W, backend=backend)
+        np.testing.assert_allclose(there[0], value, rtol=1e-12)
+        np.testing.assert_allclose(there[1], gradient, rtol=1e-12)
 
 
 def test_a_checkpoint_goes_on(client, tmp_path):
