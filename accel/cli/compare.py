@@ -37,8 +37,8 @@ from accel.cli.outputs import comparison_csv, output_paths, write
 from accel.cli.progress import search_progress
 from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.tuning import Start
 from accel.tuning.comparison import check_goal, compare, rounding
-from accel.tuning.search import Start
 
 __all__ = ["compare_command"]
 

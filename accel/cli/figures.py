@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from accel._optimum.optimum import Optimum
 from accel._reports.figures import blank_figure
 from accel._runs.results import Result
-from accel.tuning.comparison import Comparison
+from accel.tuning import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

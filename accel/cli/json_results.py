@@ -7,7 +7,7 @@ from accel._core.problem import LpProblem
 from accel._optimum.optimum import Optimum
 from accel._reports.text import finite
 from accel._runs.results import Result
-from accel.tuning.comparison import Comparison
+from accel.tuning import Comparison
 
 __all__ = ["comparison_json", "result_json"]
 

@@ -8,7 +8,7 @@ import typer
 from accel._core.optimizers import OPTIMIZERS
 from accel._support import validation
 from accel.cli.catalogue import NAMES
-from accel.tuning.search import Grid, Model
+from accel.tuning import Grid, Model
 
 MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
 OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."

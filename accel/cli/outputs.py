@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accel._files import paths
 from accel._reports.csv_files import COLUMNS, history_rows, write_rows
-from accel.tuning.comparison import Comparison
+from accel.tuning import Comparison
 
 __all__ = ["comparison_csv", "output_paths", "write"]
 

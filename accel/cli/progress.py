@@ -21,8 +21,8 @@ from rich.progress import (
 from accel._runs.training import Callback
 from accel.cli.terminal import say
 from accel.experiments.ledger import Shown, Stage
+from accel.tuning import Model, Tuned
 from accel.tuning.comparison import Watch
-from accel.tuning.search import Model, Tuned
 
 __all__ = ["ending_at_interrupt", "reproduction_progress", "search_progress"]
 

@@ -43,7 +43,7 @@ from accel.cli.options import (
 from accel.cli.outputs import output_paths, write
 from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["train_command"]
 

@@ -95,7 +95,7 @@ def descend(
     *,
     auto: bool,
     intercept: bool,
-    **train_options: Any,
+    **how: Any,
 ) -> Fit:
     r"""Train a network until the gradient is tol times what it is at W = 0.
 
@@ -112,8 +112,8 @@ def descend(
         Whether ``train`` finds the rate, which follows the loss: anew for every round.
     intercept : bool
         Whether the last feature is that of the intercept, which weight decay shall spare.
-    **train_options
-        For ``train``: backend and progress.
+    **how
+        For ``train``.
 
     Notes
     -----
@@ -131,7 +131,7 @@ def descend(
     If the factors are at a saddle at the end of a round, or at a local minimum that decay makes,
     the next round begins at a lower map (see ``saddles``), if there are steps left.
     """
-    run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, train_options)
+    run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, how)
     while run.status == "completed" and run.made < max_iter:
         run.advance()
     return run.fit()
@@ -149,7 +149,7 @@ class _Descent:
         tol: float,
         auto: bool,
         intercept: bool,
-        train_options: dict[str, Any],
+        how: dict[str, Any],
     ) -> None:
         decay = optimizer.weight_decay
         begin = norm(problem.gradient(np.zeros((problem.k, problem.d))))
@@ -158,8 +158,7 @@ class _Descent:
         if isinstance(optimizer, Momentum | Nesterov):
             optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
         self._problem, self._network, self._optimizer = problem, network, optimizer
-        self._max_iter, self._tol, self._auto = max_iter, tol, auto
-        self._train_options = train_options
+        self._max_iter, self._tol, self._auto, self._how = max_iter, tol, auto, how
         self._decay, self._spared = decay, bool(decay) and intercept
         self._by_factors = bool(decay) or min(network.widths) < min(problem.d, problem.k)
         self._by_loss = bool(decay) and optimizer.name in _RESCALING
@@ -203,7 +202,7 @@ class _Descent:
             min(self._size, self._max_iter - self.made),
             Check(min(_CHECK_STEPS, self._size), self._rule()) if self._by_factors else None,
             learning_rate="auto" if self._auto else None,
-            tol=0.0 if self._by_factors else self._small, **self._train_options,
+            tol=0.0 if self._by_factors else self._small, **self._how,
         )  # fmt: skip
         if result.status == "interrupted":
             raise KeyboardInterrupt

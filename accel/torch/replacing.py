@@ -36,7 +36,7 @@ def _padded(matrix: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 
 def _balanced(matrix: torch.Tensor, widths: list[int]) -> Matrices:
-    """Balanced factors: each has the singular values to the power 1/N."""
+    """Factors of the matrix with W_{j+1}' W_{j+1} = W_j W_j'."""
     U, sizes, Vh = torch.linalg.svd(wide(matrix), full_matrices=False)
     noise = torch.finfo(matrix.dtype).eps * max(matrix.shape) * sizes[0]
     rank, width = int((sizes > noise).sum()), widths[1]

@@ -52,17 +52,17 @@ def run(out, divisor=50, shown=lambda *told: None):
 
 def test_lines_notes_and_files(tmp_path, trained):
     told = []
-    findings = run(tmp_path, shown=lambda *values: told.append(values))
+    found = run(tmp_path, shown=lambda *values: told.append(values))
     assert trained["steps"] == 170
     assert trained["seed"] == 3
-    ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in findings["lines"]}
+    ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in found["lines"]}
     assert ends == {
         "original": (3.2, pytest.approx(2.0), False),
         "overparameterised, balanced start": (0.6, pytest.approx(12.0), True),
         "overparameterised, near_zero start": (0.06, pytest.approx(1.2), False),
     }
-    assert "a stand-in, because" in findings["notes"][0]
-    assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in findings["notes"][2]
+    assert "a stand-in, because" in found["notes"][0]
+    assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in found["notes"][2]
     assert trained["inits"] == ["balanced", "near_zero"]
     assert told[-1][1:3] == (170, 2)
     assert {path.name for path in tmp_path.glob("figure5r.*")} == {"figure5r.png", "figure5r.svg"}

@@ -1,4 +1,4 @@
-"""The estimate of the time left, with a clock that the tests set."""
+"""The estimate of the time left, on a clock of our own."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_work_of_an_earlier_sitting_says_nothing_about_speed(books, shown, clock
     assert shown[-1][3] == pytest.approx(2.0)
     books.end()
     books.begin(Stage("b", 1, 10, 10.0), resumed=True)
-    books.end()  # the stage was complete
+    books.end()  # was complete
     assert books.left() == 0.0
 
 

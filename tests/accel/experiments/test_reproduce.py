@@ -227,7 +227,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, mo
     assert run("--figures", "5l", "--out", tmp_path / "a").exit_code == 0
     # To the last digit: these stages were not trained again.
     spent = [stage["seconds"] for stage in read(tmp_path / "a")["seconds"]["stages"]]
-    assert spent[:3] == [outcome.seconds for outcome in calls]
+    assert spent[:3] == [found.seconds for found in calls]
     assert run("--figures", "5l", "--out", tmp_path / "b").exit_code == 0
     first, second = (read(tmp_path / name)["figures"] for name in "ab")
     assert first == second
@@ -251,12 +251,12 @@ def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_resumed(tmp_path):
-    """The report is the same whenever it is killed, and no unfinished file remains."""
-    outcome = killed("reproduce_a_figure", tmp_path, 4)
-    assert outcome["codes"] == [-signal.SIGKILL] * 4
-    assert outcome["last"] == 0
-    assert outcome["resumed"] == outcome["whole"]
-    assert read(tmp_path / "killed")["figures"] == outcome["whole"]
+    """The same report, whatever the moments; nothing is left of the saves that were cut off."""
+    found = killed("reproduce_a_figure", tmp_path, 4)
+    assert found["codes"] == [-signal.SIGKILL] * 4
+    assert found["last"] == 0
+    assert found["resumed"] == found["whole"]
+    assert read(tmp_path / "killed")["figures"] == found["whole"]
     states = [sorted(os.listdir(tmp_path / name / "state")) for name in ("killed", "whole")]
     assert states[0] == states[1]
 
