@@ -28,7 +28,7 @@ from accel.sklearn.starts import balanced
 __all__ = ["descend"]
 
 _ROUNDS = 8  # at least so many a run, each with a new rate, or the intercept freed of decay
-_CHECK_STEPS = 100  # between two checks of a rule of this module
+_LOOK = 100  # steps between two checks of a rule of this module
 _PATIENCE = 4  # checks in a row at which the loss has not fallen
 #: Optimisers that rescale the gradient but not the decay, so that no gradient vanishes where they
 #: end. (AdaDelta's two scales cancel once it has settled.)
@@ -196,11 +196,11 @@ class _Descent:
             self.status = "converged"
 
     def _round(self) -> Result:
-        """Train for the steps of a round, or until it converges."""
+        """Train for an eighth, or less."""
         result = train_until(
             self._shifted, self._network, self._optimizer,
             min(self._size, self._max_iter - self.made),
-            Check(min(_CHECK_STEPS, self._size), self._rule()) if self._by_factors else None,
+            Check(min(_LOOK, self._size), self._rule()) if self._by_factors else None,
             learning_rate="auto" if self._auto else None,
             tol=0.0 if self._by_factors else self._small, **self._how,
         )  # fmt: skip

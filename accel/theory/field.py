@@ -210,7 +210,7 @@ def closed_curve_integral(
     rtol = validation.real("rtol", rtol, least=1e-13, below=1)
     quad = checks.scipy_module("integrate").quad
     plane = _plane(direction, second, problem.d)
-    # w and F(w) stay in the plane, so two features are enough.
+    # w stays in the plane, and so does what F does there: two features are enough.
     flat = LpProblem(problem.host.X @ plane, problem.host.Y, problem.p, scale=problem.scale)
 
     def along_ray(s: float) -> float:
