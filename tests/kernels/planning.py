@@ -28,7 +28,7 @@ class TrainingLoop(loop.TrainingLoop):
         partners = self.active if self._partners is None else self._partners
         if steps and len(self.active):
             with np.errstate(all="ignore"):
-                self._planned._engine.advance(self.active, partners, 1)
+                self._planned._launcher.advance(self.active, partners, 1)
         super().advance(steps, *arguments, **stops)
         self._partners = None
 
