@@ -9,10 +9,11 @@ nothing, and neither does a model's company, but for the rounding of cuBLAS on t
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ..protocols import Snapshot
 from ..specs import RUNNING, Loss, Model
 from . import planning
 from .epilogue import (
@@ -45,16 +46,6 @@ _HISTORY, _RECORDS = 2**20, 4096
 #: Steps of a first launch, how much more the next may make, and what one should take (seconds):
 #: between two of them a request to stop is heard, and watchdogs of displays bite after seconds.
 _FIRST, _GROWTH, _LAUNCH_SECONDS = 64, 8, 0.05
-
-
-class Snapshot(NamedTuple):
-    """Everything that the rest of a run depends on; parameters and state stay on the device."""
-
-    step: int
-    active: np.ndarray
-    fates: np.ndarray
-    params: Any
-    state: Any
 
 
 class TrainingLoop:
