@@ -1,7 +1,7 @@
-"""What follows a pass, by the threads of one block: judge the iterate, then take it one step on.
+"""The epilogue of a pass, by the threads of one block: judge the iterate, then take a step.
 
 A model's numbers stand in ``memory`` as ``factor_chain`` lays them out, shared or global. What the
-threads of a block tell each other stands in shared memory, in this order:
+threads of a block share lies in shared memory, in this order:
 
 ============  =========  =========================================================
 ``table``     int64      the model's table, its places counted from ``memory[0]``
@@ -27,7 +27,6 @@ from ..specs import (
     STATE_SLOTS,
     TARGET,
 )
-from .block import SUMS, this_thread
 from .factor_chain import (
     COLUMNS,
     PARAMS,
@@ -40,6 +39,7 @@ from .factor_chain import (
 )
 from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
+from .reduce import SUMS, this_thread
 from .updates import ANY, DECAY, RATE, RULE_SIZE, A, make_rule, make_update
 
 #: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where
@@ -130,7 +130,7 @@ class Block(NamedTuple):
 
 @device
 def bring_table(run, model, table, base):
-    """Copy a model's table to where all threads of the block are near it."""
+    """Copy a model's table to shared memory, its places counted from ``base``."""
     row = model * MODEL_SIZE
     first, depth = run.models[row + FIRST], run.models[row + DEPTH]
     for i in range(this_thread(), depth * TABLE, THREADS):
@@ -147,7 +147,7 @@ def first_due(run, step):
 
 @device
 def record_row(run, model, entry, loss, square, weights):
-    """One thread: note an iterate in the history."""
+    """One thread: record an iterate in the history."""
     at = 3 * (entry * run.control[COUNT] + model)
     run.history[at] = loss
     run.history[at + 1] = math.sqrt(square)
