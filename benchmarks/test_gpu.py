@@ -1,6 +1,6 @@
 """A gradient step on a GPU, every contender of every case: groups of pytest-benchmark.
 
-Contenders run one after the other here; ``python -m benchmarks.gpu`` interleaves them, and its
+Contenders run one after the other here; ``python -m benchmarks gpu`` interleaves them, and its
 ratios are the ones to quote.
 """
 
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import gpu, timing
-from benchmarks.cases import Case
+from benchmarks.groups import gpu
+from benchmarks.harness import timing
+from benchmarks.harness.cases import Case
+from benchmarks.harness.report import kind
 from benchmarks.peers import Descent, Gap, Sweep
-from benchmarks.report import kind
 
 REASON = gpu.reason()
 if REASON is None:
     gpu.fair_environment()
 
-from benchmarks.gpu import figure3, session  # noqa: E402  # import nothing of the GPU themselves
-from benchmarks.gpu.cases import CASES, SLOW  # noqa: E402
+from benchmarks.groups.gpu import figure3, session  # noqa: E402  # import nothing of the GPU themselves
+from benchmarks.groups.gpu.cases import CASES, SLOW  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,

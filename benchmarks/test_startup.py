@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import startup
+from benchmarks.groups import startup
 
 
 @pytest.mark.benchmark(group="startup")

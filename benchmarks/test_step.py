@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import step
-from benchmarks.cases import CASES, PLAIN_SUM, Case
-from benchmarks.machine import blas, peer_threads
+from benchmarks.groups import step
+from benchmarks.harness.cases import CASES, PLAIN_SUM, Case
+from benchmarks.harness.machine import blas, peer_threads
+from benchmarks.harness.report import kind
+from benchmarks.harness.timing import reference_params, start
 from benchmarks.peers import Gap, Sweep
-from benchmarks.report import kind
-from benchmarks.timing import reference_params, start
 
 PAIRS = [
     pytest.param(

@@ -10,10 +10,11 @@ pytest.importorskip("rich")
 
 from accel.experiments import page, reproduce
 from accel.reproduce_command import _ends_table
-from benchmarks import estimators, report
-from benchmarks.page import Chapter
-from benchmarks.page import page as benchmark_page
-from benchmarks.page import table as markdown_table
+from benchmarks.groups import estimators
+from benchmarks.harness import report
+from benchmarks.harness.page import Chapter
+from benchmarks.harness.page import page as benchmark_page
+from benchmarks.harness.page import table as markdown_table
 
 EVIL = """<script>alert(1)</script>"'&</td>|\n[/]<img src=x onerror=alert(1)>"""
 

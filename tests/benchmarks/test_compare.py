@@ -1,8 +1,8 @@
 import pytest
 
-from benchmarks import records
 from benchmarks.__main__ import main
-from benchmarks.compare import compare
+from benchmarks.harness import records
+from benchmarks.harness.compare import compare
 
 
 def document(**samples):

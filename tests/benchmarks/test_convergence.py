@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from accel.tuning import Model
-from benchmarks.convergence import contest, race, table
-from benchmarks.convergence.contest import Entrant
-from benchmarks.convergence.methods import LIBRARIES, MODELS, DivergedError
-from benchmarks.convergence.solvers import Solver
+from benchmarks.groups.convergence import contest, race, table
+from benchmarks.groups.convergence.contest import Entrant
+from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, DivergedError
+from benchmarks.groups.convergence.solvers import Solver
 from benchmarks.peers import Run
 
 from ..children import ROOT, python
@@ -21,9 +21,9 @@ from ..children import ROOT, python
 SCRIPT = """
 import json, traceback
 import accel
-from benchmarks.convergence import contest, methods, torch_methods
-from benchmarks.convergence.methods import LIBRARIES, MODELS, Task
-from benchmarks.convergence.problems import Problem
+from benchmarks.groups.convergence import contest, methods, torch_methods
+from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, Task
+from benchmarks.groups.convergence.problems import Problem
 from benchmarks.peers import Gap
 
 torch_methods.step_seconds = lambda run: run.advance(1) or 1.0  # every form that there is

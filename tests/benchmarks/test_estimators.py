@@ -1,4 +1,4 @@
-"""python -m benchmarks.estimators, on very small data."""
+"""python -m benchmarks estimators, on very small data."""
 
 import json
 
@@ -7,13 +7,14 @@ import pytest
 
 pytest.importorskip("sklearn", "1.6")
 
-from benchmarks import estimators, machine
+from benchmarks.groups import estimators
+from benchmarks.harness import machine
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setenv("ACCEL_NUM_THREADS", "1")
-    monkeypatch.setattr(machine, "restart_without_override", lambda *arguments, **keywords: None)
+    monkeypatch.setattr(machine, "restart_without_override", lambda: None)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 3))
     monkeypatch.setattr(

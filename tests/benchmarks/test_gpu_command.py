@@ -7,10 +7,10 @@ import pytest
 from accel import backends
 from accel import gpu as accel_gpu
 from accel.experiments import reproduce as experiment
-from benchmarks import gpu
-from benchmarks.cases import COPY, OURS, SINGLE_RUNS
-from benchmarks.gpu import cases, device, figure3, report
-from benchmarks.gpu.__main__ import chosen, main, parse
+from benchmarks.groups import gpu
+from benchmarks.groups.gpu import cases, device, figure3, report
+from benchmarks.groups.gpu.command import chosen, main, parse
+from benchmarks.harness.cases import COPY, OURS, SINGLE_RUNS
 from benchmarks.peers import Gap
 
 from .. import children

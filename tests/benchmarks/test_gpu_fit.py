@@ -8,10 +8,11 @@ import pytest
 
 from accel.kernels.cuda import costs, estimates
 from accel.kernels.cuda.estimates import Terms
-from benchmarks import records
-from benchmarks.cases import OURS
-from benchmarks.gpu import fit, report
-from benchmarks.gpu.cases import BLOCKS
+from benchmarks import RESULTS
+from benchmarks.groups.gpu import fit, report
+from benchmarks.groups.gpu.cases import BLOCKS
+from benchmarks.harness import records
+from benchmarks.harness.cases import OURS
 
 MEGAHERTZ = 1500.0
 #: Another device's: what no record tells is the prior's.
@@ -231,10 +232,10 @@ WRITTEN = Path(costs.__file__)
 def command_of(path):
     """The arguments by which a file says that it was written."""
     lines = iter(path.read_text().splitlines())
-    told = next(line for line in lines if line.startswith("    python -m benchmarks.gpu.fit "))
+    told = next(line for line in lines if line.startswith("    python -m benchmarks gpu fit "))
     while told.endswith("\\"):
         told = told[:-1] + next(lines)
-    return shlex.split(told)[3:]
+    return shlex.split(told)[5:]
 
 
 def test_the_committed_costs_are_what_the_committed_records_give(tmp_path, monkeypatch):
@@ -247,7 +248,7 @@ def test_the_committed_costs_are_what_the_committed_records_give(tmp_path, monke
 
 def test_how_well_the_h200_is_met():
     """All figures that were fitted within 8 %; most of the error is that of two sessions."""
-    record = records.read(records.RESULTS / "nvidia-h200-2026-11-28.json")
+    record = records.read(RESULTS / "nvidia-h200-2026-11-28.json")
     layouts = fit.layouts_of([w.removeprefix("--layout=") for w in command_of(WRITTEN)[1:]])
     found, left = fit.figures(record, layouts)
     assert not left

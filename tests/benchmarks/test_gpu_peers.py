@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import timing
-from benchmarks.gpu import data, peers
-from benchmarks.gpu.peers.chain import LENGTHS, pieces
-from benchmarks.gpu.peers.cupy_peers import copying, power_code
-from benchmarks.peers import Sweep
+from benchmarks.groups.gpu import data
+from benchmarks.harness import timing
+from benchmarks.peers import Sweep, cuda
+from benchmarks.peers.cuda.chain import LENGTHS, pieces
+from benchmarks.peers.cuda.cupy_peers import copying, power_code
 
 from ..children import ROOT, python
 from .stand_ins import BLAS, XP, tiny
@@ -27,11 +27,11 @@ import importlib.util, json, sys, traceback
 from dataclasses import replace
 sys.path[:0] = [sys.argv[1]]
 from stand_ins import tiny
-from benchmarks import timing
-from benchmarks.gpu import peers
-from benchmarks.gpu.peers.chain import pieces
+from benchmarks.harness import timing
+from benchmarks.peers import cuda
+from benchmarks.peers.cuda.chain import pieces
 from benchmarks.peers import Gap, Sweep
-from benchmarks.peers.torch_peers import torch_sweep_step
+from benchmarks.cuda.torch_peers import torch_sweep_step
 
 def sweep_eager(run):
     from benchmarks.peers import Run
@@ -45,16 +45,16 @@ for name, (hidden, p, dtype, models) in json.loads(sys.argv[2]).items():
     run = tiny(tuple(hidden), p, dtype)
     if models == 1:
         contenders = {
-            "torch": lambda: peers.torch_eager(run, "cpu"),
-            "jax": lambda: peers.jax_scan(run, "cpu"),
-            "no gpu": lambda: peers.jax_scan(run),
+            "torch": lambda: cuda.torch_eager(run, "cpu"),
+            "jax": lambda: cuda.jax_scan(run, "cpu"),
+            "no gpu": lambda: cuda.jax_scan(run),
         }
     else:
         run = Sweep(tuple(replace(run, learning_rate=1e-4 * m) for m in range(1, models + 1)))
         contenders = {
             "torch": lambda: sweep_eager(run),
-            "jax": lambda: peers.jax_vmap_scan(run, "cpu"),
-            "jax by hand": lambda: peers.jax_sweep_scan(run, "cpu"),
+            "jax": lambda: cuda.jax_vmap_scan(run, "cpu"),
+            "jax by hand": lambda: cuda.jax_sweep_scan(run, "cpu"),
         }
     reference = timing.reference_params(run)
     for contender, build in contenders.items():
@@ -116,8 +116,8 @@ def test_jax_without_a_gpu_is_a_gap(outcomes):
 @pytest.mark.parametrize(
     "build",
     [
-        functools.partial(peers.cupy_by_hand, xp=XP),
-        functools.partial(peers.cupy_fused, xp=XP, blas=BLAS),
+        functools.partial(cuda.cupy_by_hand, xp=XP),
+        functools.partial(cuda.cupy_fused, xp=XP, blas=BLAS),
     ],
     ids=["by hand", "fused"],
 )
@@ -133,13 +133,13 @@ def test_cupy_agrees_with_the_reference(build, hidden, p):
 def test_cupy_sweep_agrees_with_the_reference(hidden):
     run = tiny(hidden)
     sweep = Sweep(tuple(replace(run, learning_rate=rate) for rate in (1e-4, 1e-3)))
-    contender = peers.cupy_sweep(sweep, XP)
+    contender = cuda.cupy_sweep(sweep, XP)
     assert timing.check("", contender, sweep, timing.reference_params(sweep)) < 1e-12
 
 
 def test_cupy_in_float32_stays_there():
     run = tiny((5, 3), dtype="float32")
-    contender = peers.cupy_fused(run, XP, BLAS)
+    contender = cuda.cupy_fused(run, XP, BLAS)
     contender.advance(1)
     assert contender.params().dtype == np.float32
 
@@ -174,7 +174,7 @@ def test_a_copy_reads_and_writes_as_many_bytes_as_x_has():
     moved = []
     xp = type(XP)()
     xp.copyto = lambda target, source: moved.append(target.nbytes + source.nbytes)
-    peers.copy_half(run, xp).advance(3)
+    cuda.copy_half(run, xp).advance(3)
     assert moved == [run.X.nbytes] * 3
 
 

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import gpu, records, timing
-from benchmarks import report as step_report
 from benchmarks.__main__ import main as step_main
-from benchmarks.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS
-from benchmarks.gpu import cases, ceilings, data, device, figure3, merge, peers, report, session
-from benchmarks.gpu.__main__ import main
-from benchmarks.peers import Gap, our_single_runs, our_sweep, ours
+from benchmarks.groups import gpu
+from benchmarks.groups.gpu import cases, ceilings, data, device, figure3, merge, report, session
+from benchmarks.groups.gpu.command import main
+from benchmarks.harness import records, timing
+from benchmarks.harness import report as step_report
+from benchmarks.harness.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS
+from benchmarks.peers import Gap, cuda, our_single_runs, our_sweep, ours
 
 from .stand_ins import BLAS, XP
 
@@ -24,7 +25,7 @@ class Wrong:
     """Takes the first step and forgets the others."""
 
     def __init__(self, run):
-        self.run = peers.cupy_by_hand(run, XP)
+        self.run = cuda.cupy_by_hand(run, XP)
         self.params, self.longer, self.note = self.run.params, 1, ""
 
     def advance(self, steps):
@@ -57,17 +58,17 @@ def here(monkeypatch):
     tables = [
         {
             OURS: ours_here,
-            cases.BY_HAND: functools.partial(peers.cupy_by_hand, xp=XP),
-            "CuPy fused": functools.partial(peers.cupy_fused, xp=XP, blas=BLAS),
+            cases.BY_HAND: functools.partial(cuda.cupy_by_hand, xp=XP),
+            "CuPy fused": functools.partial(cuda.cupy_fused, xp=XP, blas=BLAS),
             "PyTorch eager": raises,
             cases.GRAPH: gap,
             "JAX scan": Wrong,
-            COPY: functools.partial(peers.copy_half, xp=XP),
+            COPY: functools.partial(cuda.copy_half, xp=XP),
         },
         {
             OURS: functools.partial(our_sweep, backend="reference"),
             SINGLE_RUNS: functools.partial(our_single_runs, backend="reference"),
-            cases.BY_HAND: functools.partial(peers.cupy_sweep, xp=XP),
+            cases.BY_HAND: functools.partial(cuda.cupy_sweep, xp=XP),
             cases.GRAPH: gap,
             "JAX scan": gap,
             "JAX vmap": gap,
@@ -169,7 +170,7 @@ def test_a_peer_that_is_wrong_fails_the_run_and_is_not_timed(here, tmp_path, cap
 
 def test_a_peer_that_diverges_while_it_is_timed_is_a_gap(here, tmp_path):
     def diverging(run):
-        made, reads = peers.cupy_by_hand(run, XP), []
+        made, reads = cuda.cupy_by_hand(run, XP), []
 
         def params():
             reads.append(made.params())

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import records, suite
 from benchmarks.__main__ import main
-from benchmarks.groups import GROUPS, Settings, estimate
-from benchmarks.scaling import slope
+from benchmarks.groups.scaling.measure import slope
+from benchmarks.harness import records, suite
+from benchmarks.harness.registry import GROUPS, Settings, estimate
 
 from ..children import ROOT, python
 
@@ -29,9 +29,11 @@ from benchmarks.__main__ import pin
 pin(1)  # a team of two would wait for each other wherever something else is running
 
 from accel.tuning import Model
-from benchmarks import memory, scaling, startup, step, targets, suite
-from benchmarks.convergence import methods, problems
-from benchmarks.groups import GROUPS, Settings
+from benchmarks.groups.scaling import memory, measure as scaling
+from benchmarks.groups import startup, step, targets
+from benchmarks.harness import suite
+from benchmarks.groups.convergence import methods, problems
+from benchmarks.harness.registry import GROUPS, Settings
 
 tiny = dict(data="60x7", steps=5)
 targets.CASES = tuple(replace(targets.CASES[i], **tiny) for i in (0, -1))
@@ -164,10 +166,10 @@ def test_the_estimate():
 )
 def test_what_is_refused(arguments, message, monkeypatch, capsys):
     from benchmarks import __main__ as command
-    from benchmarks import gpu
+    from benchmarks.groups import gpu
 
     monkeypatch.setattr(command, "pin", lambda threads: None)
-    monkeypatch.setattr(command.machine, "restart_without_override", lambda arguments: None)
+    monkeypatch.setattr(command.machine, "restart_without_override", lambda: None)
     monkeypatch.setattr(gpu, "reason", lambda: "no NVIDIA driver")
     try:
         code = main(arguments)

@@ -1,10 +1,10 @@
-"""A few hundred short runs; ``python -m benchmarks.leaks`` makes ten thousand of each kind."""
+"""A few hundred short runs; ``python -m benchmarks probes leaks`` makes 10 000 of each kind."""
 
 import os
 
 import pytest
 
-from benchmarks import leaks
+from benchmarks.probes import leaks
 
 pytestmark = [
     pytest.mark.slow,

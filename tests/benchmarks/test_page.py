@@ -1,5 +1,5 @@
-from benchmarks import page
-from benchmarks.page import Chapter
+from benchmarks.harness import page
+from benchmarks.harness.page import Chapter
 
 ROWS = [["x|y\nz", 1], ["**no**", "<script>alert(1)</script>"]]
 TEXT = f"""A line,

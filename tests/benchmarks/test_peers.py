@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.cases import (
+from benchmarks.harness.cases import (
     CASES,
     CONTENDERS,
     DEEP,
@@ -40,7 +40,7 @@ import json, sys, traceback
 from dataclasses import replace
 import numpy as np
 from benchmarks.peers import Descent, Gap, Sweep
-from benchmarks.timing import reference_params, start
+from benchmarks.harness.timing import reference_params, start
 
 outcomes = {}
 for name, (p, hidden, outputs, gram, models, contenders) in json.loads(sys.argv[1]).items():

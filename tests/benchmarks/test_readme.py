@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import readme, records
+from benchmarks.harness import readme, records
 
 from .test_report import CONTENT, TABLE
 

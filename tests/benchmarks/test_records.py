@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import records
+from benchmarks.harness import records
 
 from ..children import python
 

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from benchmarks import records, report
 from benchmarks.__main__ import main
-from benchmarks.cases import LEFT_OUT, OURS, OURS_DEPTH_1, PLAIN_SUM, Target
+from benchmarks.harness import records, report
+from benchmarks.harness.cases import LEFT_OUT, OURS, OURS_DEPTH_1, PLAIN_SUM, Target
 
 
 def contender(name, median, peer=True, ratio=None):

@@ -1,0 +1,93 @@
+"""What a measurement has to say about the GPU."""
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import machine
+
+LIBRARIES = (
+    "implicit-accel",
+    "numpy",
+    "numba",
+    "numba-cuda",
+    "cupy-cuda13x",
+    "cuda-bindings",
+    "torch",
+    "triton",
+    "jax",
+    "jaxlib",
+    "jax-cuda13-plugin",
+)
+
+_QUERY = (
+    "driver_version",
+    "pstate",
+    "temperature.gpu",
+    "power.draw",
+    "power.limit",
+    "clocks.sm",
+    "clocks.mem",
+    "clocks.max.sm",
+    "clocks.max.mem",
+    "ecc.mode.current",
+)
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def describe() -> dict[str, Any]:
+    """The device, the driver, the versions and the host."""
+    from accel import gpu
+
+    found, state = gpu.device(), query()
+    about = {
+        "name": found.name,
+        "compute_capability": f"{found.capability[0]}.{found.capability[1]}",
+        "memory_bytes": found.memory,
+        "multiprocessors": found.multiprocessors,
+        "driver": state.get("driver_version") or _driver(),
+        "driver_cuda": f"{found.cuda[0]}.{found.cuda[1]}",
+        "at_start": state,
+    }
+    return {
+        "device": about,
+        "versions": machine.versions(LIBRARIES),
+        "cpu": machine.cpu_name(),
+        "cpus_in_use": machine.peer_threads(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def query() -> dict[str, str]:
+    """Driver, clocks and power as nvidia-smi reads them; nothing where it cannot."""
+    # It counts all devices, the libraries only the visible ones.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    command = ["nvidia-smi", f"--id={first}", f"--query-gpu={','.join(_QUERY)}"]
+    try:
+        done = subprocess.run(
+            [*command, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    values = [value.strip() for value in done.stdout.strip().split(",")]
+    return dict(zip(_QUERY, values, strict=True)) if len(values) == len(_QUERY) else {}
+
+
+def _driver() -> str:
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", _DRIVER.read_text())
+    except OSError:
+        found = None
+    return found[1] if found else "unknown"
+
+
+def slug(name: str) -> str:
+    """A file name's part for a device."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

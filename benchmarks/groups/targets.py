@@ -1,0 +1,26 @@
+"""The group ``targets``: the cases of `benchmarks.cases`, held to what we had set ourselves."""
+
+from benchmarks.harness import report
+from benchmarks.harness.cases import CASES
+from benchmarks.harness.records import Record
+from benchmarks.harness.registry import Settings
+from benchmarks.harness.session import measured
+
+ROUNDS, SECONDS = 15, 0.15
+
+
+def measure(settings: Settings) -> Record:
+    return measured("targets", CASES, settings, ROUNDS, SECONDS)
+
+
+def markdown(content: Record) -> str:
+    """The table that the README quotes, and where we are furthest from what was asked."""
+    parts = [report.header(content), report.summary_table(content)]
+    if far := report.furthest(content):
+        parts.append(f"Furthest from what was asked: {'; '.join(far)}.")
+    return "\n\n".join(parts)
+
+
+def plots(content: Record) -> dict[str, bytes]:
+    """None: ratios to two digits are read from the table."""
+    return {}

@@ -1,0 +1,105 @@
+"""What a measurement has to say about the machine, and the environment that is fair to peers."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Pins OpenBLAS to kernels that may be older than the CPU: NumPy would not run at its best.
+BLAS_OVERRIDE = "OPENBLAS_CORETYPE"
+
+LIBRARIES = (
+    "implicit-accel",
+    "numpy",
+    "numba",
+    "llvmlite",
+    "threadpoolctl",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "jax",
+    "jaxlib",
+    "optax",
+)
+
+
+def peer_threads() -> int:
+    """The CPUs that this process may use: the same number for every contender."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def handicap() -> str:
+    """One line if the environment slows NumPy down, else nothing."""
+    value = os.environ.get(BLAS_OVERRIDE)
+    if not value:
+        return ""
+    return f"{BLAS_OVERRIDE}={value} is set; `python -m benchmarks pytest` runs without it"
+
+
+def cpu_name() -> str:
+    """Name, family and model: virtual machines give processors of several generations one name."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
+    if "model name" not in found:
+        return platform.machine()
+    details = ", ".join(f"{key} {found[key]}" for key in ("cpu family", "model") if key in found)
+    name = found["model name"].strip()
+    return f"{name} ({details.removeprefix('cpu ')})" if details else name
+
+
+def slug() -> str:
+    """A file name's part for this machine: CPU and CPUs in use."""
+    name = re.sub(r"\(r\)|\(tm\)|\bcpu\b|@[^(]*", "", cpu_name().lower())
+    return re.sub(r"[^a-z0-9]+", "-", name).strip("-") + f"-{peer_threads()}cpu"
+
+
+def versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in libraries:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "not installed"
+    return found
+
+
+def blas() -> list[dict[str, Any]]:
+    """Every BLAS in this process: library, core type whose kernels it uses, threads."""
+    try:
+        import numpy  # noqa: F401  # its BLAS must be loaded to be seen
+        import threadpoolctl
+    except ImportError:
+        return []
+    keys = ("internal_api", "architecture", "num_threads", "version", "prefix")
+    infos = threadpoolctl.threadpool_info()
+    return [{k: info.get(k) for k in keys} for info in infos if info.get("user_api") == "blas"]
+
+
+def describe() -> dict[str, Any]:
+    return {
+        "cpu": cpu_name(),
+        "cpus_in_use": peer_threads(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "versions": versions(),
+        "blas": blas(),
+        "environment": {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS_")},
+    }
+
+
+def restart_without_override() -> None:
+    """Replace this process by one whose BLAS chooses its kernels for this very CPU.
+
+    OpenBLAS reads the variable when it is loaded, so nothing short of a new process helps.
+    """
+    if os.environ.pop(BLAS_OVERRIDE, None) is not None:
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ)

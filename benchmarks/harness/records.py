@@ -1,0 +1,182 @@
+"""The JSON of every group: pytest-benchmark's format, and beside it what our own tables say.
+
+A record is a dict in memory: ``group``, ``date``, ``quick``, ``machine``, ``commit``, the
+``benchmarks`` with all their samples, and whatever the tables of its group are made of. On disk
+``machine`` and ``commit`` lie where pytest-benchmark has them, and all but the benchmarks under
+``accel``; so ``pytest-benchmark compare FILE`` reads it too.
+"""
+
+import datetime
+import json
+import math
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accel import archives
+from benchmarks import ROOT
+from benchmarks.harness import machine
+
+_FORMAT = "5.3.1"  # pytest-benchmark's version whose files these are like
+_NUMBERS = re.compile(r"\[\n\s*((?:[\d.e+-]+|null)(?:,\n\s*(?:[\d.e+-]+|null))*)\n\s*\]")
+_ROWS = re.compile(r"\[\n\s*(\[[^\[\]\n]*\](?:,\n\s*\[[^\[\]\n]*\])*)\n\s*\]")
+
+Record = dict[str, Any]
+
+
+def record(group: str, quick: bool, about: dict[str, Any] | None = None, **fields: Any) -> Record:
+    """A record with no benchmark yet; `about` is the machine, by default this one's CPU."""
+    return {
+        "group": group,
+        "date": datetime.date.today().isoformat(),
+        "quick": quick,
+        "machine": machine.describe() if about is None else about,
+        "commit": _commit(),
+        "benchmarks": [],
+        **fields,
+    }
+
+
+def entry(
+    group: str, name: str, seconds: Sequence[float], iterations: int = 1, **extra: Any
+) -> dict[str, Any]:
+    """One benchmark with all its samples, each in seconds an iteration."""
+    return {
+        "group": group,
+        "name": name,
+        "fullname": f"{group}: {name}",
+        "params": None,
+        "param": None,
+        "extra_info": extra,
+        "options": {},
+        "stats": {**statistics(seconds), "data": list(seconds), "iterations": iterations},
+    }
+
+
+def statistics(seconds: Sequence[float]) -> dict[str, Any]:
+    """What pytest-benchmark tells of samples, under the names that it uses."""
+    data = np.sort(np.asarray(seconds, np.float64))
+    q1, median, q3 = (float(q) for q in np.percentile(data, [25, 50, 75]))
+    mean, iqr = float(data.mean()), q3 - q1
+    stddev = float(data.std(ddof=1)) if len(data) > 1 else 0.0
+    fences = q1 - 1.5 * iqr, q3 + 1.5 * iqr
+    inside = data[(fences[0] <= data) & (data <= fences[1])]
+    by_deviation = int(np.count_nonzero(np.abs(data - mean) > stddev))
+    by_quartiles = len(data) - len(inside)
+    return {
+        "min": float(data[0]),
+        "max": float(data[-1]),
+        "mean": mean,
+        "stddev": stddev,
+        "rounds": len(data),
+        "median": median,
+        "iqr": iqr,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": by_quartiles,
+        "stddev_outliers": by_deviation,
+        "outliers": f"{by_deviation};{by_quartiles}",
+        "ld15iqr": float(inside[0]),
+        "hd15iqr": float(inside[-1]),
+        "ops": 1 / mean if mean else 0.0,
+        "total": float(data.sum()),
+    }
+
+
+def write(content: Record, path: Path) -> Path:
+    """Write a record, whole or not at all."""
+    own = {k: v for k, v in content.items() if k not in ("machine", "commit", "benchmarks")}
+    document = {
+        "machine_info": _machine_info(content["machine"]),
+        "commit_info": content["commit"],
+        "benchmarks": content["benchmarks"],
+        "datetime": content["date"],
+        "version": _FORMAT,
+        "accel": own,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = _dumped(document)
+    for pattern in (_NUMBERS, _ROWS):
+        text = pattern.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    with archives.replacing(path) as file:
+        file.write(f"{text}\n".encode())
+    return path
+
+
+def _dumped(document: dict[str, Any]) -> str:
+    return json.dumps(_plain(document), indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's; NaN and infinity, which are no JSON, as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read(path: Path) -> Record:
+    """What `write` has written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not a JSON file of this suite.
+    """
+    document = json.loads(path.read_text())
+    if not isinstance(document, dict) or "group" not in document.get("accel", ()):
+        raise ValueError("not written by `python -m benchmarks`")
+    return {
+        **document["accel"],
+        "machine": document["machine_info"]["accel"],
+        "commit": document["commit_info"],
+        "benchmarks": document["benchmarks"],
+    }
+
+
+def _machine_info(about: dict[str, Any]) -> dict[str, Any]:
+    system, release, processor = (*about.get("system", "").split(), "", "", "")[:3]
+    return {
+        "machine": processor,
+        "processor": processor,
+        "python_implementation": platform.python_implementation(),
+        "python_version": about.get("versions", {}).get("python", ""),
+        "system": system,
+        "release": release,
+        "cpu": {"brand_raw": about.get("cpu", ""), "count": about.get("cpus_in_use")},
+        "accel": about,
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """Of the checkout, as pytest-benchmark tells it; empty where there is none."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        return {
+            "id": git("rev-parse", "HEAD"),
+            "time": git("show", "-s", "--format=%cI", "HEAD"),
+            "branch": git("rev-parse", "--abbrev-ref", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+            "project": "implicit-accel",
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {}
