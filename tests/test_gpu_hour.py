@@ -271,7 +271,7 @@ sys.exit(gpu.main(["{part}"]))
                         **variables)  # fmt: skip
     calls = (tmp_path / "log").read_text().splitlines()
     assert len(files) <= 7
-    figures = [call.split() for call in calls if call.startswith("-m benchmarks gpu ")]
+    figures = [call.split() for call in calls if call.startswith("-m benchmarks gpu --")]
     known = [CEILINGS, *(case.name for case in cases.CASES), FIGURE, SCAN]
     for words in figures:
         options = parse(words[3:])

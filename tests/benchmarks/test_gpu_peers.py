@@ -31,7 +31,7 @@ from benchmarks.harness import timing
 from benchmarks.peers import cuda
 from benchmarks.peers.cuda.chain import pieces
 from benchmarks.peers import Gap, Sweep
-from benchmarks.cuda.torch_peers import torch_sweep_step
+from benchmarks.peers.torch_peers import torch_sweep_step
 
 def sweep_eager(run):
     from benchmarks.peers import Run
