@@ -6,3 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "benchmarks" / "report"
 RESULTS = ROOT / "benchmarks" / "results"
+
+
+def report_folder(quick: bool) -> Path:
+    """Where runs of a form are written: what proves that they run does not replace a whole one."""
+    return REPORT / "quick" if quick else REPORT

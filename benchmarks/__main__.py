@@ -9,8 +9,9 @@
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
     python -m benchmarks table RECORD            the tables of an earlier run
     python -m benchmarks compare OLD NEW         what has become slower beyond the noise
-    python -m benchmarks readme [--check]        renew the figures of README.md
-    python -m benchmarks pytest [ARGUMENTS]      the steps under pytest-benchmark
+    python -m benchmarks keep RECORD...          put what the tables read into benchmarks/results/
+    python -m benchmarks readme [--check]        renew the figures of README.md and docs/
+    python -m benchmarks pytest [ARGUMENTS]      the same cases under pytest-benchmark
 
 All but the first have options of their own: ``python -m benchmarks gpu --help``.
 """
@@ -38,6 +39,7 @@ COMMANDS = {
     "probes leaks": "benchmarks.probes.leaks",
     "table": "benchmarks.harness.table",
     "compare": "benchmarks.harness.compare",
+    "keep": "benchmarks.harness.keep",
     "readme": "benchmarks.harness.readme",
 }
 
@@ -120,10 +122,11 @@ def main(arguments: list[str]) -> int:
         gpu.fair_environment()
 
     from benchmarks.groups import step
-    from benchmarks.harness import cases, suite
+    from benchmarks.harness import suite
+    from benchmarks.harness.cases import CASES
 
-    known = {"targets": cases.CASES, "step": step.CASES}
-    names = {group: {case.name for case in found} for group, found in known.items()}
+    known = {"targets": CASES, "step": step.CASES}
+    names = {group: {case.name for case in cases} for group, cases in known.items()}
     unknown = sorted(set(options.case).difference(*names.values()))
     if unknown:
         every = ", ".join(sorted(set().union(*names.values())))

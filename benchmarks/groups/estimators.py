@@ -7,10 +7,7 @@ fit is timed as a whole, Python included, once it has compiled; all in turn, med
 """
 
 import argparse
-import datetime
 import functools
-import json
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,20 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import machine, page
+from benchmarks import report_folder
+from benchmarks.harness import machine, page, records, report
+from benchmarks.harness.records import Record
+from benchmarks.harness.timing import PAUSE, elapsed, in_turn
 
 TOLERANCE = 1e-6  # of the loss
 POWERS = (1, 1.5, 2, 4)
-PAUSE = 0.05  # seconds: the threads of whoever was timed before spin for some 25 ms
 SLOW = 10.0  # seconds: what takes longer, compilation included, is timed once only
+NEWTON = "accel, Newton"
 LIBRARIES = ("implicit-accel", "numpy", "numba", "scipy", "scikit-learn", "skglm")
 
-#: X, y and p to the coefficients with the intercept behind them.
+#: From X, y and p to the coefficients, the intercept behind them.
 Fit = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Estimator:
     """A way to fit, and the powers that it is for, all of them if it does not say."""
 
     name: str
@@ -73,8 +73,7 @@ def scipy_lbfgs(X: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
 
     options = {"maxiter": 100_000, "maxfun": 100_000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-12}
     start = np.zeros(A.shape[1])
-    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
-    return found.x
+    return minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
 
 
 @functools.cache
@@ -114,23 +113,23 @@ def skglm(X: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
     return GeneralizedLinearEstimator(Pinball(0.5), L1(0.0), solver).fit(A, y).coef_
 
 
-def contenders() -> list[Contender]:
+def estimators() -> list[Estimator]:
     steps: dict[str, Any] = {"max_iter": 50_000, "random_state": 0}
     descent = {"penalty": None, "max_iter": 1000, "tol": None, "random_state": 0}
     absolute = {"loss": "epsilon_insensitive", "epsilon": 0.0}
     return [
-        Contender("accel, Newton", ours(solver="newton")),
-        Contender("accel, Newton, 1 thread", one_thread(ours(solver="newton"))),
-        Contender("accel, gradient", ours(solver="gradient", **steps)),
-        Contender("accel, gradient, depth 2", ours(solver="gradient", depth=2, **steps)),
-        Contender("accel, end to end, depth 2", ours(solver="end_to_end", depth=2, **steps)),
-        Contender("LinearRegression", scikit_learn("LinearRegression"), (2,)),
-        Contender("SGDRegressor", scikit_learn("SGDRegressor", **descent), (2,)),
-        Contender("SGDRegressor", scikit_learn("SGDRegressor", **absolute, **descent), (1,)),
-        Contender("QuantileRegressor", scikit_learn("QuantileRegressor", alpha=0.0), (1,)),
-        Contender("SciPy L-BFGS-B", scipy_lbfgs, (1.5, 2, 4)),
-        Contender("SciPy L-BFGS-B, 1 thread", one_thread(scipy_lbfgs), (1.5, 2, 4)),
-        Contender("skglm", skglm, (1, 2)),
+        Estimator(NEWTON, ours(solver="newton")),
+        Estimator("accel, Newton, 1 thread", one_thread(ours(solver="newton"))),
+        Estimator("accel, gradient", ours(solver="gradient", **steps)),
+        Estimator("accel, gradient, depth 2", ours(solver="gradient", depth=2, **steps)),
+        Estimator("accel, end to end, depth 2", ours(solver="end_to_end", depth=2, **steps)),
+        Estimator("LinearRegression", scikit_learn("LinearRegression"), (2,)),
+        Estimator("SGDRegressor", scikit_learn("SGDRegressor", **descent), (2,)),
+        Estimator("SGDRegressor", scikit_learn("SGDRegressor", **absolute, **descent), (1,)),
+        Estimator("QuantileRegressor", scikit_learn("QuantileRegressor", alpha=0.0), (1,)),
+        Estimator("SciPy L-BFGS-B", scipy_lbfgs, (1.5, 2, 4)),
+        Estimator("SciPy L-BFGS-B, 1 thread", one_thread(scipy_lbfgs), (1.5, 2, 4)),
+        Estimator("skglm", skglm, (1, 2)),
     ]
 
 
@@ -140,99 +139,125 @@ def problems(quick: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from benchmarks.harness.data import find_gas
 
     n, d, condition = (400, 20, 1e4) if quick else (2000, 50, 1e6)
-    found = [datasets.load_diabetes(), datasets.make_ill_conditioned(n, d, condition)]
+    sets = [datasets.load_diabetes(), datasets.make_ill_conditioned(n, d, condition)]
     if not quick and (path := find_gas()):
-        found.append(datasets.load_gas_ethanol(path))
-    scaled = {f"{data.name}, {len(data.X)} x {data.X.shape[1]}": data for data in found}
-    return {name: (s.X, s.y) for name, s in ((k, standardize(v.X, v.y)) for k, v in scaled.items())}
-
-
-def timed(contender: Contender, X: np.ndarray, y: np.ndarray, p: float) -> tuple[float, np.ndarray]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # who has not converged is in the table
-        time.sleep(PAUSE)
-        begin = time.perf_counter()
-        w = contender.fit(X, y, p)
-    return time.perf_counter() - begin, w
+        sets.append(datasets.load_gas_ethanol(path))
+    scaled = {f"{s.name}, {len(s.X)} x {s.X.shape[1]}": standardize(s.X, s.y) for s in sets}
+    return {name: (s.X, s.y) for name, s in scaled.items()}
 
 
 def measure(X: np.ndarray, y: np.ndarray, p: float, rounds: int) -> list[dict[str, Any]]:
-    """One row a contender: how far from the minimum, and all its samples in seconds."""
+    """One row an estimator: how far from the minimum, and all its samples in seconds."""
     from accel import LpProblem, optimum
 
     A = np.column_stack([X, np.ones(len(X))])
     best = optimum(LpProblem(A, y, p), tol=1e-12)
-    rows, running = [], []
-    for contender in contenders():
-        if p not in contender.powers:
+    rows: dict[str, dict[str, Any]] = {}
+    calls, often = {}, {}
+    for estimator in estimators():
+        if p not in estimator.powers:
             continue
-        row: dict[str, Any] = {"contender": contender.name, "ours": contender.ours, "seconds": []}
-        rows.append(row)
+        name = estimator.name
+        row = rows[name] = {"contender": name, "ours": estimator.ours}
+        fit = functools.partial(estimator.fit, X, y, p)
         try:
-            seconds, w = timed(contender, X, y, p)
+            w, seconds = _fitted(fit)
         except ImportError as error:
             row["gap"] = f"not installed ({error.name or error})"
             continue
         loss = float(np.mean(np.abs(A @ w - y) ** p))
         row["excess"] = (loss - best.loss + best.duality_gap) / best.loss
         row["reached"] = row["excess"] <= TOLERANCE
-        running.append((contender, row, seconds))
-    for turn in range(rounds):
-        for contender, row, seconds in running[:: 1 if turn % 2 == 0 else -1]:
-            if seconds < SLOW or turn == 0:
-                row["seconds"].append(timed(contender, X, y, p)[0])
-    return rows
+        calls[name] = functools.partial(_seconds, fit)
+        often[name] = rounds if seconds < SLOW else 1
+    for name, samples in in_turn(calls, often, PAUSE).items():
+        low, median, high = np.percentile(samples, [25, 50, 75])
+        rows[name] |= {"seconds": float(median), "quartiles": [float(low), float(high)]}
+        rows[name]["samples"] = samples
+    return list(rows.values())
+
+
+def _fitted(fit: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+    """What a fit returns, and the seconds that it takes, compilation included."""
+    results = []
+    seconds = _seconds(lambda: results.append(fit()))
+    return results[0], seconds
+
+
+def _seconds(fit: Callable[[], object]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # who has not converged is in the table
+        return elapsed(fit)
 
 
 def table(case: dict[str, Any]) -> str:
     """Markdown: those within the tolerance by time, then the others, then the gaps."""
+    timed = [row for row in case["rows"] if "gap" not in row]
+    ours = [row["seconds"] for row in timed if row["ours"] and row["reached"]]
+    fastest = min(ours, default=float("nan"))
     lines = [
-        f"### {case['data']}, p = {case['p']:g}",
-        "",
-        f"| fit | seconds | spread | above the minimum | within {TOLERANCE:g} | times ours |",
-        "|---|---:|---:|---:|---|---:|",
+        [
+            f"**{row['contender']}**" if row["ours"] else row["contender"],
+            f"{row['seconds']:.3g}",
+            "{:.3g} to {:.3g}".format(*row["quartiles"]),
+            f"{row['excess']:.1e}",
+            report.met_words(row["reached"]),
+            f"{row['seconds'] / fastest:.2f}",
+        ]
+        for row in sorted(timed, key=lambda row: (not row["reached"], row["seconds"]))
     ]
-    timed_rows = [row for row in case["rows"] if "gap" not in row]
-    ours_first = [float(np.median(r["seconds"])) for r in timed_rows if r["ours"] and r["reached"]]
-    fastest = min(ours_first, default=float("nan"))
-    for row in sorted(timed_rows, key=lambda row: (not row["reached"], np.median(row["seconds"]))):
-        low, median, high = np.percentile(row["seconds"], [25, 50, 75])
-        name = f"**{row['contender']}**" if row["ours"] else page.cell(row["contender"])
-        lines.append(
-            f"| {name} | {median:.3g} | {low:.3g} to {high:.3g} | {row['excess']:.1e} | "
-            f"{'yes' if row['reached'] else '**no**'} | {median / fastest:.2f} |"
-        )
     gaps = (row for row in case["rows"] if "gap" in row)
-    lines += [f"| {page.cell(r['contender'])} | {page.cell(r['gap'])} | | | | |" for r in gaps]
-    return "\n".join(lines)
+    lines += [[row["contender"], row["gap"], "", "", "", ""] for row in gaps]
+    header = [
+        "fit",
+        "seconds",
+        "spread",
+        "above the minimum",
+        f"within {TOLERANCE:g}",
+        "times ours",
+    ]
+    text = page.table(header, lines, text=(0, 4))
+    return f"### {page.cell(case['data'])}, p = {case['p']:g}\n\n{text}"
+
+
+def summary(content: Record) -> str:
+    """All tables."""
+    about = f"{report.machine_line(content)}; medians of {content['rounds']} interleaved rounds."
+    return "\n\n".join([about, *map(table, content["cases"])])
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks estimators", description=__doc__)
+    """Exit code 1 if our Newton's method does not reach the minimum of a problem."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks estimators",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="small data: proves that it runs")
     parser.add_argument("--rounds", type=int, help="samples of each contender (5; quick: 1)")
-    parser.add_argument("--output", type=Path, help="a JSON file to write")
+    parser.add_argument("--output", type=Path, help="JSON file (benchmarks/report/[quick/]...)")
     options = parser.parse_args(arguments)
     machine.restart_without_override()
     rounds = options.rounds or (1 if options.quick else 5)
-    content: dict[str, Any] = {
-        "kind": "estimators",
-        "machine": machine.describe() | {"versions": machine.versions(LIBRARIES)},
-        "date": datetime.date.today().isoformat(),
-        "rounds": rounds,
-        "quick": options.quick,
-        "tolerance": TOLERANCE,
-        "cases": [],
-    }
-    cases = content["cases"]
+    path = options.output or report_folder(options.quick) / "estimators.json"
+    content = records.record(
+        "estimators", options.quick, machine.describe(LIBRARIES),
+        rounds=rounds, tolerance=TOLERANCE, cases=[],
+    )  # fmt: skip
     for name, (X, y) in problems(options.quick).items():
         for p in POWERS:
-            cases.append({"data": name, "p": p, "rows": measure(X, y, p, rounds)})
-            print(table(cases[-1]), end="\n\n", flush=True)
-            if options.output:  # after every case: all of them take a while
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text(json.dumps(content, indent=1) + "\n")
-    if options.output:
-        print(f"written to {options.output}")
-    newton = [r for case in cases for r in case["rows"] if r["contender"] == "accel, Newton"]
+            rows = measure(X, y, p, rounds)
+            content["cases"].append({"data": name, "p": p, "rows": rows})
+            content["benchmarks"] += [
+                records.entry(
+                    f"{name}, p = {p:g}", row["contender"], row.pop("samples"),
+                    kind="ours" if row["ours"] else "peer",
+                )
+                for row in rows
+                if "samples" in row
+            ]  # fmt: skip
+            print(table(content["cases"][-1]), end="\n\n", flush=True)
+            records.write(content, path)  # after every case: all of them take a while
+    print(f"written to {path}")
+    newton = [r for case in content["cases"] for r in case["rows"] if r["contender"] == NEWTON]
     return 0 if all(row["reached"] for row in newton) else 1

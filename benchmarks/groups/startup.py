@@ -4,6 +4,7 @@ Every time comes from a fresh interpreter. The compiled code goes to a temporary
 so that the cache is cold when it should be and the user's own stays as it is.
 """
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -19,8 +20,11 @@ from benchmarks import ROOT
 from benchmarks.harness import page, records, report
 from benchmarks.harness.records import Record
 from benchmarks.harness.registry import Settings
+from benchmarks.harness.timing import in_turn
 from benchmarks.peers.common import Gap, require
 
+#: Samples of an import, and of a first ``train``; one in the quick form.
+IMPORTS, TRAINS = 5, 3
 #: What a user of a peer imports before a first gradient step.
 PEERS = ("numpy", "scipy.optimize", "sklearn.linear_model", "torch", "jax", "optax")
 #: The requirement of each peer as a distribution, for its size.
@@ -86,20 +90,20 @@ def _python(code: str, **environment: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def import_time(repeats: int = 5) -> Startup:
+def import_time(quick: bool) -> Startup:
     """Time of ``import accel``, the file system's caches warm."""
     _python(_IMPORT)
-    runs = [_python(_IMPORT) for _ in range(repeats)]
+    runs = [_python(_IMPORT) for _ in range(1 if quick else IMPORTS)]
     loaded = runs[0]["loaded"]
     note = f"loads {', '.join(loaded)}" if loaded else "loads none of the heavy libraries"
     return Startup("import accel", tuple(r["seconds"] for r in runs), 0.5, note)
 
 
-def first_train(repeats: int = 3) -> tuple[Startup, Startup]:
+def first_train(quick: bool) -> tuple[Startup, Startup]:
     """The first ``train`` of a process: with a cold cache, and what a warm one leaves of it."""
     with tempfile.TemporaryDirectory() as folder:
         cold = _python(_TRAIN, NUMBA_CACHE_DIR=folder)
-        warm = [_python(_TRAIN, NUMBA_CACHE_DIR=folder) for _ in range(repeats)]
+        warm = [_python(_TRAIN, NUMBA_CACHE_DIR=folder) for _ in range(1 if quick else TRAINS)]
     extra = tuple(r["first"] - r["later"] for r in warm)
     later = statistics.median(r["later"] for r in warm)
     return (
@@ -108,7 +112,7 @@ def first_train(repeats: int = 3) -> tuple[Startup, Startup]:
     )
 
 
-def peers_imports(repeats: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+def peers_imports(quick: bool) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds to import each peer, in turn, and why some were not."""
     there, gaps = {}, {}
     for module in PEERS:
@@ -119,11 +123,12 @@ def peers_imports(repeats: int) -> tuple[dict[str, list[float]], dict[str, str]]
             gaps[module] = str(gap)
     for code in there.values():
         _python(code)
-    samples: dict[str, list[float]] = {module: [] for module in there}
-    for _ in range(repeats):
-        for module, code in there.items():
-            samples[module].append(_python(code)["seconds"])
-    return samples, gaps
+    calls = {module: functools.partial(_seconds_of, code) for module, code in there.items()}
+    return in_turn(calls, 1 if quick else IMPORTS), gaps
+
+
+def _seconds_of(code: str) -> float:
+    return float(_python(code)["seconds"])
 
 
 def sizes() -> list[dict[str, Any]]:
@@ -134,13 +139,13 @@ def sizes() -> list[dict[str, Any]]:
     needs = {"implicit-accel": megabytes, **dict.fromkeys(DISTRIBUTIONS, 0.0)}
     for name, extra in needs.items():
         try:
-            found = required(name)
+            names = required(name)
         except importlib.metadata.PackageNotFoundError:
             rows.append({"name": name, "gap": f"{name} is not installed"})
             continue
-        total = extra + sum(map(_installed, found - {"implicit-accel"}))
-        told = ", ".join(sorted(found - {name}))
-        rows.append({"name": f"{name} with what it requires", "megabytes": total, "note": told})
+        total = extra + sum(map(_installed, names - {"implicit-accel"}))
+        note = ", ".join(sorted(names - {name}))
+        rows.append({"name": f"{name} with what it requires", "megabytes": total, "note": note})
     return rows
 
 
@@ -155,20 +160,20 @@ def required(name: str) -> set[str]:
     from packaging.requirements import Requirement
 
     importlib.metadata.distribution(name)
-    found, todo = set(), [name]
+    names, todo = set(), [name]
     while todo:
         here = todo.pop()
-        if here in found:
+        if here in names:
             continue
         try:
             lines = importlib.metadata.distribution(here).requires or []
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.add(here)
+        names.add(here)
         for requirement in map(Requirement, lines):
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 todo.append(requirement.name.lower())
-    return found
+    return names
 
 
 def _installed(name: str) -> float:
@@ -180,15 +185,15 @@ def _installed(name: str) -> float:
 
 def measure(settings: Settings) -> Record:
     quick = settings.quick
-    content = records.record("startup", quick, rounds=1 if quick else 5)
-    found = [import_time(1 if quick else 5), *first_train(1 if quick else 3)]
+    content = records.record("startup", quick, rounds=1 if quick else IMPORTS)
+    figures = [import_time(quick), *first_train(quick)]
     content["startup"] = [
-        {"name": s.name, "seconds": s.seconds, "must": s.must, "note": s.note} for s in found
+        {"name": s.name, "seconds": s.seconds, "must": s.must, "note": s.note} for s in figures
     ]
     content["benchmarks"] = [
-        records.entry("startup", s.name, s.samples, kind="ours", note=s.note) for s in found
+        records.entry("startup", s.name, s.samples, kind="ours", note=s.note) for s in figures
     ]
-    samples, content["gaps"] = peers_imports(1 if quick else 5)
+    samples, content["gaps"] = peers_imports(quick)
     content["benchmarks"] += [
         records.entry("startup", f"import {name}", seconds, kind="peer")
         for name, seconds in samples.items()
@@ -221,6 +226,9 @@ def markdown(content: Record) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s"
+
+
+summary = markdown
 
 
 def plots(content: Record) -> dict[str, bytes]:

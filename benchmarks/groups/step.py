@@ -100,6 +100,9 @@ def markdown(content: Record) -> str:
     return "\n\n".join(parts)
 
 
+summary = markdown
+
+
 def plots(content: Record) -> dict[str, bytes]:
     """None: `scaling` draws what grows with what."""
     return {}

@@ -21,6 +21,11 @@ def markdown(content: Record) -> str:
     return "\n\n".join(parts)
 
 
+def summary(content: Record) -> str:
+    """What the README quotes: the machine, and every figure next to what is asked of it."""
+    return f"{report.header(content)}\n\n{report.summary_table(content)}"
+
+
 def plots(content: Record) -> dict[str, bytes]:
     """None: ratios to two digits are read from the table."""
     return {}

@@ -3,48 +3,71 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import peers
 from benchmarks.harness.data import load
-from benchmarks.peers import Descent, Run, Sweep
+from benchmarks.peers import Descent, Stepper, Sweep
 
 OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
 SINGLE_RUNS, PEAK = "accel, 64 single runs", "peak multiply-adds"
 COPY = "a device copy"  # on a GPU, of as many bytes read and written as X has
 LEFT_OUT = "left out by --peers"  # the gap of a contender that nobody wanted to be timed
 
-CONTENDERS: dict[str, Callable[[Descent], Run]] = {
-    OURS: peers.ours,
-    OURS_DEPTH_1: peers.ours_depth_1,
-    "NumPy by hand": peers.numpy_by_hand,
-    "NumPy by hand, 1 thread": functools.partial(peers.numpy_by_hand, threads=1),
-    "NumPy Gram": peers.numpy_gram,
-    "PyTorch layerwise": peers.torch_layerwise,
-    "PyTorch factors first": peers.torch_factors_first,
-    "PyTorch by hand": peers.torch_by_hand,
-    "PyTorch compiled": peers.torch_compiled,
-    "JAX layerwise": peers.jax_layerwise,
-    "JAX factors first": peers.jax_factors_first,
-    "JAX by hand": peers.jax_by_hand,
-    "JAX Gram": peers.jax_gram,
-    PLAIN_SUM: peers.read_once,
-}
 
-#: Those of a sweep: a step is one of all its models.
-SWEEPERS: dict[str, Callable[[Sweep], Run]] = {
-    OURS: peers.our_sweep,
-    SINGLE_RUNS: peers.our_single_runs,
-    "NumPy by hand": peers.numpy_sweep,
-    "NumPy by hand, Gram": peers.numpy_sweep_gram,
-    "PyTorch by hand": peers.torch_sweep,
-    "JAX vmap": peers.jax_vmap,
-    "JAX vmap, Gram": peers.jax_gram_vmap,
-    "JAX by hand": peers.jax_sweep,
-    PEAK: peers.multiply_adds_alone,
-}
+class Contenders(NamedTuple):
+    """Ways to build each contender, by name; a step of a sweep is one of all its models.
+
+    Those that are `slow` to build, since a compiler runs for many seconds, are left out of the
+    quick form.
+    """
+
+    descents: dict[str, Callable[[Descent], Stepper]]
+    sweeps: dict[str, Callable[[Sweep], Stepper]]
+    slow: tuple[str, ...]
+
+    def build(self, name: str, run: Descent | Sweep, **options: Any) -> Stepper:
+        """A contender by its name."""
+        by_name = self.sweeps if isinstance(run, Sweep) else self.descents
+        return by_name[name](run, **options)
+
+    def left_out(self, quick: bool) -> dict[str, str]:
+        """Who is not built in a form, and why."""
+        return dict.fromkeys(self.slow, "left out of the quick form") if quick else {}
+
+
+ON_CPU = Contenders(
+    descents={
+        OURS: peers.ours,
+        OURS_DEPTH_1: peers.ours_depth_1,
+        "NumPy by hand": peers.numpy_by_hand,
+        "NumPy by hand, 1 thread": functools.partial(peers.numpy_by_hand, threads=1),
+        "NumPy Gram": peers.numpy_gram,
+        "PyTorch layerwise": peers.torch_layerwise,
+        "PyTorch factors first": peers.torch_factors_first,
+        "PyTorch by hand": peers.torch_by_hand,
+        "PyTorch compiled": peers.torch_compiled,
+        "JAX layerwise": peers.jax_layerwise,
+        "JAX factors first": peers.jax_factors_first,
+        "JAX by hand": peers.jax_by_hand,
+        "JAX Gram": peers.jax_gram,
+        PLAIN_SUM: peers.read_once,
+    },
+    sweeps={
+        OURS: peers.our_sweep,
+        SINGLE_RUNS: peers.our_single_runs,
+        "NumPy by hand": peers.numpy_sweep,
+        "NumPy by hand, Gram": peers.numpy_sweep_gram,
+        "PyTorch by hand": peers.torch_sweep,
+        "JAX vmap": peers.jax_vmap,
+        "JAX vmap, Gram": peers.jax_gram_vmap,
+        "JAX by hand": peers.jax_sweep,
+        PEAK: peers.multiply_adds_alone,
+    },
+    slow=("PyTorch compiled",),
+)
 
 #: Shown for comparison, but not what a target means by "the best peer".
 NOT_A_DIRECT_PEER = {

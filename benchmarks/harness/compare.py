@@ -41,28 +41,29 @@ class Comparison(NamedTuple):
 def compare(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
     """Compare two documents of pytest-benchmark's format."""
     before, after = ({b["fullname"]: b for b in document["benchmarks"]} for document in (old, new))
-    found = Comparison([], [*before.keys() - after.keys()], [*after.keys() - before.keys()], [])
+    gone, added = [*before.keys() - after.keys()], [*after.keys() - before.keys()]
+    comparison = Comparison([], gone, added, [])
     for name in before.keys() & after.keys():
         one, two = before[name]["stats"], after[name]["stats"]
         if min(one["rounds"], two["rounds"]) < _FEWEST or not one["median"]:
-            found.unjudged.append(name)
+            comparison.unjudged.append(name)
             continue
         noise = math.hypot(one["iqr"], two["iqr"])
         beyond = abs(two["median"] - one["median"]) > max(noise, LEAST * one["median"])
         kind = after[name]["extra_info"].get("kind", "ours")
         change = Change(name, two["median"] / one["median"], beyond, kind, noise / one["median"])
-        found.changes.append(change)
-    for names in found[1:]:
+        comparison.changes.append(change)
+    for names in comparison[1:]:
         names.sort()
-    found.changes.sort(key=lambda change: (-change.ratio, change.name))
-    return found
+    comparison.changes.sort(key=lambda change: (-change.ratio, change.name))
+    return comparison
 
 
-def report(found: Comparison) -> str:
+def report(comparison: Comparison) -> str:
     """All changes beyond the noise, ours first; then what could not be judged."""
     lines = []
     for title, ours in (("ours", True), ("peers and ceilings", False)):
-        here = [change for change in found.changes if (change.kind == "ours") == ours]
+        here = [change for change in comparison.changes if (change.kind == "ours") == ours]
         if not here:
             continue
         beyond = [change for change in here if change.beyond]
@@ -77,9 +78,9 @@ def report(found: Comparison) -> str:
                 f"  {word} {change.ratio:.2f} times (noise {change.noise:.0%}): {change.name}"
             )
     for what, names in (
-        ("only in the old file", found.gone),
-        ("only in the new file", found.added),
-        (f"not judged, fewer than {_FEWEST} rounds", found.unjudged),
+        ("only in the old file", comparison.gone),
+        ("only in the new file", comparison.added),
+        (f"not judged, fewer than {_FEWEST} rounds", comparison.unjudged),
     ):
         if names:
             lines += [f"{what}:", *(f"  {name}" for name in names)]
@@ -96,8 +97,7 @@ def main(arguments: list[str]) -> int:
     for path in (options.old, options.new):
         try:
             documents.append(json.loads(path.read_text()))
-            found = documents[-1]["benchmarks"]
-            print(f"{path}: {len(found)} benchmarks")
+            print(f"{path}: {len(documents[-1]['benchmarks'])} benchmarks")
         except (OSError, ValueError, KeyError, TypeError) as error:
             print(f"{path}: no benchmarks: {error}", file=sys.stderr)
             return 2
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
     ]
     if machines[0] != machines[1]:
         print(f"two machines: {machines[0]} and {machines[1]}")
-    found = compare(*documents)
-    print(report(found))
-    slower = [c for c in found.changes if c.beyond and c.ratio > 1 and c.kind == "ours"]
+    comparison = compare(*documents)
+    print(report(comparison))
+    slower = [c for c in comparison.changes if c.beyond and c.ratio > 1 and c.kind == "ours"]
     return 1 if slower else 0

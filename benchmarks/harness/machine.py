@@ -48,28 +48,34 @@ def cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
-    if "model name" not in found:
+    fields = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
+    if "model name" not in fields:
         return platform.machine()
-    details = ", ".join(f"{key} {found[key]}" for key in ("cpu family", "model") if key in found)
-    name = found["model name"].strip()
+    details = ", ".join(f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
+    name = fields["model name"].strip()
     return f"{name} ({details.removeprefix('cpu ')})" if details else name
 
 
-def slug() -> str:
-    """A file name's part for this machine: CPU and CPUs in use."""
-    name = re.sub(r"\(r\)|\(tm\)|\bcpu\b|@[^(]*", "", cpu_name().lower())
-    return re.sub(r"[^a-z0-9]+", "-", name).strip("-") + f"-{peer_threads()}cpu"
+def slug(about: dict[str, Any]) -> str:
+    """The part of a file name for the machine of a record: its GPU, or CPU and CPUs in use."""
+    if "device" in about:
+        return _slug(about["device"]["name"])
+    name = re.sub(r"\(r\)|\(tm\)|\bcpu\b|@[^(]*", "", about["cpu"].lower())
+    return f"{_slug(name)}-{about['cpus_in_use']}cpu"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    by_name = {"python": platform.python_version()}
     for library in libraries:
         try:
-            found[library] = importlib.metadata.version(library)
+            by_name[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+            by_name[library] = "not installed"
+    return by_name
 
 
 def blas() -> list[dict[str, Any]]:
@@ -84,12 +90,13 @@ def blas() -> list[dict[str, Any]]:
     return [{k: info.get(k) for k in keys} for info in infos if info.get("user_api") == "blas"]
 
 
-def describe() -> dict[str, Any]:
+def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:
+    """CPU, system, versions of the libraries, and the BLAS that NumPy has."""
     return {
         "cpu": cpu_name(),
         "cpus_in_use": peer_threads(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "versions": versions(),
+        "versions": versions(libraries),
         "blas": blas(),
         "environment": {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS_")},
     }

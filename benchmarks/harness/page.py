@@ -7,7 +7,7 @@ them. Whatever it says is escaped on its way to HTML.
 import base64
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -89,18 +89,18 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _table(lines: list[str]) -> str:
     rows = [[cell.strip() for cell in _CELLS.split(line.strip())[1:-1]] for line in lines]
-    head, rule, body = rows[0], rows[1], rows[2:]
+    names, rule, body = rows[0], rows[1], rows[2:]
     styles = [' class="number"' if cell.endswith(":") else "" for cell in rule]
 
-    def row(tag: str, cells: list[str]) -> str:
+    def line(tag: str, cells: list[str]) -> str:
         made = (
             f"<{tag}{style}>{_inline(cell)}</{tag}>"
             for cell, style in zip(cells, styles, strict=False)
         )
         return f"<tr>{''.join(made)}</tr>"
 
-    made = "\n".join(row("td", cells) for cells in body)
-    return f"<table><thead>{row('th', head)}</thead>\n<tbody>\n{made}\n</tbody></table>"
+    made = "\n".join(line("td", cells) for cells in body)
+    return f"<table><thead>{line('th', names)}</thead>\n<tbody>\n{made}\n</tbody></table>"
 
 
 def _inline(text: str) -> str:
@@ -114,9 +114,19 @@ def cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
-    """A Markdown table whose first `left` columns are text and the others numbers."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    lines = [f"| {' | '.join(map(cell, header))} |", f"|{'|'.join(rule)}|"]
-    lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
-    return "\n".join(lines)
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], text: Collection[int] = (0,)
+) -> str:
+    """A Markdown table; the columns whose places are in `text` are text, the others numbers."""
+    return "\n".join([head(header, text), *map(row, rows)])
+
+
+def head(header: Sequence[str], text: Collection[int] = (0,)) -> str:
+    """The first two lines of a Markdown table."""
+    rule = ["---" if place in text else "---:" for place in range(len(header))]
+    return f"{row(header)}\n|{'|'.join(rule)}|"
+
+
+def row(cells: Iterable[object]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(map(cell, cells))} |"

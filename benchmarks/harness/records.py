@@ -3,14 +3,13 @@
 A record is a dict in memory: ``group``, ``date``, ``quick``, ``machine``, ``commit``, the
 ``benchmarks`` with all their samples, and whatever the tables of its group are made of. On disk
 ``machine`` and ``commit`` lie where pytest-benchmark has them, and all but the benchmarks under
-``accel``; so ``pytest-benchmark compare FILE`` reads it too.
+``accel``; so ``pytest-benchmark compare FILE`` reads it too. What is committed is `slim`.
 """
 
 import datetime
 import json
 import math
 import platform
-import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +22,8 @@ from benchmarks import ROOT
 from benchmarks.harness import machine
 
 _FORMAT = "5.3.1"  # pytest-benchmark's version whose files these are like
-_NUMBERS = re.compile(r"\[\n\s*((?:[\d.e+-]+|null)(?:,\n\s*(?:[\d.e+-]+|null))*)\n\s*\]")
-_ROWS = re.compile(r"\[\n\s*(\[[^\[\]\n]*\](?:,\n\s*\[[^\[\]\n]*\])*)\n\s*\]")
+#: What no table is made of: samples and curves, and the details of a run of figure 3.
+_RAW = {"samples", "curve", "stages", "figures"}
 
 Record = dict[str, Any]
 
@@ -45,7 +44,7 @@ def record(group: str, quick: bool, about: dict[str, Any] | None = None, **field
 def entry(
     group: str, name: str, seconds: Sequence[float], iterations: int = 1, **extra: Any
 ) -> dict[str, Any]:
-    """One benchmark with all its samples, each in seconds an iteration."""
+    """A benchmark and all its samples, each in seconds an iteration."""
     return {
         "group": group,
         "name": name,
@@ -100,16 +99,33 @@ def write(content: Record, path: Path) -> Path:
         "accel": own,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _dumped(document)
-    for pattern in (_NUMBERS, _ROWS):
-        text = pattern.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     with archives.replacing(path) as file:
-        file.write(f"{text}\n".encode())
+        file.write(f"{text(document)}\n".encode())
     return path
 
 
-def _dumped(document: dict[str, Any]) -> str:
-    return json.dumps(_plain(document), indent=1, allow_nan=False)
+def text(value: Any) -> str:
+    """JSON with a line for each row, which is what has no list of dicts within."""
+    return _lines(_plain(value), "")
+
+
+def _lines(value: Any, indent: str) -> str:
+    if _is_row(value):
+        return json.dumps(value, allow_nan=False)
+    within = indent + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {_lines(item, within)}" for key, item in value.items()]
+        opening, closing = "{}"
+    else:
+        items = [_lines(item, within) for item in value]
+        opening, closing = "[]"
+    return f"{opening}\n{within}" + f",\n{within}".join(items) + f"\n{indent}{closing}"
+
+
+def _is_row(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_row, value.values()))
+    return not isinstance(value, list) or not any(isinstance(item, dict) for item in value)
 
 
 def _plain(value: Any) -> Any:
@@ -121,6 +137,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def slim(content: Record) -> Record:
+    """What is committed of a record: what its tables and `compare` read, without raw samples."""
+    slimmed = _without_raw(content)
+    for benchmark in slimmed["benchmarks"]:
+        benchmark["stats"].pop("data", None)
+    return slimmed
+
+
+def _without_raw(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_raw(item) for key, item in value.items() if key not in _RAW}
+    if isinstance(value, list):
+        return [_without_raw(item) for item in value]
+    return value
+
+
+def file_name(content: Record) -> str:
+    """``<CPU>-<date>-<group>.json`` or ``<GPU>-<date>.json``."""
+    group = "" if content["group"] == "gpu" else f"-{content['group']}"
+    return f"{machine.slug(content['machine'])}-{content['date']}{group}.json"
 
 
 def read(path: Path) -> Record:

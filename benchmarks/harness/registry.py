@@ -1,4 +1,4 @@
-"""The groups of the suite and their settings; no library is loaded here.
+"""The groups of the suite, their settings and their tables; no library is loaded here.
 
 CPUs have to be pinned before that: the number of threads of BLAS is settled when it is loaded.
 """
@@ -6,7 +6,7 @@ CPUs have to be pinned before that: the number of threads of BLAS is settled whe
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,25 @@ class Settings:
     backend: str = "cpu"
 
 
+class GroupModule(Protocol):
+    """What the module of a group offers; a record is that of `benchmarks.harness.records`."""
+
+    def measure(self, settings: Settings) -> dict[str, Any]:
+        """Measure, print tables meanwhile, and return the record."""
+
+    def markdown(self, content: dict[str, Any]) -> str:
+        """Return all tables of a record."""
+
+    def summary(self, content: dict[str, Any]) -> str:
+        """Return the tables in the shortest form, as README and docs quote it."""
+
+    def plots(self, content: dict[str, Any]) -> dict[str, bytes]:
+        """Return SVG drawings by their titles."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """A group: its module has ``measure(settings)``, ``markdown(record)`` and ``plots(record)``.
-
-    The first returns a record, the last one SVG drawings by their titles. ``minutes`` and
-    ``quick_minutes`` are what a run takes on two cores.
-    """
+    """A group: its module, and the minutes that a run of either form takes on two cores."""
 
     name: str
     title: str
@@ -38,9 +50,9 @@ class Group:
     quick_minutes: float
 
     @property
-    def functions(self) -> Any:
+    def functions(self) -> GroupModule:
         """The module, imported when it is asked for."""
-        return importlib.import_module(self.module)
+        return cast(GroupModule, importlib.import_module(self.module))
 
 
 GROUPS = {
@@ -59,6 +71,21 @@ GROUPS = {
         Group("startup", "Start-up and size", "benchmarks.groups.startup", 1.5, 0.6),
     )
 }
+
+
+#: Modules with ``summary(content)`` for the records of the other commands.
+_OTHERS = {
+    "gpu": "benchmarks.groups.gpu.report",
+    "estimators": "benchmarks.groups.estimators",
+    "distributed": "benchmarks.groups.distributed.page",
+}
+
+
+def summary(content: dict[str, Any]) -> str:
+    """The tables of a record in the shortest form that its group has."""
+    name = content["group"]
+    module = GROUPS[name].module if name in GROUPS else _OTHERS[name]
+    return str(importlib.import_module(module).summary(content))
 
 
 def estimate(names: Sequence[str], quick: bool) -> float:

@@ -1,5 +1,6 @@
 """From the samples of cases to their records and to Markdown tables."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.harness import page, records
@@ -32,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def case_record(
-    case: Case, source: str, run: Descent | Sweep, samples: list[Samples]
+    case: Case, source: str, run: Descent | Sweep, samples: Sequence[Samples]
 ) -> dict[str, Any]:
     """What the tables say of a case: medians, spreads, ratios, gaps; `entries` has the samples."""
     rows, megabytes = [], run.X.nbytes / 1e6
@@ -48,10 +49,7 @@ def case_record(
                 row["blocks"], row["teams"] = s.layout
             if s.name != OURS and (ratio := speedup(samples, s.name)):
                 row["ratio"], row["ratio_quartiles"] = ratio[0], list(ratio[1:])
-            if isinstance(run, Sweep):
-                row["gigaflops"] = 2e-9 * run.multiply_adds / s.median
-            elif s.name in (OURS, PLAIN_SUM, COPY) and not case.gram:
-                row["gigabytes_per_second"] = megabytes / 1e3 / s.median
+            row |= rates(case, s.name, run, s.median)
         rows.append(row)
     return {
         "name": case.name,
@@ -62,6 +60,15 @@ def case_record(
         "targets": [target_record(target, rows) for target in case.targets],
         "strive_us": case.strive_microseconds,
     }
+
+
+def rates(case: Case, name: str, run: Descent | Sweep, seconds: float) -> dict[str, float]:
+    """How fast a contender computes, or reads the data, by its seconds a step."""
+    if isinstance(run, Sweep):
+        return {"gigaflops": 2e-9 * run.multiply_adds / seconds}
+    if name in (OURS, PLAIN_SUM, COPY) and not case.gram:
+        return {"gigabytes_per_second": run.X.nbytes / 1e9 / seconds}
+    return {}
 
 
 def target_record(target: Target, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def target_record(target: Target, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def entries(case: Case, source: str, samples: list[Samples]) -> list[dict[str, Any]]:
+def entries(case: Case, source: str, samples: Sequence[Samples]) -> list[dict[str, Any]]:
     """The benchmarks of a case: all samples of every contender that was timed."""
     return [
         records.entry(
@@ -143,17 +150,10 @@ def ratio_words(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def summary(content: dict[str, Any]) -> str:
-    """What the README quotes: the machine, and every figure next to what is asked of it."""
-    return f"{header(content)}\n\n{summary_table(content)}"
-
-
-def summary_table(content: dict[str, Any]) -> str:
-    """One line a target, below the case's own figures; then the start-up."""
-    lines = [
-        "| case | ours | best peer | best peer / ours | target | measured | met |",
-        "|---|---:|---:|---:|---|---:|---|",
-    ]
+def summary_table(content: dict[str, Any], further: Sequence[Sequence[str]] = ()) -> str:
+    """One line a target, below the case's own figures; then the start-up, and `further` rows."""
+    header = ["case", "ours", "best peer", "best peer / ours", "target", "measured", "met"]
+    lines: list[Sequence[str]] = []
     for case in content["cases"]:
         rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
         peers = [row for row in rows.values() if row["peer"]]
@@ -173,14 +173,13 @@ def summary_table(content: dict[str, Any]) -> str:
             met = met_words(rows[OURS]["median_us"] <= case["strive_us"])
             targets.append((f"strive: {case['strive_us']:g} us", ours, met))
         for target in targets or [("", "", "")]:
-            lines.append(f"| {' | '.join(map(page.cell, [*figures, *target]))} |")
+            lines.append([*figures, *target])
             figures = [""] * len(figures)
-    for found in content.get("startup", ()):
-        seconds = f"{found['seconds']:.2f} s"
-        asked, met = f"must: under {found['must']:g} s", met_words(found["seconds"] < found["must"])
-        name = page.cell(found["name"])
-        lines.append(f"| {name} | {seconds} | | | {asked} | {seconds} | {met} |")
-    return "\n".join(lines)
+    for figure in content.get("startup", ()):
+        seconds, met = f"{figure['seconds']:.2f} s", met_words(figure["seconds"] < figure["must"])
+        asked = f"must: under {figure['must']:g} s"
+        lines.append([figure["name"], seconds, "", "", asked, seconds, met])
+    return page.table(header, [*lines, *further], text=(0, 4, 6))
 
 
 def furthest(content: dict[str, Any], count: int = 3) -> list[str]:

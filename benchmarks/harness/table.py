@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.harness import readme, records
+from benchmarks.harness import records, registry
 
 
 def main(arguments: list[str]) -> int:
@@ -17,5 +17,5 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2
-    print(readme.summary(content))
+    print(registry.summary(content))
     return 0

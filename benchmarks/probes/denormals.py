@@ -6,19 +6,22 @@ denormals beside weights of 1. The ratio should stay below 2.
 """
 
 import argparse
-import time
+import functools
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
+
+from benchmarks.harness import page
+from benchmarks.harness.timing import elapsed, in_turn, medians
 
 N, D, STEPS, ROUNDS = 2565, 128, 400, 9
 
 
 def runs() -> dict[str, Callable[[], float]]:
     """Seconds a step of each run; the first of a pair is the ordinary one."""
+    from accel.kernels import specs
     from accel.kernels.cpu.loop import TrainingLoop
-    from accel.kernels.specs import ADAM, GRADIENT_DESCENT, Loss, Model, Rule
+    from accel.kernels.specs import ADAM, GRADIENT_DESCENT
 
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((N, D)), rng.standard_normal((N, 1))
@@ -26,16 +29,14 @@ def runs() -> dict[str, Callable[[], float]]:
 
     def make(p: float, of_x: float, of_w: float, kind: int, decay: float = 0.0):
         params = np.concatenate([of_w * rng.standard_normal(D * 3), rng.standard_normal(3)])
-        rule = Rule(kind, (1e-6, decay, 0.9, 0.999, 1e-8))
-        model = Model((D, 3, 1), params, rule)
+        rule = specs.Rule(kind, (1e-6, decay, 0.9, 0.999, 1e-8))
+        model = specs.Model((D, 3, 1), params, rule)
 
         def run() -> float:
             # The targets of a decaying net are 0: nothing but decay moves it.
             data = of_x * X, (zeros if decay else of_x * Y)
-            with TrainingLoop(*data, Loss(p), [model]) as loop:
-                begin = time.perf_counter()
-                loop.advance(STEPS)
-                return (time.perf_counter() - begin) / STEPS
+            with TrainingLoop(*data, specs.Loss(p), [model]) as loop:
+                return elapsed(functools.partial(loop.advance, STEPS)) / STEPS
 
         return run
 
@@ -50,17 +51,15 @@ def runs() -> dict[str, Callable[[], float]]:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the table."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks probes denormals", description=__doc__
+        prog="python -m benchmarks probes denormals",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
-    made = runs()
-    samples: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(ROUNDS):
-        for name, run in made.items():
-            samples[name].append(run())
-    medians = [(name, 1e6 * float(np.median(found))) for name, found in samples.items()]
-    print("| run | microseconds a step | ratio |\n|---|---:|---:|")
-    for place, ((usual, before), (name, after)) in enumerate(pairwise(medians)):
-        if place % 2 == 0:
-            print(f"| {usual} | {before:.1f} | |\n| {name} | {after:.1f} | {after / before:.2f} |")
+    seconds = list(medians(in_turn(runs(), ROUNDS)).items())
+    print(page.head(["run", "microseconds a step", "ratio"]))
+    for (usual, before), (name, after) in zip(seconds[::2], seconds[1::2], strict=True):
+        print(page.row([usual, f"{1e6 * before:.1f}", ""]))
+        print(page.row([name, f"{1e6 * after:.1f}", f"{after / before:.2f}"]))
     return 0

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 import accel
+from benchmarks.harness import page
 
 WARM_UP = 200
 
 
 class Held(NamedTuple):
-    """What the process has."""
+    """What the process holds: resident memory, Python threads, open files."""
 
     bytes: int
     threads: int
@@ -50,16 +51,16 @@ def calls(threads: int = 2) -> dict[str, Callable[[], object]]:
         models = [(network, rule) for rule in rules]
         return accel.sweep(problem, models, 20, backend="cpu", threads=threads)
 
-    found: dict[str, Callable[[], object]] = {"train": train, "sweep": sweep}
+    by_name: dict[str, Callable[[], object]] = {"train": train, "sweep": sweep}
     try:
         from accel.sklearn import LpRegressor
     except ImportError:
-        return found
+        return by_name
     few, targets = X[:100, :8], y[:100]
     for solver in ("newton", "gradient"):
         model = LpRegressor(p=3, solver=solver, tol=0.1)
-        found[f"LpRegressor.fit, {solver}"] = lambda model=model: model.fit(few, targets)
-    return found
+        by_name[f"LpRegressor.fit, {solver}"] = lambda model=model: model.fit(few, targets)
+    return by_name
 
 
 def growth(call: Callable[[], object], runs: int, warm_up: int = WARM_UP) -> tuple[Held, Held]:
@@ -73,17 +74,25 @@ def growth(call: Callable[[], object], runs: int, warm_up: int = WARM_UP) -> tup
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks probes leaks")
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks probes leaks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--runs", type=int, default=10_000, help="of each kind")
     given = parser.parse_args(arguments)
-    print(f"| {given.runs} runs of | MiB before | MiB after | bytes a run | threads | files |")
-    print("|:---|---:|---:|---:|---:|---:|")
+    header = ["MiB before", "MiB after", "bytes a run", "threads", "files"]
+    print(page.head([f"{given.runs} runs of", *header]))
     for name, call in calls().items():
         before, after = growth(call, given.runs)
-        print(
-            f"| {name} | {before.bytes / 2**20:.1f} | {after.bytes / 2**20:.1f} | "
-            f"{(after.bytes - before.bytes) / given.runs:.0f} | "
-            f"{before.threads} to {after.threads} | {before.files} to {after.files} |",
-            flush=True,
-        )
+        cells = [
+            name,
+            f"{before.bytes / 2**20:.1f}",
+            f"{after.bytes / 2**20:.1f}",
+            f"{(after.bytes - before.bytes) / given.runs:.0f}",
+            f"{before.threads} to {after.threads}",
+            f"{before.files} to {after.files}",
+        ]
+        print(page.row(cells), flush=True)
     return 0

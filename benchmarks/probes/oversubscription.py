@@ -8,18 +8,18 @@ process for every CPU beside it, what is left of a run's speed. Half of it would
 
 import argparse
 import contextlib
-import statistics
+import functools
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import accel
 from accel.backends import cpu_threads
 from accel.datasets import make_ill_conditioned
-from benchmarks.harness import machine
+from benchmarks.harness import machine, page
+from benchmarks.harness.timing import elapsed, in_turn, medians
 
 N, D = 2565, 128
 THREADS = (1, 2, 4, 8, 16)
@@ -43,18 +43,8 @@ def runner(steps: int) -> Callable[[int], float]:
 
 def by_threads(run: Callable[[int], float], rounds: int) -> dict[int, float]:
     """Median seconds for each number of threads, all in turn."""
-    found: dict[int, list[float]] = {threads: [] for threads in THREADS}
-    for _ in range(rounds):
-        for threads, seconds in found.items():
-            seconds.append(run(threads))
-    return {threads: statistics.median(seconds) for threads, seconds in found.items()}
-
-
-def elapsed(call: Callable[[], Any]) -> float:
-    """Seconds of one call."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    calls = {threads: functools.partial(run, threads) for threads in THREADS}
+    return medians(in_turn(calls, rounds))
 
 
 def at_once(run: Callable[[int], float], threads: int, rounds: int) -> tuple[float, float]:
@@ -67,13 +57,13 @@ def at_once(run: Callable[[int], float], threads: int, rounds: int) -> tuple[flo
         for worker in workers:
             worker.join()
 
-    def in_turn() -> None:
+    def one_by_one() -> None:
         for _ in range(AT_ONCE):
             run(threads)
 
-    pairs = [(elapsed(in_turn), elapsed(together)) for _ in range(rounds)]
-    one, other = zip(*pairs, strict=True)
-    return statistics.median(one), statistics.median(other)
+    calls = {call: functools.partial(elapsed, call) for call in (one_by_one, together)}
+    seconds = medians(in_turn(calls, rounds))
+    return seconds[one_by_one], seconds[together]
 
 
 @contextlib.contextmanager
@@ -90,13 +80,21 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def print_table(title: str, seconds: dict[int, float], best: float, steps: int) -> None:
-    print(f"\n{title}\n\n| threads | us a step | to the best |\n|---:|---:|---:|")
-    for threads, value in seconds.items():
-        print(f"| {threads} | {1e6 * value / steps:.1f} | {value / best:.2f} |", flush=True)
+    rows = [
+        [threads, f"{1e6 * value / steps:.1f}", f"{value / best:.2f}"]
+        for threads, value in seconds.items()
+    ]
+    table = page.table(["threads", "us a step", "to the best"], rows, text=())
+    print(f"\n{title}\n\n{table}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks probes oversubscription")
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks probes oversubscription",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--steps", type=int, default=3000, help="of each run")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args(arguments)
@@ -105,10 +103,10 @@ def main(arguments: list[str]) -> int:
     alone = by_threads(run, given.rounds)
     best = min(alone.values())
     print_table("Nothing else to do", alone, best, given.steps)
-    in_turn, together = at_once(run, cpus, max(given.rounds // 3, 1))
+    one_by_one, together = at_once(run, cpus, max(given.rounds // 3, 1))
     print(
-        f"\n{AT_ONCE} runs of {cpus} threads: {in_turn:.3f} s in turn, {together:.3f} s at once, "
-        f"{together / in_turn:.2f} times as long"
+        f"\n{AT_ONCE} runs of {cpus} threads: {one_by_one:.3f} s in turn, {together:.3f} s at "
+        f"once, {together / one_by_one:.2f} times as long"
     )
     with busy(cpus):
         shared = by_threads(run, given.rounds)

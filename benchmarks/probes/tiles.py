@@ -6,20 +6,20 @@ Python, about a microsecond each, and its second overwrites G where a pass would
 """
 
 import argparse
-import time
+import functools
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import machine
+from benchmarks.harness import machine, page
+from benchmarks.harness.timing import elapsed, in_turn, medians, seconds_each
 
 MAPS, D, ROWS = 64, 128, (16, 32, 64, 128, 256)
 ROUNDS, SECONDS = 9, 0.01
 
 
-@cache
+@functools.cache
 def products(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     """Our two products, ``repeats`` times over: (X, W, R, repeats) and (R, X, G, repeats)."""
     from accel.kernels.cpu.jit import inner, lanes_for
@@ -83,26 +83,24 @@ def contenders(dtype: np.dtype[Any], rows: int) -> dict[str, Callable[[int], obj
 
 def rates(calls: dict[str, Callable[[int], object]], multiply_adds: float) -> dict[str, float]:
     """GFLOP/s of each, the median of interleaved rounds."""
-    repeats, samples = {}, {name: [] for name in calls}
+    samples = {}
     for name, call in calls.items():
-        repeats[name] = 1
-        while _seconds(call, repeats[name]) < SECONDS:
-            repeats[name] *= 2
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            samples[name].append(_seconds(call, repeats[name]) / repeats[name])
-    return {name: 2e-9 * multiply_adds / float(np.median(samples[name])) for name in calls}
+        repeats = max(1, round(SECONDS / seconds_each(call, SECONDS)))
+        samples[name] = functools.partial(_seconds, call, repeats)
+    seconds = medians(in_turn(samples, ROUNDS))
+    return {name: 2e-9 * multiply_adds / value for name, value in seconds.items()}
 
 
 def _seconds(call: Callable[[int], object], repeats: int) -> float:
-    begin = time.perf_counter()
-    call(repeats)
-    return time.perf_counter() - begin
+    return elapsed(functools.partial(call, repeats)) / repeats
 
 
 def main(arguments: list[str]) -> int:
+    """Print a table for each dtype."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks probes tiles", description=__doc__
+        prog="python -m benchmarks probes tiles",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
     machine.restart_without_override()
     import threadpoolctl
@@ -111,19 +109,18 @@ def main(arguments: list[str]) -> int:
 
     with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
         for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-            found = peak(dtype)
-            values, flags = start_values(found, 1, dtype), np.zeros(1, np.int64)
+            kernel, width = (fastest := peak(dtype)).kernel, fastest.width
+            values, flags = start_values(fastest, 1, dtype), np.zeros(1, np.int64)
 
-            def alone(rounds, found=found, values=values, flags=flags):
-                found.kernel(values, rounds, flags, 0)
+            def alone(rounds, kernel=kernel, values=values, flags=flags):
+                kernel(values, rounds, flags, 0)
 
-            alone(1)
-            ceiling = rates({"peak": alone}, found.width)["peak"]
+            ceiling = rates({"peak": alone}, width)["peak"]
             print(f"\n{dtype}, one thread: peak {ceiling:.0f} GFLOP/s; GFLOP/s (share of it)\n")
             names = list(contenders(dtype, ROWS[0]))
-            print("| rows | " + " | ".join(names) + " |\n|---:|" + "---:|" * len(names))
+            print(page.head(["rows", *names], text=()))
             for rows in ROWS:
                 measured = rates(contenders(dtype, rows), rows * D * MAPS)
-                cells = [f"{measured[name]:.1f} ({measured[name] / ceiling:.0%})" for name in names]
-                print(f"| {rows} | " + " | ".join(cells) + " |", flush=True)
+                cells = (f"{measured[name]:.1f} ({measured[name] / ceiling:.0%})" for name in names)
+                print(page.row([rows, *cells]), flush=True)
     return 0

@@ -109,7 +109,7 @@ def test_a_report_that_lacks_something_is_none(tmp_path, place):
 
 
 CASE = {
-    "ours": False, "reached": True, "seconds": [1.0], "excess": 0.0,
+    "ours": False, "reached": True, "seconds": 1.0, "quartiles": [1.0, 1.0], "excess": 0.0,
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from benchmarks.groups.convergence import contest, race, table
 from benchmarks.groups.convergence.contest import Entrant
 from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, DivergedError
 from benchmarks.groups.convergence.solvers import Solver
-from benchmarks.peers import Run
+from benchmarks.harness import timing
+from benchmarks.peers import Stepper
 
 from ..children import ROOT, python
 
@@ -26,7 +27,7 @@ from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, Task
 from benchmarks.groups.convergence.problems import Problem
 from benchmarks.peers import Gap
 
-torch_methods.step_seconds = lambda run: run.advance(1) or 1.0  # every form that there is
+torch_methods.seconds_each = lambda advance: advance(1) or 1.0  # every form that there is
 
 data = accel.datasets.make_ill_conditioned(60, 7, 100.0)
 lp = accel.LpProblem(data.X, data.y, p=4.0)
@@ -76,7 +77,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(race.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
 
     def fresh(self, run_costs=1.0, step_costs=0.1, ends_at=math.inf):
         """A maker of runs whose distance after t steps is 1/t."""
@@ -92,7 +93,7 @@ class Clock:
                     raise DivergedError
                 self.now += steps * step_costs
 
-            return Run(advance, lambda: np.array([done]))
+            return Stepper(advance, lambda: np.array([done]))
 
         return made
 

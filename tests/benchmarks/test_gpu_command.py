@@ -10,6 +10,7 @@ from accel.experiments import reproduce as experiment
 from benchmarks.groups import gpu
 from benchmarks.groups.gpu import cases, device, figure3, report
 from benchmarks.groups.gpu.command import chosen, main, parse
+from benchmarks.harness import page
 from benchmarks.harness.cases import COPY, OURS, SINGLE_RUNS
 from benchmarks.peers import Gap
 
@@ -74,8 +75,8 @@ def test_the_environment_is_fair_to_all(monkeypatch):
 def test_every_case_has_its_contenders_and_its_targets():
     assert len({case.name for case in cases.CASES}) == len(cases.CASES)
     for case in cases.CASES:
-        table = cases.CONTENDERS if case.models == 1 else cases.SWEEPERS
-        assert set(case.contenders) <= set(table)
+        by_name = cases.ON_GPU.descents if case.models == 1 else cases.ON_GPU.sweeps
+        assert set(case.contenders) <= set(by_name)
         assert case.contenders[0] == OURS
         against = {target.against for target in case.targets} - {"best peer"}
         assert against <= set(case.contenders)
@@ -83,7 +84,7 @@ def test_every_case_has_its_contenders_and_its_targets():
     assert titles["depth3-f32"] == "gas problem, depth 3, width 1, float32"
     assert titles["wide-f32"] == "gas problem, 128-100-100-1, float32"
     used = {name for case in cases.CASES for name in case.contenders}
-    assert used == {*cases.CONTENDERS, *cases.SWEEPERS}
+    assert used == {*cases.ON_GPU.descents, *cases.ON_GPU.sweeps}
     assert {case.name for case in cases.CASES} >= set(cases.SCANNED)
     assert [case.name for case in cases.CASES if COPY in case.contenders] == ["vast-f32"]
     assert set(cases.PEERS.values()) == used - {OURS, SINGLE_RUNS}
@@ -128,7 +129,8 @@ def test_the_help_names_peers_and_cases(capsys):
 
 
 def test_the_name_of_the_file():
-    content = {"machine": {"device": {"name": "NVIDIA H100 80GB HBM3"}}, "date": "2026-11-25"}
+    about = {"device": {"name": "NVIDIA H100 80GB HBM3"}}
+    content = {"group": "gpu", "machine": about, "date": "2026-11-25"}
     assert report.default_path(content).name == "nvidia-h100-80gb-hbm3-2026-11-25.json"
 
 
@@ -210,7 +212,7 @@ def test_figure_3_without_its_data(monkeypatch):
 
 def test_rows_of_figure_3():
     content = {"figure3": {"seconds": 20.0, "quick": False}, "failed": []}
-    must, strive = report._further_rows(content)
+    must, strive = map(page.row, report._further_rows(content))
     assert must.startswith("| figure 3 right, full length with its grids | 20.0 s |")
     assert must.endswith("| must: under 60 s | 20.0 s | yes |")
     assert strive == "|  |  |  |  | strive: under 15 s | 20.0 s | **no** |"

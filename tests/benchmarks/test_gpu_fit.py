@@ -250,7 +250,7 @@ def test_how_well_the_h200_is_met():
     """All figures that were fitted within 8 %; most of the error is that of two sessions."""
     record = records.read(RESULTS / "nvidia-h200-2026-11-28.json")
     layouts = fit.layouts_of([w.removeprefix("--layout=") for w in command_of(WRITTEN)[1:]])
-    found, left = fit.figures(record, layouts)
+    found, left = fit.measured_steps(record, layouts)
     assert not left
     assert len([f for f in found if f.scan]) == 15
     fitted = Terms(**costs.COSTS[9, 0])

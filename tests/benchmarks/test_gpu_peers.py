@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.groups.gpu import data
-from benchmarks.harness import timing
+from benchmarks.harness import reference
 from benchmarks.peers import Sweep, cuda
 from benchmarks.peers.cuda.chain import LENGTHS, pieces
 from benchmarks.peers.cuda.cupy_peers import copying, power_code
@@ -27,18 +27,18 @@ import importlib.util, json, sys, traceback
 from dataclasses import replace
 sys.path[:0] = [sys.argv[1]]
 from stand_ins import tiny
-from benchmarks.harness import timing
+from benchmarks.harness import reference
 from benchmarks.peers import cuda
 from benchmarks.peers.cuda.chain import pieces
 from benchmarks.peers import Gap, Sweep
 from benchmarks.peers.torch_peers import torch_sweep_step
 
 def sweep_eager(run):
-    from benchmarks.peers import Run
+    from benchmarks.peers import Stepper
     from benchmarks.peers.common import flat
     factors, step = torch_sweep_step(run, "cpu")
     params = lambda: flat([factor.numpy() for factor in factors])
-    return Run(lambda steps: [step() for _ in range(steps)], params)
+    return Stepper(lambda steps: [step() for _ in range(steps)], params)
 
 outcomes = {}
 for name, (hidden, p, dtype, models) in json.loads(sys.argv[2]).items():
@@ -56,14 +56,14 @@ for name, (hidden, p, dtype, models) in json.loads(sys.argv[2]).items():
             "jax": lambda: cuda.jax_vmap_scan(run, "cpu"),
             "jax by hand": lambda: cuda.jax_sweep_scan(run, "cpu"),
         }
-    reference = timing.reference_params(run)
+    iterate = reference.reference_params(run)
     for contender, build in contenders.items():
         library = "torch" if contender == "torch" else "jax"
         if importlib.util.find_spec(library) is None:
             outcomes[f"{name}/{contender}"] = ["gap", f"{library} is not installed"]
             continue
         try:
-            error = timing.check(contender, build(), run, reference)
+            error = reference.check(contender, build(), run, iterate)
             outcomes[f"{name}/{contender}"] = ["ran", error]
         except Gap as gap:
             outcomes[f"{name}/{contender}"] = ["gap", str(gap)]
@@ -99,7 +99,7 @@ def test_torch_and_jax_agree_with_the_reference(name, contender, outcomes):
     if outcome == "gap":
         pytest.skip(what)
     assert outcome == "ran", what
-    assert what <= timing.TOLERANCE[RUNS[name][2]]
+    assert what <= reference.TOLERANCE[RUNS[name][2]]
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_jax_without_a_gpu_is_a_gap(outcomes):
 def test_cupy_agrees_with_the_reference(build, hidden, p):
     run = tiny(hidden, p)
     before = run.X.copy(), run.Y.copy(), run.params.copy()
-    assert timing.check("", build(run), run, timing.reference_params(run)) < 1e-12
+    assert reference.check("", build(run), run, reference.reference_params(run)) < 1e-12
     for kept, now in zip(before, (run.X, run.Y, run.params), strict=True):
         np.testing.assert_array_equal(now, kept)
 
@@ -134,7 +134,7 @@ def test_cupy_sweep_agrees_with_the_reference(hidden):
     run = tiny(hidden)
     sweep = Sweep(tuple(replace(run, learning_rate=rate) for rate in (1e-4, 1e-3)))
     contender = cuda.cupy_sweep(sweep, XP)
-    assert timing.check("", contender, sweep, timing.reference_params(sweep)) < 1e-12
+    assert reference.check("", contender, sweep, reference.reference_params(sweep)) < 1e-12
 
 
 def test_cupy_in_float32_stays_there():
@@ -209,8 +209,8 @@ def test_the_vast_problem_in_blocks(monkeypatch):
 def test_the_judge_in_blocks(hidden, monkeypatch):
     monkeypatch.setattr(data, "_BLOCK", 16)
     run = tiny(hidden, 3.0)
-    found = timing.reference_params(run, data.blocked_gradient(run, np))
-    np.testing.assert_allclose(found, timing.reference_params(run), rtol=1e-12)
+    found = reference.reference_params(run, data.blocked_gradient(run, np))
+    np.testing.assert_allclose(found, reference.reference_params(run), rtol=1e-12)
 
 
 def test_one_copy_of_the_data_for_all():

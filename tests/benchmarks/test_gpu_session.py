@@ -13,7 +13,7 @@ from benchmarks.groups.gpu import cases, ceilings, data, device, figure3, merge,
 from benchmarks.groups.gpu.command import main
 from benchmarks.harness import records, timing
 from benchmarks.harness import report as step_report
-from benchmarks.harness.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS
+from benchmarks.harness.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS, Contenders
 from benchmarks.peers import Gap, cuda, our_single_runs, our_sweep, ours
 
 from .stand_ins import BLAS, XP
@@ -74,8 +74,7 @@ def here(monkeypatch):
             "JAX vmap": gap,
         },
     ]
-    monkeypatch.setattr(session, "CONTENDERS", tables[0])
-    monkeypatch.setattr(session, "SWEEPERS", tables[1])
+    monkeypatch.setattr(session, "ON_GPU", Contenders(*tables, cases.ON_GPU.slow))
     monkeypatch.setattr(data, "load", load)
     monkeypatch.setitem(sys.modules, "cupy", XP)
     monkeypatch.setattr(gpu, "reason", lambda: None)

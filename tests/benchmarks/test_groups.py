@@ -46,7 +46,7 @@ memory._CHILD = memory._CHILD.replace("1000, d", "100, d")
 problems.QUICK_NAMES = ("diabetes",)
 methods.QUICK_MODELS = (Model("gd", 1), Model("adam", 2), Model("end-to-end", 2))
 startup.PEERS = ("numpy", "torch")
-startup.first_train = lambda repeats: (
+startup.first_train = lambda quick: (
     startup.Startup("first train, cold cache", (31.0,), 30.0),
     startup.Startup("first train, warm cache: more than a later", (0.5, 0.7, 0.6), 1.0),
 )

@@ -7,14 +7,13 @@ import pytest
 
 from benchmarks.harness.cases import (
     CASES,
-    CONTENDERS,
     DEEP,
     DEPTH_1,
     GRAM_SWEEP,
+    ON_CPU,
     OURS_DEPTH_1,
     PLAIN_SUM,
     SWEEP,
-    SWEEPERS,
 )
 from benchmarks.peers.peak import peak, start_values
 
@@ -40,7 +39,7 @@ import json, sys, traceback
 from dataclasses import replace
 import numpy as np
 from benchmarks.peers import Descent, Gap, Sweep
-from benchmarks.harness.timing import reference_params, start
+from benchmarks.harness.reference import reference_params, start
 
 outcomes = {}
 for name, (p, hidden, outputs, gram, models, contenders) in json.loads(sys.argv[1]).items():
@@ -90,7 +89,7 @@ def test_agrees_with_the_reference(tiny, contender, outcomes):
 
 def test_no_contender_is_forgotten():
     checked = {peer for _, peer in PAIRS} | {TOO_SLOW, OURS_DEPTH_1, PLAIN_SUM}
-    assert checked == {*CONTENDERS, *SWEEPERS}
+    assert checked == {*ON_CPU.descents, *ON_CPU.sweeps}
     assert {peer for case in CASES for peer in case.contenders} == checked
 
 

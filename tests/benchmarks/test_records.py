@@ -3,7 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.harness import records
+from benchmarks import RESULTS
+from benchmarks.__main__ import main
+from benchmarks.harness import compare, records
 
 from ..children import python
 
@@ -78,3 +80,54 @@ def test_numbers_stay_on_a_line_and_what_is_no_number_becomes_null(tmp_path):
         "text": "[\n 1\n]",
         "c": [[1, 2], [3, 4]],
     }
+
+
+def test_what_is_committed_has_no_samples_and_a_line_a_row(tmp_path):
+    pytest.importorskip("pytest_benchmark")
+    made = content() | {
+        "cases": [
+            {"name": "a", "contenders": [{"contender": "accel", "median_us": 1.0}] * 2},
+            {"name": "b", "rows": [{"curve": [[1, 2]], "samples": [3.0], "reached": {"0.1": 4}}]},
+        ]
+    }
+    slim = records.slim(made)
+    assert slim["cases"] == [made["cases"][0], {"name": "b", "rows": [{"reached": {"0.1": 4}}]}]
+    assert [list(b["stats"]) for b in slim["benchmarks"]] == [
+        [key for key in b["stats"] if key != "data"] for b in made["benchmarks"]
+    ]
+    assert made["benchmarks"][0]["stats"]["data"] == SECONDS
+    path = records.write(slim, tmp_path / "one.json")
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert lines.count('{"contender": "accel", "median_us": 1.0}') == 1
+    assert sum(line.startswith('{"group": "a case", ') for line in lines) == 2
+    assert records.read(path) == slim
+    found = compare.compare(*(json.loads(path.read_text()) for _ in range(2)))
+    assert [change.name for change in found.changes] == ["a case: accel"]
+    done = python("-m", "pytest_benchmark", "compare", path, cwd=tmp_path)
+    assert "a case" in done.stdout
+
+
+def test_it_is_kept_under_its_own_name(tmp_path, capsys):
+    about = {"cpu": "Intel(R) Xeon(R) CPU @ 2.00GHz (family 6, model 85)", "cpus_in_use": 2}
+    made = content() | {"machine": about, "date": "2026-11-30"}
+    path = records.write(made, tmp_path / "step.json")
+    out = tmp_path / "out"
+    assert main(["keep", str(path), "--folder", str(out)]) == 0
+    (kept,) = out.iterdir()
+    assert kept.name == "intel-xeon-family-6-model-85-2cpu-2026-11-30-step.json"
+    assert records.read(kept) == records.slim(made)
+    gpu = {"machine": {"device": {"name": "NVIDIA H200"}}, "date": "2026-11-30", "group": "gpu"}
+    assert records.file_name(gpu) == "nvidia-h200-2026-11-30.json"
+    records.write(made | {"quick": True}, path)
+    assert main(["keep", str(path), "--folder", str(out)]) == 2
+    assert "quick" in capsys.readouterr().err
+
+
+def test_all_that_is_committed_is_slim():
+    paths = sorted(RESULTS.glob("*.json"))
+    assert len(paths) >= 8
+    for path in paths:
+        content = records.read(path)
+        assert records.slim(content) == content
+        assert not content["quick"]
+        assert path.read_text() == f"{records.text(json.loads(path.read_text()))}\n"

@@ -4,8 +4,8 @@ Gradient descent at several depths, the accelerated rules, the end-to-end rule, 
 and in JAX with optax, and what a user would pick instead: quasi-Newton, Newton, scikit-learn. All
 start at one linear map, each at the best learning rate of a grid. A time counts from the making of
 a run, with data in place and code compiled, until the loss is within a distance of the certified
-optimum; the steps that this takes were found in a run with checkpoints, the same for everybody, for
-which the clock was stopped.
+optimum. How many steps that takes, a run with checkpoints has told before, the same for every
+library, whose clock stood still at the checkpoints.
 """
 
 from benchmarks.harness import machine, records
@@ -39,12 +39,12 @@ def measure(settings: Settings) -> Record:
             except Gap as gap:
                 content["gaps"][f"{name}, p = {p:g}"] = str(gap)
                 continue
-            found, benchmarks = contest.contest(
+            row, benchmarks = contest.contest(
                 problem, models, rounds, machine.peer_threads(), settings.backend
             )
-            content["problems"].append(found)
+            content["problems"].append(row)
             content["benchmarks"] += benchmarks
-            print(table.problem_table(found), end="\n\n", flush=True)
+            print(table.problem_table(row), end="\n\n", flush=True)
     return content
 
 
@@ -53,6 +53,13 @@ def markdown(content: Record) -> str:
     from benchmarks.groups.convergence import table
 
     return table.markdown(content)
+
+
+def summary(content: Record) -> str:
+    """How it is measured, and the fastest of each kind."""
+    from benchmarks.groups.convergence import table
+
+    return table.summary(content)
 
 
 def plots(content: Record) -> dict[str, bytes]:

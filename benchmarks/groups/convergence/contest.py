@@ -1,5 +1,6 @@
 """All methods on one problem: search, check, one run with checkpoints each, then the rounds."""
 
+import functools
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from accel.tuning import Model, Start
 from benchmarks.groups.convergence import methods, race
 from benchmarks.groups.convergence.methods import LIBRARIES, OURS, TORCH, DivergedError, Fresh, Task
 from benchmarks.groups.convergence.problems import TOLERANCES, Problem
-from benchmarks.groups.convergence.search import Found, search
+from benchmarks.groups.convergence.search import Searched, search
 from benchmarks.groups.convergence.solvers import SOLVERS, Point, Solver
 from benchmarks.harness import records
-from benchmarks.harness.timing import CHECK_STEPS, PAUSE, TOLERANCE, difference, step_seconds
+from benchmarks.harness.reference import CHECK_STEPS, TOLERANCE, difference
+from benchmarks.harness.timing import PAUSE, in_turn, seconds_each
 from benchmarks.peers.common import Gap, one_line
 
 _HOPELESS = 0.1  # of the budget, for a run that cannot come within any tolerance at its speed
@@ -53,15 +55,15 @@ class Entrant:
     def run(self) -> None:
         """One more sample of each tolerance that it comes within."""
         if self.solver is not None:
-            found = arrivals(self.solver.solve())
+            times = arrivals(self.solver.solve())
         else:
             assert self.task is not None
             assert self.fresh is not None
             tolerances = [t for t in TOLERANCES if t in self.steps]
             seconds = race.timed(self.task, self.fresh, [self.steps[t] for t in tolerances])
-            found = dict(zip(tolerances, seconds, strict=True))
-        for tolerance, seconds in found.items():
-            # To six digits: more is no news, and there are many.
+            times = dict(zip(tolerances, seconds, strict=True))
+        for tolerance, seconds in times.items():
+            # Six digits are enough, and there are many samples.
             self.samples.setdefault(tolerance, []).append(float(f"{seconds:.6g}"))
 
     def settle(self) -> None:
@@ -72,12 +74,12 @@ class Entrant:
 
 def arrivals(points: Iterable[Point]) -> dict[float, float]:
     """Seconds of the first point within each tolerance, where there is one."""
-    found: dict[float, float] = {}
+    times: dict[float, float] = {}
     for seconds, distance in points:
         for tolerance in TOLERANCES:
             if distance <= tolerance:
-                found.setdefault(tolerance, seconds)
-    return found
+                times.setdefault(tolerance, seconds)
+    return times
 
 
 def contest(
@@ -86,18 +88,17 @@ def contest(
     """The record of a problem and its benchmarks."""
     entrants = []
     for model in models:
-        found = search(problem, model, backend, threads)
+        searched = search(problem, model, backend, threads)
         ours: Entrant | None = None
         for library in LIBRARIES:
-            task = Task(problem, model, found.rates[0], threads, backend)
-            entrants.append(_entered(task, library, found, ours))
+            task = Task(problem, model, searched.rates[0], threads, backend)
+            entrants.append(_entered(task, library, searched, ours))
             ours = ours or entrants[-1]
     start = Start().network(problem.lp, Model("gd", 1)).end_to_end()[0]
     entrants += [_prepared(problem, name, start) for name in SOLVERS]
-    for turn in range(rounds):
-        for entrant in entrants:
-            if turn < entrant.rounds(rounds, problem.budget):
-                _run_once_more(entrant)
+    calls = {id(entrant): functools.partial(_run_once_more, entrant) for entrant in entrants}
+    often = {id(entrant): entrant.rounds(rounds, problem.budget) for entrant in entrants}
+    in_turn(calls, often)
     for entrant in entrants:
         entrant.settle()
     return _record(problem, entrants, rounds), _benchmarks(problem, entrants)
@@ -113,18 +114,18 @@ def _run_once_more(entrant: Entrant) -> None:
         time.sleep(PAUSE)  # for the threads of OpenMP and BLAS, which spin on
 
 
-def _entered(task: Task, library: str, found: Found, ours: Entrant | None) -> Entrant:
+def _entered(task: Task, library: str, searched: Searched, ours: Entrant | None) -> Entrant:
     """Prepare a method, hold it to the reference, and run it with checkpoints."""
     entrant = Entrant(str(task.model), library)
     try:
         entrant.fresh = LIBRARIES[library](task)
         _held(task, entrant.fresh)
-        seconds = step_seconds(entrant.fresh(), 0.01)
+        seconds = seconds_each(entrant.fresh().advance, 0.01)
         budget = task.problem.budget
         if ours is not None and _is_hopeless(seconds, budget, ours):
             entrant.note = f"stopped early: no tolerance is within {budget:g} s of its steps"
             budget *= _HOPELESS
-        for rate in found.rates[:4]:
+        for rate in searched.rates[:4]:
             entrant.task = task.at(rate)
             if rate != task.rate:  # the one before survived the search, but not this run
                 entrant.fresh = LIBRARIES[library](entrant.task)
@@ -138,9 +139,9 @@ def _entered(task: Task, library: str, found: Found, ours: Entrant | None) -> En
             "rate": entrant.task.rate,
             "step_us": 1e6 * seconds,
             "steps": ran.steps,
-            "grid_steps": found.steps,
-            "grid_seconds": found.seconds if library == OURS else None,
-            "at_edge": found.at_edge,
+            "grid_steps": searched.steps,
+            "grid_seconds": searched.seconds if library == OURS else None,
+            "at_edge": searched.at_edge,
         }
     except Gap as gap:
         entrant.gap = str(gap)
@@ -223,6 +224,7 @@ def _row(entrant: Entrant, ours: Entrant | None) -> dict[str, Any]:
         row["ratio"] = [float(q) for q in np.percentile(ratios, [50, 25, 75])]
         row["ratio_at"] = common[-1]
     row["curve"] = _thinned(entrant.points)
+    row["end"] = row["curve"][-1] if row["curve"] else None
     return row
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from accel.optimizers import Optimizer
-from benchmarks.peers import Descent, Run
+from benchmarks.peers import Descent, Stepper
 from benchmarks.peers.common import absolute_power, flat, require, suffix_products
 
 
-def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
+def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Stepper]:
     """What makes fresh runs; compiled once for all rates and all problems of one shape."""
     require("jax")
     require("optax")
@@ -25,7 +25,7 @@ def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
     y = jax.device_put(np.ascontiguousarray(run.Y[:, 0]), where)
     rate = jax.device_put(np.float64(run.learning_rate), where)
 
-    def fresh() -> Run:
+    def fresh() -> Stepper:
         factors = [jax.device_put(factor.copy(), where) for factor in run.factors(run.params)]
         state = factors, begin(factors)
 
@@ -33,7 +33,7 @@ def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
             nonlocal state
             state = jax.block_until_ready(loop(X, y, state, rate, steps))
 
-        return Run(advance, lambda: flat([np.asarray(factor) for factor in state[0]]))
+        return Stepper(advance, lambda: flat([np.asarray(factor) for factor in state[0]]))
 
     warm = fresh()
     for _ in range(2):  # what a step returns may be of another weak type: compiled anew

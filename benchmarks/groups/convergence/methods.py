@@ -18,7 +18,7 @@ from accel.optimizers import EndToEnd, Optimizer
 from accel.tuning import Model, Start
 from benchmarks.groups.convergence import jax_methods, torch_methods
 from benchmarks.groups.convergence.problems import Problem
-from benchmarks.peers import Descent, Gap, Run
+from benchmarks.peers import Descent, Gap, Stepper
 from benchmarks.peers.common import suffix_products
 
 OURS, TORCH, JAX = "accel", "PyTorch", "JAX"
@@ -35,7 +35,7 @@ MODELS = (
 QUICK_MODELS = (Model("gd", 1), Model("gd", 2), Model("adam", 1), Model("end-to-end", 2))
 
 #: Makes a run from the start, as often as it is asked.
-Fresh = Callable[[], Run]
+Fresh = Callable[[], Stepper]
 
 
 class DivergedError(Exception):
@@ -76,14 +76,14 @@ class Task:
         return replace(self, rate=rate)
 
     def distance(self, params: np.ndarray) -> float:
-        """From the optimum, of flat parameters."""
+        """The distance of flat parameters from the optimum."""
         if not np.isfinite(params).all():
             raise DivergedError
         W = suffix_products(self.descent.factors(params))[0]
-        found = self.problem.distance(W)
-        if not np.isfinite(found):
+        distance = self.problem.distance(W)
+        if not np.isfinite(distance):
             raise DivergedError
-        return found
+        return distance
 
 
 def ours(task: Task) -> Fresh:
@@ -96,13 +96,13 @@ def ours(task: Task) -> Fresh:
     return functools.partial(_our_run, task, task.backend, data)
 
 
-def reference(task: Task) -> Run:
+def reference(task: Task) -> Stepper:
     """The same by the plain NumPy backend: every library's first steps are held to it."""
     lp = task.problem.lp
     return _our_run(task, "reference", (lp.X, lp.Y))
 
 
-def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Run:
+def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Stepper:
     loops = importlib.import_module(f"accel.kernels.{backend}.loop")
     network, loss = task.network, task.problem.lp.spec
     models = [specs.Model(network.widths, network.params.copy(), task.optimizer.rule)]
@@ -113,7 +113,7 @@ def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Run:
         if not len(loop.active):
             raise DivergedError
 
-    return Run(advance, lambda: loop.params(0))
+    return Stepper(advance, lambda: loop.params(0))
 
 
 def torch(task: Task) -> Fresh:

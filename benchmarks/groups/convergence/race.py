@@ -1,12 +1,12 @@
 """How a run is timed: once with the clock stopped at checkpoints, then in rounds without them."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.groups.convergence.methods import DivergedError, Fresh, Task
 from benchmarks.groups.convergence.problems import TOLERANCES
 from benchmarks.groups.convergence.solvers import Point
+from benchmarks.harness.timing import Stopwatch
 
 _SLACK = 1.01  # where sums are added up in another order every time
 _GROWTH = 1.05  # of the steps from one checkpoint to the next, the same for every library
@@ -36,29 +36,27 @@ def checkpoints() -> Iterator[int]:
 
 def trace(task: Task, fresh: Fresh, budget: float) -> Trace:
     """Run until the last tolerance is met or the clock has come to the budget."""
-    found, clock = Trace(), 0.0
-    begin = time.perf_counter()
-    run = fresh()
-    clock += time.perf_counter() - begin
+    ran, clock = Trace(), Stopwatch()
+    with clock:
+        run = fresh()
     try:
         for step in checkpoints():
-            begin = time.perf_counter()
-            run.advance(step - found.steps)
-            clock += time.perf_counter() - begin
-            found.steps = step
+            with clock:
+                run.advance(step - ran.steps)
+            ran.steps = step
             distance = task.distance(run.params())
-            found.points.append((clock, distance))
+            ran.points.append((clock.seconds, distance))
             for tolerance in TOLERANCES:
                 if distance <= tolerance:
-                    found.reached.setdefault(tolerance, step)
+                    ran.reached.setdefault(tolerance, step)
             if distance <= TOLERANCES[-1]:
-                found.ended = "reached"
+                ran.ended = "reached"
                 break
-            if clock > budget:
+            if clock.seconds > budget:
                 break
     except DivergedError:
-        found.ended = "diverged"
-    return found
+        ran.ended = "diverged"
+    return ran
 
 
 def timed(task: Task, fresh: Fresh, steps: Sequence[int]) -> list[float]:
@@ -69,14 +67,14 @@ def timed(task: Task, fresh: Fresh, steps: Sequence[int]) -> list[float]:
     DivergedError
         If it does not end where the run with checkpoints was.
     """
-    clock, done, seconds = 0.0, 0, []
-    begin = time.perf_counter()
-    run = fresh()
+    clock, done, seconds = Stopwatch(), 0, []
+    with clock:
+        run = fresh()
     for step in steps:
-        run.advance(step - done)
-        clock += time.perf_counter() - begin
-        seconds.append(clock)
-        done, begin = step, time.perf_counter()
+        with clock:
+            run.advance(step - done)
+        seconds.append(clock.seconds)
+        done = step
     if task.distance(run.params()) > _SLACK * TOLERANCES[len(steps) - 1]:
         raise DivergedError
     return seconds

@@ -18,7 +18,7 @@ from benchmarks.groups.convergence.problems import TOLERANCES, Problem
 _REACH = 3  # half decades either side of where the grid begins
 
 
-class Found(NamedTuple):
+class Searched(NamedTuple):
     """Rates, the best one first; steps of all runs of the search together; seconds it took us."""
 
     rates: tuple[float, ...]
@@ -27,28 +27,28 @@ class Found(NamedTuple):
     at_edge: bool
 
 
-def search(problem: Problem, model: Model, backend: str, threads: int) -> Found:
+def search(problem: Problem, model: Model, backend: str, threads: int) -> Searched:
     """Try rates for ``problem.steps`` steps each, or until the last tolerance is met."""
     lp = problem.lp
     network = Start().network(lp, model)
     middle = round(2 * math.log10(first_rate(lp, model.optimizer)))
     grid = [10.0 ** ((middle + j) / 2) for j in range(-_REACH, _REACH + 1)]
-    found = accel.grid_search(
+    grid_search = accel.grid_search(
         lp, network, model.at(1.0), problem.steps,
         learning_rates=grid, target=problem.best.loss + TOLERANCES[-1], halving=3, refine=1,
         backend=backend, threads=threads,
     )  # fmt: skip
-    ordered = sorted(found.results, key=_late)
-    return Found(
+    ordered = sorted(grid_search.results, key=_key)
+    return Searched(
         tuple(result.optimizer.learning_rate for result in ordered),
-        sum(result.steps for result in found.results),
-        found.seconds,
-        found.at_edge,
+        sum(result.steps for result in grid_search.results),
+        grid_search.seconds,
+        grid_search.at_edge,
     )
 
 
-def _late(result: Result) -> tuple[int, float]:
-    """As `grid_search` has it: less is better."""
+def _key(result: Result) -> tuple[int, float]:
+    """Sort key as that of `grid_search`, lower is better: how it ended, then steps or loss."""
     if result.status == "target":
         return 0, result.steps
     order = {"completed": 1, "dropped": 2}.get(result.status, 3)

@@ -5,13 +5,13 @@ the clock stopped while a distance is evaluated only for its record.
 """
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.groups.convergence.problems import TOLERANCES, Problem
+from benchmarks.harness.timing import Stopwatch
 from benchmarks.peers.common import Gap, one_line, require, residual_power
 
 Point = tuple[float, float]
@@ -22,25 +22,24 @@ class Solver(NamedTuple):
 
     solve: Callable[[], list[Point]]
     rate: float | None = None
-    rates: int = 0
     grid_seconds: float = 0.0
 
 
-class _Clock:
-    """Stopped while a record is made."""
+class _Curve:
+    """The points of a solver under way, whose clock stands still while a point is made."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.curve: list[Point] = []
-        self._spent, self._since = 0.0, time.perf_counter()
+        self.points: list[Point] = []
+        self._clock = Stopwatch()
+        self._clock.start()
 
-    def look(self, w: np.ndarray) -> bool:
-        """Record where the solver is; whether it may stop."""
-        self._spent += time.perf_counter() - self._since
-        distance = self.problem.distance(np.reshape(w, (1, -1)))
-        self.curve.append((self._spent, distance))
-        over = self._spent > self.problem.budget or not np.isfinite(distance)
-        self._since = time.perf_counter()
+    def add(self, w: np.ndarray) -> bool:
+        """Add a point; whether the solver may stop."""
+        spent, distance = self._clock.stop(), self.problem.distance(np.reshape(w, (1, -1)))
+        self.points.append((spent, distance))
+        self._clock.start()
+        over = spent > self.problem.budget or not np.isfinite(distance)
         return over or distance <= TOLERANCES[-1]
 
 
@@ -58,18 +57,18 @@ def lbfgs(problem: Problem, start: np.ndarray, with_accel: bool = False) -> Solv
         slopes = residual_power(r, lp.p)
         return scale * float(r @ slopes), (scale * lp.p) * (slopes @ X)
 
-    def stop(clock: _Clock, w: np.ndarray) -> None:
-        if clock.look(w):
+    def stop(curve: _Curve, w: np.ndarray) -> None:
+        if curve.add(w):
             raise StopIteration
 
     def solve() -> list[Point]:
-        clock = _Clock(problem)
+        curve = _Curve(problem)
         minimize(
             lp.loss_and_gradient if with_accel else by_numpy, start, jac=True, method="L-BFGS-B",
-            callback=functools.partial(stop, clock),
+            callback=functools.partial(stop, curve),
             options={"maxiter": 10**6, "maxfun": 10**6, "ftol": 0.0, "gtol": 0.0},
         )  # fmt: skip
-        return clock.curve
+        return curve.points
 
     return Solver(solve)
 
@@ -81,9 +80,9 @@ def newton(problem: Problem, start: np.ndarray) -> Solver:
     def solve() -> list[Point]:
         curve = []
         for tolerance in TOLERANCES:
-            begin = time.perf_counter()
-            found = optimum(problem.lp, tol=tolerance / problem.best.loss)
-            curve.append((time.perf_counter() - begin, problem.distance(found.W)))
+            with Stopwatch() as clock:
+                reached = optimum(problem.lp, tol=tolerance / problem.best.loss)
+            curve.append((clock.seconds, problem.distance(reached.W)))
         return curve
 
     return Solver(solve)
@@ -94,10 +93,9 @@ def linear_regression(problem: Problem, start: np.ndarray) -> Solver:
     model = _sklearn(problem, "LinearRegression")
 
     def solve() -> list[Point]:
-        begin = time.perf_counter()
-        found = model(fit_intercept=False).fit(problem.lp.X, problem.lp.Y[:, 0])
-        seconds = time.perf_counter() - begin
-        return [(seconds, problem.distance(found.coef_[None]))]
+        with Stopwatch() as clock:
+            fitted = model(fit_intercept=False).fit(problem.lp.X, problem.lp.Y[:, 0])
+        return [(clock.seconds, problem.distance(fitted.coef_[None]))]
 
     return Solver(solve)
 
@@ -108,29 +106,28 @@ def sgd(problem: Problem, start: np.ndarray) -> Solver:
     X, y = problem.lp.X, problem.lp.Y[:, 0]
 
     def solve(rate: float, budget: float) -> list[Point]:
-        found = model(penalty=None, fit_intercept=False, eta0=rate, random_state=0)
-        clock = _Clock(problem)
-        found.coef_, found.intercept_ = start.copy(), np.zeros(1)
+        fitted = model(penalty=None, fit_intercept=False, eta0=rate, random_state=0)
+        curve = _Curve(problem)
+        fitted.coef_, fitted.intercept_ = start.copy(), np.zeros(1)
         with np.errstate(all="ignore"):
             while True:
                 try:
-                    found.partial_fit(X, y)
-                except ValueError:  # its way to say that weights are no finite numbers
-                    return [*clock.curve, (budget, np.inf)]
-                if clock.look(found.coef_) or clock.curve[-1][0] > budget:
-                    return clock.curve
+                    fitted.partial_fit(X, y)
+                except ValueError:  # raised where a weight is not finite
+                    return [*curve.points, (budget, np.inf)]
+                if curve.add(fitted.coef_) or curve.points[-1][0] > budget:
+                    return curve.points
 
-    def late(rate: float) -> tuple[float, float]:
+    def key(rate: float) -> tuple[float, float]:
+        """Sort key, lower is better: the distance at the end, then the seconds."""
         seconds, distance = ends[rate]
         return max(distance, TOLERANCES[-1]) if np.isfinite(distance) else np.inf, seconds
 
-    begin = time.perf_counter()
     rates = [10 ** (j / 2) for j in range(-8, 1)]
-    ends = {rate: solve(rate, 0.1 * problem.budget)[-1] for rate in rates}
-    best = min(rates, key=late)
-    grid_seconds = time.perf_counter() - begin
-    solve_best = functools.partial(solve, best, problem.budget)
-    return Solver(solve_best, best, len(rates), grid_seconds)
+    with Stopwatch() as clock:
+        ends = {rate: solve(rate, 0.1 * problem.budget)[-1] for rate in rates}
+        best = min(rates, key=key)
+    return Solver(functools.partial(solve, best, problem.budget), best, clock.seconds)
 
 
 def _sklearn(problem: Problem, name: str) -> Any:

@@ -114,12 +114,12 @@ def _short(method: str) -> str:
 
 def losses(content: Record) -> list[str]:
     """Every method that a peer makes faster, and every problem that a solver solves faster."""
-    found = []
+    lines = []
     for problem in content["problems"]:
         for row in problem["rows"]:
             if "ratio" in row and row["ratio"][0] < 1:
                 ratio = "{:.2f} ({:.2f} to {:.2f})".format(*row["ratio"])
-                found.append(
+                lines.append(
                     f"{problem['title']}: {row['method']} in {row['library']} takes {ratio} times "
                     f"as long as ours to {row['ratio_at']:g}."
                 )
@@ -136,11 +136,11 @@ def losses(content: Record) -> list[str]:
                 )
                 name = other["method"]
                 name += "" if other["library"] == _SOLVER else f" in {other['library']}"
-                found.append(
+                lines.append(
                     f"{problem['title']}, within {tolerance:g}: {name} in "
                     f"{report.duration(best.seconds(other))}, {own}."
                 )
-    return found
+    return lines
 
 
 def problem_table(problem: Row) -> str:
@@ -195,15 +195,15 @@ def _cell(row: Row, tolerances: list[str], what: str) -> str:
         return ""
     words = []
     for key in tolerances:
-        found = row["reached"].get(key)
-        if found is None:
+        reached = row["reached"].get(key)
+        if reached is None:
             words.append("-")
         else:
-            seconds = what == "seconds"
-            words.append(report.duration(found[what]) if seconds else str(found[what]))
+            value = reached[what]
+            words.append(report.duration(value) if what == "seconds" else str(value))
     text = " / ".join(words) or "-"
-    if row["ended"] != "reached" and what == "seconds" and row["curve"]:
-        seconds, distance = row["curve"][-1]
+    if row["ended"] != "reached" and what == "seconds" and row["end"]:
+        seconds, distance = row["end"]
         far = "diverged" if distance is None else f"{distance:.2g}"
         text += f" ({far} after {report.duration(seconds)})"
     return text

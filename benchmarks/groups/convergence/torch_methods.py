@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from accel.optimizers import Optimizer
-from benchmarks.harness.timing import step_seconds
-from benchmarks.peers import Descent, Run
+from benchmarks.harness.timing import seconds_each
+from benchmarks.peers import Descent, Stepper
 from benchmarks.peers.common import absolute_power, flat, require, suffix_products
 
 #: Constructors in ``torch.optim`` and the names there of our constants.
@@ -25,7 +25,7 @@ _RULES: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
 _FORMS: tuple[dict[str, bool], ...] = ({}, {"foreach": True}, {"fused": True})
 
 
-def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
+def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Stepper]:
     """What makes fresh runs, with the number of threads and the form that are fastest here."""
     require("torch")
     import torch
@@ -34,7 +34,7 @@ def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
     y = torch.from_numpy(np.ascontiguousarray(run.Y[:, 0])).to(device)
     counts = (1, run.threads) if device == "cpu" and run.threads > 1 else (run.threads,)
 
-    def fresh(threads: int, form: dict[str, bool]) -> Run:
+    def fresh(threads: int, form: dict[str, bool]) -> Stepper:
         factors = [torch.from_numpy(f.copy()).to(device) for f in run.factors(run.params)]
         for factor in factors:
             factor.requires_grad_()
@@ -51,11 +51,13 @@ def prepare(run: Descent, rule: Optimizer, device: str) -> Callable[[], Run]:
                 torch.cuda.synchronize()
 
         note = f"{threads} threads" + "".join(f", {name}" for name in form)
-        return Run(advance, lambda: flat([f.detach().cpu().numpy() for f in factors]), note=note)
+        return Stepper(
+            advance, lambda: flat([f.detach().cpu().numpy() for f in factors]), note=note
+        )
 
     def seconds(setting: tuple[int, dict[str, bool]]) -> float:
         try:
-            return step_seconds(fresh(*setting))
+            return seconds_each(fresh(*setting).advance)
         except (RuntimeError, TypeError, ValueError):  # there is no such form of this optimiser
             return float("inf")
 

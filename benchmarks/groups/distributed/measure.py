@@ -1,13 +1,12 @@
 """``python -m benchmarks distributed``: what a step on a dask cluster costs beside its arithmetic.
 
 A LocalCluster of one and of two single-threaded workers on this machine. Each figure is a median of
-interleaved rounds. The record goes into ``benchmarks/results``, and from it the measured part of
-``docs/distributed.md`` is written, with what follows for 1000 workers; ``page FILE`` does that.
+interleaved rounds. From the record, once it is kept, ``python -m benchmarks readme`` writes the
+measured part of ``docs/distributed.md``, with what follows for 1000 workers.
 """
 
 import argparse
-import datetime
-import json
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,33 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import RESULTS, ROOT
-from benchmarks.harness import machine
+from benchmarks import report_folder
+from benchmarks.groups.distributed.page import summary
+from benchmarks.harness import machine, records
+from benchmarks.harness.timing import elapsed, in_turn, medians
 
-PAGE = ROOT / "docs" / "distributed.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LIBRARIES = ("implicit-accel", "numpy", "numba", "dask", "distributed")
 D = 128
 COMPUTE = 0.1  # seconds of one worker's step at which efficiency is measured
 MODELS = (1, 8, 64)
-TARGETS = {"overhead": 5e-3, "efficiency": 0.9}
-WORKERS = (10, 100, 1000, 10_000)
 
 Ask = Callable[[], object]
 
 
-def median_seconds(calls: dict[str, Ask], rounds: int, repeat: int = 1) -> dict[str, float]:
+def median_seconds(calls: dict[str, Ask], rounds: int) -> dict[str, float]:
     """Time of one call of each, all in turn."""
-    found: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            found[name].append((time.perf_counter() - began) / repeat)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+    samples = {name: functools.partial(elapsed, call) for name, call in calls.items()}
+    return medians(in_turn(samples, rounds))
 
 
 def problem_of(client: Any, rows: int, chunks: int, d: int = D, workers: Sequence[str] = ()) -> Any:
@@ -94,18 +85,17 @@ def _local(token: str, homes: dict[str, list[int]], d: int, rounds: int, dask_wo
 def local_seconds(client: Any, problem: Any, rounds: int) -> float:
     """The slowest worker's time of its share, all computing at once and none communicating."""
     chunks = problem.chunks
-    found = client.run(
+    by_worker = client.run(
         _local, chunks.token, chunks.homes, problem.d, rounds, workers=list(chunks.homes)
     )
-    return max(found.values())
+    return max(by_worker.values())
 
 
-def overhead(client: Any, quick: bool) -> dict[str, Any]:
-    """Of a step with next to no arithmetic, and where the client's time goes."""
+def overhead(client: Any, quick: bool) -> list[float]:
+    """Samples of a step with next to no arithmetic."""
     tiny = problem_of(client, 64, 2)
-    steps = 100 if quick else 1000
-    runs = [step_of(tiny, steps) for _ in range(3 if quick else 9)]
-    return {"step_seconds": statistics.median(runs), "samples": runs}
+    step = functools.partial(step_of, tiny, 100 if quick else 1000)
+    return in_turn({"step": step}, 3 if quick else 9)["step"]
 
 
 def efficiency(client: Any, quick: bool) -> dict[str, Any]:
@@ -140,20 +130,9 @@ def client_cost(client: Any, d: int, workers: Sequence[str], rounds: int) -> dic
     problem = problem_of(client, 8 * len(workers), len(workers), d, workers)
     ask = passes_of(problem, 1)
     ask()
-    wall, cpu = [], []
-    for _ in range(rounds):
-        began, used = time.perf_counter(), time.process_time()
-        for _ in range(20):
-            ask()
-        wall.append((time.perf_counter() - began) / 20)
-        cpu.append((time.process_time() - used) / 20)
-    homes = len(problem.chunks.homes)
-    return {
-        "workers": homes,
-        "d": d,
-        "wall": statistics.median(wall),
-        "cpu": statistics.median(cpu),
-    }
+    clocks = {"wall": time.perf_counter, "cpu": time.process_time}
+    calls = {name: functools.partial(elapsed, ask, 20, clock) for name, clock in clocks.items()}
+    return {"workers": len(problem.chunks.homes), "d": d, **medians(in_turn(calls, rounds))}
 
 
 def messages(quick: bool) -> dict[str, Any]:
@@ -179,13 +158,13 @@ def reduction(quick: bool) -> dict[str, float]:
     """Adding up the answers of 1000 workers on the client: a node, and a number of it."""
     from accel.distributed.tree import join
 
-    count, found = 1000, {}
+    count, per_node = 1000, {}
     for size in (D, 16_384):
         sums = {(i, i + 1): np.ones(size + 1) for i in range(count)}
         calls: dict[str, Ask] = {"join": lambda sums=sums: join((0, count), sums)}
-        found[size] = median_seconds(calls, 3 if quick else 15)["join"] / count
-    per_number = (found[16_384] - found[D]) / (16_384 - D)
-    return {"per_node": max(found[D] - D * per_number, 0.0), "per_number": per_number}
+        per_node[size] = median_seconds(calls, 3 if quick else 15)["join"] / count
+    per_number = (per_node[16_384] - per_node[D]) / (16_384 - D)
+    return {"per_node": max(per_node[D] - D * per_number, 0.0), "per_number": per_number}
 
 
 class Cluster:
@@ -212,42 +191,33 @@ class Cluster:
         self._cluster.close()
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """Everything, as a record that JSON can hold."""
+def measure(quick: bool) -> records.Record:
+    """Everything, as a record."""
+    about = machine.describe(LIBRARIES)
     with Cluster(2) as client:
-        small, large = overhead(client, quick), efficiency(client, quick)
-    return {
-        "date": datetime.date.today().isoformat(), "quick": quick,
-        "cpu": machine.cpu_name(), "cpus": machine.peer_threads(),
-        "versions": machine.versions(LIBRARIES),
-        "overhead": small, "efficiency": large,
-        "messages": messages(quick), "reduction": reduction(quick),
-    }  # fmt: skip
+        samples, large = overhead(client, quick), efficiency(client, quick)
+    content = records.record(
+        "distributed", quick, about,
+        overhead={"step_seconds": statistics.median(samples)}, efficiency=large,
+        messages=messages(quick), reduction=reduction(quick),
+    )  # fmt: skip
+    name = "a step with next to no arithmetic, two workers"
+    content["benchmarks"] = [records.entry("distributed", name, samples, kind="ours")]
+    return content
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or write the page of an earlier record."""
-    from benchmarks.groups.distributed import page as distributed_page
-
-    parser = argparse.ArgumentParser(prog="python -m benchmarks distributed", description=__doc__)
+def main(arguments: list[str]) -> int:
+    """Measure, write the record and print what the page would say."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks distributed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="a minute; prove that it runs")
-    parser.add_argument("--output", type=Path, help="the JSON; by default in benchmarks/results")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write into")
-    parser.add_argument("record", nargs="*", help="page FILE: only write the page of this record")
-    given = parser.parse_args(arguments)
-    if given.record:
-        if len(given.record) != 2 or given.record[0] != "page":
-            parser.error(f"'page FILE' is meant, got {' '.join(given.record)}")
-        path = Path(given.record[1])
-        record = json.loads(path.read_text())
-    else:
-        record = measure(given.quick)
-        name = f"distributed-{machine.slug()}-{record['date']}.json"
-        path = given.output or RESULTS / name
-        path.write_text(json.dumps(record, indent=1) + "\n")
-        record = json.loads(path.read_text())
-    text = distributed_page.markdown(record, path.name)
-    before, _, rest = given.page.read_text().partition(BEGIN)
-    given.page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
-    print(text)
+    parser.add_argument("--output", type=Path, help="JSON file (benchmarks/report/[quick/]...)")
+    options = parser.parse_args(arguments)
+    content = measure(options.quick)
+    path = options.output or report_folder(options.quick) / "distributed.json"
+    print(summary(records.read(records.write(content, path))))
+    print(f"\nwritten to {path}")
     return 0

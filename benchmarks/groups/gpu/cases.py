@@ -1,35 +1,36 @@
 """The cases on a GPU: contenders and the targets each is held to."""
 
 import functools
-from collections.abc import Callable
 
-from benchmarks.harness.cases import COPY, OURS, SINGLE_RUNS, Case, Target
-from benchmarks.peers import Descent, Run, Sweep, cuda, our_single_runs, our_sweep, ours
+from benchmarks.harness.cases import COPY, OURS, SINGLE_RUNS, Case, Contenders, Target
+from benchmarks.peers import cuda, our_single_runs, our_sweep, ours
 
 BY_HAND, GRAPH, COMPILED = "CuPy by hand", "PyTorch CUDA graph", "PyTorch compiled"
 
 #: Numbers of blocks of a resident run that are tried in turn, for the constants of the cost model.
 BLOCKS = (8, 16, 24, 32, 48, 64, 96, 132)
 
-CONTENDERS: dict[str, Callable[[Descent], Run]] = {
-    OURS: functools.partial(ours, backend="cuda"),
-    BY_HAND: cuda.cupy_by_hand,
-    "CuPy fused": cuda.cupy_fused,
-    "PyTorch eager": cuda.torch_eager,
-    GRAPH: cuda.torch_graph,
-    COMPILED: cuda.torch_compiled,
-    "JAX scan": cuda.jax_scan,
-    COPY: cuda.copy_half,
-}
-
-SWEEPERS: dict[str, Callable[[Sweep], Run]] = {
-    OURS: functools.partial(our_sweep, backend="cuda"),
-    SINGLE_RUNS: functools.partial(our_single_runs, backend="cuda"),
-    BY_HAND: cuda.cupy_sweep,
-    GRAPH: cuda.torch_sweep_graph,
-    "JAX scan": cuda.jax_sweep_scan,
-    "JAX vmap": cuda.jax_vmap_scan,
-}
+ON_GPU = Contenders(
+    descents={
+        OURS: functools.partial(ours, backend="cuda"),
+        BY_HAND: cuda.cupy_by_hand,
+        "CuPy fused": cuda.cupy_fused,
+        "PyTorch eager": cuda.torch_eager,
+        GRAPH: cuda.torch_graph,
+        COMPILED: cuda.torch_compiled,
+        "JAX scan": cuda.jax_scan,
+        COPY: cuda.copy_half,
+    },
+    sweeps={
+        OURS: functools.partial(our_sweep, backend="cuda"),
+        SINGLE_RUNS: functools.partial(our_single_runs, backend="cuda"),
+        BY_HAND: cuda.cupy_sweep,
+        GRAPH: cuda.torch_sweep_graph,
+        "JAX scan": cuda.jax_sweep_scan,
+        "JAX vmap": cuda.jax_vmap_scan,
+    },
+    slow=(COMPILED,),
+)
 
 #: What ``--peers`` calls the contenders that are not ours.
 PEERS = {
@@ -43,10 +44,7 @@ PEERS = {
     "copy": COPY,
 }
 
-#: Left out of the quick form: a compiler run of some ten seconds each.
-SLOW = (COMPILED,)
-
-_ALL = tuple(name for name in CONTENDERS if name != COPY)
+_ALL = tuple(name for name in ON_GPU.descents if name != COPY)
 _RATIOS = (Target(BY_HAND, 10.0), Target(GRAPH, 4.0))
 
 
@@ -85,7 +83,7 @@ def _sweep(dtype: str) -> Case:
         widths=(),
         learning_rate=1e-4,
         steps=100,
-        contenders=tuple(SWEEPERS),
+        contenders=tuple(ON_GPU.sweeps),
         targets=(Target(SINGLE_RUNS, 4.0),),
         models=64,
     )

@@ -1,7 +1,7 @@
 """What no step can beat, measured in the same run: bandwidth of a copy, time of a grid barrier."""
 
+import functools
 import importlib
-import time
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def measure(xp: Any, loop: Any, rounds: int, seconds: float, quick: bool) -> dic
         "copy": {
             "bytes": nbytes,
             "gigabytes_per_second": 2 * nbytes / copy.median / 1e9,
-            "samples_gigabytes_per_second": rates,
+            "samples": rates,
         },
         "barrier": [_barrier(loop, blocks) for blocks in BLOCKS],
     }
@@ -62,9 +62,5 @@ def _barrier(loop: Any, blocks: int) -> dict[str, Any]:
 def _barrier_seconds(loop: Any, blocks: int) -> float:
     run = waiting(loop, blocks)
     run.advance(_BARRIERS)
-    samples = []
-    for _ in range(5):
-        began = time.perf_counter()
-        run.advance(_BARRIERS)
-        samples.append((time.perf_counter() - began) / _BARRIERS)
-    return float(np.median(samples))
+    call = functools.partial(timing.elapsed, functools.partial(run.advance, _BARRIERS))
+    return timing.medians(timing.in_turn({"barrier": call}, 5))["barrier"] / _BARRIERS

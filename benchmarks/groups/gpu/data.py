@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import data
-from benchmarks.harness.timing import Gradient
+from benchmarks.harness.reference import Gradient
 from benchmarks.peers import Descent, Sweep
 from benchmarks.peers.common import residual_power
 from benchmarks.peers.cuda.cupy_peers import to_host

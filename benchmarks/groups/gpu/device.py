@@ -42,14 +42,14 @@ def describe() -> dict[str, Any]:
     """The device, the driver, the versions and the host."""
     from accel import gpu
 
-    found, state = gpu.device(), query()
+    device, state = gpu.device(), query()
     about = {
-        "name": found.name,
-        "compute_capability": f"{found.capability[0]}.{found.capability[1]}",
-        "memory_bytes": found.memory,
-        "multiprocessors": found.multiprocessors,
+        "name": device.name,
+        "compute_capability": f"{device.capability[0]}.{device.capability[1]}",
+        "memory_bytes": device.memory,
+        "multiprocessors": device.multiprocessors,
         "driver": state.get("driver_version") or _driver(),
-        "driver_cuda": f"{found.cuda[0]}.{found.cuda[1]}",
+        "driver_cuda": f"{device.cuda[0]}.{device.cuda[1]}",
         "at_start": state,
     }
     return {
@@ -82,12 +82,7 @@ def query() -> dict[str, str]:
 
 def _driver() -> str:
     try:
-        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", _DRIVER.read_text())
+        version = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", _DRIVER.read_text())
     except OSError:
-        found = None
-    return found[1] if found else "unknown"
-
-
-def slug(name: str) -> str:
-    """A file name's part for a device."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        version = None
+    return version[1] if version else "unknown"

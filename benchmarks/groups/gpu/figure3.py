@@ -44,8 +44,8 @@ def _prepared(backend: str) -> Callable[[bool, Path, float], dict[str, Any]]:
         from accel.experiments.reproduce import Settings, reproduce
     except ImportError as error:
         raise Gap(one_line(error)) from error
+    from accel import LpProblem, standardize
     from accel.datasets import load_gas_ethanol
-    from accel.problem import LpProblem, standardize
 
     gas = load_gas_ethanol(path)
     scaled = standardize(gas.X, gas.y)
@@ -56,13 +56,13 @@ def _prepared(backend: str) -> Callable[[bool, Path, float], dict[str, Any]]:
     def run(quick: bool, out: Path, limit: float) -> dict[str, Any]:
         begin = time.perf_counter()
 
-        def shown(*_: object) -> None:
+        def watch(*_: object) -> None:
             if time.perf_counter() - begin > limit:
                 raise _GivenUpError
 
         try:
             settings = Settings(figures=("3r",), quick=quick, backend=backend)
-            report = reproduce(settings, out, make, shown=shown)
+            report = reproduce(settings, out, make, shown=watch)
         except _GivenUpError:
             raise Gap(f"given up after {limit:g} s") from None
         return {

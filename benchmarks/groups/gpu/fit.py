@@ -61,7 +61,7 @@ _DIGITS = 3
 _SHAPE = re.compile(r"(\d+) x (\d+)")
 
 
-class Figure(NamedTuple):
+class MeasuredStep(NamedTuple):
     """A measured step: how often things occur in it, and its time in cycles.
 
     ``fitted`` is False for what is only held against the fit; ``scan`` names the scan that it is a
@@ -85,7 +85,7 @@ class Figure(NamedTuple):
         return self.predicted(costs) / self.cycles - 1.0
 
 
-class Fit(NamedTuple):
+class FittedCosts(NamedTuple):
     """Costs, and which of them are fitted; the others are the prior's."""
 
     costs: Terms
@@ -96,21 +96,21 @@ class Fit(NamedTuple):
 Layouts = dict[str, tuple[int, int]]
 
 
-def layouts_of(told: list[str]) -> Layouts:
-    """Of ``NAME=BLOCKS`` and ``NAME=TEAMSxBLOCKS``.
+def layouts_of(words: list[str]) -> Layouts:
+    """The layouts that ``NAME=BLOCKS`` and ``NAME=TEAMSxBLOCKS`` name.
 
     Raises
     ------
     ValueError
-        If something else is told.
+        If a word has another form.
     """
-    found = {}
-    for part in told:
+    layouts = {}
+    for part in words:
         match = re.fullmatch(r"([\w-]+)=(?:(\d+)x)?(\d+)", part)
         if not match:
             raise ValueError(f"{part!r} is neither NAME=BLOCKS nor NAME=TEAMSxBLOCKS")
-        found[match[1]] = int(match[3]), int(match[2] or 1)
-    return found
+        layouts[match[1]] = int(match[3]), int(match[2] or 1)
+    return layouts
 
 
 def clock(record: dict[str, Any]) -> tuple[float, str]:
@@ -123,18 +123,20 @@ def clock(record: dict[str, Any]) -> tuple[float, str]:
     ValueError
         If the record has none.
     """
-    device, found = record["machine"]["device"], {}
+    device, megahertz = record["machine"]["device"], {}
     for when in ("at_start", "at_end"):
-        told = re.match(r"\d+(\.\d+)?", device.get(when, {}).get("clocks.sm", ""))
-        if told:
-            found[when] = float(told[0])
-    if not found:
+        number = re.match(r"\d+(\.\d+)?", device.get(when, {}).get("clocks.sm", ""))
+        if number:
+            megahertz[when] = float(number[0])
+    if not megahertz:
         raise ValueError("no clock is told, so that microseconds cannot be made cycles")
-    when = max(found, key=lambda key: found[key])
-    return found[when], f"clocks.sm {when}"
+    when = max(megahertz, key=lambda key: megahertz[key])
+    return megahertz[when], f"clocks.sm {when}"
 
 
-def figures(record: dict[str, Any], layouts: Layouts) -> tuple[list[Figure], list[str]]:
+def measured_steps(
+    record: dict[str, Any], layouts: Layouts
+) -> tuple[list[MeasuredStep], list[str]]:
     """What a record holds that the model speaks of, and what had to be left out, with the reason.
 
     Raises
@@ -145,17 +147,19 @@ def figures(record: dict[str, Any], layouts: Layouts) -> tuple[list[Figure], lis
     if record["group"] != "gpu" or record["quick"]:
         raise ValueError("no record of a whole run of `python -m benchmarks gpu`")
     megahertz, _ = clock(record)
-    found, left = [], []
+    steps, left = [], []
     for part in (_scans(record), _barriers(record), _cases(record, layouts), _copy(record)):
         for name, counts, microseconds, more in part:
             if isinstance(counts, str):
                 left.append(f"{name}: {counts}")
             else:
-                found.append(Figure(name, counts, microseconds * megahertz, megahertz, **more))
-    return found, left
+                steps.append(
+                    MeasuredStep(name, counts, microseconds * megahertz, megahertz, **more)
+                )
+    return steps, left
 
 
-#: A name; counts, or why there are none; microseconds; further fields of ``Figure``.
+#: A name; counts, or why there are none; microseconds; further fields of ``MeasuredStep``.
 _Rows = Iterator[tuple[str, Terms | str, float, dict[str, Any]]]
 
 
@@ -240,7 +244,7 @@ def _copy(record: dict[str, Any]) -> _Rows:
         yield "a device copy", Terms(byte=nbytes), microseconds, {}
 
 
-def fit(found: list[Figure], prior: Terms = PRIOR) -> Fit:
+def fit(steps: list[MeasuredStep], prior: Terms = PRIOR) -> FittedCosts:
     """Fit costs to those figures that are to be fitted.
 
     Raises
@@ -250,7 +254,7 @@ def fit(found: list[Figure], prior: Terms = PRIOR) -> Fit:
     """
     from scipy.optimize import nnls
 
-    used = [figure for figure in found if figure.fitted]
+    used = [step for step in steps if step.fitted]
     counts = {len([f for f in used if f.scan == name]) for name in {f.scan for f in used} - {""}}
     if max(counts, default=0) < _COUNTS:
         raise ValueError(
@@ -258,8 +262,8 @@ def fit(found: list[Figure], prior: Terms = PRIOR) -> Fit:
         )
     # Shares of the measured time that the terms have at their prior values.
     scale = np.array(prior)
-    shares = np.array([figure.counts for figure in used]) * scale
-    shares /= np.array([figure.cycles for figure in used])[:, None]
+    shares = np.array([step.counts for step in used]) * scale
+    shares /= np.array([step.cycles for step in used])[:, None]
     free = _free(shares)
     if len(used) < len(free) + _BEYOND:
         raise ValueError(
@@ -270,7 +274,7 @@ def fit(found: list[Figure], prior: Terms = PRIOR) -> Fit:
     values = list(prior)
     for place, factor in zip(free, factors, strict=True):
         values[place] = float(f"{prior[place] * factor:.{_DIGITS}g}")
-    return Fit(Terms(*values), frozenset(Terms._fields[place] for place in free))
+    return FittedCosts(Terms(*values), frozenset(Terms._fields[place] for place in free))
 
 
 def _free(shares: np.ndarray) -> list[int]:
@@ -285,27 +289,27 @@ def _free(shares: np.ndarray) -> list[int]:
     return sorted(free)
 
 
-def report(found: list[Figure], made: Fit) -> str:
+def report(steps: list[MeasuredStep], made: FittedCosts) -> str:
     """What was measured beside what is predicted, the costs, and how good a choice of blocks is."""
     rows = [
         [
-            figure.name,
-            f"{figure.cycles / figure.megahertz:.2f}",
-            f"{figure.predicted(made.costs) / figure.megahertz:.2f}",
-            f"{figure.error(made.costs):+.1%}",
-            "" if figure.fitted else "predicted only",
+            step.name,
+            f"{step.cycles / step.megahertz:.2f}",
+            f"{step.predicted(made.costs) / step.megahertz:.2f}",
+            f"{step.error(made.costs):+.1%}",
+            "" if step.fitted else "predicted only",
         ]
-        for figure in found
+        for step in steps
     ]
     parts = [page.table(["step", "measured, us", "estimate, us", "error", ""], rows)]
     costs = [
         [name, f"{cost:g}", _how(name, cost, made)] for name, cost in made.costs._asdict().items()
     ]
     parts.append(page.table(["cost", "cycles", ""], costs))
-    for name in dict.fromkeys(figure.scan for figure in found if figure.scan):
-        of_scan = [figure for figure in found if figure.scan == name]
-        best = min(of_scan, key=lambda figure: figure.cycles)
-        taken = min(of_scan, key=lambda figure: figure.predicted(made.costs))
+    for name in dict.fromkeys(step.scan for step in steps if step.scan):
+        of_scan = [step for step in steps if step.scan == name]
+        best = min(of_scan, key=lambda step: step.cycles)
+        taken = min(of_scan, key=lambda step: step.predicted(made.costs))
         parts.append(
             f"{name}: of the scanned ones {taken.blocks} blocks are the fastest by estimate; "
             f"{best.blocks} are, and {taken.blocks} take {taken.cycles / best.cycles - 1:.1%} more."
@@ -313,7 +317,7 @@ def report(found: list[Figure], made: Fit) -> str:
     return "\n\n".join(parts)
 
 
-def _how(name: str, cost: float, made: Fit) -> str:
+def _how(name: str, cost: float, made: FittedCosts) -> str:
     if name not in made.fitted:
         return "an estimate: not identified by these records"
     return "fitted" if cost else "fitted: these records ask for none"
@@ -324,8 +328,8 @@ class Entry(NamedTuple):
 
     capability: tuple[int, int]
     about: str
-    made: Fit
-    found: list[Figure]
+    made: FittedCosts
+    steps: list[MeasuredStep]
 
 
 def entry(capability: tuple[int, int], several: dict[str, Any], layouts: Layouts) -> Entry:
@@ -336,18 +340,18 @@ def entry(capability: tuple[int, int], several: dict[str, Any], layouts: Layouts
     ValueError
         If they do not suffice.
     """
-    found, devices = [], []
+    steps, devices = [], []
     for name, record in several.items():
-        here, left = figures(record, layouts)
-        found += here
+        here, left = measured_steps(record, layouts)
+        steps += here
         for line in left:
             print(f"left out of {name}: {line}")
         megahertz, which = clock(record)
         about = record["machine"]["device"]["name"]
         devices.append(f"{about}, {name}, {megahertz:.0f} MHz ({which})")
-    made = fit(found)
-    print(f"compute capability {'.'.join(map(str, capability))}\n\n{report(found, made)}\n")
-    return Entry(capability, "; ".join(devices), made, found)
+    made = fit(steps)
+    print(f"compute capability {'.'.join(map(str, capability))}\n\n{report(steps, made)}\n")
+    return Entry(capability, "; ".join(devices), made, steps)
 
 
 def text(command: list[str], entries: list[Entry]) -> str:
@@ -363,8 +367,8 @@ def text(command: list[str], entries: list[Entry]) -> str:
         "#: By compute capability.",
         "COSTS = {",
     ]
-    for capability, about, made, found in entries:
-        errors = np.array([figure.error(made.costs) for figure in found if figure.fitted])
+    for capability, about, made, steps in entries:
+        errors = np.array([step.error(made.costs) for step in steps if step.fitted])
         told = (
             f"{about}: {len(errors)} figures, met within {np.abs(errors).max():.1%}, by root mean "
             f"square {np.sqrt(np.mean(errors**2)):.1%}."

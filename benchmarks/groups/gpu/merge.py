@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.groups.gpu.report import default_path
 from benchmarks.harness import records, report
 from benchmarks.harness.cases import LEFT_OUT, Target
 
@@ -38,19 +37,16 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
             raise ValueError("the machines or versions differ")
     result = {**first, "seconds": sum(part["seconds"] for part in parts)}
     for key in ("ceilings", "figure3"):
-        found = [part[key] for part in parts if part[key] is not None]
-        result[key] = found[-1] if found else None
+        measured = [part[key] for part in parts if part[key] is not None]
+        result[key] = measured[-1] if measured else None
     result["correctness"] = [row for part in parts for row in part["correctness"]]
     result["cases"] = _cases(parts)
     result["scan"] = _latest(parts, "scan", "case")
     result["benchmarks"] = _latest(parts, "benchmarks", "name")
-    measured = {case["name"] for case in result["cases"]} | {
-        name for name, there in (("ceilings", result["ceilings"]), ("figure3", result["figure3"]),
-                                 ("scan", result["scan"])) if there
-    }  # fmt: skip
-    result["failed"] = [
-        row for part in parts for row in part["failed"] if row["name"] not in measured
-    ]
+    there = {case["name"] for case in result["cases"]} | {
+        key for key in ("ceilings", "figure3", "scan") if result[key]
+    }
+    result["failed"] = [row for part in parts for row in part["failed"] if row["name"] not in there]
     return result
 
 
@@ -60,11 +56,11 @@ def _machine(part: dict[str, Any]) -> Any:
 
 
 def _cases(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    cases: dict[str, dict[str, Any]] = {}
     for case in (case for part in parts for case in part["cases"]):
         name = case["name"]
-        found[name] = _case(found[name], case) if name in found else case
-    return list(found.values())
+        cases[name] = _case(cases[name], case) if name in cases else case
+    return list(cases.values())
 
 
 def _case(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +69,12 @@ def _case(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for row in later["contenders"]:
         old = before.pop(row["contender"], row)
-        timed = "gap" in row and "gap" not in old
-        why = row.get("gap") == LEFT_OUT and "gap" in old
-        rows.append(old | {"earlier": True} if timed else old if why else row)
+        if "gap" in row and "gap" not in old:
+            rows.append(old | {"earlier": True})
+        elif row.get("gap") == LEFT_OUT:  # the reason of the earlier part says more
+            rows.append(old)
+        else:
+            rows.append(row)
     rows += [row if "gap" in row else row | {"earlier": True} for row in before.values()]
     targets = [
         report.target_record(Target(told["against"], told["speedup"], told["strive"]), rows)
@@ -96,7 +95,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         content = merged([records.read(path) for path in options.parts])
-        name = default_path(content).name
+        name = records.file_name(content)
         records.write(content, options.out / name if options.out.is_dir() else options.out)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)

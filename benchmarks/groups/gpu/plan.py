@@ -10,8 +10,7 @@ import numpy as np
 
 from accel.kernels.cuda import planning
 from benchmarks.groups.gpu import ceilings, data
-from benchmarks.groups.gpu.cases import BLOCKS, CASES, SCANNED
-from benchmarks.groups.gpu.session import build
+from benchmarks.groups.gpu.cases import BLOCKS, CASES, ON_GPU, SCANNED
 from benchmarks.harness.cases import OURS, SINGLE_RUNS
 from benchmarks.peers import Sweep
 
@@ -33,12 +32,12 @@ def main() -> int:
         run, _ = case.descent(1, load=shaped)
         if case.models > 1:  # figure 3, too, sweeps over some rates on these data
             for count in _SOME:
-                build(OURS, Sweep(run.descents[:count]))
+                ON_GPU.build(OURS, Sweep(run.descents[:count]))
         for name in {OURS, SINGLE_RUNS} & set(case.contenders):
-            build(name, run)
+            ON_GPU.build(name, run)
         for blocks in BLOCKS if case.name in SCANNED else ():
             try:
-                build(OURS, run, blocks=blocks)
+                ON_GPU.build(OURS, run, blocks=blocks)
             except ValueError:  # too few for the data: no figure in the scan, either
                 continue
     for blocks in BLOCKS:

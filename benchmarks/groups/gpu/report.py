@@ -5,8 +5,7 @@ from typing import Any
 
 from benchmarks import REPORT
 from benchmarks.groups.gpu import figure3
-from benchmarks.groups.gpu.device import slug
-from benchmarks.harness import records, report
+from benchmarks.harness import page, records, report
 from benchmarks.harness.cases import LEFT_OUT
 
 #: How the figures of the record are meant.
@@ -45,13 +44,13 @@ def document(machine: dict[str, Any], rounds: int, seconds: float, quick: bool) 
 
 
 def default_path(content: dict[str, Any]) -> Path:
-    """``benchmarks/results/<GPU>-<date>.json``."""
-    return REPORT / f"{slug(content['machine']['device']['name'])}-{content['date']}.json"
+    """``benchmarks/report/<GPU>-<date>.json``."""
+    return REPORT / records.file_name(content)
 
 
 def summary(content: dict[str, Any]) -> str:
     """The device, every figure next to what is asked of it, the ceilings and the scan."""
-    parts = [header(content), "\n".join([report.summary_table(content), *_further_rows(content)])]
+    parts = [header(content), report.summary_table(content, _further_rows(content))]
     parts += [part for part in (_peers(content), _ceilings(content), _scan(content)) if part]
     wrong = [row for row in content["correctness"] if not row["agrees"]]
     if wrong:
@@ -84,22 +83,20 @@ def _wrong(row: dict[str, Any]) -> str:
     return f"{name} {off}, {row['tolerance']:.0e} is allowed"
 
 
-def _further_rows(content: dict[str, Any]) -> list[str]:
+def _further_rows(content: dict[str, Any]) -> list[list[str]]:
     """Figure 3, and what was not measured at all, in the columns of the summary."""
-    rows, found = [], content["figure3"]
-    if found is not None:
-        seconds = f"{found['seconds']:.1f} s"
-        name = f"{figure3.TITLE}{' (a fiftieth of it)' if found['quick'] else ''}"
-        figures = f"| {name} | {seconds} |  |  |"
+    rows, figure = [], content["figure3"]
+    if figure is not None:
+        seconds = f"{figure['seconds']:.1f} s"
+        name = f"{figure3.TITLE}{' (a fiftieth of it)' if figure['quick'] else ''}"
+        first = [name, seconds, "", ""]
         for asked, limit in _FIGURE3:
-            met = "yes" if found["seconds"] < limit else "**no**"
-            rows.append(f"{figures} {asked} | {seconds} | {met} |")
-            figures = "|  |  |  |  |"
+            rows.append([*first, asked, seconds, report.met_words(figure["seconds"] < limit)])
+            first = [""] * 4
     for failure in content["failed"]:
         asked = _FIGURE3[0][0] if failure["title"] == figure3.TITLE else ""
-        rows.append(
-            f"| {failure['title']} | none |  |  | {asked} | {failure['message']} | not measured |"
-        )
+        met = report.met_words(None)
+        rows.append([failure["title"], "none", "", "", asked, failure["message"], met])
     return rows
 
 
@@ -128,13 +125,13 @@ def _in_cases(names: dict[str, list[str]]) -> str:
 
 
 def _ceilings(content: dict[str, Any]) -> str:
-    found = content["ceilings"]
-    if found is None:
+    measured = content["ceilings"]
+    if measured is None:
         return ""
-    copy = found["copy"]
+    copy = measured["copy"]
     barriers = ", ".join(
         f"{row['blocks']} blocks " + (f"{row['microseconds']:.2f} us" if "gap" not in row else "-")
-        for row in found["barrier"]
+        for row in measured["barrier"]
     )
     return (
         f"Ceilings: a copy on the device moves {copy['gigabytes_per_second']:.0f} GB/s, read and "
@@ -147,15 +144,12 @@ def _scan(content: dict[str, Any]) -> str:
     """Microseconds a step of a resident run by its number of blocks."""
     if not content["scan"]:
         return ""
-    counts = [row["blocks"] for row in content["scan"][0]["rows"]]
-    lines = [
-        f"| us a step, blocks: | {' | '.join(map(str, counts))} |",
-        f"|---|{'---:|' * len(counts)}",
-    ]
+    counts = [str(row["blocks"]) for row in content["scan"][0]["rows"]]
+    rows = []
     for part in content["scan"]:
         cells = [
             "-" if "gap" in row else report.microseconds(row["median_us"] / 1e6)
             for row in part["rows"]
         ]
-        lines.append(f"| {part['case']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([part["case"], *cells])
+    return page.table(["us a step, blocks:", *counts], rows)

@@ -1,6 +1,7 @@
 """One run of the suite: case after case, each recorded as soon as it is done."""
 
 import contextlib
+import functools
 import gc
 import math
 import sys
@@ -13,19 +14,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.groups.gpu import data
-from benchmarks.groups.gpu.cases import BLOCKS, CASES, CONTENDERS, SCANNED, SLOW, SWEEPERS
-from benchmarks.harness import report as step_report
+from benchmarks.groups.gpu.cases import BLOCKS, CASES, ON_GPU, SCANNED
 from benchmarks.harness import timing
-from benchmarks.harness.cases import LEFT_OUT, OURS, Case
-from benchmarks.harness.timing import Samples
-from benchmarks.peers import Descent, Gap, Run, Sweep
+from benchmarks.harness.cases import LEFT_OUT, OURS, Case, Contenders
+from benchmarks.harness.reference import TOLERANCE, check, reference_params
+from benchmarks.harness.session import add, timed
+from benchmarks.peers import Descent, Gap, Stepper, Sweep
 from benchmarks.peers.common import one_line
-
-
-def build(name: str, run: Descent | Sweep, **options: Any) -> Run:
-    """A contender by its name."""
-    table = SWEEPERS if isinstance(run, Sweep) else CONTENDERS
-    return table[name](run, **options)
 
 
 def built(case: Case, quick: bool, xp: Any) -> tuple[Descent | Sweep, str, np.ndarray]:
@@ -35,15 +30,15 @@ def built(case: Case, quick: bool, xp: Any) -> tuple[Descent | Sweep, str, np.nd
     # Data that were made on the GPU are judged there.
     on_host = isinstance(first.X, np.ndarray)
     gradient = None if on_host else data.blocked_gradient(first, xp)
-    return data.brought(run, xp), source, timing.reference_params(run, gradient)
+    return data.brought(run, xp), source, reference_params(run, gradient)
 
 
 @dataclass
 class Session:
     """What is measured how, and the record of it.
 
-    `xp` is CuPy; `maker` makes a contender of its name and a run; `save` is called whenever there
-    is something new in `content`; contenders that are `left_out` are gaps.
+    `xp` is CuPy; `save` is called whenever there is something new in `content`; contenders that are
+    `left_out` are gaps.
     """
 
     xp: Any
@@ -52,7 +47,7 @@ class Session:
     seconds: float
     quick: bool
     budget: float
-    maker: Callable[..., Run] = build
+    contenders: Contenders = field(default_factory=lambda: ON_GPU)
     save: Callable[[dict[str, Any]], object] = lambda content: None
     left_out: frozenset[str] = frozenset()
     began: float = field(default_factory=time.perf_counter)
@@ -91,50 +86,32 @@ class Session:
         takes hundredths of a second, and if it is off there is nothing to be timed.
         """
         run, source, reference = built(case, self.quick, self.xp)
-        contenders, gaps = {}, []
-        for name in case.contenders:
-            try:
-                if name in self.left_out:
-                    raise Gap(LEFT_OUT)
-                if self.quick and name in SLOW:
-                    raise Gap("left out of the quick form")
-                contenders[name] = self._held(case, name, run, reference)
-            except Gap as gap:
-                if name == OURS:
-                    raise Gap(f"not timed: our {gap}") from gap
-                gaps.append(Samples(name, gap=str(gap)))
-            except Exception as error:
-                if name == OURS:
-                    raise
-                traceback.print_exc()
-                gaps.append(Samples(name, gap=f"fails here: {one_line(error)}"))
-        samples = timing.interleaved(contenders, self.rounds, self.seconds, pause=0.0, peers=True)
-        record = step_report.case_record(case, source, run, [*samples, *gaps])
-        self.content["cases"].append(record)
-        self.content["benchmarks"] += step_report.entries(case, source, samples)
-        print(step_report.case_table(record), end="\n\n", flush=True)
+        left_out = self.contenders.left_out(self.quick) | dict.fromkeys(self.left_out, LEFT_OUT)
+        build = functools.partial(self._held_or_gap, case, run=run, reference=reference)
+        samples = timed(case, build, self.rounds, self.seconds, pause=0.0, left_out=left_out)
+        add(self.content, case, source, run, samples)
 
     def scan(self) -> None:
         """Time resident runs with every number of blocks."""
         for case in (case for case in CASES if case.name in SCANNED):
             run, source, reference = built(case, self.quick, self.xp)
-            contenders, rows = {}, []
+            steppers, rows = {}, []
             for blocks in BLOCKS:
                 label = f"{blocks} blocks"
                 try:
-                    contenders[str(blocks)] = self._held(
+                    steppers[str(blocks)] = self._held(
                         case, OURS, run, reference, label, blocks=blocks
                     )
                 except Exception as error:  # too few for the data, for one
                     rows.append({"blocks": blocks, "gap": one_line(error)})
-            for s in timing.interleaved(contenders, self.rounds, self.seconds / 2, pause=0.0):
+            for s in timing.interleaved(steppers, self.rounds, self.seconds / 2, pause=0.0):
                 rows.append(
                     {
                         "blocks": int(s.name),
                         "engine": s.note,
                         "median_us": 1e6 * s.median,
                         "iqr_us": 1e6 * s.iqr,
-                        "samples_us": [1e6 * seconds for seconds in s.seconds],
+                        "samples": [1e6 * seconds for seconds in s.seconds],
                     }
                 )
             rows.sort(key=lambda row: row["blocks"])
@@ -142,6 +119,18 @@ class Session:
                 {"case": case.name, "dtype": case.dtype, "data": source, "rows": rows}
             )
             self.save(self.content)
+
+    def _held_or_gap(
+        self, case: Case, name: str, run: Descent | Sweep, reference: np.ndarray
+    ) -> Stepper:
+        """A contender as `_held` has it; whatever goes wrong inside a peer is its gap."""
+        try:
+            return self._held(case, name, run, reference)
+        except Exception as error:
+            if name == OURS or isinstance(error, Gap):
+                raise
+            traceback.print_exc()
+            raise Gap(f"fails here: {one_line(error)}") from error
 
     def _held(
         self,
@@ -151,28 +140,32 @@ class Session:
         reference: np.ndarray,
         label: str = "",
         **options: Any,
-    ) -> Run:
+    ) -> Stepper:
         """A contender whose first steps lead where the reference is; the outcome is recorded.
 
         `label` is what it is recorded as, by default its name.
         """
         row: dict[str, Any] = {"case": case.name, "contender": label or name, "agrees": False}
-        tolerance, begin = timing.TOLERANCE[case.dtype], time.perf_counter()
+        tolerance, watch = TOLERANCE[case.dtype], timing.Stopwatch()
         try:
-            contender = self.maker(name, run, **options)
-            error = timing.check(name, contender, run, reference)
+            with watch:
+                stepper = self.contenders.build(name, run, **options)
+                error = check(name, stepper, run, reference)
         except Exception as problem:
             if row["contender"] == OURS:
                 self.content["correctness"].append(row | {"message": one_line(problem)})
             raise
-        seconds = time.perf_counter() - begin
-        print(f"{case.name}: {label or name} ready after {seconds:.1f} s", file=sys.stderr)
-        row |= {"tolerance": tolerance, "agrees": error <= tolerance, "setup_seconds": seconds}
+        print(f"{case.name}: {label or name} ready after {watch.seconds:.1f} s", file=sys.stderr)
+        row |= {
+            "tolerance": tolerance,
+            "agrees": error <= tolerance,
+            "setup_seconds": watch.seconds,
+        }
         row["error"] = error if math.isfinite(error) else None
         self.content["correctness"].append(row)
         if not row["agrees"]:
             raise Gap(f"iterate off by {error:.2e}, more than {tolerance:.0e}")
-        return contender
+        return stepper
 
 
 def free(xp: Any) -> None:

@@ -14,8 +14,9 @@ from benchmarks.groups.scaling import memory
 from benchmarks.harness import machine, page, records, report, timing
 from benchmarks.harness.cases import OURS, Case
 from benchmarks.harness.records import Record
+from benchmarks.harness.reference import reference_params, start
 from benchmarks.harness.registry import Settings
-from benchmarks.peers import Run
+from benchmarks.peers import Stepper
 
 ROUNDS, SECONDS = 9, 0.1
 
@@ -93,11 +94,11 @@ def measure(settings: Settings) -> Record:
     return content
 
 
-def _run(line: Series, value: int, quick: bool) -> Run:
+def _run(line: Series, value: int, quick: bool) -> Stepper:
     threads = value if line.variable == "threads" else machine.peer_threads()
     # Smaller by a factor of 20 in the quick form, whose slopes therefore say little.
     run, _ = line.case(value).descent(threads, quick)
-    return timing.start(OURS, run, timing.reference_params(run))
+    return start(OURS, run, reference_params(run))
 
 
 def _series_record(line: Series, samples: Sequence[timing.Samples]) -> dict[str, Any]:
@@ -122,8 +123,8 @@ def slope(values: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return x @ np.log(seconds) / (x @ x)
 
 
-def _slope_words(found: list[float] | None) -> str:
-    return "no slope" if found is None else "{:.2f} ({:.2f} to {:.2f})".format(*found)
+def _slope_words(quartiles: list[float] | None) -> str:
+    return "no slope" if quartiles is None else "{:.2f} ({:.2f} to {:.2f})".format(*quartiles)
 
 
 def markdown(content: Record) -> str:
@@ -137,8 +138,11 @@ def markdown(content: Record) -> str:
         expected = f"{line['expected']:g} ({line['why']})"
         rows.append([line["title"], times, expected, _slope_words(line["slope"])])
     header = ["", "microseconds a step", "slope expected", "slope (quartiles)"]
-    parts = [report.header(content), page.table(header, rows, left=2)]
+    parts = [report.header(content), page.table(header, rows, text=(0, 1))]
     return "\n\n".join([*parts, memory.markdown(content["memory"])])
+
+
+summary = markdown
 
 
 def plots(content: Record) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from benchmarks.harness import page
+from benchmarks.harness.report import met_words
 
 #: Beyond the inputs, in units of the bytes of X.
 MUST = 1.3
@@ -80,8 +81,8 @@ def _measured(n: int, d: int, on_boundary: bool, models: int) -> dict[str, Any]:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         return {"gap": reason}
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "ratio": (found["peak"] - found["before"]) / found["X"]}
+    told = json.loads(done.stdout.splitlines()[-1])
+    return {**told, "ratio": (told["peak"] - told["before"]) / told["X"]}
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -93,7 +94,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             lines.append([name, f"not measured: {row['gap']}", "", ""])
             continue
         beyond = (row["peak"] - row["before"]) / 2**20
-        met = "yes" if row["ratio"] < MUST else "**no**"
+        met = met_words(row["ratio"] < MUST)
         lines.append([name, f"{beyond:.0f} MiB", f"{row['ratio']:.2f}", met])
     header = ["memory beyond the inputs, at its peak", "", "over the bytes of X", f"under {MUST:g}"]
     return page.table(header, lines)

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Descent, Run, Sweep, require
+from benchmarks.peers.common import Descent, Stepper, Sweep, require
 from benchmarks.peers.cuda.chain import chain_step
 from benchmarks.peers.numpy_peers import array_step, array_sweep_step
 
 
-def cupy_by_hand(run: Descent, xp: Any = None) -> Run:
+def cupy_by_hand(run: Descent, xp: Any = None) -> Stepper:
     """The lines of "NumPy by hand": array operations into preallocated buffers."""
     xp = xp or _cupy()
     params, step = array_step(xp, run)
     return _run(xp, step, lambda: to_host(params))
 
 
-def cupy_fused(run: Descent, xp: Any = None, blas: Any = None) -> Run:
+def cupy_fused(run: Descent, xp: Any = None, blas: Any = None) -> Stepper:
     """The BLAS's gemv and ger, updates included, and one kernel for all between the products."""
     xp = xp or _cupy()
     params = xp.array(run.params)
@@ -33,14 +33,14 @@ def cupy_fused(run: Descent, xp: Any = None, blas: Any = None) -> Run:
     return _run(xp, step, lambda: to_host(params))
 
 
-def cupy_sweep(run: Sweep, xp: Any = None) -> Run:
+def cupy_sweep(run: Sweep, xp: Any = None) -> Stepper:
     """One column a model in the two products with the data."""
     xp = xp or _cupy()
     params, step = array_sweep_step(xp, run)
     return _run(xp, step, lambda: to_host(params))
 
 
-def copy_half(run: Descent, xp: Any = None) -> Run:
+def copy_half(run: Descent, xp: Any = None) -> Stepper:
     """Copy half of X: read and written that makes X's bytes, so its time is that of one read of X
     at the bandwidth of a copy.
     """
@@ -48,7 +48,7 @@ def copy_half(run: Descent, xp: Any = None) -> Run:
     return copying(xp, xp.asarray(run.X).reshape(-1)[: run.X.size // 2])
 
 
-def copying(xp: Any, source: Any) -> Run:
+def copying(xp: Any, source: Any) -> Stepper:
     """Copies of an array on the device, one a step."""
     target = xp.empty_like(source)
     return _run(xp, lambda: xp.copyto(target, source), lambda: to_host(target[:1]))
@@ -104,11 +104,11 @@ def _cupy() -> Any:
     return importlib.import_module("cupy")
 
 
-def _run(xp: Any, step: Callable[[], object], params: Callable[[], np.ndarray]) -> Run:
+def _run(xp: Any, step: Callable[[], object], params: Callable[[], np.ndarray]) -> Stepper:
     def advance(steps: int) -> None:
         for _ in range(steps):
             step()
         if hasattr(xp, "cuda"):
             xp.cuda.get_current_stream().synchronize()
 
-    return Run(advance, params)
+    return Stepper(advance, params)

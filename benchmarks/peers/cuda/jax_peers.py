@@ -10,30 +10,30 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import jax_peers
-from benchmarks.peers.common import Descent, Gap, Run, Sweep, flat, one_line, require
+from benchmarks.peers.common import Descent, Gap, Stepper, Sweep, flat, one_line, require
 from benchmarks.peers.cuda.chain import LENGTHS, pieces
 
 #: Steps to one turn of the loop: XLA launches what is in a turn together.
 _UNROLLED = 10
 
 
-def jax_scan(run: Descent, platform: str = "gpu") -> Run:
+def jax_scan(run: Descent, platform: str = "gpu") -> Stepper:
     return jax_peers.jax_by_hand(run, functools.partial(scanned, platform=platform))
 
 
-def jax_vmap_scan(run: Sweep, platform: str = "gpu") -> Run:
+def jax_vmap_scan(run: Sweep, platform: str = "gpu") -> Stepper:
     """One model's step, mapped over the models."""
     return jax_peers.jax_vmap(run, functools.partial(scanned, platform=platform))
 
 
-def jax_sweep_scan(run: Sweep, platform: str = "gpu") -> Run:
+def jax_sweep_scan(run: Sweep, platform: str = "gpu") -> Stepper:
     """Every model's residuals by one product with the data, every gradient by a second."""
     return jax_peers.jax_sweep(run, functools.partial(scanned, platform=platform))
 
 
 def scanned(
     step: Callable[..., list[Any]], X: Any, Y: Any, factors: list[np.ndarray], platform: str
-) -> Run:
+) -> Stepper:
     """Scans of fixed lengths, compiled beforehand.
 
     A loop whose length is known when it is compiled runs without a word from the host; one with
@@ -70,7 +70,7 @@ def scanned(
             state = compiled[length](X, Y, state)
         jax.block_until_ready(state)
 
-    return Run(advance, lambda: flat([np.asarray(factor) for factor in state]).copy())
+    return Stepper(advance, lambda: flat([np.asarray(factor) for factor in state]).copy())
 
 
 def _put(jax: Any, values: Any, device: Any) -> Any:

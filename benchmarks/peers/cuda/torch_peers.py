@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.peers.common import (
     Descent,
     Gap,
-    Run,
+    Stepper,
     Sweep,
     flat,
     one_line,
@@ -27,7 +27,7 @@ MODE = "max-autotune-no-cudagraphs"
 _WARM_UP = 3
 
 
-def torch_eager(run: Descent, device: str = "cuda") -> Run:
+def torch_eager(run: Descent, device: str = "cuda") -> Stepper:
     """One call of PyTorch an operation: addmv_, addr_ and pow, in place."""
     step, factors = _by_hand(run, device)
 
@@ -36,22 +36,22 @@ def torch_eager(run: Descent, device: str = "cuda") -> Run:
             step()
         _synchronise(device)
 
-    return Run(advance, lambda: _to_host(factors))
+    return Stepper(advance, lambda: _to_host(factors))
 
 
-def torch_graph(run: Descent) -> Run:
+def torch_graph(run: Descent) -> Stepper:
     """The calls of "PyTorch eager", captured once and replayed, a hundred steps to a graph."""
     step, factors = _by_hand(run, "cuda")
     return _replayed(step, factors)
 
 
-def torch_compiled(run: Descent) -> Run:
+def torch_compiled(run: Descent) -> Stepper:
     """What torch.compile makes of the step, in a CUDA graph of a hundred steps."""
     step, factors = compiled_step(run, "cuda")
     return _replayed(step, factors)
 
 
-def torch_sweep_graph(run: Sweep) -> Run:
+def torch_sweep_graph(run: Sweep) -> Stepper:
     """Every model's residuals by one product with the data, every gradient by a second."""
     _float32_alone()
     factors, step = torch_sweep_step(run, "cuda")
@@ -137,7 +137,7 @@ def _tensors(run: Descent, device: str) -> tuple[Any, Any, list[Any]]:
     return on_device(run.X, device), on_device(run.Y[:, 0], device), factors
 
 
-def _replayed(step: Callable[[], None], factors: list[Any]) -> Run:
+def _replayed(step: Callable[[], None], factors: list[Any]) -> Stepper:
     """The step in CUDA graphs: they read and write the tensors that it reads and writes."""
     import torch
 
@@ -165,7 +165,7 @@ def _replayed(step: Callable[[], None], factors: list[Any]) -> Run:
             graphs[length].replay()
         _synchronise("cuda")
 
-    return Run(advance, lambda: _to_host(factors))
+    return Stepper(advance, lambda: _to_host(factors))
 
 
 def _restore(factors: list[Any], kept: list[Any]) -> None:
