@@ -79,7 +79,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"unknown group {', '.join(unknown)}; known: {', '.join(GROUPS)}")
-    # What is not the whole of a group must not take the place of what is.
+    # The results of a part of a group do not replace those of a whole one.
     parts = (options.quick, "quick"), (options.case, "cases"), (options.backend == "cuda", "cuda")
     options.output = options.output or REPORT.joinpath(*(name for given, name in parts if given))
     return options

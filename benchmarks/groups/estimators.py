@@ -1,8 +1,8 @@
 """``python -m benchmarks estimators``: LpRegressor against scikit-learn, SciPy and skglm.
 
-Everyone fits the same standardised data with an intercept, at settings with which it comes as close
+All fit the same standardised data with an intercept, at settings with which it comes as close
 to the minimum as it can. How close that is, relative to the loss, is measured against a proven
-lower bound; who is not within the tolerance has another row of the table, not another problem. A
+lower bound; the table lists those that are not within the tolerance below the others. A
 fit is timed as a whole, Python included, once it has compiled; all in turn, medians of rounds.
 """
 

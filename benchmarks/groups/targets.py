@@ -1,4 +1,4 @@
-"""The group ``targets``: the cases of `benchmarks.cases`, held to what we had set ourselves."""
+"""The group ``targets``: the cases of `harness.cases`, held to what we had set ourselves."""
 
 from benchmarks.harness import report
 from benchmarks.harness.cases import CASES

@@ -14,7 +14,7 @@ from benchmarks.peers import Descent, Stepper, Sweep
 OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
 SINGLE_RUNS, PEAK = "accel, 64 single runs", "peak multiply-adds"
 COPY = "a device copy"  # on a GPU, of as many bytes read and written as X has
-LEFT_OUT = "left out by --peers"  # the gap of a contender that nobody wanted to be timed
+LEFT_OUT = "left out by --peers"  # the gap of a contender that --peers does not name
 
 
 class Contenders(NamedTuple):

@@ -1,9 +1,9 @@
 """``python -m benchmarks compare OLD.json NEW.json``: what has become slower beyond the noise.
 
-A median has moved if the difference is more than 5 % of the old one and more than the spread of the
-two together, ``hypot(IQR, IQR)``. Fewer than three rounds have no spread to speak of: named, not
-judged. Peers and ceilings are judged as well, but only ours can fail: what they do says how much
-the machine has changed.
+A median has changed if the difference is more than 5 % of the old one and more than the spread of
+the two together, ``hypot(IQR, IQR)``. Fewer than three rounds have no meaningful spread: these
+benchmarks are named, not judged. Peers and ceilings are judged as well, which shows how much the
+machine has changed, but only ours can fail.
 """
 
 import argparse

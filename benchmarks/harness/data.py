@@ -1,4 +1,4 @@
-"""The data of the cases, laid out as well as every contender could wish."""
+"""The data of the cases, aligned so that every library reads them at full speed."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ _SHAPES = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 25
 
 
 def find_gas() -> str | None:
-    """Where the gas problem is: what `ACCEL_DATA` names, else the shared copy, else nowhere."""
+    """Path of the gas data: what `ACCEL_DATA` names, else a copy beside the checkout, if any."""
     shared = ROOT.parent / "shared" / "data" / "gas_ethanol.npz"
     return os.environ.get("ACCEL_DATA") or (str(shared) if shared.is_file() else None)
 

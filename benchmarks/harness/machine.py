@@ -1,4 +1,4 @@
-"""What a measurement has to say about the machine, and the environment that is fair to peers."""
+"""The facts about the machine in a record, and an environment that slows no peer down."""
 
 import importlib.metadata
 import os

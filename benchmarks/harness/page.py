@@ -1,7 +1,7 @@
 """``report.md`` and ``report.html``: one Markdown, as it is and as a page that needs no other file.
 
 The Markdown is the suite's own and plain: headings, paragraphs and tables, with bold and code in
-them. Whatever it says is escaped on its way to HTML.
+them. All text is escaped in the HTML.
 """
 
 import base64

@@ -11,7 +11,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,16 @@ def statistics(seconds: Sequence[float]) -> dict[str, Any]:
 
 def write(content: Record, path: Path) -> Path:
     """Write a record, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archives.replacing(path) as file:
+        file.write(f"{text(document(content))}\n".encode())
+    return path
+
+
+def document(content: Record) -> dict[str, Any]:
+    """A record as it is on disk, in the format of pytest-benchmark."""
     own = {k: v for k, v in content.items() if k not in ("machine", "commit", "benchmarks")}
-    document = {
+    return {
         "machine_info": _machine_info(content["machine"]),
         "commit_info": content["commit"],
         "benchmarks": content["benchmarks"],
@@ -98,10 +106,6 @@ def write(content: Record, path: Path) -> Path:
         "version": _FORMAT,
         "accel": own,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with archives.replacing(path) as file:
-        file.write(f"{text(document)}\n".encode())
-    return path
 
 
 def text(value: Any) -> str:
@@ -141,17 +145,18 @@ def _plain(value: Any) -> Any:
 
 def slim(content: Record) -> Record:
     """What is committed of a record: what its tables and `compare` read, without raw samples."""
-    slimmed = _without_raw(content)
+    slimmed = without(content, _RAW)
     for benchmark in slimmed["benchmarks"]:
         benchmark["stats"].pop("data", None)
     return slimmed
 
 
-def _without_raw(value: Any) -> Any:
+def without(value: Any, names: Collection[str]) -> Any:
+    """A copy of lists and dicts without the keys of these names, at whatever depth."""
     if isinstance(value, dict):
-        return {key: _without_raw(item) for key, item in value.items() if key not in _RAW}
+        return {key: without(item, names) for key, item in value.items() if key not in names}
     if isinstance(value, list):
-        return [_without_raw(item) for item in value]
+        return [without(item, names) for item in value]
     return value
 
 

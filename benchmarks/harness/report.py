@@ -19,13 +19,13 @@ from benchmarks.peers import Descent, Sweep
 
 
 def microseconds(seconds: float) -> str:
-    """Three significant digits, in the unit the targets are written in."""
+    """A time to three significant digits in microseconds, the unit of the targets."""
     value = seconds * 1e6
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """Three significant digits in the unit that suits them."""
+    """A time to three significant digits in the unit that suits it."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if seconds * factor >= 1 or unit == "us":
             return f"{seconds * factor:.3g} {unit}"
@@ -74,7 +74,7 @@ def rates(case: Case, name: str, run: Descent | Sweep, seconds: float) -> dict[s
 def target_record(target: Target, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the `rows` of a case's contenders make of a target.
 
-    A peer that was left out may have been the best one: what is met without it is open.
+    A peer that was left out may have been the best one: a target met without it is open.
     """
     timed = [row for row in rows if "ratio" in row]
     if target.against == "best peer":

@@ -1,4 +1,4 @@
-"""What every contender is given and gives back, and the algebra that the forms share."""
+"""The input and the output of every contender, and the algebra that all forms share."""
 
 import importlib.util
 from collections.abc import Callable

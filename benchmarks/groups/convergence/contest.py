@@ -25,7 +25,7 @@ _POINTS = 25  # of a curve in the record
 
 @dataclass
 class Entrant:
-    """A method in one library, or a solver: what is known of it, and its samples.
+    """A method in one library, or a solver, with its facts and its samples.
 
     ``samples`` has the seconds to each tolerance, one a round.
     """
@@ -167,7 +167,7 @@ def _held(task: Task, fresh: Fresh) -> None:
 
 
 def _is_hopeless(seconds: float, budget: float, ours: Entrant) -> bool:
-    """Whether it cannot come within any tolerance, as far as our own run tells."""
+    """Whether, by the steps of our own run, it cannot come within any tolerance in time."""
     known = ours.facts.get("steps", 0)
     needed = ours.steps.get(TOLERANCES[0], known + 1)
     return budget / seconds < min(needed, known)

@@ -1,4 +1,4 @@
-"""The problems of the group: data, loss, certified optimum, and what a run may take."""
+"""The problems of the group: data, loss, certified optimum, and the time limit of a run."""
 
 import functools
 from collections.abc import Callable
@@ -20,8 +20,8 @@ POWERS = (2.0, 4.0)
 class Problem:
     """A problem in float64.
 
-    ``budget`` is what the clock of a run may come to, in seconds; ``steps`` is the length of a run
-    of the search for a learning rate.
+    ``budget`` is the limit of a run in seconds; ``steps`` is the length of a run of the search for
+    a learning rate.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Problem:
         return threadpoolctl.ThreadpoolController()
 
     def distance(self, W: np.ndarray) -> float:
-        """Of the loss at W (k, d) from the optimum, by NumPy in float64: the judge of all methods.
+        """Distance of the loss at W (k, d) from the optimum, by NumPy in float64 for all methods.
 
-        On one thread: those of BLAS would spin on after it, into the time of whoever comes next.
+        On one thread: threads of BLAS would spin on into the time of the next contender.
         """
         lp = self.lp
         with self._pools.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):

@@ -89,7 +89,7 @@ def _sweep(dtype: str) -> Case:
     )
 
 
-#: By value: what a run that is short of time should have measured first.
+#: The most valuable first, for runs that are short of time.
 CASES = (
     _gas("float32", (), 1e-4, _RATIOS, 4.0, "depth1"),
     _gas("float64", (), 1e-4, _RATIOS, 6.0, "depth1"),
@@ -112,7 +112,7 @@ CASES = (
     _gas("float64", (1, 1), 1e-5, _RATIOS, 6.0, "depth3"),
 )
 
-#: Whose data the numbers of blocks are tried on.
+#: Cases on whose data every number of blocks is tried, for the planner's costs.
 SCANNED = ("depth1-f32", "depth1-f64")
 
 #: What else is run, beside the cases.
@@ -120,7 +120,7 @@ CEILINGS, SCAN, FIGURE = "ceilings", "scan", "figure3"
 
 
 def in_order() -> list[str]:
-    """All that can be run, by value: the scan sets the constants of the planner's cost model."""
+    """Names of all that can be run, the most valuable first."""
     others = [case.name for case in CASES if case.name not in SCANNED]
     return [CEILINGS, *SCANNED, SCAN, *others, FIGURE]
 

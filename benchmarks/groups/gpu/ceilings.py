@@ -1,4 +1,4 @@
-"""What no step can beat, measured in the same run: bandwidth of a copy, time of a grid barrier."""
+"""The ceilings of a step, measured in the same run: bandwidth of a copy, time of a barrier."""
 
 import functools
 import importlib
@@ -43,8 +43,8 @@ def loop_module() -> Any:
 def waiting(loop: Any, blocks: int) -> Any:
     """A resident run whose steps have next to nothing to compute: one number a block.
 
-    Blocks wait for each other once a step, by sending each other what they have: of the data there
-    are two words here.
+    Blocks wait for each other once a step, when each sends its sums to all others; here these are
+    two words.
     """
     X, Y = np.ones((blocks, 1)), np.zeros((blocks, 1))
     rule = specs.Rule(specs.GRADIENT_DESCENT, (1e-9, 0.0, 0.0, 0.0, 0.0))

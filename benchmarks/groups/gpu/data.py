@@ -1,4 +1,4 @@
-"""Data on the GPU: what is made there, what is brought there, and the judge's passes over it."""
+"""Data on the GPU, made there or copied there, and the gradient of the reference on them."""
 
 import importlib
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def brought(run: Descent | Sweep, xp: Any) -> Descent | Sweep:
 
 
 def blocked_gradient(run: Descent, xp: Any) -> Gradient:
-    """The judge's gradient of data that stay where they are, in float64, block by block."""
+    """The gradient of the reference, in float64, block by block, for data that stay on the GPU."""
     n = len(run.X)
 
     def gradient(W: np.ndarray) -> np.ndarray:

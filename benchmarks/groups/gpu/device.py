@@ -1,4 +1,4 @@
-"""What a measurement has to say about the GPU."""
+"""The facts about the GPU in a record."""
 
 import os
 import platform
@@ -62,7 +62,7 @@ def describe() -> dict[str, Any]:
 
 
 def query() -> dict[str, str]:
-    """Driver, clocks and power as nvidia-smi reads them; nothing where it cannot."""
+    """Driver, clocks and power as nvidia-smi reads them; empty where it cannot."""
     # It counts all devices, the libraries only the visible ones.
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
     command = ["nvidia-smi", f"--id={first}", f"--query-gpu={','.join(_QUERY)}"]

@@ -2,8 +2,8 @@
 
 It fits the constants of the planner's estimates (``kernels/cuda/estimates.py``) to the records of
 ``python -m benchmarks gpu``, by non-negative least squares of relative errors, one set a compute
-capability, and writes ``kernels/cuda/costs.py`` from nothing but these. What the records cannot
-tell apart, or do not hold, stays what it is in ``PRIOR``. Sweeps are predicted, not fitted.
+capability, and writes ``kernels/cuda/costs.py`` from these alone. A cost that the records do not
+identify keeps its value in ``PRIOR``. Sweeps are predicted, not fitted.
 Devices of one capability share what is fitted, whatever their memory: name the records of all.
 Exit code 2, and no file, if the records do not suffice.
 """
@@ -29,8 +29,8 @@ from benchmarks.harness.cases import OURS, Case
 
 COSTS = ROOT / "kernels" / "cuda" / "costs.py"
 
-#: What a cost is taken for as long as no record tells, on sm_90. What the record of 2026-11-28 does
-#: not tell either: an exchange (no run of one block was measured, so it could as well be a part of
+#: The costs that are assumed where no record identifies them, on sm_90. The record of 2026-11-28
+#: does not identify: an exchange (no run of one block was measured: it could as well be a part of
 #: ``rest``); polls (from 8 to 132 blocks a square looks like a line: either term alone would do,
 #: polls for 0.06); launches (12 us, measured on that H200 beside 20 000 x 128, in no record);
 #: launches by the host (50 us); multiply-adds (a multiprocessor makes 128 a cycle, of which half
@@ -49,7 +49,7 @@ PRIOR = Terms(
     byte=1 / 2100,
     multiply_add=1 / 64,
 )
-#: In which order terms are freed: each has to tell something that those before it do not.
+#: The order in which terms become free: each has to explain what those before it cannot.
 _ORDER = ("rest", "instruction", "byte", "block", "chain", "factor", "pair", "poll", "exchange",
           "launches", "multiply_add", "by_host")  # fmt: skip
 #: A term is fitted if, at its prior value, it moves a figure by so much in a way that the terms
@@ -137,7 +137,7 @@ def clock(record: dict[str, Any]) -> tuple[float, str]:
 def measured_steps(
     record: dict[str, Any], layouts: Layouts
 ) -> tuple[list[MeasuredStep], list[str]]:
-    """What a record holds that the model speaks of, and what had to be left out, with the reason.
+    """The steps of a record that the model covers, and the others, each with its reason.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _SOME = (2, 4, 8, 16, 32)
 
 
 def shaped(name: str, dtype: str, quick: bool = False) -> tuple[Any, Any, str]:
-    """X and Y of a case, never written to: what they hold is not looked at, and takes no memory."""
+    """X and Y of a case, which are never read or written, so that they take no memory."""
     n, d = _SHAPES[name]
     return np.empty((n, d), dtype), np.empty((n, 1), dtype), "no content"
 

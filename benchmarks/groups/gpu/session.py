@@ -35,7 +35,7 @@ def built(case: Case, quick: bool, xp: Any) -> tuple[Descent | Sweep, str, np.nd
 
 @dataclass
 class Session:
-    """What is measured how, and the record of it.
+    """A run under way: how it measures, and its record.
 
     `xp` is CuPy; `save` is called whenever there is something new in `content`; contenders that are
     `left_out` are gaps.
@@ -63,7 +63,7 @@ class Session:
         return time.perf_counter() - self.began
 
     def attempt(self, name: str, title: str, section: Callable[[], None]) -> None:
-        """Run a section; what goes wrong is recorded, and the next one has its turn."""
+        """Run a section; if it fails, record that and go on."""
         try:
             if self.spent > self.budget:
                 raise Gap(f"left out: the {self.budget:g} s of the whole run are over")
@@ -171,7 +171,7 @@ class Session:
 def free(xp: Any) -> None:
     """Give back what the last section held on the GPU."""
     gc.collect()
-    # After an error of the device these fail as well; what was recorded is to be kept all the same.
+    # After an error of the device these fail as well, which must not end the run.
     with contextlib.suppress(Exception):
         if hasattr(xp, "get_default_memory_pool"):
             xp.get_default_memory_pool().free_all_blocks()

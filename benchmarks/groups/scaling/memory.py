@@ -63,7 +63,7 @@ print(json.dumps({"before": 1024 * before, "peak": 1024 * kilobytes("VmHWM"), "X
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
-    """One record a kind of run; where the system does not tell, its gap."""
+    """A row for each kind of run; a gap where the system does not report its memory."""
     n, d = 50_000 if quick else 1_000_000, 128
     return [
         {"name": name, "n": n, "d": d, **_measured(n, d, *kind)} for name, kind in _KINDS.items()
