@@ -17,7 +17,7 @@ from benchmarks.harness.cases import (
 )
 from benchmarks.peers.peak import peak, start_values
 
-from ..children import ROOT, python
+from ...children import ROOT, python
 
 # A compiler run of half a minute; held to the reference where it is timed.
 TOO_SLOW = "PyTorch compiled"

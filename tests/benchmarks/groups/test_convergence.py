@@ -16,7 +16,7 @@ from benchmarks.groups.convergence.solvers import Solver
 from benchmarks.harness import timing
 from benchmarks.peers import Stepper
 
-from ..children import ROOT, python
+from ...children import ROOT, python
 
 # torch and JAX keep threads, after which no later test could fork.
 SCRIPT = """

@@ -16,7 +16,7 @@ from benchmarks.harness import report as step_report
 from benchmarks.harness.cases import COPY, LEFT_OUT, OURS, SINGLE_RUNS, Contenders
 from benchmarks.peers import Gap, cuda, our_single_runs, our_sweep, ours
 
-from .stand_ins import BLAS, XP
+from ..stand_ins import BLAS, XP
 
 SMALL = ["--quick", "--rounds", "2", "--seconds", "0.0005"]
 

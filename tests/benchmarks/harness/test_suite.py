@@ -10,7 +10,7 @@ from benchmarks.groups.scaling.measure import slope
 from benchmarks.harness import records, suite
 from benchmarks.harness.registry import GROUPS, Settings, estimate
 
-from ..children import ROOT, python
+from ...children import ROOT, python
 
 # In an interpreter of its own, since numba keeps threads after which no later test could fork; and
 # with torch, JAX and optax missing, wherever the tests run.
@@ -177,9 +177,3 @@ def test_what_is_refused(arguments, message, monkeypatch, capsys):
         code = exit.code
     assert code == 2
     assert message in capsys.readouterr().err
-
-
-def test_no_library_is_loaded_before_the_cpus_are_pinned():
-    code = "import sys; from benchmarks.__main__ import parse; parse(['step']); print(*sys.modules)"
-    done = python("-c", code, cwd=ROOT)
-    assert not {"numpy", "accel", "torch"} & set(done.stdout.split())

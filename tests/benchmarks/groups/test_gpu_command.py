@@ -14,7 +14,7 @@ from benchmarks.harness import page
 from benchmarks.harness.cases import COPY, OURS, SINGLE_RUNS
 from benchmarks.peers import Gap
 
-from .. import children
+from ... import children
 
 
 def test_without_a_gpu(monkeypatch, capsys):

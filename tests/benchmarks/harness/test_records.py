@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import RESULTS
+from benchmarks import RESULTS, ROOT
 from benchmarks.__main__ import main
 from benchmarks.harness import compare, records
 
-from ..children import python
+from ...children import python
 
 SECONDS = [3.0, 1.0, 2.0, 4.0, 100.0]
 
@@ -121,6 +121,26 @@ def test_it_is_kept_under_its_own_name(tmp_path, capsys):
     records.write(made | {"quick": True}, path)
     assert main(["keep", str(path), "--folder", str(out)]) == 2
     assert "quick" in capsys.readouterr().err
+
+
+def test_a_report_of_accel_reproduce_is_kept_without_its_trials(tmp_path, capsys):
+    line = {"label": "a", "ours": 0.5}
+    report = {
+        "settings": {"quick": False},
+        "figures": [{"key": "2", "lines": [line | {"trials": [{"rate": 0.1}]}], "checks": []}],
+        "finished": "2026-11-30 20:55:50 +0000",
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report))
+    assert main(["keep", str(path), "--folder", str(tmp_path)]) == 0
+    kept = tmp_path / "reproduce-2026-11-30.json"
+    assert capsys.readouterr().out == f"{kept}\n"
+    expected = report | {"figures": [{"key": "2", "lines": [line], "checks": []}]}
+    assert json.loads(kept.read_text()) == expected
+    assert '{"label": "a", "ours": 0.5}\n' in kept.read_text()
+    (committed,) = (ROOT / "docs").glob("reproduce-*.json")
+    assert main(["keep", str(committed), "--folder", str(tmp_path)]) == 0
+    assert (tmp_path / committed.name).read_bytes() == committed.read_bytes()
 
 
 def test_all_that_is_committed_is_slim():

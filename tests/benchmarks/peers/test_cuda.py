@@ -16,8 +16,8 @@ from benchmarks.peers import Sweep, cuda
 from benchmarks.peers.cuda.chain import LENGTHS, pieces
 from benchmarks.peers.cuda.cupy_peers import copying, power_code
 
-from ..children import ROOT, python
-from .stand_ins import BLAS, XP, tiny
+from ...children import ROOT, python
+from ..stand_ins import BLAS, XP, tiny
 
 HIDDEN = [(), (1, 1), (5, 3), (1,) * 7]
 
@@ -87,7 +87,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def outcomes():
-    arguments = Path(__file__).parent, json.dumps(RUNS)
+    arguments = Path(__file__).parents[1], json.dumps(RUNS)
     done = python("-c", SCRIPT, *arguments, cwd=ROOT, limit=300)
     return json.loads(done.stdout.splitlines()[-1])
 
