@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accel.optimizers import Optimizer
+from accel import Optimizer
 from benchmarks.peers import Descent, Stepper
 from benchmarks.peers.common import absolute_power, flat, require, suffix_products
 

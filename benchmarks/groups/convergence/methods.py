@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from accel import EndToEnd, LinearNetwork, Optimizer
 from accel.kernels import specs
-from accel.network import LinearNetwork
-from accel.optimizers import EndToEnd, Optimizer
 from accel.tuning import Model, Start
 from benchmarks.groups.convergence import jax_methods, torch_methods
 from benchmarks.groups.convergence.problems import Problem

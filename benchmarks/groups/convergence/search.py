@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import accel
 from accel.comparison import first_rate
-from accel.results import Result
 from accel.tuning import Model, Start
 from benchmarks.groups.convergence.problems import TOLERANCES, Problem
 
@@ -47,7 +46,7 @@ def search(problem: Problem, model: Model, backend: str, threads: int) -> Search
     )
 
 
-def _key(result: Result) -> tuple[int, float]:
+def _key(result: accel.Result) -> tuple[int, float]:
     """Sort key as that of `grid_search`, lower is better: how it ended, then steps or loss."""
     if result.status == "target":
         return 0, result.steps

@@ -108,14 +108,14 @@ class Clock:
 
 def test_the_clock_is_stopped_at_checkpoints(monkeypatch):
     clock = Clock(monkeypatch)
-    found = race.trace(clock.task, clock.fresh(), budget=1e6)
-    assert found.ended == "reached"
-    first, second, third = found.reached.values()
-    assert (first, found.steps) == (10, third)
+    ran = race.trace(clock.task, clock.fresh(), budget=1e6)
+    assert ran.ended == "reached"
+    first, second, third = ran.reached.values()
+    assert (first, ran.steps) == (10, third)
     assert 100 <= second <= 105
     assert 1000 <= third <= 1050
-    assert found.points[0] == pytest.approx((1.1, 1.0))  # the making of the run counts
-    assert found.points[-1] == pytest.approx((1.0 + 0.1 * third, 1 / third))
+    assert ran.points[0] == pytest.approx((1.1, 1.0))  # the making of the run counts
+    assert ran.points[-1] == pytest.approx((1.0 + 0.1 * third, 1 / third))
 
 
 def test_a_run_that_takes_too_long_or_diverges(monkeypatch):

@@ -146,9 +146,9 @@ def test_what_nvidia_smi_tells(monkeypatch):
 
     monkeypatch.setattr(device.subprocess, "run", run)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    found = device.query()
-    assert found["driver_version"] == "580.159.03"
-    assert found["clocks.sm"] == "1980 MHz"
+    state = device.query()
+    assert state["driver_version"] == "580.159.03"
+    assert state["clocks.sm"] == "1980 MHz"
     assert "--id=2" in asked[0]
 
 
@@ -162,8 +162,8 @@ def test_without_nvidia_smi(monkeypatch, tmp_path):
         "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release\n"
     )
     monkeypatch.setattr(device, "_DRIVER", path)
-    found = accel_gpu.Gpu("NVIDIA H200", (9, 0), 150 * 2**30, 132, (13, 0))
-    monkeypatch.setattr(accel_gpu, "device", lambda: found)
+    h200 = accel_gpu.Gpu("NVIDIA H200", (9, 0), 150 * 2**30, 132, (13, 0))
+    monkeypatch.setattr(accel_gpu, "device", lambda: h200)
     about = device.describe()["device"]
     assert about["driver"] == "580.159.04"
     assert about["compute_capability"] == "9.0"
@@ -190,13 +190,13 @@ def gas(monkeypatch):
 
 
 def test_figure_3(gas):
-    found = figure3.measure(False, backend="cpu")
+    record = figure3.measure(False, backend="cpu")
     assert [call[:3] for call in gas] == [(("3r",), True, "cpu"), (("3r",), False, "cpu")]
     assert gas[0][3] != gas[1][3]
     assert gas[0][4] == 4.0
-    assert found["training_seconds"] == 0.5
-    assert 0 <= found["seconds"] < 10
-    assert not found["quick"]
+    assert record["training_seconds"] == 0.5
+    assert 0 <= record["seconds"] < 10
+    assert not record["quick"]
 
 
 def test_figure_3_that_takes_too_long(gas):

@@ -99,9 +99,9 @@ def costs_in(path):
 def test_made_up_costs_are_recovered(written, capsys):
     code, path = written(made_up())
     assert code == 0
-    (found,) = costs_in(path).items()
-    assert found[0] == (8, 6)
-    for name, cost in found[1].items():
+    (entry,) = costs_in(path).items()
+    assert entry[0] == (8, 6)
+    for name, cost in entry[1].items():
         assert cost == pytest.approx(getattr(TRUE, name), rel=0.01), name
     printed = capsys.readouterr().out
     assert "| depth1-f32, 8 blocks |" in printed
@@ -123,9 +123,9 @@ def test_polls_are_told_from_blocks_by_many_blocks(written):
     content = made_up((*BLOCKS, 176, 216, 256), true, cases=[])
     code, path = written(content)
     assert code == 0
-    found = costs_in(path)[8, 6]
-    assert found["poll"] == pytest.approx(0.2, rel=0.02)
-    assert found["block"] == pytest.approx(TRUE.block, rel=0.02)
+    fitted = costs_in(path)[8, 6]
+    assert fitted["poll"] == pytest.approx(0.2, rel=0.02)
+    assert fitted["block"] == pytest.approx(TRUE.block, rel=0.02)
 
 
 def test_sweeps_are_predicted_and_not_fitted(written, capsys):
@@ -139,11 +139,11 @@ def test_sweeps_are_predicted_and_not_fitted(written, capsys):
 def test_what_no_figure_tells_stays_an_estimate(written, capsys):
     code, path = written(made_up(cases=[]))
     assert code == 0
-    found = costs_in(path)[8, 6]
-    assert found["chain"] == fit.PRIOR.chain
-    assert found["factor"] == fit.PRIOR.factor
-    assert found["byte"] == pytest.approx(TRUE.byte, rel=0.01)  # the copy tells that
-    assert found["instruction"] == pytest.approx(TRUE.instruction, rel=0.02)
+    fitted = costs_in(path)[8, 6]
+    assert fitted["chain"] == fit.PRIOR.chain
+    assert fitted["factor"] == fit.PRIOR.factor
+    assert fitted["byte"] == pytest.approx(TRUE.byte, rel=0.01)  # the copy tells that
+    assert fitted["instruction"] == pytest.approx(TRUE.instruction, rel=0.02)
     assert "| chain | 0.4 | an estimate: not identified by these records |" in (
         capsys.readouterr().out
     )
@@ -158,10 +158,10 @@ def test_noise_does_not_make_a_cost_negative(written):
                 row["median_us"] *= 1 + 0.02 * rng.standard_normal()
     code, path = written(content)
     assert code == 0
-    found = costs_in(path)[8, 6]
-    assert min(found.values()) >= 0.0
-    assert found["rest"] == pytest.approx(TRUE.rest, rel=0.1)
-    assert found["instruction"] == pytest.approx(TRUE.instruction, rel=0.15)
+    fitted = costs_in(path)[8, 6]
+    assert min(fitted.values()) >= 0.0
+    assert fitted["rest"] == pytest.approx(TRUE.rest, rel=0.1)
+    assert fitted["instruction"] == pytest.approx(TRUE.instruction, rel=0.15)
 
 
 def test_an_entry_a_capability(written):
@@ -174,18 +174,18 @@ def test_an_entry_a_capability(written):
 
 def test_layouts_for_records_that_do_not_tell_them(written, capsys):
     content = made_up()
-    for found in content["cases"]:
+    for measured in content["cases"]:
         for key in ("blocks", "teams"):
-            found["contenders"][0].pop(key, None)
+            measured["contenders"][0].pop(key, None)
     given = ["--layout=depth3-f32=60", "--layout=depth3-f64=70", "--layout=sweep64-f32=22x6"]
     code, path = written(content, arguments=given)
     assert code == 0
     printed = capsys.readouterr().out
     assert "wide-f32: its record does not tell its blocks, nor does --layout" in printed
     assert "| sweep64-f32, 22 x 6 blocks" in printed
-    found = costs_in(path)[8, 6]
-    assert found["chain"] == fit.PRIOR.chain
-    assert found["factor"] == pytest.approx(TRUE.factor, rel=0.05)  # with a chain too dear
+    fitted = costs_in(path)[8, 6]
+    assert fitted["chain"] == fit.PRIOR.chain
+    assert fitted["factor"] == pytest.approx(TRUE.factor, rel=0.05)  # with a chain too dear
     assert " ".join(path.read_text().replace("\\\n", "").split()).count(" ".join(given)) == 1
 
 
@@ -250,11 +250,11 @@ def test_how_well_the_h200_is_met():
     """All figures that were fitted within 8 %; most of the error is that of two sessions."""
     record = records.read(RESULTS / "nvidia-h200-2026-11-28.json")
     layouts = fit.layouts_of([w.removeprefix("--layout=") for w in command_of(WRITTEN)[1:]])
-    found, left = fit.measured_steps(record, layouts)
+    steps, left = fit.measured_steps(record, layouts)
     assert not left
-    assert len([f for f in found if f.scan]) == 15
+    assert len([step for step in steps if step.scan]) == 15
     fitted = Terms(**costs.COSTS[9, 0])
-    errors = np.array([figure.error(fitted) for figure in found if figure.fitted])
+    errors = np.array([step.error(fitted) for step in steps if step.fitted])
     assert len(errors) == 30
     assert np.abs(errors).max() < 0.08
     assert np.sqrt(np.mean(errors**2)) < 0.03

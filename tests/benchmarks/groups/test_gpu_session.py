@@ -262,22 +262,22 @@ def test_parts_are_merged(tmp_path):
         correctness=[{"case": "a"}],
     )
     second = part(cases=[case("b", 2), case("c", 2)], figure3={"seconds": 1}, correctness=[{}])
-    found = merge.merged([first, second])
-    assert found["cases"] == [case("a", 1), case("b", 2), case("c", 2)]
-    assert found["failed"] == [{"name": "d"}]
-    assert found["ceilings"] == {"copy": 1}
-    assert found["figure3"] == {"seconds": 1}
-    assert len(found["correctness"]) == 2
-    assert found["seconds"] == 6.0
+    merged = merge.merged([first, second])
+    assert merged["cases"] == [case("a", 1), case("b", 2), case("c", 2)]
+    assert merged["failed"] == [{"name": "d"}]
+    assert merged["ceilings"] == {"copy": 1}
+    assert merged["figure3"] == {"seconds": 1}
+    assert len(merged["correctness"]) == 2
+    assert merged["seconds"] == 6.0
     paths = [tmp_path / f"{i}.json" for i in range(3)]
     for path, content in zip(paths, (first, second), strict=False):
         records.write(content, path)
     assert merge.main([str(paths[2]), *map(str, paths[:2])]) == 0
-    assert records.read(paths[2])["cases"] == found["cases"]
+    assert records.read(paths[2])["cases"] == merged["cases"]
     (tmp_path / "out").mkdir()
     assert merge.main([str(tmp_path / "out"), *map(str, paths[:2])]) == 0
     (named,) = (tmp_path / "out").iterdir()
-    assert named.name == report.default_path(found).name
+    assert named.name == report.default_path(merged).name
 
 
 def row(name, median=None, ratio=None, gap=None):
@@ -309,20 +309,20 @@ def test_parts_with_other_peers_of_a_case_are_merged():
         row(cases.BY_HAND, gap="fails here: no"), row(cases.COMPILED, gap=LEFT_OUT),
     )  # fmt: skip
     content = merge.merged([part(cases=[first]), part(cases=[second])])
-    (found,) = content["cases"]
-    assert found["contenders"] == [
+    (merged,) = content["cases"]
+    assert merged["contenders"] == [
         row(OURS, 4.0),
         row(cases.GRAPH, 15.0, 3.0) | {"earlier": True},
         row("JAX scan", 9.0, 2.25),
         row(cases.BY_HAND, 50.0, 10.0) | {"earlier": True},
         row(cases.COMPILED, gap="torch is not installed"),
     ]
-    assert [(t["measured"], t["met"]) for t in found["targets"]] == [(2.25, True), (3.0, False)]
+    assert [(t["measured"], t["met"]) for t in merged["targets"]] == [(2.25, True), (3.0, False)]
     assert (
         "Timed in an earlier part, with ratios to ours of that part: PyTorch CUDA graph (a); "
         "CuPy by hand (a)."
     ) in report._peers(content)
-    table = step_report.case_table(found)
+    table = step_report.case_table(merged)
     assert "| CuPy by hand, of an earlier part | 50 |" in table
     # A third part that has all of them replaces what was kept.
     content = merge.merged([content, part(cases=[first])])

@@ -34,9 +34,13 @@ def test_what_is_beyond_the_noise(old, new, beyond):
 
 
 def test_what_cannot_be_compared():
-    found = compare(document(a=[1.0] * 3, b=[1.0] * 2), document(b=[9.0] * 5, c=[1.0] * 3))
-    assert not found.changes
-    assert (found.gone, found.added, found.unjudged) == (["g: a"], ["g: c"], ["g: b"])
+    comparison = compare(document(a=[1.0] * 3, b=[1.0] * 2), document(b=[9.0] * 5, c=[1.0] * 3))
+    assert not comparison.changes
+    assert (comparison.gone, comparison.added, comparison.unjudged) == (
+        ["g: a"],
+        ["g: c"],
+        ["g: b"],
+    )
 
 
 def write(folder, name, **samples):

@@ -65,7 +65,7 @@ def test_its_keys_are_those_of_pytest_benchmark(tmp_path):
 
 def test_numbers_stay_on_a_line_and_what_is_no_number_becomes_null(tmp_path):
     made = records.record("scaling", quick=True)
-    made["found"] = {
+    made["field"] = {
         "a": [1, np.float64(2.5), float("nan")],
         "b": np.int64(3),
         "text": "[\n 1\n]",
@@ -74,7 +74,7 @@ def test_numbers_stay_on_a_line_and_what_is_no_number_becomes_null(tmp_path):
     path = records.write(made, tmp_path / "one.json")
     assert '"a": [1, 2.5, null]' in path.read_text()
     assert '"c": [[1, 2], [3, 4]]' in path.read_text()
-    assert records.read(path)["found"] == {
+    assert records.read(path)["field"] == {
         "a": [1, 2.5, None],
         "b": 3,
         "text": "[\n 1\n]",
@@ -101,8 +101,8 @@ def test_what_is_committed_has_no_samples_and_a_line_a_row(tmp_path):
     assert lines.count('{"contender": "accel", "median_us": 1.0}') == 1
     assert sum(line.startswith('{"group": "a case", ') for line in lines) == 2
     assert records.read(path) == slim
-    found = compare.compare(*(json.loads(path.read_text()) for _ in range(2)))
-    assert [change.name for change in found.changes] == ["a case: accel"]
+    comparison = compare.compare(*(json.loads(path.read_text()) for _ in range(2)))
+    assert [change.name for change in comparison.changes] == ["a case: accel"]
     done = python("-m", "pytest_benchmark", "compare", path, cwd=tmp_path)
     assert "a case" in done.stdout
 

@@ -157,10 +157,10 @@ def test_without_a_peer_that_is_left_out_no_target_is_met(ratio, gap, met, words
     ]
     if gap:
         rows.append({"contender": "PyTorch by hand", "peer": True, "gap": gap})
-    found = report.target_record(Target("best peer", 4.0), rows)
-    assert (found["measured"], found["met"]) == (ratio, met)
+    record = report.target_record(Target("best peer", 4.0), rows)
+    assert (record["measured"], record["met"]) == (ratio, met)
     assert report.target_record(Target("JAX by hand", 4.0), rows)["met"] is (ratio >= 4.0)
-    line = report.summary_table({"cases": [case("one", rows, [found])]}).splitlines()[-1]
+    line = report.summary_table({"cases": [case("one", rows, [record])]}).splitlines()[-1]
     assert line.endswith(f"| {words} |")
 
 

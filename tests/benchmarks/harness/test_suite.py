@@ -57,10 +57,10 @@ suite.run(list(GROUPS), settings, Path(sys.argv[1]), resume=False)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    found = tmp_path_factory.mktemp("report")
-    done = python("-c", SCRIPT, found, cwd=ROOT, limit=300)
-    (found / "stdout").write_text(done.stdout)
-    return found
+    made = tmp_path_factory.mktemp("report")
+    done = python("-c", SCRIPT, made, cwd=ROOT, limit=300)
+    (made / "stdout").write_text(done.stdout)
+    return made
 
 
 @pytest.mark.slow  # some ten seconds for all groups together
@@ -106,9 +106,9 @@ def test_convergence(folder):
     ours = rows["accel", "gd, depth 1"]
     assert problem["name"] == "diabetes-p2"
     assert list(ours["reached"]) == ["0.1", "0.01", "0.001"]
-    times = [found["seconds"] for found in ours["reached"].values()]
+    times = [arrival["seconds"] for arrival in ours["reached"].values()]
     assert times == sorted(times)
-    assert [len(found["samples"]) for found in ours["reached"].values()] == [2, 2, 2]
+    assert [len(arrival["samples"]) for arrival in ours["reached"].values()] == [2, 2, 2]
     assert ours["grid_seconds"] > 0
     distances = [distance for _, distance in ours["curve"]]
     assert distances[-1] <= 1e-3 < distances[0]

@@ -95,11 +95,14 @@ def test_no_contender_is_forgotten():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_peak_is_of_multiply_adds_that_are_made(dtype):
-    found = peak(np.dtype(dtype))
-    values = start_values(found, 2, np.dtype(dtype))
-    values[:, found.width : found.width + found.lanes] = [[1], [2]]  # the factors of each rank
+    fastest = peak(np.dtype(dtype))
+    values = start_values(fastest, 2, np.dtype(dtype))
+    values[:, fastest.width : fastest.width + fastest.lanes] = [
+        [1],
+        [2],
+    ]  # the factors of each rank
     for rank in range(2):
-        found.kernel(values, 7, np.zeros(1, np.int64), rank)
-    begun = np.arange(found.width)
+        fastest.kernel(values, 7, np.zeros(1, np.int64), rank)
+    begun = np.arange(fastest.width)
     expected = [begun + 7, 2**7 * begun + 2**7 - 1]
-    np.testing.assert_array_equal(values[:, : found.width], expected)
+    np.testing.assert_array_equal(values[:, : fastest.width], expected)

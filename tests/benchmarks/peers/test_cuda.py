@@ -158,11 +158,11 @@ def test_the_power_in_the_kernel():
 
 @pytest.mark.parametrize("name", ["gemv", "ger", "axpy"])
 def test_the_blas_is_called_as_cupy_wants_it(name):
-    found = importlib.util.find_spec("cupy")
-    if found is None:
+    spec = importlib.util.find_spec("cupy")
+    if spec is None:
         pytest.skip("cupy is not installed")
     # Read, since it cannot be imported without a GPU's libraries.
-    source = (Path(found.origin).parent / "cublas.py").read_text()
+    source = (Path(spec.origin).parent / "cublas.py").read_text()
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     theirs = [argument.arg for argument in functions[name].args.args]
     ours = getattr(BLAS, name).__code__
@@ -187,11 +187,11 @@ def test_a_copy_copies():
 
 @pytest.mark.parametrize("steps", [0, 1, 9, 20, 219, 1000])
 def test_pieces_add_up(steps):
-    found = list(pieces(steps))
-    assert sum(found) == steps
-    assert set(found) <= set(LENGTHS)
-    assert found == sorted(found, reverse=True)
-    assert found.count(1) < 10
+    lengths = list(pieces(steps))
+    assert sum(lengths) == steps
+    assert set(lengths) <= set(LENGTHS)
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths.count(1) < 10
 
 
 def test_the_vast_problem_in_blocks(monkeypatch):
@@ -209,8 +209,8 @@ def test_the_vast_problem_in_blocks(monkeypatch):
 def test_the_judge_in_blocks(hidden, monkeypatch):
     monkeypatch.setattr(data, "_BLOCK", 16)
     run = tiny(hidden, 3.0)
-    found = reference.reference_params(run, data.blocked_gradient(run, np))
-    np.testing.assert_allclose(found, reference.reference_params(run), rtol=1e-12)
+    params = reference.reference_params(run, data.blocked_gradient(run, np))
+    np.testing.assert_allclose(params, reference.reference_params(run), rtol=1e-12)
 
 
 def test_one_copy_of_the_data_for_all():
