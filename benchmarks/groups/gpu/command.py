@@ -39,7 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--budget", type=float, default=420.0, help="seconds after which nothing is begun (420)"
     )
-    parser.add_argument("--output", type=Path, help="JSON file (benchmarks/results/...)")
+    parser.add_argument("--output", type=Path, help="JSON file (benchmarks/report/...)")
     return parser.parse_args(arguments)
 
 
