@@ -10,8 +10,8 @@ import numpy as np
 from accel._reports.text import finite
 from accel.experiments.figures.curves import Curve, Figure, Line, is_off
 from accel.experiments.laboratory import Laboratory, Runs
-from accel.tuning.search import Trial, Tuned
-from accel.tuning.staged import GRID
+from accel.tuning import Trial, Tuned
+from accel.tuning.stages import GRID
 
 __all__ = ["Extra", "figure_findings", "run_extras"]
 

@@ -16,8 +16,8 @@ from accel._runs.sweeping import sweep
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
 from accel.experiments.ledger import Ledger, sweep_stage
-from accel.tuning.search import Tuned
-from accel.tuning.staged import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
+from accel.tuning import Tuned
+from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
 
 __all__ = ["PLAN", "Laboratory", "Runs", "Timing", "data_digest"]
 
@@ -179,7 +179,7 @@ class Laboratory:
         p, steps = curves[0].p, curves[0].steps
         problem, best = self._problem(p)
         searches = {
-            curve: RateSearch(
+            curve: StagedSearch(
                 first_pilot(first_rate(problem, curve.model.optimizer)),
                 dense=problem.method == "gram",
             )

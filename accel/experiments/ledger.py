@@ -9,7 +9,7 @@ import numpy as np
 
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
-from accel.tuning.staged import stage_steps
+from accel.tuning.stages import stage_steps
 
 __all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
 

@@ -20,7 +20,7 @@ from accel.experiments.figures.curves import Curve, Figure
 from accel.experiments.findings import figure_findings, run_extras
 from accel.experiments.laboratory import PLAN, Laboratory
 from accel.experiments.ledger import Ledger, Shown
-from accel.tuning.search import Tuned
+from accel.tuning import Tuned
 
 __all__ = ["KEYS", "QUICK", "Settings", "finished_report", "reproduce"]
 

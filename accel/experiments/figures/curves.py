@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel._runs.rates import suggested_rate
+from accel._runs.rates import first_rate
 from accel.tuning import Grid, Model, Start, compare, comparison
 from accel.tuning.comparison import rounding
 
@@ -126,22 +126,22 @@ def test_a_run_that_was_interrupted_ends_the_comparison(monkeypatch):
 
 @pytest.mark.parametrize("p", [2.0, 3.0, 4.0])
 @pytest.mark.parametrize("scale", ["mean", "1/p"])
-def test_the_suggested_rate_is_one_over_the_curvature_at_0(p, scale):
+def test_the_first_rate_is_one_over_the_curvature_at_0(p, scale):
     Y2 = np.stack([Y, 3 * Y], axis=1)
     problem = accel.LpProblem(X, Y2, p=p, scale=scale)
     factor = p * (p - 1) * (1 if scale == "mean" else 1 / p) / len(X)
     largest = max(np.linalg.eigvalsh(factor * (X.T * np.abs(y) ** (p - 2)) @ X)[-1] for y in Y2.T)
-    assert suggested_rate(problem) == pytest.approx(1 / largest)
+    assert first_rate(problem, "gd") == pytest.approx(1 / largest)
 
 
-def test_a_suggested_rate_without_curvature():
-    assert suggested_rate(accel.LpProblem(X, np.zeros(60))) == 1.0
-    assert 0 < suggested_rate(accel.LpProblem(X, Y, p=1)) < 1
+def test_a_first_rate_without_curvature():
+    assert first_rate(accel.LpProblem(X, np.zeros(60)), "gd") == 1.0
+    assert 0 < first_rate(accel.LpProblem(X, Y, p=1), "gd") < 1
 
 
 @pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
-def test_a_suggested_rate_where_the_curvature_overflows(p, scale):
-    assert suggested_rate(accel.LpProblem(X, scale * Y, p)) == np.finfo(float).tiny
+def test_a_first_rate_where_the_curvature_overflows(p, scale):
+    assert first_rate(accel.LpProblem(X, scale * Y, p), "gd") == np.finfo(float).tiny
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accel import GradientDescent, History, LinearNetwork, Result
 from accel.tuning import Model
-from accel.tuning.staged import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
+from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
 
 STEPS = 100_000
 
@@ -25,7 +25,7 @@ def result(loss, diverged_at=None):
 
 def search(first_rate, run, dense=False):
     """The rounds that ``Laboratory`` makes, for one curve and ``run(rate, steps)``."""
-    found = RateSearch(first_pilot(first_rate), dense)
+    found = StagedSearch(first_pilot(first_rate), dense)
     full_runs = 0
     for stage, rounds in ROUNDS.items():
         for _ in range(rounds):
@@ -135,7 +135,7 @@ def test_the_pilot_is_long_enough_to_tell(steps, short):
 
 
 def test_a_loss_below_the_optimum_by_rounding_is_at_distance_0():
-    found = RateSearch([])
+    found = StagedSearch([])
     found.tell("bracket", 0, result(1.0), 1.0 + 1e-15)
     found.tell("bracket", 1, result(3.0), 1.0)
     assert [found.trials[index].distance for index in (0, 1)] == [0.0, 2.0]
@@ -143,20 +143,20 @@ def test_a_loss_below_the_optimum_by_rounding_is_at_distance_0():
 
 def test_a_jump_in_the_last_tenth_counts_and_one_before_does_not():
     loss = np.full(100, 2.0)
-    found = RateSearch([])
+    found = StagedSearch([])
     for index, jump in enumerate((50, 95)):
         losses = loss.copy()
         losses[jump] = 1000.0
         history = History(np.arange(100), losses, *(np.zeros(100) for _ in range(3)))
         found.tell("bracket", index, replace(result(2.0), history=history), 1.0)
-    assert found.scores[0] == 1.0 < found.scores[1]
+    assert found.scores.value(0) == 1.0 < found.scores.value(1)
     assert [trial.distance for trial in found.trials.values()] == [1.0, 1.0]
 
 
 def test_a_loss_too_large_to_add_up_counts_as_divergence():
     huge = result(1e308)
     history = History(np.arange(20), np.full(20, 1e308), *(np.zeros(20) for _ in range(3)))
-    found = RateSearch([])
+    found = StagedSearch([])
     found.tell("bracket", 0, replace(huge, history=history), 0.0)
-    assert math.isinf(found.scores[0])
+    assert math.isinf(found.scores.value(0))
     assert math.isinf(found.trials[0].distance)
