@@ -54,9 +54,9 @@ def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
 def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: bool) -> None:
     for line in panel.lines:
         step, distance = points[line.label]
-        shown = np.where(distance > 0, distance, np.nan)
+        positive = np.where(distance > 0, distance, np.nan)
         color = f"C{line.color}"
-        ax.plot(step, shown, color=color, linestyle=_DASHES[line.dash], label=line.label)
+        ax.plot(step, positive, color=color, linestyle=_DASHES[line.dash], label=line.label)
         star(ax, line.curve.steps, line.published, color)
     finish(ax, panel.title, "distance from the optimum", quick)
 

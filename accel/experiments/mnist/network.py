@@ -73,8 +73,8 @@ class ConvNet(nn.Module):  # type: ignore[misc]
         return 0.5 * _DECAY * torch.stack(squares).sum()
 
 
-def _draw(tensor: torch.Tensor, std: float, generator: Any) -> None:
-    """Gaussian, drawn anew beyond two deviations, as TensorFlow's truncated normal is."""
+def _fill(tensor: torch.Tensor, std: float, generator: Any) -> None:
+    """Fill with a Gaussian truncated at two deviations, as TensorFlow's truncated normal is."""
     nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
@@ -88,7 +88,7 @@ def original(generator: torch.Generator) -> ConvNet:
     """
     net = ConvNet()
     for position, layer in enumerate((*net.convolutions, *net.dense)):
-        _draw(layer.weight, _STD, generator)
+        _fill(layer.weight, _STD, generator)
         nn.init.constant_(layer.bias, 0.1 if position else 0.0)
     return net
 
@@ -121,5 +121,5 @@ def overparameterized(net: ConvNet, generator: torch.Generator, init: str) -> Co
     if init != "balanced":
         for layer in deeper.dense:
             for factor in layer.factors:
-                _draw(factor, _STD if init == "tutorial" else _NEAR_ZERO_STD, generator)
+                _fill(factor, _STD if init == "tutorial" else _NEAR_ZERO_STD, generator)
     return deeper
