@@ -33,7 +33,7 @@ def star(ax: "Axes", step: int, value: float, color: str) -> None:
 
 
 def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
-    """Add what all axes have: scales, names, and a legend that explains the stars."""
+    """Add what all axes have: scales, labels, and a legend that explains the stars."""
     when = "published, at full length" if quick else "published, at the last iteration"
     ax.plot([], [], color="white", markersize=9, label=when, **_STAR)
     ax.set_yscale("log")

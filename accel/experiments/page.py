@@ -53,7 +53,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
 
 
 def difference(line: Values) -> str:
-    """Say what was tried for a line that is far from the published value.
+    """Describe what was tried for a line that is far from the published value.
 
     Parameters
     ----------

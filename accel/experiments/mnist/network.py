@@ -1,4 +1,4 @@
-"""The two networks of the MNIST experiment, as modules; needs torch and is imported only there."""
+"""The two networks of the MNIST experiment, as torch modules; imported only where torch is."""
 
 import copy
 from typing import Any
@@ -44,7 +44,7 @@ class ConvNet(nn.Module):  # type: ignore[misc]
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, pixels: torch.Tensor, dropout: torch.Tensor | None = None) -> torch.Tensor:
@@ -55,7 +55,7 @@ class ConvNet(nn.Module):  # type: ignore[misc]
         pixels : tensor (batch, 1, 28, 28)
             From -0.5 to 0.5.
         dropout : tensor (batch, 512), optional
-            What the hidden units are multiplied by: 0 or 2; all 1 by default.
+            What the hidden units are multiplied by: 0 or 2; 1 by default.
 
         Returns
         -------
@@ -68,7 +68,7 @@ class ConvNet(nn.Module):  # type: ignore[misc]
         return self.dense[1](hidden if dropout is None else hidden * dropout)
 
     def penalty(self) -> torch.Tensor:
-        """5e-4 times half the sum of squares of all that the dense layers are made of."""
+        """5e-4 times half the sum of squares of all parameters of the dense layers."""
         squares = [parameter.square().sum() for parameter in self.dense.parameters()]
         return 0.5 * _DECAY * torch.stack(squares).sum()
 
