@@ -39,6 +39,11 @@ def _index(tuned: Tuned) -> int:
     return GRID.index(tuned.rate)
 
 
+def _common_index(curves: Iterable[Curve], tuned: Mapping[Curve, Tuned]) -> int:
+    """Return the lowest of the curves' best rates, as a point of the grid."""
+    return min(_index(tuned[curve]) for curve in curves)
+
+
 def _members(figure: Figure, labels: tuple[str, ...]) -> list[Curve]:
     curves = {line.label: line.curve for line in figure.lines}
     return [curves[label] for label in labels]
@@ -72,7 +77,7 @@ def run_extras(
     for figure in figures:
         for labels in figure.families:
             curves = _members(figure, labels)
-            common = min(_index(tuned[curve]) for curve in curves)
+            common = _common_index(curves, tuned)
             wanted += [(curve, common) for curve in curves]
     # The common rate is the best one of at least one line, which has been run at it already.
     known = {job: tuned[job[0]].result for job in wanted if _index(tuned[job[0]]) == job[1]}
@@ -157,7 +162,7 @@ def _family(
 ) -> Values:
     """Return how the lines of a family ended at their common rate."""
     curves = _members(figure, labels)
-    common = min(_index(tuned[curve]) for curve in curves)
+    common = _common_index(curves, tuned)
     ends = [runner.end(curve, extra.common[curve, common]) for curve in curves]
     return {
         "learning_rate": GRID.rate(common),

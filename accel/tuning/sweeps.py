@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["GridSearch", "grid_search"]
 
 _DECADES, _POINTS = 2, 4  # of the default grid: decades either side, points a decade
-_INSIDE = 3  # new rates between two of the grid, in a round of refinement
-_EXTENSIONS = 4  # of a grid at whose edge the best rate lies
+_INSIDE = 3  # new rates between two neighbours, in a round of refinement
+_EXTENSIONS = 4  # at most, of a grid at whose edge the best rate lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ def grid_search(
     Returns
     -------
     GridSearch
-        Also after Ctrl-C: what is there by then.
+        Also after Ctrl-C, with the runs made so far.
 
     Raises
     ------
@@ -236,8 +236,8 @@ def grid_search(
     >>> import accel
     >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
     >>> network = accel.LinearNetwork.for_problem(problem, depth=2, width=2, init="balanced")
-    >>> found = accel.grid_search(problem, network, accel.GradientDescent(1.0), steps=300)
-    >>> found.best.status, found.at_edge
+    >>> search = accel.grid_search(problem, network, accel.GradientDescent(1.0), steps=300)
+    >>> search.best.status, search.at_edge
     ('completed', False)
     """
     checks.check_model(problem, network, optimizer)

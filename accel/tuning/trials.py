@@ -183,7 +183,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """A model at the best rate found.
+    """A model at the best rate that its search tried.
 
     Attributes
     ----------
