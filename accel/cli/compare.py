@@ -35,8 +35,8 @@ from accel.cli.options import (
 )
 from accel.cli.outputs import output_paths, write
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say, search_progress
+from accel.tuning import Start
 from accel.tuning.comparison import check_goal, compare, rounding
-from accel.tuning.search import Start
 
 
 def compare_command(

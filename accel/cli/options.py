@@ -11,7 +11,7 @@ from accel._core.standardize import standardize
 from accel._optimum.optimum import losses_at_zero
 from accel._support import validation
 from accel.cli.catalogue import NAMES, open_data
-from accel.tuning.search import Grid, Model
+from accel.tuning import Grid, Model
 
 MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
 OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."

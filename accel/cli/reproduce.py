@@ -21,9 +21,9 @@ from accel._support.backends import cpu_threads
 from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Task, Threads
 from accel.cli.outputs import output_paths
 from accel.cli.terminal import INTERRUPTED, noticing, print_json, print_line, say
-from accel.experiments.laboratory import data_digest
-from accel.experiments.ledger import Shown, Stage
 from accel.experiments.reproduce import KEYS, Settings, finished_report, reproduce
+from accel.experiments.runner import data_digest
+from accel.experiments.time_left import Stage, StageProgress
 
 __all__ = ["reproduce_command"]
 
@@ -41,7 +41,7 @@ def _left(seconds: float | None) -> str:
 
 
 @contextmanager
-def _progress(wanted: bool) -> Iterator[Shown]:
+def _progress(wanted: bool) -> Iterator[StageProgress]:
     """Show stage after stage: a bar in a terminal, else a line now and then."""
     if not wanted:
         yield lambda stage, step, alive, left: None
@@ -69,7 +69,7 @@ def _progress(wanted: bool) -> Iterator[Shown]:
         yield draw
 
 
-def _lines() -> Shown:
+def _lines() -> StageProgress:
     last = -_SILENCE
 
     def tell(stage: Stage, step: int, alive: int, left: float | None) -> None:
@@ -139,7 +139,7 @@ def _run(
             progress(stage, step, alive, left)
 
         try:
-            return reproduce(settings, out, make, shown=told, threads=threads)
+            return reproduce(settings, out, make, progress=told, threads=threads)
         except KeyboardInterrupt:
             say(f"interrupted: the same command goes on from what is kept in {out / 'state'}")
             raise typer.Exit(INTERRUPTED) from None

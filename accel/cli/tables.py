@@ -12,8 +12,7 @@ from accel._core.problem import LpProblem
 from accel._optimum.optimum import Optimum
 from accel._reports.text import duration, finite
 from accel._runs.results import Result
-from accel.tuning.comparison import Comparison
-from accel.tuning.search import Tuned
+from accel.tuning import Comparison, Tuned
 
 __all__ = [
     "comparison_json",

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.core import TyperGroup
 
 from accel._runs.training import Callback
-from accel.tuning.comparison import Watch
-from accel.tuning.search import Model, Tuned
+from accel.tuning import Model, Tuned
+from accel.tuning.comparison import CallbackFactory
 
 __all__ = ["INTERRUPTED", "Group", "noticing", "print_json", "print_line", "search_progress", "say"]
 
@@ -112,7 +112,9 @@ def _outcome(tuned: Tuned) -> str:
 
 
 @contextmanager
-def search_progress(steps: int, shown: bool) -> Iterator[tuple[Watch, Callable[[Tuned], object]]]:
+def search_progress(
+    steps: int, shown: bool
+) -> Iterator[tuple[CallbackFactory, Callable[[Tuned], object]]]:
     """Show where a comparison is: a bar in a terminal, else a line for every model done.
 
     Yields

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accel._core.optimizers import EndToEnd, Optimizer, by_name
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
 from accel._core.problem import LpProblem
 from accel._optimum.optimum import optimum
 from accel._reports.figures import save_figure
 from accel._reports.text import history_csv
 from accel._runs import checks
 from accel._runs.checkpoints import EVERY
-from accel._runs.rates import suggested_rate
+from accel._runs.rates import first_rate
 from accel._runs.training import train
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
@@ -42,7 +42,7 @@ from accel.cli.options import (
 )
 from accel.cli.outputs import output_paths, write
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["train_command"]
 
@@ -51,8 +51,8 @@ def _optimizer(problem: LpProblem, model: Model, rate: float | None, decay: floa
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
         constants["depth"] = model.depth
-    if rate is None and model.optimizer in (EndToEnd.name, "gd", "momentum", "nesterov"):
-        rate = suggested_rate(problem)
+    if rate is None and model.optimizer not in USUAL_RATES:
+        rate = first_rate(problem, model.optimizer)
     return by_name(model.optimizer, rate, **constants)
 
 

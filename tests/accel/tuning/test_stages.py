@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accel import GradientDescent, History, LinearNetwork, Result
 from accel.tuning import Model
-from accel.tuning.staged import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
+from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
 
 STEPS = 100_000
 
@@ -24,15 +24,15 @@ def result(loss, diverged_at=None):
 
 
 def search(first_rate, run, dense=False):
-    """The rounds that ``Laboratory`` makes, for one curve and ``run(rate, steps)``."""
-    found = RateSearch(first_pilot(first_rate), dense)
+    """The rounds that ``CurveRunner`` makes, for one curve and ``run(rate, steps)``."""
+    staged = StagedSearch(first_pilot(first_rate), dense)
     full_runs = 0
     for stage, rounds in ROUNDS.items():
         for _ in range(rounds):
-            for index in found.ask(stage):
+            for index in staged.ask(stage):
                 full_runs += stage in ("bracket", "refine")
-                found.tell(stage, index, run(GRID.rate(index), stage_steps(stage, STEPS)), 0.0)
-    return found, full_runs
+                staged.tell(stage, index, run(GRID.rate(index), stage_steps(stage, STEPS)), 0.0)
+    return staged, full_runs
 
 
 def descent(limit, slow=0.0):
@@ -49,7 +49,7 @@ def adaptive(best):
     return lambda rate, steps: result(1 + math.log10(rate / best) ** 2)
 
 
-def check_neighbours(found, outcome):
+def check_neighbours(staged, outcome):
     """A surviving worse rate below, a worse or diverged one above."""
     rates = [trial.rate for trial in outcome.trials]
     where = rates.index(outcome.rate)
@@ -63,9 +63,9 @@ def check_neighbours(found, outcome):
 @given(st.floats(-5, 5), st.floats(-1.5, 1.5), st.floats(0.0, 0.5))
 def test_descent_ends_just_under_the_limit_of_the_whole_run(exponent, off, slow):
     limit = 10**exponent
-    found, full_runs = search(limit * 10**off, descent(limit, slow))
-    outcome = found.outcome(Model("gd", 3))
-    check_neighbours(found, outcome)
+    staged, full_runs = search(limit * 10**off, descent(limit, slow))
+    outcome = staged.outcome(Model("gd", 3))
+    check_neighbours(staged, outcome)
     assert limit / 10 ** (2.01 / GRID.points) <= outcome.rate <= limit
     assert full_runs <= 11
 
@@ -73,9 +73,9 @@ def test_descent_ends_just_under_the_limit_of_the_whole_run(exponent, off, slow)
 @given(st.floats(-5, 5), st.floats(-3, 3))
 def test_a_rule_that_never_diverges_ends_near_its_best(exponent, off):
     best = 10**exponent
-    found, full_runs = search(best * 10**off, adaptive(best))
-    outcome = found.outcome(Model("adam", 1))
-    check_neighbours(found, outcome)
+    staged, full_runs = search(best * 10**off, adaptive(best))
+    outcome = staged.outcome(Model("adam", 1))
+    check_neighbours(staged, outcome)
     assert abs(math.log10(outcome.rate / best)) <= 5.01 / GRID.points
     assert full_runs <= 7
 
@@ -116,14 +116,14 @@ def test_equally_good_rates_are_taken_to_their_upper_end():
 
 def test_the_edge_is_told():
     """Ever better the higher the rate: no grid is wide enough."""
-    found, _ = search(1.0, lambda rate, steps: result(1 / rate))
-    assert found.outcome(Model("gd", 1)).at_edge
-    assert found.ask("refine") == []
+    staged, _ = search(1.0, lambda rate, steps: result(1 / rate))
+    assert staged.outcome(Model("gd", 1)).at_edge
+    assert staged.ask("refine") == []
 
 
 def test_where_everything_diverges_there_is_still_an_outcome():
-    found, _ = search(1.0, lambda rate, steps: result(1.0, 2))
-    outcome = found.outcome(Model("gd", 1))
+    staged, _ = search(1.0, lambda rate, steps: result(1.0, 2))
+    outcome = staged.outcome(Model("gd", 1))
     assert outcome.at_edge
     assert math.isinf(outcome.distance)
     assert outcome.result.status == "diverged"
@@ -135,28 +135,28 @@ def test_the_pilot_is_long_enough_to_tell(steps, short):
 
 
 def test_a_loss_below_the_optimum_by_rounding_is_at_distance_0():
-    found = RateSearch([])
-    found.tell("bracket", 0, result(1.0), 1.0 + 1e-15)
-    found.tell("bracket", 1, result(3.0), 1.0)
-    assert [found.trials[index].distance for index in (0, 1)] == [0.0, 2.0]
+    staged = StagedSearch([])
+    staged.tell("bracket", 0, result(1.0), 1.0 + 1e-15)
+    staged.tell("bracket", 1, result(3.0), 1.0)
+    assert [staged.trials[index].distance for index in (0, 1)] == [0.0, 2.0]
 
 
 def test_a_jump_in_the_last_tenth_counts_and_one_before_does_not():
     loss = np.full(100, 2.0)
-    found = RateSearch([])
+    staged = StagedSearch([])
     for index, jump in enumerate((50, 95)):
         losses = loss.copy()
         losses[jump] = 1000.0
         history = History(np.arange(100), losses, *(np.zeros(100) for _ in range(3)))
-        found.tell("bracket", index, replace(result(2.0), history=history), 1.0)
-    assert found.scores[0] == 1.0 < found.scores[1]
-    assert [trial.distance for trial in found.trials.values()] == [1.0, 1.0]
+        staged.tell("bracket", index, replace(result(2.0), history=history), 1.0)
+    assert staged.scores.value(0) == 1.0 < staged.scores.value(1)
+    assert [trial.distance for trial in staged.trials.values()] == [1.0, 1.0]
 
 
 def test_a_loss_too_large_to_add_up_counts_as_divergence():
     huge = result(1e308)
     history = History(np.arange(20), np.full(20, 1e308), *(np.zeros(20) for _ in range(3)))
-    found = RateSearch([])
-    found.tell("bracket", 0, replace(huge, history=history), 0.0)
-    assert math.isinf(found.scores[0])
-    assert math.isinf(found.trials[0].distance)
+    staged = StagedSearch([])
+    staged.tell("bracket", 0, replace(huge, history=history), 0.0)
+    assert math.isinf(staged.scores.value(0))
+    assert math.isinf(staged.trials[0].distance)

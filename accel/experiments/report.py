@@ -1,35 +1,47 @@
-"""What a reproduction found, as plain values: the content of ``report.json``."""
+"""The results of a reproduction as plain values: what ``report.json`` says of the figures."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from accel._reports.text import finite
 from accel.experiments.figures.curves import Curve, Figure, Line, is_off
-from accel.experiments.laboratory import Laboratory, Runs
-from accel.tuning.search import Trial, Tuned
-from accel.tuning.staged import GRID
+from accel.experiments.runner import CurveResults, CurveRunner
+from accel.tuning import Trial, Tuned
+from accel.tuning.stages import GRID
+from accel.tuning.trials import first_within
 
-__all__ = ["Extra", "figure_findings", "run_extras"]
+__all__ = ["ExtraRuns", "figure_report", "run_extras"]
 
-_LARGER = 10.0  # initial factors that are tried as well, by the line's own
+_LARGER = 10.0  # scale of other initial factors that are tried, relative to the line's own
 
-Findings = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Extra:
-    """Full runs beside the search: at a family's common rate, and from other initial scales."""
+class ExtraRuns:
+    """Full runs made after the search.
 
-    common: Runs
-    scales: Runs
+    Attributes
+    ----------
+    common : dict
+        Families of lines at a common rate.
+    scales : dict
+        Lines that are off, from other initial scales.
+    """
+
+    common: CurveResults
+    scales: CurveResults
 
 
 def _index(tuned: Tuned) -> int:
     return GRID.index(tuned.rate)
+
+
+def _common_index(curves: Iterable[Curve], tuned: Mapping[Curve, Tuned]) -> int:
+    """Return the lowest of the curves' best rates, as a point of the grid."""
+    return min(_index(tuned[curve]) for curve in curves)
 
 
 def _members(figure: Figure, labels: tuple[str, ...]) -> list[Curve]:
@@ -45,36 +57,38 @@ def _rescaled(curve: Curve) -> list[Curve]:
     return [replace(curve, start=replace(curve.start, scale=_LARGER * scale))]
 
 
-def run_extras(lab: Laboratory, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned]) -> Extra:
+def run_extras(
+    runner: CurveRunner, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned]
+) -> ExtraRuns:
     """Run the families of lines at a common rate, and lines that are off from other scales.
 
     Parameters
     ----------
-    lab : Laboratory
+    runner : CurveRunner
     figures : iterable of Figure
     tuned : dict of Curve to Tuned
 
     Returns
     -------
-    Extra
+    ExtraRuns
     """
     figures = list(figures)
     wanted = []
     for figure in figures:
         for labels in figure.families:
             curves = _members(figure, labels)
-            common = min(_index(tuned[curve]) for curve in curves)
+            common = _common_index(curves, tuned)
             wanted += [(curve, common) for curve in curves]
-    # A line at its own best rate has been run: that rate is the family's for at least one.
+    # The common rate is the best one of at least one line, which has been run at it already.
     known = {job: tuned[job[0]].result for job in wanted if _index(tuned[job[0]]) == job[1]}
-    fresh = lab.run_at("common rate", [job for job in wanted if job not in known])
+    fresh = runner.run_at("common rate", [job for job in wanted if job not in known])
     off = [
         line.curve
         for figure in figures
         for line in figure.lines
         if is_off(tuned[line.curve].distance / line.published)
     ]
-    scales = lab.run_at(
+    scales = runner.run_at(
         "other initial scales",
         [
             (other, _index(tuned[curve]))
@@ -82,34 +96,38 @@ def run_extras(lab: Laboratory, figures: Iterable[Figure], tuned: Mapping[Curve,
             for other in _rescaled(curve)
         ],
     )
-    return Extra(known | fresh, scales)
+    return ExtraRuns(known | fresh, scales)
 
 
-def _trial(trial: Trial) -> Findings:
+def _trial(trial: Trial) -> Values:
     return asdict(trial) | {"distance": finite(trial.distance)}
 
 
-def _published_reached(lab: Laboratory, line: Line, tuned: Tuned) -> int | None:
+def _reached_published(runner: CurveRunner, line: Line, tuned: Tuned) -> int | None:
     """Return the first recorded step at which ours is at the published end value or below."""
     if math.isinf(tuned.distance):
         return None
-    there = np.flatnonzero(lab.distances(line.curve, tuned.result) <= line.published)
-    return int(tuned.result.history.step[there[0]]) if len(there) else None
+    record = first_within(tuned.result, runner.optimum(line.curve.p).loss, line.published)
+    return None if record is None else int(tuned.result.history.step[record])
 
 
-def _line(lab: Laboratory, panel: str, line: Line, tuned: Tuned, extra: Extra) -> Findings:
+def _other_scales(
+    runner: CurveRunner, curve: Curve, tuned: Tuned, extra: ExtraRuns
+) -> list[Values]:
+    """Return how the curve ended from other initial scales, at the same rate."""
+    results = ((other, extra.scales[other, _index(tuned)]) for other in _rescaled(curve))
+    return [
+        {
+            "scale": other.start.scale,
+            "distance": finite(runner.end(other, result)),
+            "diverged_at": result.diverged_at,
+        }
+        for other, result in results
+    ]
+
+
+def _line(runner: CurveRunner, panel: str, line: Line, tuned: Tuned, extra: ExtraRuns) -> Values:
     curve, ratio = line.curve, tuned.distance / line.published
-    others = []
-    if is_off(ratio):
-        found = ((other, extra.scales[other, _index(tuned)]) for other in _rescaled(curve))
-        others = [
-            {
-                "scale": other.start.scale,
-                "distance": finite(lab.end(other, result)),
-                "diverged_at": result.diverged_at,
-            }
-            for other, result in found
-        ]
     return {
         "panel": panel,
         "label": line.label,
@@ -129,22 +147,23 @@ def _line(lab: Laboratory, panel: str, line: Line, tuned: Tuned, extra: Extra) -
         "ours": finite(tuned.distance),
         "ratio": finite(ratio),
         "off": is_off(ratio),
-        "published_value_reached_at": _published_reached(lab, line, tuned),
+        "published_value_reached_at": _reached_published(runner, line, tuned),
         "trials": [_trial(trial) for trial in tuned.trials],
-        "other_scales": others,
+        "other_scales": _other_scales(runner, curve, tuned, extra) if is_off(ratio) else [],
     }
 
 
 def _family(
-    lab: Laboratory,
+    runner: CurveRunner,
     figure: Figure,
     labels: tuple[str, ...],
     tuned: Mapping[Curve, Tuned],
-    extra: Extra,
-) -> Findings:
+    extra: ExtraRuns,
+) -> Values:
+    """Return how the lines of a family ended at their common rate."""
     curves = _members(figure, labels)
-    common = min(_index(tuned[curve]) for curve in curves)
-    ends = [lab.end(curve, extra.common[curve, common]) for curve in curves]
+    common = _common_index(curves, tuned)
+    ends = [runner.end(curve, extra.common[curve, common]) for curve in curves]
     return {
         "learning_rate": GRID.rate(common),
         "distances": {label: finite(end) for label, end in zip(labels, ends, strict=True)},
@@ -152,17 +171,17 @@ def _family(
     }
 
 
-def figure_findings(
-    lab: Laboratory, figure: Figure, tuned: Mapping[Curve, Tuned], extra: Extra
-) -> Findings:
-    """Say what was found about a figure, its claims included.
+def figure_report(
+    runner: CurveRunner, figure: Figure, tuned: Mapping[Curve, Tuned], extra: ExtraRuns
+) -> Values:
+    """Return what the report says of a figure: its lines, common rates and claims.
 
     Parameters
     ----------
-    lab : Laboratory
+    runner : CurveRunner
     figure : Figure
     tuned : dict of Curve to Tuned
-    extra : Extra
+    extra : ExtraRuns
 
     Returns
     -------
@@ -175,11 +194,13 @@ def figure_findings(
         "title": figure.title,
         "skipped": None,
         "lines": [
-            _line(lab, panel.title, line, tuned[line.curve], extra)
+            _line(runner, panel.title, line, tuned[line.curve], extra)
             for panel in figure.panels
             for line in panel.lines
         ],
-        "common_rates": [_family(lab, figure, labels, tuned, extra) for labels in figure.families],
+        "common_rates": [
+            _family(runner, figure, labels, tuned, extra) for labels in figure.families
+        ],
         "checks": [
             {"text": claim.text, "lines": list(claim.labels), "holds": claim(ends)}
             for claim in figure.claims

@@ -1,7 +1,6 @@
-"""Runs many curves side by side, sweep after sweep, each kept on disk: none is made twice."""
+"""Trains many curves side by side, in sweeps whose checkpoints are kept: none is made twice."""
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +14,19 @@ from accel._runs.results import Result
 from accel._runs.sweeping import sweep
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
-from accel.experiments.ledger import Ledger, sweep_stage
-from accel.tuning.search import Tuned
-from accel.tuning.staged import GRID, ROUNDS, RateSearch, first_pilot, stage_steps
+from accel.experiments.time_left import TimeLeft, sweep_stage
+from accel.tuning import Tuned
+from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
+from accel.tuning.trials import distance, distances
 
-__all__ = ["PLAN", "Laboratory", "Runs", "Timing", "data_digest"]
+__all__ = ["PLAN", "CurveResults", "CurveRunner", "Timing", "data_digest"]
 
-#: Of the strategy: sweeps of another one are not taken up again.
+#: Version of the search strategy: sweeps of another one are not resumed.
 PLAN = 2
 _RECORDS = 2000
 
-Runs = dict[tuple[Curve, int], Result]
+#: Results by curve and by the point of the grid that is the learning rate.
+CurveResults = dict[tuple[Curve, int], Result]
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def _digest(parts: Iterable[object]) -> str:
 
 
 def _other(backend: str) -> list[str]:
-    """Return what tells sweeps of another backend from those of the CPU's, the first there were."""
+    """Return what a backend adds to the key of a sweep: nothing for "cpu", the first there was."""
     return [] if backend == "cpu" else [backend]
 
 
 @dataclass(eq=False)
-class Laboratory:
-    """Where curves are tuned.
+class CurveRunner:
+    """Trains curves: searches for their learning rates, and runs them at given ones.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class Laboratory:
         ``make(p)`` returns the problem with that exponent.
     state : Path
         Folder of the checkpoints.
-    ledger : Ledger
+    time_left : TimeLeft
     threads : int or None
     backend : str
         As for ``train``.
@@ -80,7 +81,7 @@ class Laboratory:
 
     make: Callable[[float], LpProblem]
     state: Path
-    ledger: Ledger
+    time_left: TimeLeft
     threads: int | None = None
     backend: str = "auto"
     timings: list[Timing] = field(default_factory=list)
@@ -107,12 +108,11 @@ class Laboratory:
 
     def end(self, curve: Curve, result: Result) -> float:
         """Distance from the optimum after the last step; inf if the run diverged."""
-        return math.inf if result.status == "diverged" else float(self.distances(curve, result)[-1])
+        return distance(result, self.optimum(curve.p).loss)
 
     def distances(self, curve: Curve, result: Result) -> Array:
         """Distance from the optimum at every record of a run."""
-        distances: Array = (result.history.loss - self.optimum(curve.p).loss).clip(min=0.0)
-        return distances
+        return distances(result, self.optimum(curve.p).loss)
 
     def tune(self, curves: Iterable[Curve]) -> dict[Curve, Tuned]:
         """Search the best rate of every curve, curves of one problem and length together.
@@ -125,25 +125,25 @@ class Laboratory:
         groups: dict[tuple[float, int], list[Curve]] = {}
         for curve in dict.fromkeys(curves):
             groups.setdefault((curve.p, curve.steps), []).append(curve)
-        self.ledger.expect(groups.values())
+        self.time_left.expect(groups.values())
         tuned: dict[Curve, Tuned] = {}
         for group in groups.values():
-            self.ledger.begin_group()
+            self.time_left.begin_group()
             tuned |= self._tune_group(group)
-        self.ledger.begin_group()
+        self.time_left.begin_group()
         return tuned
 
-    def run_at(self, name: str, wanted: Iterable[tuple[Curve, int]]) -> Runs:
+    def run_at(self, name: str, wanted: Iterable[tuple[Curve, int]]) -> CurveResults:
         """Train curves in full at points of the grid, those of one problem and length together."""
         groups: dict[tuple[float, int], list[tuple[Curve, int]]] = {}
         for curve, index in wanted:
             groups.setdefault((curve.p, curve.steps), []).append((curve, index))
-        runs: Runs = {}
+        runs: CurveResults = {}
         for (p, steps), jobs in groups.items():
             runs |= self.run(f"l{p:g}, {steps} steps: {name}", jobs, steps)
         return runs
 
-    def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> Runs:
+    def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> CurveResults:
         """Train curves of one problem at points of the grid, for so many steps."""
         jobs = list(dict.fromkeys(jobs))
         if not jobs:
@@ -158,16 +158,16 @@ class Laboratory:
         self.state.mkdir(parents=True, exist_ok=True)
         path = self.state / f"{key}.npz"
         stage = sweep_stage(name, [curve for curve, _ in jobs], steps)
-        callback = self.ledger.begin(stage, resumed=path.exists())
-        found = sweep(
+        callback = self.time_left.begin(stage, resumed=path.exists())
+        swept = sweep(
             problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
             backend=backend, threads=self.threads, checkpoint=path,
         )  # fmt: skip
-        if found.status == "interrupted":
+        if swept.status == "interrupted":
             raise KeyboardInterrupt
-        self.ledger.end()
-        self.timings.append(Timing(name, len(jobs), steps, found.seconds, backend))
-        return dict(zip(jobs, found.results, strict=True))
+        self.time_left.end()
+        self.timings.append(Timing(name, len(jobs), steps, swept.seconds, backend))
+        return dict(zip(jobs, swept.results, strict=True))
 
     def _problem(self, p: float) -> tuple[LpProblem, Optimum]:
         if p not in self._problems:
@@ -179,7 +179,7 @@ class Laboratory:
         p, steps = curves[0].p, curves[0].steps
         problem, best = self._problem(p)
         searches = {
-            curve: RateSearch(
+            curve: StagedSearch(
                 first_pilot(first_rate(problem, curve.model.optimizer)),
                 dense=problem.method == "gram",
             )

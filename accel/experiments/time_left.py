@@ -1,4 +1,4 @@
-"""How far a reproduction is, and how long the rest may take."""
+"""How long the rest of a reproduction may take, estimated from what it has done so far."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,19 +9,27 @@ import numpy as np
 
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
-from accel.tuning.staged import stage_steps
+from accel.tuning.stages import stage_steps
 
-__all__ = ["Ledger", "Shown", "Stage", "sweep_stage"]
+__all__ = ["Stage", "StageProgress", "TimeLeft", "sweep_stage"]
 
-_GRAM = 0.2  # cost of a step at p = 2, where X is not read, by one at other p
-_WIDE = 1.0  # what hidden layers of a hundred units add to it
-#: What the search of one curve is likely to take, and the runs beside the search.
+_GRAM = 0.2  # cost of a step at p = 2, where X is not read, relative to one at another p
+_WIDE = 1.0  # additional cost of hidden layers of a hundred units
+#: How many runs the search of one curve is likely to make, and how many are made after it.
 _PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 8, 0.5
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Models trained side by side; ``units``: the cost, in steps of one small model at p = 4."""
+    """Models trained side by side.
+
+    Attributes
+    ----------
+    name : str
+    models, steps : int
+    units : float
+        The expected cost of all of them, in steps of one small model at p = 4.
+    """
 
     name: str
     models: int
@@ -29,8 +37,8 @@ class Stage:
     units: float
 
 
-class Shown(Protocol):
-    """Where progress goes."""
+class StageProgress(Protocol):
+    """A function that shows how far a reproduction is."""
 
     def __call__(self, stage: Stage, step: int, alive: int, left: float | None) -> None:
         """Show a step of a stage, its models that have not diverged, and the seconds left."""
@@ -55,24 +63,24 @@ def _expected(curves: Iterable[Curve]) -> float:
 
 
 @dataclass(eq=False)
-class Ledger:
-    """The books: work expected, done, and done in this sitting with the time it took.
+class TimeLeft:
+    """The estimate: the work left, divided by the speed of the work done in this sitting.
 
     Parameters
     ----------
-    shown : callable
-        Called now and then.
+    progress : callable
+        Called when a stage begins and with its every step that is reported.
     """
 
-    shown: Shown
-    _later: list[float] = field(default_factory=list)
-    _group: float = 0.0
-    _reserved: float = 0.0
-    _fresh: float = 0.0
+    progress: StageProgress
+    _later: list[float] = field(default_factory=list)  # units of the groups that have not begun
+    _group: float = 0.0  # units left of the group underway
+    _reserved: float = 0.0  # units of work that is part of no group
+    _fresh: float = 0.0  # units done in this sitting, and the seconds that they took
     _seconds: float = 0.0
-    _stage: Stage | None = None
-    _began: float = 0.0
-    _first: int | None = 0
+    _stage: Stage | None = None  # the one underway
+    _began: float = 0.0  # when its first step of this sitting began
+    _first: int | None = 0  # and which step that was; None until it is known
     _step: int = 0
 
     def expect(self, groups: Iterable[Sequence[Curve]]) -> None:
@@ -93,14 +101,14 @@ class Ledger:
         """Note that a stage begins, in part done before if ``resumed``; return its callback."""
         self._stage, self._began, self._step = stage, time.perf_counter(), 0
         self._first = None if resumed else 0
-        self.shown(stage, 0, stage.models, self.left())
+        self.progress(stage, 0, stage.models, self.seconds())
 
         def callback(step: int, losses: Array) -> None:
             if self._first is None:
                 self._first, self._began = step, time.perf_counter()
             self._step = step
             alive = int(np.count_nonzero(np.isfinite(losses)))
-            self.shown(stage, step, alive, self.left())
+            self.progress(stage, step, alive, self.seconds())
 
         return callback
 
@@ -117,8 +125,8 @@ class Ledger:
         self._group = max(self._group - stage.units, 0.0)
         self._stage = None
 
-    def left(self) -> float | None:
-        """Seconds that the rest may take; None before there is anything to go by."""
+    def seconds(self) -> float | None:
+        """Seconds that the rest may take; None before any work has been done in this sitting."""
         fresh, seconds, rest = self._fresh, self._seconds, sum(self._later) + self._reserved
         if self._stage is not None:
             units = self._stage.units

@@ -1,4 +1,4 @@
-"""``grid_search``: the learning rate of one model, by sweeps over a grid."""
+"""``grid_search``: the learning rate of one model, by sweeps over a grid of rates."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.sweeping import Sweep
 from accel._support import validation
+from accel.tuning.trials import Score, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["GridSearch", "grid_search"]
 
 _DECADES, _POINTS = 2, 4  # of the default grid: decades either side, points a decade
-_INSIDE = 3  # new rates between two of the grid, in a round of refinement
-_EXTENSIONS = 4  # of a grid at whose edge the best rate lies
+_INSIDE = 3  # new rates between two neighbours, in a round of refinement
+_EXTENSIONS = 4  # at most, of a grid at whose edge the best rate lies
 
 
 @dataclass(frozen=True, eq=False)
 class GridSearch:
-    """The outcome of ``grid_search``.
+    """What ``grid_search`` returns.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class GridSearch:
 
     @property
     def learning_rate(self) -> float:
-        """The best one."""
+        """The best learning rate."""
         return self.best.optimizer.learning_rate
 
     def __repr__(self) -> str:
@@ -68,15 +69,15 @@ class GridSearch:
         return Sweep(self.results, "completed", self.seconds).to_pandas()
 
 
-_WORST = (3, 0.0)
+def _score(result: Result) -> Score:
+    """Sort key, lower is better: the steps to the target, else the loss; dropped runs after others.
 
-
-def _score(result: Result) -> tuple[int, float]:
-    """Less is better: how soon the target, then how low the loss; runs given up come last."""
+    Of equal runs the one with the lowest rate is the best.
+    """
+    if result.status == "diverged":
+        return math.inf, 0.0
     if result.status in ("target", "converged"):
         return 0, result.steps
-    if result.status == "diverged":
-        return _WORST
     return (2 if result.status == "dropped" else 1), result.loss
 
 
@@ -104,62 +105,64 @@ def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list
     return sorted(set(rates))
 
 
-class _Search:
-    """The results so far, by rate."""
+class _Tried:
+    """The results and scores of the rates tried so far."""
 
-    def __init__(self, problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
-        self._problem, self._network, self._optimizer = problem, network, optimizer
+    def __init__(
+        self, problem: LpProblem, network: LinearNetwork, optimizer: Optimizer, **how: Any
+    ) -> None:
+        self._problem, self._network, self._optimizer, self._how = problem, network, optimizer, how
         self.results: dict[float, Result] = {}
+        self.scores: Scores[float] = Scores()
         self.seconds, self.interrupted = 0.0, False
 
-    def run(self, rates: Sequence[float], limits: Limits, **how: Any) -> None:
-        """Add what a sweep over new rates yields."""
+    def add(self, rates: Sequence[float], limits: Limits) -> None:
+        """Run new rates side by side."""
         models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
-        results, seconds = driver.run_models(self._problem, models, limits, watch=None, **how)
+        results, seconds = driver.run_models(self._problem, models, limits, watch=None, **self._how)
         self.results.update(zip(rates, results, strict=True))
+        self.scores.update(zip(rates, map(_score, results), strict=True))
         self.seconds += seconds
         self.interrupted = any(result.status == "interrupted" for result in results)
 
-    @property
-    def rates(self) -> list[float]:
-        """Those that were tried, ascending."""
-        return sorted(self.results)
+    def outcome(self) -> GridSearch:
+        rates, best = self.scores.points, self.scores.best
+        return GridSearch(
+            results=tuple(self.results[rate] for rate in rates),
+            best=self.results[best],
+            at_edge=best in (rates[0], rates[-1]),
+            seconds=self.seconds,
+            interrupted=self.interrupted,
+        )
 
-    @property
-    def place(self) -> int:
-        """Of the best rate among them."""
-        return min(range(len(self.rates)), key=lambda i: _score(self.results[self.rates[i]]))
 
-    def beyond(self) -> list[float]:
-        """Rates that continue the grid on the side where the best one is the last; else none."""
-        rates, place = self.rates, self.place
-        ratio = rates[1] / rates[0] if len(rates) > 1 else 10.0 ** (1 / _POINTS)
-        found = []
-        if place == 0:
-            found += [rates[0] / ratio**j for j in range(_POINTS, 0, -1)]
-        if place == len(rates) - 1 and self.results[rates[-1]].status != "diverged":
-            ratio = rates[-1] / rates[-2] if len(rates) > 1 else ratio
-            found += [rates[-1] * ratio**j for j in range(1, _POINTS + 1)]
-        return [rate for rate in found if 0 < rate < math.inf]
+def _beyond(scores: Scores[float]) -> list[float]:
+    """Return rates that continue the grid on the side where the best one is the last; else none."""
+    rates = scores.points
+    ratio = rates[1] / rates[0] if len(rates) > 1 else 10.0 ** (1 / _POINTS)
+    beyond = []
+    if scores.best == rates[0]:
+        beyond += [rates[0] / ratio**j for j in range(_POINTS, 0, -1)]
+    if scores.open_above:
+        ratio = rates[-1] / rates[-2] if len(rates) > 1 else ratio
+        beyond += [rates[-1] * ratio**j for j in range(1, _POINTS + 1)]
+    return [rate for rate in beyond if 0 < rate < math.inf]
 
-    def between(self) -> list[float]:
-        """Return rates between neighbours of which one is best among its own neighbours.
 
-        The loss after so many steps has several minima as a function of the rate, above all just
-        below the rates that diverge, and they are narrow.
-        """
-        rates = self.rates
-        scores = [_score(self.results[rate]) for rate in rates]
-        gaps: set[int] = set()
-        for i, score in enumerate(scores):
-            near = [j for j in (i - 1, i + 1) if 0 <= j < len(rates)]
-            if score < _WORST and all(score <= scores[j] for j in near):
-                gaps.update(min(i, j) for j in near)
-        found: list[float] = []
-        for gap in sorted(gaps):
-            ends = math.log(rates[gap]), math.log(rates[gap + 1])
-            found += np.exp(np.linspace(*ends, _INSIDE + 2)[1:-1]).tolist()
-        return [rate for rate in found if rate not in self.results]
+def _between(scores: Scores[float]) -> list[float]:
+    """Return rates between neighbours of which one is best among its own neighbours.
+
+    The loss after so many steps has several minima as a function of the rate, above all just
+    below the rates that diverge, and they are narrow.
+    """
+    gaps = {
+        tuple(sorted((rate, other))) for rate in scores.minima for other in scores.neighbours(rate)
+    }
+    between: list[float] = []
+    for low, high in sorted(gaps):
+        logarithms = np.linspace(math.log(low), math.log(high), _INSIDE + 2)
+        between += np.exp(logarithms[1:-1]).tolist()
+    return [rate for rate in between if rate not in scores]
 
 
 def grid_search(
@@ -217,7 +220,7 @@ def grid_search(
     Returns
     -------
     GridSearch
-        Also after Ctrl-C: what is there by then.
+        Also after Ctrl-C, with the runs made so far.
 
     Raises
     ------
@@ -233,8 +236,8 @@ def grid_search(
     >>> import accel
     >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
     >>> network = accel.LinearNetwork.for_problem(problem, depth=2, width=2, init="balanced")
-    >>> found = accel.grid_search(problem, network, accel.GradientDescent(1.0), steps=300)
-    >>> found.best.status, found.at_edge
+    >>> search = accel.grid_search(problem, network, accel.GradientDescent(1.0), steps=300)
+    >>> search.best.status, search.at_edge
     ('completed', False)
     """
     checks.check_model(problem, network, optimizer)
@@ -251,21 +254,11 @@ def grid_search(
     # The same for the small sweeps that follow, lest rates be compared across backends.
     chosen = driver.kernels_for(problem, len(rates), limits.steps, backend).name
     how: dict[str, Any] = {"shown": progress, "backend": chosen, "threads": threads}
-    search = _Search(problem, network, optimizer)
-    search.run(rates, first, **how)
-    for _ in range(_EXTENSIONS):
-        if search.interrupted or not (rates := search.beyond()):
-            break
-        search.run(rates, limits, **how)
-    for _ in range(refine):
-        if search.interrupted or not (rates := search.between()):
-            break
-        search.run(rates, limits, **how)
-    ordered, place = search.rates, search.place
-    return GridSearch(
-        results=tuple(search.results[rate] for rate in ordered),
-        best=search.results[ordered[place]],
-        at_edge=place in (0, len(ordered) - 1),
-        seconds=search.seconds,
-        interrupted=search.interrupted,
-    )
+    tried = _Tried(problem, network, optimizer, **how)
+    tried.add(rates, first)
+    for propose, rounds in ((_beyond, _EXTENSIONS), (_between, refine)):
+        for _ in range(rounds):
+            if tried.interrupted or not (rates := propose(tried.scores)):
+                break
+            tried.add(rates, limits)
+    return tried.outcome()
