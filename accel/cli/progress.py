@@ -20,9 +20,9 @@ from rich.progress import (
 
 from accel._runs.training import Callback
 from accel.cli.terminal import say
-from accel.experiments.ledger import Shown, Stage
+from accel.experiments.time_left import Stage, StageProgress
 from accel.tuning import Model, Tuned
-from accel.tuning.comparison import Watch
+from accel.tuning.comparison import CallbackFactory
 
 __all__ = ["ending_at_interrupt", "reproduction_progress", "search_progress"]
 
@@ -81,7 +81,9 @@ def _outcome(tuned: Tuned) -> str:
 
 
 @contextmanager
-def search_progress(steps: int, verbose: bool) -> Iterator[tuple[Watch, Callable[[Tuned], object]]]:
+def search_progress(
+    steps: int, verbose: bool
+) -> Iterator[tuple[CallbackFactory, Callable[[Tuned], object]]]:
     """Show where a comparison is: a bar in a terminal, else a line for every model done.
 
     Yields
@@ -130,7 +132,7 @@ def _remaining(seconds: float | None) -> str:
 
 
 @contextmanager
-def reproduction_progress(verbose: bool) -> Iterator[Shown]:
+def reproduction_progress(verbose: bool) -> Iterator[StageProgress]:
     """Show stage after stage of a reproduction: a bar in a terminal, else a line now and then.
 
     Yields
@@ -148,7 +150,7 @@ def reproduction_progress(verbose: bool) -> Iterator[Shown]:
 
 
 @contextmanager
-def _stages(verbose: bool) -> Iterator[Shown]:
+def _stages(verbose: bool) -> Iterator[StageProgress]:
     if not verbose:
         yield lambda stage, step, alive, left: None
         return
@@ -169,7 +171,7 @@ def _stages(verbose: bool) -> Iterator[Shown]:
         yield draw
 
 
-def _stage_lines() -> Shown:
+def _stage_lines() -> StageProgress:
     last = -_INTERVAL
 
     def tell(stage: Stage, step: int, alive: int, left: float | None) -> None:

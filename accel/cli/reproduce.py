@@ -15,8 +15,8 @@ from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
-from accel.experiments.laboratory import data_digest
 from accel.experiments.reproduce import KEYS, Settings, finished_report, reproduce
+from accel.experiments.runner import data_digest
 
 __all__ = ["reproduce_command"]
 
@@ -28,7 +28,7 @@ def _run(
 ) -> dict[str, Any]:
     with reproduction_progress(verbose) as show:
         try:
-            return reproduce(settings, out, make, shown=show, threads=threads)
+            return reproduce(settings, out, make, progress=show, threads=threads)
         except KeyboardInterrupt:
             say(f"interrupted: the same command goes on from what is kept in {out / 'state'}")
             raise typer.Exit(INTERRUPTED) from None

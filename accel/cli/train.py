@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accel._core.optimizers import EndToEnd, Optimizer, by_name
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
 from accel._core.problem import LpProblem
 from accel._optimum.optimum import optimum
 from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
 from accel._runs import checks
 from accel._runs.checkpoints import EVERY
-from accel._runs.rates import suggested_rate
+from accel._runs.rates import first_rate
 from accel._runs.training import train
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
@@ -52,8 +52,8 @@ def _optimizer(problem: LpProblem, model: Model, rate: float | None, decay: floa
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
         constants["depth"] = model.depth
-    if rate is None and model.optimizer in (EndToEnd.name, "gd", "momentum", "nesterov"):
-        rate = suggested_rate(problem)
+    if rate is None and model.optimizer not in USUAL_RATES:
+        rate = first_rate(problem, model.optimizer)
     return by_name(model.optimizer, rate, **constants)
 
 

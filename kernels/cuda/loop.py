@@ -1,24 +1,22 @@
-"""The whole training loop on the device; the host queues steps and looks at what came of them.
+"""The whole training loop on the device; the host queues steps and reads how each model fares.
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
-other has its data streamed once a step (``streaming``). Where a run is cut into launches changes
-nothing, and neither does a model's company, but for the rounding of cuBLAS on the products route
-(see ``lp_loss``), where it depends on who was in the run when ``advance`` began.
+other has its data streamed once a step (``streaming``). Results do not depend on where a run is cut
+into launches, nor on the other models of the run, but for the rounding of cuBLAS on the products
+route (see ``lp_loss``): that depends on which models were in the run when ``advance`` began.
 """
 
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ..protocols import Snapshot
 from ..specs import RUNNING, Loss, Model
 from . import planning
-from .engines import Engine, Resident, Streaming, plan
-from .jit import ON_HOST, xp
-from .lp_loss import gram, pack, pack_gram
-from .settle import (
+from .epilogue import (
     ACTIVE,
     BEGIN,
     CONTROL_SIZE,
@@ -38,23 +36,16 @@ from .settle import (
     P,
     Run,
 )
+from .jit import ON_HOST, xp
+from .launch import Launcher, Resident, Streaming, plan
+from .lp_loss import gram, pack, pack_gram
 from .updates import RATE
 
 #: Numbers of history that fit between two launches, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
 #: Steps of a first launch, how much more the next may make, and what one should take (seconds):
-#: between two of them a request to stop is heard, and watchdogs of displays bite after seconds.
+#: a request to stop is heard between two of them, and displays end launches that take seconds.
 _FIRST, _GROWTH, _LAUNCH_SECONDS = 64, 8, 0.05
-
-
-class Snapshot(NamedTuple):
-    """Everything that the rest of a run depends on; parameters and state stay on the device."""
-
-    step: int
-    active: np.ndarray
-    fates: np.ndarray
-    params: Any
-    state: Any
 
 
 class TrainingLoop:
@@ -72,7 +63,7 @@ class TrainingLoop:
     threads : int
         Ignored: it is meant for the CPU.
     blocks : int, optional
-        Blocks that share the rows of a resident run, for measurements; found by ``engines.plan``
+        Blocks that share the rows of a resident run, for measurements; chosen by ``launch.plan``
         otherwise.
 
     Attributes
@@ -118,7 +109,7 @@ class TrainingLoop:
                 history=xp.full((records, count, 3), np.nan),
             )
             chosen = plan(data, loss, self._models, blocks)
-            self._engine: Engine = (
+            self._launcher: Launcher = (
                 Streaming(data, loss, self._models, self._run)
                 if chosen is None
                 else Resident(data, loss, self._models, self._run, chosen)
@@ -133,7 +124,7 @@ class TrainingLoop:
     @property
     def engine(self) -> str:
         """How the data are held: "resident" or "streaming"."""
-        return self._engine.name
+        return self._launcher.name
 
     @property
     def step(self) -> int:
@@ -171,7 +162,7 @@ class TrainingLoop:
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
     ) -> None:
         """Make at most ``steps`` updates of every active model; those that end leave the run."""
-        if planning.DEVICE:  # no model would ever have made them
+        if planning.DEVICE:  # nothing is launched: no model would ever have made its steps
             raise RuntimeError(f"{planning.PLANNING} is set: kernels are planned, not launched")
         self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
         end = self._step + steps
@@ -188,14 +179,14 @@ class TrainingLoop:
         self._partners = None
 
     def _make(self, steps: int, record_every: int, partners: np.ndarray) -> None:
-        """Queue so many steps, wait for them, and find out what came of them."""
+        """Queue so many steps, wait for them, and read how each model fares."""
         begin, before = self._step, self._active
         began = time.perf_counter()
         self._enter(before, begin, begin + steps, record_every)
-        self._engine.advance(self._active, partners, steps)
+        self._launcher.advance(self._active, partners, steps)
         self._fetch()
         seconds = time.perf_counter() - began
-        if 2 * steps >= self._launch_steps:  # a short rest of a run tells little
+        if 2 * steps >= self._launch_steps:  # a few last steps say little
             self._launch_steps = int(
                 min(max(_LAUNCH_SECONDS * steps / seconds, 1), _GROWTH * self._launch_steps)
             )
@@ -240,7 +231,7 @@ class TrainingLoop:
         everyone = np.arange(len(self._rows))
         with self._stream, _a_run_may_diverge():
             self._enter(everyone, 0, 0, 0, evaluate=True)
-            self._engine.evaluate(everyone)
+            self._launcher.evaluate(everyone)
             self._wait()
             rows = _on_host(self._run.history[0]).copy()
             self._run.history[0] = np.nan
@@ -307,7 +298,8 @@ class TrainingLoop:
                 at_params, at_state = at_params + layout.n_params, at_state + kept
             self._run.models[...] = xp.asarray(self._rows)
             self._wait()
-        # Who goes alone what it went in company takes the same steps only with the same partners.
+        # A model that repeats alone what it did among others gets the same bits only if its passes
+        # are laid out as before: for the same partners.
         self._partners = None if models is None else np.asarray(snapshot.active, np.int64)
         self._active = np.array(snapshot.active if models is None else chosen, np.int64)
         self._step = int(snapshot.step)

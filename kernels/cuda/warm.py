@@ -1,6 +1,6 @@
 """Compile the CUDA kernels of the tests and the benchmarks: ``python -m accel.kernels.cuda.warm``.
 
-It plans all that ``pytest -m gpu tests/kernels`` and ``benchmarks.gpu`` would launch (``planning``)
+It plans all that ``pytest -m gpu tests/kernels`` and ``benchmarks gpu`` would launch (``planning``)
 and has it compiled in parallel processes into the cache on the disk. What it does not plan, such as
 ``tests.kernels.cuda.checks``, is compiled where it is launched. No device is needed with
 ``--capability``; else the driver is asked what the first one has, and nothing is run there. The
@@ -24,7 +24,7 @@ from .pool import COMPILED, FAILED, FOUND, Outcome, Pool
 _ROOT = Path(__file__).resolve().parents[2]
 #: Of what kernels are planned: by a folder that a checkout has, and a module with its arguments.
 _PARTS = {
-    "benchmarks": ("benchmarks/gpu", ["benchmarks.gpu.plan"]),
+    "benchmarks": ("benchmarks/groups/gpu", ["benchmarks.groups.gpu.plan"]),
     "tests": ("tests/kernels", [
         "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "--ignore", "tests/kernels/cuda",
         "tests/kernels", "tests/accel/test_on_device.py",
@@ -84,8 +84,8 @@ class _Plan:
         self._file.close()
 
 
-def _found_device() -> planning.Device:
-    """Ask the driver for what the first device has; there will be no context on it."""
+def _first_device() -> planning.Device:
+    """Ask the driver what the first device has; no context is made on it."""
     try:
         from cuda.bindings import driver
 
@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> int:
     try:
         parts = _parts(options.parts)
         asked = options.capability
-        device = planning.device_of(asked) if asked else _found_device()
+        device = planning.device_of(asked) if asked else _first_device()
     except (_Nothing, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -53,13 +53,13 @@ def sweep_many(folder):
 
 
 def reproduce_a_figure(folder):
-    from accel.experiments import laboratory, reproduce
+    from accel.experiments import reproduce, runner
 
-    laboratory.sweep = partial(accel.sweep, checkpoint_every=0)
+    runner.sweep = partial(accel.sweep, checkpoint_every=0)
     reproduce.QUICK = 1000
     report = reproduce.reproduce(
         reproduce.Settings(("3r",), quick=True), folder, lambda p: make_problem(p=p),
-        shown=lambda *stage: None, threads=1,
+        progress=lambda *stage: None, threads=1,
     )  # fmt: skip
     return report["figures"]
 

@@ -8,7 +8,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from accel.cli import progress
-from accel.experiments.ledger import Stage
+from accel.experiments.time_left import Stage
 
 STAGE = Stage("l4: pilot", 3, 100, 300.0)
 

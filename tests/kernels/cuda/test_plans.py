@@ -22,16 +22,16 @@ WIDE = (128, 100, 100, 1)
 @pytest.fixture(autouse=True)
 def hopper(monkeypatch):
     """A device that is asked for no more than this; models lie in NumPy's memory."""
-    monkeypatch.setattr(cuda.engines, "attribute", DEVICE.__getitem__)
-    monkeypatch.setattr(cuda.engines, "capability", lambda: (9, 0))
-    monkeypatch.setattr(cuda.settle, "xp", np)
+    monkeypatch.setattr(cuda.launch, "attribute", DEVICE.__getitem__)
+    monkeypatch.setattr(cuda.launch, "capability", lambda: (9, 0))
+    monkeypatch.setattr(cuda.epilogue, "xp", np)
 
 
 def plan(widths=(128, 1), dtype=F4, count=1, n=2565, rule=PLAIN):
     size = sum(a * b for a, b in itertools.pairwise(widths))
-    models = cuda.settle.Models([Model(widths, np.zeros(size), rule)] * count, dtype)
-    data = cuda.engines.Data(None, None, n, widths[0], widths[-1])
-    return cuda.engines.plan(data, Loss(4.0), models)
+    models = cuda.epilogue.Models([Model(widths, np.zeros(size), rule)] * count, dtype)
+    data = cuda.launch.Data(None, None, n, widths[0], widths[-1])
+    return cuda.launch.plan(data, Loss(4.0), models)
 
 
 @pytest.mark.parametrize("dtype", [F4, F8])
@@ -41,9 +41,9 @@ def test_the_blocks_for_gas_are_near_the_fastest_ones_measured(dtype):
     blocks, times = zip(
         *((row["blocks"], row["median_us"]) for row in rows if "gap" not in row), strict=True
     )
-    found = plan(dtype=dtype)
-    assert found.teams == 1
-    assert np.interp(found.blocks, blocks, times) <= 1.03 * min(times)
+    chosen = plan(dtype=dtype)
+    assert chosen.teams == 1
+    assert np.interp(chosen.blocks, blocks, times) <= 1.03 * min(times)
 
 
 def test_the_same_run_has_the_same_plan():
@@ -55,18 +55,18 @@ def test_what_every_block_repeats_does_not_change_the_blocks_of_one_model():
     assert plan(WIDE, rule=Rule(ADAM, (0.01, 0.0, 0.9, 0.999, 1e-8))).blocks == plan().blocks
 
 
-def rounds(found, count):
-    return -(-count // found.teams)
+def rounds(chosen, count):
+    return -(-count // chosen.teams)
 
 
 @pytest.fixture
 def dear_rows(monkeypatch):
     """Set the price of a multiply-add on factors, beside rows so dear that it matters."""
-    known = cuda.engines.estimates.costs_of((9, 0))._replace(instruction=20.0)
+    known = cuda.launch.estimates.costs_of((9, 0))._replace(instruction=20.0)
 
     def set_to(price):
         costs = known._replace(chain=price)
-        monkeypatch.setattr(cuda.engines.estimates, "costs_of", lambda capability: costs)
+        monkeypatch.setattr(cuda.launch.estimates, "costs_of", lambda capability: costs)
 
     return set_to
 
@@ -77,10 +77,10 @@ def test_the_dearer_the_chain_the_less_often_it_is_repeated(dear_rows):
     for price in (0.0, 0.1, 0.3, 1.0, 10.0):
         dear_rows(price)
         layouts.append(plan(WIDE, count=80, n=300))
-    times = [rounds(found, 80) for found in layouts]
+    times = [rounds(chosen, 80) for chosen in layouts]
     assert times == sorted(times, reverse=True)
     assert (times[0], times[-1]) == (2, 1)
-    blocks = [found.blocks for found in layouts]
+    blocks = [chosen.blocks for chosen in layouts]
     assert blocks == sorted(blocks, reverse=True)
     assert blocks[0] > blocks[-1]
 
@@ -88,12 +88,12 @@ def test_the_dearer_the_chain_the_less_often_it_is_repeated(dear_rows):
 def test_the_wider_the_models_the_smaller_their_teams(dear_rows):
     dear_rows(0.3)
     layouts = [plan((128, w, w, 1), count=80, n=300) for w in (1, 10, 40, 100)]
-    blocks = [found.blocks for found in layouts]
+    blocks = [chosen.blocks for chosen in layouts]
     assert blocks == sorted(blocks, reverse=True)
     assert blocks[0] > blocks[-1]
 
 
 def test_the_chain_of_a_streamed_model_counts_as_well():
-    """Or wide networks would be streamed for a price that the other side alone pays."""
+    """Else only a resident step would pay for its factors, and wide networks be streamed."""
     assert plan(WIDE, n=20_000) is not None
     assert plan(WIDE, n=8_000_000) is None

@@ -95,15 +95,15 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
     all_streamed(monkeypatch, cuda.loop, name)
     arguments = make(name)
     plain, made = reference.TrainingLoop(*arguments), cuda.loop.TrainingLoop(*arguments)
-    queue = made._engine.advance
+    queue = made._launcher.advance
 
     def and_so_it_does(active, partners, steps):
         queue(active, partners, steps)
         plain.advance(steps)
-        made._run.models[:, cuda.settle.STATUS] = cupy.asarray(plain.statuses)
-        made._run.models[:, cuda.settle.STEPS] = cupy.asarray(plain.steps)
+        made._run.models[:, cuda.epilogue.STATUS] = cupy.asarray(plain.statuses)
+        made._run.models[:, cuda.epilogue.STEPS] = cupy.asarray(plain.steps)
 
-    made._engine.advance = and_so_it_does
+    made._launcher.advance = and_so_it_does
     with np.errstate(all="ignore"):
         advance(made)
     assert made.engine == ("streaming" if name.startswith("streaming") else "resident")
@@ -114,7 +114,7 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
 
 
 def test_what_numpy_has_comes_to_an_aligned_place(planned):
-    """Wherever it was: so vectors of four elements can be read."""
+    """So vectors of four elements can be read, wherever NumPy's array lies."""
     assert planned["anywhere"] == planned["aligned"] == ["rows_float32_4_4_1_1_8_1"]
 
 
@@ -152,16 +152,16 @@ def test_a_device_is_asked_for_what_a_plan_depends_on(monkeypatch):
         "cuDeviceGetAttribute",
         lambda name, of: (fine, has[name] if of == "device 0" else 0),
     )
-    assert warm._found_device() == (9, 0, 114, 232_448)
+    assert warm._first_device() == (9, 0, 114, 232_448)
     error = driver.CUresult.CUDA_ERROR_NO_DEVICE
     monkeypatch.setattr(driver, "cuInit", lambda flags: (error,))
     with pytest.raises(warm._Nothing, match=r"\(CUDA_ERROR_NO_DEVICE\)"):
-        warm._found_device()
+        warm._first_device()
 
 
 def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(warm, "_ROOT", tmp_path)
-    (tmp_path / "benchmarks" / "gpu").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "groups" / "gpu").mkdir(parents=True)
     assert warm.main(["--capability", "9.0", "tests"]) == 2
     assert f"{tmp_path} has no tests: " in capsys.readouterr().err
     shutil.rmtree(tmp_path / "benchmarks")
@@ -172,7 +172,7 @@ def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
 #: What a checkout has in place of its benchmarks: what the test asks for.
 PLAN = """
 import os
-from benchmarks.gpu import made
+from benchmarks.groups.gpu import made
 
 for wanted in os.environ["WANTED"].split():
     made.do(wanted)
@@ -233,9 +233,9 @@ def checkout(tmp_path_factory):
     (root / "accel").mkdir()
     (root / "accel" / "__init__.py").touch()
     (root / "accel" / "kernels").symlink_to("../kernels")
-    (root / "benchmarks" / "gpu").mkdir(parents=True)
-    (root / "benchmarks" / "gpu" / "plan.py").write_text(PLAN)
-    (root / "benchmarks" / "gpu" / "made.py").write_text(MADE)
+    (root / "benchmarks" / "groups" / "gpu").mkdir(parents=True)
+    (root / "benchmarks" / "groups" / "gpu" / "plan.py").write_text(PLAN)
+    (root / "benchmarks" / "groups" / "gpu" / "made.py").write_text(MADE)
     return root
 
 
@@ -301,6 +301,7 @@ def test_all_tests_can_be_planned():
     names = python(*command, cwd=ROOT, limit=400).stdout.split()
     assert len(set(names)) == len(names) > 400
     kinds = {name.split("_")[0] for name in names}
-    assert kinds == {"chain", "publish", "resident", "rows", "settle", "slopes", "tiles", "update"}
+    expected = "chain epilogue publish resident rows slopes tiles update"
+    assert kinds == set(expected.split())
     ours = python(*command, "benchmarks", cwd=ROOT).stdout.split()
     assert set(ours) < set(names)

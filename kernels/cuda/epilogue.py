@@ -1,0 +1,231 @@
+"""The epilogue of a pass, by the threads of one block: judge the iterate, then take a step.
+
+A model's numbers stand in ``memory`` as ``factor_chain`` lays them out, shared or global. What the
+threads of a block share lies in shared memory, in this order:
+
+============  =========  =========================================================
+``table``     int64      the model's table, its places counted from ``memory[0]``
+``doubles``   float64    ``block_sums``, then Adam's corrections and the loss
+``floats``    the run's  ``scratch``: an element a thread
+============  =========  =========================================================
+
+The kernels have more behind that.
+"""
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from ..specs import (
+    CONVERGED,
+    DIVERGED,
+    END_TO_END,
+    RUNNING,
+    STATE_SLOTS,
+    TARGET,
+)
+from .factor_chain import (
+    COLUMNS,
+    PARAMS,
+    PULL,
+    SUFFIX,
+    TABLE,
+    Layout,
+    make_descend,
+    make_multiply,
+)
+from .jit import THREADS, device, record, xp
+from .precondition import stretch_and_push
+from .reduce import SUMS, this_thread
+from .updates import ANY, DECAY, RATE, RULE_SIZE, A, make_rule, make_update
+
+#: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where
+#: it stops and what it records; whether it only looks; whether blocks waited in vain.
+COUNT, ACTIVE, BEGIN, STOP_AT, RECORD_EVERY, EVALUATE, FAILED, CONTROL_SIZE = range(8)
+#: Entries of ``limits`` (float64).
+P, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(6)
+#: Columns of ``models`` (int64): its first factor in the table, its depth, where its memory starts,
+#: parameters, and numbers that the run carries on from step to step; how it fares.
+FIRST, DEPTH, START, N_PARAMS, N_KEPT, STATUS, STEPS, MODEL_SIZE = range(8)
+
+
+class Run(NamedTuple):
+    """What the kernels share. ``active`` are the models in the run, ``history`` is (records, M, 3).
+
+    ``table`` and ``memory`` hold all models, one after the other; a table's places count from its
+    own model's start.
+    """
+
+    control: Any
+    limits: Any
+    models: Any
+    active: Any
+    table: Any
+    rules: Any
+    memory: Any
+    history: Any
+
+
+class Models:
+    """The models of a run in the kernels' layout, host side.
+
+    Parameters
+    ----------
+    models : sequence of specs.Model
+    dtype : dtype
+    """
+
+    def __init__(self, models: Any, dtype: np.dtype[Any]) -> None:
+        self.layouts = [
+            Layout(tuple(model.widths), STATE_SLOTS[model.rule.kind]) for model in models
+        ]
+        self.starts = np.cumsum([0, *(layout.size for layout in self.layouts)])
+        self.rows = np.zeros((len(models), MODEL_SIZE), np.int64)
+        first = 0
+        for m, layout in enumerate(self.layouts):
+            depth = len(layout.table)
+            self.rows[m, : N_KEPT + 1] = (
+                first, depth, self.starts[m], layout.n_params, layout.n_kept,
+            )  # fmt: skip
+            first += depth
+        self.table = np.concatenate([layout.table for layout in self.layouts])
+        self.rules = np.stack([make_rule(*model.rule) for model in models])
+        self.memory = xp.zeros(int(self.starts[-1]), dtype)
+        for model, start in zip(models, self.starts, strict=False):
+            self.memory[start : start + model.params.size] = xp.asarray(model.params)
+
+    @property
+    def deepest(self) -> int:
+        """Most factors of a model."""
+        return max(len(layout.table) for layout in self.layouts)
+
+
+def run_type(dtype: np.dtype[Any]) -> Any:
+    """Return the Numba type of ``Run``."""
+    i8, f8 = np.int64, np.float64
+    fields = {"control": i8, "limits": f8, "models": i8, "active": i8, "table": i8, "rules": f8}
+    return record(Run, dtype, {**fields, "memory": None, "history": f8})
+
+
+#: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.
+CORRECTIONS, LOSS, STUCK, DOUBLES = 0, 2, 3, 4
+
+#: What ``block_sums`` adds up: |G|^2, the quadratic part of the Gram loss, |W|^2 and <W, G>. The
+#: first suffices for most steps.
+SQUARE, QUADRATIC, WEIGHTS, ALONG = range(SUMS)
+
+
+class Block(NamedTuple):
+    """Where a block has its model; ``scratch`` is a place in ``floats``."""
+
+    memory: Any
+    table: Any
+    doubles: Any
+    floats: Any
+    scratch: int
+
+
+@device
+def bring_table(run, model, table, base):
+    """Copy a model's table to shared memory, its places counted from ``base``."""
+    row = model * MODEL_SIZE
+    first, depth = run.models[row + FIRST], run.models[row + DEPTH]
+    for i in range(this_thread(), depth * TABLE, THREADS):
+        place = run.table[first * TABLE + i]
+        table[i] = base + place if PARAMS <= i % TABLE <= PULL else place
+
+
+@device
+def first_due(run, step):
+    """Return the first step from ``step`` on that is to be recorded."""
+    every = run.control[RECORD_EVERY]
+    return -1 if every == 0 else (step + every - 1) // every * every
+
+
+@device
+def record_row(run, model, entry, loss, square, weights):
+    """One thread: record an iterate in the history."""
+    at = 3 * (entry * run.control[COUNT] + model)
+    run.history[at] = loss
+    run.history[at + 1] = math.sqrt(square)
+    run.history[at + 2] = math.sqrt(weights)
+
+
+@device
+def judge(loss, square, tol, target):
+    """Return the status that an iterate gives its model; ``square`` is that of G's norm."""
+    if not (math.isfinite(loss) and math.isfinite(square)):
+        return DIVERGED
+    if tol > 0.0 and math.sqrt(square) <= tol:
+        return CONVERGED
+    return TARGET if loss <= target else RUNNING
+
+
+@cache
+def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
+    """Make ``enter(data, block, e, total, scale, everything, sums)``: entry e of G from its total.
+
+    It leaves its share in ``sums``: of the first, on the Gram path the second, and of all four if
+    ``everything`` is asked for.
+    """
+    scalar = dtype.type
+
+    @device
+    def enter(data, block, e, total, scale, everything, sums):
+        memory = block.memory
+        w = float(memory[block.table[SUFFIX] + e])
+        if from_gram:
+            target = float(data.Y[e])
+            sums[QUADRATIC] += w * (total - 2.0 * target)
+            total -= target
+        g = scalar(scale * total)
+        memory[block.table[PULL] + e] = g
+        sums[SQUARE] += float(g) * float(g)
+        if everything:
+            sums[WEIGHTS] += w * w
+            sums[ALONG] += w * float(g)
+
+    return enter
+
+
+@cache
+def make_step(dtype: np.dtype[Any], kind: int) -> Any:
+    """Make ``step(run, model, block, depth, k, rule, sums)``: update, and multiply out.
+
+    ``sums`` are those of ``block_sums``; the end-to-end rule needs all of them, and k = 1.
+    ``kind`` is that of all models, or ANY.
+    """
+    scalar = dtype.type
+    descend = make_descend(dtype, make_update(kind))
+    multiply = make_multiply(dtype)
+    end_to_end_alone, never_end_to_end = kind == END_TO_END, kind not in (ANY, END_TO_END)
+
+    @device
+    def along_the_rule(run, model, block, sums):
+        at, memory = model * RULE_SIZE, block.memory
+        d, W, G = block.table[COLUMNS], block.table[SUFFIX], block.table[PULL]
+        rate, depth = run.rules[at + RATE], run.rules[at + A]
+        keep = 1.0 - rate * run.rules[at + DECAY] * depth
+        if this_thread() < d:
+            stretch, push = stretch_and_push(sums[WEIGHTS], sums[ALONG], depth)
+            for i in range(this_thread(), d, THREADS):
+                w = float(memory[W + i])
+                memory[W + i] = scalar(
+                    keep * w - rate * stretch * (float(memory[G + i]) + push * w)
+                )
+        cuda.syncthreads()
+
+    @device
+    def step(run, model, block, depth, k, rule, sums):
+        if end_to_end_alone:
+            along_the_rule(run, model, block, sums)
+        elif never_end_to_end or rule.kind != END_TO_END:
+            descend(block.memory, block.table, depth, k, rule)
+            multiply(block.memory, block.table, depth, k, block.floats, block.scratch)
+        else:
+            along_the_rule(run, model, block, sums)
+
+    return step
