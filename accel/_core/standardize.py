@@ -107,10 +107,7 @@ class Standardized:
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:
     """Standardised columns, in a layout that ``LpProblem`` takes without a copy; their units."""
-    validation.all_finite(name, a)
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
-    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
-        raise TypeError(f"{name} must be in float64 or less, lest it be rounded, got {a.dtype}")
     constant = a.min(axis=0) == a.max(axis=0)
     if constant.any():
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
@@ -154,5 +151,19 @@ def standardize(X: Any, y: Any) -> Standardized:
     for name, a, before in zip("Xy", (X, y), given, strict=True):
         advice = "convert it first if it may be rounded, as by astype(float)"
         validation.unrounded(name, a, np.dtype(np.float64), before, advice)
+        validation.all_finite(name, a)
+        if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+            raise TypeError(f"{name} must be in float64 or less, lest it be rounded, got {a.dtype}")
+    return standardize_checked(X, y)
+
+
+def standardize_checked(X: Array, y: Array) -> Standardized:
+    """Standardise data that need no check: finite NumPy arrays, such as those of a ``Dataset``.
+
+    Raises
+    ------
+    ValueError
+        If a mean, or a distance from it, overflows.
+    """
     (X, x), (y, of_y) = _standard("X", X), _standard("y", y)
     return Standardized(X, y, x.mean, x.scale, of_y.mean, of_y.scale, x.rest, of_y.rest)

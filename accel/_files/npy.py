@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -85,7 +85,12 @@ def check_npy(path: Path) -> None:
         If it is something else, holds pickled objects, or promises more numbers than there are.
     """
     with path.open("rb") as stream:
-        head, size = stream.read(_HEAD), os.fstat(stream.fileno()).st_size
+        _check(stream)
+
+
+def _check(stream: BinaryIO) -> None:
+    """Check what the first bytes of a file promise, as a .npy, by its size."""
+    head, size = stream.read(_HEAD), os.fstat(stream.fileno()).st_size
     if head.startswith(_NPZ):
         raise ValueError("it is a .npz by content, rename it")
     _check_header(head, size)
@@ -99,8 +104,10 @@ def load_npy(path: Path) -> Array:
     ------
     one of ``DAMAGED``
     """
-    check_npy(path)
-    array: Array = np.load(path, allow_pickle=False)
+    with path.open("rb") as stream:
+        _check(stream)
+        stream.seek(0)
+        array: Array = npy.read_array(stream, allow_pickle=False)
     return array
 
 

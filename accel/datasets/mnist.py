@@ -95,8 +95,8 @@ def _read_idx(path: Path, ndim: int) -> Array:
     """
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    with (gzip.open if packed else open)(path, "rb") as stream:
-        content = stream.read(_LIMIT + 1)
+        stream.seek(0)
+        content = (gzip.GzipFile(fileobj=stream) if packed else stream).read(_LIMIT + 1)
     if len(content) > _LIMIT:
         raise ValueError(f"it is larger than {_LIMIT} bytes")
     head = 4 + 4 * ndim

@@ -1,5 +1,8 @@
 """Readers of data files: each returns X, y and the names of the columns, or says what is wrong.
 
+A file is opened once, and its numbers are checked once; only to say where a fault is, it is read
+again. What a reader returns is finite and of one dtype, float32 or float64.
+
 Whatever is wrong with a file is a ValueError of one line that starts with its path. Of text it
 tells the line, from 1 and header included, as editors count, and the column by its name, or by its
 number from 1 if it has none; of an array it tells the indices, from 0.
@@ -28,8 +31,21 @@ Columns = tuple[Array, Array, tuple[str, ...]]
 _DAMAGED = (*npy.DAMAGED, csv.Error)
 
 
-def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
-    """X (n, d) and y (n,) or (n, k), finite and of one dtype: float32 if both are, else float64.
+def checked(where: object, X: object, y: object, *, finite: bool = False) -> tuple[Array, Array]:
+    """Check X (n, d) and y (n,) or (n, k), and convert them to one dtype.
+
+    Parameters
+    ----------
+    where : object
+        What the message begins with: the path of a file.
+    X, y : array_like
+    finite : bool
+        Whether the numbers are known to be finite in float64, so that they need not be read.
+
+    Returns
+    -------
+    X, y : array
+        Finite; float32 if both are, else float64.
 
     Raises
     ------
@@ -46,10 +62,11 @@ def checked(where: object, X: object, y: object) -> tuple[Array, Array]:
         for name, a in (("X", X), ("y", y)):
             advice = "save it as float64 if it may be rounded"
             validation.unrounded(name, a, np.dtype(np.float64), a, advice)
-        with np.errstate(invalid="ignore", over="ignore"):  # found by the check
+        with np.errstate(invalid="ignore", over="ignore"):  # the check that follows tells
             X, y = (a.astype(np.float32 if single else np.float64, copy=False) for a in (X, y))
-        validation.all_finite("X", X)
-        validation.all_finite("y", y)
+        if not finite:
+            validation.all_finite("X", X)
+            validation.all_finite("y", y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     return X, y
@@ -76,7 +93,7 @@ def read_npy(path: Path, target: str | int | None = None) -> Columns:
 
 
 class _Layout(NamedTuple):
-    """What the first line of a .csv tells of it."""
+    """What the first line of a .csv says about the others."""
 
     path: Path
     delimiter: str
@@ -121,14 +138,27 @@ class _Layout(NamedTuple):
         return ""
 
 
-def _layout(path: Path) -> _Layout:
-    """Look at the first line that is not blank."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        skipped, first = 0, ""
-        for first in stream:
-            if first.strip():
-                break
-            skipped += 1
+def _layout(path: Path, lines: Iterator[str]) -> tuple[_Layout, Iterator[str]]:
+    """Read the header, if there is one.
+
+    Parameters
+    ----------
+    path : Path
+        For the messages.
+    lines : iterator of str
+        Of the whole file.
+
+    Returns
+    -------
+    layout : _Layout
+    rows : iterator of str
+        The lines from the first row of numbers on.
+    """
+    skipped, first = 0, ""
+    for first in lines:
+        if first.strip():
+            break
+        skipped += 1
     if first.count('"') % 2:
         raise ValueError("the first line opens a quote that it does not close")
     delimiter = max(",;\t", key=first.count)
@@ -136,7 +166,8 @@ def _layout(path: Path) -> _Layout:
     counted = [str(j) for j in range(len(cells))]
     words = not all(_is_number(cell) for cell in cells if cell)
     header = cells if words or ["", *counted[:-1]] == cells != [""] else None
-    if not first.strip() or (header and not _has_rows(path, skipped + 1)):
+    ahead = [first] if header is None else _until_row(lines)
+    if not any(line.strip() for line in ahead):
         raise ValueError("it has no rows of numbers")
     if header is None and cells == counted and len(cells) > 2:
         _log.warning(
@@ -145,7 +176,8 @@ def _layout(path: Path) -> _Layout:
             paths.told(path),
             skipped + 1,
         )
-    return _Layout(path, delimiter, header, skipped + (header is not None))
+    layout = _Layout(path, delimiter, header, skipped + (header is not None))
+    return layout, itertools.chain(ahead, lines)
 
 
 def read_csv(path: Path, target: str | int | None = None) -> Columns:
@@ -156,22 +188,21 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
     the one that ``target`` names or numbers. A first column without a name that counts the rows, as
     pandas and R write an index, is left out, and the log says so.
     """
+    layout = None
     try:
-        layout = _layout(path)
+        with path.open(encoding="utf-8-sig") as stream:
+            layout, rows = _layout(path, stream)
+            table = np.loadtxt(
+                rows,
+                delimiter=layout.delimiter,
+                comments=None,
+                quotechar='"',
+                ndmin=2,
+                encoding="utf-8",
+            )
     except _DAMAGED as error:
-        raise unreadable(path, error) from error
-    try:
-        table = np.loadtxt(
-            path,
-            delimiter=layout.delimiter,
-            skiprows=layout.skipped,
-            comments=None,
-            quotechar='"',
-            ndmin=2,
-            encoding="utf-8-sig",
-        )
-    except _DAMAGED as error:
-        raise unreadable(path, layout.fault() or error) from error
+        fault = "" if layout is None else layout.fault()
+        raise unreadable(path, fault or error) from error
     header = layout.header
     if header is not None and len(header) != table.shape[1]:
         raise ValueError(
@@ -181,9 +212,14 @@ def read_csv(path: Path, target: str | int | None = None) -> Columns:
     return _split(path, table, header, target, layout.place)
 
 
-def _has_rows(path: Path, skip: int) -> bool:
-    with path.open(encoding="utf-8-sig") as stream:
-        return any(line.strip() for number, line in enumerate(stream) if number >= skip)
+def _until_row(lines: Iterator[str]) -> list[str]:
+    """The next lines up to the first that is not blank, or up to the end."""
+    ahead = []
+    for line in lines:
+        ahead.append(line)
+        if line.strip():
+            break
+    return ahead
 
 
 def _is_number(cell: str) -> bool:
@@ -204,7 +240,20 @@ def _split(
     target: str | int | None,
     place: Callable[[int, int], str],
 ) -> Columns:
-    """Cut the target column out of a table, in which a number has a place to tell it by."""
+    """Check a table (n, d + 1), and cut the target column out of it.
+
+    Parameters
+    ----------
+    path : Path
+        For the messages.
+    table : array
+    header : list of str or None
+        The names of the columns.
+    target : str, int or None
+        As for ``read``.
+    place : function
+        Of a row and a column, from 0: says where in the file that number is.
+    """
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(
             f"{paths.told(path)}: expected rows of at least two columns, features and a target, "
@@ -216,7 +265,9 @@ def _split(
     rest = [j for j in range(columns) if j != column]
     if column != 0 and header and not header[0]:
         rest = _without_index(paths.told(path), table[:, 0], rest)
-    X, y = checked(paths.told(path), table[:, rest], table[:, column])
+    # Numbers of more than 8 bytes, which are finite here, may overflow in float64.
+    finite = table.dtype.itemsize <= 8
+    X, y = checked(paths.told(path), table[:, rest], table[:, column], finite=finite)
     names = _numbered(columns if header else len(rest))
     return X, y, tuple(header[j] or names[j] for j in rest) if header else names
 
