@@ -61,7 +61,7 @@ def test_every_folder_is_a_room_with_a_floor():
     assert beside == {"accel", "accel.__main__"}
 
 
-@pytest.mark.parametrize("name", FLOOR)
+@pytest.mark.parametrize("name", sorted(FLOOR))
 def test_imports_lead_downwards(name):
     arrows = [
         (module, other)

@@ -92,7 +92,7 @@ def test_residuals_and_sums_are_as_exact_as_claimed(weights, center, spread, see
     # what is left of v is small beside it, as in a certificate
     low = 1e-17 * rng.standard_normal(n)
     r, error = rows.residual(w, b)
-    sums, grain = rows.sums(v, low)
+    sums, grain = rows.products(v, low)
     F = Fraction
     roots = [F(1)] * n if root is None else [F(a) for a in root]
     exact = [
@@ -123,7 +123,7 @@ def test_slopes_that_are_not_orthogonal_prove_less():
         assert 0 <= found.gap <= found.loss * (1 + 1e-12)
         gaps.append(found.gap)
     assert gaps == sorted(gaps)
-    askew = Basis(basis.A + 1e-6, basis.T, basis.rows, basis.error, basis.least)
+    askew = Basis(basis.A + 1e-6, basis.T, basis.row_norms, basis.error, basis.least)
     found = gap_at(Rows(X, y), best.W[0], askew, 4, right)
     assert found.gap >= 1e-7 * found.loss  # X T is not what is projected out: rho is left
 
