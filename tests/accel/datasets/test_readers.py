@@ -1,4 +1,4 @@
-"""Files of the user's, good and bad."""
+"""Data files of the user's: valid ones, and messages about others."""
 
 import numpy as np
 import pytest
@@ -152,7 +152,7 @@ def test_target_of_the_wrong_kind(tmp_path):
     ],
 )
 def test_faults_are_told_by_their_line(tmp_path, text, told):
-    """As an editor counts lines: from 1, blank ones and the header included."""
+    """Lines are counted as editors do: from 1, with blank lines and the header."""
     path = write(tmp_path / "a.csv", text)
     for target in (None, 0):
         with pytest.raises(ValueError, match=r"a\.csv: ") as caught:
@@ -226,7 +226,7 @@ def test_an_index_and_a_target_are_no_problem(tmp_path):
 
 
 def test_a_first_row_that_counts_the_columns(tmp_path, caplog):
-    """What pandas writes without the index, of a table without names, may be a header."""
+    """It may be a header: pandas writes this one for a table without names, without its index."""
     path = write(tmp_path / "a.csv", "0,1,2\n5,6,7\n")
     assert load_file(path).X.shape == (2, 2)
     assert "a.csv: line 1, which counts the columns, is taken for numbers" in caplog.text
