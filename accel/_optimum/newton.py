@@ -358,16 +358,14 @@ def minimize(
         v = _inside(v, after) if p == 1 else after
         smoothing = 0.0
         if e:
-            smoothing = float(
-                np.sum(_power_differences(np.abs(r), np.hypot(r, e), np.full(n, e * e), p))
-            )
+            raised = _power_differences(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)
+            smoothing = float(np.sum(raised))
         if t == 0 or n * decrease <= settled * smoothing:
             if p == 1:
                 _to_vertex(search, r, edges)
             if search.gap <= grain:
                 break
             e = max(min(_SHRINK * e, trimmed_median(np.abs(r), rank)), _FASTEST * e)
-            if e <= EPS * trimmed_median(
-                np.abs(search.y) + search.row_norms * float(np.linalg.norm(z)), 0
-            ):
+            terms = np.abs(search.y) + search.row_norms * float(np.linalg.norm(z))
+            if e <= EPS * trimmed_median(terms, 0):
                 break  # e is below the rounding errors of r, or 0 for p >= 2

@@ -23,9 +23,8 @@ __all__ = ["Optimum", "optimum"]
 _log = logging.getLogger("accel")
 
 _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are rounding errors
-_VERTEX = (
-    1e-13  # relative gap at p = 1, where the minimum is known to all digits once a vertex is found
-)
+# The relative gap to reach at p = 1, where a vertex that is the minimum has all digits.
+_VERTEX = 1e-13
 _PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
 _LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 

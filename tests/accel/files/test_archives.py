@@ -59,7 +59,7 @@ def npz(save=np.savez, **arrays):
     return stream.getvalue()
 
 
-def test_there_and_back(path):
+def test_round_trip(path):
     described, arrays = read(path)
     assert described == DESCRIBED
     assert list(arrays) == list(ARRAYS)
@@ -107,7 +107,7 @@ def test_other_versions(path):
     refuse(path, "it is of format 3, of an earlier version of accel; ours is 4", known=4)
 
 
-def test_what_someone_else_made(path):
+def test_foreign_files(path):
     sealed(path, npz(**JSON, a=np.ones(3)))
     np.testing.assert_array_equal(read(path)[1]["a"], np.ones(3))
     for content, message in [
@@ -207,7 +207,7 @@ def test_a_full_disk(tmp_path):
         archives.write(tmp_path / "one.npz", {"format": 3}, ARRAYS)  # there is room for this
 
 
-def test_a_disk_that_is_full_when_it_comes_to_it(path, monkeypatch):
+def test_a_full_disk_that_fsync_reports(path, monkeypatch):
     """On some file systems only fsync reports it."""
 
     def full(descriptor):

@@ -50,7 +50,7 @@ def fetch(folder, url="https://there/data", sha256=SHA256, most=10**6):
     return download.fetch(url, sha256, "data", folder, most)
 
 
-def test_what_it_should_be_is_kept(web, tmp_path):
+def test_a_download_with_the_right_checksum_is_kept(web, tmp_path):
     pages, asked = web
     pages["https://there/data"] = 302, b"", {"location": "https://elsewhere/data"}
     pages["https://elsewhere/data"] = 200, CONTENT, {}
@@ -72,7 +72,7 @@ def test_what_it_should_be_is_kept(web, tmp_path):
     ],
     ids=["hash", "size", "status", "to http", "loop", "to a file"],
 )
-def test_what_it_should_not_be_is_not(web, tmp_path, page, arguments, match):
+def test_other_downloads_are_not_kept(web, tmp_path, page, arguments, match):
     pages, asked = web
     pages["https://there/data"] = page
     with pytest.raises((OSError, ValueError), match=match):

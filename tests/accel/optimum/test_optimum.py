@@ -206,7 +206,7 @@ def test_float32_data_is_solved_in_float64():
     assert single.loss == double.loss
 
 
-def test_stopped_early_it_still_proves_something():
+def test_a_search_stopped_early_has_a_valid_gap():
     for p, d in ((1, 40), (1.5, 6), (8, 6)):
         problem = LpProblem(*regression(200, d), p=p)
         early, best = (optimum(problem, max_iter=m, backend="reference") for m in (2, 200))
@@ -315,7 +315,7 @@ def test_how_far_a_row_is_does_not_matter_for_least_deviations(far):
 
 @pytest.mark.parametrize("p", [1.01, 1.2, 1.5, 1.9])
 @pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
-def test_nor_does_it_hide_the_other_rows_for_p_below_2(p, far):
+def test_a_row_far_away_does_not_hide_the_others_for_p_below_2(p, far):
     """A further Newton step in plain arithmetic is small beside the other residuals."""
     X, y = line(far)
     best = optimum(LpProblem(X, y, p=p), backend="reference")

@@ -176,7 +176,7 @@ def test_fifteen_digits_of_dependent_columns(seed):
 
 @pytest.mark.parametrize("times", [1e13, 1e15, 1e20, 1e200])
 @pytest.mark.parametrize("p", [1, 2, 4])
-def test_a_sample_that_hides_all_others_is_told_of(times, p):
+def test_a_sample_that_hides_all_others_is_warned_of(times, p):
     """Beside it the other directions count as noise, and a warning says so."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 3)), rng.standard_normal(60)

@@ -69,7 +69,7 @@ def put(path, text=""):
     return path
 
 
-def test_a_package_brings_it(finder, packages, tmp_path):
+def test_a_library_in_a_package(finder, packages, tmp_path):
     relative = "nvidia/cu13/lib/libnvvm.so.4"
     packages["nvidia-nvvm"] = "13.5.37", [relative, "nvidia/cu13/nvvm/LICENSE"]
     finder.there["nvvm"] = tmp_path / "site" / relative
@@ -89,7 +89,7 @@ def test_a_package_brings_it(finder, packages, tmp_path):
         (None, "cuda", None, None),
     ],
 )
-def test_a_toolkit_brings_it(finder, packages, tmp_path, note, folder, version, major):
+def test_a_library_in_a_toolkit(finder, packages, tmp_path, note, folder, version, major):
     path = put(tmp_path / folder / "lib64" / "libnvrtc.so.13")
     if note is not None:
         put(tmp_path / folder / "version.json", note)
@@ -107,7 +107,7 @@ def test_a_link_to_a_toolkit(finder, packages, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted({*toolkit.LIBRARIES} - {"libdevice"}))
-def test_it_is_not_there_or_does_not_load(finder, packages, name):
+def test_a_missing_or_damaged_library(finder, packages, name):
     assert toolkit.find(name) == toolkit.Library(name)
     error = RuntimeError("Failed to dlopen libx.so.1: file too short\nmore of that")
     finder.there[toolkit.LIBRARIES[name].name] = error
@@ -186,7 +186,7 @@ def test_no_cupy(monkeypatch):
     assert toolkit.cupy() is None
 
 
-def test_where_it_was_looked_for(monkeypatch):
+def test_the_message_about_missing_libraries(monkeypatch):
     for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     remedy = (
