@@ -4,9 +4,9 @@ Let ``r = X w - y`` be the residuals of a point w, and v any vector with ``X'v =
 inequality, ``|a|^p >= p v a - (p-1) |v|^q`` with q = p/(p-1), holds for every row of every other
 point. Summed over the rows it bounds the loss of all other points from below by
 ``p v'r - (p-1) sum |v_i|^q``, since v'r is the same at every point. So n times the distance of w
-from the minimum is at most n times the duality gap,
+from the minimum is at most n times the duality gap, which is
 
-.. math:: \sum_i f_i, \qquad f_i = |r_i|^p - p v_i r_i + (p-1) |v_i|^q \ge 0,
+.. math:: \sum_i f_i, \qquad f_i = |r_i|^p - p v_i r_i + (p-1) |v_i|^q \ge 0.
 
 f_i is 0 where v_i is the slope ``s_i = |r_i|^{p-1} sign(r_i)``, and at the minimum ``X's = 0``, so
 that v = s will do. Near it ``v_i = (1 + t) s_i`` with a small t, and f_i is ``|r_i|^p h(t)`` with
@@ -39,10 +39,10 @@ __all__ = [
     "Basis",
     "Gap",
     "Rows",
-    "trimmed_median",
     "capped_loss",
-    "gap_terms",
     "gap_at",
+    "gap_terms",
+    "trimmed_median",
     "weighted",
 ]
 
