@@ -27,15 +27,15 @@ from accel._support.arrays import Array
 __all__ = ["shortfall", "squares_by_column"]
 
 _UNIT = 2.0**-53
-#: The relative errors that are allowed of the loss at ``target``, and of the gradient at ``tol``.
+#: The loss at ``target`` should be known to six digits, the gradient norm at ``tol`` to one.
 _LOSS_DIGITS, _GRADIENT_DIGITS = 1e-6, 0.1
-#: Squares of norms outside this range have lost digits, or may lose them in a product.
+#: Outside of this range, terms of the squares of norms may underflow or overflow in products.
 _LEAST, _MOST = 1e-280, 1e290
 _BLOCK = 2**20  # numbers that are squared at a time
 
 
 def squares_by_column(a: Array) -> Array:
-    """Squares of the norms of the columns, (d,); 0 only for columns that are all zeros."""
+    """Squares of the norms of the columns, (d,); 0 only for columns of zeros."""
 
     def gather(of_rows: Callable[[Any], Any], join: Callable[[Array, Array], Array]) -> Array:
         rows = max(_BLOCK // a.shape[1], 1)
@@ -53,7 +53,7 @@ def squares_by_column(a: Array) -> Array:
 def shortfall(
     columns: Array, yy: float, n: int, factor: float, weights: float, tol: float, target: float
 ) -> str | None:
-    """Return why the Gram form is not accurate enough for a run, or None if it is.
+    """Return why X'X has not the digits for a run; None if it has.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Initial values of the factors of a network, by the names that ``LinearNetwork`` has for them."""
+"""The initial factors of a network, by the name of the initialisation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -68,7 +68,7 @@ def balanced_factors(W: Array, shapes: Shapes, noise: float = 0.0) -> list[Array
     U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
     sizes[sizes <= noise * sizes[0]] = 0
     factors = [factor + 0.0 for factor in factors_of_svd(U, sizes, Vt, shapes)]  # without -0.0
-    factors[0][:, ~W.any(axis=0)] = 0  # zero already, but for rounding errors
+    factors[0][:, ~W.any(axis=0)] = 0  # zero columns of W stay zero in spite of rounding
     return factors
 
 
@@ -93,12 +93,12 @@ def _orthogonal(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[
     factors = []
     for shape in shapes:
         q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
-        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # LAPACK's signs are not random
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # LAPACK's choice of signs is not uniform
         factors.append(scale * (q if shape[0] >= shape[1] else q.T))
     return factors
 
 
-#: By name: the function, and the scale that it has by default.
+#: Every initialiser by its name, with its default scale.
 INITIALIZERS: dict[str, tuple[Initializer, float]] = {
     "near_zero": (_near_zero, 0.01),
     "balanced": (_balanced, 0.01),

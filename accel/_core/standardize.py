@@ -106,16 +106,16 @@ class Standardized:
 
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:
-    """The standardised columns, in a layout that ``LpProblem`` does not copy, and their units."""
+    """Return standardised columns, laid out as ``LpProblem`` needs them, and their units."""
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
     constant = a.min(axis=0) == a.max(axis=0)
     if constant.any():
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
         more = ", ..." if constant.sum() > _NAMED else ""
         _log.warning("%s is constant in column %s%s, which becomes 0", name, where, more)
-    own = Units.of(name, a)
+    of_columns = Units.of(name, a)
     out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
-    return own.standard(a, out), own
+    return of_columns.standard(a, out), of_columns
 
 
 def standardize(X: Any, y: Any) -> Standardized:

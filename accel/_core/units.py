@@ -1,8 +1,7 @@
-"""Standard units of the columns of a table: the conversion to them and back.
+"""The zero and the unit of every column of a table, and the way to them and back.
 
-A column may need its mean to more digits than float64 has: at 1e15 neighbouring numbers are 0.125
-apart, which may be much beside the spread of the column. So a mean is kept as the sum of two
-numbers, the nearest float64 number and the rest.
+Beside the spread of a column its mean may have more digits than float64 holds: at 1e15 neighbouring
+numbers are 0.125 apart. So a mean is two numbers, the nearest float64 and the rest of it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from accel._support.arrays import Array
 
 __all__ = ["Units", "coefficients", "intercept"]
 
-_BLOCK = 2**16  # how many numbers are converted to float64 at a time
+_BLOCK = 2**16  # numbers that are converted to float64 at a time
 
 
 def _blocks(a: Array) -> Iterator[slice]:
@@ -30,8 +29,8 @@ class Units:
     Attributes
     ----------
     mean, rest, scale : float64 array
-        Of the shape of a row. The sum of mean and rest is the mean to twice the digits of float64;
-        mean is that sum rounded.
+        Of the shape of a row. The sum of mean and rest is the mean to twice the digits, mean is
+        that sum rounded.
     """
 
     mean: Array
@@ -58,11 +57,9 @@ class Units:
             Finite, of at most float64.
         weight : (n,) float64 array, optional
             How often each row counts, positive.
-        center : bool
-            False leaves the mean at 0.
-        scale : bool
-            False leaves the scale at 1. The scale of a constant column that is centred, and of a
-            column of zeros, is 1 in any case.
+        center, scale : bool
+            Without the one the mean is 0, without the other the scale is 1; so it is of a column
+            that is constant, which centring makes 0, or 0.
 
         Raises
         ------
@@ -83,64 +80,64 @@ class Units:
         return units._scaled(a, weight, low, high) if scale else units
 
     def standard(self, a: Array, out: Array) -> Array:
-        """Convert numbers to these units, in ``out`` (float32 or float64), which is returned."""
+        """Write numbers in these units to ``out``, of float32 or float64, and return that."""
         for rows in _blocks(a):
             np.divide(self._moved(a[rows]), self.scale, out=out[rows], casting="same_kind")
         return out
 
     def user(self, standard: Array) -> Array:
-        """Convert numbers to the user's units."""
-        # Small terms first, so that the large one is rounded once.
+        """Return numbers in the user's units."""
+        # The small ones first: each sum is then rounded once.
         back: Array = standard * self.scale + self.rest + self.mean
         return back
 
     @property
     def trivial(self) -> bool:
-        """Whether these are the user's units."""
+        """Whether they are the user's."""
         return not self.mean.any() and bool((self.scale == 1).all())
 
     def _moved(self, a: Array) -> Array:
-        # Near the mean the first difference is exact, so that subtracting the rest has an effect.
+        # Of neighbours of the mean the first difference is exact, so that the rest can count.
         moved: Array = a.astype(np.float64) - self.mean - self.rest
         return moved
 
     def _centred(self, a: Array, weight: Array | None, constant: Array) -> Self:
         first = np.asarray(a[0], np.float64)
-        there = type(self)(first, self.rest, self.scale)  # sums of the differences lose no digits
+        there = type(self)(first, self.rest, self.scale)  # from here sums lose no digits
         mean = first + _average(there._moved, a, weight)
-        mean = np.where(constant, first, mean)  # exactly, so that no rounding errors are scaled up
+        mean = np.where(constant, first, mean)  # exactly, lest rounding noise be blown up
         there = type(self)(mean, self.rest, self.scale)
         left = np.where(constant, 0.0, _average(there._moved, a, weight))
         total = np.asarray(mean + left)
         return type(self)(total, np.asarray(left - (total - mean)), self.scale)
 
     def _scaled(self, a: Array, weight: Array | None, low: Array, high: Array) -> Self:
-        # Squares of tiny numbers underflow, so divide by a power of two first, which is exact.
+        # Squares of tiny numbers underflow: divide by a power of two first, which is exact.
         peak = np.maximum(np.abs(self._moved(low)), np.abs(self._moved(high)))
-        unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # not the next power, which may be infinite
+        unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # the next one may be infinite
         square = _average(lambda block: (self._moved(block) / unit) ** 2, a, weight)
         size = unit * np.sqrt(square)
         return type(self)(self.mean, self.rest, np.where(size > 0, size, 1.0))
 
 
 def _average(function: Any, a: Array, weight: Array | None) -> Array:
-    """The (weighted) mean over the rows of ``function(a)``, computed block by block."""
+    """The mean over rows, weighted if there are weights, of what a function makes of them."""
     total = np.zeros(a.shape[1:])
     for rows in _blocks(a):
         made = function(a[rows])
-        if weight is not None:  # weights of 1 give the same bits as no weights
+        if weight is not None:  # equal ones, of 1 each, then change no bit
             made = made * weight[rows].reshape(-1, *[1] * (made.ndim - 1))
         total += made.sum(axis=0)
     return np.asarray(total / (len(a) if weight is None else weight.sum()))
 
 
 def coefficients(W: Array, x: Units, y: Units) -> Array:
-    """Coefficients (d,) or (k, d) in the user's units, of a map W between standard units."""
+    """Coefficients (d,) or (k, d) in the user's units, of a map between standard ones."""
     coef: Array = W * y.scale[..., np.newaxis] / x.scale
     return coef
 
 
 def intercept(coef: Array, x: Units, y: Units) -> Array:
-    """The intercept, 0-D or (k,), with which the mean of X is mapped to the mean of y."""
-    # The small terms come last: those before them are large and cancel.
+    """The intercept, 0-D or (k,), with which coefficients map the means to the means."""
+    # What the means lack comes last: the terms before it are large and cancel.
     return np.asarray(y.mean - coef @ x.mean + (y.rest - coef @ x.rest))

@@ -35,7 +35,7 @@ LONG = {"work": 1e7, "steps": 10**6}
         ({}, "cpu"),
         (LONG, "cuda"),
         ({"on_device": True}, "cuda"),
-        ({"work": 1e7, "steps": 100}, "cpu"),  # shorter than starting a GPU
+        ({"work": 1e7, "steps": 100}, "cpu"),  # over before a GPU has begun
         ({"work": 1e5, "steps": 10**9}, "cpu"),  # a step is too short
     ],
 )
@@ -116,7 +116,7 @@ def test_theory_is_light_until_used():
 def test_import_is_fast():
     code = (
         "import time, numpy; start = time.process_time(); import accel;"
-        "print(time.process_time() - start)"  # does not depend on other processes
+        "print(time.process_time() - start)"  # whatever else the machine does meanwhile
     )
     assert min(float(run(code)) for _ in range(3)) < 0.5
 
@@ -139,7 +139,7 @@ def test_public_names_resolve():
 
 
 def test_the_version_of_what_is_not_installed(monkeypatch):
-    """For example in a zip, or in a frozen application without the metadata of its packages."""
+    """As in a zip, or in a frozen application without the metadata of its packages."""
 
     def missing(name):
         raise metadata.PackageNotFoundError(name)
@@ -172,7 +172,7 @@ def test_threads(seven_cpus, monkeypatch):
     ],
 )  # fmt: skip
 def test_a_share_of_the_cpus(seven_cpus, monkeypatch, omp, numba, count):
-    """joblib and Dask set such variables for their workers."""
+    """joblib's workers have such variables, and Dask's."""
     monkeypatch.setenv("OMP_NUM_THREADS", omp)
     monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
     assert cpu_threads() == count
