@@ -7,7 +7,7 @@ import typer
 
 from accel._core.optimizers import OPTIMIZERS
 from accel._core.problem import LpProblem
-from accel._core.standardize import standardize
+from accel._core.standardize import standardize_checked
 from accel._optimum.optimum import losses_at_zero
 from accel._support import validation
 from accel.cli.catalogue import NAMES, open_data
@@ -119,7 +119,7 @@ class Task:
         self.standardized = opened.standardize if standardized is None else standardized
         X, y = opened.dataset.X, opened.dataset.y
         if self.standardized:
-            scaled = standardize(X, y)
+            scaled = standardize_checked(X, y)  # the data were checked as they were read
             X, y = scaled.X, scaled.y
         self.problem = LpProblem(X, y, p=p, dtype=dtype)
         losses_at_zero(self.problem)  # refused now, and not by the optimum after some output

@@ -55,7 +55,7 @@ def scripted(monkeypatch):
 def gpu_stand_in(monkeypatch):
     """A GPU, CuPy and CUDA kernels that are none."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
     monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
     for name, module in device.make_kernels().items():
         monkeypatch.setitem(sys.modules, f"accel.kernels.cuda.{name}", module)
@@ -65,7 +65,7 @@ def gpu_stand_in(monkeypatch):
 def planned(request, monkeypatch):
     """Where kernels are planned, tests for a GPU go on with what stands in, and real plans."""
     if planning.DEVICE and request.node.get_closest_marker("gpu"):
-        monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+        monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
         monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
         for kernels, name, stand_in in device.plan_kernels():
             monkeypatch.setattr(kernels, name, stand_in)
