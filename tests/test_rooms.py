@@ -25,7 +25,7 @@ FLOORS = [
     {"experiments"},
     {"cli"},
 ]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in sorted(rooms)}
 FOLDERS = {"accel": Path(accel.__file__).parent, "accel.kernels": Path(kernels.__file__).parent}
 #: By name, every module of the package.
 FILES = {

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel._reports import figures
-from accel._reports.text import finite, write_rows
+from accel._reports.csv_files import write_rows
+from accel._reports.text import finite
 from accel._support.arrays import Array
 from accel.datasets import mnist as mnist_data
 from accel.experiments import drawing, mnist

@@ -10,7 +10,7 @@ from typing import Any
 from accel._core.problem import LpProblem
 from accel._files import archives
 from accel._reports import machine
-from accel._reports.text import history_csv
+from accel._reports.csv_files import history_csv
 from accel._support import validation
 from accel._support.backends import resolve
 from accel.experiments import convnet, page

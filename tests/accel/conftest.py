@@ -1,4 +1,4 @@
-"""The real data where it can be had, kernels and a GPU that are none, and an empty folder."""
+"""Fixtures: the gas data where available, stand-ins for kernels and a GPU, an empty folder."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ def gas_l4(gas):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Train with a scripted loop in place of a kernel."""
+    """A function that trains with a scripted loop in the place of a kernel."""
 
     def run(loop, steps, **arguments):
         class Kernels:
@@ -53,7 +53,7 @@ def scripted(monkeypatch):
 
 @pytest.fixture
 def gpu_stand_in(monkeypatch):
-    """A GPU, CuPy and CUDA kernels that are none."""
+    """Stand-ins for a GPU, CuPy and the CUDA kernels."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
     monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
@@ -63,7 +63,7 @@ def gpu_stand_in(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def planned(request, monkeypatch):
-    """Where kernels are planned, tests for a GPU go on with what stands in, and real plans."""
+    """Where kernels are only planned, tests of a GPU run with stand-ins and real plans."""
     if planning.DEVICE and request.node.get_closest_marker("gpu"):
         monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
         monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())

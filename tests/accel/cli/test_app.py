@@ -163,7 +163,7 @@ def test_a_reader_that_goes_away_makes_no_traceback():
         process.wait()
 
 
-@pytest.mark.parametrize("name", cli._NEEDED)
+@pytest.mark.parametrize("name", cli._REQUIRED)
 def test_without_the_extra_there_is_one_clear_line(name):
     code = f"import sys; sys.modules[{name!r}] = None; from accel.cli import main; main()"
     ended = python("-c", code, code=2)

@@ -1,4 +1,4 @@
-"""What becomes of the convolutional network's result; the network itself has its own tests."""
+"""The files and findings of figure 5 right; the network itself is tested in test_mnist.py."""
 
 import csv
 from dataclasses import replace
@@ -26,7 +26,7 @@ def net(loss, entropy):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """A training that needs no torch; the arguments of its last call."""
+    """A stand-in for the training that needs no torch, and the arguments of its last call."""
     called = {"status": "completed", "inits": []}
     deeper = {"balanced": net(0.6, 0.03), "near_zero": net(0.06, 0.04)}
 

@@ -1,4 +1,4 @@
-"""The whole command on a problem so small that a figure takes a moment."""
+"""The whole reproduction on a problem so small that a figure takes a moment."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All figures, run once: the folder and how the command ended."""
+    """All figures, run once: the folder and the result of the command."""
     out = tmp_path_factory.mktemp("all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "QUICK", 5000)
