@@ -37,7 +37,7 @@ def output_paths(out: Path, name: str, kinds: Sequence[str], source: Path | None
     ValueError
         If a file cannot be written there, or would overwrite the data.
     """
-    out, where = paths.given("--out", out), paths.told(out)
+    out, where = paths.given("--out", out), paths.text(out)
     if out.suffix.lower() in _SUFFIXES and not out.is_dir():
         if out.suffix.lower() not in kinds:
             raise ValueError(f"--out must be a folder or end in {', '.join(kinds)}, got {where}")
@@ -47,14 +47,14 @@ def output_paths(out: Path, name: str, kinds: Sequence[str], source: Path | None
     for path in files:
         refusal = paths.refusal(path)
         if source is not None and not refusal and path.samefile(source):
-            raise ValueError(f"--out would overwrite the data in {paths.told(source)}")
+            raise ValueError(f"--out would overwrite the data in {paths.text(source)}")
         if refusal not in ("", paths.MISSING):
-            raise ValueError(f"--out {where}: {paths.told(path)} cannot be written: {refusal}")
+            raise ValueError(f"--out {where}: {paths.text(path)} cannot be written: {refusal}")
     folder = files[0].absolute().parent
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(
-            f"--out {where}: {paths.told(existing)} is no folder that can be written to"
+            f"--out {where}: {paths.text(existing)} is no folder that can be written to"
         )
     return files
 

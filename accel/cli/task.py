@@ -3,7 +3,7 @@
 from typing import Any
 
 from accel._core.problem import LpProblem
-from accel._core.standardize import standardize
+from accel._core.standardize import standardize_checked
 from accel._optimum.optimum import losses_at_zero
 from accel.cli.catalogue import open_data
 
@@ -26,7 +26,7 @@ class Task:
         self.standardized = opened.standardize if standardized is None else standardized
         X, y = opened.dataset.X, opened.dataset.y
         if self.standardized:
-            scaled = standardize(X, y)
+            scaled = standardize_checked(X, y)  # they were checked as they were read
             X, y = scaled.X, scaled.y
         self.problem = LpProblem(X, y, p=p, dtype=dtype)
         losses_at_zero(self.problem)  # raises here what ``optimum`` would raise after some output

@@ -43,7 +43,7 @@ def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
     """
     path = paths.given("path", path).absolute()
     if paths.refusal(path) == paths.SPECIAL:
-        raise ValueError(f"{paths.told(path)}: {paths.SPECIAL}")
+        raise ValueError(f"{paths.text(path)}: {paths.SPECIAL}")
     try:
         npy.check_npy(path)
         whole = np.load(path, mmap_mode="r", allow_pickle=False)

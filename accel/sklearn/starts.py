@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from accel._core.initializers import split
+from accel._core.initializers import balanced_factors
 from accel._core.problem import LpProblem
 from accel._support.arrays import Array
 from accel.kernels.reference.norms import norm
@@ -66,4 +66,4 @@ def _near_zero(W: Array, slopes: Array) -> Array:
 def balanced(W: Array, depth: int, width: int, noise: float = 0.0) -> list[Array]:
     """Balanced factors of W, or of the map nearest to it with hidden layers of that width."""
     widths = (W.shape[1], *[width] * (depth - 1), W.shape[0])
-    return split(W, list(zip(widths[1:], widths[:-1], strict=True)), noise)
+    return balanced_factors(W, list(zip(widths[1:], widths[:-1], strict=True)), noise)

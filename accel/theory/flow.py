@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from accel._core.initializers import factors_of_svd
 from accel._core.network import LinearNetwork
 from accel._core.problem import LpProblem
 from accel._support import validation
@@ -182,9 +183,10 @@ def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
         return (d, k), W.ravel()
     P = preconditioner(W, depth)
     rank = max(int(np.count_nonzero(P.sigma)), 1)
-    share = np.diag(P.sigma[:rank] ** (1 / depth))
-    factors = [share @ P.V[:, :rank].T, *[share] * (depth - 2), P.U[:, :rank] @ share]
-    return (d, *[rank] * (depth - 1), k), np.concatenate([factor.ravel() for factor in factors])
+    widths = (d, *[rank] * (depth - 1), k)
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    factors = factors_of_svd(P.U, P.sigma, P.V.T, shapes)
+    return widths, np.concatenate([factor.ravel() for factor in factors]) + 0.0  # without -0.0
 
 
 def _factors_at(

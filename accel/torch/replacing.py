@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accel._core.initializers import factors_of_svd
 from accel._support import validation
 from accel.torch.factored import ConvFactors, Factored, LinearFactors, wide
 
@@ -44,11 +45,8 @@ def _balanced(matrix: torch.Tensor, widths: list[int]) -> Matrices:
         raise ValueError("it is zero, and balanced factors of zero never move: take 'identity'")
     if width < rank:
         raise ValueError(f"width must be at least its rank of {rank}, got {width}")
-    kept = min(width, len(sizes))
-    roots = sizes[:kept] ** (1 / (len(widths) - 1))
-    factors = [_padded(roots[:, None] * Vh[:kept], width, widths[0])]
-    factors += [_padded(torch.diag(roots), width, width) for _ in widths[2:-1]]
-    factors += [_padded(U[:, :kept] * roots, widths[-1], width)]
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    factors = factors_of_svd(U, sizes, Vh, shapes, U.new_zeros)
     return [factor.to(matrix.dtype).to(matrix.device) for factor in factors]
 
 

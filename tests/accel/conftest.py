@@ -55,7 +55,7 @@ def scripted(monkeypatch):
 def gpu_stand_in(monkeypatch):
     """Stand-ins for a GPU, CuPy and the CUDA kernels."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
     monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
     for name, module in device.make_kernels().items():
         monkeypatch.setitem(sys.modules, f"accel.kernels.cuda.{name}", module)
@@ -65,7 +65,7 @@ def gpu_stand_in(monkeypatch):
 def planned(request, monkeypatch):
     """Where kernels are only planned, tests of a GPU run with stand-ins and real plans."""
     if planning.DEVICE and request.node.get_closest_marker("gpu"):
-        monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+        monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
         monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
         for kernels, name, stand_in in device.plan_kernels():
             monkeypatch.setattr(kernels, name, stand_in)

@@ -30,7 +30,7 @@ def test_info():
 @pytest.mark.parametrize("command", ["train", "compare", "reproduce"])
 def test_a_backend_that_is_missing(command, monkeypatch):
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: "no driver")
     ended = run(command, "--backend", "cuda")
     assert ended.exit_code == 2
     assert ended.stderr == "accel: backend 'cuda' is not available: no driver\n"

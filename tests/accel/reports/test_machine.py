@@ -75,7 +75,7 @@ def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
     for name in ("_CACHES", "_CPUINFO", "_NVIDIA"):
         monkeypatch.setattr(machine, name, tmp_path / "absent")
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: "no driver")
     facts = machine.facts()["machine"]
     assert facts["caches"].startswith("unknown")
     assert facts["CPU"]
@@ -112,7 +112,7 @@ def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
         (tmp_path / "version").write_text(version)
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
-    monkeypatch.setattr(gpu, "_found", lambda: found)
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: found)
     assert machine.facts()["machine"]["GPU"] == expected
     assert ("cuda" in machine.facts()["kernels"]["backends"]) == (found is GPU)
     monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
