@@ -6,6 +6,8 @@ Flat parameters are ``W_1`` row-major, then ``W_2``, up to ``W_N``, in one 1-D a
 
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
 GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAGRAD, ADADELTA, RMSPROP, ADAM, END_TO_END = range(8)
 
 #: Flat buffers of optimiser state that a rule needs, each as large as the parameters.
@@ -37,5 +39,5 @@ class Model(NamedTuple):
     """A network to train: its widths, its flat parameters at the start, and the rule to follow."""
 
     widths: tuple[int, ...]
-    params: Any
+    params: NDArray[Any]
     rule: Rule

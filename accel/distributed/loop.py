@@ -5,8 +5,8 @@ sums of its rows in another; the chain, the update and the judgement are the ref
 client.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from accel._support.arrays import Array
 from accel.distributed.cluster import Chunks
 from accel.distributed.passes import Question
 from accel.kernels.reference.factor_chain import end_to_end
-from accel.kernels.reference.loop import TrainingLoop
+from accel.kernels.reference.loop import BaseTrainingLoop
 from accel.kernels.reference.lp_loss import gram_loss_and_gradient
 from accel.kernels.specs import Loss, Model
 
@@ -56,8 +56,8 @@ class Passes:
         return [(float(loss), G) for loss, G in zip(losses, gradients, strict=True)]
 
 
-class DistributedLoop(TrainingLoop):  # type: ignore[misc]
-    """See ``kernels.reference.loop.TrainingLoop``.
+class DistributedLoop(BaseTrainingLoop):
+    """See ``kernels.reference.loop.BaseTrainingLoop``.
 
     Parameters
     ----------
@@ -83,8 +83,9 @@ class DistributedLoop(TrainingLoop):  # type: ignore[misc]
         gram: Gram | None,
         threads: int,
     ) -> None:
-        super().__init__(None, None, loss._replace(gram=False), models)
-        self._gram, self._n, self._passes, self.threads = gram, n, passes, threads
+        super().__init__(models)
+        self._loss, self._gram, self._n, self._passes = loss, gram, n, passes
+        self.threads = threads
         self._ready: dict[int, tuple[Array, float, Array]] = {}
         chunks.stopped = lambda: bool(self._stop_requested)
 
@@ -105,10 +106,12 @@ class DistributedLoop(TrainingLoop):  # type: ignore[misc]
             m: (W, value, G) for m, W, (value, G) in zip(chosen, maps, found, strict=True)
         }
 
-    def advance(self, *arguments: Any, **named: Any) -> None:
+    def advance(
+        self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -math.inf
+    ) -> None:
         """See the reference."""
         self._ready = {}
-        super().advance(*arguments, **named)
+        super().advance(steps, record_every, tol, target)
 
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self) -> Array:

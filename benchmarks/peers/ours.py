@@ -59,7 +59,7 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Run:
         return np.stack([loop.params(m) for m in range(len(models))])
 
     note = getattr(loop, "engine", "")
-    layout = (loop._engine.blocks, loop._engine.teams) if note == "resident" else None
+    layout = (loop._launcher.blocks, loop._launcher.teams) if note == "resident" else None
     return Run(advance, params, note=note, layout=layout)
 
 

@@ -96,6 +96,11 @@ def padded(length: int, lanes: int) -> int:
     return -(-length // lanes) * lanes
 
 
+def row_length(d: int, dtype: np.dtype[Any]) -> int:
+    """How long rows of d elements are kept: whole vectors."""
+    return padded(d, lanes_for(d, dtype))
+
+
 def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
     """Zeros, 1-D, that start on a cache line."""
     dtype = np.dtype(dtype)

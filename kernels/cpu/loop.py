@@ -1,10 +1,11 @@
 """A run of one or many models: its memory, and what Python may do between chunks of steps."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ..protocols import Snapshot
 from ..specs import END_TO_END, STATE_SLOTS, Loss, Model
 from . import team
 from .advance import (
@@ -41,16 +42,6 @@ from .updates import RATE, make_rule
 _HISTORY, _RECORDS = 2**20, 4096
 #: Below this many bytes of X a part, a barrier costs more than another rank saves.
 _BYTES_PER_PART = 96 * 1024
-
-
-class Snapshot(NamedTuple):
-    """Everything that the rest of a run depends on."""
-
-    step: int
-    active: np.ndarray
-    fates: np.ndarray
-    params: np.ndarray
-    state: np.ndarray
 
 
 class TrainingLoop:
@@ -165,6 +156,10 @@ class TrainingLoop:
         """Flat natural parameters of a model, a copy."""
         start, end = self._ends[model : model + 2]
         return self._layouts[model].unpad(self._run.params[start:end])
+
+    def device_params(self, model: int) -> np.ndarray:
+        """The same as ``params``: the run is on the host."""
+        return self.params(model)
 
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf

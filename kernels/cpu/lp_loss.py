@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded
+from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length
 from .powers import make_differentiate
 from .simd import View, at, tiles
 
@@ -54,8 +54,13 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
     That is at every call if d is no multiple of the vector length. No copy is kept: it would be a
     second X in memory, and wrong as soon as somebody writes to the first.
     """
-    (n, d), k = X.shape, Y.shape[1]
-    ld = padded(d, lanes_for(d, X.dtype))
+    (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
+    return pack_rows(_rows(X, ld).reshape(n, ld), Y, d)
+
+
+def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
+    """Lay out rows of whole vectors, X (n, ld) with zeros behind d elements; X is not copied."""
+    (n, ld), k = X.shape, Y.shape[1]
     tile = min(max(_TILE_BYTES // (ld * X.dtype.itemsize) // 8 * 8, 8), 128)
     return Data(_rows(X, ld), _rows(Y.T, n), n, d, ld, k, tile, False, 0.0)
 
@@ -63,7 +68,7 @@ def pack(X: np.ndarray, Y: np.ndarray) -> Data:
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
     """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
-    ld = padded(d, lanes_for(d, XX.dtype))
+    ld = row_length(d, XX.dtype)
     return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, n, True, YY)
 
 
@@ -182,12 +187,13 @@ def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
     return whole_pass
 
 
-def _buffers(data: Data, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the padded rows of W, scratch, and room for the sums."""
-    weights = aligned_zeros(data.k * data.ld, W.dtype)
-    weights.reshape(data.k, data.ld)[:, : data.d] = W
-    work = aligned_zeros(work_size(data, 1), W.dtype)
-    return weights, work, aligned_zeros(sums_size(data, 1), np.float64)
+def buffers(data: Data, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the padded rows of W (k, d), or of maps (M, k, d), scratch, and room for the sums."""
+    rows = W.size // data.d
+    weights = aligned_zeros(rows * data.ld, W.dtype)
+    weights.reshape(rows, data.ld)[:, : data.d] = W.reshape(rows, data.d)
+    work = aligned_zeros(work_size(data, rows // data.k), W.dtype)
+    return weights, work, aligned_zeros(sums_size(data, rows // data.k), np.float64)
 
 
 def _unscaled(data: Data, sums: np.ndarray) -> tuple[float, np.ndarray]:
@@ -204,7 +210,7 @@ def loss_and_gradient(
     added up in float64: see the reference for what that makes of the errors.
     """
     data, scale, p = pack(X, Y), loss.factor / len(X), float(loss.p)
-    weights, work, sums = _buffers(data, W.astype(X.dtype, copy=False))
+    weights, work, sums = buffers(data, W.astype(X.dtype, copy=False))
     make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
     total, G = _unscaled(data, sums)
     return scale * total, (scale * p * G).astype(X.dtype)
@@ -225,7 +231,7 @@ def gram_loss_and_gradient(
 ) -> tuple[float, np.ndarray]:
     """Loss and gradient for p = 2 from what ``gram`` returns."""
     data = pack_gram(XX, YX, YY, n)
-    weights, work, sums = _buffers(data, W.astype(XX.dtype, copy=False))
+    weights, work, sums = buffers(data, W.astype(XX.dtype, copy=False))
     _make_gram_pass(XX.dtype, lanes_for(data.d, XX.dtype))(data, weights, work, sums)
     total, G = _unscaled(data, sums)
     return factor / n * total, 2.0 * factor / n * G

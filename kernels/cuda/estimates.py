@@ -1,6 +1,6 @@
 """How long a step takes, by estimate: how often each thing occurs in it, and what that costs.
 
-Times are in cycles of a multiprocessor. ``engines.plan`` weighs layouts by these sums; ``python -m
+Times are in cycles of a multiprocessor. ``launch.plan`` weighs layouts by these sums; ``python -m
 benchmarks.gpu.fit`` finds what things cost from measured steps, by the same counts, and writes
 that to ``costs.py``. Nothing here needs a device, or its libraries.
 """
@@ -139,7 +139,7 @@ def streaming(
     by_host : bool
         Whether the step has cuBLAS in it.
     chain : Chain
-        Of all models that a block settles, one after the other.
+        Of all models that a block has, one after the other.
     costs : Terms
     """
     words = itemsize // 4

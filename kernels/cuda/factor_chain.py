@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from .block import this_thread, warp_sum
 from .jit import THREADS, WARP, Kernel, as_like, device, pointer, xp
 from .planning import makes_kernel
+from .reduce import this_thread, warp_sum
 
 #: Columns of a table, one row a factor: its shape; where its parameters, its suffix product and its
 #: pulled-back gradient start; how ``multiply`` shares it out, since a GPU divides slowly: so many

@@ -9,16 +9,14 @@ nothing, and neither does a model's company, but for the rounding of cuBLAS on t
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ..protocols import Snapshot
 from ..specs import RUNNING, Loss, Model
 from . import planning
-from .engines import Engine, Resident, Streaming, plan
-from .jit import ON_HOST, xp
-from .lp_loss import gram, pack, pack_gram
-from .settle import (
+from .epilogue import (
     ACTIVE,
     BEGIN,
     CONTROL_SIZE,
@@ -38,6 +36,9 @@ from .settle import (
     P,
     Run,
 )
+from .jit import ON_HOST, xp
+from .launch import Launcher, Resident, Streaming, plan
+from .lp_loss import gram, pack, pack_gram
 from .updates import RATE
 
 #: Numbers of history that fit between two launches, and rows at most.
@@ -45,16 +46,6 @@ _HISTORY, _RECORDS = 2**20, 4096
 #: Steps of a first launch, how much more the next may make, and what one should take (seconds):
 #: between two of them a request to stop is heard, and watchdogs of displays bite after seconds.
 _FIRST, _GROWTH, _LAUNCH_SECONDS = 64, 8, 0.05
-
-
-class Snapshot(NamedTuple):
-    """Everything that the rest of a run depends on; parameters and state stay on the device."""
-
-    step: int
-    active: np.ndarray
-    fates: np.ndarray
-    params: Any
-    state: Any
 
 
 class TrainingLoop:
@@ -72,7 +63,7 @@ class TrainingLoop:
     threads : int
         Ignored: it is meant for the CPU.
     blocks : int, optional
-        Blocks that share the rows of a resident run, for measurements; found by ``engines.plan``
+        Blocks that share the rows of a resident run, for measurements; found by ``launch.plan``
         otherwise.
 
     Attributes
@@ -118,7 +109,7 @@ class TrainingLoop:
                 history=xp.full((records, count, 3), np.nan),
             )
             chosen = plan(data, loss, self._models, blocks)
-            self._engine: Engine = (
+            self._launcher: Launcher = (
                 Streaming(data, loss, self._models, self._run)
                 if chosen is None
                 else Resident(data, loss, self._models, self._run, chosen)
@@ -133,7 +124,7 @@ class TrainingLoop:
     @property
     def engine(self) -> str:
         """How the data are held: "resident" or "streaming"."""
-        return self._engine.name
+        return self._launcher.name
 
     @property
     def step(self) -> int:
@@ -192,7 +183,7 @@ class TrainingLoop:
         begin, before = self._step, self._active
         began = time.perf_counter()
         self._enter(before, begin, begin + steps, record_every)
-        self._engine.advance(self._active, partners, steps)
+        self._launcher.advance(self._active, partners, steps)
         self._fetch()
         seconds = time.perf_counter() - began
         if 2 * steps >= self._launch_steps:  # a short rest of a run tells little
@@ -240,7 +231,7 @@ class TrainingLoop:
         everyone = np.arange(len(self._rows))
         with self._stream, _a_run_may_diverge():
             self._enter(everyone, 0, 0, 0, evaluate=True)
-            self._engine.evaluate(everyone)
+            self._launcher.evaluate(everyone)
             self._wait()
             rows = _on_host(self._run.history[0]).copy()
             self._run.history[0] = np.nan

@@ -22,7 +22,6 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
-from .block import SUMS, block_sum, make_lane_sums, make_products
 from .jit import (
     THREADS,
     WARP,
@@ -33,11 +32,12 @@ from .jit import (
     pointer,
     xp,
 )
-from .memory import make_load
 from .planning import makes_kernel
 from .powers import Data, data_type, make_power, power_of
-from .tile_shapes import tiles_shape, tiles_slots
+from .ptx import make_load
+from .reduce import SUMS, block_sum, make_lane_sums, make_products
 from .tiles import tiles_launch
+from .tiles_layout import tiles_shape, tiles_slots
 
 #: Vector loads of a lane that are under way at a time, and words of 32 bits it may hold of X.
 _FLIGHT, _HELD = 8, 32

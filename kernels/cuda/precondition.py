@@ -1,7 +1,8 @@
 """The end-to-end rule: two sums for one output, an SVD by CuPy for several.
 
-Runs apply the former inside their kernels (``settle``). The function at the end is for the latter,
-and for who asks for one direction: that of one output is a vector, which NumPy has sooner.
+Runs apply the former inside their kernels (``epilogue``). The function at the end is for the
+latter, and for callers that ask for one direction: that of one output is a vector, for which NumPy
+is faster.
 """
 
 from typing import Any

@@ -4,12 +4,12 @@ The blocks form teams; a team trains one model after the other, and every block 
 share of the rows: in registers as many as fit, the rest in shared memory. A step is
 
     residuals and partial gradient of the block's rows, warp by warp
-    exchange: the gradient's entries are shared out among the blocks; each adds up its own over all
-    blocks, in their order, and sends everybody the totals
+    all-reduce: the gradient's entries are shared out among the blocks; each adds up its own over
+    all blocks, in their order, and sends everybody the totals
     judgement, update and products of the factors, by every block for itself
 
-The exchange (``exchange``) is the only time that blocks wait for each other. Its words carry the
-number of the exchange, so that waiting for the data is the barrier.
+The all-reduce (``all_reduce``) is the only time that blocks wait for each other. Its words carry
+its number, so that waiting for the data is the barrier.
 
 All blocks of a team hold the same numbers, add in the same order and so take the same decisions.
 """
@@ -21,15 +21,8 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, block_sums, make_lane_sums, make_products, this_thread
-from .exchange import make_exchange
-from .factor_chain import SHIFT, SUFFIX, make_multiply
-from .grip import Grip, room
-from .jit import THREADS, WARP, Kernel, device, in_parts, pointer
-from .lp_loss import data_type, make_power
-from .memory import float32_of, joined
-from .planning import makes_kernel
-from .settle import (
+from .all_reduce import make_all_reduce
+from .epilogue import (
     ACTIVE,
     CORRECTIONS,
     DEPTH,
@@ -62,19 +55,26 @@ from .settle import (
     record_row,
     run_type,
 )
+from .factor_chain import SHIFT, SUFFIX, make_multiply
+from .jit import THREADS, WARP, Kernel, device, in_parts, pointer
+from .lp_loss import data_type, make_power
+from .planning import makes_kernel
+from .ptx import float32_of, joined
+from .reduce import SUMS, block_sums, make_lane_sums, make_products, this_thread
+from .resident_layout import ResidentLayout, shared_memory
 from .updates import ANY, RULE_SIZE, make_constants, prepare
 
 
 @cache
-def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
+def _make_batch(dtype: np.dtype[Any], power: int, layout: ResidentLayout, rows: int) -> Any:
     """Make ``batch(x, y, w, g, p)``: residuals of so many rows, their gradient onto g, their loss.
 
     On the Gram path a row of X'X counts with its weight, which is in ``y``.
     """
     scalar, differentiate = dtype.type, make_power(dtype, power)
-    vectors, outputs, count = grip.vectors, grip.outputs, rows * grip.outputs
+    vectors, outputs, count = layout.vectors, layout.outputs, rows * layout.outputs
     # With several outputs a loop over rows is too long to be unrolled for sm_100.
-    from_gram, at_once = grip.from_gram, rows if outputs == 1 else 1
+    from_gram, at_once = layout.from_gram, rows if outputs == 1 else 1
     add = make_lane_sums(count, 16, 8, 4, 2, 1)
 
     def make_gradient(begin: int, end: int) -> Any:
@@ -111,23 +111,23 @@ def _make_batch(dtype: np.dtype[Any], power: int, grip: Grip, rows: int) -> Any:
 
 
 @makes_kernel
-def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
+def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> Kernel:
     """Make the kernel ``resident(data, run, mail, outside, memory_size, blocks, tag)``.
 
-    A team has ``blocks`` blocks; its exchanges are counted from ``tag`` on. ``memory_size`` is that
-    of the largest model, and ``outside`` holds the blocks' copies of a model where they do not fit
-    into shared memory.
+    A team has ``blocks`` blocks; its all-reduces are counted from ``tag`` on. ``memory_size`` is
+    that of the largest model, and ``outside`` holds the blocks' copies of a model where they do not
+    fit into shared memory.
     """
-    d, outputs, rows, _, kind, from_gram, spills, inside = grip
-    scalar, vectors, size = dtype.type, grip.vectors, grip.size
-    warps, step_size, pairs = THREADS // WARP, size + size % 2, grip.pairs(dtype)
+    d, outputs, rows, _, kind, from_gram, spills, inside = layout
+    scalar, vectors, size = dtype.type, layout.vectors, layout.size
+    warps, step_size, pairs = THREADS // WARP, size + size % 2, layout.pairs(dtype)
     of_w, of_x, of_y = outputs * vectors, max(rows * vectors, 1), max(rows * outputs, 1)
-    batch = grip.batch(dtype)
+    batch = layout.batch(dtype)
     of_batch, of_targets = batch * vectors, batch * outputs
-    holders, places = min(-(-size // WARP), warps), room(dtype, grip)
+    holders, places = min(-(-size // WARP), warps), shared_memory(dtype, layout)
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
-    held, spilled = (_make_batch(dtype, power, grip, count) for count in (rows, batch))
-    send, gather, receive = make_exchange(dtype, grip)
+    held, spilled = (_make_batch(dtype, power, layout, count) for count in (rows, batch))
+    send, gather, receive = make_all_reduce(dtype, layout)
     enter, take_step = make_enter(dtype, from_gram), make_step(dtype, kind)
     multiply, constants = make_multiply(dtype), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
@@ -324,4 +324,4 @@ def make_resident(dtype: np.dtype[Any], power: int, grip: Grip) -> Kernel:
 
     signature = [data_type(dtype), run_type(dtype), pointer(np.uint64), pointer(dtype)]
     signature += [types.int64] * 3
-    return Kernel(resident, signature, (dtype.name, power, *map(int, grip)))
+    return Kernel(resident, signature, (dtype.name, power, *map(int, layout)))

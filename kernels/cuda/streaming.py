@@ -10,12 +10,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import DIVERGED, END_TO_END, RUNNING
-from .block import SUMS, SUMS_SIZE, block_sums, this_thread
-from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
-from .jit import THREADS, WARP, Kernel, device, pointer, record
-from .lp_loss import data_type
-from .planning import makes_kernel
-from .settle import (
+from .epilogue import (
     BEGIN,
     CORRECTIONS,
     DEPTH,
@@ -44,6 +39,11 @@ from .settle import (
     record_row,
     run_type,
 )
+from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
+from .jit import THREADS, WARP, Kernel, device, pointer, record
+from .lp_loss import data_type
+from .planning import makes_kernel
+from .reduce import SUMS, SUMS_SIZE, block_sums, this_thread
 from .updates import ANY, RULE_SIZE, make_constants, prepare
 
 #: Slots that a thread asks for at a time.
@@ -65,14 +65,14 @@ class Sums(NamedTuple):
 
 
 def shared_bytes(dtype: np.dtype[Any], deepest: int) -> int:
-    """Return the bytes of shared memory that a block of ``settle`` needs."""
+    """Return the bytes of shared memory that a block of ``epilogue`` needs."""
     doubles = deepest * TABLE + SUMS_SIZE + DOUBLES + THREADS
     return 8 * doubles + THREADS * dtype.itemsize
 
 
 @makes_kernel
-def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
-    """Make the kernel ``settle(data, run, sums, deepest)``, a block for each active model.
+def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
+    """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
@@ -94,7 +94,7 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
             slot += _FLIGHT * step
         return total
 
-    def settle(data, run, sums, deepest):
+    def epilogue(data, run, sums, deepest):
         thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k
         model = run.active[place]
         row, at_rule, size = model * MODEL_SIZE, model * RULE_SIZE, k * data.d
@@ -173,7 +173,7 @@ def make_settle(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(settle, signature, (dtype.name, k, int(from_gram)))
+    return Kernel(epilogue, signature, (dtype.name, k, int(from_gram)))
 
 
 @makes_kernel

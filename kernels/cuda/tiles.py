@@ -6,7 +6,7 @@ A block brings a tile of rows into shared memory and goes over it twice:
     G += S' X
 
 Tiles follow each other in two or three buffers: while one is worked on, the next ones are on their
-way (``memory``). G stays in registers until the block is through; the maps stay in shared memory.
+way (``ptx``). G stays in registers until the block is through; the maps stay in shared memory.
 Both products are made of register tiles whose operands are read in vectors of 16 bytes,
 
     residuals    4 rows by ``tall`` maps a thread; ``split`` threads share the columns of a row
@@ -29,10 +29,10 @@ import numpy as np
 from numba import cuda, types
 
 from .jit import ALL, THREADS, WARP, Kernel, device, in_parts, pointer
-from .memory import commit, make_copy, make_load, make_wait, settled, store
 from .planning import makes_kernel
 from .powers import data_type, make_power
-from .tile_shapes import (
+from .ptx import commit, make_copy, make_load, make_wait, opaque, store
+from .tiles_layout import (
     ROWS,
     TALL,
     TileShape,
@@ -41,8 +41,8 @@ from .tile_shapes import (
     gradient_order,
     loss_bits,
     residual_order,
-    room_for,
     round_up,
+    shared_memory,
 )
 
 #: Multiply-adds in a loop that every compiler still unrolls; see ``in_parts``.
@@ -112,10 +112,10 @@ def _make_copy_rows(
     def copy_rows(floats, to, source, begin, beyond, shift):
         first, piece_first = cuda.threadIdx.x // abreast, cuda.threadIdx.x % abreast
         column = piece_first * lanes
-        to = settled(to + first * columns + column)
+        to = opaque(to + first * columns + column)
         if wraps:
             column = (shift + column) % stride
-        at = settled((begin + first) * stride + column)
+        at = opaque((begin + first) * stride + column)
         left = np.int32(min(beyond - first, rows))
         for i in range(rounds):
             for j in range(turns):
@@ -137,8 +137,8 @@ def _make_bring(dtype: np.dtype[Any], shape: TileShape) -> Any:
     Rows after the last are zeros, and so are their targets: residuals that count nothing.
     """
     d, outputs, rows, kept = shape.d, shape.outputs, shape.rows, shape.kept
-    room = room_for(dtype, shape)
-    columns, at_targets, at_tiles = room.columns, room.at_targets, room.at_tiles
+    smem = shared_memory(dtype, shape)
+    columns, at_targets, at_tiles = smem.columns, smem.at_targets, smem.at_tiles
     copy_tile = _make_copy_rows(shape.lanes, rows, d, d, columns)
     copy_targets = _make_copy_rows(1, rows, kept, outputs, kept, kept < outputs)
 
@@ -161,7 +161,7 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     """
     scalar, tall = dtype.type, shape.tall
     left = max(ROWS // shape.split, 1)
-    down, along = shape.groups * room_for(dtype, shape).slopes, shape.rows // ROWS
+    down, along = shape.groups * shared_memory(dtype, shape).slopes, shape.rows // ROWS
     load_one, differentiate = make_load(1), make_power(dtype, power)
 
     @device
@@ -197,11 +197,11 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     It returns a loss of one of the thread's maps, see ``loss_bits``.
     """
     scalar, vector = dtype.type, 16 // dtype.itemsize
-    room, dealt = room_for(dtype, shape), deal(residual_order(shape))
+    smem, dealt = shared_memory(dtype, shape), deal(residual_order(shape))
     tall, groups, split, rows = shape.tall, shape.groups, shape.split, shape.rows
-    outputs, kept, columns = shape.outputs, shape.kept, room.columns
+    outputs, kept, columns = shape.outputs, shape.kept, smem.columns
     at_slopes, at_targets, at_tiles, stride = (
-        room.at_slopes, room.at_targets, room.at_tiles, room.slopes
+        smem.at_slopes, smem.at_targets, smem.at_tiles, smem.slopes
     )  # fmt: skip
     between, step = THREADS // (groups * split), split * vector
     of_tile, of_x = tall * ROWS, ROWS * vector
@@ -231,7 +231,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 
     @device
     def slopes(floats, buffer, start, steps, p):
-        thread = settled(cuda.threadIdx.x)
+        thread = opaque(cuda.threadIdx.x)
         group, row, part = group_of(thread), row_of(thread), part_of(thread)
         dots = cuda.local.array(of_tile, dtype)
         x = cuda.local.array(of_x, dtype)
@@ -256,7 +256,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
         # As many remainders as there are maps would take as many registers.
         target = group if kept < outputs else (start + group) % outputs
         if outputs > 1:
-            target = settled(target)
+            target = opaque(target)
         for entry in range(tall * left):
             a, i = entry // left, entry % left
             dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
@@ -278,13 +278,13 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
 @cache
 def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
     """Make ``gradient(floats, buffer, g)``: the second product."""
-    vector, room, dealt = 16 // dtype.itemsize, room_for(dtype, shape), deal(gradient_order(shape))
+    vector, smem = 16 // dtype.itemsize, shared_memory(dtype, shape)
     tall, groups, wide, across, rows = (
         shape.tall, shape.groups, shape.wide, shape.across, shape.rows
     )  # fmt: skip
-    columns, stride, at_slopes, at_tiles = room.columns, room.slopes, room.at_slopes, room.at_tiles
-    sharing = THREADS // (groups * across)
-    rounds, last = rows // (sharing * vector), room.columns - vector
+    columns, stride, at_slopes, at_tiles = smem.columns, smem.slopes, smem.at_slopes, smem.at_tiles
+    sharing, dealt = THREADS // (groups * across), deal(gradient_order(shape))
+    rounds, last = rows // (sharing * vector), smem.columns - vector
     of_row = wide * vector
     of_x = vector * of_row
     group_of, column_of, share_of = (
@@ -307,7 +307,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
     @device
     def gradient(floats, buffer, g):
-        thread = settled(cuda.threadIdx.x)
+        thread = opaque(cuda.threadIdx.x)
         group, column, share = group_of(thread), column_of(thread), share_of(thread)
         x = cuda.local.array(of_x, dtype)
         at_x = at_tiles + (buffer * rows + share * vector) * columns
@@ -334,15 +334,14 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     ``tiles(data, weights, partials, losses, running, maps, p)``: blocks are (slots, groups of
     maps); one does nothing if none of its models is ``running``. See ``tiles_launch``.
     """
-    scalar, vector, room = dtype.type, 16 // dtype.itemsize, room_for(dtype, shape)
+    scalar, vector, smem = dtype.type, 16 // dtype.itemsize, shared_memory(dtype, shape)
     d, outputs, tall, groups, wide, across = (
         shape.d, shape.outputs, shape.tall, shape.groups, shape.wide, shape.across
     )  # fmt: skip
     rows, buffers, capacity = shape.rows, shape.buffers, shape.capacity
-    columns, at_tiles, at_losses, parts = room.columns, room.at_tiles, room.losses, room.parts
-    padding = room.padded - d
+    columns, at_tiles, at_losses, parts = smem.columns, smem.at_tiles, smem.losses, smem.parts
+    padding, step = smem.padded - d, shape.split * vector
     some = max(padding, 1)
-    step = shape.split * vector
     of_row = wide * vector
     of_g, across_all = tall * of_row, across * of_row
     sharing = THREADS // (groups * across)
@@ -446,4 +445,5 @@ def tiles_launch(
     """Return the kernel for so many maps, how many blocks share them, and their shared memory."""
     blocks = -(-maps // shape.capacity)
     shape = shape._replace(tall=-(-maps // (shape.groups * blocks)))
-    return make_tiles(dtype, power, shape), blocks, room_for(dtype, shape).size * dtype.itemsize
+    nbytes = shared_memory(dtype, shape).size * dtype.itemsize
+    return make_tiles(dtype, power, shape), blocks, nbytes

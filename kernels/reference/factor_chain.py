@@ -14,10 +14,14 @@ The factors live in one flat array, ``W_1`` row-major, then ``W_2``, up to ``W_N
 ``(n_0, ..., n_N)`` with ``n_0 = d``, ``n_N = k`` and ``W_j`` of shape ``(n_j, n_{j-1})``.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..protocols import Array
 
-def _factors(params, widths):
+
+def _factors(params: Array, widths: Sequence[int]) -> list[Array]:
     """Views ``[W_1, ..., W_N]`` into the flat array."""
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     ends = np.cumsum([rows * columns for rows, columns in shapes])
@@ -25,15 +29,15 @@ def _factors(params, widths):
     return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
 
 
-def _suffixes(factors):
+def _suffixes(factors: list[Array]) -> list[Array]:
     """``[S_1, ..., S_N]``, each with k rows."""
-    suffixes = [np.eye(len(factors[-1]), dtype=factors[-1].dtype)]
+    suffixes: list[Array] = [np.eye(len(factors[-1]), dtype=factors[-1].dtype)]
     for W in reversed(factors[1:]):
         suffixes.append(suffixes[-1] @ W)
     return suffixes[::-1]
 
 
-def end_to_end(params, widths):
+def end_to_end(params: Array, widths: Sequence[int]) -> Array:
     """The end-to-end matrix ``W_N ... W_1``.
 
     Parameters
@@ -54,7 +58,7 @@ def end_to_end(params, widths):
     return _suffixes(factors)[0] @ factors[0]
 
 
-def gradients(params, widths, G):
+def gradients(params: Array, widths: Sequence[int], G: Array) -> Array:
     """The gradient of the network's loss with respect to every factor.
 
     Parameters

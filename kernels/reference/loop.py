@@ -12,10 +12,12 @@ one by one as they end.
 """
 
 import math
-from collections import namedtuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
+from ..protocols import Array, Snapshot
 from ..specs import (
     CONVERGED,
     DIVERGED,
@@ -34,60 +36,50 @@ from .norms import norm
 from .precondition import precondition
 from .updates import update
 
-Snapshot = namedtuple("Snapshot", "step active fates params state")
 
+class BaseTrainingLoop:
+    """A run without its data: for each model its factors, its optimiser's memory and its fate.
 
-class TrainingLoop:
-    """A run: the data, and for each model its factors, its optimiser's memory and its fate.
+    A subclass has the data, and makes the passes over them.
 
     Parameters
     ----------
-    X : (n, d) array
-    Y : (n, k) array
-    loss : Loss
-        ``loss.gram`` (p = 2 only) replaces the pass over the data by the Gram matrices.
     models : sequence of Model
         At least one; their initial factors are copied. ``widths`` are ``(d, n_1, ..., k)``, and
         ``(d, k)`` for the end-to-end rule.
-    threads : int
-        Ignored: NumPy decides.
 
     Attributes
     ----------
     step : int
         Updates made so far by the models that are still in the run.
-    active : int array
+    active : (A,) int array
         The models that are still in the run.
     statuses, steps : (M,) int arrays
         RUNNING, CONVERGED, TARGET or DIVERGED, and updates made, for each model.
     threads : int
-        Always 1.
+        1, unless a subclass has more.
     """
 
-    def __init__(self, X, Y, loss: Loss, models, threads=1):
-        self._X, self._Y, self._loss, self._models = X, Y, loss, list(models)
-        self._gram = gram(X, Y) if loss.gram else None
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = list(models)
         self._params = [model.params.copy() for model in self._models]
         self._state = [
             np.zeros((STATE_SLOTS[model.rule.kind], model.params.size), model.params.dtype)
             for model in self._models
         ]
-        self._history = []
+        self._history: list[tuple[int, Array]] = []
         self._stop_requested = False
-        self.active = np.arange(len(self._models))
+        self.active: Array = np.arange(len(self._models))
         self.statuses = np.full(len(self._models), RUNNING)
         self.steps = np.zeros(len(self._models), np.int64)
         self.step = 0
         self.threads = 1
 
-    def _pass(self, m):
+    def _pass(self, m: int) -> tuple[Array, float, Array]:
         """End-to-end matrix, loss and gradient of a model's current iterate."""
-        W = end_to_end(self._params[m], self._models[m].widths)
-        if self._gram is None:
-            return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
-        return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)
+        raise NotImplementedError
 
-    def _update(self, m, W, G):
+    def _update(self, m: int, W: Array, G: Array) -> None:
         widths, _, (kind, (rate, decay, a, b, eps)) = self._models[m]
         params, hyper = self._params[m], (rate, decay, a, b, eps)
         if kind == END_TO_END:
@@ -98,7 +90,7 @@ class TrainingLoop:
         self.steps[m] += 1
         update(kind, params, grads, self._state[m], hyper, self.steps[m])
 
-    def _judge(self, value, slope, tol, target):
+    def _judge(self, value: float, slope: float, tol: float, target: float) -> int:
         if not (math.isfinite(value) and math.isfinite(slope)):
             return DIVERGED
         if tol > 0 and slope <= tol:
@@ -106,7 +98,9 @@ class TrainingLoop:
         return TARGET if value <= target else RUNNING
 
     @np.errstate(over="ignore", invalid="ignore")  # a run may diverge: that is a status
-    def advance(self, steps, record_every=0, tol=0.0, target=-math.inf):
+    def advance(
+        self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -math.inf
+    ) -> None:
         """Make up to ``steps`` updates of every model in the run.
 
         Before each, the current iterate is judged in this order: with a loss or gradient that is
@@ -135,7 +129,7 @@ class TrainingLoop:
                 self._stop_requested = False
                 return
 
-    def take_history(self):
+    def take_history(self) -> tuple[Array, Array]:
         """What was recorded since the last call.
 
         Returns
@@ -149,7 +143,7 @@ class TrainingLoop:
         return steps, np.array([rows for _, rows in history]).reshape(-1, len(self._models), 3)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def evaluate(self):
+    def evaluate(self) -> Array:
         """Steps, loss and norms of every model's current iterate, (M, 4), recorded nowhere."""
         rows = []
         for m in range(len(self._models)):
@@ -157,23 +151,27 @@ class TrainingLoop:
             rows.append((self.steps[m], value, norm(G), norm(W)))
         return np.array(rows)
 
-    def params(self, model):
+    def params(self, model: int) -> Array:
         """A copy of a model's current factors."""
         return self._params[model].copy()
 
-    def set_rate(self, model, rate):
+    def device_params(self, model: int) -> Array:
+        """The same as ``params``: the run is on the host."""
+        return self.params(model)
+
+    def set_rate(self, model: int, rate: float) -> None:
         """Change the learning rate of a model for the steps to come."""
         widths, params, (kind, hyper) = self._models[model]
         rule = Rule(kind, (rate, *hyper[1:]))
         self._models[model] = Model(widths, params, rule)
 
-    def snapshot(self):
+    def snapshot(self) -> Snapshot:
         """The state of the run, without its history, to go back to with ``restore``."""
         fates = np.column_stack([self.statuses, self.steps])
         state = np.concatenate([state.ravel() for state in self._state])
         return Snapshot(self.step, self.active.copy(), fates, np.concatenate(self._params), state)
 
-    def restore(self, snapshot, models=None):
+    def restore(self, snapshot: Snapshot, models: Iterable[int] | None = None) -> None:
         """Go back, any number of times; from there the run repeats itself bit by bit.
 
         With ``models`` only those go back, and only they are in the run then.
@@ -190,15 +188,43 @@ class TrainingLoop:
         for m in chosen:
             self.statuses[m], self.steps[m] = snapshot.fates[m]
 
-    def stop(self):
+    def stop(self) -> None:
         """Ask the run to stop after the step in hand; from another thread, too."""
         self._stop_requested = True
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to give back here; other backends have threads to end."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self.close()
+
+
+class TrainingLoop(BaseTrainingLoop):
+    """A run on data that are here.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    Y : (n, k) array
+    loss : Loss
+        ``loss.gram`` (p = 2 only) replaces the pass over the data by the Gram matrices.
+    models : sequence of Model
+    threads : int
+        Ignored: NumPy decides.
+    """
+
+    def __init__(
+        self, X: Array, Y: Array, loss: Loss, models: Sequence[Model], threads: int = 1
+    ) -> None:
+        super().__init__(models)
+        self._X, self._Y, self._loss = X, Y, loss
+        self._gram = gram(X, Y) if loss.gram else None
+
+    def _pass(self, m: int) -> tuple[Array, float, Array]:
+        W = end_to_end(self._params[m], self._models[m].widths)
+        if self._gram is None:
+            return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
+        return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)

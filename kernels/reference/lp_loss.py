@@ -21,10 +21,11 @@ For p = 2 the loss is a quadratic of W whose coefficients ``XX = X'X``, ``YX = Y
 
 import numpy as np
 
+from ..protocols import Array
 from ..specs import Loss
 
 
-def loss_and_gradient(X, Y, W, loss: Loss):
+def loss_and_gradient(X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, Array]:
     r"""Loss and end-to-end gradient, from the data.
 
     Parameters
@@ -65,7 +66,7 @@ def loss_and_gradient(X, Y, W, loss: Loss):
     return value, (loss.factor * p / n) * (slope.T @ X)
 
 
-def gram(X, Y):
+def gram(X: Array, Y: Array) -> tuple[Array, Array, float]:
     """What the p = 2 loss needs of the data, in float64.
 
     Returns
@@ -78,7 +79,9 @@ def gram(X, Y):
     return X.T @ X, Y.T @ X, float(np.sum(Y**2))
 
 
-def gram_loss_and_gradient(XX, YX, YY, n, W, factor):
+def gram_loss_and_gradient(
+    XX: Array, YX: Array, YY: float, n: int, W: Array, factor: float
+) -> tuple[float, Array]:
     """Loss and end-to-end gradient for p = 2, from the Gram matrices of n rows.
 
     Returns
@@ -98,7 +101,7 @@ def gram_loss_and_gradient(XX, YX, YY, n, W, factor):
     return value, (2 * factor / n) * (WX - YX)
 
 
-def hessian(X, y, w, loss: Loss):
+def hessian(X: Array, y: Array, w: Array, loss: Loss) -> Array:
     r"""Second derivative for a single output: ``f p (p-1) / n * X' diag(|r|^(p-2)) X``.
 
     Parameters
@@ -125,4 +128,5 @@ def hessian(X, y, w, loss: Loss):
     size = np.abs(X @ w - y)
     at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
     weight = np.power(size, p - 2, out=at_zero, where=size != 0)  # also of NaN
-    return (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))
+    H: Array = (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))
+    return H

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
+from ..protocols import Array
 
-def norm(A):
+
+def norm(A: Array) -> float:
     """The Frobenius norm, a float, in float64 whatever the dtype; error at most ``size eps``."""
     A = A.astype(np.float64)
     unit = float(np.max(np.abs(A)))

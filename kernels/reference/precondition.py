@@ -18,19 +18,21 @@ projection on w.
 
 import numpy as np
 
+from ..protocols import Array
 from .norms import norm
 
 
-def _single_output(w, g, depth):
+def _single_output(w: Array, g: Array, depth: int) -> Array:
     size = norm(w)
     if size == 0:
         return g.copy() if depth == 1 else np.zeros_like(g)
     unit = (w.astype(np.float64) / size).astype(w.dtype)
     stretch = np.float64(size) ** (2 - 2 / depth)  # overflows to inf, not to an OverflowError
-    return (stretch * (g + (depth - 1) * np.sum(unit * g) * unit)).astype(w.dtype)
+    direction: Array = stretch * (g + (depth - 1) * np.sum(unit * g) * unit)
+    return direction.astype(w.dtype)
 
 
-def _several_outputs(W, G, depth):
+def _several_outputs(W: Array, G: Array, depth: int) -> Array:
     k, d = W.shape
     U, sigma, Vt = np.linalg.svd(W)
     # A singular value that is zero but for rounding must be zero: the powers go down to 2/N, and
@@ -42,10 +44,11 @@ def _several_outputs(W, G, depth):
         np.outer(left ** (2 * (j - 1) / depth), right ** (2 * (depth - j) / depth))
         for j in range(1, depth + 1)
     )
-    return U @ (eigenvalues * (U.T @ G @ Vt.T)) @ Vt
+    direction: Array = U @ (eigenvalues * (U.T @ G @ Vt.T)) @ Vt
+    return direction
 
 
-def precondition(W, G, depth):
+def precondition(W: Array, G: Array, depth: int) -> Array:
     """The direction in which a balanced network of this depth moves its end-to-end matrix.
 
     Parameters

@@ -26,6 +26,7 @@ its parameter: divided by it, every later step would be 0, and the model seem to
 
 import numpy as np
 
+from ..protocols import Array
 from ..specs import (
     ADADELTA,
     ADAGRAD,
@@ -36,44 +37,51 @@ from ..specs import (
 )
 
 
-def _average(buffer, value, weight):
+def _average(buffer: Array, value: Array, weight: float) -> Array:
     """``buffer <- weight * buffer + (1 - weight) * value``, in place."""
     buffer *= weight
     buffer += (1 - weight) * value
     return buffer
 
 
-def _root(v):
+def _root(v: Array) -> Array:
     """``sqrt(v)``; NaN where v has overflowed."""
-    return np.sqrt(v) + (v - v)
+    root: Array = np.sqrt(v) + (v - v)
+    return root
 
 
-def _direction(kind, g, state, a, b, eps, step):
+def _direction(
+    kind: int, g: Array, state: Array, a: float, b: float, eps: float, step: int
+) -> Array:
+    u: Array
     if kind == GRADIENT_DESCENT:
-        return g
-    if kind in (MOMENTUM, NESTEROV):
+        u = g
+    elif kind in (MOMENTUM, NESTEROV):
         m = state[0]
         m *= a
         m += g
-        return m if kind == MOMENTUM else g + a * m
-    if kind == ADAGRAD:
+        u = m if kind == MOMENTUM else g + a * m
+    elif kind == ADAGRAD:
         v = state[0]
         v += g**2
-        return g / (_root(v) + eps)
-    if kind == ADADELTA:
+        u = g / (_root(v) + eps)
+    elif kind == ADADELTA:
         v, s = state
         u = g * (np.sqrt(s + eps) / _root(_average(v, g**2, a) + eps))
         _average(s, u**2, a)
-        return u
-    if kind == RMSPROP:
-        return g / (_root(_average(state[0], g**2, a)) + eps)
-    m, v = state  # Adam
-    m_hat = _average(m, g, a) / (1 - a**step)
-    v_hat = _average(v, g**2, b) / (1 - b**step)
-    return m_hat / (_root(v_hat) + eps)
+    elif kind == RMSPROP:
+        u = g / (_root(_average(state[0], g**2, a)) + eps)
+    else:  # Adam
+        m, v = state
+        m_hat = _average(m, g, a) / (1 - a**step)
+        v_hat = _average(v, g**2, b) / (1 - b**step)
+        u = m_hat / (_root(v_hat) + eps)
+    return u
 
 
-def update(kind, params, grads, state, hyper, step):
+def update(
+    kind: int, params: Array, grads: Array, state: Array, hyper: tuple[float, ...], step: int
+) -> None:
     """One step: ``params`` and ``state`` change in place.
 
     Parameters

@@ -11,11 +11,11 @@ from accel.kernels.cuda import planning
 BACKENDS = ["reference", "cpu"]
 if planning.DEVICE or (gpu.missing() is None and not gpu.simulated()):
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
-FILES = {"lp_loss", "factor_chain", "updates", "precondition", "loop"}
+FILES = {"lp_loss", "factor_chain", "updates", "precondition", "loop", "chunks", "needs"}
 
 
 class Kernels:
-    """A backend's five files as attributes, imported when first asked for."""
+    """A backend's files as attributes, imported when first asked for."""
 
     def __init__(self, backend):
         self.backend = backend
@@ -24,9 +24,9 @@ class Kernels:
         if file not in FILES:
             raise AttributeError(file)
         if self.backend == "cuda" and planning.DEVICE:
-            from .planning import Module
+            from .planning import Chunks, Module
 
-            return Module(file)
+            return Chunks() if file == "chunks" else Module(file)
         return importlib.import_module(f"accel.kernels.{self.backend}.{file}")
 
 

@@ -28,7 +28,7 @@ class TrainingLoop(loop.TrainingLoop):
         partners = self.active if self._partners is None else self._partners
         if steps and len(self.active):
             with np.errstate(all="ignore"):
-                self._planned._engine.advance(self.active, partners, 1)
+                self._planned._launcher.advance(self.active, partners, 1)
         super().advance(steps, *arguments, **stops)
         self._partners = None
 
@@ -46,7 +46,7 @@ def in_float64(X, Y, W, loss):
 
 
 class Module:
-    """One of the five files: every function is called, and the reference's answer is returned."""
+    """A file of the backend: every function is called, and the reference's answer is returned."""
 
     def __init__(self, file):
         self._plain = importlib.import_module(f"accel.kernels.reference.{file}")
@@ -66,3 +66,20 @@ class Module:
             return plain(*arguments)
 
         return both
+
+
+class Chunks(Module):
+    """The file whose pieces go back to it: each is the planned one, and the reference's."""
+
+    def __init__(self):
+        super().__init__("chunks")
+
+    def pieces(self, *arguments):
+        both = (self._planned.pieces(*arguments), self._plain.pieces(*arguments))
+        return list(zip(*both, strict=True))
+
+    def sums(self, piece, *arguments):
+        planned, plain = piece
+        with np.errstate(all="ignore"):
+            self._planned.sums(planned, *arguments)
+        return self._plain.sums(plain, *arguments)

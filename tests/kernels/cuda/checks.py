@@ -158,7 +158,7 @@ def check_run(dtype, widths, *, n, way=None, **options):
     assert (run.statuses == RUNNING).all(), run.statuses
     note = run.engine
     if run.engine == "resident":
-        note += f", blocks: {run._engine.blocks}"
+        note += f", blocks: {run._launcher.blocks}"
     if not gpu.simulated():
         before, began = run.step, time.perf_counter()
         run.advance(50 * steps)

@@ -17,8 +17,8 @@ if STANDS_IN:
 cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("engines", "factor_chain", "grip", "jit", "loop", "lp_loss", "resident",
-                     "settle", "streaming", "tiles", "updates")
+        for name in ("epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss", "resident",
+                     "resident_layout", "streaming", "tiles", "updates")
     }
 )  # fmt: skip
 if STANDS_IN:

@@ -24,7 +24,7 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("block", "engines", "factor_chain", "jit", "loop", "lp_loss", "precondition", "settle",
+MODULES = ("epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss", "precondition", "reduce",
            "updates")  # fmt: skip
 
 
@@ -162,13 +162,13 @@ def training(cupy, rule=PLAIN, models=1, large=False, **shape):
         if large:
             patched.setattr(loop_module, "plan", lambda *arguments: None)
         loop = loop_module.TrainingLoop(case.X, case.Y, case.loss, listed)
-    advance = loop._engine.advance
+    advance = loop._launcher.advance
 
     def and_so_it_does(active, partners, steps):
         advance(active, partners, steps)
-        loop._run.models[active, cuda.settle.STEPS] += steps
+        loop._run.models[active, cuda.epilogue.STEPS] += steps
 
-    loop._engine.advance = and_so_it_does
+    loop._launcher.advance = and_so_it_does
     return case, loop
 
 

@@ -49,11 +49,11 @@ def rows(dtype, d, maps, power=4):
 def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
     """The kernel with the most rows in registers that a plan would ask for."""
 
-    def grip(count):
-        return cuda.grip.Grip(d, k, count, 8, kind, gram, spills, inside)
+    def layout_of(count):
+        return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, gram, spills, inside)
 
-    fitting = cuda.engines.fitting_rows(grip, dtype, power)
-    return cuda.resident.make_resident(dtype, power, grip(fitting[-1]))
+    fitting = cuda.launch.fitting_rows(layout_of, dtype, power)
+    return cuda.resident.make_resident(dtype, power, layout_of(fitting[-1]))
 
 
 def tiles(dtype, *shape, power=4):
@@ -83,14 +83,14 @@ KERNELS = {
     "tiles, odd rows": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2),
     "tiles, long rows": lambda: tiles(F4, 512, 1, 4, 8, 4, 2, 64, 8, 2, 1),
     "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, power=0),
-    "settle, float32": lambda: cuda.streaming.make_settle(F4, 1, False),
-    "settle, float64, three outputs": lambda: cuda.streaming.make_settle(F8, 3, False),
+    "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, False),
+    "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, False),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [
     "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
-    "tiles, long rows", "settle, float32",
+    "tiles, long rows", "epilogue, float32",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")
@@ -204,7 +204,7 @@ def test_the_resident_loop_keeps_its_rows_in_registers(compiled):
     assert "atom." not in ptx
 
 
-@pytest.mark.parametrize("name", ["gas, float64", "streamed rows, float64", "settle, float32"])
+@pytest.mark.parametrize("name", ["gas, float64", "streamed rows, float64", "epilogue, float32"])
 def test_a_launch_passes_what_the_kernel_takes(compiled, name):
     """As many words as there are parameters, by the same rule for named tuples."""
     kernel = KERNELS[name]()

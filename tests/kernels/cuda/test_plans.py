@@ -22,16 +22,16 @@ WIDE = (128, 100, 100, 1)
 @pytest.fixture(autouse=True)
 def hopper(monkeypatch):
     """A device that is asked for no more than this; models lie in NumPy's memory."""
-    monkeypatch.setattr(cuda.engines, "attribute", DEVICE.__getitem__)
-    monkeypatch.setattr(cuda.engines, "capability", lambda: (9, 0))
-    monkeypatch.setattr(cuda.settle, "xp", np)
+    monkeypatch.setattr(cuda.launch, "attribute", DEVICE.__getitem__)
+    monkeypatch.setattr(cuda.launch, "capability", lambda: (9, 0))
+    monkeypatch.setattr(cuda.epilogue, "xp", np)
 
 
 def plan(widths=(128, 1), dtype=F4, count=1, n=2565, rule=PLAIN):
     size = sum(a * b for a, b in itertools.pairwise(widths))
-    models = cuda.settle.Models([Model(widths, np.zeros(size), rule)] * count, dtype)
-    data = cuda.engines.Data(None, None, n, widths[0], widths[-1])
-    return cuda.engines.plan(data, Loss(4.0), models)
+    models = cuda.epilogue.Models([Model(widths, np.zeros(size), rule)] * count, dtype)
+    data = cuda.launch.Data(None, None, n, widths[0], widths[-1])
+    return cuda.launch.plan(data, Loss(4.0), models)
 
 
 @pytest.mark.parametrize("dtype", [F4, F8])
@@ -62,11 +62,11 @@ def rounds(found, count):
 @pytest.fixture
 def dear_rows(monkeypatch):
     """Set the price of a multiply-add on factors, beside rows so dear that it matters."""
-    known = cuda.engines.estimates.costs_of((9, 0))._replace(instruction=20.0)
+    known = cuda.launch.estimates.costs_of((9, 0))._replace(instruction=20.0)
 
     def set_to(price):
         costs = known._replace(chain=price)
-        monkeypatch.setattr(cuda.engines.estimates, "costs_of", lambda capability: costs)
+        monkeypatch.setattr(cuda.launch.estimates, "costs_of", lambda capability: costs)
 
     return set_to
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.kernels.cuda import engines, exchange
+from accel.kernels.cuda import all_reduce, launch
 from accel.kernels.cuda import loop as cuda_loop
 from accel.kernels.specs import (
     ADAM,
@@ -77,7 +77,7 @@ def test_many_outputs_and_weight_decay(streaming, name):
 def test_rows_in_shared_memory(on_the_chip, dtype):
     """So many rows that registers hold only some."""
     case = problem(n=260, d=40, hidden=(), dtype=dtype)
-    assert engines._grip(
+    assert launch._resident_layout(
         cuda_loop.pack(case.X, case.Y), case.loss,
         cuda_loop.Models([Model(case.widths, case.params, PLAIN)], np.dtype(dtype)), 2,
     )[0].spills  # fmt: skip
@@ -89,7 +89,9 @@ def test_a_network_too_large_for_shared_memory(on_the_chip):
     with options(races=False):
         run(on_the_chip, case, RULES["adam"], 1)
     models = cuda_loop.Models([Model(case.widths, case.params, RULES["adam"])], case.X.dtype)
-    assert not engines._grip(cuda_loop.pack(case.X, case.Y), case.loss, models, 2)[0].inside
+    data = cuda_loop.pack(case.X, case.Y)
+    layout, _ = launch._resident_layout(data, case.loss, models, 2)
+    assert not layout.inside
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -243,7 +245,7 @@ def test_teams_take_turns(processors):
     rules = [Rule(GRADIENT_DESCENT, (rate, 0.0, 0.0, 0.0, 0.0)) for rate in (1e-3, 1e-2, 2e-2)]
     models = [Model(case.widths, case.params, rule) for rule in rules]
     loop = cuda_loop.TrainingLoop(case.X, case.Y, case.loss, models, blocks=2)
-    assert loop._engine.teams == 2
+    assert loop._launcher.teams == 2
     loop.advance(4)
     for m, rule in enumerate(rules):
         np.testing.assert_allclose(loop.params(m), written_out(Plain, case, rule, 4)[1], rtol=1e-12)
@@ -274,8 +276,8 @@ def test_some_go_back_and_the_others_stay(way):
 def test_waiting_in_vain_ends(on_the_chip, monkeypatch):
     """Blocks that never hear of each other give up, and the run says so."""
     with Single(on_the_chip, *problem(**SMALL), PLAIN) as loop:
-        monkeypatch.setattr(exchange, "_PATIENCE", 3)
-        monkeypatch.setattr(exchange, "arrived", lambda pair, tag: False)
+        monkeypatch.setattr(all_reduce, "_PATIENCE", 3)
+        monkeypatch.setattr(all_reduce, "arrived", lambda pair, tag: False)
         # Whoever gives up says so, and so do others: in this case alone do they race.
         told = pytest.raises(RuntimeError, match="waited for each other in vain")
         with options(races=False), told:
@@ -285,9 +287,9 @@ def test_waiting_in_vain_ends(on_the_chip, monkeypatch):
 def test_tags_come_round(on_the_chip):
     case = problem(**SMALL, hidden=())
     with Single(on_the_chip, *case, PLAIN) as loop:
-        loop.loop._engine._tag = 2**32 - 3
+        loop.loop._launcher._tag = 2**32 - 3
         assert_same_run(Plain, loop, case, PLAIN, 5)
-        assert loop.loop._engine._tag < 100
+        assert loop.loop._launcher._tag < 100
 
 
 def test_blocks_must_hold_the_data():
@@ -313,7 +315,7 @@ def test_the_plan_depends_on_the_size(processors):
         case = problem(n=8, d=d, hidden=(), k=k)
         models = [Model(case.widths, case.params, rule)] * count
         data = cuda_loop.pack(case.X, case.Y)._replace(n=n)
-        return engines.plan(data, Loss(4.0), cuda_loop.Models(models, case.X.dtype))
+        return launch.plan(data, Loss(4.0), cuda_loop.Models(models, case.X.dtype))
 
     gas = chosen(2565, 128)
     assert 64 <= gas.blocks <= 132

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from accel.kernels.cuda import jit, lp_loss, memory, tile_shapes, tiles
+from accel.kernels.cuda import jit, lp_loss, ptx, tiles, tiles_layout
 from accel.kernels.cuda.lp_loss import Pass, pack
 from accel.kernels.reference import lp_loss as plain
 from accel.kernels.specs import Loss
@@ -86,7 +86,7 @@ def test_powers(p, dtype):
 def test_many_maps(n, d, models, k, dtype, blocks):
     X, Y, W = problem(n, d, models, k, dtype)
     made = make_pass(X, Y, W, 2.0)
-    shape = tile_shapes.tiles_shape(n, d, k, models * k, np.dtype(dtype))
+    shape = tiles_layout.tiles_shape(n, d, k, models * k, np.dtype(dtype))
     assert -(-models * k // shape.capacity) == blocks
     made()
     check(X, Y, W, 2.0, made)
@@ -98,7 +98,7 @@ def test_buffers_in_any_order_of_threads(monkeypatch, buffers, seed):
     """One block has five tiles, one after the other."""
 
     def shape(*arguments):
-        return tile_shapes.tiles_shape(*arguments)._replace(split=4, buffers=buffers, blocks=1)
+        return tiles_layout.tiles_shape(*arguments)._replace(split=4, buffers=buffers, blocks=1)
 
     monkeypatch.setattr(lp_loss, "tiles_shape", shape)
     monkeypatch.setitem(jit.SIMULATED_DEVICE, "MultiProcessorCount", 1)
@@ -116,7 +116,7 @@ def test_splits(monkeypatch, split, dtype):
     """So many threads share the columns of a row."""
 
     def shape(*arguments):
-        found = tile_shapes.tiles_shape(*arguments)
+        found = tiles_layout.tiles_shape(*arguments)
         return found._replace(split=split, buffers=2, across=max(split, 8))
 
     monkeypatch.setattr(lp_loss, "tiles_shape", shape)
@@ -203,7 +203,7 @@ def test_shapes(dtype):
     for n, d, k, most in itertools.product(
         (5, 10**6), (1, 3, 8, 17, 64, 100, 128), (1, 3, 64), (5, 16, 33, 100, 256)
     ):
-        shape = tile_shapes.tiles_shape(n, d, k, most, dtype)
+        shape = tiles_layout.tiles_shape(n, d, k, most, dtype)
         if shape is None:
             assert (d + 8) * k * 64 * dtype.itemsize > limit / 8
             continue
@@ -211,7 +211,7 @@ def test_shapes(dtype):
         assert shape.rows % (sharing * vector) == 0
         assert shape.across * shape.wide * vector >= d
         assert 1 <= shape.tall <= 8
-        assert tile_shapes.tiles_slots(n, most, shape) * shape.rows < n + shape.rows
+        assert tiles_layout.tiles_slots(n, most, shape) * shape.rows < n + shape.rows
         for maps in {1, most // 2, most - 1, most}:
             kernel, blocks, shared = tiles.tiles_launch(dtype, 2, shape, maps)
             assert shared <= limit
@@ -223,7 +223,7 @@ def test_shapes(dtype):
 def test_elements_are_moved_one_by_one_where_they_are_not_aligned():
     f4, f8 = np.dtype(np.float32), np.dtype(np.float64)
     lanes = [
-        tile_shapes.tiles_shape(100, d, 1, 8, dtype, address).lanes
+        tiles_layout.tiles_shape(100, d, 1, 8, dtype, address).lanes
         for d, dtype, address in [
             (8, f4, 64), (8, f4, 72), (8, f4, 68), (6, f4, 64), (7, f4, 64), (8, f8, 64), (8, f8, 8)
         ]
@@ -232,15 +232,15 @@ def test_elements_are_moved_one_by_one_where_they_are_not_aligned():
 
 
 def test_a_copy_is_there_once_it_has_been_waited_for():
-    copy, wait, wait_for_all = memory.make_copy(2), memory.make_wait(1), memory.make_wait(0)
+    copy, wait, wait_for_all = ptx.make_copy(2), ptx.make_wait(1), ptx.make_wait(0)
 
     def kernel(source, out):
         shared = cuda.shared.array(8, np.float64)
         i = 2 * cuda.threadIdx.x
         copy(shared, i, source, i, i > 0)
-        memory.commit()
+        ptx.commit()
         copy(shared, i + 4, source, i + 4, True)
-        memory.commit()
+        ptx.commit()
         for moment, wait_now in enumerate((None, wait, wait_for_all)):
             if wait_now:
                 wait_now()

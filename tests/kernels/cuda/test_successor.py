@@ -42,7 +42,7 @@ FAULT = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
     reason="numba-cuda-mlir 0.6.0 shuffles a float64 as a float32. If this has passed, the fault "
-    "is mended, and kernels/cuda/jit.py and memory.py can be tried with numba-cuda's successor",
+    "is mended, and kernels/cuda/jit.py and ptx.py can be tried with numba-cuda's successor",
 )
 
 
@@ -74,4 +74,4 @@ def test_few_files_would_change():
     (folder,) = importlib.util.find_spec("accel.kernels.cuda").submodule_search_locations
     files = Path(folder).glob("*.py")
     found = {path.name for path in files if compiling.search(path.read_text())}
-    assert found == {"jit.py", "memory.py"}
+    assert found == {"jit.py", "ptx.py"}

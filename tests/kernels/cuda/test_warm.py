@@ -95,15 +95,15 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
     all_streamed(monkeypatch, cuda.loop, name)
     arguments = make(name)
     plain, made = reference.TrainingLoop(*arguments), cuda.loop.TrainingLoop(*arguments)
-    queue = made._engine.advance
+    queue = made._launcher.advance
 
     def and_so_it_does(active, partners, steps):
         queue(active, partners, steps)
         plain.advance(steps)
-        made._run.models[:, cuda.settle.STATUS] = cupy.asarray(plain.statuses)
-        made._run.models[:, cuda.settle.STEPS] = cupy.asarray(plain.steps)
+        made._run.models[:, cuda.epilogue.STATUS] = cupy.asarray(plain.statuses)
+        made._run.models[:, cuda.epilogue.STEPS] = cupy.asarray(plain.steps)
 
-    made._engine.advance = and_so_it_does
+    made._launcher.advance = and_so_it_does
     with np.errstate(all="ignore"):
         advance(made)
     assert made.engine == ("streaming" if name.startswith("streaming") else "resident")
@@ -301,6 +301,7 @@ def test_all_tests_can_be_planned():
     names = python(*command, cwd=ROOT, limit=400).stdout.split()
     assert len(set(names)) == len(names) > 400
     kinds = {name.split("_")[0] for name in names}
-    assert kinds == {"chain", "publish", "resident", "rows", "settle", "slopes", "tiles", "update"}
+    expected = "chain epilogue publish resident rows slopes tiles update"
+    assert kinds == set(expected.split())
     ours = python(*command, "benchmarks", cwd=ROOT).stdout.split()
     assert set(ours) < set(names)

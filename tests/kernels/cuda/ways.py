@@ -3,7 +3,7 @@
 from accel.kernels.cuda import loop
 
 #: Every block reads its models at the start and the first of a team writes them at the end: in
-#: between lies an exchange, which the simulator does not take for an order.
+#: between lies an all-reduce, which the simulator does not take for an order.
 ORDERED = ("argument 1.memory", "argument 1.models")
 
 

@@ -4,17 +4,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .block import SUMS_SIZE
+from .epilogue import DOUBLES
 from .estimates import pairs, vectors
 from .factor_chain import TABLE
 from .jit import THREADS, WARP
-from .settle import DOUBLES
+from .reduce import SUMS_SIZE
 
 #: Most blocks of a team.
 MOST_BLOCKS = 256
 
 
-class Grip(NamedTuple):
+class ResidentLayout(NamedTuple):
     """What a kernel is specialised for: the problem's shape, and how the blocks hold it.
 
     A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
@@ -57,7 +57,7 @@ class Grip(NamedTuple):
         return pairs(self.size, dtype.itemsize)
 
 
-class Room(NamedTuple):
+class SharedMemory(NamedTuple):
     """Where the parts of the shared memory begin, counted in their own elements.
 
     ``doubles``, ``extra`` and ``losses`` are float64, the others of the run's dtype.
@@ -72,18 +72,18 @@ class Room(NamedTuple):
     memory: int
 
 
-def room(dtype: np.dtype[Any], grip: Grip) -> Room:
+def shared_memory(dtype: np.dtype[Any], layout: ResidentLayout) -> SharedMemory:
     """Lay out the shared memory, up to the model's memory and the rows that registers don't hold.
 
     Vectors of ``size`` elements are padded to an even length, for pairs of float32. ``losses`` has
     one a warp, then one a block; ``collected`` a block's own entries, from all blocks.
     """
-    warps, step = THREADS // WARP, grip.size + grip.size % 2
-    doubles = grip.deepest * TABLE
+    warps, step = THREADS // WARP, layout.size + layout.size % 2
+    doubles = layout.deepest * TABLE
     extra = doubles + SUMS_SIZE
     losses = extra + DOUBLES
     scratch = (losses + warps + MOST_BLOCKS) * (8 // dtype.itemsize)
     partial = scratch + THREADS
     collected = partial + warps * step
-    size = (grip.pairs(dtype) + MOST_BLOCKS) * (8 // dtype.itemsize)
-    return Room(doubles, extra, losses, scratch, partial, collected, collected + size)
+    size = (layout.pairs(dtype) + MOST_BLOCKS) * (8 // dtype.itemsize)
+    return SharedMemory(doubles, extra, losses, scratch, partial, collected, collected + size)

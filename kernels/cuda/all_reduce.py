@@ -1,9 +1,10 @@
-"""How the blocks of a resident run add up what each has, by messages alone (see ``memory``).
+"""The all-reduce of a resident run: its blocks add up what each has, by messages alone (``ptx``).
 
 Entries of the sums are shared out among the blocks. Each block adds up its own over all blocks, in
-their order, and sends everybody the totals. One mailbox will do: who posts the partial sums of
-exchange t + 1 has all totals of t, so their owners have read the partial sums of t; and who posts
-totals of t + 1 has everybody's partial sums of it, so everybody has read the totals of t.
+their order, and sends everybody the totals. One mailbox is enough: a block that posts the partial
+sums of all-reduce t + 1 has all totals of t, so their owners have read the partial sums of t; and a
+block that posts totals of t + 1 has everybody's partial sums of it, so everybody has read the
+totals of t.
 """
 
 from functools import cache
@@ -12,27 +13,27 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .block import this_thread, warp_sum
 from .factor_chain import SHIFT
-from .grip import Grip, room
 from .jit import THREADS, WARP, device
-from .memory import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
+from .ptx import arrived, bits32, bits64, float32_of, joined, load_pair, low_word, post
+from .reduce import this_thread, warp_sum
+from .resident_layout import ResidentLayout, shared_memory
 
 #: Times that a thread asks for a word before it gives up: seconds.
 _PATIENCE = 2**23
 
 
 @cache
-def make_exchange(dtype: np.dtype[Any], grip: Grip) -> Any:
-    """Make the parts of an exchange; the mailbox of a team begins at ``box``.
+def make_all_reduce(dtype: np.dtype[Any], layout: ResidentLayout) -> Any:
+    """Make the parts of an all-reduce; the mailbox of a team begins at ``box``.
 
     ``send(mail, at, tag, floats, doubles)`` posts a block's sums, added up over its warps.
     ``gather(mail, box, member, blocks, inverse, tag, floats, doubles)`` adds up the block's own
     entries over all blocks and posts the totals; there is one barrier in it. ``receive(mail, box,
     blocks, q, tag)`` waits for pair q of the totals. The last two say whether all has come.
     """
-    single, scalar, places = dtype.itemsize == 4, dtype.type, room(dtype, grip)
-    warps, pairs, step = THREADS // WARP, grip.pairs(dtype), grip.size + grip.size % 2
+    single, scalar, places = dtype.itemsize == 4, dtype.type, shared_memory(dtype, layout)
+    warps, pairs, step = THREADS // WARP, layout.pairs(dtype), layout.size + layout.size % 2
     last, partial, collected, losses = pairs - 1, places.partial, places.collected, places.losses
     of_blocks = losses + warps
 

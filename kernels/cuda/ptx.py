@@ -33,7 +33,7 @@ if SIMULATED:
         """Write an element at an index that is not negative; Numba would look after that."""
         array[index] = value
 
-    def settled(index):
+    def opaque(index):
         """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
         return index
 
@@ -142,7 +142,7 @@ else:
         return types.void(array, types.int64, array.dtype), generate
 
     @intrinsic
-    def settled(typing_context, index):
+    def opaque(typing_context, index):
         """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
 
         def generate(context, builder, signature, arguments):

@@ -58,7 +58,7 @@ class TileShape(NamedTuple):
         return min(self.outputs, self.capacity)
 
 
-class Room(NamedTuple):
+class SharedMemory(NamedTuple):
     """Where the parts of the shared memory begin, and how they are padded, in elements.
 
     W (capacity, columns), S (capacity, slopes), then ``buffers`` times Y (rows, kept) and X (rows,
@@ -77,7 +77,7 @@ class Room(NamedTuple):
     size: int
 
 
-def room_for(dtype: np.dtype[Any], shape: TileShape) -> Room:
+def shared_memory(dtype: np.dtype[Any], shape: TileShape) -> SharedMemory:
     """Return the layout of the shared memory."""
     vector, together = 16 // dtype.itemsize, min(shape.split, 4)
     padded = -(-shape.d // (vector * shape.split)) * shape.split
@@ -93,7 +93,7 @@ def room_for(dtype: np.dtype[Any], shape: TileShape) -> Room:
     parts = 1 << sum(bit >= bits_of(WARP) for bit in rows)
     losses = -(-sums * dtype.itemsize // 8)
     size = max(size, (losses + parts * shape.capacity) * 8 // dtype.itemsize)
-    return Room(
+    return SharedMemory(
         columns, padded * vector, slopes, at_slopes, at_targets, at_tiles, losses, parts, size
     )
 
@@ -185,7 +185,7 @@ def tiles_shape(
                 continue
             for count in (buffers + 1, buffers):
                 chosen = shape._replace(buffers=count, blocks=blocks)
-                taken = room_for(dtype, chosen).size * dtype.itemsize + _RESERVED
+                taken = shared_memory(dtype, chosen).size * dtype.itemsize + _RESERVED
                 if blocks * taken <= limit + _RESERVED:
                     return chosen
     return None

@@ -7,19 +7,20 @@ import numpy as np
 
 from ..specs import ADAM, END_TO_END, Loss
 from . import estimates
+from .epilogue import START, Models, Run
 from .factor_chain import PULL
-from .grip import MOST_BLOCKS, Grip, room
 from .jit import ON_HOST, THREADS, WARP, attribute, capability, xp
 from .lp_loss import TILES_MAPS, Pass
 from .powers import Data, power_of
 from .precondition import precondition
 from .resident import make_resident
-from .settle import START, Models, Run
-from .streaming import Sums, make_publish, make_settle, shared_bytes
+from .resident_layout import MOST_BLOCKS, ResidentLayout, shared_memory
+from .streaming import Sums, make_epilogue, make_publish, shared_bytes
 from .updates import ANY, DECAY, KIND, RATE, A
 
-#: Most outputs of a resident run, and what a lane may spend on data (see ``Grip.words``) before the
-#: compiler spills, less with Adam; rows times outputs up to which it unrolls a loop with ``pow``.
+#: Most outputs of a resident run, and what a lane may spend on data (``ResidentLayout.words``)
+#: before the compiler spills, less with Adam; rows times outputs up to which it unrolls a loop with
+#: ``pow``.
 _MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
@@ -33,13 +34,13 @@ _GRAPH = 16
 class Plan(NamedTuple):
     """A resident run: teams of ``blocks`` blocks, with so much shared memory each."""
 
-    grip: Grip
+    layout: ResidentLayout
     blocks: int
     teams: int
     shared: int
 
 
-class Engine(Protocol):
+class Launcher(Protocol):
     """What makes steps: one of the two classes below."""
 
     name: str
@@ -56,14 +57,18 @@ def _bucket(depth: int) -> int:
     return 1 << max(depth - 1, 3).bit_length()
 
 
-def fitting_rows(grip: Callable[[int], Grip], dtype: np.dtype[Any], power: int) -> list[int]:
-    """Return how many rows a warp can hold without spills; ``grip`` makes one with so many."""
-    most = _ROWS[-1] if power else _MOST_POWERS // grip(1).outputs
-    words = _WORDS_ADAM if grip(1).kind == ADAM else _WORDS
-    return [rows for rows in _ROWS if rows <= most and grip(rows).words(dtype) <= words]
+def fitting_rows(
+    layout_of: Callable[[int], ResidentLayout], dtype: np.dtype[Any], power: int
+) -> list[int]:
+    """Return how many rows a warp can hold without spills; ``layout_of(rows)`` is its layout."""
+    most = _ROWS[-1] if power else _MOST_POWERS // layout_of(1).outputs
+    words = _WORDS_ADAM if layout_of(1).kind == ADAM else _WORDS
+    return [rows for rows in _ROWS if rows <= most and layout_of(rows).words(dtype) <= words]
 
 
-def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, int] | None:
+def _resident_layout(
+    data: Data, loss: Loss, models: Models, blocks: int
+) -> tuple[ResidentLayout, int] | None:
     """Return how that many blocks hold the data, and the bytes of shared memory that it takes."""
     dtype, d, k, warps = models.memory.dtype, data.d, data.k, THREADS // WARP
     kinds = {int(kind) for kind in models.rules[:, KIND]}
@@ -72,21 +77,21 @@ def _grip(data: Data, loss: Loss, models: Models, blocks: int) -> tuple[Grip, in
     if k > _MOST_OUTPUTS or several or blocks > MOST_BLOCKS:
         return None
     of_block = -(-(d if loss.gram else data.n) // blocks)
-    largest = max(layout.size for layout in models.layouts)
+    largest = max(of_model.size for of_model in models.layouts)
 
-    def grip(rows: int, inside: bool = True) -> Grip:
+    def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
         spills = rows * warps < of_block
-        return Grip(d, k, rows, _bucket(models.deepest), kind, loss.gram, spills, inside)
+        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.gram, spills, inside)
 
-    fitting = fitting_rows(grip, dtype, power_of(loss.p))
+    fitting = fitting_rows(layout_of, dtype, power_of(loss.p))
     if not fitting:
         return None
     rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
     for inside in (True, False):
-        chosen = grip(rows, inside)
+        chosen = layout_of(rows, inside)
         batch = warps * chosen.batch(dtype)
         spilled = -(-max(of_block - rows * warps, 0) // batch) * batch
-        elements = room(dtype, chosen).memory + largest * inside + spilled * (d + k)
+        elements = shared_memory(dtype, chosen).memory + largest * inside + spilled * (d + k)
         if elements * dtype.itemsize <= attribute("MaxSharedMemoryPerBlockOptin"):
             return chosen, elements * dtype.itemsize
     return None
@@ -100,7 +105,7 @@ def _average_chain(models: Models) -> estimates.Chain:
 def _streaming_cycles(
     data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: estimates.Terms
 ) -> float:
-    """Estimate a streaming step of all models, each of which one block settles."""
+    """Estimate a streaming step of all models, one block a model."""
     rows, itemsize = data.d if loss.gram else data.n, models.memory.dtype.itemsize
     maps, processors = data.k * len(models.layouts), attribute("MultiProcessorCount")
     by_host = loss.gram or maps > TILES_MAPS[itemsize]
@@ -128,14 +133,15 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
     processors, chain = min(attribute("MultiProcessorCount"), MOST_BLOCKS), _average_chain(models)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
-        found = _grip(data, loss, models, candidate)
-        if found is None:
+        fitting = _resident_layout(data, loss, models, candidate)
+        if fitting is None:
             continue
+        layout, shared = fitting
         teams = max(min(processors // candidate, count), 1)
         counts = estimates.resident(rows, data.d, data.k, itemsize, candidate, chain)
         cycles = estimates.cycles(counts, costs) * -(-count // teams)
         if cycles < least:
-            best, least = Plan(found[0], candidate, teams, found[1]), cycles
+            best, least = Plan(layout, candidate, teams, shared), cycles
     if blocks is not None:
         if best is None:
             raise ValueError(f"blocks must be able to hold the data, got {blocks}")
@@ -156,14 +162,14 @@ class Resident:
     name = "resident"
 
     def __init__(self, data: Data, loss: Loss, models: Models, run: Run, chosen: Plan) -> None:
-        grip, self.blocks, self.teams, shared = chosen
+        layout, self.blocks, self.teams, shared = chosen
         dtype, processors = models.memory.dtype, self.teams * self.blocks
         self._tag = 0
-        largest = max(layout.size for layout in models.layouts)
-        pairs = grip.pairs(dtype)
+        largest = max(of_model.size for of_model in models.layouts)
+        pairs = layout.pairs(dtype)
         self._mail = xp.zeros(2 * self.teams * (self.blocks + 1) * pairs, np.uint64)
-        outside = xp.zeros(1 if grip.inside else processors * largest, dtype)
-        kernel = make_resident(dtype, power_of(loss.p), grip)
+        outside = xp.zeros(1 if layout.inside else processors * largest, dtype)
+        kernel = make_resident(dtype, power_of(loss.p), layout)
         self._launch = kernel.prepared(
             processors,
             (data, run, self._mail, outside, largest, self.blocks),
@@ -173,12 +179,12 @@ class Resident:
 
     def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
         """Queue so many steps of the active models."""
-        exchanges = -(-len(active) // self.teams) * steps
-        if self._tag + exchanges >= 2**32:  # tags would come round to words of long ago
+        all_reduces = -(-len(active) // self.teams) * steps
+        if self._tag + all_reduces >= 2**32:  # tags would come round to words of long ago
             self._mail[...] = 0
             self._tag = 0
         self._launch(self._tag)
-        self._tag += exchanges
+        self._tag += all_reduces
 
     def evaluate(self, active: np.ndarray) -> None:
         """Queue a pass that records the iterates of these models in the history's first row."""
@@ -195,7 +201,7 @@ class Streaming:
         dtype, k = models.memory.dtype, data.k
         self._deepest = models.deepest
         self._shared = shared_bytes(dtype, self._deepest)
-        self._settle = make_settle(dtype, k, loss.gram)
+        self._epilogue = make_epilogue(dtype, k, loss.gram)
         self._publish = make_publish(dtype, k)
         kinds = models.rules[:, KIND]
         self._by_host = np.flatnonzero(kinds == END_TO_END) if k > 1 else np.empty(0, np.int64)
@@ -215,7 +221,7 @@ class Streaming:
         sums = Sums(
             self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
         )
-        self._judge = self._settle.prepared(
+        self._judge = self._epilogue.prepared(
             len(seats), (data, self._run, sums, self._deepest), shared=self._shared
         )
         self._multiply = self._publish.prepared(

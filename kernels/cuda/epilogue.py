@@ -1,4 +1,4 @@
-"""What follows a pass, by the threads of one block: judge the iterate, then take it one step on.
+"""The epilogue of a pass, by the threads of one block: judge the iterate, then take a step.
 
 A model's numbers stand in ``memory`` as ``factor_chain`` lays them out, shared or global. What the
 threads of a block tell each other stands in shared memory, in this order:
@@ -27,7 +27,6 @@ from ..specs import (
     STATE_SLOTS,
     TARGET,
 )
-from .block import SUMS, this_thread
 from .factor_chain import (
     COLUMNS,
     PARAMS,
@@ -40,6 +39,7 @@ from .factor_chain import (
 )
 from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
+from .reduce import SUMS, this_thread
 from .updates import ANY, DECAY, RATE, RULE_SIZE, A, make_rule, make_update
 
 #: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where

@@ -1,0 +1,1 @@
+"""For mypy in a checkout, where the package accel.kernels lies in kernels/."""

@@ -1,0 +1,22 @@
+"""Sums over a part of the rows, for data that lie in several places."""
+
+import numpy as np
+
+from .jit import lanes_for, row_length
+from .lp_loss import Data, buffers, make_pass, pack_rows
+
+__all__ = ["pieces", "row_length", "sums"]
+
+
+def pieces(X: np.ndarray, Y: np.ndarray, d: int, block: int) -> list[Data]:
+    """Lay out rows for ``sums``, so many a piece: X (n, row_length) is not copied, Y may be."""
+    starts = range(0, len(X), block)
+    return [pack_rows(X[start : start + block], Y[start : start + block], d) for start in starts]
+
+
+def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
+    """Unscaled sums of a piece for maps W (M, k, d), flat: gradients, then losses."""
+    weights, work, total = buffers(piece, W)
+    make_pass(W.dtype, lanes_for(piece.d, W.dtype))(piece, weights, work, total, p)
+    gradients = total[: weights.size].reshape(-1, piece.ld)[:, : piece.d]
+    return np.concatenate([gradients.reshape(-1), total[weights.size :][::-1]])

@@ -1,0 +1,30 @@
+"""What a run takes of the host's memory."""
+
+from collections.abc import Sequence
+
+from .. import needs
+from ..needs import Shape
+from ..specs import Model
+from .jit import LINE, row_length
+
+TAKES_DEVICE_ARRAYS = False
+
+
+def data_bytes(shape: Shape) -> dict[str, float]:
+    """Bytes for the data beside X and Y, by what they are for."""
+    n, d, k, dtype, gram = shape
+    row, size = row_length(d, dtype), dtype.itemsize
+    rows = 0.0 if row == d or gram else float(n * row * size)
+    return {"a padded copy of X": rows, "a transposed copy of Y": float(n * k * size)}
+
+
+def run_bytes(
+    shape: Shape, models: Sequence[Model], records: float, threads: int
+) -> dict[str, float]:
+    """Bytes for everything else, by what they are for."""
+    line = LINE // shape.dtype.itemsize
+    return needs.run_bytes(shape, models, records, threads, copies=_copies, line=line)
+
+
+def _copies(slots: int) -> int:
+    return 5 + 3 * slots

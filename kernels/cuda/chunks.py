@@ -1,0 +1,30 @@
+"""Sums over a part of the rows, for data that lie in several places."""
+
+from typing import Any
+
+import numpy as np
+
+from ..specs import Loss
+from .jit import to_host, xp
+from .lp_loss import Pass, on_device, pack
+from .powers import Data
+
+
+def row_length(d: int, dtype: np.dtype[Any]) -> int:
+    """Return how long rows of d elements are kept: that long."""
+    return d
+
+
+def pieces(X: Any, Y: Any, d: int, block: int) -> list[Data]:
+    """Put rows on the device, in one piece: X (n, row_length) without what is behind d elements."""
+    return [pack(X[:, :d], Y)]
+
+
+def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
+    """Unscaled sums of a piece for maps W (M, k, d), flat on the host: gradients, then losses."""
+    models, k, _ = W.shape
+    weights, running = on_device(W.reshape(-1)), xp.ones(models, np.int64)
+    one = Pass(piece, weights, Loss(p), running, most=most * k)
+    one()
+    losses = one.losses.sum(axis=0).reshape(models, k).sum(axis=1)
+    return to_host(xp.concatenate([one.partials.sum(axis=0).reshape(-1), losses]))

@@ -1,0 +1,67 @@
+"""Bytes on the host that a run takes: estimates, which the backends' own ``needs`` go by."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .specs import STATE_SLOTS, Model
+
+
+class Shape(NamedTuple):
+    """The shape of a problem: n samples, d features, k outputs.
+
+    ``gram`` is that of the run's ``Loss``: whether steps are made from the Gram matrices.
+    """
+
+    n: int
+    d: int
+    k: int
+    dtype: np.dtype[Any]
+    gram: bool
+
+
+def run_bytes(
+    shape: Shape,
+    models: Sequence[Model],
+    records: float,
+    threads: int,
+    *,
+    copies: Callable[[int], int],
+    line: int = 1,
+) -> dict[str, float]:
+    """Return bytes for everything but the data, by what they are for.
+
+    Parameters
+    ----------
+    shape : Shape
+    models : sequence of Model
+        Only their widths and rules count.
+    records : float
+        Of the history.
+    threads : int
+    copies : callable
+        From a rule's slots of state to how often a model's flat factors are held: in use, as the
+        start and the result, in two snapshots, each with the state, and in between.
+    line : int
+        Rows are padded to a multiple of so many elements.
+    """
+    n, d, k, dtype, gram = shape
+    size = dtype.itemsize
+    params = products = 0
+    for model in models:
+        padded = sum(rows * -(-columns // line) * line for columns, rows in pairwise(model.widths))
+        params += padded * copies(STATE_SLOTS[model.rule.kind])
+        products += 2 * k * sum(columns + line for columns in model.widths[:-1])
+    maps = len(models) * k * (d + line)
+    threads = min(threads, 1 + n * d * k * size // 2**16)  # more are of no use
+    needs: dict[str, float] = {
+        "parameters and optimiser state": size * params,
+        "products of factors": size * products,
+        "gradients": maps * (size + threads * (size + 8)),
+        f"a history of {records:.3g} records": 140 * records * len(models),
+    }
+    if gram:
+        needs["the Gram matrix"] = 16 * d * (d + line)
+    return needs

@@ -1,0 +1,48 @@
+"""What a run takes of the host's memory: NumPy's intermediate results are a part of it."""
+
+from collections.abc import Sequence
+
+from .. import needs
+from ..needs import Shape
+from ..specs import Model
+
+TAKES_DEVICE_ARRAYS = False
+
+
+def data_bytes(shape: Shape) -> dict[str, float]:
+    """Bytes for the data beside X and Y, by what they are for.
+
+    Parameters
+    ----------
+    shape : Shape
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return {"residuals": 4.0 * shape.n * shape.k * shape.dtype.itemsize}
+
+
+def run_bytes(
+    shape: Shape, models: Sequence[Model], records: float, threads: int
+) -> dict[str, float]:
+    """Bytes for everything else, by what they are for.
+
+    Parameters
+    ----------
+    shape : Shape
+    models : sequence of Model
+        Only their widths and rules count.
+    records : float
+        Of the history.
+    threads : int
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return needs.run_bytes(shape, models, records, threads, copies=_copies)
+
+
+def _copies(slots: int) -> int:
+    return 9 + 3 * slots
