@@ -2,12 +2,13 @@ r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one lin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from accel._core.initializers import INITIALIZERS, Shapes
-from accel._core.problem import LpProblem, checked_problem
+from accel._core.base import Problem, checked_problem
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -105,7 +106,7 @@ class LinearNetwork:
     """
 
     widths: tuple[int, ...]
-    params: Array
+    _held: Any  # the factors where they are: an array of NumPy's or CuPy's
 
     def __init__(
         self,
@@ -133,26 +134,31 @@ class LinearNetwork:
         else:
             factors = _given(init, shapes, dtype)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
-        vars(self).update(widths=checked, params=np.concatenate(flat))
+        self._hold(checked, np.concatenate(flat))
 
-    if not TYPE_CHECKING:  # else every misspelt attribute would pass for one
+    def _hold(self, widths: tuple[int, ...], factors: Any) -> None:
+        object.__setattr__(self, "widths", widths)  # the class is frozen
+        object.__setattr__(self, "_held", factors)
 
-        def __getattr__(self, name):
-            if "_on_device" in vars(self):
-                if name == "params":
-                    vars(self)["params"] = arrays.to_host(self._on_device)
-                    return self.params
-                if name == "__cuda_array_interface__":
-                    return self._on_device.__cuda_array_interface__
-            raise AttributeError(f"a network has no attribute {name!r}")
+    @cached_property
+    def params(self) -> Array:
+        """The factors in one piece, (n_params,); those on a GPU are copied to the host once."""
+        params: Array = arrays.to_host(self._held)
+        return params
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        if not arrays.on_device(self._held):
+            raise AttributeError("a network on the host has no attribute __cuda_array_interface__")
+        return self._held.__cuda_array_interface__
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"widths": self.widths, "params": self.params}
+        return {"widths": self.widths, "_held": self.params}
 
     @classmethod
     def for_problem(
         cls,
-        problem: LpProblem,
+        problem: Problem,
         depth: int = 2,
         width: int | None = None,
         *,
@@ -202,12 +208,6 @@ class LinearNetwork:
         """float32 or float64."""
         dtype: np.dtype[Any] = self._held.dtype
         return dtype
-
-    @property
-    def _held(self) -> Any:
-        """The factors where they are."""
-        own = vars(self)
-        return own["_on_device"] if "_on_device" in own else own["params"]
 
     @property
     def factors(self) -> list[Array]:
@@ -280,7 +280,6 @@ class LinearNetwork:
             raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
         validation.unrounded("params", given, self.dtype, params, _ADVICE)
         converted = _converted("params", given, self.dtype)
-        place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))
-        vars(other).update({"widths": self.widths, place: converted})
+        other._hold(self.widths, converted)
         return other

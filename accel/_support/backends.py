@@ -6,12 +6,11 @@ import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from typing import Any, cast
 
 from accel._support import gpu, validation
+from accel.kernels import protocols
 from accel.kernels.cpu.cpus import cpus
-
-_MODULES = ("lp_loss", "factor_chain", "updates", "precondition", "loop")
 
 _NAMES = ("reference", "cpu", "cuda")
 
@@ -34,18 +33,53 @@ _SHARES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 class Backend:
     """The kernels of one backend, each file imported when it is first asked for.
 
+    It is an ``accel.kernels.protocols.Backend``, which says what the files hold.
+
     Attributes
     ----------
     name : str
-    lp_loss, factor_chain, updates, precondition, loop : module
+    lp_loss, factor_chain, updates, precondition, loop, chunks, needs : module
     """
 
     name: str
 
-    def __getattr__(self, module: str) -> ModuleType:
-        if module not in _MODULES:
-            raise AttributeError(f"a backend has no attribute {module!r}")
-        return importlib.import_module(f"accel.kernels.{self.name}.{module}")
+    def _file(self, name: str) -> Any:
+        return importlib.import_module(f"accel.kernels.{self.name}.{name}")
+
+    @property
+    def lp_loss(self) -> protocols.LossModule:
+        """Loss and gradient of a linear map."""
+        return cast(protocols.LossModule, self._file("lp_loss"))
+
+    @property
+    def factor_chain(self) -> protocols.ChainModule:
+        """Factors and their product."""
+        return cast(protocols.ChainModule, self._file("factor_chain"))
+
+    @property
+    def updates(self) -> protocols.UpdateModule:
+        """Steps of optimisers."""
+        return cast(protocols.UpdateModule, self._file("updates"))
+
+    @property
+    def precondition(self) -> protocols.PreconditionModule:
+        """The end-to-end rule."""
+        return cast(protocols.PreconditionModule, self._file("precondition"))
+
+    @property
+    def loop(self) -> protocols.LoopModule:
+        """Whole runs."""
+        return cast(protocols.LoopModule, self._file("loop"))
+
+    @property
+    def chunks(self) -> protocols.ChunksModule:
+        """Sums over a part of the rows."""
+        return cast(protocols.ChunksModule, self._file("chunks"))
+
+    @property
+    def needs(self) -> protocols.NeedsModule:
+        """Memory, and where data may lie."""
+        return cast(protocols.NeedsModule, self._file("needs"))
 
 
 def _uncompiled() -> bool:
