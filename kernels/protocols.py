@@ -5,8 +5,7 @@ CuPy's for ``cuda``; of a problem, n are the samples, d the features, k the outp
 """
 
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,18 +115,6 @@ class TrainingLoop(Protocol):
 
     def stop(self) -> None:
         """Ask the run to stop after the step or the launch in hand; from another thread, too."""
-
-    def close(self) -> None:
-        """Give back what the run holds beside memory."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 class LoopModule(Protocol):

@@ -14,12 +14,12 @@ __all__ = ["NO_PLACE", "sources"]
 #: or a source file that is not on the disk by itself.
 NO_PLACE = (RuntimeError, ValueError, LookupError, OSError)
 
-#: Modules of figures, which no kernel is compiled from: new figures leave what is kept in use.
+#: Modules of figures, from which no kernel is compiled: kept kernels stay valid if they change.
 _FIGURES = ("costs",)
 
 
 def _parts(code: CodeType) -> Iterator[str]:
-    """Yield all that tells code from other code; ``marshal`` writes it now like this, now so."""
+    """Yield what distinguishes code from other code; ``marshal`` may write the same differently."""
     yield repr((code.co_code, code.co_name, code.co_names, code.co_varnames, code.co_freevars))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -41,13 +41,13 @@ def _content(module: str) -> str:
 def sources(package: str) -> str | None:
     """Hash all that the kernels of a package are compiled from, and ``specs``.
 
-    The loaders of the modules are asked, for not all of them come from files: some are in a zip,
-    or in an application that was frozen to bytecode.
+    The modules' loaders are asked, since not all modules are files: some are in a zip, or in an
+    application that was frozen to bytecode.
 
     Returns
     -------
     str or None
-        None if the loaders do not tell. Whatever is compiled must not be kept then.
+        None if the loaders do not tell. Then nothing that is compiled may be kept.
     """
     folders = find_spec(package).submodule_search_locations
     modules = (module.name for module in pkgutil.iter_modules(folders))

@@ -3,18 +3,18 @@
 All models of a run advance together; a single run is a run with one model. A step has two phases,
 
     the pass, cut into parts of the tiles, for all models at once;
-    for each model: add up the partial gradients in the order of the parts, judge the iterate,
-        update the factors, multiply them out for the next pass;
+    the epilogue, for each model: add up the partial gradients in the order of the parts, judge the
+        iterate, update the factors, multiply them out for the next pass;
 
 then the leader drops models that have ended. A part is a unit of the team's, and so is the share of
 the models that has its number. The leader treats a single model alone, which saves a phase; data
-too small to be cut are passed over and the models settled in one phase, a share of them a unit.
+too small to be cut have one phase, in which each unit makes pass and epilogue of its models.
 
-So one number of parts always gives the same bits, and so does a model in any company: alone or with
-others, whoever leaves. There is a part for every thread that the caller asks for, but no more ranks
+So the bits of a model depend on the number of parts, but not on the other models of the run, nor on
+which of them leave. There is a part for every thread that the caller asks for, but no more ranks
 than processors: more would spend their time waiting for each other to get one. Nothing but
-parameters, state and step number is carried from step to step: where a run is cut into chunks
-changes nothing. :mod:`.loop` holds a run and calls this.
+parameters, state and step number is carried from step to step, so results do not depend on where a
+run is cut into chunks. :mod:`.loop` holds a run and calls this.
 """
 
 from functools import cache
@@ -40,8 +40,8 @@ from .updates import DECAY, KIND, RATE, A, make_update, prepare
 
 #: Entries of ``control`` (int64). EVALUATE asks for one pass without an update, ACTIVE is the
 #: number of models still in the run, RECORDS that of the rows written to the history, GOING tells
-#: whether another step follows, and SETTLING in which of a step's two phases the team is.
-(STEP, STOP_AT, RECORD_EVERY, RECORDS, ACTIVE, STOP_REQUEST, EVALUATE, GOING, SETTLING,
+#: whether another step follows, and EPILOGUE in which of a step's two phases the team is.
+(STEP, STOP_AT, RECORD_EVERY, RECORDS, ACTIVE, STOP_REQUEST, EVALUATE, GOING, EPILOGUE,
  CONTROL_SIZE) = range(10)  # fmt: skip
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
@@ -190,7 +190,7 @@ def make_advance(dtype: np.dtype[Any], lanes: int):
             row[i] = W[i]
 
     @spliced
-    def settle(data, run, sums, first, place, block, spare):
+    def epilogue(data, run, sums, first, place, block, spare):
         """Take one model from the sums of the pass to its next iterate."""
         model = run.active[place]
         chain, rule = chain_of(data, run, model), run.rules[model]
@@ -218,9 +218,9 @@ def make_advance(dtype: np.dtype[Any], lanes: int):
             last = parts  # its own, and then those that nobody has begun with
             for place in range(control[ACTIVE]):
                 publish(chain_of(data, run, run.active[place]), run, place)
-            control[SETTLING] = 0
+            control[EPILOGUE] = 0
         while True:
-            alone = rank == 0 and control[SETTLING] == 1 and control[ACTIVE] == 1
+            alone = rank == 0 and control[EPILOGUE] == 1 and control[ACTIVE] == 1
             if rank > 0:
                 phase = team.await_leader(flags, phase)
                 if phase == 0:
@@ -244,13 +244,13 @@ def make_advance(dtype: np.dtype[Any], lanes: int):
                         forward(data, mine, work, sums[0], 0, n_tiles, backwards, p)
                 elif alone:
                     begin, end = 0, 1
-                elif control[SETTLING] == 0:
+                elif control[EPILOGUE] == 0:
                     begin, end = 0, 0
                     mine = run.weights[: count * size]
                     top, bottom = n_tiles * part // parts, n_tiles * (part + 1) // parts
                     forward(data, mine, work, sums[part], top, bottom, backwards, p)
                 for place in range(begin, end):
-                    settle(data, run, sums, origin, place, block, spare)
+                    epilogue(data, run, sums, origin, place, block, spare)
                 if not alone:
                     team.arrive(flags, part, phase)
 
@@ -259,8 +259,8 @@ def make_advance(dtype: np.dtype[Any], lanes: int):
             if not alone and not team.await_units(flags, phase):
                 return
             if not by_models:
-                control[SETTLING] = 1 - control[SETTLING]
-            if control[SETTLING] == 0:
+                control[EPILOGUE] = 1 - control[EPILOGUE]
+            if control[EPILOGUE] == 0:
                 _turn(run, size)
                 if not control[GOING]:
                     return

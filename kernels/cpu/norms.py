@@ -14,11 +14,11 @@ _LEAST = 1e-290
 
 @in_order
 def largest(values):
-    """The largest absolute value, in float64; of NaN, nothing is known."""
-    found = 0.0
+    """The largest absolute value, in float64; unspecified if there is a NaN."""
+    most = 0.0
     for i in range(values.size):
-        found = max(found, abs(np.float64(values[i])))
-    return found
+        most = max(most, abs(np.float64(values[i])))
+    return most
 
 
 @inner

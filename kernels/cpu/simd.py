@@ -32,7 +32,7 @@ class View(NamedTuple):
     """A strided matrix: element (i, j) lies ``i * row + j * col`` elements after ``address``.
 
     An address and no array, since Numba would count references to the array, atomically, in
-    every call of the innermost loops. Whoever makes a view keeps the array alive.
+    every call of the innermost loops. The caller keeps the array alive.
     """
 
     address: int

@@ -6,16 +6,17 @@ into units, and every rank has some of its own:
     leader:     ``release``; the units that it can ``claim``, its own first; ``await_units``
     workers:    ``await_leader``; their own units, if they can still ``claim`` them; ``arrive``
 
-So whoever runs does the work. The leader waits for nobody but those at work on a unit: a worker
-that another process keeps from its processor finds its units done, and goes on with the phase that
-it finds. Before the leader's next ``release`` it is alone with what all of them wrote.
+So the ranks that have a processor do the work, and the leader waits only for units that a rank is
+at work on. A worker that lost its processor to another process, and gets it back later, sees that
+its units are done and goes on with the phase that has come meanwhile. After ``await_units`` and
+before its next ``release`` the leader alone reads and writes what all of them wrote.
 
-A waiting thread spins for a while, since the others are a fraction of a microsecond away, then
-yields the processor to whoever needs it, and at last sleeps, so that a stalled team burns nothing.
-Raising ``ABORT`` frees everyone who waits, however many ranks ever started.
+A waiting thread spins for a while, since the others need a fraction of a microsecond, then yields
+the processor, and at last sleeps, so that a stalled team uses no processor time. Raising ``ABORT``
+ends all waiting, however many ranks ever started.
 
-A team lives for one call of ``run_team``: flags or threads that outlived it could be left behind by
-a fork or a Ctrl-C in a state that the next call would wait on for ever.
+A team lives for one call of ``run_team``: a fork or a Ctrl-C could leave flags or threads that
+outlived it in a state in which the next call would wait for ever.
 
 ``flags`` (int64) has a pair of cache lines a unit: ``flags[SPACING * unit]`` is the last phase in
 which it was done, the element after it the last in which it was claimed; phases are counted from 1.
@@ -71,12 +72,12 @@ def _store_release(typing_context, flags, index, value):
 
 @intrinsic
 def _replace(typing_context, flags, index, old, new):
-    """Store ``new`` if ``old`` is there, in one piece; whether it was."""
+    """Store ``new`` if ``old`` is there, atomically; return whether it was."""
 
     def generate(context, builder, signature, arguments):
         pointer = _element(context, builder, signature.args[0], *arguments[:2])
-        found = builder.cmpxchg(pointer, *arguments[2:], "acq_rel", "acquire")
-        return builder.extract_value(found, 1)
+        result = builder.cmpxchg(pointer, *arguments[2:], "acq_rel", "acquire")
+        return builder.extract_value(result, 1)
 
     return types.boolean(flags, types.intp, types.int64, types.int64), generate
 
@@ -133,7 +134,7 @@ def arrive(flags, unit, phase):
 
 @inner
 def await_leader(flags, phase):
-    """Worker: wait for a later phase than this one; its number, or 0 if the team was aborted."""
+    """Worker: wait for a later phase; return its number, or 0 if the team was aborted."""
     index = flags.size - 2 * SPACING
     return _load_acquire(flags, index) if _await(flags, index, phase + 1) else 0
 
@@ -166,8 +167,8 @@ def abort(flags: np.ndarray) -> None:
 def run_team(kernel: Callable[..., Any], shared: tuple[Any, ...], threads: int, units: int) -> None:
     """Call ``kernel(*shared, flags, rank)`` on every rank, rank 0 in the calling thread.
 
-    A worker that still waits when rank 0 is done is sent home. What any rank raises is raised here,
-    once all have ended.
+    Workers that still wait when rank 0 is done are freed, and end. What any rank raises is raised
+    here once all have ended.
     """
     flags = make_flags(units)
 

@@ -19,7 +19,7 @@ from .ptx import arrived, bits32, bits64, float32_of, joined, load_pair, low_wor
 from .reduce import this_thread, warp_sum
 from .resident_layout import ResidentLayout, shared_memory
 
-#: Times that a thread asks for a word before it gives up: seconds.
+#: Times that a thread reads a word before it gives up, which takes seconds.
 _PATIENCE = 2**23
 
 

@@ -1,7 +1,7 @@
 """The epilogue of a pass, by the threads of one block: judge the iterate, then take a step.
 
 A model's numbers stand in ``memory`` as ``factor_chain`` lays them out, shared or global. What the
-threads of a block tell each other stands in shared memory, in this order:
+threads of a block share lies in shared memory, in this order:
 
 ============  =========  =========================================================
 ``table``     int64      the model's table, its places counted from ``memory[0]``
@@ -130,7 +130,7 @@ class Block(NamedTuple):
 
 @device
 def bring_table(run, model, table, base):
-    """Copy a model's table to where all threads of the block are near it."""
+    """Copy a model's table to shared memory, its places counted from ``base``."""
     row = model * MODEL_SIZE
     first, depth = run.models[row + FIRST], run.models[row + DEPTH]
     for i in range(this_thread(), depth * TABLE, THREADS):
@@ -147,7 +147,7 @@ def first_due(run, step):
 
 @device
 def record_row(run, model, entry, loss, square, weights):
-    """One thread: note an iterate in the history."""
+    """One thread: record an iterate in the history."""
     at = 3 * (entry * run.control[COUNT] + model)
     run.history[at] = loss
     run.history[at + 1] = math.sqrt(square)

@@ -1,9 +1,9 @@
-"""The whole training loop on the device; the host queues steps and looks at what came of them.
+"""The whole training loop on the device; the host queues steps and reads how each model fares.
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
-other has its data streamed once a step (``streaming``). Where a run is cut into launches changes
-nothing, and neither does a model's company, but for the rounding of cuBLAS on the products route
-(see ``lp_loss``), where it depends on who was in the run when ``advance`` began.
+other has its data streamed once a step (``streaming``). Results do not depend on where a run is cut
+into launches, nor on the other models of the run, but for the rounding of cuBLAS on the products
+route (see ``lp_loss``): that depends on which models were in the run when ``advance`` began.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ from .updates import RATE
 #: Numbers of history that fit between two launches, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
 #: Steps of a first launch, how much more the next may make, and what one should take (seconds):
-#: between two of them a request to stop is heard, and watchdogs of displays bite after seconds.
+#: a request to stop is heard between two of them, and displays end launches that take seconds.
 _FIRST, _GROWTH, _LAUNCH_SECONDS = 64, 8, 0.05
 
 
@@ -63,7 +63,7 @@ class TrainingLoop:
     threads : int
         Ignored: it is meant for the CPU.
     blocks : int, optional
-        Blocks that share the rows of a resident run, for measurements; found by ``launch.plan``
+        Blocks that share the rows of a resident run, for measurements; chosen by ``launch.plan``
         otherwise.
 
     Attributes
@@ -162,7 +162,7 @@ class TrainingLoop:
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
     ) -> None:
         """Make at most ``steps`` updates of every active model; those that end leave the run."""
-        if planning.DEVICE:  # no model would ever have made them
+        if planning.DEVICE:  # nothing is launched: no model would ever have made its steps
             raise RuntimeError(f"{planning.PLANNING} is set: kernels are planned, not launched")
         self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
         end = self._step + steps
@@ -179,14 +179,14 @@ class TrainingLoop:
         self._partners = None
 
     def _make(self, steps: int, record_every: int, partners: np.ndarray) -> None:
-        """Queue so many steps, wait for them, and find out what came of them."""
+        """Queue so many steps, wait for them, and read how each model fares."""
         begin, before = self._step, self._active
         began = time.perf_counter()
         self._enter(before, begin, begin + steps, record_every)
         self._launcher.advance(self._active, partners, steps)
         self._fetch()
         seconds = time.perf_counter() - began
-        if 2 * steps >= self._launch_steps:  # a short rest of a run tells little
+        if 2 * steps >= self._launch_steps:  # a few last steps say little
             self._launch_steps = int(
                 min(max(_LAUNCH_SECONDS * steps / seconds, 1), _GROWTH * self._launch_steps)
             )
@@ -298,7 +298,8 @@ class TrainingLoop:
                 at_params, at_state = at_params + layout.n_params, at_state + kept
             self._run.models[...] = xp.asarray(self._rows)
             self._wait()
-        # Who goes alone what it went in company takes the same steps only with the same partners.
+        # A model that repeats alone what it did among others gets the same bits only if its passes
+        # are laid out as before: for the same partners.
         self._partners = None if models is None else np.asarray(snapshot.active, np.int64)
         self._active = np.array(snapshot.active if models is None else chosen, np.int64)
         self._step = int(snapshot.step)

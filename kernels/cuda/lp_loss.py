@@ -231,7 +231,7 @@ class Pass:
         Maps of the largest pass of the run, which decides on the route: so the bits of a map do not
         depend on how many others there are.
     route : {"rows", "tiles", "products"}, optional
-        For measurements and tests; found from the shape of the problem otherwise.
+        For measurements and tests; chosen by the shape of the problem otherwise.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
-"""Planning: which kernels a program would launch on a device, found out where there is none.
+"""Planning: finding out, without a device, which kernels a program would launch on one.
 
 With ``ACCEL_CUDA_PLANNING=9.0`` in the environment, a compute capability, all arrays are NumPy's, a
-run is laid out as on such a device, and kernels are noted in place of being launched. What comes
-out is no result. If ``ACCEL_CUDA_PLAN`` names a file, each kernel is appended to it as soon as it
+run is laid out as on such a device, and kernels are noted in place of being launched. There are no
+results. If ``ACCEL_CUDA_PLAN`` names a file, each kernel is appended to it as soon as it
 is noted: a line with its name and how another process can make it (``warm`` has them compiled).
 """
 

@@ -39,7 +39,7 @@ def _compile(name: str, recipe: str, cc: tuple[int, int]) -> Outcome:
 
 def _work(connection: Connection, device: planning.Device) -> None:
     """Compile what comes through the connection, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one hears Ctrl-C
     # No context of a device, and no CuPy: compiling needs neither.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     planning.DEVICE = device
@@ -103,7 +103,7 @@ class Pool:
         while self._waiting and len(self._busy) < self._jobs:
             idle = [connection for connection in self._workers if connection not in self._busy]
             connection = idle[0] if idle else self._start()
-            with contextlib.suppress(OSError):  # it has ended: so says its other end
+            with contextlib.suppress(OSError):  # it has ended, as ``outcomes`` will notice
                 connection.send(self._waiting[0])
             self._busy[connection] = self._waiting.popleft()[0]
 

@@ -1,13 +1,14 @@
-"""What Numba has no word for: wide loads, copies under way, messages between running blocks.
+"""PTX that Numba has no function for: wide loads, asynchronous copies, messages between blocks.
 
-A copy from global to shared memory passes no register: a thread starts some, ``commit`` makes a
-group of them, and ``wait`` returns once all groups but the newest few have arrived. The others of
-the block find what was copied after the next barrier. (Compute capability 8.0 and later.)
+An asynchronous copy from global to shared memory passes no register: a thread starts some,
+``commit`` makes a group of them, and ``wait`` returns once all groups but the newest few have
+arrived. The other threads of the block see them after the next barrier. (Compute capability 8.0 and
+later.)
 
 A message is a word of 64 bits, 32 of payload under a tag of 32. Such a word is written and read in
-one piece, so that whoever finds the tag it waits for has the payload as well: no fence, no second
-trip to the memory, no flag beside the data. (NCCL's low-latency protocol works like that.) Two of
-them are moved at a time, a pair, which holds one float64 or two float32.
+one piece, so that a thread that reads the tag it waits for has read the payload as well: there is
+no fence, no second read and no flag beside the data. (NCCL's low-latency protocol works like that.)
+Two words are moved at a time, a pair, which holds one float64 or two float32.
 """
 
 from contextvars import ContextVar
@@ -30,15 +31,15 @@ if SIMULATED:
         return lambda pointer, index: tuple(pointer[index + lane] for lane in range(lanes))
 
     def store(array, index, value):
-        """Write an element at an index that is not negative; Numba would look after that."""
+        """Write an element, without Numba's check for a negative index."""
         array[index] = value
 
     def opaque(index):
-        """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
+        """Return the index, opaque to the compiler: nothing computed from it leaves a loop."""
         return index
 
     #: Groups of copies that the thread has under way, the last one open. (Threads and greenlets
-    #: have contexts of their own.) Until they have arrived, there is nothing to be found.
+    #: have contexts of their own.) Until a group has arrived, NaN is where it goes.
     _groups: ContextVar[list[list[Any]]] = ContextVar("groups")
 
     def make_copy(lanes: int) -> Any:
@@ -74,7 +75,7 @@ if SIMULATED:
 
     def load_pair(mail, index):
         """Read the two words at an even index, past the first-level cache."""
-        cuda.nanosleep(0)  # whoever asks in a loop must let the others run
+        cuda.nanosleep(0)  # a thread that polls must let the others run
         return mail[index], mail[index + 1]
 
     def store_pair(mail, index, low, high):
@@ -133,7 +134,7 @@ else:
 
     @intrinsic
     def store(typing_context, array, index, value):
-        """Write an element at an index that is not negative; Numba would look after that."""
+        """Write an element, without Numba's check for a negative index."""
 
         def generate(context, builder, signature, arguments):
             builder.store(arguments[2], _element(context, builder, array, *arguments[:2]))
@@ -143,7 +144,7 @@ else:
 
     @intrinsic
     def opaque(typing_context, index):
-        """Return an index that the compiler takes as it is: nothing made of it leaves a loop."""
+        """Return the index, opaque to the compiler: nothing computed from it leaves a loop."""
 
         def generate(context, builder, signature, arguments):
             kind = ir.FunctionType(_I64, [_I64])

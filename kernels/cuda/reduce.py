@@ -15,7 +15,7 @@ SUMS_SIZE = SUMS * THREADS // WARP
 
 @device
 def this_thread():
-    """Return the number of a thread in its block, in a form that says it is not negative."""
+    """Return the number of a thread in its block; the mask tells that it is not negative."""
     return cuda.threadIdx.x & (THREADS - 1)
 
 

@@ -84,13 +84,13 @@ def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     @device
     def add_slots(partials, first, step, slots, stride, at):
         """Add up one entry over every step-th slot, several of which are on their way at a time."""
-        found, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
+        terms, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
         while slot < slots:
             for i in range(_FLIGHT):
                 there = slot + i * step
-                found[i] = partials[there * stride + at] if there < slots else 0.0
+                terms[i] = partials[there * stride + at] if there < slots else 0.0
             for i in range(_FLIGHT):
-                total += found[i]
+                total += terms[i]
             slot += _FLIGHT * step
         return total
 

@@ -84,8 +84,8 @@ class _Plan:
         self._file.close()
 
 
-def _found_device() -> planning.Device:
-    """Ask the driver for what the first device has; there will be no context on it."""
+def _first_device() -> planning.Device:
+    """Ask the driver what the first device has; no context is made on it."""
     try:
         from cuda.bindings import driver
 
@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> int:
     try:
         parts = _parts(options.parts)
         asked = options.capability
-        device = planning.device_of(asked) if asked else _found_device()
+        device = planning.device_of(asked) if asked else _first_device()
     except (_Nothing, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

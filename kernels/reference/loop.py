@@ -193,7 +193,7 @@ class BaseTrainingLoop:
         self._stop_requested = True
 
     def close(self) -> None:
-        """Nothing to give back here; other backends have threads to end."""
+        """Nothing to give back here."""
 
     def __enter__(self) -> Self:
         return self

@@ -108,7 +108,7 @@ def _apart(old, new):
 
 
 def _keep(cell, slot, access):
-    """Let this be one of the two accesses from ``slot`` on, if it tells more than they do."""
+    """Keep this access as one of the two from ``slot`` on, if it can reveal more races."""
     new, first, second = access[0], cell[slot][0], cell[slot + 1][0]
     if first is None:
         cell[slot] = access
@@ -121,7 +121,7 @@ def _keep(cell, slot, access):
 
 
 class Shadow(dict):
-    """Who touched a piece of memory: a cell for every ``grain`` bytes that were touched."""
+    """The accesses to a piece of memory: a cell for every ``grain`` bytes that were touched."""
 
     grain = 0
 

@@ -33,13 +33,12 @@ def overflow_is_expected():
         yield
 
 
-def within(found, expected, bound):
-    """No number that is wrong: each is within its bound, or not finite where none would be."""
-    found = np.asarray(found)
-    finite = np.isfinite(found)
-    error = abs(np.where(finite, found, 0).astype(LONG) - expected)
+def within(got, expected, bound):
+    """Hold every finite number to its bound; return which numbers are finite."""
+    got = np.asarray(got)
+    finite = np.isfinite(got)
+    error = abs(np.where(finite, got, 0).astype(LONG) - expected)
     assert np.all(error[finite] <= bound[finite] if finite.ndim else not finite or error <= bound)
-    # What is inf or NaN was near the largest number, or over it, somewhere on its way.
     return finite
 
 
@@ -51,7 +50,7 @@ def ill_conditioned(rng, n, d, condition):
 
 
 def check_pass(kernels, X, Y, W, p, factor=1.0):
-    found = kernels.lp_loss.loss_and_gradient(X, Y, W, Loss(p, factor))
+    got = kernels.lp_loss.loss_and_gradient(X, Y, W, Loss(p, factor))
     value, error, gradient, gradient_error, sharper = exact.loss_and_gradient(X, Y, W, p, factor)
     if kernels.backend == "cuda":
         error += 64 * eps_of(X.dtype) * value
@@ -59,14 +58,14 @@ def check_pass(kernels, X, Y, W, p, factor=1.0):
         gradient_error = gradient_error + (p + 1) * exact.smallest(X.dtype, kernels.backend)
     if kernels.backend == "cpu":
         gradient_error = sharper
-    finite = within(found[0], value, error) & within(found[1], gradient, gradient_error).all()
+    finite = within(got[0], value, error) & within(got[1], gradient, gradient_error).all()
     top = LONG(np.finfo(X.dtype).max) / 4
     r = abs(exact.residuals(*exact.long(X, Y, W), eps_of(X.dtype), LONG(0))[0])
     reach = max(np.max(r) ** p * len(X), 2 * p * np.max(r) ** (p - 1) * np.sum(abs(X.astype(LONG))))
     reach = max(reach, np.max(abs(X.astype(LONG)) @ abs(W.astype(LONG)).T + abs(Y)))
     assert finite or reach > top / 4  # no false alarm
     if value > np.finfo(np.float64).max:
-        assert not np.isfinite(found[0])
+        assert not np.isfinite(got[0])
 
 
 @few
@@ -121,10 +120,10 @@ def test_gram(kernels, seed, n, d, k, condition):
     rng = np.random.default_rng(seed)
     X, W = ill_conditioned(rng, n, d, condition), rng.standard_normal((k, d))
     Y = X @ W.T + 1e-9 * rng.standard_normal((n, k))
-    found = kernels.lp_loss.gram_loss_and_gradient(*kernels.lp_loss.gram(X, Y), n, W, 0.5)
+    got = kernels.lp_loss.gram_loss_and_gradient(*kernels.lp_loss.gram(X, Y), n, W, 0.5)
     value, error, gradient, gradient_error = exact.gram_loss_and_gradient(X, Y, W, 0.5)
-    assert within(found[0], value, error)
-    assert within(found[1], gradient, gradient_error).all()
+    assert within(got[0], value, error)
+    assert within(got[1], gradient, gradient_error).all()
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e12])
@@ -159,13 +158,13 @@ def test_factor_chain(kernels, seed, d, hidden, k, scale, dtype):
     W, grads = exact.chain(params, widths, G)
     W_terms, grads_terms = exact.chain(abs(params), widths, abs(G))
     eps, tiny = eps_of(dtype), exact.smallest(dtype) * max(1, 10.0 ** max(size, 0)) ** len(hidden)
-    found = kernels.factor_chain.end_to_end(params, widths)
-    assert within(found, W, sum(widths[1:]) * (eps * W_terms + tiny)).all()
+    got = kernels.factor_chain.end_to_end(params, widths)
+    assert within(got, W, sum(widths[1:]) * (eps * W_terms + tiny)).all()
     if not hidden:
-        np.testing.assert_array_equal(found, W)
-    found = kernels.factor_chain.gradients(params, widths, G)
+        np.testing.assert_array_equal(got, W)
+    got = kernels.factor_chain.gradients(params, widths, G)
     tiny = tiny * (1 + np.max(abs(params.astype(LONG)))) * sum(widths)
-    assert within(found, grads, sum(widths) * (eps * grads_terms + tiny)).all()
+    assert within(got, grads, sum(widths) * (eps * grads_terms + tiny)).all()
 
 
 @few
@@ -213,9 +212,9 @@ def test_precondition_one_output(kernels, seed, d, depth, scale, dtype):
     w = (sizes[scale + 1] * rng.standard_normal((1, d))).astype(dtype)
     g = (rng.standard_normal((1, d)) / sizes[max(scale, 0) + 1]).astype(dtype)
     expected, terms = exact.one_output(w, g, depth)
-    found = kernels.precondition.precondition(w, g, depth)
+    got = kernels.precondition.precondition(w, g, depth)
     tiny, h = exact.smallest(dtype) * (1 + np.max(terms)), abs(np.log(exact.norm(w)))
-    assert within(found, expected, 2 * (d + h + 12) * (eps_of(dtype) * terms + tiny)).all()
+    assert within(got, expected, 2 * (d + h + 12) * (eps_of(dtype) * terms + tiny)).all()
 
 
 @pytest.mark.parametrize("scale", [-1, 0, 1])
@@ -239,7 +238,7 @@ def test_precondition_several_outputs(kernels, dtype, depth, condition, scale):
         if least > 2 * e * most:
             factor = min(factor, 2 * e * (most / least) ** max(LONG(0), 1 - LONG(2) / depth))
         bound = depth * most ** (2 - LONG(2) / depth) * exact.norm(G) * factor
-        found = kernels.precondition.precondition(W, G, depth)
-        assert np.isfinite(found).all()
+        got = kernels.precondition.precondition(W, G, depth)
+        assert np.isfinite(got).all()
         tiny = exact.smallest(dtype, kernels.backend) * k * d
-        assert exact.norm(found.astype(LONG) - expected) <= bound + tiny
+        assert exact.norm(got.astype(LONG) - expected) <= bound + tiny

@@ -24,7 +24,7 @@ def simulate(part):
 
 @pytest.mark.gpu
 def test_on_a_gpu(request):
-    """There, all tests of this folder are for the backend cuda, too."""
+    """With a GPU all tests of this folder run on the backend cuda, too."""
     names = [item.name for item in request.session.items]
     assert any("[cuda" in name or "-cuda" in name for name in names)
 

@@ -52,13 +52,13 @@ def test_ends_it_at_the_next_pass(number, monkeypatch):
     successor, listener = make(), Interrupting(number)
     with install_listener("numba:run_pass", listener), pytest.raises(KeyboardInterrupt):
         successor(1)
-    assert listener.began in (number, number + 1)  # who is told of a pass first is not said
+    assert listener.began in (number, number + 1)  # the order of listeners is not specified
     assert not successor.signatures
     assert successor(1) == 2
 
 
 def test_in_a_callback_of_llvm(monkeypatch):
-    """Where nobody hears an exception."""
+    """Where an exception would be lost."""
     monkeypatch.setenv("ACCEL_CACHE", "0")
     engine = cpu_target.target_context.codegen()._engine._ee
     notify, called = engine._object_cache_notify, []
@@ -118,13 +118,13 @@ def test_an_ignored_signal_stays_ignored(handler):
 
 
 def test_another_thread_touches_no_handler():
-    before, found = signal.getsignal(signal.SIGINT), []
+    before, handlers = signal.getsignal(signal.SIGINT), []
 
     def enter():
         with held_within_passes():
-            found.append(signal.getsignal(signal.SIGINT))
+            handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert found == [before]
+    assert handlers == [before]

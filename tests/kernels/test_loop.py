@@ -97,7 +97,7 @@ def test_gram_path_is_the_direct_run(kernels, plain, k, threads):
     case = problem(p=2.0, gram=True, k=k, factor=0.5)
     data = case._replace(X=case.X.copy(), Y=case.Y.copy())
     with Single(kernels.loop, *data, PLAIN, threads) as loop:
-        data.X[:] = data.Y[:] = math.nan  # it has seen them once: that is enough
+        data.X[:] = data.Y[:] = math.nan  # they are not read again
         assert_same_run(plain, loop, case, PLAIN, 300)
 
 

@@ -53,7 +53,7 @@ SHAPES = {
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_every_model_runs_as_if_alone(compiled, shape, threads):
-    """To the bit: neither companions nor the place among them show. float32 is below."""
+    """To the bit: neither the other models matter nor the place among them. float32 is below."""
     if compiled.backend == "cuda":
         pytest.skip("a run alone has more multiprocessors to share its rows: other bits")
     X, Y, loss, models = mixed(**shape)

@@ -71,7 +71,7 @@ def test_the_gram_pass_of_one_model_beside_its_data():
     rng = np.random.default_rng(0)
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 4), (40, 1), (1, 4)])
     data = lp_loss.pack_gram(*lp_loss.gram(X, Y), 40)
-    weights, work, sums = lp_loss._buffers(data, W)
+    weights, work, sums = lp_loss.buffers(data, W)
     whole_pass = lp_loss._make_gram_pass(X.dtype, jit.lanes_for(4, X.dtype))
     whole_pass(data, weights, work, sums)
     memory = jit.aligned_zeros(1 << 11, np.uint8)
@@ -86,7 +86,7 @@ def test_the_gram_pass_of_one_model_beside_its_data():
 
 def guarded_totals(code):
     """Find vector loops of LLVM code that add up a total behind a comparison of addresses."""
-    found = []
+    loops = []
     for function in re.split(r"^define ", code, flags=re.MULTILINE)[1:]:
         parts = re.split(r'^([\w.$"-]+):', function, flags=re.MULTILINE)
         blocks = dict(zip(parts[1::2], parts[2::2], strict=True))
@@ -100,8 +100,8 @@ def guarded_totals(code):
             ahead += re.findall(r'label %([\w.$"-]+)', blocks[name])
         for name in reached:
             if "vector.body" in name and re.search(r"= phi <\d+ x (double|float)>", blocks[name]):
-                found.append((function.split("(")[0], name))
-    return found
+                loops.append((function.split("(")[0], name))
+    return loops
 
 
 def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):

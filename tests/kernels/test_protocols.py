@@ -32,7 +32,7 @@ def load(backend, file):
 
 
 def functions(protocol):
-    """The functions that a protocol asks for, by name; those of ``with`` are not looked at."""
+    """The functions that a protocol asks for, by name."""
     return {
         name: function
         for name, function in vars(protocol).items()

@@ -57,8 +57,8 @@ def test_loss_and_norms_of_a_run(kernels, of_x, of_w, p, threads):
         assert loop.statuses[0] == RUNNING
         np.testing.assert_array_equal(loop.take_history()[0, 1:], (loss, slope, size))
     value, _, gradient, *_ = exact.loss_and_gradient(X, Y, W, p, 1.0)
-    for found, expected in ((loss, value), (slope, exact.norm(gradient)), (size, exact.norm(W))):
-        assert abs(found - expected) <= 1e-13 * expected
+    for got, expected in ((loss, value), (slope, exact.norm(gradient)), (size, exact.norm(W))):
+        assert abs(got - expected) <= 1e-13 * expected
 
 
 @pytest.mark.parametrize("p", POWERS)

@@ -81,7 +81,7 @@ def test_whatever_is_edited_makes_another_key(key_of, make):
 
 @pytest.mark.parametrize("make", [folder, zipped, frozen])
 def test_figures_are_no_part_of_the_key(key_of, make):
-    """What steps cost is measured now and then; kernels stay what they are."""
+    """New figures for what steps cost leave kernels valid."""
     key = key_of(make, FILES)
     assert key_of(make, FILES | {"cpu/costs.py": "COSTS = {}\n"}) == key
     assert key_of(make, FILES | {"cpu/costs.py": "COSTS = {1: 2}\n"}) == key

@@ -47,10 +47,10 @@ def size(on_a_gpu, simulated):
     return simulated if gpu.simulated() else on_a_gpu
 
 
-def off(found, expected):
+def off(got, expected):
     """Return the largest difference relative to the largest number, nan where one is nan."""
     expected = np.asarray(expected, F8)
-    return float(np.max(abs(np.asarray(found, F8) - expected)) / np.max(abs(expected)))
+    return float(np.max(abs(np.asarray(got, F8) - expected)) / np.max(abs(expected)))
 
 
 def largest(*errors):
@@ -85,11 +85,11 @@ def check_chain():
         case = problem(d=widths[0], hidden=widths[1:-1], k=widths[-1])
         G = np.random.default_rng(1).standard_normal((widths[-1], widths[0]))
         for function, more in (("end_to_end", ()), ("gradients", (G,))):
-            found, expected = (
+            got, expected = (
                 getattr(module, function)(case.params, widths, *more)
                 for module in (ours, factor_chain)
             )
-            errors.append(off(found, expected))
+            errors.append(off(got, expected))
     return Outcome(largest(*errors), 1e-12)
 
 
@@ -104,7 +104,7 @@ def check_blas():
     pairs.append([module.hessian(X, Y[:, 0], W[0], Loss(3.0)) for module in (ours, lp_loss)])
     both = (ours_precondition, precondition)
     pairs.append([module.precondition(W, W[::-1].copy(), 3) for module in both])
-    error = largest(*(off(found, expected) for found, expected in pairs))
+    error = largest(*(off(got, expected) for got, expected in pairs))
     return Outcome(error, 1e-9, "Gram, Hessian, singular values")
 
 
@@ -151,8 +151,8 @@ def check_run(dtype, widths, *, n, way=None, **options):
     (at, rows), (expected_at, expected) = run.take_history(), reference.take_history()
     pairs = [(at, expected_at), *zip(rows.T, expected.T, strict=True)]  # each column by itself
     pairs += [(run.params(m), reference.params(m)) for m in range(len(ours[3]))]
-    error = largest(*(off(found, expected) for found, expected in pairs))
-    # Who stands still must not pass for who is right.
+    error = largest(*(off(got, expected) for got, expected in pairs))
+    # A run that does not move must not pass for one that is right.
     moved = off(reference.params(0), ours[3][0].params)
     assert moved > 2 * RUNS[dtype], f"the reference has moved by {moved} only"
     assert (run.statuses == RUNNING).all(), run.statuses
@@ -170,14 +170,14 @@ def check_run(dtype, widths, *, n, way=None, **options):
 def check_same_bits():
     from accel.kernels.cuda import loop
 
-    found = []
+    params = []
     for _ in range(3):
         ours, _ = started(F8, (128, 1), size(2565, 20))
         run = loop.TrainingLoop(*ours)
         run.advance(size(300, 4))
-        found.append(run.params(0))
-    assert not np.array_equal(found[0], ours[3][0].params), "nothing has moved"
-    error = largest(*(np.max(abs(other - found[0])) for other in found[1:]))
+        params.append(run.params(0))
+    assert not np.array_equal(params[0], ours[3][0].params), "nothing has moved"
+    error = largest(*(np.max(abs(other - params[0])) for other in params[1:]))
     return Outcome(error, 0.0, "three runs")
 
 

@@ -45,7 +45,7 @@ KNOWN = {
 
 
 class _Some:
-    """A default value: which one is CuPy's business."""
+    """A default value of CuPy's, whatever it is."""
 
     def __repr__(self):
         return "..."
@@ -62,11 +62,11 @@ def _of_signature(signature):
 
 def _of_docstring(text):
     """Read what Cython leaves of a signature: ``f(int a, b='C', *, c: 'type' = None) -> int``."""
-    found = re.match(r"[\w.]+\((.*?)\)( ->.*)?$", (text or "").partition("\n")[0])
-    if found is None:
+    match = re.match(r"[\w.]+\((.*?)\)( ->.*)?$", (text or "").partition("\n")[0])
+    if match is None:
         return None
     parameters = []
-    for part in filter(None, found[1].replace("\\", "").split(",")):
+    for part in filter(None, match[1].replace("\\", "").split(",")):
         name, default, _ = part.strip().partition("=")
         name = name.partition(":")[0].split()[-1]
         parameters.append(f"{name}=..." if default else name)
@@ -201,15 +201,15 @@ class Array(NDArrayOperatorsMixin):
 
     def __getattr__(self, name):
         allowed = signature(f"ndarray.{name}")
-        found = getattr(self.of_numpy, name)
-        if not callable(found):
-            return _ours(found)
+        value = getattr(self.of_numpy, name)
+        if not callable(value):
+            return _ours(value)
 
         def call(*arguments, **named):
             if allowed:
                 allowed.bind(self, *arguments, **named)
             plain = {key: _plain(value) for key, value in named.items()}
-            return _ours(found(*_plain(arguments), **plain))
+            return _ours(value(*_plain(arguments), **plain))
 
         return call
 

@@ -10,8 +10,8 @@ WIDE = estimates.chain((128, 100, 100, 1), 22_900)
 
 
 def test_the_counts_of_a_resident_step():
-    found = estimates.resident(2565, 128, 1, 4, 64, GAS)
-    assert found == Terms(
+    counts = estimates.resident(2565, 128, 1, 4, 64, GAS)
+    assert counts == Terms(
         rest=1,
         instruction=41 * (2 * 4 + 8),  # rows of the block with the most, four elements a lane
         exchange=1,
@@ -22,16 +22,16 @@ def test_the_counts_of_a_resident_step():
         chain=128,
     )
     double = estimates.resident(2565, 128, 1, 8, 64, GAS)
-    assert double.instruction == 2 * found.instruction
+    assert double.instruction == 2 * counts.instruction
     assert double.pair == 64 * 129
-    assert double.chain == 2 * found.chain
+    assert double.chain == 2 * counts.chain
 
 
 def test_one_block_exchanges_nothing():
-    found = estimates.resident(100, 8, 2, 8, 1, estimates.chain((8, 3, 2), 30))
-    assert found.exchange == found.block == found.poll == found.pair == 0
-    assert found.factor == 1
-    assert found.instruction == 2 * 100 * 2 * (2 + 8)
+    counts = estimates.resident(100, 8, 2, 8, 1, estimates.chain((8, 3, 2), 30))
+    assert counts.exchange == counts.block == counts.poll == counts.pair == 0
+    assert counts.factor == 1
+    assert counts.instruction == 2 * 100 * 2 * (2 + 8)
 
 
 def test_the_chain_counts_products_gradients_and_the_update():
@@ -45,11 +45,11 @@ def test_the_chain_counts_products_gradients_and_the_update():
 @pytest.mark.parametrize("maps", [1, 64])
 def test_a_streaming_step_is_bound_by_bytes_or_by_arithmetic(maps):
     prices = Terms(launches=10, by_host=100, byte=1, multiply_add=1)
-    found = estimates.streaming(1000, 8, maps, 4, 10, maps > 4, GAS, prices)
+    counts = estimates.streaming(1000, 8, maps, 4, 10, maps > 4, GAS, prices)
     nbytes, work = 1000 * 8 * 4, 2 * 1000 * 8 * maps / 10
-    assert (found.byte, found.multiply_add) == ((nbytes, 0) if nbytes > work else (0, work))
+    assert (counts.byte, counts.multiply_add) == ((nbytes, 0) if nbytes > work else (0, work))
     launches = 100 if maps > 4 else 10
-    assert estimates.cycles(found, prices) == launches + max(nbytes, work)
+    assert estimates.cycles(counts, prices) == launches + max(nbytes, work)
 
 
 def test_a_device_gets_the_nearest_older_costs(monkeypatch):

@@ -30,7 +30,7 @@ MODULES = ("epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss", "prec
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """Put the stand-in into every module; models make their steps by magic."""
+    """Put the stand-in into every module."""
     stand_in = CuPy()
     for name in MODULES:
         module = importlib.import_module(f"accel.kernels.cuda.{name}")
@@ -68,7 +68,7 @@ def names_and_calls(path):
             yield ".".join(parts), node.parent if called else None
 
 
-USED = [(path, *found) for path in HOSTS for found in names_and_calls(path)]
+USED = [(path, *used) for path in HOSTS for used in names_and_calls(path)]
 
 
 def test_what_hosts_take_of_cupy_is_there():
@@ -146,7 +146,7 @@ def test_names_are_read_as_cython_leaves_them():
 
 
 def loaded_anew(kernel):
-    """Kernels outlive a test, and so would what they hold of its stand-in."""
+    """Load a kernel in every test: kernels outlive a test, its stand-in must not."""
     kernel._loaded = {}
     return LOAD(kernel)
 
@@ -164,11 +164,11 @@ def training(cupy, rule=PLAIN, models=1, large=False, **shape):
         loop = loop_module.TrainingLoop(case.X, case.Y, case.loss, listed)
     advance = loop._launcher.advance
 
-    def and_so_it_does(active, partners, steps):
+    def count_steps(active, partners, steps):  # kernels do nothing here
         advance(active, partners, steps)
         loop._run.models[active, cuda.epilogue.STEPS] += steps
 
-    loop._launcher.advance = and_so_it_does
+    loop._launcher.advance = count_steps
     return case, loop
 
 

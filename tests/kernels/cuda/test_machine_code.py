@@ -27,8 +27,8 @@ CAPABILITIES = [(8, 0), (9, 0), (10, 0)]
 
 def ptxas():
     """Path of ptxas; None if it is not installed."""
-    found = importlib.util.find_spec("nvidia")
-    for folder in found.submodule_search_locations if found else ():
+    package = importlib.util.find_spec("nvidia")
+    for folder in package.submodule_search_locations if package else ():
         for path in Path(folder).glob("*/bin/ptxas"):
             return path
     return None

@@ -41,9 +41,9 @@ def test_the_blocks_for_gas_are_near_the_fastest_ones_measured(dtype):
     blocks, times = zip(
         *((row["blocks"], row["median_us"]) for row in rows if "gap" not in row), strict=True
     )
-    found = plan(dtype=dtype)
-    assert found.teams == 1
-    assert np.interp(found.blocks, blocks, times) <= 1.03 * min(times)
+    chosen = plan(dtype=dtype)
+    assert chosen.teams == 1
+    assert np.interp(chosen.blocks, blocks, times) <= 1.03 * min(times)
 
 
 def test_the_same_run_has_the_same_plan():
@@ -55,8 +55,8 @@ def test_what_every_block_repeats_does_not_change_the_blocks_of_one_model():
     assert plan(WIDE, rule=Rule(ADAM, (0.01, 0.0, 0.9, 0.999, 1e-8))).blocks == plan().blocks
 
 
-def rounds(found, count):
-    return -(-count // found.teams)
+def rounds(chosen, count):
+    return -(-count // chosen.teams)
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_the_dearer_the_chain_the_less_often_it_is_repeated(dear_rows):
     for price in (0.0, 0.1, 0.3, 1.0, 10.0):
         dear_rows(price)
         layouts.append(plan(WIDE, count=80, n=300))
-    times = [rounds(found, 80) for found in layouts]
+    times = [rounds(chosen, 80) for chosen in layouts]
     assert times == sorted(times, reverse=True)
     assert (times[0], times[-1]) == (2, 1)
-    blocks = [found.blocks for found in layouts]
+    blocks = [chosen.blocks for chosen in layouts]
     assert blocks == sorted(blocks, reverse=True)
     assert blocks[0] > blocks[-1]
 
@@ -88,12 +88,12 @@ def test_the_dearer_the_chain_the_less_often_it_is_repeated(dear_rows):
 def test_the_wider_the_models_the_smaller_their_teams(dear_rows):
     dear_rows(0.3)
     layouts = [plan((128, w, w, 1), count=80, n=300) for w in (1, 10, 40, 100)]
-    blocks = [found.blocks for found in layouts]
+    blocks = [chosen.blocks for chosen in layouts]
     assert blocks == sorted(blocks, reverse=True)
     assert blocks[0] > blocks[-1]
 
 
 def test_the_chain_of_a_streamed_model_counts_as_well():
-    """Or wide networks would be streamed for a price that the other side alone pays."""
+    """Else only a resident step would pay for its factors, and wide networks be streamed."""
     assert plan(WIDE, n=20_000) is not None
     assert plan(WIDE, n=8_000_000) is None

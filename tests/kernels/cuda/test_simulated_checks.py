@@ -18,7 +18,7 @@ def test_the_check_is_right(name):
 
 @pytest.fixture
 def a_thousandth_off(monkeypatch):
-    """Everything that comes to the device, and what comes later the more so, or what leaves it."""
+    """Falsify arrays on their way to the device, later ones more, or results on their way back."""
     bring, end_to_end, update = lp_loss.on_device, factor_chain.end_to_end, updates.update
     times = count(1)
 

@@ -274,11 +274,11 @@ def test_some_go_back_and_the_others_stay(way):
 
 
 def test_waiting_in_vain_ends(on_the_chip, monkeypatch):
-    """Blocks that never hear of each other give up, and the run says so."""
+    """Blocks that never receive a message give up, and the run raises an error."""
     with Single(on_the_chip, *problem(**SMALL), PLAIN) as loop:
         monkeypatch.setattr(all_reduce, "_PATIENCE", 3)
         monkeypatch.setattr(all_reduce, "arrived", lambda pair, tag: False)
-        # Whoever gives up says so, and so do others: in this case alone do they race.
+        # Several threads that give up set one flag: the only race that is allowed.
         told = pytest.raises(RuntimeError, match="waited for each other in vain")
         with options(races=False), told:
             loop.advance(1)

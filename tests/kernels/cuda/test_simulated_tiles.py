@@ -116,8 +116,8 @@ def test_splits(monkeypatch, split, dtype):
     """So many threads share the columns of a row."""
 
     def shape(*arguments):
-        found = tiles_layout.tiles_shape(*arguments)
-        return found._replace(split=split, buffers=2, across=max(split, 8))
+        chosen = tiles_layout.tiles_shape(*arguments)
+        return chosen._replace(split=split, buffers=2, across=max(split, 8))
 
     monkeypatch.setattr(lp_loss, "tiles_shape", shape)
     X, Y, W = problem(20, 17, 5, 1, dtype)

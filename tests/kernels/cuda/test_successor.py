@@ -73,5 +73,5 @@ def test_few_files_would_change():
     compiling = re.compile(r"\bcuda\.(jit|compile)\w*\(|numba\.cuda\.|\bllvmlite\b|@intrinsic")
     (folder,) = importlib.util.find_spec("accel.kernels.cuda").submodule_search_locations
     files = Path(folder).glob("*.py")
-    found = {path.name for path in files if compiling.search(path.read_text())}
-    assert found == {"jit.py", "ptx.py"}
+    names = {path.name for path in files if compiling.search(path.read_text())}
+    assert names == {"jit.py", "ptx.py"}

@@ -114,7 +114,7 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
 
 
 def test_what_numpy_has_comes_to_an_aligned_place(planned):
-    """Wherever it was: so vectors of four elements can be read."""
+    """So vectors of four elements can be read, wherever NumPy's array lies."""
     assert planned["anywhere"] == planned["aligned"] == ["rows_float32_4_4_1_1_8_1"]
 
 
@@ -152,11 +152,11 @@ def test_a_device_is_asked_for_what_a_plan_depends_on(monkeypatch):
         "cuDeviceGetAttribute",
         lambda name, of: (fine, has[name] if of == "device 0" else 0),
     )
-    assert warm._found_device() == (9, 0, 114, 232_448)
+    assert warm._first_device() == (9, 0, 114, 232_448)
     error = driver.CUresult.CUDA_ERROR_NO_DEVICE
     monkeypatch.setattr(driver, "cuInit", lambda flags: (error,))
     with pytest.raises(warm._Nothing, match=r"\(CUDA_ERROR_NO_DEVICE\)"):
-        warm._found_device()
+        warm._first_device()
 
 
 def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
