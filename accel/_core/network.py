@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.initializers import INITIALIZERS, Shapes
 from accel._core.base import Problem, checked_problem
+from accel._core.initializers import INITIALIZERS, Shapes
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._files import archives, paths
 from accel._support import validation
 from accel._support.arrays import Array
@@ -46,18 +46,18 @@ def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
 
 def digest(*parts: Any) -> str:
     """Return a hash of arrays and of what has a ``repr`` that tells all."""
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            found.update(repr((part.shape, part.dtype.str)).encode())
-            found.update(np.ascontiguousarray(part).data)
+            checksum.update(repr((part.shape, part.dtype.str)).encode())
+            checksum.update(np.ascontiguousarray(part).data)
         else:
-            found.update(f"{part!r}\n".encode())
-    return found.hexdigest()[:32]
+            checksum.update(f"{part!r}\n".encode())
+    return checksum.hexdigest()[:32]
 
 
 def of_models(
-    problem: LpProblem,
+    problem: Problem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
     limits: Mapping[str, Any],
     backend: str,
@@ -114,7 +114,14 @@ class Checkpoint:
         self._failing = False
 
     def keep(self, arrays: Mapping[str, Array], *, last: bool = False) -> None:
-        """Replace the file of a run on its way, to which a full disk is no reason to be lost."""
+        """Save; log and continue if that fails, as on a full disk.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array
+        last : bool
+            Whether the run has ended, so that saving will not be tried again.
+        """
         try:
             self.save(arrays)
         except OSError as error:

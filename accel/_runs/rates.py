@@ -24,9 +24,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, local_problem
 from accel._runs.checks import check_model
 from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import resolve
@@ -43,8 +44,9 @@ _LINE = 16  # numbers: a multiple of every vector length
 _Field = Callable[[Array], tuple[float, Array]]
 
 
-def _gradient(problem: LpProblem) -> _Field:
+def _gradient(given: Problem) -> _Field:
     """From a linear map to its loss and gradient, with p = 2 for p < 2; the data laid out once."""
+    problem = local_problem(given)
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
     problem = problem.suited()
@@ -68,7 +70,7 @@ def _gradient(problem: LpProblem) -> _Field:
     return evaluate
 
 
-def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
+def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
     """Return u: from the parameters, in float64, to the loss and the direction."""
     evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
 
@@ -129,7 +131,7 @@ def rate_for(curvature: float) -> float:
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
-def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
+def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
     r"""Find a learning rate with which a run can be expected to be stable.
 
     Parameters
@@ -201,7 +203,7 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     return rate_for(largest + decay)
 
 
-def suggested_rate(problem: LpProblem) -> float:
+def suggested_rate(problem: Problem) -> float:
     """Half of what the curvature at W = 0 allows plain gradient descent at depth 1.
 
     Parameters
@@ -216,8 +218,8 @@ def suggested_rate(problem: LpProblem) -> float:
         overflows.
     """
     loss = problem.spec._replace(p=max(problem.p, 2.0))
-    hessian = resolve("cpu").lp_loss.hessian
-    X, Y = problem.host.X, problem.host.Y
+    hessian, local = resolve("cpu").lp_loss.hessian, local_problem(problem).host
+    X, Y = local.X, local.Y
     outputs = [np.ascontiguousarray(y) for y in Y.T]
     largest = 0.0
     for y in outputs:
@@ -229,7 +231,7 @@ def suggested_rate(problem: LpProblem) -> float:
     return rate_for(largest)
 
 
-def first_rate(problem: LpProblem, optimizer: str) -> float:
+def first_rate(problem: Problem, optimizer: str) -> float:
     """Where a search for the learning rate of an optimiser begins.
 
     Parameters

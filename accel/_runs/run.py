@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from accel._runs.results import History, Status
 from accel._support import arrays
 from accel._support.arrays import Array
 from accel.kernels import specs
+from accel.kernels.protocols import Snapshot, TrainingLoop
 
 __all__ = ["GROWING", "Check", "Ending", "Run"]
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("accel")
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
 _FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
-_DROPPED = -1  # beside the codes of the kernels
+_DROPPED = -1  # our own status code; kernels use 0 to 3
 #: Of what ``Run.export`` returns, what grows with the run.
 GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
 
@@ -66,7 +66,7 @@ class Run:
 
     def __init__(
         self,
-        loop: Any,
+        loop: TrainingLoop,
         models: int,
         limits: Limits,
         watched: bool,
@@ -82,10 +82,10 @@ class Run:
         self._steps: list[Array] = []
         self._rows: list[Array] = []
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
-        self._snapshots: deque[Any] = deque(maxlen=2)
+        self._snapshots: deque[Snapshot] = deque(maxlen=2)
         self._size = 1
         self._pace = pace
-        self._kept: Any = loop.snapshot() if pace is not None else None
+        self._kept = None if pace is None else loop.snapshot()
 
     @property
     def going(self) -> bool:
@@ -145,6 +145,12 @@ class Run:
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self.loop.evaluate()[0, 1]) + pace.penalty(self.loop.params(0))
 
+    @property
+    def _end_of_kept(self) -> Snapshot:
+        """In a run with a pace: the end of the last stretch that was kept."""
+        assert self._kept is not None
+        return self._kept
+
     def _judge(self, pace: Pace) -> None:
         """At the end of a stretch, or if the model has diverged, keep it or take it back."""
         loop, diverged = self.loop, self.codes[0] == specs.DIVERGED
@@ -162,7 +168,7 @@ class Run:
 
     def _take_back(self, pace: Pace) -> None:
         """Return to the end of the last stretch that was kept, in all but clock and velocity."""
-        kept = self._kept
+        kept = self._end_of_kept
         self.loop.restore(kept._replace(state=pace.without_velocity(kept.state)))
         self.codes[0] = specs.RUNNING
         self._snapshots.clear()
@@ -222,7 +228,11 @@ class Run:
 
     def finish(self) -> list[Ending]:
         """Settle how each model ended."""
-        if self._pace is not None and self.loop.step > self._kept.step and self._worse(self._pace):
+        if (
+            self._pace is not None
+            and self.loop.step > self._end_of_kept.step
+            and self._worse(self._pace)
+        ):
             self._take_back(self._pace)  # stopped in the middle of a stretch
         last = self._settle()
         steps, rows = self._recorded()
@@ -249,7 +259,7 @@ class Run:
         """Of a run with a pace: that of the last stretch, if it was not taken back."""
         assert self._pace is not None
         state = self._pace.state
-        return state.rate if self.loop.step > self._kept.step else state.kept
+        return state.rate if self.loop.step > self._end_of_kept.step else state.kept
 
     def _worse(self, pace: Pace) -> bool:
         """Whether a model in the run would not keep the stretch in hand, did it end here."""
@@ -280,7 +290,7 @@ class Run:
         paced = (
             {}
             if self._pace is None
-            else {"pace": self._pace.export(), **_arrays("kept", self._kept)}
+            else {"pace": self._pace.export(), **_arrays("kept", self._end_of_kept)}
         )
         return {
             "codes": self.codes,
@@ -295,10 +305,9 @@ class Run:
 
     def resume(self, arrays: dict[str, Array]) -> None:
         """Go on from what ``export`` returned."""
-        kind = type(self.loop.snapshot())
-        self.loop.restore(_snapshot(kind, "loop", arrays))
+        self.loop.restore(_snapshot("loop", arrays))
         if self._pace is not None:
-            self._kept = _snapshot(kind, "kept", arrays)
+            self._kept = _snapshot("kept", arrays)
             self._pace.resume(arrays["pace"])
             self.loop.set_rate(0, self._pace.rate)
         self.codes, self._diverged_at = arrays["codes"], arrays["diverged_at"]
@@ -307,12 +316,12 @@ class Run:
         self._size = int(arrays["size"])
 
 
-def _arrays(name: str, snapshot: Any) -> dict[str, Array]:
-    """A snapshot's parts as arrays on the host, under names that begin so."""
+def _arrays(name: str, snapshot: Snapshot) -> dict[str, Array]:
+    """Return the parts of a snapshot as arrays on the host, by names that begin with this one."""
     return {f"{name}_{k}": arrays.to_host(v) for k, v in snapshot._asdict().items()}
 
 
-def _snapshot(kind: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """Go the way back, to a snapshot of that kind."""
-    parts = {field: arrays[f"{name}_{field}"] for field in kind._fields}
-    return kind(**parts)._replace(step=int(parts["step"]))
+def _snapshot(name: str, arrays: dict[str, Array]) -> Snapshot:
+    """Return the snapshot that ``_arrays`` was given."""
+    step, *parts = (arrays[f"{name}_{field}"] for field in Snapshot._fields)
+    return Snapshot(int(step), *parts)

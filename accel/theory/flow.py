@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
-from accel._core.problem import LpProblem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -104,7 +104,7 @@ def _integrated(
 
 
 def end_to_end_flow(
-    problem: LpProblem,
+    problem: Problem,
     W0: Any,
     depth: int,
     t: Any,
@@ -187,7 +187,7 @@ def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
 
 
 def _factors_at(
-    problem: LpProblem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
+    problem: Problem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
     rtol: float, atol: float,
 ) -> Array:  # fmt: skip
     """The factors (m, n_params) on their flow, at these times."""
@@ -205,7 +205,7 @@ def _factors_at(
 
 
 def factor_flow(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     t: Any,
     weight_decay: float = 0.0,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checks, driver
-from accel._runs.checks import Limits
+from accel._runs.checks import Limits, RunOptions
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.sweeping import Sweep
@@ -91,7 +91,7 @@ def _rungs(models: int, steps: int, factor: int) -> tuple[tuple[int, int], ...]:
     return tuple(rungs)
 
 
-def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list[float]:
+def _checked_rates(problem: Problem, optimizer: Optimizer, given: Any) -> list[float]:
     if given is None:
         middle = first_rate(problem, optimizer.name)
         exponents = np.arange(-_DECADES * _POINTS, _DECADES * _POINTS + 1) / _POINTS
@@ -107,15 +107,15 @@ def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list
 class _Search:
     """The results so far, by rate."""
 
-    def __init__(self, problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
+    def __init__(self, problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
         self._problem, self._network, self._optimizer = problem, network, optimizer
         self.results: dict[float, Result] = {}
         self.seconds, self.interrupted = 0.0, False
 
-    def run(self, rates: Sequence[float], limits: Limits, **how: Any) -> None:
+    def run(self, rates: Sequence[float], limits: Limits, options: RunOptions) -> None:
         """Add what a sweep over new rates yields."""
         models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
-        results, seconds = driver.run_models(self._problem, models, limits, watch=None, **how)
+        results, seconds = driver.run_models(self._problem, models, limits, options)
         self.results.update(zip(rates, results, strict=True))
         self.seconds += seconds
         self.interrupted = any(result.status == "interrupted" for result in results)
@@ -163,7 +163,7 @@ class _Search:
 
 
 def grid_search(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     optimizer: Optimizer,
     steps: int,
@@ -250,17 +250,17 @@ def grid_search(
     problem = driver.suited(problem, [network], limits)
     # The same for the small sweeps that follow, lest rates be compared across backends.
     chosen = driver.kernels_for(problem, len(rates), limits.steps, backend).name
-    how: dict[str, Any] = {"shown": progress, "backend": chosen, "threads": threads}
+    options = RunOptions(progress=progress, backend=chosen, threads=threads)
     search = _Search(problem, network, optimizer)
-    search.run(rates, first, **how)
+    search.run(rates, first, options)
     for _ in range(_EXTENSIONS):
         if search.interrupted or not (rates := search.beyond()):
             break
-        search.run(rates, limits, **how)
+        search.run(rates, limits, options)
     for _ in range(refine):
         if search.interrupted or not (rates := search.between()):
             break
-        search.run(rates, limits, **how)
+        search.run(rates, limits, options)
     ordered, place = search.rates, search.place
     return GridSearch(
         results=tuple(search.results[rate] for rate in ordered),

@@ -8,7 +8,7 @@ import pytest
 
 import accel
 from accel import train
-from accel._runs import run
+from accel._runs import checks, run
 from accel._runs.training import train_until
 
 from ..problems import BACKENDS, PROBLEM, Scripted, start
@@ -188,16 +188,18 @@ def test_a_rule_of_the_caller_s(backend, chunk_seconds, monkeypatch):
         asked.append(params)
         return len(asked) == 3
 
-    result = train_until(
-        PROBLEM, start(), accel.Adam(0.01), 100, run.Check(7, settled), backend=backend
-    )
+    def until(steps):
+        return train_until(
+            PROBLEM, start(), accel.Adam(0.01), checks.limits(steps, None, 0.0, None),
+            checks.RunOptions(backend=backend), run.Check(7, settled),
+        )  # fmt: skip
+
+    result = until(100)
     assert (result.status, result.steps, len(asked)) == ("converged", 21, 3)
     whole = train(PROBLEM, start(), accel.Adam(0.01), 21, backend=backend)
     np.testing.assert_array_equal(result.network.params, whole.network.params)
     np.testing.assert_array_equal(asked[-1], whole.network.params)
     assert result.history.step[-1] == 21
     asked.clear()
-    short = train_until(
-        PROBLEM, start(), accel.Adam(0.01), 20, run.Check(7, settled), backend=backend
-    )
+    short = until(20)
     assert (short.status, short.steps, len(asked)) == ("completed", 20, 2)
