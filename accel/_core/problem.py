@@ -145,7 +145,7 @@ class LpProblem(Problem):
 
     @cached_property
     def squares(self) -> tuple[Array, float]:
-        """Squares of the norms of the columns of X, (d,), and of Y; not 0 unless all numbers are."""
+        """Squares of the norms of the columns of X, and of Y, see ``Problem``; computed once."""
         return squares_by_column(self.X), float(np.sum(squares_by_column(self.Y)))
 
     @property

@@ -91,13 +91,12 @@ def run_models(
     # The steps of a run that may end by itself are a bound, and no reason to refuse its history.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
-    given = [specs.Model(net.widths, net.params, rule.rule) for net, rule in models]
+    starts = [specs.Model(net.widths, net.params, rule.rule) for net, rule in models]
     threads = cpu_threads(options.threads)
-    of_run = kernels.needs.run_bytes(problem.shape, given, records, threads)
+    of_run = kernels.needs.run_bytes(problem.shape, starts, records, threads)
     memory.require("the run", problem.needs(kernels) | of_run)
     with preparing():
-        copies = [model._replace(params=model.params.copy()) for model in given]
-        loop = problem.loop(kernels, copies, options.threads)
+        loop = problem.loop(kernels, starts, options.threads)
     pace = pace_of(problem, *models[0]) if first_rate is not None else None
     watched = options.progress or options.callback is not None
     run = Run(loop, len(models), limits, watched, check, pace)

@@ -2,16 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import dask
 import numpy as np
 
 from accel._core.checks import unrounded
-from accel._support.arrays import Array, aligned
-from accel.kernels.cpu.jit import aligned_zeros, lanes_for, padded
-from accel.kernels.cpu.lp_loss import pack
+from accel._support.arrays import Array, aligned, aligned_empty
+from accel._support.backends import resolve
 
 __all__ = ["Chunk", "Recipe", "Shape", "Stream", "lay_out", "open_stream"]
 
@@ -22,7 +20,7 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Shape:
-    """Where a chunk stands in the data, and what its numbers are."""
+    """Where the rows of a chunk stand in the data, and what its numbers are."""
 
     first: int
     rows: int
@@ -40,44 +38,36 @@ class Shape:
 
 
 class Chunk:
-    """Rows in memory, X in whole vectors; cut into blocks as the CPU kernels read them.
+    """Rows in memory, those of X as long as the CPU kernels keep them.
 
     Attributes
     ----------
     shape : Shape
     X : (rows, d) array
-        A view of rows padded with zeros to ``ld`` elements.
+        A view of rows that are padded with zeros.
     Y : (rows, k) array
-    device : object
-        Both on the GPU, for whoever puts them there.
     """
 
     def __init__(self, shape: Shape, X: Array, Y: Array) -> None:
         d, dtype = shape.d, shape.dtype
-        ld = padded(d, lanes_for(d, dtype))
-        if ld == d:
+        length = resolve("cpu").chunks.row_length(d, dtype)
+        if length == d:
             whole = aligned(X, dtype)
         else:
-            whole = aligned_zeros(len(X) * ld, dtype).reshape(len(X), ld)
+            whole = aligned_empty((len(X), length), dtype)
+            whole[:, d:] = 0
             with np.errstate(over="ignore"):  # an overflow to float32 is found by the check
                 np.copyto(whole[:, :d], X, casting="same_kind")
         self.shape, self.X, self.Y, self._whole = shape, whole[:, :d], aligned(Y, dtype), whole
-        self.device: Any = None
+        self._pieces: dict[str, list[Any]] = {}
 
-    @cached_property
-    def blocks(self) -> list[Any]:
-        """The chunk as ``kernels.cpu.lp_loss.Data``, a block each."""
-        shape, made = self.shape, []
-        for start in range(0, shape.rows, shape.block):
-            rows = slice(start, min(start + shape.block, shape.rows))
-            data = pack(np.zeros((1, shape.d), shape.dtype), self.Y[rows][:1])
-            Y = aligned_zeros((rows.stop - start) * shape.k, shape.dtype)
-            Y.reshape(shape.k, -1)[...] = self.Y[rows].T
-            X = self._whole[rows].reshape(-1)
-            for a in (X, Y):
-                a.flags.writeable = False
-            made.append(data._replace(X=X, Y=Y, n=rows.stop - start))
-        return made
+    def pieces(self, backend: str) -> list[Any]:
+        """The pieces that a backend's ``chunks.sums`` takes, laid out at the first call."""
+        if backend not in self._pieces:
+            lay_out = resolve(backend).chunks.pieces
+            shape = self.shape
+            self._pieces[backend] = lay_out(self._whole, self.Y, shape.d, shape.block)
+        return self._pieces[backend]
 
     def touch(self) -> "Chunk":
         """Have the pages of a memory-mapped file read."""
@@ -86,14 +76,14 @@ class Chunk:
         return self
 
     def load(self) -> "Chunk":
-        """Return itself: it is there already."""
+        """Return the chunk itself: it is in memory already."""
         return self
 
     def digest(self) -> Array:
         """SHA-256 of its numbers, as 32 bytes."""
-        found = hashlib.sha256(np.ascontiguousarray(self.X).data)
-        found.update(np.ascontiguousarray(self.Y).data)
-        return np.frombuffer(found.digest(), np.uint8)
+        checksum = hashlib.sha256(np.ascontiguousarray(self.X).data)
+        checksum.update(np.ascontiguousarray(self.Y).data)
+        return np.frombuffer(checksum.digest(), np.uint8)
 
     def __sizeof__(self) -> int:
         return self._whole.nbytes + 2 * self.Y.nbytes
@@ -110,7 +100,7 @@ class Recipe:
         self._graph, self._key = graph, key
 
     def __call__(self) -> Array:
-        """Make it."""
+        """Run the tasks."""
         made: Array = dask.get(self._graph, self._key)
         return made
 

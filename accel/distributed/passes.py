@@ -1,7 +1,7 @@
-"""The pass over one chunk, by each backend: unscaled sums, flat and in float64.
+"""What a worker computes of its chunks when it is asked: sums, flat and in float64.
 
-For maps W (M, k, d) they are the gradients ``sum_i |r|^(p-1) sign(r) x_i'``, M times (k, d), and
-then M times ``sum |r|^p``: a factor away from loss and gradient, so that sums can be added up.
+Those of a pass are a factor away from loss and gradient, so that they can be added up: see
+``accel.kernels.protocols.ChunksModule``.
 """
 
 from collections import deque
@@ -17,8 +17,6 @@ import numpy as np
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.distributed.chunks import Chunk, Shape, Stream
-from accel.kernels.cpu.jit import aligned_zeros, lanes_for
-from accel.kernels.specs import Loss
 
 __all__ = ["Question", "blank", "chunk_sums"]
 
@@ -41,42 +39,9 @@ class Question(NamedTuple):
     backend: str
 
 
-def _by_cpu(data: Any, question: Question) -> Array:
-    from accel.kernels.cpu import lp_loss
-
-    W, dtype = question.W, question.W.dtype
-    maps, k, d = W.shape
-    weights = aligned_zeros(maps * k * data.ld, dtype)
-    weights.reshape(maps, k, data.ld)[:, :, :d] = W
-    work = aligned_zeros(lp_loss.work_size(data, maps), dtype)
-    sums = aligned_zeros(lp_loss.sums_size(data, maps), np.float64)
-    lp_loss.make_pass(dtype, lanes_for(d, dtype))(data, weights, work, sums, question.p)
-    gradients = sums[: weights.size].reshape(maps, k, data.ld)[:, :, :d]
-    return np.concatenate([gradients.reshape(-1), sums[weights.size :][::-1]])
-
-
-def _by_reference(chunk: Chunk, question: Question) -> Array:
-    lp_loss, n, p = resolve("reference").lp_loss, len(chunk.X), question.p
-    with np.errstate(over="ignore", invalid="ignore"):  # a run may diverge: that is a status
-        found = [lp_loss.loss_and_gradient(chunk.X, chunk.Y, W, Loss(p, n)) for W in question.W]
-        gradients = [np.divide(G, p, dtype=np.float64).reshape(-1) for _, G in found]
-    return np.concatenate([*gradients, [value for value, _ in found]])
-
-
-def _by_cuda(chunk: Chunk, question: Question) -> Array:
-    from accel.kernels.cuda import lp_loss
-    from accel.kernels.cuda.jit import xp
-
-    W, (models, k, _) = question.W, question.W.shape
-    if chunk.device is None:
-        chunk.device = lp_loss.pack(chunk.X, chunk.Y)
-    weights, going = lp_loss.on_device(W.reshape(-1)), xp.ones(models, np.int64)
-    one = lp_loss.Pass(chunk.device, weights, Loss(question.p), going, most=question.most * k)
-    one()
-    losses = one.losses.sum(axis=0).reshape(models, k).sum(axis=1)
-    sums = xp.concatenate([one.partials.sum(axis=0).reshape(-1), losses])
-    found: Array = sums if isinstance(sums, np.ndarray) else sums.get()
-    return found
+def _pass(piece: Any, question: Question) -> Array:
+    sums = resolve(question.backend).chunks.sums
+    return sums(piece, question.W, question.p, question.most)
 
 
 def _gram(chunk: Chunk, question: Question) -> Array:
@@ -104,9 +69,7 @@ def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
         return _gram, [chunk]
     if question.what == "digest":
         return _digest, [chunk]
-    if question.backend == "cpu":
-        return _by_cpu, chunk.blocks
-    return (_by_cuda if question.backend == "cuda" else _by_reference), [chunk]
+    return _pass, chunk.pieces(question.backend)
 
 
 def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chunk]:
