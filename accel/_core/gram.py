@@ -29,13 +29,13 @@ __all__ = ["shortfall", "squares_by_column"]
 _UNIT = 2.0**-53
 #: The loss at ``target`` should be known to six digits, the gradient norm at ``tol`` to one.
 _LOSS_DIGITS, _GRADIENT_DIGITS = 1e-6, 0.1
-#: Squares of norms outside of these have lost terms, or may lose them in a product.
+#: Outside of this range, terms of the squares of norms may underflow or overflow in products.
 _LEAST, _MOST = 1e-280, 1e290
 _BLOCK = 2**20  # numbers that are squared at a time
 
 
 def squares_by_column(a: Array) -> Array:
-    """Squares of the norms of the columns, (d,); 0 for columns of zeros alone."""
+    """Squares of the norms of the columns, (d,); 0 only for columns of zeros."""
 
     def gather(of_rows: Callable[[Any], Any], join: Callable[[Array, Array], Array]) -> Array:
         rows = max(_BLOCK // a.shape[1], 1)
@@ -53,7 +53,7 @@ def squares_by_column(a: Array) -> Array:
 def shortfall(
     columns: Array, yy: float, n: int, factor: float, weights: float, tol: float, target: float
 ) -> str | None:
-    """Why X'X will not do for a run; None if it will.
+    """Return why X'X has not the digits for a run; None if it has.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def shortfall(
     of_x, of_y = math.sqrt(float(np.sum(columns))), math.sqrt(yy)
     reach = of_y + max(of_y, weights * of_x)
     unit = factor / n * math.sqrt(n) * _UNIT
-    noise = unit * reach * reach  # no power: it would raise an OverflowError
+    noise = unit * reach * reach  # not reach**2, which raises an OverflowError
     if -math.inf < target < noise / _LOSS_DIGITS:
         return f"target = {target:.3g} is too low for a loss with rounding errors of {noise:.1g}"
     noise = 2 * unit * of_x * reach

@@ -1,4 +1,4 @@
-"""How the factors of a network begin."""
+"""The initial factors of a network, by the name of the initialisation."""
 
 from collections.abc import Callable
 
@@ -17,10 +17,10 @@ def _near_zero(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[A
 
 
 def split(W: Array, shapes: Shapes, noise: float = 0.0) -> list[Array]:
-    """Balanced factors of these shapes, of W or of the map nearest to it that they can make.
+    """Return balanced factors whose product is W, or the map nearest to W of the rank they allow.
 
-    By the SVD of W: every factor gets the singular values to the 1/N. Those of at most ``noise``
-    times the largest count as 0, for the N-th root would make much of them.
+    They come from the SVD of W: every factor gets the singular values to the power 1/N. Those of
+    at most ``noise`` times the largest count as 0, since their N-th root may be large.
     """
     if len(shapes) == 1:
         return [W]
@@ -31,13 +31,13 @@ def split(W: Array, shapes: Shapes, noise: float = 0.0) -> list[Array]:
     for factor in factors:
         factor[:rank, :rank] = np.diag(sizes[:rank] ** (1 / len(shapes)))
     factors[0][:rank] = factors[0][:rank, :rank] @ Vt[:rank]
-    factors[0][:, ~W.any(axis=0)] = 0  # but for rounding errors it was
+    factors[0][:, ~W.any(axis=0)] = 0  # zero columns of W stay zero in spite of rounding
     factors[-1][:, :rank] = U[:, :rank] @ factors[-1][:rank, :rank]
     return factors
 
 
 def _balanced(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[Array]:
-    """A Gaussian matrix, split."""
+    """Balanced factors of a Gaussian matrix."""
     k, d = shapes[-1][0], shapes[0][1]
     rank = min(k, d)
     narrow = min([rows for rows, _ in shapes[:-1]], default=rank)
@@ -57,12 +57,12 @@ def _orthogonal(shapes: Shapes, scale: float, rng: np.random.Generator) -> list[
     factors = []
     for shape in shapes:
         q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
-        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # else not uniform: LAPACK prefers signs
+        q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # LAPACK's choice of signs is not uniform
         factors.append(scale * (q if shape[0] >= shape[1] else q.T))
     return factors
 
 
-#: By name, with the scale they have by default.
+#: Every initialiser by its name, with its default scale.
 INITIALIZERS: dict[str, tuple[Initializer, float]] = {
     "near_zero": (_near_zero, 0.01),
     "balanced": (_balanced, 0.01),

@@ -37,7 +37,7 @@ def _given(arrays: Any, shapes: Shapes, dtype: np.dtype[Any]) -> list[Array]:
 
 
 def checked_widths(widths: Any) -> tuple[int, ...]:
-    """Check that they are those of a network."""
+    """Check the widths of a network, d to k, and return them as a tuple."""
     listed = validation.members("widths", widths, most=validation.MOST_DEPTH + 1)
     if len(listed) < 2:
         raise ValueError(f"widths must hold at least 2 numbers, d and k, got {tuple(listed)}")
@@ -47,8 +47,8 @@ def checked_widths(widths: Any) -> tuple[int, ...]:
 
 
 def _converted(name: str, factor: Array, dtype: np.dtype[Any]) -> Array:
-    """Copy to another dtype, on the side where it is; checked."""
-    with np.errstate(over="ignore"):  # found by the check
+    """Return a finite copy in this dtype, on the GPU if the factor is there."""
+    with np.errstate(over="ignore"):  # the check below reports it
         copy = factor.astype(dtype)
     validation.all_finite(name, copy, factor)
     return copy
@@ -120,7 +120,7 @@ class LinearNetwork:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
         n_params = sum(rows * columns for rows, columns in shapes)
-        # Up to five copies on the way, in float64 whatever the dtype.
+        # Initialisation takes up to five copies, in float64 whatever the dtype.
         memory.require(f"a network of widths {validation.shown(checked)}", 40 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
         dtype = validation.float_dtype("dtype", dtype)
@@ -219,7 +219,7 @@ class LinearNetwork:
 
     def end_to_end(self) -> Array:
         """Multiply the factors: ``W_N ... W_1``, a (k, d) array."""
-        chain = resolve("reference").factor_chain  # small products, not worth compiled code
+        chain = resolve("reference").factor_chain  # products too small to load compiled code for
         product: Array = chain.end_to_end(self.params, self.widths)
         return product
 

@@ -1,4 +1,4 @@
-"""The l_p regression problem: data checked and laid out once for the kernels."""
+"""The l_p regression problem: its data are checked once, and laid out for the kernels."""
 
 import logging
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from accel._support.arrays import Array, aligned_empty
 
 _log = logging.getLogger("accel")
 
-_NAMED = 10  # columns
+_NAMED = 10  # constant columns that the log names
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class Standardized:
 
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:
-    """Standardised columns, in a layout that ``LpProblem`` takes without a copy; their units."""
+    """Return standardised columns, laid out as ``LpProblem`` needs them, and their units."""
     validation.all_finite(name, a)
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
     if a.dtype.kind == "f" and a.dtype.itemsize > 8:
@@ -116,9 +116,9 @@ def _standard(name: str, a: Array) -> tuple[Array, Units]:
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
         more = ", ..." if constant.sum() > _NAMED else ""
         _log.warning("%s is constant in column %s%s, which becomes 0", name, where, more)
-    found = Units.of(name, a)
+    of_columns = Units.of(name, a)
     out = aligned_empty(a.shape, np.dtype(np.float32 if single else np.float64))
-    return found.standard(a, out), found
+    return of_columns.standard(a, out), of_columns
 
 
 def standardize(X: Any, y: Any) -> Standardized:

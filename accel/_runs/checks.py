@@ -1,4 +1,4 @@
-"""The checks of what every run is given: its limits, its model, its callback."""
+"""Arguments that all runs share, and their checks: limits, options, models, callbacks."""
 
 import math
 from collections.abc import Callable
@@ -42,14 +42,14 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to look, and when to stop; checked.
+    """When a run records its iterates, and when it ends; checked.
 
     Attributes
     ----------
     steps, record_every : int
     tol, target : float
     rungs : tuple of (int, int)
-        At these steps, ascending, so many models stay: those with the lowest losses.
+        Pairs (step, models), ascending: at that step so many models stay, those of the lowest loss.
     """
 
     steps: int
@@ -60,7 +60,7 @@ class Limits:
 
 
 def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
-    """Check what ``train`` and ``sweep`` were given, and fill in what was left out."""
+    """Check these arguments of ``train`` and ``sweep``, and fill in their defaults."""
     steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
     if record_every is None:
         record_every = -(-steps // _RECORDS)

@@ -1,4 +1,4 @@
-"""Runs of one or many models: the loop kernel driven in chunks that leave the caller in control."""
+"""Runs of one or many models, chunk by chunk, with callback, checkpoint and Ctrl-C in between."""
 
 import contextlib
 import math
@@ -33,7 +33,7 @@ def kernels_for(problem: Problem, models: int, steps: int, backend: str) -> Back
 
 
 def suited(problem: Problem, networks: Iterable[LinearNetwork], limits: Limits) -> Problem:
-    """Return the problem by the method that has the digits for these limits."""
+    """Return the problem with a method that has the digits for these limits."""
     if problem.method != "gram":
         return problem
     weights = 0.0
@@ -119,7 +119,7 @@ def run_models(
         if pace is not None and first_rate is not None and saved is None:
             run.begin(pace, first_rate())
         if checkpoint is not None:
-            if run.going:  # that nothing can be written there is better known now than in hours
+            if run.going:  # fail now, not in hours, if the file cannot be written
                 checkpoint.save(run.export() if saved is None else saved)
             else:
                 checkpoint = None

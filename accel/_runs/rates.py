@@ -35,17 +35,20 @@ from accel.kernels.reference.norms import norm
 
 __all__ = ["stable_rate"]
 
-_STEPS, _STILL = 40, 6  # of descent: at most, and without a larger curvature than before
+_STEPS, _STILL = 40, 6  # of descent: in all, and in a row without a larger curvature
 _HALVINGS = 30  # of such a step, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
-_ENOUGH = 0.01  # relative change that is none
+_ENOUGH = 0.01  # a smaller relative change counts as none
 _LINE = 16  # numbers: a multiple of every vector length
 
 _Field = Callable[[Array], tuple[float, Array]]
 
 
 def _gradient(given: Problem) -> _Field:
-    """From a linear map to its loss and gradient, with p = 2 for p < 2; the data laid out once."""
+    """Return a function from a linear map to loss and gradient, those for p = 2 if p < 2.
+
+    The data is laid out once.
+    """
     problem = local_problem(given)
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
@@ -55,14 +58,14 @@ def _gradient(given: Problem) -> _Field:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
+    if not problem.on_device and d % _LINE:  # or the kernels would copy X at every pass
         X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
         X[:, :d], X[:, d:] = problem.X, 0
         problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
 
     def evaluate(W: Array) -> tuple[float, Array]:
         padded = np.pad(W, ((0, 0), (0, problem.d - d))).astype(problem.dtype)
-        if not np.isfinite(padded).all():  # at the door of the problem it would be an error
+        if not np.isfinite(padded).all():  # the problem would raise a ValueError
             return math.inf, W
         loss, gradient = problem.loss_and_gradient(padded)
         return loss, gradient[:, :d].astype(np.float64)
@@ -71,11 +74,11 @@ def _gradient(given: Problem) -> _Field:
 
 
 def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
-    """Return u: from the parameters, in float64, to the loss and the direction."""
+    """Return the function u from parameters, in float64, to the loss and the direction."""
     evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
 
     def u(params: Array) -> tuple[float, Array]:
-        with np.errstate(over="ignore", invalid="ignore"):  # no step leads there
+        with np.errstate(over="ignore", invalid="ignore"):  # no step is taken to where it overflows
             W = reference.factor_chain.end_to_end(params, widths)
             loss, G = evaluate(W)
             if not (np.isfinite(W).all() and math.isfinite(loss)):
@@ -88,7 +91,7 @@ def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -
 
 
 def decay_of(optimizer: Optimizer) -> float:
-    """The share of the weights, over the learning rate, that a step takes away."""
+    """Return the share of the weights that a step subtracts, divided by the learning rate."""
     N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
     return N * optimizer.weight_decay
 
@@ -96,11 +99,11 @@ def decay_of(optimizer: Optimizer) -> float:
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+    """Return the largest eigenvalue of J, infinite if it overflows, and its vector.
 
-    Infinite if it overflows.
+    Power iteration from v, with differences of size ``reach``.
     """
-    found = 0.0
+    largest = 0.0
     for _ in range(products):
         with np.errstate(over="ignore", invalid="ignore"):
             product = (u(params + reach * v)[1] - u(params - reach * v)[1]) / (2 * reach)
@@ -108,11 +111,11 @@ def _curvature(
         if not math.isfinite(size):
             return math.inf, v
         if size == 0:
-            return found, v
-        v, before, found = product / size, found, max(found, size)
+            return largest, v
+        v, before, largest = product / size, largest, max(largest, size)
         if abs(size - before) <= _ENOUGH * size:
             break
-    return found, v
+    return largest, v
 
 
 def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
@@ -125,14 +128,14 @@ def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
 
 
 def rate_for(curvature: float) -> float:
-    """One over a curvature, as a number that has one: 1 for 0, and no infinity or 0 else."""
+    """Return one over a curvature, and 1 for 0; never 0 or infinite."""
     if curvature == 0:
         return 1.0
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
 def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
-    r"""Find a learning rate with which a run can be expected to be stable.
+    r"""Return a learning rate with which a run can be expected to be stable.
 
     Parameters
     ----------

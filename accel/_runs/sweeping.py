@@ -1,4 +1,4 @@
-"""``sweep``: many models on one problem, all of them over the same passes through the data."""
+"""``sweep``: many models on one problem, which share the passes over the data."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -162,7 +162,7 @@ def sweep(
 
 
 def checked_models(problem: Problem, models: Any) -> list[tuple[LinearNetwork, Optimizer]]:
-    """Check that all of them are pairs that fit the problem."""
+    """Check that all models are pairs (network, optimizer) that fit the problem."""
     listed = validation.members("models", models, "(network, optimizer)")
     for place, model in enumerate(listed):
         try:
