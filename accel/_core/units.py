@@ -104,7 +104,9 @@ class Units:
 
     def _centred(self, a: Array, weight: Array | None, constant: Array) -> Self:
         first = np.asarray(a[0], np.float64)
-        there = type(self)(first, self.rest, self.scale)  # sums of distances from a row lose no digits
+        there = type(self)(
+            first, self.rest, self.scale
+        )  # sums of distances from a row lose no digits
         mean = first + _average(there._moved, a, weight)
         mean = np.where(constant, first, mean)  # exact, or the scale would amplify rounding errors
         there = type(self)(mean, self.rest, self.scale)

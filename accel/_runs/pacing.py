@@ -1,21 +1,21 @@
 r"""A learning rate that follows the loss: a run in stretches, each kept or taken back.
 
-What rate is stable depends on the curvature, which for p > 2 falls by orders of magnitude as the
-residuals do, and grows as a deep net leaves a saddle. No constant rate serves such a run well. Here
-the run is made in stretches, each a quarter as long as all before. At its end each is judged by
-what the rule lowers, the loss and with weight decay a penalty:
+Which rates are stable depends on the curvature, which for p > 2 falls by orders of magnitude with
+the residuals, and grows as a deep net leaves a saddle. No constant rate suits such a run. Here the
+run is made in stretches, each a quarter as long as all before. At the end of a stretch the
+objective is evaluated, the loss plus the penalty of weight decay:
 
-- It has risen, or is not finite: the stretch is taken back, and made again at a third of the rate.
-  Momentum begins anew from 0, for the old one may lead uphill at any rate.
-- Else the stretch is kept, and the next is tried at twice the rate. Once twice a rate was too
-  much, 1, then 2, then 4 stretches keep to it before twice the rate is tried again.
+- If it has risen or is not finite, the stretch is taken back, and made again at a third of the
+  rate. Momentum starts again from 0, since the old one may lead uphill at any rate.
+- Otherwise the stretch is kept, and the next is tried at twice the rate. Once twice a rate was too
+  much, the rate stays for 1, then 2, then 4 stretches before twice the rate is tried again.
 
-For p < 2, where the gradient is steep up to the minimum and a constant rate circles it, the same
-makes the rate fall.
+For p < 2 the gradient is steep up to the minimum, so that iterates of a constant rate circle it;
+there the same procedure lowers the rate.
 
-A stretch is longer than the memory of the rule, since with momentum the loss swings. Rules with a
-memory, and those that rescale the gradient, do not lower loss plus penalty with weight decay: then
-a stretch is taken back only if something is not finite, and the rate never grows.
+A stretch is longer than the memory of the rule, since with momentum the loss swings. With weight
+decay, rules with momentum and rules that rescale the gradient do not lower the objective: then a
+stretch is taken back only if it is not finite, and the rate never grows.
 """
 
 import math
@@ -35,27 +35,27 @@ __all__ = ["Pace", "pace_of"]
 _SHARE = 4  # a stretch is this fraction of the steps before it
 _LEAST = 8  # steps of the first stretches, beside the memory of the rule
 _LONGEST_PAUSE = 4  # stretches
-# Not by 2 both: stable_rate is half of what a quadratic loss bears, and twice that swings for ever.
+# Not 2 for both: stable_rate is half of the limit for a quadratic loss, and at the limit it swings.
 _GROWTH, _SHRINKING = 2.0, 3.0
-_LESSER = 30  # rates in a row, then the stretch is kept as it is
+_LESSER = 30  # lower rates in a row, after which a stretch is kept as it is
 _NOISE = 16  # units in the last place that the loss may rise by without meaning anything
 
 
 class State(NamedTuple):
-    """All that changes.
+    """The state of a ``Pace``.
 
     Attributes
     ----------
     rate, end : float
-        Of the stretch in hand, and the step at which it ends.
+        Rate of the current stretch, and the step at which it ends.
     value, kept : float
         The objective at the end of the last stretch that was kept, and that stretch's rate.
     grown : float
         Whether ``rate`` is twice ``kept``.
     wait, pause : float
-        So many stretches until it may grow, and so many the next time that this is too much.
+        Stretches until the rate may grow, and the number to wait when a doubled rate fails next.
     lowered : float
-        How often the rate of this stretch was lowered.
+        How often the rate of the current stretch was lowered.
     """
 
     rate: float
@@ -74,18 +74,18 @@ class Pace:
     Parameters
     ----------
     penalty : callable
-        What is added to the loss, from the parameters.
+        The term added to the loss, as a function of the flat parameters.
     noise : float
-        By how much the objective may rise without meaning anything, but for its own rounding
-        errors of ``relative`` times its size.
+        The objective may rise by this much, and by ``relative`` times its size, and pass for equal:
+        rounding errors.
     relative : float
     least : int
         Steps of a stretch, at least.
     velocity : float
-        Part of the memory of the rule, from its beginning, that is a velocity.
+        Fraction of the optimiser state, from its beginning, that is a velocity.
     judged : bool
-        Whether the objective is what the rule lowers. Else only a run that is not finite any more
-        is taken back, and the rate never grows.
+        Whether the rule lowers the objective. Otherwise a stretch is taken back only if its
+        objective is not finite, and the rate never grows.
     """
 
     def __init__(
@@ -103,33 +103,33 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """The rate of the stretch in hand."""
+        """The rate of the current stretch."""
         return self.state.rate
 
     @property
     def end(self) -> float:
-        """The step at which it ends."""
+        """The step at which the current stretch ends."""
         return self.state.end
 
     def begin(self, rate: float, value: float) -> None:
-        """Begin the first stretch; with an objective that is not finite there is none."""
+        """Begin the first stretch; it has no end if the objective is not finite."""
         end = self._least if math.isfinite(value) else math.inf
         self.state = State(rate, end, value, rate)
 
     def without_velocity(self, memory: Array) -> Array:
-        """Return the memory of a rule that stands still, with which small steps lead downhill."""
+        """Return the optimiser state with velocity 0, from which small steps lead downhill."""
         memory = memory.copy()
         memory[: int(self._velocity * len(memory))] = 0
         return memory
 
     def would_keep(self, value: float) -> bool:
-        """Whether a stretch with this objective at its end is a success."""
+        """Whether a stretch that ends with this objective would be kept."""
         before = self.state.value
         risen = value > before + self._noise + self._relative * abs(before)
         return math.isfinite(value) and not (self._judged and risen)
 
     def keeps(self, step: int, value: float) -> bool:
-        """Judge the stretch by the objective at its end, and settle the next rate."""
+        """Return whether the stretch is kept, given the objective at its end; set the next rate."""
         state = self.state
         if not self.would_keep(value) and state.lowered < _LESSER:
             state = state._replace(rate=state.rate / _SHRINKING, grown=0, lowered=state.lowered + 1)
@@ -170,16 +170,16 @@ def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> P
         relative=_NOISE * eps,
         least=_LEAST + math.ceil(memory / (1 - memory)),
         velocity=1 / STATE_SLOTS[optimizer.rule.kind] if memory else 0.0,
-        # Decay acts at once, steps with a memory only after a while: from rest the objective rises.
+        # At the start decay acts at once, but momentum only after a while: the objective may rise.
         judged=not (optimizer.weight_decay and (memory or optimizer.name in USUAL_RATES)),
     )
 
 
 def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], float]:
-    r"""What weight decay makes a rule lower beside the loss.
+    r"""Return the penalty of weight decay as a function of the flat parameters.
 
-    :math:`\lambda/2` times the squares of all weights. The end-to-end rule lowers what balanced
-    factors would add: N times the sum of the singular values to the 2/N.
+    It is :math:`\lambda/2` times the sum of the squares of all weights. For the end-to-end rule it
+    is that of balanced factors: N times the sum of the singular values to the power 2/N.
     """
     decay = optimizer.weight_decay / 2
     if not decay:
@@ -188,7 +188,7 @@ def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], 
         shape, N = (network.widths[1], network.widths[0]), optimizer.depth
 
         def schatten(params: Array) -> float:
-            if not np.isfinite(params).all():  # on its way to divergence
+            if not np.isfinite(params).all():  # the run diverges
                 return math.inf
             sizes: Any = np.linalg.svd(params.reshape(shape).astype(np.float64), compute_uv=False)
             return float(decay * N * np.sum(sizes ** (2 / N)))

@@ -109,7 +109,7 @@ def sweep(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : LpProblem or DaskProblem
     models : sequence of (LinearNetwork, Optimizer)
         At least one; not modified.
     steps : int

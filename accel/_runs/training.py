@@ -42,7 +42,7 @@ def train(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : LpProblem or DaskProblem
     network : LinearNetwork
         Where to start; not modified. Of the problem's features, outputs and dtype.
     optimizer : Optimizer

@@ -7,7 +7,8 @@ from typing import Any
 
 __all__ = ["Work"]
 
-_PULSE = 0.05  # seconds between two looks: a wait without limit misses signals that another thread received
+#: Seconds between two looks: a wait without limit misses signals that another thread received.
+_PULSE = 0.05
 
 
 class Work:

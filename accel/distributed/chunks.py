@@ -89,12 +89,12 @@ class Chunk:
         return self._whole.nbytes + 2 * self.Y.nbytes
 
     def __reduce__(self) -> Any:
-        # Laid out anew elsewhere: no copy of an array is aligned or read-only by itself.
+        # The receiver lays it out anew, since copies of arrays are not aligned.
         return Chunk, (self.shape, np.ascontiguousarray(self.X), self.Y)
 
 
 class Recipe:
-    """The tasks that make the X of a chunk: a part of the dask graph, run where it is called."""
+    """The part of the dask graph that makes the X of a chunk; a call runs it."""
 
     def __init__(self, graph: dict[Any, Any], key: Any) -> None:
         self._graph, self._key = graph, key
@@ -120,14 +120,14 @@ class Stream:
 
 
 def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
-    """Make a chunk of what the dask graph yields, and check it.
+    """Lay out what the dask graph yields as a chunk, and check it.
 
     Raises
     ------
     TypeError
-        If integers would be rounded that must not.
+        If integers would be rounded although they must not be.
     ValueError
-        If there are other rows than the graph had announced, or numbers that are not finite.
+        If the shapes are not those that the graph has announced, or if a number is not finite.
     """
     for name, a, columns in (("X", X, (shape.d,)), ("y", y, y.shape[1:])):
         if a.shape != (shape.rows, *columns):
@@ -137,7 +137,7 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
             )
         if shape.exact:
             unrounded(name, a, shape.dtype, a, shape.first)
-    # What is kept is kept in memory, not in a file that somebody may write to.
+    # A chunk is kept in memory, not in a mapped file that somebody may write to.
     X, y = (np.array(a) if isinstance(a, np.memmap) else a for a in (X, y))
     chunk = Chunk(shape, X, y.reshape(shape.rows, shape.k))
     _check("X", chunk.X, shape)
@@ -150,12 +150,12 @@ def _check(name: str, a: Array, shape: Shape) -> None:
         if np.isfinite(a.sum()):
             return
     bad = (~np.isfinite(a)).nonzero()
-    if len(bad[0]):  # else it is the sum that overflows
+    if len(bad[0]):  # otherwise only the sum overflows
         place = tuple(int(i[0]) for i in bad)
         told = ", ".join(map(str, (shape.first + place[0], *place[1:])))
         raise ValueError(f"{name} must be finite in {a.dtype}, got {name}[{told}] = {a[place]}")
 
 
 def open_stream(shape: Shape, recipe: Recipe, y: Array) -> Stream:
-    """Make a stream, and check what it yields by reading it once."""
+    """Make a stream, and check its rows by reading them once."""
     return Stream(shape, recipe, lay_out(shape, recipe(), y).Y)

@@ -20,16 +20,22 @@ from accel.distributed.chunks import Chunk, Shape, Stream
 
 __all__ = ["Question", "blank", "chunk_sums"]
 
-_AHEAD = 4  # blocks a thread that may wait to be summed
+_AHEAD = 4  # pieces a thread that may be queued
 
 
 class Question(NamedTuple):
-    """What is asked of every chunk, and of what maps (M, k, d).
+    """A question to all chunks.
 
-    ``"pass"``, ``"gram"``, ``"digest"``, or ``"prepare"``: a pass over a row of zeros, so that the
-    kernels are compiled.
-
-    ``most`` is the number of maps that the run began with, whatever is left of it.
+    Attributes
+    ----------
+    what : {"pass", "gram", "digest", "prepare"}
+        ``"prepare"`` is a pass over a row of zeros, so that the kernels are compiled.
+    W : (M, k, d) array
+        Maps; M = 0 for ``"gram"`` and ``"digest"``.
+    p : float
+    most : int
+        Number of maps that the run began with, some of which may have ended.
+    backend : str
     """
 
     what: str
@@ -64,7 +70,7 @@ def blank(question: Question) -> Chunk:
 
 
 def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
-    """Return a function, and what of the chunk it is called with."""
+    """Return a function, and the pieces of the chunk to call it with."""
     if question.what == "gram":
         return _gram, [chunk]
     if question.what == "digest":
@@ -73,7 +79,7 @@ def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
 
 
 def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chunk]:
-    """Yield chunk after chunk; the next one is being read meanwhile."""
+    """Yield chunk after chunk, and read the next one in the meantime."""
     ahead: Future[Chunk] | None = None
     for place, chunk in enumerate(chunks):
         here = chunk.load() if ahead is None else ahead.result()
@@ -85,7 +91,7 @@ def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chun
 def _ordered(
     tasks: Iterable[tuple[int, Callable[[], Array]]], pool: Executor | None, threads: int
 ) -> Iterator[tuple[int, Array]]:
-    """Call tasks on a pool, a few at a time, and yield what they return in their order."""
+    """Call tasks on a pool, a few at a time, and yield their results in order."""
     if pool is None:
         for place, task in tasks:
             yield place, task()

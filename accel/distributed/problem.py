@@ -1,4 +1,4 @@
-"""The l_p regression problem whose data are spread over the workers of a dask cluster."""
+"""The l_p regression problem whose data are on the workers of a dask cluster."""
 
 import logging
 import math
@@ -38,10 +38,10 @@ class DaskProblem(Problem):
     Parameters
     ----------
     X : (n, d) dask.array.Array
-        Its row chunks are what workers hold and what their sums are added up by: the same chunks
-        give the same bits, on any number of workers. Several chunks of columns are made one.
+        Workers hold its row chunks, and sums are added up chunk by chunk: the same chunks give the
+        same bits, on any number of workers. Several chunks of columns are joined.
     y : (n,) or (n, k) dask.array.Array
-        Cut like X if it is not.
+        Rechunked like X if necessary.
     p, scale, dtype, method
         As for ``LpProblem``. The Gram matrices of p = 2 are summed up once, by the workers.
     keep : {"auto", True, False}
@@ -136,7 +136,7 @@ class DaskProblem(Problem):
 
     @cached_property
     def gram(self) -> Gram:
-        """X'X (d, d), Y'X (k, d) and the sum of squares of Y, made once."""
+        """X'X (d, d), Y'X (k, d) and the sum of squares of Y, computed once."""
         d, k = self.d, self.k
         XX, YX, YY = np.split(self.chunks.total(self._asked("gram")), [d * d, d * d + k * d])
         return XX.reshape(d, d), YX.reshape(k, d), float(YY[0])
@@ -194,7 +194,7 @@ class DaskProblem(Problem):
 
 
 def _checked(X: Any, y: Any) -> tuple[Any, Any]:
-    """Check what can be told of the two without computing them; cut y like X."""
+    """Check X and y as far as possible without computing them; rechunk y like X."""
     for name, a, ndim in (("X", X, (2,)), ("y", y, (1, 2))):
         if not isinstance(a, da.Array):
             raise TypeError(f"{name} must be a dask array, got {validation.shown(a)}")
@@ -241,7 +241,7 @@ def _client(client: distributed.Client | None) -> distributed.Client:
 
 
 def _checked_futures(client: distributed.Client, **given: Any) -> None:
-    """Check that what is persisted is still there, on the workers of this client's scheduler."""
+    """Check that persisted arrays are still on the workers of this client's scheduler."""
     for name, a in given.items():
         for future in distributed.futures_of(a):
             if future.cancelled():

@@ -81,7 +81,7 @@ def test_of_this_system():
     ("size", "text"), [(2**20, "1.0 MiB"), (300e9, "279 GiB"), (2e9, "1.9 GiB"), (9e30, "EiB")]
 )
 def test_sizes(size, text):
-    assert text in memory.shown(size)
+    assert text in memory.readable_size(size)
 
 
 HUGE = 10**9
