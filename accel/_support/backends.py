@@ -16,8 +16,8 @@ _NAMES = ("reference", "cpu", "cuda")
 
 #: Multiply-adds of a run, and of one of its steps, from which "auto" takes a GPU. A core makes some
 #: 5e9 a second. Sixteen cores need ten seconds for 1e12, about as long as it may take to load CuPy
-#: and to compile, and for 1e6 no longer than the blocks of a GPU wait for each other in a step. Both
-#: numbers are choices, not yet measured on a GPU.
+#: and to compile; for 1e6 they need no longer than the blocks of a GPU wait for each other in a
+#: step. Both numbers are choices, not yet measured on a GPU.
 _WORTH, _WORTH_A_STEP = 1e12, 1e6
 
 #: What tells Numba not to compile: an environment variable, or a file in the working directory at

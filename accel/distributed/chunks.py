@@ -11,7 +11,7 @@ from accel._core.checks import unrounded
 from accel._support.arrays import Array, aligned, aligned_empty
 from accel._support.backends import resolve
 
-__all__ = ["Chunk", "Recipe", "Shape", "Stream", "lay_out", "open_stream"]
+__all__ = ["Chunk", "Recipe", "Extent", "Stream", "lay_out", "open_stream"]
 
 #: Bytes of X in a block, the piece of a chunk that one thread sums at a time: a millisecond's work.
 _BLOCK_BYTES = 4 * 2**20
@@ -19,7 +19,7 @@ _PAGE = 4096
 
 
 @dataclass(frozen=True)
-class Shape:
+class Extent:
     """Where the rows of a chunk stand in the data, and what its numbers are."""
 
     first: int
@@ -42,13 +42,13 @@ class Chunk:
 
     Attributes
     ----------
-    shape : Shape
+    shape : Extent
     X : (rows, d) array
         A view of rows that are padded with zeros.
     Y : (rows, k) array
     """
 
-    def __init__(self, shape: Shape, X: Array, Y: Array) -> None:
+    def __init__(self, shape: Extent, X: Array, Y: Array) -> None:
         d, dtype = shape.d, shape.dtype
         length = resolve("cpu").chunks.row_length(d, dtype)
         if length == d:
@@ -108,7 +108,7 @@ class Recipe:
 class Stream:
     """Rows whose X is read for every pass; Y is kept."""
 
-    def __init__(self, shape: Shape, recipe: Recipe, Y: Array) -> None:
+    def __init__(self, shape: Extent, recipe: Recipe, Y: Array) -> None:
         self.shape, self._recipe, self.Y = shape, recipe, Y
 
     def load(self) -> Chunk:
@@ -119,7 +119,7 @@ class Stream:
         return self.Y.nbytes
 
 
-def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
+def lay_out(shape: Extent, X: Array, y: Array) -> Chunk:
     """Lay out what the dask graph yields as a chunk, and check it.
 
     Raises
@@ -145,7 +145,7 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
     return chunk
 
 
-def _check(name: str, a: Array, shape: Shape) -> None:
+def _check(name: str, a: Array, shape: Extent) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(a.sum()):
             return
@@ -156,6 +156,6 @@ def _check(name: str, a: Array, shape: Shape) -> None:
         raise ValueError(f"{name} must be finite in {a.dtype}, got {name}[{told}] = {a[place]}")
 
 
-def open_stream(shape: Shape, recipe: Recipe, y: Array) -> Stream:
+def open_stream(shape: Extent, recipe: Recipe, y: Array) -> Stream:
     """Make a stream, and check its rows by reading them once."""
     return Stream(shape, recipe, lay_out(shape, recipe(), y).Y)

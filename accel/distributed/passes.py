@@ -16,7 +16,7 @@ import numpy as np
 
 from accel._support.arrays import Array
 from accel._support.backends import resolve
-from accel.distributed.chunks import Chunk, Shape, Stream
+from accel.distributed.chunks import Chunk, Extent, Stream
 
 __all__ = ["Question", "blank", "chunk_sums"]
 
@@ -66,7 +66,7 @@ def blank(question: Question) -> Chunk:
     """Return a chunk of one row of zeros."""
     _, k, d = question.W.shape
     X, Y = np.zeros((1, d), question.W.dtype), np.zeros((1, k), question.W.dtype)
-    return Chunk(Shape(0, 1, d, k, question.W.dtype), X, Y)
+    return Chunk(Extent(0, 1, d, k, question.W.dtype), X, Y)
 
 
 def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:

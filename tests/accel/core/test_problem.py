@@ -1,4 +1,6 @@
+import dataclasses
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -66,6 +68,36 @@ def test_a_large_copy_is_logged_once(monkeypatch, caplog):
     with caplog.at_level(logging.INFO, logger="accel"):
         LpProblem(off_by(8, (20, 2)), np.ones(20))
     assert not caplog.records
+
+
+def arrays_of(dtype, n=9):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, 3)).astype(dtype), rng.standard_normal(n).astype(dtype)
+
+
+@pytest.mark.parametrize("name", ["X", "Y", "p", "method", "n", "nonsense"])
+def test_it_cannot_be_changed(name):
+    problem = LpProblem(*arrays_of(float))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(problem, name, 1)
+
+
+def test_a_pickled_problem_is_the_same():
+    problem = LpProblem(*arrays_of(np.float32), p=2, scale="1/p", method="direct")
+    copy = pickle.loads(pickle.dumps(problem))
+    assert repr(copy) == repr(problem)
+    assert copy.spec == problem.spec
+    np.testing.assert_array_equal(copy.X, problem.X)
+    np.testing.assert_array_equal(copy.Y, problem.Y)
+
+
+def test_another_method_is_no_other_data():
+    problem = LpProblem(*arrays_of(float, n=100), p=2)
+    direct = problem.suited(target=0.0)
+    assert (problem.method, direct.method) == ("gram", "direct")
+    assert direct.X is problem.X
+    assert direct.Y is problem.Y
+    assert direct.suited(target=0.0) is direct
 
 
 def test_attributes():
