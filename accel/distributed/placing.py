@@ -11,7 +11,7 @@ from dask.optimization import cull
 from distributed import Client, Future, futures_of, wait
 
 from accel._support.backends import resolve
-from accel.distributed.chunks import Recipe, Extent, lay_out, open_stream
+from accel.distributed.chunks import Extent, Recipe, lay_out, open_stream
 from accel.distributed.cluster import Chunks
 from accel.distributed.service import Service, chunk_key
 

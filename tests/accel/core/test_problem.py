@@ -23,7 +23,7 @@ def address(a):
 
 
 def off_by(n_bytes, shape, dtype=np.float64):
-    """Zeros that start so many bytes behind a 64-byte boundary."""
+    """Return zeros that start so many bytes behind a 64-byte boundary."""
     raw = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 128, np.uint8)
     start = -address(raw) % 64 + n_bytes
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -221,7 +221,7 @@ def test_bad_input(error, match, arguments):
 
 
 def test_values_near_the_largest_are_fine():
-    """Their sum overflows; none of them is infinite."""
+    """The sum of these numbers overflows, although all of them are finite."""
     assert LpProblem(np.full((4, 1), 1.7e308), np.ones(4)).n == 4
 
 
