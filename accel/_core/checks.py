@@ -9,9 +9,9 @@ from accel._support.arrays import Array
 
 
 def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, Array]:
-    """Check what can be told of X (n, d) and y (n,) or (n, k) without reading them.
+    """Check X (n, d) and y (n,) or (n, k) as far as possible without reading their numbers.
 
-    If one is on a GPU and ``device`` allows that, both will be; else none.
+    Both are returned on the GPU if one is there and ``device`` allows that, else on the host.
     """
     features = validation.numeric("X", X, ndim=(2,), device=device)
     targets = validation.numeric("y", y, ndim=(1, 2), device=device)
@@ -25,7 +25,7 @@ def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, 
 
 
 def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
-    """float32 if X is, else float64; refuses to round anything on its own."""
+    """Return float32 if X is, else float64; raise TypeError if that would round X or y."""
     single = X.dtype.kind == "f" and X.dtype.itemsize == 4
     dtype = np.dtype(np.float32 if single else np.float64)
     if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in (X, y)):
@@ -37,7 +37,7 @@ def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
 
 
 def unrounded(name: str, a: Array, dtype: np.dtype[Any], given: object, first: int = 0) -> None:
-    """Check that no integer is rounded, which ``dtype`` would ask for."""
+    """Raise TypeError if ``dtype``, which the user did not give, would round an integer."""
     wider = "" if dtype.itemsize > 4 else ' or "float64", which may hold it'
     advice = f'pass dtype="{dtype}" to have it rounded{wider}'
     validation.unrounded(name, a, dtype, given, advice, first)
@@ -60,7 +60,7 @@ _METHODS = ("auto", "direct", "gram")
 def checked_loss(
     p: object, scale: str, method: str, dtype: np.dtype[Any], shape: tuple[int, int]
 ) -> tuple[float, str]:
-    """Check what decides the loss of data of this shape; p, and the method resolved."""
+    """Check p, scale and method for data of this shape; return p and the resolved method."""
     p = validation.real("p", p, least=1)
     validation.choice("scale", scale, _SCALES)
     validation.choice("method", method, _METHODS)

@@ -76,7 +76,7 @@ def shortfall(
     of_x, of_y = math.sqrt(float(np.sum(columns))), math.sqrt(yy)
     reach = of_y + max(of_y, weights * of_x)
     unit = factor / n * math.sqrt(n) * _UNIT
-    noise = unit * reach * reach  # no power: it would raise an OverflowError
+    noise = unit * reach * reach  # not reach**2, which raises an OverflowError
     if -math.inf < target < noise / _LOSS_DIGITS:
         return f"target = {target:.3g} is too low for a loss with rounding errors of {noise:.1g}"
     noise = 2 * unit * of_x * reach

@@ -2,12 +2,13 @@ r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one lin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from accel._core.base import Problem, checked_problem
 from accel._core.initializers import INITIALIZERS, Shapes
-from accel._core.problem import LpProblem, checked_problem
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -36,7 +37,7 @@ def _given(arrays: Any, shapes: Shapes, dtype: np.dtype[Any]) -> list[Array]:
 
 
 def checked_widths(widths: Any) -> tuple[int, ...]:
-    """Check that they are those of a network."""
+    """Check the widths of a network, d to k, and return them as a tuple."""
     listed = validation.members("widths", widths, most=validation.MOST_DEPTH + 1)
     if len(listed) < 2:
         raise ValueError(f"widths must hold at least 2 numbers, d and k, got {tuple(listed)}")
@@ -46,8 +47,8 @@ def checked_widths(widths: Any) -> tuple[int, ...]:
 
 
 def _converted(name: str, factor: Array, dtype: np.dtype[Any]) -> Array:
-    """Copy to another dtype, on the side where it is; checked."""
-    with np.errstate(over="ignore"):  # found by the check
+    """Return a finite copy in this dtype, on the GPU if the factor is there."""
+    with np.errstate(over="ignore"):  # the check below reports it
         copy = factor.astype(dtype)
     validation.all_finite(name, copy, factor)
     return copy
@@ -105,7 +106,7 @@ class LinearNetwork:
     """
 
     widths: tuple[int, ...]
-    params: Array
+    _held: Any  # the factors where they are: an array of NumPy's or CuPy's
 
     def __init__(
         self,
@@ -119,7 +120,7 @@ class LinearNetwork:
         checked = checked_widths(widths)
         shapes = list(zip(checked[1:], checked[:-1], strict=True))
         n_params = sum(rows * columns for rows, columns in shapes)
-        # Up to five copies on the way, in float64 whatever the dtype.
+        # Initialisation takes up to five copies, in float64 whatever the dtype.
         memory.require(f"a network of widths {validation.shown(checked)}", 40 * n_params)
         rng = np.random.default_rng(validation.integer("seed", seed, least=0))
         dtype = validation.float_dtype("dtype", dtype)
@@ -133,26 +134,31 @@ class LinearNetwork:
         else:
             factors = _given(init, shapes, dtype)
         flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
-        vars(self).update(widths=checked, params=np.concatenate(flat))
+        self._hold(checked, np.concatenate(flat))
 
-    if not TYPE_CHECKING:  # else every misspelt attribute would pass for one
+    def _hold(self, widths: tuple[int, ...], factors: Any) -> None:
+        object.__setattr__(self, "widths", widths)  # the class is frozen
+        object.__setattr__(self, "_held", factors)
 
-        def __getattr__(self, name):
-            if "_on_device" in vars(self):
-                if name == "params":
-                    vars(self)["params"] = arrays.to_host(self._on_device)
-                    return self.params
-                if name == "__cuda_array_interface__":
-                    return self._on_device.__cuda_array_interface__
-            raise AttributeError(f"a network has no attribute {name!r}")
+    @cached_property
+    def params(self) -> Array:
+        """The factors in one piece, (n_params,); those on a GPU are copied to the host once."""
+        params: Array = arrays.to_host(self._held)
+        return params
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        if not arrays.on_device(self._held):
+            raise AttributeError("a network on the host has no attribute __cuda_array_interface__")
+        return self._held.__cuda_array_interface__
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"widths": self.widths, "params": self.params}
+        return {"widths": self.widths, "_held": self.params}
 
     @classmethod
     def for_problem(
         cls,
-        problem: LpProblem,
+        problem: Problem,
         depth: int = 2,
         width: int | None = None,
         *,
@@ -204,12 +210,6 @@ class LinearNetwork:
         return dtype
 
     @property
-    def _held(self) -> Any:
-        """The factors where they are."""
-        own = vars(self)
-        return own["_on_device"] if "_on_device" in own else own["params"]
-
-    @property
     def factors(self) -> list[Array]:
         """``[W_1, ..., W_N]``, views into ``params``."""
         shapes = list(zip(self.widths[1:], self.widths[:-1], strict=True))
@@ -219,7 +219,7 @@ class LinearNetwork:
 
     def end_to_end(self) -> Array:
         """Multiply the factors: ``W_N ... W_1``, a (k, d) array."""
-        chain = resolve("reference").factor_chain  # small products, not worth compiled code
+        chain = resolve("reference").factor_chain  # products too small to load compiled code for
         product: Array = chain.end_to_end(self.params, self.widths)
         return product
 
@@ -280,7 +280,6 @@ class LinearNetwork:
             raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
         validation.unrounded("params", given, self.dtype, params, _ADVICE)
         converted = _converted("params", given, self.dtype)
-        place = "_on_device" if arrays.on_device(converted) else "params"
         other = object.__new__(type(self))
-        vars(other).update({"widths": self.widths, place: converted})
+        other._hold(self.widths, converted)
         return other

@@ -1,4 +1,4 @@
-r"""The optimisers: small values that say which rule a run follows, and with what constants.
+r"""The optimisers: small immutable values, a rule and its constants.
 
 All but ``EndToEnd`` act on each factor alone and are defined as in ``torch.optim``, preceded by
 the paper's weight decay :math:`W_j \leftarrow (1 - \eta\lambda) W_j`, with learning rate
@@ -53,7 +53,7 @@ class Optimizer:
     weight_decay: float = field(default=0.0, kw_only=True)
     name: ClassVar[str]
     _kind: ClassVar[int]
-    _a: ClassVar[str] = ""  # the fields behind the kernels' a and b
+    _a: ClassVar[str] = ""  # names of the fields that the kernels call a and b
     _b: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
@@ -251,7 +251,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     )
 }  # fmt: skip
 
-#: Of rules that rescale the gradient: their rates have little to do with the curvature.
+#: Usual rates of the rules that rescale the gradient, which depend little on the curvature.
 USUAL_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
 
 

@@ -1,7 +1,6 @@
-"""The l_p regression problem: data checked and laid out once for the kernels."""
+"""The l_p regression problem: its data are checked once, and laid out for the kernels."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,28 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.checks import checked_data, checked_loss, checked_weights, common_dtype, unrounded
-from accel._core.gram import shortfall, squares_by_column
-from accel._core.standardize import Standardized, standardize
+from accel._core.base import Problem, checked_problem
+from accel._core.checks import checked_data, checked_loss, common_dtype, unrounded
+from accel._core.gram import squares_by_column
 from accel._support import arrays, validation
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
+from accel.kernels.protocols import TrainingLoop
 from accel.kernels.specs import Loss, Model
 
-__all__ = ["LpProblem", "Standardized", "aligned", "standardize"]
+__all__ = ["LpProblem", "local_problem"]
 
 _log = logging.getLogger("accel")
 
-
-def checked_problem(value: object) -> "LpProblem":
-    """Check that it is a problem."""
-    if not isinstance(value, LpProblem):
-        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
-    return value
+_BLOCK = 2**20  # numbers of X in a block of a single pass
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class LpProblem:
+class LpProblem(Problem):
     r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
 
     Parameters
@@ -61,6 +56,10 @@ class LpProblem:
         memory of the caller's if that one is.
     Y : (n, k) array
         Likewise; k = 1 for a 1-D y.
+    n, d, k : int
+        Numbers of samples, features and outputs.
+    dtype : dtype
+        float32 or float64: of the data, and of every network trained on it.
     on_device : bool
         Whether the data is on a GPU.
     p, factor : float
@@ -98,9 +97,6 @@ class LpProblem:
 
     X: Array
     Y: Array
-    p: float
-    scale: str
-    method: str
 
     def __init__(
         self,
@@ -118,7 +114,7 @@ class LpProblem:
             for name, a, before in zip("Xy", (X, y), given, strict=True):
                 unrounded(name, a, dtype, before)
         dtype = validation.float_dtype("dtype", dtype)
-        free = method == "auto"
+        any_method = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         ready = []
         for name, a in (("X", X), ("y", y)):
@@ -127,33 +123,10 @@ class LpProblem:
             ready.append(b)
         X, y = ready
         Y = y.reshape(len(y), -1)
-        vars(self).update(X=X, Y=Y, p=p, scale=scale, method=method, _free=free)
-
-    def __repr__(self) -> str:
-        return (
-            f"LpProblem(n={self.n}, d={self.d}, k={self.k}, p={self.p:g}, scale={self.scale!r}, "
-            f"dtype={self.dtype}, method={self.method!r})"
-        )
-
-    @property
-    def n(self) -> int:
-        """Number of samples."""
-        return int(self.X.shape[0])
-
-    @property
-    def d(self) -> int:
-        """Number of features."""
-        return int(self.X.shape[1])
-
-    @property
-    def k(self) -> int:
-        """Number of outputs."""
-        return int(self.Y.shape[1])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64: of the data, and of every network trained on it."""
-        return self.X.dtype
+        (n, d), k = X.shape, Y.shape[1]
+        super().__init__(n, d, k, dtype, p, scale, method, any_method)
+        object.__setattr__(self, "X", X)  # the class is frozen
+        object.__setattr__(self, "Y", Y)
 
     @property
     def on_device(self) -> bool:
@@ -170,87 +143,45 @@ class LpProblem:
         _log.info("copied the data of %r from the GPU to the host, where it is asked for", self)
         return self._with(X=aligned(self.X), Y=aligned(self.Y))
 
-    @property
-    def factor(self) -> float:
-        """The f in the loss: 1, or 1/p."""
-        return 1.0 if self.scale == "mean" else 1.0 / self.p
-
-    @property
-    def spec(self) -> Loss:
-        """The loss as the kernels take it."""
-        return Loss(self.p, self.factor, self.method == "gram")
-
     @cached_property
-    def _squares(self) -> tuple[Array, float]:
-        """Squares of the norms of the columns of X, and of Y; not 0 unless all numbers are."""
+    def squares(self) -> tuple[Array, float]:
+        """Squares of the norms of the columns of X, and of Y, see ``Problem``; computed once."""
         return squares_by_column(self.X), float(np.sum(squares_by_column(self.Y)))
-
-    def suited(
-        self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf
-    ) -> "LpProblem":
-        """Return the problem as a run should take it.
-
-        That is itself, or if X'X has not the digits that the run needs, the same data with the
-        direct method.
-
-        Parameters
-        ----------
-        weights : float
-            Norm of the end-to-end matrix at the start.
-        tol, target : float
-            As for ``train``.
-
-        Raises
-        ------
-        ValueError
-            If the Gram method was asked for by name.
-        """
-        if self.method != "gram":
-            return self
-        reason = shortfall(*self._squares, self.n, self.factor, weights, tol, target)
-        if reason is None:
-            return self
-        if not vars(self)["_free"]:
-            raise ValueError(f"method 'gram' has not the digits, use 'direct' or 'auto': {reason}")
-        _log.info("passes over the data in place of the Gram method: %s", reason)
-        return self._with(method="direct")
-
-    def _with(self, **changed: Any) -> "LpProblem":
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self) | changed)
-        vars(copy).pop("_copied", None)  # it has not changed
-        return copy
 
     @property
     def fingerprint(self) -> tuple[Array, ...]:
-        """Arrays that tell this data from other data."""
+        """X and Y, on the host."""
         return self.host.X, self.host.Y
 
+    def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
+        """Return the backend of that name; see ``accel._support.backends.resolve``."""
+        return resolve(backend, work=work, steps=steps, on_device=self.on_device)
+
     def needs(self, kernels: Backend) -> dict[str, float]:
-        """Bytes on the host that these kernels take for the data beside the problem's own."""
-        n, d, k, size = self.n, self.d, self.k, self.dtype.itemsize
-        if kernels.name == "reference":
-            return {"residuals": 4.0 * n * k * size}
-        if kernels.name == "cuda":
-            return {}
-        from accel.kernels.cpu.jit import lanes_for, padded
+        """Return bytes on the host that these kernels take for the data beside X and Y."""
+        return kernels.needs.data_bytes(self.shape)
 
-        row = padded(d, lanes_for(d, self.dtype))
-        rows = 0.0 if row == d or self.method == "gram" else float(n * row * size)
-        return {"a padded copy of X": rows, "a transposed copy of Y": float(n * k * size)}
-
-    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
-        """Return a run of models on this problem: the ``TrainingLoop`` of the kernels."""
-        data, threads = self if kernels.name == "cuda" else self.host, cpu_threads(threads)
+    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+        """Begin a run of models on this problem."""
+        data, threads = self._for(kernels), cpu_threads(threads)
         return kernels.loop.TrainingLoop(data.X, data.Y, self.spec, models, threads=threads)
 
-    def loss(self, W: Any, *, backend: str = "auto") -> float:
-        """Return the loss at W; see ``loss_and_gradient``."""
-        return self.loss_and_gradient(W, backend=backend)[0]
+    def _for(self, kernels: Backend) -> "LpProblem":
+        """The problem with arrays that these kernels take."""
+        return self if kernels.needs.TAKES_DEVICE_ARRAYS else self.host
 
-    def gradient(self, W: Any, *, backend: str = "auto") -> Array:
-        """Return the gradient at W; see ``loss_and_gradient``."""
-        return self.loss_and_gradient(W, backend=backend)[1]
+    def single_pass(self, W: Array, kernels: Backend) -> tuple[float, Array]:
+        """Loss and gradient (k, d) at a NumPy array W (k, d), once: no data is laid out for it."""
+        if self.on_device:
+            return super().single_pass(W, kernels)
+        loss, gradient = 0.0, np.zeros_like(W)
+        rows = max(_BLOCK // self.d, 1)
+        for start in range(0, self.n, rows):
+            X, Y = self.X[start : start + rows], self.Y[start : start + rows]
+            part = Loss(self.p, self.factor * len(X) / self.n)
+            value, slope = resolve("reference").lp_loss.loss_and_gradient(X, Y, W, part)
+            loss, gradient = loss + float(value), gradient + slope
+        return loss, gradient
 
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
         """Loss and gradient with respect to W, by one pass over the data whatever the method.
@@ -278,9 +209,9 @@ class LpProblem:
             If W has the wrong shape, is not finite or holds no real numbers, or if there is no
             such backend.
         """
-        kernels = resolve(backend, on_device=self.on_device)
-        cuda = kernels.name == "cuda"
-        data, W = self if cuda else self.host, self._weights(W, device=cuda)
+        kernels = self.resolve(backend)
+        data = self._for(kernels)
+        W = self._weights(W, device=kernels.needs.TAKES_DEVICE_ARRAYS)
         value, gradient = kernels.lp_loss.loss_and_gradient(
             data.X, data.Y, W.reshape(self.k, self.d), self.spec
         )
@@ -288,8 +219,19 @@ class LpProblem:
             gradient = arrays.to_host(gradient)
         return float(value), gradient.reshape(W.shape)
 
-    def _weights(self, W: Any, device: bool) -> Array:
-        given = checked_weights(W, self.k, self.d, device=device)
-        converted = laid_out(given, self.dtype)
-        validation.all_finite("W", converted, given)
-        return converted
+
+def local_problem(value: object) -> LpProblem:
+    """Return a problem whose arrays can be had.
+
+    Raises
+    ------
+    TypeError
+        If it is no problem, or if its data are on other machines.
+    """
+    problem = checked_problem(value)
+    if not isinstance(problem, LpProblem):
+        raise TypeError(
+            f"the data of a {type(problem).__name__} are on the workers, and this needs them in "
+            "one place: make an LpProblem of them if they fit, as X.compute() and y.compute()"
+        )
+    return problem

@@ -14,7 +14,7 @@ from accel._support.arrays import Array, aligned_empty
 
 _log = logging.getLogger("accel")
 
-_NAMED = 10  # columns
+_NAMED = 10  # constant columns that the log names
 
 
 @dataclass(frozen=True, eq=False)

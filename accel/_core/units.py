@@ -1,7 +1,8 @@
-"""The zero and the unit of every column of a table, and the way to them and back.
+"""Mean and scale of every column of a table, and conversions to standard units and back.
 
-Beside the spread of a column its mean may have more digits than float64 holds: at 1e15 neighbouring
-numbers are 0.125 apart. So a mean is two numbers, the nearest float64 and the rest of it.
+Where a column lies far from 0 beside its spread, its mean needs more digits than float64 holds: at
+1e15 neighbouring numbers are 0.125 apart. So a mean is two numbers, the nearest float64 and the
+rest.
 """
 
 from collections.abc import Iterator
@@ -47,19 +48,19 @@ class Units:
         center: bool = True,
         scale: bool = True,
     ) -> Self:
-        """Find the units in which columns have mean 0 and mean square 1.
+        """Return the units in which columns have mean 0 and mean square 1.
 
         Parameters
         ----------
         name : str
-            For the message.
+            Of the argument, for the error message.
         a : (n,) or (n, d) array
             Finite, of at most float64.
         weight : (n,) float64 array, optional
             How often each row counts, positive.
         center, scale : bool
-            Without the one the mean is 0, without the other the scale is 1; so it is of a column
-            that is constant, which centring makes 0, or 0.
+            Without ``center`` the mean is 0, without ``scale`` the scale is 1. The scale is also 1
+            for a column of zeros, and with ``center`` for a constant one.
 
         Raises
         ------
@@ -87,25 +88,27 @@ class Units:
 
     def user(self, standard: Array) -> Array:
         """Return numbers in the user's units."""
-        # The small ones first: each sum is then rounded once.
+        # From small to large, so that each sum is rounded once.
         back: Array = standard * self.scale + self.rest + self.mean
         return back
 
     @property
     def trivial(self) -> bool:
-        """Whether they are the user's."""
+        """Whether standard units are the user's units."""
         return not self.mean.any() and bool((self.scale == 1).all())
 
     def _moved(self, a: Array) -> Array:
-        # Of neighbours of the mean the first difference is exact, so that the rest can count.
+        # The first difference is exact near the mean, so that subtracting the rest has an effect.
         moved: Array = a.astype(np.float64) - self.mean - self.rest
         return moved
 
     def _centred(self, a: Array, weight: Array | None, constant: Array) -> Self:
         first = np.asarray(a[0], np.float64)
-        there = type(self)(first, self.rest, self.scale)  # from here sums lose no digits
+        there = type(self)(
+            first, self.rest, self.scale
+        )  # sums of distances from a row lose no digits
         mean = first + _average(there._moved, a, weight)
-        mean = np.where(constant, first, mean)  # exactly, lest rounding noise be blown up
+        mean = np.where(constant, first, mean)  # exact, or the scale would amplify rounding errors
         there = type(self)(mean, self.rest, self.scale)
         left = np.where(constant, 0.0, _average(there._moved, a, weight))
         total = np.asarray(mean + left)
@@ -114,20 +117,20 @@ class Units:
     def _scaled(self, a: Array, weight: Array | None, low: Array, high: Array) -> Self:
         # Squares of tiny numbers underflow: divide by a power of two first, which is exact.
         peak = np.maximum(np.abs(self._moved(low)), np.abs(self._moved(high)))
-        unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # the next one may be infinite
+        unit = np.ldexp(1.0, np.frexp(peak)[1] - 1)  # the next power of two may be infinite
         square = _average(lambda block: (self._moved(block) / unit) ** 2, a, weight)
         size = unit * np.sqrt(square)
         return type(self)(self.mean, self.rest, np.where(size > 0, size, 1.0))
 
 
 def _average(function: Any, a: Array, weight: Array | None) -> Array:
-    """The mean over rows, weighted if there are weights, of what a function makes of them."""
+    """Return the mean over rows of a function of them, weighted if there are weights."""
     total = np.zeros(a.shape[1:])
     for rows in _blocks(a):
-        made = function(a[rows])
-        if weight is not None:  # equal ones, of 1 each, then change no bit
-            made = made * weight[rows].reshape(-1, *[1] * (made.ndim - 1))
-        total += made.sum(axis=0)
+        values = function(a[rows])
+        if weight is not None:  # weights of 1 change no bit
+            values = values * weight[rows].reshape(-1, *[1] * (values.ndim - 1))
+        total += values.sum(axis=0)
     return np.asarray(total / (len(a) if weight is None else weight.sum()))
 
 
@@ -139,5 +142,5 @@ def coefficients(W: Array, x: Units, y: Units) -> Array:
 
 def intercept(coef: Array, x: Units, y: Units) -> Array:
     """The intercept, 0-D or (k,), with which coefficients map the means to the means."""
-    # What the means lack comes last: the terms before it are large and cancel.
+    # The rests come last: the terms before are large and cancel.
     return np.asarray(y.mean - coef @ x.mean + (y.rest - coef @ x.rest))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel._core.problem import LpProblem, checked_problem
+from accel._core.problem import LpProblem, local_problem
 from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed_median
 from accel._optimum.newton import Search, minimize
 from accel._optimum.rank import Rank, checked_rcond, numerical_rank
@@ -234,7 +234,7 @@ def proven(
     problem: LpProblem, tol: float, max_iter: int, backend: str, rcond: Any
 ) -> tuple[Optimum, Proof]:
     """As ``optimum``, and the proof besides."""
-    checked_problem(problem)
+    local_problem(problem)
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)

@@ -1,4 +1,4 @@
-"""Checkpoints: a run's progress in one file, to go on from after an interruption."""
+"""Checkpoints: the state of a run in one file, from which it goes on after an interruption."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._files import archives, paths
 from accel._support import validation
 from accel._support.arrays import Array
@@ -27,14 +27,14 @@ _log = logging.getLogger("accel")
 
 
 class Place(NamedTuple):
-    """Where a run keeps its progress, and after how many seconds again."""
+    """The checkpoint file of a run, and the seconds between two saves."""
 
     path: Path
     every: float
 
 
 def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
-    """Check what a run was given; None without a checkpoint."""
+    """Check the arguments of a run that concern its checkpoint; None if it has none."""
     every = validation.real("checkpoint_every", checkpoint_every, least=0)
     if checkpoint is None:
         return None
@@ -45,27 +45,26 @@ def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
 
 
 def digest(*parts: Any) -> str:
-    """Return a hash of arrays and of what has a ``repr`` that tells all."""
-    found = hashlib.sha256()
+    """Return a hash of arrays and of other values, of which the ``repr`` counts."""
+    checksum = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            found.update(repr((part.shape, part.dtype.str)).encode())
-            found.update(np.ascontiguousarray(part).data)
+            checksum.update(repr((part.shape, part.dtype.str)).encode())
+            checksum.update(np.ascontiguousarray(part).data)
         else:
-            found.update(f"{part!r}\n".encode())
-    return found.hexdigest()[:32]
+            checksum.update(f"{part!r}\n".encode())
+    return checksum.hexdigest()[:32]
 
 
 def of_models(
-    problem: LpProblem,
+    problem: Problem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
     limits: Mapping[str, Any],
     backend: str,
 ) -> dict[str, Any]:
-    """Return what decides the numbers of a run, as ``Checkpoint`` takes it.
+    """Return what identifies a run, as ``Checkpoint`` takes it.
 
-    The number of threads is not among that: a run may go on with another one, though not to the
-    same bits.
+    The number of threads does not: a run may go on with another one, though the bits then differ.
     """
     return {
         "data": digest(*problem.fingerprint),
@@ -84,7 +83,7 @@ class Checkpoint:
     ----------
     place : Place
     run : mapping
-        What tells the run from others, by names that a message can use; as JSON holds it.
+        What identifies the run, by names that fit an error message; JSON must be able to hold it.
     growing : collection of str
         Arrays whose length changes as the run goes on.
     """
@@ -114,7 +113,14 @@ class Checkpoint:
         self._failing = False
 
     def keep(self, arrays: Mapping[str, Array], *, last: bool = False) -> None:
-        """Replace the file of a run on its way, to which a full disk is no reason to be lost."""
+        """Save; log and continue if that fails, as on a full disk.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array
+        last : bool
+            Whether the run has ended, so that saving will not be tried again.
+        """
         try:
             self.save(arrays)
         except OSError as error:
@@ -125,7 +131,9 @@ class Checkpoint:
             self._failing = True
 
     def load(self, like: Mapping[str, Array]) -> dict[str, Array] | None:
-        """Read the file, if it is there; its arrays must be of the kinds of ``like``.
+        """Read the file, or return None if there is none.
+
+        Its arrays must have the dtypes and shapes of ``like``.
 
         Raises
         ------

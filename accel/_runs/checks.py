@@ -1,27 +1,55 @@
-"""The checks of what every run is given: its limits, its model, its callback."""
+"""Arguments that all runs share, and their checks: limits, options, models, callbacks."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from accel._core.base import Problem, checked_problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import EndToEnd, Optimizer
-from accel._core.problem import LpProblem
+from accel._runs.checkpoints import Place
 from accel._support import validation
+from accel._support.arrays import Array
 
 _RECORDS = 1000
 _MOST_STEPS = 2**53  # the kernels count them in float64
 
 
+#: ``callback(step, losses)``: the newest losses known, nan for models that have ended.
+Callback = Callable[[int, Array], object]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How runs are carried out, whatever they are of; checked, but for backend and threads.
+
+    Attributes
+    ----------
+    callback : callable, optional
+    progress : bool
+        Whether to show how far the run is on stderr.
+    backend : str
+    threads : int, optional
+    checkpoint : Place, optional
+    """
+
+    callback: Callback | None = None
+    progress: bool = False
+    backend: str = "auto"
+    threads: int | None = None
+    checkpoint: Place | None = None
+
+
 @dataclass(frozen=True)
 class Limits:
-    """When to look, and when to stop; checked.
+    """When a run records its iterates, and when it ends; checked.
 
     Attributes
     ----------
     steps, record_every : int
     tol, target : float
     rungs : tuple of (int, int)
-        At these steps, ascending, so many models stay: those with the lowest losses.
+        Pairs (step, models), ascending: at that step so many models stay, those of the lowest loss.
     """
 
     steps: int
@@ -32,7 +60,7 @@ class Limits:
 
 
 def limits(steps: int, record_every: int | None, tol: float, target: float | None) -> Limits:
-    """Check what ``train`` and ``sweep`` were given, and fill in what was left out."""
+    """Check these arguments of ``train`` and ``sweep``, and fill in their defaults."""
     steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
     if record_every is None:
         record_every = -(-steps // _RECORDS)
@@ -43,15 +71,15 @@ def limits(steps: int, record_every: int | None, tol: float, target: float | Non
 
 
 def check_callback(callback: object) -> None:
-    """Check that it can be called, if it is there."""
+    """Raise TypeError if there is a callback that cannot be called."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
 
 
-def check_model(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> None:
+def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
     """Check that the three are what they should be and fit together."""
+    checked_problem(problem)
     kinds: list[tuple[str, object, type]] = [
-        ("problem", problem, LpProblem),
         ("network", network, LinearNetwork),
         ("optimizer", optimizer, Optimizer),
     ]

@@ -1,4 +1,4 @@
-"""Runs of one or many models: the loop kernel driven in chunks that leave the caller in control."""
+"""Runs of one or many models, chunk by chunk, with callback, checkpoint and Ctrl-C in between."""
 
 import contextlib
 import math
@@ -8,82 +8,60 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.gram import shortfall
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
-from accel._runs.checkpoints import Checkpoint, Place, of_models
-from accel._runs.checks import Limits
-from accel._runs.needs import run_needs
+from accel._runs.checkpoints import Checkpoint, of_models
+from accel._runs.checks import Limits, RunOptions
 from accel._runs.pacing import pace_of
 from accel._runs.progress import preparing, progress
 from accel._runs.results import History, Result
 from accel._runs.run import GROWING, Check, Ending, Run
 from accel._runs.worker import Work
-from accel._support import arrays, memory, validation
-from accel._support.arrays import Array
-from accel._support.backends import Backend, cpu_threads, resolve
+from accel._support import memory, validation
+from accel._support.backends import Backend, cpu_threads
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 
-_BLOCK = 2**20  # numbers of X that are looked at together
 
-#: ``watch(step, losses)``: the newest losses known, nan for models that have ended.
-Watch = Callable[[int, Array], object]
-
-
-def kernels_for(problem: LpProblem, models: int, steps: int, backend: str) -> Backend:
+def kernels_for(problem: Problem, models: int, steps: int, backend: str) -> Backend:
     """Return the backend that will train so many models on a problem."""
     rows = problem.d if problem.method == "gram" else problem.n
     work = 2.0 * rows * problem.d * problem.k * models
-    choose = getattr(problem, "resolve", resolve)  # data on other machines: theirs are meant
-    chosen: Backend = choose(backend, work=work, steps=steps, on_device=problem.on_device)
-    return chosen
+    return problem.resolve(backend, work=work, steps=steps)
 
 
-def suited(problem: LpProblem, networks: Iterable[LinearNetwork], limits: Limits) -> LpProblem:
-    """Return the problem by the method that has the digits for these limits."""
+def suited(problem: Problem, networks: Iterable[LinearNetwork], limits: Limits) -> Problem:
+    """Return the problem with a method that has the digits for these limits."""
     if problem.method != "gram":
         return problem
     weights = 0.0
     if limits.tol > 0 or limits.target > -math.inf:
-        with np.errstate(over="ignore", invalid="ignore"):  # the run will tell
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
             weights = max(norm(network.end_to_end()) for network in set(networks))
     return problem.suited(weights, limits.tol, limits.target)
 
 
-def _by_passes(problem: LpProblem, kernels: Backend, W: Array) -> tuple[float, Array]:
-    """Loss and gradient by a pass over the data, for which nothing is laid out anew."""
-    if problem.on_device or hasattr(problem, "resolve"):  # or on other machines
-        return problem.loss_and_gradient(W, backend=kernels.name)
-    loss, gradient = 0.0, np.zeros_like(W)
-    rows = max(_BLOCK // problem.d, 1)
-    for start in range(0, problem.n, rows):
-        X, Y = problem.X[start : start + rows], problem.Y[start : start + rows]
-        part = specs.Loss(problem.p, problem.factor * len(X) / problem.n)
-        value, slope = resolve("reference").lp_loss.loss_and_gradient(X, Y, W, part)
-        loss, gradient = loss + float(value), gradient + slope
-    return loss, gradient
+def _settle(problem: Problem, kernels: Backend, network: LinearNetwork, history: History) -> None:
+    """Correct the last record of a run by X'X where X'X has not the digits for it.
 
-
-def _settle(problem: LpProblem, kernels: Backend, network: LinearNetwork, history: History) -> None:
-    """Let the last record of a run by X'X be right where X'X has not the digits for it.
-
-    Of a good fit its losses are rounding errors, of either sign.
+    The losses of a good fit are then rounding errors, of either sign.
     """
     np.maximum(history.loss, 0.0, out=history.loss)
     loss, weights = float(history.loss[-1]), float(history.weight_norm[-1])
-    squares = problem._squares
-    if math.isfinite(loss) and shortfall(*squares, problem.n, problem.factor, weights, 0.0, loss):
-        loss, gradient = _by_passes(problem, kernels, network.end_to_end())
-        history.loss[-1], history.gradient_norm[-1] = loss, norm(arrays.to_host(gradient))
+    if not math.isfinite(loss):
+        return
+    if shortfall(*problem.squares, problem.n, problem.factor, weights, tol=0.0, target=loss):
+        loss, gradient = problem.single_pass(network.end_to_end(), kernels)
+        history.loss[-1], history.gradient_norm[-1] = loss, norm(gradient)
 
 
 def _end(
-    run: Run, saved: Checkpoint | None, settle: Callable[[int, History], None]
+    run: Run, checkpoint: Checkpoint | None, settle: Callable[[int, History], None]
 ) -> list[Ending]:
-    if saved is not None:
-        saved.keep(run.export(), last=True)
+    if checkpoint is not None:
+        checkpoint.keep(run.export(), last=True)
     endings = run.finish()
     for m, (*_, history) in enumerate(endings):
         settle(m, history)
@@ -91,78 +69,73 @@ def _end(
 
 
 def run_models(
-    problem: LpProblem,
+    problem: Problem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
     limits: Limits,
+    options: RunOptions,
     *,
-    watch: Watch | None,
-    shown: bool,
-    backend: str,
-    threads: int | None,
-    checkpoint: Place | None = None,
     check: Check | None = None,
     first_rate: Callable[[], float] | None = None,
 ) -> tuple[list[Result], float]:
     """Train models that have been checked, side by side; their results and the seconds it took.
 
-    With ``first_rate`` there is one model: it finds the rate that the run begins with, which then
-    follows the loss. The rule's own rate counts for nothing.
+    With ``first_rate`` there is one model: the function returns the rate that the run begins with,
+    which then follows the loss. The rule's own rate counts for nothing.
 
     Notes
     -----
-    Whatever ``watch`` raises ends the run and is passed on; a true return value stops it.
+    Whatever the callback raises ends the run and is passed on; a true return value stops it.
     """
     problem = suited(problem, (network for network, _ in models), limits)
-    kernels = kernels_for(problem, len(models), limits.steps, backend)
+    kernels = kernels_for(problem, len(models), limits.steps, options.backend)
     # The steps of a run that may end by itself are a bound, and no reason to refuse its history.
-    certain = limits.tol == 0 and limits.target == -math.inf and watch is None
+    certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
-    needs = run_needs(problem, models, records, kernels, cpu_threads(threads))
-    memory.require("the run", needs)
+    starts = [specs.Model(net.widths, net.params, rule.rule) for net, rule in models]
+    threads = cpu_threads(options.threads)
+    of_run = kernels.needs.run_bytes(problem.shape, starts, records, threads)
+    memory.require("the run", problem.needs(kernels) | of_run)
     with preparing():
-        loop = problem.loop(
-            kernels,
-            [specs.Model(net.widths, net.params.copy(), rule.rule) for net, rule in models],
-            threads,
-        )
-    params = getattr(loop, "device_params", loop.params)
+        loop = problem.loop(kernels, starts, options.threads)
     pace = pace_of(problem, *models[0]) if first_rate is not None else None
-    run = Run(loop, len(models), limits, shown or watch is not None, check, pace)
-    saved: Checkpoint | None = None
-    if checkpoint is not None:
+    watched = options.progress or options.callback is not None
+    run = Run(loop, len(models), limits, watched, check, pace)
+    checkpoint: Checkpoint | None = None
+    if options.checkpoint is not None:
         identity = of_models(problem, models, asdict(limits), kernels.name)
         if pace is not None:
             identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
-        saved = Checkpoint(checkpoint, identity, GROWING)
-    found = None
+        checkpoint = Checkpoint(options.checkpoint, identity, GROWING)
+    saved = None  # what the checkpoint holds of an earlier call
 
     def settle(m: int, history: History) -> None:
         if problem.method == "gram":
-            _settle(problem, kernels, models[m][0].with_params(params(m)), history)
+            network = models[m][0].with_params(loop.device_params(m))
+            _settle(problem, kernels, network, history)
 
-    with loop, ThreadPoolExecutor(1, "accel-train") as pool:
-        if saved is not None and (found := saved.load(run.export())) is not None:
-            run.resume(found)
-        if pace is not None and first_rate is not None and found is None:
+    with ThreadPoolExecutor(1, "accel-train") as pool:
+        if checkpoint is not None and (saved := checkpoint.load(run.export())) is not None:
+            run.resume(saved)
+        if pace is not None and first_rate is not None and saved is None:
             run.begin(pace, first_rate())
-        if saved is not None:
-            if run.going:  # that nothing can be written there is better known now than in hours
-                saved.save(run.export() if found is None else found)
+        if checkpoint is not None:
+            if run.going:  # fail now, not in hours, if the file cannot be written
+                checkpoint.save(run.export() if saved is None else saved)
             else:
-                saved = None
+                checkpoint = None
         try:
-            _drive(run, pool, limits.steps, watch, shown, saved)
+            _drive(run, pool, limits.steps, options, checkpoint)
         except KeyboardInterrupt:
             loop.stop()
         except BaseException:
             loop.stop()
             raise
-        ending = Work(pool, lambda: _end(run, saved, settle))
+        ending = Work(pool, lambda: _end(run, checkpoint, settle))
         with contextlib.suppress(KeyboardInterrupt):  # it is ending already
             ending.result()
         results = [
             Result(
-                network=network.with_params(params(m)),
+                network=network.with_params(loop.device_params(m)),
                 history=history,
                 status=status,
                 steps=made,
@@ -183,7 +156,13 @@ def run_models(
 
 
 def _true(answer: object) -> bool:
-    """Whether the answer of a callback is true; some, such as arrays, are neither."""
+    """Return whether the answer of a callback is true.
+
+    Raises
+    ------
+    TypeError
+        If its truth value is ambiguous, as that of an array is.
+    """
     try:
         return bool(answer)
     except Exception:
@@ -196,19 +175,18 @@ def _drive(
     run: Run,
     pool: ThreadPoolExecutor,
     steps: int,
-    watch: Watch | None,
-    shown: bool,
-    saved: Checkpoint | None,
+    options: RunOptions,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
-    with progress(shown, steps) as report:
+    with progress(options.progress, steps) as report:
         while run.going:
             Work(pool, run.advance).result()
             if run.lost:
                 return
             step, losses = run.newest
             report(run.loop.step, float(np.nanmin(losses, initial=math.inf)))
-            if saved is not None and saved.due:
-                Work(pool, lambda: saved.keep(run.export())).result()
-            if watch is not None and _true(watch(step, losses)):
+            if checkpoint is not None and checkpoint.due:
+                Work(pool, lambda: checkpoint.keep(run.export())).result()
+            if options.callback is not None and _true(options.callback(step, losses)):
                 return

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
-from accel._core.problem import LpProblem
 from accel._support.arrays import Array
 from accel.kernels.specs import STATE_SLOTS
 
@@ -160,7 +160,7 @@ class Pace:
         self.state = State(*(float(number) for number in numbers))
 
 
-def pace_of(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> Pace:
+def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> Pace:
     """Return the pace of a run of this model."""
     eps = float(np.finfo(problem.dtype).eps)
     with np.errstate(over="ignore"):

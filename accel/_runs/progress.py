@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, all of it on stderr."""
+"""Progress of a run on stderr: a bar, or a line now and then."""
 
 import importlib.util
 import sys
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[int, float], None]  # of the step and the newest loss
+Report = Callable[[int, float], None]  # given the step and the newest loss
 
 _PATIENCE = 1.0  # seconds of silence before a word about compilation
 _INTERVAL = 2.0  # seconds between plain lines
@@ -19,7 +19,7 @@ def _say(text: str) -> None:
 
 @contextmanager
 def preparing() -> Iterator[None]:
-    """Say what takes so long if the block takes over a second."""
+    """Print why if the block takes more than a second."""
     text = "compiling kernels (first run only) and laying out the data ..."
     timer = threading.Timer(_PATIENCE, _say, (text,))
     timer.daemon = True
@@ -32,17 +32,17 @@ def preparing() -> Iterator[None]:
 
 
 @contextmanager
-def progress(shown: bool, steps: int) -> Iterator[Report]:
-    """Show how far a run of so many steps is.
+def progress(wanted: bool, steps: int) -> Iterator[Report]:
+    """Show how far a run of so many steps is, if that is wanted.
 
-    A bar where stderr is a terminal and rich is installed, else a line now and then.
+    It is a bar if stderr is a terminal and rich is installed, else a line now and then.
 
     Yields
     ------
     callable
         To be called with the step and the newest loss.
     """
-    if not shown:
+    if not wanted:
         yield lambda step, loss: None
     elif sys.stderr.isatty() and importlib.util.find_spec("rich"):
         with _bar(steps) as report:
@@ -57,7 +57,7 @@ def _bar(steps: int) -> Iterator[Report]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    # Refreshed by us, so that rich starts no thread; stdout stays the caller's.
+    # We refresh the bar, so that rich starts no thread, and leave stdout to the caller.
     bar = Progress(
         TextColumn("training"), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.6g}"), Remaining(),

@@ -28,9 +28,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, local_problem
 from accel._runs.checks import check_model
 from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import resolve
@@ -48,11 +49,12 @@ _LINE = 16  # numbers: a multiple of every vector length
 _Field = Callable[[Array], tuple[float, Array]]
 
 
-def _gradient(problem: LpProblem) -> _Field:
+def _gradient(given: Problem) -> _Field:
     """Return the function from a linear map to its loss and gradient, with p = 2 for p < 2.
 
     The data are laid out once, here.
     """
+    problem = local_problem(given)
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
     problem = problem.suited()
@@ -61,7 +63,7 @@ def _gradient(problem: LpProblem) -> _Field:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
+    if not problem.on_device and d % _LINE:  # or the kernels would copy X at every pass
         X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
         X[:, :d], X[:, d:] = problem.X, 0
         problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
@@ -76,7 +78,7 @@ def _gradient(problem: LpProblem) -> _Field:
     return evaluate
 
 
-def _direction(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
+def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
     """Return u, the function from the parameters, in float64, to the loss and the direction."""
     evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
 
@@ -102,9 +104,9 @@ def _decay(optimizer: Optimizer) -> float:
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+    """Return the largest eigenvalue of J, infinite if it overflows, and its vector.
 
-    Infinite if it overflows.
+    Power iteration from v, with differences of size ``reach``.
     """
     largest = 0.0
     for _ in range(products):
@@ -168,8 +170,8 @@ def _rate_for(curvature: float) -> float:
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
-def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer) -> float:
-    r"""Find a learning rate with which a run can be expected to be stable.
+def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
+    r"""Return a learning rate with which a run can be expected to be stable.
 
     Parameters
     ----------
@@ -216,7 +218,7 @@ def stable_rate(problem: LpProblem, network: LinearNetwork, optimizer: Optimizer
     return _rate_for(_largest_curvature(u, network.params.astype(np.float64), eps, convex) + decay)
 
 
-def first_rate(problem: LpProblem, optimizer: str) -> float:
+def first_rate(problem: Problem, optimizer: str) -> float:
     """Return the learning rate at which a search for an optimiser's best one begins.
 
     Parameters
@@ -237,12 +239,11 @@ def first_rate(problem: LpProblem, optimizer: str) -> float:
     if optimizer in USUAL_RATES:
         return USUAL_RATES[optimizer]
     loss = problem.spec._replace(p=max(problem.p, 2.0))
-    hessian = resolve("cpu").lp_loss.hessian
-    X, Y = problem.host.X, problem.host.Y
+    hessian, host = resolve("cpu").lp_loss.hessian, local_problem(problem).host
     largest = 0.0
-    for y in map(np.ascontiguousarray, Y.T):
+    for y in map(np.ascontiguousarray, host.Y.T):
         with np.errstate(over="ignore", invalid="ignore"):
-            H = hessian(X, y, np.zeros(problem.d), loss)
+            H = hessian(host.X, y, np.zeros(problem.d), loss)
         if not np.isfinite(H).all():  # LAPACK computes no eigenvalues then
             return _rate_for(math.inf)
         largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))

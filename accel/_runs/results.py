@@ -1,4 +1,4 @@
-"""What a run leaves behind: the trained network, its history and how it ended."""
+"""The result of a run: the trained network, its history and how it ended."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""A run on its way: chunks of steps, what they recorded, and how each model ended."""
+"""A run in progress: its chunks of steps, their records, and how each model ended."""
 
 import logging
 import math
@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,16 +15,19 @@ from accel._runs.results import History, Status
 from accel._support import arrays
 from accel._support.arrays import Array
 from accel.kernels import specs
+from accel.kernels.protocols import Snapshot, TrainingLoop
 
 __all__ = ["GROWING", "Check", "Ending", "Run"]
 
 _log = logging.getLogger("accel")
 
 _CHUNK_SECONDS = 0.1
-_GROWTH = 16  # of a chunk over the one before: the first step, with cold caches, says little
-_FEW = 16  # steps; chunks this short record every one of them, so that no pass is needed to look
-_DROPPED = -1  # beside the codes of the kernels
-#: Of what ``Run.export`` returns, what grows with the run.
+_GROWTH = 16  # of a chunk over the one before: the first step is slow, since caches are cold
+_FEW = (
+    16  # steps: shorter chunks record every step, so that the newest loss needs no pass of its own
+)
+_DROPPED = -1  # our own status code; kernels use 0 to 3
+#: The arrays of ``Run.export`` whose length grows with the run.
 GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
 
 Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
@@ -33,14 +35,14 @@ Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, ste
 
 @dataclass(frozen=True)
 class Check:
-    """A stopping rule of the caller's, for what the kernels do not know of.
+    """A stopping rule of the caller, for what the kernels do not know.
 
     Attributes
     ----------
     every : int
-        Updates between two looks; at every multiple of it, whatever the chunks are.
+        Updates between two calls of ``settled``: it is called at the multiples of this number.
     settled : callable
-        From the factors of a model, flat and on the host, to whether it has converged.
+        Whether a model has converged, given its flat factors on the host.
     """
 
     every: int
@@ -59,14 +61,14 @@ class Run:
     models : int
     limits : Limits
     watched : bool
-        Whether somebody wants to know the newest losses.
+        Whether the newest losses are wanted after every chunk.
     pace : Pace, optional
-        What sets the rate, in a run of one model, from ``begin`` or ``resume`` on.
+        Sets the rate in a run of one model, from ``begin`` or ``resume`` on.
     """
 
     def __init__(
         self,
-        loop: Any,
+        loop: TrainingLoop,
         models: int,
         limits: Limits,
         watched: bool,
@@ -82,10 +84,10 @@ class Run:
         self._steps: list[Array] = []
         self._rows: list[Array] = []
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
-        self._snapshots: deque[Any] = deque(maxlen=2)
+        self._snapshots: deque[Snapshot] = deque(maxlen=2)
         self._size = 1
         self._pace = pace
-        self._kept: Any = loop.snapshot() if pace is not None else None
+        self._kept = None if pace is None else loop.snapshot()
 
     @property
     def going(self) -> bool:
@@ -130,23 +132,29 @@ class Run:
         self._go_back(active[self.codes[active] == specs.DIVERGED])
         if rung in limits.rungs and loop.step == rung[0]:
             self._drop(rung[1])
-        # Where a stretch was taken back there is nothing new to look at.
+        # A stretch that was taken back leaves nothing new to check.
         if self._check is not None and loop.step > start and loop.step % self._check.every == 0:
             self._let_go(self._check)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
 
     def begin(self, pace: Pace, rate: float) -> None:
-        """Begin to follow the pace, at this rate."""
+        """Follow the pace from now on, beginning with this rate."""
         pace.begin(rate, self._objective(pace))
         self.loop.set_rate(0, rate)
 
     def _objective(self, pace: Pace) -> float:
-        """What the pace goes by, now."""
+        """The current value that the pace judges by: the loss and the penalty of weight decay."""
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self.loop.evaluate()[0, 1]) + pace.penalty(self.loop.params(0))
 
+    @property
+    def _end_of_kept(self) -> Snapshot:
+        """In a run with a pace: the end of the last stretch that was kept."""
+        assert self._kept is not None
+        return self._kept
+
     def _judge(self, pace: Pace) -> None:
-        """At the end of a stretch, or if the model has diverged, keep it or take it back."""
+        """Keep the stretch or take it back, if it is at its end or the model has diverged."""
         loop, diverged = self.loop, self.codes[0] == specs.DIVERGED
         if math.isinf(pace.end) or not (
             diverged
@@ -162,7 +170,7 @@ class Run:
 
     def _take_back(self, pace: Pace) -> None:
         """Return to the end of the last stretch that was kept, in all but clock and velocity."""
-        kept = self._kept
+        kept = self._end_of_kept
         self.loop.restore(kept._replace(state=pace.without_velocity(kept.state)))
         self.codes[0] = specs.RUNNING
         self._snapshots.clear()
@@ -172,7 +180,7 @@ class Run:
         self._clock = [*before, (int(kept.step), self._clock[-1][1])]
 
     def _go_back(self, diverged: Array) -> None:
-        """Repeat these models, bit by bit, up to their last iterates with a finite loss."""
+        """Take these models back to their last iterates with a finite loss, to the bit."""
         if not len(diverged):
             return
         loop = self.loop
@@ -186,18 +194,18 @@ class Run:
                     while loop.step < goal:  # a request to stop may be pending; it ends one call
                         loop.advance(goal - loop.step)
                     break
-            # Else the very first iterate is bad: there is nothing before it.
+            # Otherwise the very first iterate has no finite loss, and the model stays there.
         loop.restore(now, [m for m in now.active if m not in diverged])
 
     def _drop(self, keep: int) -> None:
-        """Let go of all but the models with the lowest losses."""
+        """End all models but those with the lowest losses."""
         last, active = self._settle(), self.loop.active
         order = active[np.argsort(last[active, 1], kind="stable")]
         self.codes[order[keep:]] = _DROPPED
         self.loop.restore(self.loop.snapshot(), np.sort(order[:keep]))
 
     def _let_go(self, check: Check) -> None:
-        """Let go of the models that have converged by the caller's rule."""
+        """End the models that have converged by the caller's rule."""
         settled = [m for m in self.loop.active if check.settled(self.loop.params(int(m)))]
         if settled:
             self.codes[settled] = specs.CONVERGED
@@ -205,7 +213,7 @@ class Run:
             self.loop.restore(self.loop.snapshot(), others)
 
     def _settle(self) -> Array:
-        """Find models that the very last update made diverge; evaluate all."""
+        """Mark the models that diverged at the very last update; return ``loop.evaluate()``."""
         last: Array = self.loop.evaluate()
         bad = ~np.isfinite(last[:, 1:3]).all(axis=1) & (self.codes == specs.RUNNING)
         if bad.any():
@@ -221,9 +229,13 @@ class Run:
         return steps, np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
 
     def finish(self) -> list[Ending]:
-        """Settle how each model ended."""
-        if self._pace is not None and self.loop.step > self._kept.step and self._worse(self._pace):
-            self._take_back(self._pace)  # stopped in the middle of a stretch
+        """Return how each model ended."""
+        if (
+            self._pace is not None
+            and self.loop.step > self._end_of_kept.step
+            and self._worse(self._pace)
+        ):
+            self._take_back(self._pace)  # the run stopped in the middle of a stretch
         last = self._settle()
         steps, rows = self._recorded()
         return [self._ending(m, steps, rows[:, m], last[m]) for m in range(len(self.codes))]
@@ -246,18 +258,18 @@ class Run:
 
     @property
     def rate(self) -> float:
-        """Of a run with a pace: that of the last stretch, if it was not taken back."""
+        """The rate of the last stretch that was not taken back, in a run with a pace."""
         assert self._pace is not None
         state = self._pace.state
-        return state.rate if self.loop.step > self._kept.step else state.kept
+        return state.rate if self.loop.step > self._end_of_kept.step else state.kept
 
     def _worse(self, pace: Pace) -> bool:
-        """Whether a model in the run would not keep the stretch in hand, did it end here."""
+        """Whether the current stretch would be taken back if it ended here."""
         return self.codes[0] == specs.RUNNING and not pace.would_keep(self._objective(pace))
 
     @property
     def seconds(self) -> float:
-        """What the steps took so far."""
+        """Seconds that the steps took so far."""
         return self._clock[-1][1]
 
     def _status(self, m: int, made: int, last: Array) -> Status:
@@ -266,7 +278,7 @@ class Run:
             return "diverged"
         if code == _DROPPED:
             return "dropped"
-        # Judged here for every ending: the kernels do not look at the iterate after the last step.
+        # Checked for every ending, since kernels do not judge the iterate after the last step.
         if code == specs.CONVERGED or (limits.tol > 0 and last[2] <= limits.tol):
             return "converged"
         if code == specs.TARGET or last[1] <= limits.target:
@@ -274,13 +286,13 @@ class Run:
         return "completed" if made >= limits.steps else "interrupted"
 
     def export(self) -> dict[str, Array]:
-        """Everything that the rest of the run, and its results, depend on."""
-        self._settle()  # or a model could need a snapshot from before to go back to
+        """Return everything that the rest of the run, and its results, depend on."""
+        self._settle()  # a model that diverged later would need a snapshot from before this one
         steps, rows = self._recorded()
         paced = (
             {}
             if self._pace is None
-            else {"pace": self._pace.export(), **_arrays("kept", self._kept)}
+            else {"pace": self._pace.export(), **_arrays("kept", self._end_of_kept)}
         )
         return {
             "codes": self.codes,
@@ -295,10 +307,9 @@ class Run:
 
     def resume(self, arrays: dict[str, Array]) -> None:
         """Go on from what ``export`` returned."""
-        kind = type(self.loop.snapshot())
-        self.loop.restore(_snapshot(kind, "loop", arrays))
+        self.loop.restore(_snapshot("loop", arrays))
         if self._pace is not None:
-            self._kept = _snapshot(kind, "kept", arrays)
+            self._kept = _snapshot("kept", arrays)
             self._pace.resume(arrays["pace"])
             self.loop.set_rate(0, self._pace.rate)
         self.codes, self._diverged_at = arrays["codes"], arrays["diverged_at"]
@@ -307,12 +318,12 @@ class Run:
         self._size = int(arrays["size"])
 
 
-def _arrays(name: str, snapshot: Any) -> dict[str, Array]:
-    """A snapshot's parts as arrays on the host, under names that begin so."""
+def _arrays(name: str, snapshot: Snapshot) -> dict[str, Array]:
+    """Return the parts of a snapshot as arrays on the host, by names that begin with this one."""
     return {f"{name}_{k}": arrays.to_host(v) for k, v in snapshot._asdict().items()}
 
 
-def _snapshot(kind: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """Go the way back, to a snapshot of that kind."""
-    parts = {field: arrays[f"{name}_{field}"] for field in kind._fields}
-    return kind(**parts)._replace(step=int(parts["step"]))
+def _snapshot(name: str, arrays: dict[str, Array]) -> Snapshot:
+    """Return the snapshot that ``_arrays`` was given."""
+    step, *parts = (arrays[f"{name}_{field}"] for field in Snapshot._fields)
+    return Snapshot(int(step), *parts)

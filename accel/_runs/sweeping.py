@@ -1,24 +1,22 @@
-"""``sweep``: many models on one problem, all of them over the same passes through the data."""
+"""``sweep``: many models on one problem, which share the passes over the data."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checkpoints, checks, driver
+from accel._runs.checks import Callback, RunOptions
 from accel._runs.results import Result, table
 from accel._support import validation
-from accel._support.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Sweep", "sweep"]
-
-Callback = Callable[[int, Array], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ class Sweep:
 
 
 def sweep(
-    problem: LpProblem,
+    problem: Problem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
     steps: int,
     *,
@@ -111,7 +109,7 @@ def sweep(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : LpProblem or DaskProblem
     models : sequence of (LinearNetwork, Optimizer)
         At least one; not modified.
     steps : int
@@ -157,17 +155,14 @@ def sweep(
     checks.check_callback(callback)
     progress = validation.flag("progress", progress)
     kept = checkpoints.place(checkpoint, checkpoint_every)
-    results, seconds = driver.run_models(
-        problem, models, limits,
-        watch=callback, shown=progress, backend=backend, threads=threads,
-        checkpoint=kept,
-    )  # fmt: skip
+    options = RunOptions(callback, progress, backend, threads, kept)
+    results, seconds = driver.run_models(problem, models, limits, options)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)
 
 
-def checked_models(problem: LpProblem, models: Any) -> list[tuple[LinearNetwork, Optimizer]]:
-    """Check that all of them are pairs that fit the problem."""
+def checked_models(problem: Problem, models: Any) -> list[tuple[LinearNetwork, Optimizer]]:
+    """Check that all models are pairs (network, optimizer) that fit the problem."""
     listed = validation.members("models", models, "(network, optimizer)")
     for place, model in enumerate(listed):
         try:

@@ -5,10 +5,11 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checkpoints, checks, driver
+from accel._runs.checks import Limits, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.run import Check
@@ -21,7 +22,7 @@ _log = logging.getLogger("accel")
 
 
 def train(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     optimizer: Optimizer,
     steps: int,
@@ -41,7 +42,7 @@ def train(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : LpProblem or DaskProblem
     network : LinearNetwork
         Where to start; not modified. Of the problem's features, outputs and dtype.
     optimizer : Optimizer
@@ -123,32 +124,6 @@ def train(
     >>> accel.train(problem, network, accel.GradientDescent(0.01), steps=1000).status
     'completed'
     """
-    return train_until(
-        problem, network, optimizer, steps, None, learning_rate=learning_rate,
-        record_every=record_every, tol=tol, target=target, callback=callback, progress=progress,
-        backend=backend, threads=threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-    )  # fmt: skip
-
-
-def train_until(
-    problem: LpProblem,
-    network: LinearNetwork,
-    optimizer: Optimizer,
-    steps: int,
-    check: Check | None,
-    *,
-    learning_rate: Literal["auto"] | None = None,
-    record_every: int | None = None,
-    tol: float = 0.0,
-    target: float | None = None,
-    callback: Callback | None = None,
-    progress: bool = False,
-    backend: str = "auto",
-    threads: int | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: float = checkpoints.EVERY,
-) -> Result:
-    """As ``train``, with a stopping rule of the caller's."""
     checks.check_model(problem, network, optimizer)
     limits = checks.limits(steps, record_every, tol, target)
     checks.check_callback(callback)
@@ -157,9 +132,30 @@ def train_until(
     if learning_rate is not None:
         validation.choice("learning_rate", learning_rate, ["auto"])
 
-    def watch(step: int, losses: Array) -> object:
+    def report(step: int, losses: Array) -> object:
         assert callback is not None
         return callback(step, float(losses[0]))
+
+    options = RunOptions(report if callback is not None else None, progress, backend, threads, kept)
+    return train_until(
+        problem, network, optimizer, limits, options, auto_rate=learning_rate is not None
+    )
+
+
+def train_until(
+    problem: Problem,
+    network: LinearNetwork,
+    optimizer: Optimizer,
+    limits: Limits,
+    options: RunOptions,
+    check: Check | None = None,
+    *,
+    auto_rate: bool = False,
+) -> Result:
+    """As ``train``, of what has been checked, with a stopping rule of the caller's.
+
+    ``auto_rate`` is ``learning_rate="auto"``.
+    """
 
     def first_rate() -> float:
         rate = stable_rate(problem, network, optimizer)
@@ -167,9 +163,7 @@ def train_until(
         return rate
 
     (result,), _ = driver.run_models(
-        problem, [(network, optimizer)], limits,
-        watch=watch if callback is not None else None, shown=progress, backend=backend,
-        threads=threads, checkpoint=kept, check=check,
-        first_rate=None if learning_rate is None else first_rate,
+        problem, [(network, optimizer)], limits, options,
+        check=check, first_rate=first_rate if auto_rate else None,
     )  # fmt: skip
     return result

@@ -1,4 +1,4 @@
-"""Work in another thread, while the main thread stays free to take a Ctrl-C."""
+"""Calls in another thread, for which the main thread waits so that it can receive Ctrl-C."""
 
 import threading
 from collections.abc import Callable
@@ -7,14 +7,15 @@ from typing import Any
 
 __all__ = ["Work"]
 
-_PULSE = 0.05  # seconds; a wait without a limit sees no signal that another thread received
+#: Seconds between two looks: a wait without limit misses signals that another thread received.
+_PULSE = 0.05
 
 
 class Work:
-    """A call in a worker thread, for which the main thread waits so that a Ctrl-C can end the wait.
+    """A call in a worker thread; Ctrl-C can interrupt the main thread's wait for its result.
 
-    Unlike a ``Future`` it has no lock that both threads acquire: a second Ctrl-C on the heels of
-    the first can leave such a lock held, and the worker waiting for it for ever.
+    Unlike a ``Future`` it has no lock that both threads acquire: a second Ctrl-C right after the
+    first can leave such a lock held, and the worker would wait for it forever.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, function: Callable[[], Any]) -> None:
@@ -34,7 +35,7 @@ class Work:
         self._released.release()
 
     def result(self) -> Any:
-        """Wait, and return or raise what the call did."""
+        """Wait for the call; return its value or raise its error."""
         while not self._ended:
             self._released.acquire(timeout=_PULSE)
         if self._error is not None:

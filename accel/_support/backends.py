@@ -1,4 +1,4 @@
-"""The backends: which folder of ``kernels/`` a run uses, and how many threads it gets."""
+"""The backends: which folder of ``kernels/`` a run uses, and with how many threads."""
 
 import importlib
 import os
@@ -6,23 +6,22 @@ import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from typing import Any, cast
 
 from accel._support import gpu, validation
+from accel.kernels import protocols
 from accel.kernels.cpu.cpus import cpus
-
-_MODULES = ("lp_loss", "factor_chain", "updates", "precondition", "loop")
 
 _NAMES = ("reference", "cpu", "cuda")
 
 #: Multiply-adds of a run, and of one of its steps, from which "auto" takes a GPU. A core makes some
-#: 5e9 a second: sixteen of them are busy with 1e12 for as long as it may take to load CuPy and to
-#: compile, ten seconds, and with 1e6 for no longer than a step on a GPU waits for its blocks. Both
-#: are choices, not yet measured on a GPU.
+#: 5e9 a second. Sixteen cores need ten seconds for 1e12, about as long as it may take to load CuPy
+#: and to compile; for 1e6 they need no longer than the blocks of a GPU wait for each other in a
+#: step. Both numbers are choices, not yet measured on a GPU.
 _WORTH, _WORTH_A_STEP = 1e12, 1e6
 
-#: How Numba is told not to compile: by a variable of the environment, or by a file in the folder
-#: that the process was started in.
+#: What tells Numba not to compile: an environment variable, or a file in the working directory at
+#: the start of the process.
 _UNCOMPILED, _NUMBA_FILE = "NUMBA_DISABLE_JIT", ".numba_config.yaml"
 
 _MOST_THREADS = 1024
@@ -34,28 +33,63 @@ _SHARES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 class Backend:
     """The kernels of one backend, each file imported when it is first asked for.
 
+    It is an ``accel.kernels.protocols.Backend``, which says what the files hold.
+
     Attributes
     ----------
     name : str
-    lp_loss, factor_chain, updates, precondition, loop : module
+    lp_loss, factor_chain, updates, precondition, loop, chunks, needs : module
     """
 
     name: str
 
-    def __getattr__(self, module: str) -> ModuleType:
-        if module not in _MODULES:
-            raise AttributeError(f"a backend has no attribute {module!r}")
-        return importlib.import_module(f"accel.kernels.{self.name}.{module}")
+    def _file(self, name: str) -> Any:
+        return importlib.import_module(f"accel.kernels.{self.name}.{name}")
+
+    @property
+    def lp_loss(self) -> protocols.LossModule:
+        """Loss and gradient of a linear map."""
+        return cast(protocols.LossModule, self._file("lp_loss"))
+
+    @property
+    def factor_chain(self) -> protocols.ChainModule:
+        """Factors and their product."""
+        return cast(protocols.ChainModule, self._file("factor_chain"))
+
+    @property
+    def updates(self) -> protocols.UpdateModule:
+        """Steps of optimisers."""
+        return cast(protocols.UpdateModule, self._file("updates"))
+
+    @property
+    def precondition(self) -> protocols.PreconditionModule:
+        """The end-to-end rule."""
+        return cast(protocols.PreconditionModule, self._file("precondition"))
+
+    @property
+    def loop(self) -> protocols.LoopModule:
+        """Whole runs."""
+        return cast(protocols.LoopModule, self._file("loop"))
+
+    @property
+    def chunks(self) -> protocols.ChunksModule:
+        """Sums over a part of the rows."""
+        return cast(protocols.ChunksModule, self._file("chunks"))
+
+    @property
+    def needs(self) -> protocols.NeedsModule:
+        """Memory, and where data may lie."""
+        return cast(protocols.NeedsModule, self._file("needs"))
 
 
 def _uncompiled() -> bool:
-    """Whether Numba has been told not to compile; it is loaded only where that may be so."""
-    told = _UNCOMPILED in os.environ
-    if not (told or "numba" in sys.modules or os.path.exists(_NUMBA_FILE)):
+    """Whether Numba has been told not to compile; Numba is loaded only if that is possible."""
+    by_variable = _UNCOMPILED in os.environ
+    if not (by_variable or "numba" in sys.modules or os.path.exists(_NUMBA_FILE)):
         return False
     from numba.core import config
 
-    if told:  # perhaps since Numba was loaded; the compiler looks at it anew, too
+    if by_variable:  # it may have been set after Numba was loaded; the compiler reads it anew, too
         config.reload_config()
     return bool(config.DISABLE_JIT)
 
@@ -77,9 +111,9 @@ def _reason(name: str) -> str | None:
 
 
 def unavailable() -> dict[str, str | None]:
-    """Every known backend, with the reason why it cannot be used here; None if it can.
+    """Return for every known backend why it cannot be used here, or None if it can.
 
-    Whether there is a GPU is found out once a process. With ``NUMBA_ENABLE_CUDASIM=1`` in the
+    The GPU is looked for once a process. With ``NUMBA_ENABLE_CUDASIM=1`` in the
     environment the CUDA backend needs none: it runs, very slowly, in Numba's simulator.
 
     Returns
@@ -140,20 +174,20 @@ def resolve(
 
 
 def shares() -> dict[str, int]:
-    """What is said of this process's share of the CPUs: variables of its environment, and numbers.
+    """Return the environment variables that limit this process's share of the CPUs, as numbers.
 
     joblib and Dask set them for their workers; batch systems and users do so, too.
     """
-    told = {name: os.environ.get(name, "").split(",")[0].strip() for name in _SHARES}
+    values = {name: os.environ.get(name, "").split(",")[0].strip() for name in _SHARES}
     return {
         name: int(value)
-        for name, value in told.items()
+        for name, value in values.items()
         if value.isascii() and value.isdigit() and int(value)
     }
 
 
 def cpu_threads(requested: int | None = None) -> int:
-    """Threads for the CPU kernels.
+    """Return the number of threads for the CPU kernels.
 
     Parameters
     ----------

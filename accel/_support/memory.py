@@ -1,24 +1,21 @@
-"""What memory there is, asked before much of it is taken.
+"""Available memory, which is checked before much of it is taken.
 
-Linux grants memory that it does not have, and kills the process that uses it. An estimate in
-advance makes an error of that, at once and with a reason.
+Linux grants memory that it does not have, and kills the process that uses it. With an estimate in
+advance there is a MemoryError instead, at once and with a reason.
 """
 
 import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["available", "readable_size", "require"]
 
-__all__ = ["available", "require"]
-
-_SMALL = 64 * 2**20  # bytes: up to here it is not worth asking
+_SMALL = 64 * 2**20  # bytes: less is not checked
 _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
-#: By the name of the hierarchy in ``/proc/self/cgroup``, which version 2 has none for.
+#: File names of limit and usage, and the prefix of entries in ``memory.stat``, by the name of the
+#: hierarchy in ``/proc/self/cgroup``: empty for version 2 of control groups.
 _FILES = {
     "": ("memory.max", "memory.current", ""),
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
@@ -26,28 +23,29 @@ _FILES = {
 
 
 def available() -> float:
-    """Bytes that this process may still take: of the machine, its container and its own limit.
+    """Return the bytes that this process may still take: the least that any limit leaves.
 
-    Pages of files that the system would let go of count as free, and so does swap.
+    Limits are those of the machine, of the containers and of the process. Pages of files that the
+    system can drop count as free, and so does swap.
 
     Returns
     -------
     float
-        Infinite where nothing is told.
+        Infinite if the system tells no limit.
     """
     return min([_machine(), *_containers(), _limit()])
 
 
 def _numbers(path: Path, separator: str | None = None) -> dict[str, int]:
-    """Of a file with a name and a number a line, those that are one."""
+    """Read a file with a name and a number in each line; other lines are left out."""
     rows = [line.split(separator) for line in path.read_text().splitlines()]
     return {row[0]: int(row[1].split()[0]) for row in rows if len(row) > 1}
 
 
 def _machine() -> float:
     try:
-        told = _numbers(_PROC / "meminfo", ":")
-        return 1024.0 * (told["MemAvailable"] + told.get("SwapFree", 0))
+        sizes = _numbers(_PROC / "meminfo", ":")
+        return 1024.0 * (sizes["MemAvailable"] + sizes.get("SwapFree", 0))
     except (OSError, ValueError, KeyError):
         pass  # not Linux
     try:
@@ -57,7 +55,7 @@ def _machine() -> float:
 
 
 def _containers() -> Iterator[float]:
-    """What is left of the limits of the control groups around this process."""
+    """Yield the bytes left by each limit of the control groups that this process is in."""
     try:
         lines = (_PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -68,7 +66,7 @@ def _containers() -> Iterator[float]:
             continue
         limit, usage, prefix = _FILES[hierarchy]
         root = _GROUPS / hierarchy
-        # Within a container its own group may be the root, whatever the path says.
+        # In a container its own group may be mounted as the root, whatever the path says.
         inside = root / path.lstrip("/")
         for group in (inside, *inside.parents):
             if not group.is_relative_to(root):
@@ -83,7 +81,7 @@ def _containers() -> Iterator[float]:
 
 
 def _limit() -> float:
-    """What is left of ``ulimit -v``."""
+    """Return the bytes left by the limit of this process, ``ulimit -v``."""
     try:
         import resource
 
@@ -96,8 +94,8 @@ def _limit() -> float:
     return float(max(most - pages * resource.getpagesize(), 0))
 
 
-def shown(size: float) -> str:
-    """A number of bytes as people read it."""
+def readable_size(size: float) -> str:
+    """Return a number of bytes as text for people, from MiB to EiB."""
     unit = "MiB"
     size /= 2**20
     for larger in ("GiB", "TiB", "PiB", "EiB"):
@@ -108,14 +106,14 @@ def shown(size: float) -> str:
 
 
 def require(what: str, needs: Mapping[str, float] | float) -> None:
-    """Refuse what needs more memory than there is.
+    """Raise MemoryError if something needs more memory than is available.
 
     Parameters
     ----------
     what : str
-        Begins the message.
+        What needs it: the beginning of the message.
     needs : float, or mapping of str to float
-        Bytes, an estimate. Of several parts the message names the largest.
+        Estimate in bytes. If it has several parts, the message names the largest.
 
     Raises
     ------
@@ -126,7 +124,8 @@ def require(what: str, needs: Mapping[str, float] | float) -> None:
     if total <= _SMALL or total <= (room := available()):
         return
     largest = max(parts, key=lambda name: parts[name])
-    mostly = f", {shown(parts[largest])} of it for {largest}" if largest else ""
+    mostly = f", {readable_size(parts[largest])} of it for {largest}" if largest else ""
     raise MemoryError(
-        f"{what} needs about {shown(total)} of memory{mostly}, but {shown(room)} are available"
+        f"{what} needs about {readable_size(total)} of memory{mostly}, "
+        f"but {readable_size(room)} are available"
     )

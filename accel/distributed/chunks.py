@@ -2,18 +2,16 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import dask
 import numpy as np
 
 from accel._core.checks import unrounded
-from accel._support.arrays import Array, aligned
-from accel.kernels.cpu.jit import aligned_zeros, lanes_for, padded
-from accel.kernels.cpu.lp_loss import pack
+from accel._support.arrays import Array, aligned, aligned_empty
+from accel._support.backends import resolve
 
-__all__ = ["Chunk", "Recipe", "Shape", "Stream", "lay_out", "open_stream"]
+__all__ = ["Chunk", "Recipe", "Extent", "Stream", "lay_out", "open_stream"]
 
 #: Bytes of X in a block, the piece of a chunk that one thread sums at a time: a millisecond's work.
 _BLOCK_BYTES = 4 * 2**20
@@ -21,8 +19,8 @@ _PAGE = 4096
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Where a chunk stands in the data, and what its numbers are."""
+class Extent:
+    """Where the rows of a chunk stand in the data, and what its numbers are."""
 
     first: int
     rows: int
@@ -40,44 +38,36 @@ class Shape:
 
 
 class Chunk:
-    """Rows in memory, X in whole vectors; cut into blocks as the CPU kernels read them.
+    """Rows in memory, those of X as long as the CPU kernels keep them.
 
     Attributes
     ----------
-    shape : Shape
+    shape : Extent
     X : (rows, d) array
-        A view of rows padded with zeros to ``ld`` elements.
+        A view of rows that are padded with zeros.
     Y : (rows, k) array
-    device : object
-        Both on the GPU, for whoever puts them there.
     """
 
-    def __init__(self, shape: Shape, X: Array, Y: Array) -> None:
+    def __init__(self, shape: Extent, X: Array, Y: Array) -> None:
         d, dtype = shape.d, shape.dtype
-        ld = padded(d, lanes_for(d, dtype))
-        if ld == d:
+        length = resolve("cpu").chunks.row_length(d, dtype)
+        if length == d:
             whole = aligned(X, dtype)
         else:
-            whole = aligned_zeros(len(X) * ld, dtype).reshape(len(X), ld)
+            whole = aligned_empty((len(X), length), dtype)
+            whole[:, d:] = 0
             with np.errstate(over="ignore"):  # an overflow to float32 is found by the check
                 np.copyto(whole[:, :d], X, casting="same_kind")
         self.shape, self.X, self.Y, self._whole = shape, whole[:, :d], aligned(Y, dtype), whole
-        self.device: Any = None
+        self._pieces: dict[str, list[Any]] = {}
 
-    @cached_property
-    def blocks(self) -> list[Any]:
-        """The chunk as ``kernels.cpu.lp_loss.Data``, a block each."""
-        shape, made = self.shape, []
-        for start in range(0, shape.rows, shape.block):
-            rows = slice(start, min(start + shape.block, shape.rows))
-            data = pack(np.zeros((1, shape.d), shape.dtype), self.Y[rows][:1])
-            Y = aligned_zeros((rows.stop - start) * shape.k, shape.dtype)
-            Y.reshape(shape.k, -1)[...] = self.Y[rows].T
-            X = self._whole[rows].reshape(-1)
-            for a in (X, Y):
-                a.flags.writeable = False
-            made.append(data._replace(X=X, Y=Y, n=rows.stop - start))
-        return made
+    def pieces(self, backend: str) -> list[Any]:
+        """The pieces that a backend's ``chunks.sums`` takes, laid out at the first call."""
+        if backend not in self._pieces:
+            lay_out = resolve(backend).chunks.pieces
+            shape = self.shape
+            self._pieces[backend] = lay_out(self._whole, self.Y, shape.d, shape.block)
+        return self._pieces[backend]
 
     def touch(self) -> "Chunk":
         """Have the pages of a memory-mapped file read."""
@@ -86,31 +76,31 @@ class Chunk:
         return self
 
     def load(self) -> "Chunk":
-        """Return itself: it is there already."""
+        """Return the chunk itself: it is in memory already."""
         return self
 
     def digest(self) -> Array:
         """SHA-256 of its numbers, as 32 bytes."""
-        found = hashlib.sha256(np.ascontiguousarray(self.X).data)
-        found.update(np.ascontiguousarray(self.Y).data)
-        return np.frombuffer(found.digest(), np.uint8)
+        checksum = hashlib.sha256(np.ascontiguousarray(self.X).data)
+        checksum.update(np.ascontiguousarray(self.Y).data)
+        return np.frombuffer(checksum.digest(), np.uint8)
 
     def __sizeof__(self) -> int:
         return self._whole.nbytes + 2 * self.Y.nbytes
 
     def __reduce__(self) -> Any:
-        # Laid out anew elsewhere: no copy of an array is aligned or read-only by itself.
+        # The receiver lays it out anew, since copies of arrays are not aligned.
         return Chunk, (self.shape, np.ascontiguousarray(self.X), self.Y)
 
 
 class Recipe:
-    """The tasks that make the X of a chunk: a part of the dask graph, run where it is called."""
+    """The part of the dask graph that makes the X of a chunk; a call runs it."""
 
     def __init__(self, graph: dict[Any, Any], key: Any) -> None:
         self._graph, self._key = graph, key
 
     def __call__(self) -> Array:
-        """Make it."""
+        """Run the tasks."""
         made: Array = dask.get(self._graph, self._key)
         return made
 
@@ -118,7 +108,7 @@ class Recipe:
 class Stream:
     """Rows whose X is read for every pass; Y is kept."""
 
-    def __init__(self, shape: Shape, recipe: Recipe, Y: Array) -> None:
+    def __init__(self, shape: Extent, recipe: Recipe, Y: Array) -> None:
         self.shape, self._recipe, self.Y = shape, recipe, Y
 
     def load(self) -> Chunk:
@@ -129,15 +119,15 @@ class Stream:
         return self.Y.nbytes
 
 
-def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
-    """Make a chunk of what the dask graph yields, and check it.
+def lay_out(shape: Extent, X: Array, y: Array) -> Chunk:
+    """Lay out what the dask graph yields as a chunk, and check it.
 
     Raises
     ------
     TypeError
-        If integers would be rounded that must not.
+        If integers would be rounded although they must not be.
     ValueError
-        If there are other rows than the graph had announced, or numbers that are not finite.
+        If the shapes are not those that the graph has announced, or if a number is not finite.
     """
     for name, a, columns in (("X", X, (shape.d,)), ("y", y, y.shape[1:])):
         if a.shape != (shape.rows, *columns):
@@ -147,7 +137,7 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
             )
         if shape.exact:
             unrounded(name, a, shape.dtype, a, shape.first)
-    # What is kept is kept in memory, not in a file that somebody may write to.
+    # A chunk is kept in memory, not in a mapped file that somebody may write to.
     X, y = (np.array(a) if isinstance(a, np.memmap) else a for a in (X, y))
     chunk = Chunk(shape, X, y.reshape(shape.rows, shape.k))
     _check("X", chunk.X, shape)
@@ -155,17 +145,17 @@ def lay_out(shape: Shape, X: Array, y: Array) -> Chunk:
     return chunk
 
 
-def _check(name: str, a: Array, shape: Shape) -> None:
+def _check(name: str, a: Array, shape: Extent) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(a.sum()):
             return
     bad = (~np.isfinite(a)).nonzero()
-    if len(bad[0]):  # else it is the sum that overflows
+    if len(bad[0]):  # otherwise only the sum overflows
         place = tuple(int(i[0]) for i in bad)
         told = ", ".join(map(str, (shape.first + place[0], *place[1:])))
         raise ValueError(f"{name} must be finite in {a.dtype}, got {name}[{told}] = {a[place]}")
 
 
-def open_stream(shape: Shape, recipe: Recipe, y: Array) -> Stream:
-    """Make a stream, and check what it yields by reading it once."""
+def open_stream(shape: Extent, recipe: Recipe, y: Array) -> Stream:
+    """Make a stream, and check its rows by reading them once."""
     return Stream(shape, recipe, lay_out(shape, recipe(), y).Y)

@@ -1,8 +1,7 @@
-"""A run whose data are on the workers and whose factors are here.
+"""A run whose data are on the workers and whose factors are on the client.
 
 A step sends the end-to-end matrices of all models to every worker in one message, and receives the
-sums of its rows in another; the chain, the update and the judgement are the reference's, on the
-client.
+sums of its rows in another. The client computes all else: the loop is the reference's.
 """
 
 import math
@@ -57,7 +56,7 @@ class Passes:
 
 
 class DistributedLoop(BaseTrainingLoop):
-    """See ``kernels.reference.loop.BaseTrainingLoop``.
+    """The training loop of the reference, whose passes the workers make.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ class DistributedLoop(BaseTrainingLoop):
     loss : Loss
     models : sequence of Model
     gram : (XX, YX, YY), optional
-        For p = 2: then no worker is asked for anything any more.
+        For p = 2: with it no step asks the workers.
     threads : int
         Of all workers together.
     """
@@ -90,33 +89,34 @@ class DistributedLoop(BaseTrainingLoop):
         chunks.stopped = lambda: bool(self._stop_requested)
 
     def _pass(self, m: int) -> tuple[Array, float, Array]:
-        """One model's turn: the first to come has the pass made for all models in the run."""
+        """Matrix, loss and gradient of a model; the first in a step has all of them computed."""
         if self._gram is not None:
             W = end_to_end(self._params[m], self._models[m].widths)
             return W, *gram_loss_and_gradient(*self._gram, self._n, W, self._loss.factor)
         if m not in self._ready:
-            self._make(self.active)
+            self._pass_all(self.active)
         return self._ready.pop(m)
 
-    def _make(self, models: Iterable[int]) -> None:
+    def _pass_all(self, models: Iterable[int]) -> None:
+        """Make the pass over the data for these models, all at once."""
         chosen = [int(m) for m in models]
         maps = [end_to_end(self._params[m], self._models[m].widths) for m in chosen]
-        found = self._passes(np.stack(maps))
+        passes = self._passes(np.stack(maps))
         self._ready = {
-            m: (W, value, G) for m, W, (value, G) in zip(chosen, maps, found, strict=True)
+            m: (W, value, G) for m, W, (value, G) in zip(chosen, maps, passes, strict=True)
         }
 
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -math.inf
     ) -> None:
-        """See the reference."""
+        """As the reference."""
         self._ready = {}
         super().advance(steps, record_every, tol, target)
 
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self) -> Array:
-        """See the reference."""
+        """As the reference."""
         if self._gram is None:
-            self._make(range(len(self._models)))
+            self._pass_all(range(len(self._models)))
         rows: Array = super().evaluate()
         return rows

@@ -1,7 +1,7 @@
-"""The pass over one chunk, by each backend: unscaled sums, flat and in float64.
+"""What a worker computes of its chunks when it is asked: sums, flat and in float64.
 
-For maps W (M, k, d) they are the gradients ``sum_i |r|^(p-1) sign(r) x_i'``, M times (k, d), and
-then M times ``sum |r|^p``: a factor away from loss and gradient, so that sums can be added up.
+Those of a pass are a factor away from loss and gradient, so that they can be added up: see
+``accel.kernels.protocols.ChunksModule``.
 """
 
 from collections import deque
@@ -16,22 +16,26 @@ import numpy as np
 
 from accel._support.arrays import Array
 from accel._support.backends import resolve
-from accel.distributed.chunks import Chunk, Shape, Stream
-from accel.kernels.cpu.jit import aligned_zeros, lanes_for
-from accel.kernels.specs import Loss
+from accel.distributed.chunks import Chunk, Extent, Stream
 
 __all__ = ["Question", "blank", "chunk_sums"]
 
-_AHEAD = 4  # blocks a thread that may wait to be summed
+_AHEAD = 4  # pieces a thread that may be queued
 
 
 class Question(NamedTuple):
-    """What is asked of every chunk, and of what maps (M, k, d).
+    """A question to all chunks.
 
-    ``"pass"``, ``"gram"``, ``"digest"``, or ``"prepare"``: a pass over a row of zeros, so that the
-    kernels are compiled.
-
-    ``most`` is the number of maps that the run began with, whatever is left of it.
+    Attributes
+    ----------
+    what : {"pass", "gram", "digest", "prepare"}
+        ``"prepare"`` is a pass over a row of zeros, so that the kernels are compiled.
+    W : (M, k, d) array
+        Maps; M = 0 for ``"gram"`` and ``"digest"``.
+    p : float
+    most : int
+        Number of maps that the run began with, some of which may have ended.
+    backend : str
     """
 
     what: str
@@ -41,42 +45,9 @@ class Question(NamedTuple):
     backend: str
 
 
-def _by_cpu(data: Any, question: Question) -> Array:
-    from accel.kernels.cpu import lp_loss
-
-    W, dtype = question.W, question.W.dtype
-    maps, k, d = W.shape
-    weights = aligned_zeros(maps * k * data.ld, dtype)
-    weights.reshape(maps, k, data.ld)[:, :, :d] = W
-    work = aligned_zeros(lp_loss.work_size(data, maps), dtype)
-    sums = aligned_zeros(lp_loss.sums_size(data, maps), np.float64)
-    lp_loss.make_pass(dtype, lanes_for(d, dtype))(data, weights, work, sums, question.p)
-    gradients = sums[: weights.size].reshape(maps, k, data.ld)[:, :, :d]
-    return np.concatenate([gradients.reshape(-1), sums[weights.size :][::-1]])
-
-
-def _by_reference(chunk: Chunk, question: Question) -> Array:
-    lp_loss, n, p = resolve("reference").lp_loss, len(chunk.X), question.p
-    with np.errstate(over="ignore", invalid="ignore"):  # a run may diverge: that is a status
-        found = [lp_loss.loss_and_gradient(chunk.X, chunk.Y, W, Loss(p, n)) for W in question.W]
-        gradients = [np.divide(G, p, dtype=np.float64).reshape(-1) for _, G in found]
-    return np.concatenate([*gradients, [value for value, _ in found]])
-
-
-def _by_cuda(chunk: Chunk, question: Question) -> Array:
-    from accel.kernels.cuda import lp_loss
-    from accel.kernels.cuda.jit import xp
-
-    W, (models, k, _) = question.W, question.W.shape
-    if chunk.device is None:
-        chunk.device = lp_loss.pack(chunk.X, chunk.Y)
-    weights, going = lp_loss.on_device(W.reshape(-1)), xp.ones(models, np.int64)
-    one = lp_loss.Pass(chunk.device, weights, Loss(question.p), going, most=question.most * k)
-    one()
-    losses = one.losses.sum(axis=0).reshape(models, k).sum(axis=1)
-    sums = xp.concatenate([one.partials.sum(axis=0).reshape(-1), losses])
-    found: Array = sums if isinstance(sums, np.ndarray) else sums.get()
-    return found
+def _pass(piece: Any, question: Question) -> Array:
+    sums = resolve(question.backend).chunks.sums
+    return sums(piece, question.W, question.p, question.most)
 
 
 def _gram(chunk: Chunk, question: Question) -> Array:
@@ -95,22 +66,20 @@ def blank(question: Question) -> Chunk:
     """Return a chunk of one row of zeros."""
     _, k, d = question.W.shape
     X, Y = np.zeros((1, d), question.W.dtype), np.zeros((1, k), question.W.dtype)
-    return Chunk(Shape(0, 1, d, k, question.W.dtype), X, Y)
+    return Chunk(Extent(0, 1, d, k, question.W.dtype), X, Y)
 
 
 def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
-    """Return a function, and what of the chunk it is called with."""
+    """Return a function, and the pieces of the chunk to call it with."""
     if question.what == "gram":
         return _gram, [chunk]
     if question.what == "digest":
         return _digest, [chunk]
-    if question.backend == "cpu":
-        return _by_cpu, chunk.blocks
-    return (_by_cuda if question.backend == "cuda" else _by_reference), [chunk]
+    return _pass, chunk.pieces(question.backend)
 
 
 def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chunk]:
-    """Yield chunk after chunk; the next one is being read meanwhile."""
+    """Yield chunk after chunk, and read the next one in the meantime."""
     ahead: Future[Chunk] | None = None
     for place, chunk in enumerate(chunks):
         here = chunk.load() if ahead is None else ahead.result()
@@ -122,7 +91,7 @@ def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chun
 def _ordered(
     tasks: Iterable[tuple[int, Callable[[], Array]]], pool: Executor | None, threads: int
 ) -> Iterator[tuple[int, Array]]:
-    """Call tasks on a pool, a few at a time, and yield what they return in their order."""
+    """Call tasks on a pool, a few at a time, and yield their results in order."""
     if pool is None:
         for place, task in tasks:
             yield place, task()

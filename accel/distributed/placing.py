@@ -11,7 +11,7 @@ from dask.optimization import cull
 from distributed import Client, Future, futures_of, wait
 
 from accel._support.backends import resolve
-from accel.distributed.chunks import Recipe, Shape, lay_out, open_stream
+from accel.distributed.chunks import Extent, Recipe, lay_out, open_stream
 from accel.distributed.cluster import Chunks
 from accel.distributed.service import Service, chunk_key
 
@@ -102,7 +102,7 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exac
         mine = [i for i, other in enumerate(homes) if other == home]
         tasks = []
         for i in mine:
-            shape = Shape(int(firsts[i]), int(rows[i]), int(X.shape[1]), int(k), dtype, exact)
+            shape = Extent(int(firsts[i]), int(rows[i]), int(X.shape[1]), int(k), dtype, exact)
             made = dask.delayed(lay_out if keep else open_stream)
             name = chunk_key(token, i)
             tasks.append(made(shape, parts[i], targets[i], dask_key_name=name))

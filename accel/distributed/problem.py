@@ -1,17 +1,18 @@
-"""The l_p regression problem whose data are spread over the workers of a dask cluster."""
+"""The l_p regression problem whose data are on the workers of a dask cluster."""
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 import dask.array as da
 import distributed
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.checks import checked_loss, common_dtype
-from accel._core.problem import LpProblem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads, resolve
@@ -19,6 +20,7 @@ from accel.distributed.cluster import Chunks, connected
 from accel.distributed.loop import DistributedLoop, Gram, Passes
 from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
+from accel.kernels.protocols import TrainingLoop
 from accel.kernels.specs import Model
 
 __all__ = ["DaskProblem"]
@@ -26,8 +28,9 @@ __all__ = ["DaskProblem"]
 _log = logging.getLogger("accel")
 
 
-class DaskProblem(LpProblem):
-    """An ``LpProblem`` whose rows lie on the workers of a dask cluster.
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class DaskProblem(Problem):
+    """An l_p regression problem, as ``LpProblem``, whose rows lie on the workers of a dask cluster.
 
     ``train``, ``sweep`` and ``grid_search`` take it as they take any other problem. What needs the
     data in one place, such as ``optimum``, refuses it.
@@ -35,10 +38,10 @@ class DaskProblem(LpProblem):
     Parameters
     ----------
     X : (n, d) dask.array.Array
-        Its row chunks are what workers hold and what their sums are added up by: the same chunks
-        give the same bits, on any number of workers. Several chunks of columns are made one.
+        Workers hold its row chunks, and sums are added up chunk by chunk: the same chunks give the
+        same bits, on any number of workers. Several chunks of columns are joined.
     y : (n,) or (n, k) dask.array.Array
-        Cut like X if it is not.
+        Rechunked like X if necessary.
     p, scale, dtype, method
         As for ``LpProblem``. The Gram matrices of p = 2 are summed up once, by the workers.
     keep : {"auto", True, False}
@@ -47,6 +50,15 @@ class DaskProblem(LpProblem):
     client : distributed.Client, optional
         The current one by default. It must be able to connect to the workers, and stay open for as
         long as the problem is used.
+
+    Attributes
+    ----------
+    n, d, k, dtype, p, scale, method, factor
+        As of ``LpProblem``; there are no ``X``, ``Y`` and ``host``.
+    chunks : Chunks
+        The chunks on the workers.
+    keep : bool
+        Whether the workers hold X in memory.
 
     Raises
     ------
@@ -73,6 +85,9 @@ class DaskProblem(LpProblem):
     >>> accel.train(problem, network, accel.GradientDescent(0.01), 100)  # doctest: +SKIP
     """
 
+    chunks: Chunks
+    keep: bool
+
     def __init__(
         self,
         X: Any,
@@ -88,7 +103,7 @@ class DaskProblem(LpProblem):
         X, y = _checked(X, y)
         exact = dtype is None
         dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
-        free = method == "auto"
+        any_method = method == "auto"
         p, method = checked_loss(p, scale, method, dtype, X.shape)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
@@ -100,98 +115,64 @@ class DaskProblem(LpProblem):
             elif not keep and distributed.futures_of(X):
                 raise ValueError("keep must not be False for an X that is persisted: it is kept")
             chunks = place(client, X, y, dtype, bool(keep), exact)
-        vars(self).update(p=p, scale=scale, method=method, keep=bool(keep), _free=free)
-        vars(self).update(_shape=(*X.shape, 1 if y.ndim == 1 else y.shape[1]))
-        vars(self).update(_dtype=dtype, _chunks=chunks)
+        (n, d), k = X.shape, 1 if y.ndim == 1 else y.shape[1]
+        super().__init__(int(n), int(d), int(k), dtype, p, scale, method, any_method)
+        object.__setattr__(self, "chunks", chunks)  # the class is frozen
+        object.__setattr__(self, "keep", bool(keep))
 
     def __repr__(self) -> str:
-        chunks: Chunks = vars(self)["_chunks"]
-        return (
-            f"DaskProblem{super().__repr__().removeprefix('LpProblem').removesuffix(')')}, "
-            f"chunks={len(chunks)}, keep={vars(self)['keep']})"
-        )
-
-    def _elsewhere(self) -> NoReturn:
-        raise TypeError(
-            "the data of a DaskProblem are on the workers, and this needs them in one place: "
-            "make an LpProblem of them if they fit, as X.compute() and y.compute()"
-        )
-
-    X = Y = host = property(_elsewhere)
-
-    @property
-    def n(self) -> int:
-        """Number of samples."""
-        return int(vars(self)["_shape"][0])
-
-    @property
-    def d(self) -> int:
-        """Number of features."""
-        return int(vars(self)["_shape"][1])
-
-    @property
-    def k(self) -> int:
-        """Number of outputs."""
-        return int(vars(self)["_shape"][2])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64: of the data, and of every network trained on it."""
-        found: np.dtype[Any] = vars(self)["_dtype"]
-        return found
+        common = super().__repr__().removesuffix(")")
+        return f"{common}, chunks={len(self.chunks)}, keep={self.keep})"
 
     @property
     def on_device(self) -> bool:
-        """False: where the workers have it is their affair."""
+        """Always False: the workers copy data to their GPUs themselves."""
         return False
-
-    @property
-    def chunks(self) -> Chunks:
-        """The chunks on the workers."""
-        found: Chunks = vars(self)["_chunks"]
-        return found
 
     @cached_property
     def fingerprint(self) -> tuple[Array, ...]:
-        """Digests of the chunks, for a checkpoint to know its data by."""
+        """Digests of the chunks."""
         return tuple(self.chunks.each(self._asked("digest")))
 
     @cached_property
     def gram(self) -> Gram:
-        """X'X (d, d), Y'X (k, d) and the sum of squares of Y, made once."""
+        """X'X (d, d), Y'X (k, d) and the sum of squares of Y, computed once."""
         d, k = self.d, self.k
         XX, YX, YY = np.split(self.chunks.total(self._asked("gram")), [d * d, d * d + k * d])
         return XX.reshape(d, d), YX.reshape(k, d), float(YY[0])
 
     @property
-    def _squares(self) -> tuple[Array, float]:
-        """From the Gram matrices; columns whose squares have all vanished pass for zeros."""
+    def squares(self) -> tuple[Array, float]:
+        """As of every problem, but 0 also for a column whose squares all vanish in X'X."""
         XX, _, YY = self.gram
         return np.diag(XX), YY
 
     def _asked(self, what: str) -> Question:
         return Question(what, np.empty((0, self.k, self.d), self.dtype), self.p, 0, "cpu")
 
-    def resolve(self, name: str, *, work: float = 0.0, steps: int = 1, **_: Any) -> Backend:
-        """Return the backend of that name, if all workers have it; as ``train`` chooses it."""
-        if name == "cuda" or (name == "auto" and work):
+    def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
+        """Return the backend of that name, if all workers have it.
+
+        ``"auto"`` is what every worker chooses for its share of the work.
+        """
+        if backend == "cuda" or (backend == "auto" and work):
             chunks = self.chunks
             with connected(chunks.client):
-                chosen = chunks.client.run(choose, name, work / len(chunks.homes), steps)
-            wanting = {a: why for a, (backend, why) in chosen.items() if backend != "cuda"}
+                chosen = chunks.client.run(choose, backend, work / len(chunks.homes), steps)
+            wanting = {a: why for a, (name, why) in chosen.items() if name != "cuda"}
             if not wanting:
                 return Backend("cuda")
-            if name == "cuda":
+            if backend == "cuda":
                 address, why = next(iter(wanting.items()))
                 raise ValueError(f"{why} (worker {address})")
-        return resolve("cpu" if name == "auto" else name)
+        return resolve("cpu" if backend == "auto" else backend)
 
     def needs(self, kernels: Backend) -> dict[str, float]:
-        """Nothing here; what the workers take is their affair."""
+        """Always empty: the data live on the workers."""
         return {}
 
-    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> Any:
-        """Return a run of models: its passes are made by the workers, the rest is done here."""
+    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+        """Begin a run of models: the workers make its passes, all else is done here."""
         asked = 0 if threads is None else cpu_threads(threads)
         with connected(self.chunks.client):
             have = self.chunks.client.nthreads()
@@ -206,14 +187,14 @@ class DaskProblem(LpProblem):
 
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
         """Loss and gradient with respect to W, by one pass over the data; see ``LpProblem``."""
-        given = self._weights(W, device=False)
+        weights = self._weights(W, device=False)
         passes = Passes(self.chunks, self.n, self.spec, self.resolve(backend).name)
-        ((value, gradient),) = passes(given.reshape(1, self.k, self.d))
-        return value, gradient.reshape(given.shape)
+        ((value, gradient),) = passes(weights.reshape(1, self.k, self.d))
+        return value, gradient.reshape(weights.shape)
 
 
 def _checked(X: Any, y: Any) -> tuple[Any, Any]:
-    """Check what can be told of the two without computing them; cut y like X."""
+    """Check X and y as far as possible without computing them; rechunk y like X."""
     for name, a, ndim in (("X", X, (2,)), ("y", y, (1, 2))):
         if not isinstance(a, da.Array):
             raise TypeError(f"{name} must be a dask array, got {validation.shown(a)}")
@@ -260,7 +241,7 @@ def _client(client: distributed.Client | None) -> distributed.Client:
 
 
 def _checked_futures(client: distributed.Client, **given: Any) -> None:
-    """Check that what is persisted is still there, on the workers of this client's scheduler."""
+    """Check that persisted arrays are still on the workers of this client's scheduler."""
     for name, a in given.items():
         for future in distributed.futures_of(a):
             if future.cancelled():

@@ -8,13 +8,13 @@ the factors every hundred steps, at the cost of one pass over the data.
 import math
 import sys
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 import numpy as np
 
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Momentum, Nesterov, Optimizer
 from accel._core.problem import LpProblem
+from accel._runs.checks import RunOptions, limits
 from accel._runs.results import History, Result
 from accel._runs.run import Check
 from accel._runs.training import train_until
@@ -95,7 +95,7 @@ def descend(
     *,
     auto: bool,
     intercept: bool,
-    **how: Any,
+    options: RunOptions,
 ) -> Fit:
     r"""Train a network until the gradient is tol times what it is at W = 0.
 
@@ -112,8 +112,7 @@ def descend(
         Whether ``train`` finds the rate, which follows the loss: anew for every round.
     intercept : bool
         Whether the last feature is that of the intercept, which weight decay shall spare.
-    **how
-        For ``train``.
+    options : RunOptions
 
     Notes
     -----
@@ -131,7 +130,7 @@ def descend(
     If the factors are at a saddle at the end of a round, or at a local minimum that decay makes,
     the next round begins at a lower map (see ``saddles``), if there are steps left.
     """
-    run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, how)
+    run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, options)
     while run.status == "completed" and run.made < max_iter:
         run.advance()
     return run.fit()
@@ -149,7 +148,7 @@ class _Descent:
         tol: float,
         auto: bool,
         intercept: bool,
-        how: dict[str, Any],
+        options: RunOptions,
     ) -> None:
         decay = optimizer.weight_decay
         begin = norm(problem.gradient(np.zeros((problem.k, problem.d))))
@@ -158,7 +157,7 @@ class _Descent:
         if isinstance(optimizer, Momentum | Nesterov):
             optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
         self._problem, self._network, self._optimizer = problem, network, optimizer
-        self._max_iter, self._tol, self._auto, self._how = max_iter, tol, auto, how
+        self._max_iter, self._tol, self._auto, self._options = max_iter, tol, auto, options
         self._decay, self._spared = decay, bool(decay) and intercept
         self._by_factors = bool(decay) or min(network.widths) < min(problem.d, problem.k)
         self._by_loss = bool(decay) and optimizer.name in _RESCALING
@@ -197,12 +196,12 @@ class _Descent:
 
     def _round(self) -> Result:
         """Train for an eighth, or less."""
+        steps = min(self._size, self._max_iter - self.made)
         result = train_until(
             self._shifted, self._network, self._optimizer,
-            min(self._size, self._max_iter - self.made),
+            limits(steps, None, 0.0 if self._by_factors else self._small, None), self._options,
             Check(min(_LOOK, self._size), self._rule()) if self._by_factors else None,
-            learning_rate="auto" if self._auto else None,
-            tol=0.0 if self._by_factors else self._small, **self._how,
+            auto_rate=self._auto,
         )  # fmt: skip
         if result.status == "interrupted":
             raise KeyboardInterrupt

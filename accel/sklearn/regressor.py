@@ -20,6 +20,7 @@ except ImportError as error:
 
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
+from accel._runs.checks import RunOptions
 from accel._support import frames, validation
 from accel._support.arrays import Array
 from accel.sklearn import fitting, starts
@@ -362,8 +363,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             self.tol,
             auto=isinstance(self.learning_rate, str),
             intercept=scaled.intercept,
-            backend=self.backend,
-            progress=bool(self.verbose),
+            options=RunOptions(progress=bool(self.verbose), backend=self.backend),
         )
 
     def _start(self, scaled: ScaledProblem, optimizer: Optimizer) -> LinearNetwork:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.problem import LpProblem, checked_problem
+from accel._core.base import Problem, checked_problem
 from accel._support import validation
 from accel._support.arrays import Array
 
@@ -24,7 +24,7 @@ def scipy_module(name: str) -> Any:
         raise ImportError("this needs SciPy: pip install 'implicit-accel[theory]'") from error
 
 
-def problem(value: object, *, single_output: bool = False, least_p: float = 1.0) -> LpProblem:
+def problem(value: object, *, single_output: bool = False, least_p: float = 1.0) -> Problem:
     """A float64 problem with p at least ``least_p``, and one output if asked for.
 
     Raises

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, local_problem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -72,7 +72,8 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
         if depth == 2:
             raise ValueError(f"w must not be 0 for depth 2, got {validation.shown(w)}")
         return np.zeros((problem.d, problem.d))
-    X, y = problem.host.X, problem.host.Y[:, 0]
+    local = local_problem(problem).host
+    X, y = local.X, local.Y[:, 0]
     H: Array = resolve().lp_loss.hessian(X, y, w, problem.spec)
     q = (1 - 2 / depth) * problem.gradient(w) + H @ w
     product: Array = np.outer(w / length, q)  # scaled against overflow and underflow
@@ -211,7 +212,8 @@ def closed_curve_integral(
     quad = checks.scipy_module("integrate").quad
     plane = _plane(direction, second, problem.d)
     # w stays in the plane, and so does what F does there: two features are enough.
-    flat = LpProblem(problem.host.X @ plane, problem.host.Y, problem.p, scale=problem.scale)
+    local = local_problem(problem).host
+    flat = LpProblem(local.X @ plane, local.Y, problem.p, scale=problem.scale)
 
     def along_ray(s: float) -> float:
         return float(_field(flat, np.array([s, 0.0]), depth)[0])

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.initializers import factors_of_svd
 from accel._core.network import LinearNetwork
-from accel._core.problem import LpProblem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -106,7 +106,7 @@ def _integrated(
 
 
 def end_to_end_flow(
-    problem: LpProblem,
+    problem: Problem,
     W0: Any,
     depth: int,
     t: Any,
@@ -190,7 +190,7 @@ def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
 
 
 def _factors_at(
-    problem: LpProblem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
+    problem: Problem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
     rtol: float, atol: float,
 ) -> Array:  # fmt: skip
     """The factors (m, n_params) on their flow, at these times."""
@@ -208,7 +208,7 @@ def _factors_at(
 
 
 def factor_flow(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     t: Any,
     weight_decay: float = 0.0,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checks, driver
-from accel._runs.checks import Limits
+from accel._runs.checks import Limits, RunOptions
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.sweeping import Sweep
@@ -92,7 +92,7 @@ def _rungs(models: int, steps: int, factor: int) -> tuple[tuple[int, int], ...]:
     return tuple(rungs)
 
 
-def _checked_rates(problem: LpProblem, optimizer: Optimizer, given: Any) -> list[float]:
+def _checked_rates(problem: Problem, optimizer: Optimizer, given: Any) -> list[float]:
     if given is None:
         middle = first_rate(problem, optimizer.name)
         exponents = np.arange(-_DECADES * _POINTS, _DECADES * _POINTS + 1) / _POINTS
@@ -109,9 +109,10 @@ class _Tried:
     """The results and scores of the rates tried so far."""
 
     def __init__(
-        self, problem: LpProblem, network: LinearNetwork, optimizer: Optimizer, **how: Any
+        self, problem: Problem, network: LinearNetwork, optimizer: Optimizer, options: RunOptions
     ) -> None:
-        self._problem, self._network, self._optimizer, self._how = problem, network, optimizer, how
+        self._problem, self._network, self._optimizer = problem, network, optimizer
+        self._options = options
         self.results: dict[float, Result] = {}
         self.scores: Scores[float] = Scores()
         self.seconds, self.interrupted = 0.0, False
@@ -119,7 +120,7 @@ class _Tried:
     def add(self, rates: Sequence[float], limits: Limits) -> None:
         """Run new rates side by side."""
         models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
-        results, seconds = driver.run_models(self._problem, models, limits, watch=None, **self._how)
+        results, seconds = driver.run_models(self._problem, models, limits, self._options)
         self.results.update(zip(rates, results, strict=True))
         self.scores.update(zip(rates, map(_score, results), strict=True))
         self.seconds += seconds
@@ -166,7 +167,7 @@ def _between(scores: Scores[float]) -> list[float]:
 
 
 def grid_search(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     optimizer: Optimizer,
     steps: int,
@@ -253,8 +254,8 @@ def grid_search(
     problem = driver.suited(problem, [network], limits)
     # The same for the small sweeps that follow, lest rates be compared across backends.
     chosen = driver.kernels_for(problem, len(rates), limits.steps, backend).name
-    how: dict[str, Any] = {"shown": progress, "backend": chosen, "threads": threads}
-    tried = _Tried(problem, network, optimizer, **how)
+    options = RunOptions(progress=progress, backend=chosen, threads=threads)
+    tried = _Tried(problem, network, optimizer, options)
     tried.add(rates, first)
     for propose, rounds in ((_beyond, _EXTENSIONS), (_between, refine)):
         for _ in range(rounds):

@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import accel
 from accel import LpProblem, optimum, standardize, train
-from accel._runs import driver
 from accel._support import gpu
+from accel._support.backends import Backend
 from accel.datasets import load_gas_ethanol
 from accel.kernels.cuda import planning
 
@@ -40,12 +41,11 @@ def gas_l4(gas):
 def scripted(monkeypatch):
     """A function that trains with a scripted loop in the place of a kernel."""
 
-    def run(loop, steps, **arguments):
-        class Kernels:
-            name = "scripted"
+    def run(made, steps, **arguments):
+        class Kernels(Backend):
+            loop = SimpleNamespace(TrainingLoop=made)
 
-        Kernels.loop = type("Module", (), {"TrainingLoop": loop})
-        monkeypatch.setattr(driver, "resolve", lambda name, **work: Kernels)
+        monkeypatch.setattr(LpProblem, "resolve", lambda *given, **work: Kernels("reference"))
         return train(PROBLEM, start(), accel.GradientDescent(1.0), steps, **arguments)
 
     return run

@@ -39,17 +39,11 @@ class Scripted:
         self.losses, self.pause, self.fail_at = losses, pause, fail_at
         self.step, self.threads, self.calls = 0, 1, []
         self.active, self.statuses = np.array([0]), np.array([specs.RUNNING])
-        self.closed, self.stopped, self.rows = False, False, []
+        self.stopped, self.rows = False, []
 
     def __call__(self, X, Y, loss, models, threads):
         ((self.widths, self._params, _),) = models
         return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.closed = True
 
     @property
     def steps(self):
@@ -57,6 +51,8 @@ class Scripted:
 
     def params(self, model):
         return np.full_like(self._params, self.step)
+
+    device_params = params
 
     def _row(self):
         loss = self.losses[min(self.step, len(self.losses) - 1)]

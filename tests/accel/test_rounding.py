@@ -159,9 +159,9 @@ def test_files(tmp_path):
 
 def test_chunks_on_workers():
     pytest.importorskip("distributed")
-    from accel.distributed.chunks import Shape, lay_out
+    from accel.distributed.chunks import Extent, lay_out
 
     X, y = np.ones((2, 1), np.float32), np.array([0, ODD32])
     with pytest.raises(TypeError, match=rf"y\[11\] = {ODD32}: pass dtype="):
-        lay_out(Shape(10, 2, 1, 1, F4, True), X, y)
-    assert lay_out(Shape(10, 2, 1, 1, F4), X, y).Y[1, 0] == 2**24
+        lay_out(Extent(10, 2, 1, 1, F4, True), X, y)
+    assert lay_out(Extent(10, 2, 1, 1, F4), X, y).Y[1, 0] == 2**24

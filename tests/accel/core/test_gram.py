@@ -1,4 +1,4 @@
-"""The Gram form of p = 2: not where it has not the digits that a run needs."""
+"""The Gram form of p = 2 is not used where it has not the digits that a run needs."""
 
 import logging
 
@@ -39,7 +39,7 @@ def test_a_usual_target_and_tolerance_leave_it_as_it_is():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
-    """Residuals of 1e-9, squares of 1e-18: from X'X the loss is rounding errors of 1e-15."""
+    """Residuals are 1e-9, their squares 1e-18, and rounding errors of the loss by X'X 1e-15."""
     given, target = problem(noise=1e-9), 1.2e-18
     with caplog.at_level(logging.INFO, "accel"):
         result = train(given, start(given), RATE, 2000, target=target, backend=backend)
@@ -50,21 +50,21 @@ def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
     assert result.loss == pytest.approx(float(np.mean(residuals**2)), rel=1e-6)
     assert 1e-19 < result.loss <= target
 
-    # What would have happened.
+    # The loss by the Gram form, had it been used:
     kernels = kernels_for(given, 1, 1, backend)
     model = Model((6, 1), start(given).params, RATE.rule)
-    with kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, True), [model]) as loop:
-        loop.advance(result.steps + 200, target=target)
-        misjudged = abs(loop.evaluate()[0, 1] - given.loss(loop.params(0)[None]))
-        assert loop.statuses[0] != TARGET or given.loss(loop.params(0)[None]) > target
-        assert misjudged > 10 * target
+    loop = kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, True), [model])
+    loop.advance(result.steps + 200, target=target)
+    misjudged = abs(loop.evaluate()[0, 1] - given.loss(loop.params(0)[None]))
+    assert loop.statuses[0] != TARGET or given.loss(loop.params(0)[None]) > target
+    assert misjudged > 10 * target
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("offset", [0.0, 1e6, 1e8])
 def test_the_loss_of_a_good_fit_is_that_of_the_network(backend, outputs, offset):
-    """Beside targets of 1e8 residuals of 1e-3 are nothing: X'X gave losses of -10."""
+    """With targets of 1e8 and residuals of 1e-3, X'X alone would give losses of -10."""
     rng = np.random.default_rng(0)
     X = np.column_stack([np.ones(3000), rng.standard_normal(3000)])
     Y = offset + X @ rng.standard_normal((2, outputs)) + 1e-3 * rng.standard_normal((3000, outputs))
@@ -82,8 +82,7 @@ def test_the_loss_of_a_good_fit_is_that_of_the_network(backend, outputs, offset)
 
 
 def test_a_usual_fit_needs_no_pass(monkeypatch):
-    reading = "accel._runs.driver._by_passes"
-    monkeypatch.setattr(reading, lambda *_: pytest.fail("the data was read"))
+    monkeypatch.setattr(LpProblem, "single_pass", lambda *_: pytest.fail("the data was read"))
     given = problem()
     train(given, start(given), RATE, 1000)
     with np.errstate(all="ignore"):
@@ -114,17 +113,17 @@ def test_asked_for_by_name_it_refuses():
 
 def test_everything_that_trains_asks():
     given = problem(noise=1e-9)
-    found = grid_search(given, start(given), RATE, 3, learning_rates=[0.1], target=1e-18)
-    assert {result.method for result in found.results} == {"direct"}
+    search = grid_search(given, start(given), RATE, 3, learning_rates=[0.1], target=1e-18)
+    assert {result.method for result in search.results} == {"direct"}
     swept = sweep(given, [(start(given), RATE)] * 2, 3, target=1e-18)
     assert [result.method for result in swept] == ["direct"] * 2
-    found = train(given, start(given), RATE, 3, learning_rate="auto", tol=1e-16)
-    assert found.method == "direct"
+    result = train(given, start(given), RATE, 3, learning_rate="auto", tol=1e-16)
+    assert result.method == "direct"
 
 
 @pytest.mark.parametrize("of_x", [1e-170, 1e-145, 1e148, 1e170])
 def test_data_whose_squares_leave_the_range(of_x):
-    """In X'X they vanish or overflow; by passes over the data all is as with 1."""
+    """They vanish or overflow in X'X; passes over the data give the run of data of size 1."""
     given, usual = problem(of_x=of_x), problem(method="direct")
     network = start(usual).with_params(start(usual).params / of_x)
     ours = train(given, network, accel.GradientDescent(1e-300), 1)
@@ -133,7 +132,7 @@ def test_data_whose_squares_leave_the_range(of_x):
     assert ours.history.loss[0] == pytest.approx(expected, rel=1e-12)
     with pytest.raises(ValueError, match="squares of the data overflow or vanish"):
         method_of(problem(of_x=of_x, method="gram"))
-    if 1e-150 < of_x < 1e150:  # else the rate itself leaves it
+    if 1e-150 < of_x < 1e150:  # otherwise the rate itself leaves the range
         rate = stable_rate(given, network, RATE) * of_x * of_x
         assert rate == pytest.approx(stable_rate(usual, start(usual), RATE), rel=0.01)
 
@@ -148,7 +147,7 @@ def test_a_feature_of_zeros_is_no_matter():
 
 
 def test_the_rounding_errors_are_what_it_takes_them_for():
-    """Neither more than the estimate that decides nor so little that it decides too early."""
+    """Rounding errors are below the estimate that decides, but not far below."""
     for n, condition in ((100, 1.0), (3000, 1e6), (100_000, 1e12)):
         rng = np.random.default_rng(n)
         U, V = (np.linalg.qr(rng.standard_normal((size, 8)))[0] for size in (n, 8))

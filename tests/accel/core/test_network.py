@@ -82,7 +82,7 @@ def test_orthogonal():
 
 
 def test_orthogonal_is_uniform():
-    """The first entry of a uniform orthogonal matrix has mean 0; LAPACK's own has not."""
+    """The first entry of a uniform orthogonal matrix has mean 0, unlike that of LAPACK's."""
     corner = [LinearNetwork((2, 2), init="orthogonal", seed=s).params[0] for s in range(400)]
     assert abs(np.mean(corner)) < 0.15
 

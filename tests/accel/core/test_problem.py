@@ -1,4 +1,6 @@
+import dataclasses
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def address(a):
 
 
 def off_by(n_bytes, shape, dtype=np.float64):
-    """Zeros that start so many bytes behind a 64-byte boundary."""
+    """Return zeros that start so many bytes behind a 64-byte boundary."""
     raw = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 128, np.uint8)
     start = -address(raw) % 64 + n_bytes
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -66,6 +68,36 @@ def test_a_large_copy_is_logged_once(monkeypatch, caplog):
     with caplog.at_level(logging.INFO, logger="accel"):
         LpProblem(off_by(8, (20, 2)), np.ones(20))
     assert not caplog.records
+
+
+def arrays_of(dtype, n=9):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, 3)).astype(dtype), rng.standard_normal(n).astype(dtype)
+
+
+@pytest.mark.parametrize("name", ["X", "Y", "p", "method", "n", "nonsense"])
+def test_it_cannot_be_changed(name):
+    problem = LpProblem(*arrays_of(float))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(problem, name, 1)
+
+
+def test_a_pickled_problem_is_the_same():
+    problem = LpProblem(*arrays_of(np.float32), p=2, scale="1/p", method="direct")
+    copy = pickle.loads(pickle.dumps(problem))
+    assert repr(copy) == repr(problem)
+    assert copy.spec == problem.spec
+    np.testing.assert_array_equal(copy.X, problem.X)
+    np.testing.assert_array_equal(copy.Y, problem.Y)
+
+
+def test_another_method_is_no_other_data():
+    problem = LpProblem(*arrays_of(float, n=100), p=2)
+    direct = problem.suited(target=0.0)
+    assert (problem.method, direct.method) == ("gram", "direct")
+    assert direct.X is problem.X
+    assert direct.Y is problem.Y
+    assert direct.suited(target=0.0) is direct
 
 
 def test_attributes():
@@ -189,7 +221,7 @@ def test_bad_input(error, match, arguments):
 
 
 def test_values_near_the_largest_are_fine():
-    """Their sum overflows; none of them is infinite."""
+    """The sum of these numbers overflows, although all of them are finite."""
     assert LpProblem(np.full((4, 1), 1.7e308), np.ones(4)).n == 4
 
 

@@ -34,9 +34,9 @@ def test_a_mean_has_twice_the_digits(offset, weight):
         )
         assert abs(error) < 1e-14
         assert units.mean[j] + units.rest[j] == units.mean[j]
-    found = units.standard(STEPS + offset, np.empty_like(STEPS))
+    standard = units.standard(STEPS + offset, np.empty_like(STEPS))
     expected = Units.of("X", STEPS, weight).standard(STEPS, np.empty_like(STEPS))
-    np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(standard, expected, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
@@ -55,7 +55,7 @@ def test_standardized_columns_have_mean_zero(offset):
 
 
 def test_a_column_with_one_far_number():
-    """In the first row, in the last, in none: the mean is that of all numbers."""
+    """It is in the first row, then in the last one, too."""
     column = STEPS[:, 0].copy()
     for row in (0, -1):
         column[row] = 1e15
@@ -98,7 +98,7 @@ def test_an_offset_does_not_change_the_problem_that_is_fitted(offset, weight, sc
     W = np.array([[0.5, -0.25, 0.125, 0.0]])
     coef, intercept = far.to_user(W)
     np.testing.assert_allclose(coef, here.to_user(W)[0], rtol=1e-14)
-    # What is lost at a large offset is lost by the intercept's own rounding.
+    # At a large offset the intercept itself is rounded, which limits the digits.
     expected = here.to_user(W)[1] + offset - coef.sum() * offset
     np.testing.assert_allclose(intercept, expected, atol=8 * np.spacing(abs(offset)))
     np.testing.assert_allclose(far.from_user(coef, intercept), W, atol=16 * np.spacing(abs(offset)))
@@ -120,7 +120,7 @@ def test_the_estimator_far_from_zero(solver):
 
 
 def test_the_intercept_makes_up_for_rounded_coefficients():
-    """In float32 a slope of 1/3 is off by 1e-8, which the means of 32768 make 3e-4."""
+    """In float32 a slope of 1/3 is off by 1e-8: times means of 32768 that is 3e-4."""
     sklearn = pytest.importorskip("accel.sklearn")
     X = np.float32(STEPS[:, :1] + 2**15)
     y = X[:, 0] / np.float32(3)

@@ -1,4 +1,4 @@
-"""Bad calls of what trains, searches, makes data and checks theory; and calls that look bad."""
+"""Wrong calls of runs, searches, data and theory raise errors; unusual but valid calls do not."""
 
 import itertools
 from pathlib import Path
@@ -263,7 +263,7 @@ def test_absurd_rates_end_in_a_status():
 
 
 def test_the_deepest_network_trains():
-    """Ten thousand factors, a thousandth of a second a step and more."""
+    """With ten thousand factors a step takes a millisecond or more."""
     network = start(depth=10_000, width=2, init="identity", scale=0.01)
     result = train(PROBLEM, network, GradientDescent(1e-6), 20)
     assert result.status == "completed"
@@ -274,7 +274,7 @@ def test_the_deepest_network_trains():
 
 @pytest.mark.parametrize("scale", [1e-170, 1e160])
 def test_features_of_absurd_size(scale):
-    """What the curvature suggests is then no number, or none that a rate may be."""
+    """The rate that the curvature suggests would be nan, 0 or infinite there."""
     problem = LpProblem(X * scale, y)
     network = LinearNetwork.for_problem(problem, 1)
     assert train(problem, network, RULE, 5, learning_rate="auto").steps in (0, 5)
@@ -284,8 +284,8 @@ def test_features_of_absurd_size(scale):
 
 def test_rates_at_the_ends_of_the_numbers():
     for rates in ([1e308, 1e307], [5e-324, 1e-323]):
-        found = grid_search(PROBLEM, start(), RULE, 5, learning_rates=rates)
-        assert all(result.optimizer.learning_rate > 0 for result in found.results)
+        search = grid_search(PROBLEM, start(), RULE, 5, learning_rates=rates)
+        assert all(result.optimizer.learning_rate > 0 for result in search.results)
 
 
 def test_two_points_far_beyond_the_rates_of_double_precision():
@@ -294,7 +294,7 @@ def test_two_points_far_beyond_the_rates_of_double_precision():
 
 
 def test_every_public_name_has_a_row():
-    """But for what functions return, and what takes no arguments."""
+    """All but the classes that functions return, and functions without arguments."""
     here = Path(__file__)
     rows = "".join(path.read_text() for path in (here, here.parents[1] / "test_bad_calls.py"))
     made = {"GridSearch", "History", "Optimum", "Standardized", "Sweep", "theory", "datasets"}

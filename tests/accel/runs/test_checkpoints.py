@@ -1,4 +1,4 @@
-"""Checkpoints: interrupted and resumed is the same as never interrupted."""
+"""Checkpoints: a run that is interrupted and resumed gives the bits of an uninterrupted one."""
 
 import contextlib
 import logging
@@ -192,7 +192,7 @@ def test_a_read_only_folder():
         with read_only(Path(folder)):
             with pytest.raises(PermissionError, match=r"part\.npz"):
                 run(part, callback=no_step)
-            assert_same(run(whole, callback=no_step), expected)  # nothing to be written
+            assert_same(run(whole, callback=no_step), expected)  # nothing is written
         assert part.read_bytes() == before
         assert sorted(os.listdir(folder)) == ["part.npz", "whole.npz"]
 
@@ -234,9 +234,9 @@ def test_ctrl_c_in_a_save(save, tmp_path, monkeypatch):
 
     def struck(file):
         seals.append(threading.current_thread())
-        if len(seals) == 2:  # the first is of the start
+        if len(seals) == 2:  # the first is written at the start
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)  # the main thread takes it meanwhile
+            time.sleep(0.2)  # the main thread receives it meanwhile
         seal(file)
 
     monkeypatch.setattr(archives, "seal", struck)
@@ -267,19 +267,19 @@ def dying(thing, name, call):
     [(archives, "seal", 2), (os, "fsync", 3), (Path, "replace", 2), (os, "open", 2)],
 )
 def test_killed_within_a_save(thing, name, call, tmp_path):
-    """In the second: before the file is whole, on the disk, and renamed; and after that."""
+    """At the second save: before the file is complete, synced and renamed, and afterwards."""
     path = tmp_path / "run.npz"
     run(path, callback=lambda step, loss: step > 9)
     before = steps_in(path)
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(120)  # if it does not die as it should
+        signal.alarm(120)  # in case it is not killed
         dying(thing, name, call)
         run(path)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    renamed = name == "open"  # of the folder
+    renamed = name == "open"  # the folder is synced after the renaming
     assert len(os.listdir(tmp_path)) == 2 - renamed
     assert (steps_in(path) == before) != renamed
     assert_same(run(path), run(None))
@@ -290,9 +290,9 @@ def test_killed_within_a_save(thing, name, call, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("work", ["train_one", "sweep_many"])
 def test_killed_twenty_times(work, tmp_path):
-    """At random moments; each life goes on from the one before, and the end is the same bits."""
-    found = killed(work, tmp_path, 20)
-    assert found["codes"] == [-signal.SIGKILL] * 20
-    assert found["last"] == 0
-    assert found["resumed"] == found["whole"]
+    """Killed at random moments, it goes on from its checkpoint each time, to the same bits."""
+    told = killed(work, tmp_path, 20)
+    assert told["codes"] == [-signal.SIGKILL] * 20
+    assert told["last"] == 0
+    assert told["resumed"] == told["whole"]
     assert os.listdir(tmp_path / "killed") == ["run.npz"]

@@ -1,4 +1,4 @@
-"""What train() tells the terminal."""
+"""What train() prints while it runs."""
 
 import sys
 import textwrap
@@ -41,7 +41,9 @@ def test_progress_bar():
                  TERM="xterm", COLUMNS="120") as process:  # fmt: skip
         out, err = process.stdout.rest(), process.stderr.rest()
         assert process.wait() == 0
-    assert out == "threads 2\n"  # ours and the worker: the bar has none, and stdout is left alone
+    assert (
+        out == "threads 2\n"
+    )  # main thread and worker: the bar starts none, and prints nothing to stdout
     assert "3000/3000" in err
     assert "loss" in err
 

@@ -1,4 +1,4 @@
-"""The rate that the curvature allows, and train(learning_rate="auto")."""
+"""``stable_rate``, and ``train`` with ``learning_rate="auto"``."""
 
 import itertools
 import logging
@@ -30,7 +30,7 @@ def zeros(problem):
 
 
 def curvature(problem, W):
-    """The largest eigenvalue of the second derivative at W, which is formed here."""
+    """Return the largest eigenvalue of the Hessian at W, which is formed here."""
     kernels = resolve("reference").lp_loss
     outputs = zip(problem.Y.T, W, strict=True)
     hessians = (kernels.hessian(problem.X, y, w, problem.spec) for y, w in outputs)
@@ -45,8 +45,8 @@ def test_for_least_squares_it_is_one_over_the_largest_eigenvalue(arguments):
     problem = make_problem(p=2, **arguments)
     expected = 1 / curvature(problem, np.zeros((problem.k, problem.d)))
     for optimizer in (GD, accel.Momentum(7.0), accel.Nesterov(7.0), accel.EndToEnd(1.0, 1)):
-        found = stable_rate(problem, LinearNetwork.for_problem(problem, 1), optimizer)
-        assert expected <= found * (1 + 1e-4) <= 1.1 * expected
+        rate = stable_rate(problem, LinearNetwork.for_problem(problem, 1), optimizer)
+        assert expected <= rate * (1 + 1e-4) <= 1.1 * expected
 
 
 @pytest.mark.parametrize("p", [2.5, 4, 6])
@@ -93,7 +93,7 @@ def test_the_end_to_end_rule_decays_by_n_times_the_decay(depth, decay):
                                   "adam", "end-to-end"])  # fmt: skip
 @pytest.mark.parametrize("decay", [1.0, 30.0, 1e6])
 def test_with_it_strong_decay_is_stable(name, decay):
-    """Each step multiplies the weights by 1 - rate decay, N decay for the end-to-end rule."""
+    """Each step multiplies the weights by 1 - rate * decay, N * decay for the end-to-end rule."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 3))
     problem = LpProblem(X, 0.1 * X @ [1.0, 2.0, 3.0], 2)
@@ -149,8 +149,8 @@ def test_data_on_the_gpu(gpu_stand_in):
     for p in (2, 4):
         host = make_problem(p=p)
         problem = LpProblem(DeviceArray(host.X), DeviceArray(host.Y), p)
-        found = stable_rate(problem, start(), GD)
-        assert found == pytest.approx(stable_rate(host, start(), GD), rel=1e-6)
+        rate = stable_rate(problem, start(), GD)
+        assert rate == pytest.approx(stable_rate(host, start(), GD), rel=1e-6)
 
 
 @pytest.mark.parametrize(("error", "match", "arguments"), [
@@ -210,7 +210,7 @@ def test_it_begins_with_the_stable_rate(caplog):
 
 @pytest.mark.parametrize("steps", [5, 4000])
 def test_it_is_lowered_where_the_loss_rises(monkeypatch, caplog, steps):
-    """Be it to infinity or only, in five steps, to a larger loss than at the start."""
+    """Either to infinity or, within five steps, to a larger loss than at the start."""
     rate = stable_rate(PROBLEM, start(depth=1), GD)
     monkeypatch.setattr(training, "stable_rate", lambda *model: 1024 * rate)
     with caplog.at_level(logging.INFO, "accel"):
@@ -219,7 +219,7 @@ def test_it_is_lowered_where_the_loss_rises(monkeypatch, caplog, steps):
     assert result.steps == steps
     assert result.loss < result.history.loss[0]
     assert result.history.step[-1] == steps
-    assert np.all(np.diff(result.history.step) > 0)  # nothing is left of what was taken back
+    assert np.all(np.diff(result.history.step) > 0)  # no records of stretches that were taken back
     assert np.all(np.diff(result.history.seconds) >= 0)
     if steps == 5:
         taken_back = caplog.text.count("back to step 0")
@@ -228,7 +228,7 @@ def test_it_is_lowered_where_the_loss_rises(monkeypatch, caplog, steps):
 
 
 def problem_drawn(seed):
-    """A problem and a model of random size, p, depth and start, as users have them."""
+    """A problem and a model of random size, p, depth and start, within usual ranges."""
     rng = np.random.default_rng(seed)
     p, depth, width = rng.choice([2, 3, 4, 5, 6, 8]), int(rng.integers(1, 5)), rng.integers(1, 6)
     n, d, k = rng.integers(10, 80), rng.integers(1, 9), rng.integers(1, 4)
@@ -245,15 +245,15 @@ def problem_drawn(seed):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_it_needs_at_most_four_times_the_steps_of_the_best_constant_rate(seed):
-    """Where the curvature falls with the residuals, far fewer."""
+    """Where the curvature falls with the residuals, it needs far fewer steps."""
     problem, network, optimizer = problem_drawn(seed)
     best = accel.grid_search(problem, network, optimizer, 500, refine=3).best
     lowest = accel.optimum(problem).loss
     goal = max(best.loss, lowest + 1e-4 * (best.history.loss[0] - lowest))
     constant = train(problem, network, best.optimizer, 500, target=goal)
     assert constant.status == "target"
-    found = auto(problem, network, optimizer, max(4 * constant.steps, 100), target=goal)
-    assert found.status == "target"
+    result = auto(problem, network, optimizer, max(4 * constant.steps, 100), target=goal)
+    assert result.status == "target"
 
 
 @pytest.mark.parametrize("p", [1, 1.5])
@@ -271,7 +271,7 @@ def test_for_p_below_2_it_settles(p):
     GD, accel.Momentum(1.0), accel.Nesterov(1.0), accel.EndToEnd(1.0, 3),
 ], ids=str)  # fmt: skip
 def test_with_decay_it_goes_by_loss_and_penalty(optimizer):
-    """Where the loss alone rises, from a start at its minimum; with momentum by neither."""
+    """From a start at the minimum the loss alone rises. With momentum neither is judged."""
     problem, decay = make_problem(p=4, k=2), 0.1
     depth = 1 if isinstance(optimizer, accel.EndToEnd) else 2
     best = accel.optimum(problem)
@@ -286,7 +286,7 @@ def test_with_decay_it_goes_by_loss_and_penalty(optimizer):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_with_decay_a_stretch_that_is_not_finite_is_taken_back(k):
-    """The penalty of the end-to-end rule asks for singular values, of which there are none then."""
+    """The penalty of the end-to-end rule needs singular values, which do not exist then."""
     problem = make_problem(p=4, k=k)
     rule, network = accel.EndToEnd(1.0, 3, weight_decay=0.1), start(problem, depth=1, scale=1.0)
     pace = pacing.pace_of(problem, network, rule)
@@ -328,13 +328,13 @@ def test_a_checkpoint_of_a_constant_rate_is_of_another_run(in_a_folder_of_its_ow
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_backends_agree(backend):
-    """As long as no stretch is judged within rounding errors."""
+    """To the bit, as long as no stretch is judged within rounding errors."""
     result = auto(steps=200, backend=backend)
     assert result.loss == pytest.approx(auto(steps=200).loss, rel=1e-9)
 
 
 def test_a_run_that_is_stopped_ends_no_higher_than_where_it_began(monkeypatch):
-    """Also where its loss has risen by then: the stretch is taken back."""
+    """If the loss has risen by then, the stretch is taken back."""
     problem, calls = make_problem(p=2), []
     rate = 2.001 / curvature(problem, np.zeros((1, 4)))
     monkeypatch.setattr(training, "stable_rate", lambda *model: rate)
@@ -351,14 +351,14 @@ def test_a_run_that_is_stopped_ends_no_higher_than_where_it_began(monkeypatch):
 
 
 def test_a_loss_that_is_infinite_from_the_start():
-    """No rate helps, and none is tried."""
+    """No rate would help, so none is tried."""
     problem = LpProblem(PROBLEM.X, 1e160 * PROBLEM.Y, 4)
     result = auto(problem, start(problem), steps=100)
     assert (result.status, result.diverged_at) == ("diverged", 0)
 
 
 def test_a_loss_at_the_rounding_errors_is_no_divergence():
-    """Where all is interpolated already, the loss may double and mean nothing."""
+    """Where the data are interpolated already, the loss may double by rounding errors."""
     X = np.random.default_rng(0).standard_normal((3, 5))
     problem = LpProblem(X, X @ np.ones(5), p=2)
     network = LinearNetwork.for_problem(problem, 1, init=[np.ones((1, 5))])

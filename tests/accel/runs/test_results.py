@@ -90,7 +90,7 @@ def test_round_trip_of_a_diverged_run(tmp_path):
 
 def test_the_path_is_taken_as_it_is(tmp_path):
     make_result().save(tmp_path / "a.run")
-    make_result().save(tmp_path / "a.run")  # replaces it
+    make_result().save(tmp_path / "a.run")  # replaces the file
     assert [path.name for path in tmp_path.iterdir()] == ["a.run"]
 
 
@@ -176,7 +176,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    """Whatever byte is wrong."""
+    """Whichever byte is wrong."""
     path = make_result().save(tmp_path / "run.npz")
     whole = path.read_bytes()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""``sweep``: every model as ``train`` would train it, and what happens when some of them end."""
+"""``sweep`` trains every model as ``train`` would, also after other models have ended."""
 
 import math
 
@@ -19,7 +19,7 @@ def rates(problem=PROBLEM, **network):
 
 
 def mixed(problem):
-    """Depths, widths, starts and rules of many kinds."""
+    """Models of many depths, widths, starts and rules."""
     W = start(problem, 3).end_to_end()
     return [
         (start(problem, 1), accel.GradientDescent(0.05)),

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 def os_threads():
-    """Threads that the system counts, once those that have ended are really gone."""
+    """Return the number of threads of this process, once ended ones are gone."""
     counts = []
-    for _ in range(30):  # Python learns of a thread's end before the system does
+    for _ in range(30):  # the system reports a thread for some time after Python has joined it
         counts.append(len(os.listdir("/proc/self/task")))
         time.sleep(0.01)
     return min(counts)
@@ -40,7 +40,7 @@ def test_no_thread_is_left_behind(backend):
     def run():
         train(PROBLEM, start(), accel.Adam(), 2000, backend=backend, threads=2, progress=True)
 
-    run()  # libraries may start pools of their own, once
+    run()  # libraries may start their own pools at the first run
     before = os_threads()
     for _ in range(3):
         run()
@@ -83,7 +83,7 @@ def test_ctrl_c(backend, send):
     with later((0.4, interrupt)):
         result = train(PROBLEM, start(), accel.Adam(), 10**9, backend=backend)
         took = time.perf_counter() - sent[0]
-    assert took < 2  # and not for ever: a chunk lasts a tenth of a second
+    assert took < 2  # a chunk lasts a tenth of a second
     assert result.status == "interrupted"
     assert 0 < result.steps < 10**9
     assert result.history.step[-1] == result.steps
@@ -109,7 +109,7 @@ COMPILE = """
     import accel
     import accel.kernels.cpu.loop
     with contextlib.suppress(ImportError):
-        import scipy.linalg  # Numba does so while it compiles, and its BLAS starts a thread
+        import scipy.linalg  # Numba imports it to compile, and its BLAS starts a thread
 
     def threads():
         return threading.active_count(), len(os.listdir("/proc/self/task"))
@@ -134,7 +134,7 @@ COMPILE = """
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
 def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
-    """Of a run with a team: whoever compiles must be who hears it."""
+    """In a run with a team of threads, the request to stop must reach the one that compiles."""
     with started(sys.executable, "-c", textwrap.dedent(COMPILE),
                  NUMBA_CACHE_DIR=str(tmp_path), ACCEL_CACHE="1") as process:  # fmt: skip
         assert process.stdout.line() == "ready\n"
@@ -144,7 +144,7 @@ def test_ctrl_c_while_the_kernels_are_compiled(tmp_path):
         answered = float(process.stdout.line())
         assert process.stdout.rest().split() == ["True", "completed"]
         assert process.wait() == 0
-    # In its own time, on a busy machine any other may pass; all of it would take eight seconds.
+    # CPU time, since others may use the machine; compiling everything would take eight seconds.
     assert answered - sum(map(int, used)) / os.sysconf("SC_CLK_TCK") < 4
     assert list(tmp_path.rglob("*.nbc"))  # what was compiled afterwards
 
@@ -184,7 +184,7 @@ def expected_params(backend):
 
 
 def teams_params():
-    """Of a run that is worth a team of two."""
+    """Of a run that is large enough for two threads."""
     problem = make_problem(n=2000, d=64)
     result = train(problem, start(problem), accel.Adam(), 300, backend="cpu", threads=2)
     assert result.threads == 2
@@ -195,14 +195,14 @@ def teams_params():
     "params", [teams_params, *(partial(expected_params, backend) for backend in BACKENDS)]
 )
 def test_eight_at_once(params):
-    expected, found = params(), []
-    threads = [threading.Thread(target=lambda: found.append(params())) for _ in range(8)]
+    expected, results = params(), []
+    threads = [threading.Thread(target=lambda: results.append(params())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(found) == 8
-    for own in found:
+    assert len(results) == 8
+    for own in results:
         np.testing.assert_array_equal(own, expected)
 
 
@@ -211,8 +211,8 @@ def test_eight_at_once(params):
 def test_in_a_forked_child(backend):
     expected = expected_params(backend)
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        found = pool.apply_async(expected_params, (backend,)).get(60)
-    np.testing.assert_array_equal(found, expected)
+        result = pool.apply_async(expected_params, (backend,)).get(60)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -228,7 +228,7 @@ def test_a_train_inside_a_callback(backend):
 
 
 def test_an_interrupt_anywhere_in_a_wait_leaves_the_worker_alone():
-    """Wherever a second Ctrl-C comes, no lock stays held that the worker would wait for."""
+    """Whenever a second Ctrl-C comes, no lock stays held that the worker would wait for."""
     for line in range(1, 40):
         events = iter(range(1, 1000))
 
@@ -269,15 +269,15 @@ PROCESSES = """
         expected = [params(seed) for seed in (0, 1)]
         for method in sys.argv[1:]:
             with multiprocessing.get_context(method).Pool(2) as pool:
-                found = pool.map_async(params, (0, 1)).get(60)
-            np.testing.assert_array_equal(found, expected)
+                result = pool.map_async(params, (0, 1)).get(60)
+            np.testing.assert_array_equal(result, expected)
             print(method)
 """
 
 
 @pytest.mark.slow
 def test_every_way_to_start_a_process_after_a_run(tmp_path):
-    """Two children, whose teams compete; a spawned one finds the kernels on the disk."""
+    """Two child processes compete for the CPUs; a spawned one loads kernels from the disk."""
     methods = multiprocessing.get_all_start_methods()
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(PROCESSES))
@@ -301,8 +301,8 @@ NESTED = """
 
     expected = run(2)[1]
     for prefer in ("processes", "threads"):
-        found = Parallel(n_jobs=2, prefer=prefer)(delayed(run)(2) for _ in range(4))
-        for _, params in found:
+        results = Parallel(n_jobs=2, prefer=prefer)(delayed(run)(2) for _ in range(4))
+        for _, params in results:
             np.testing.assert_array_equal(params, expected)
     (own,) = set(Parallel(n_jobs=2)(delayed(lambda: run(None)[0])() for _ in range(2)))
     print(own, max(1, (os.cpu_count() or 1) // 2))
@@ -311,7 +311,7 @@ NESTED = """
 
 @pytest.mark.slow
 def test_in_workers_of_joblib():
-    """By default each takes its share of the CPUs, with as many threads as always the same bits."""
+    """By default each takes its share of the CPUs; as many threads give the same bits."""
     pytest.importorskip("joblib")
     default = dict.fromkeys(("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"))
     done = python("-c", textwrap.dedent(NESTED), **default)

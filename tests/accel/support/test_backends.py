@@ -35,7 +35,7 @@ LONG = {"work": 1e7, "steps": 10**6}
         ({}, "cpu"),
         (LONG, "cuda"),
         ({"on_device": True}, "cuda"),
-        ({"work": 1e7, "steps": 100}, "cpu"),  # over before a GPU has begun
+        ({"work": 1e7, "steps": 100}, "cpu"),  # ends before a GPU would have started
         ({"work": 1e5, "steps": 10**9}, "cpu"),  # a step is too short
     ],
 )
@@ -116,7 +116,7 @@ def test_theory_is_light_until_used():
 def test_import_is_fast():
     code = (
         "import time, numpy; start = time.process_time(); import accel;"
-        "print(time.process_time() - start)"  # whatever else the machine does meanwhile
+        "print(time.process_time() - start)"  # independent of other processes
     )
     assert min(float(run(code)) for _ in range(3)) < 0.5
 
@@ -172,7 +172,7 @@ def test_threads(seven_cpus, monkeypatch):
     ],
 )  # fmt: skip
 def test_a_share_of_the_cpus(seven_cpus, monkeypatch, omp, numba, count):
-    """joblib's workers have such variables, and Dask's."""
+    """joblib and Dask set such variables for their workers."""
     monkeypatch.setenv("OMP_NUM_THREADS", omp)
     monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
     assert cpu_threads() == count

@@ -1,4 +1,4 @@
-"""What needs more memory than there is is refused before any of it is taken."""
+"""A call that needs more memory than is available raises MemoryError before it takes any."""
 
 import math
 import os
@@ -20,7 +20,7 @@ GIB = 2**30
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
-    """Write what the system tells of memory: 4 GiB are available and no other limit is known."""
+    """Write the system files about memory: 4 GiB are available, and there is no other limit."""
     monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
     monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
@@ -47,7 +47,7 @@ def physical():
 
 @pytest.mark.parametrize("own", ["", "pod/job"])
 def test_of_a_container(system, own):
-    """Version 2: the group that a process is in, or one around it, has the limit."""
+    """In version 2 the group of the process, or one around it, has the limit."""
     system("proc/self/cgroup", "1:name=systemd:/x\n0::/pod/job\n")
     if own:
         system("groups/pod/job/memory.max", "max\n")
@@ -81,14 +81,14 @@ def test_of_this_system():
     ("size", "text"), [(2**20, "1.0 MiB"), (300e9, "279 GiB"), (2e9, "1.9 GiB"), (9e30, "EiB")]
 )
 def test_sizes(size, text):
-    assert text in memory.shown(size)
+    assert text in memory.readable_size(size)
 
 
 HUGE = 10**9
 
 
 def refused():
-    """What asks for more than the 64 MiB that the tests leave, and what the message says."""
+    """Calls that need more than the 64 MiB that the tests leave, and what the message says."""
     X = np.broadcast_to(1.0, (10**5, 128))
     network = accel.LinearNetwork.for_problem(make_problem())
     rule = accel.Adam(0.01)
@@ -132,7 +132,7 @@ def test_parts(monkeypatch):
     told = "needs about 192 MiB of memory, 128 MiB of it for rows"
     with pytest.raises(MemoryError, match=told):
         memory.require("it", {"columns": 2**26, "rows": 2**27})
-    memory.require("it", 2**26)  # too little to ask
+    memory.require("it", 2**26)  # too little to be checked
 
 
 def test_a_run_that_may_end_by_itself_is_not_refused(monkeypatch):
@@ -209,7 +209,7 @@ def test_the_estimate_is_about_what_is_taken(name, monkeypatch):
     def note(what, needs):
         asked.append(sum(needs.values()) if isinstance(needs, dict) else needs)
 
-    call()  # compiled
+    call()  # compiles the kernels
     monkeypatch.setattr(memory, "require", note)
     tracemalloc.start()
     try:

@@ -1,0 +1,197 @@
+"""What every problem offers, wherever its data lie."""
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from accel._core.checks import checked_weights
+from accel._core.gram import shortfall
+from accel._support import validation
+from accel._support.arrays import Array, laid_out
+from accel._support.backends import Backend
+from accel.kernels.needs import Shape
+from accel.kernels.protocols import TrainingLoop
+from accel.kernels.specs import Loss, Model
+
+__all__ = ["Problem", "checked_problem"]
+
+_log = logging.getLogger("accel")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(ABC):
+    r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
+
+    A subclass holds X (n, d) and Y (n, k), on this machine or on others, and evaluates the loss
+    where they are. Networks, runs and searches ask a problem for nothing but this.
+
+    Attributes
+    ----------
+    n, d, k : int
+        Samples, features and outputs.
+    dtype : dtype
+        float32 or float64: of the data, and of every network trained on it.
+    p : float
+    scale : {"mean", "1/p"}
+    method : {"direct", "gram"}
+    """
+
+    n: int
+    d: int
+    k: int
+    dtype: np.dtype[Any]
+    p: float
+    scale: str
+    method: str
+    _any_method: bool  # whether the method was left to us
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(n={self.n}, d={self.d}, k={self.k}, p={self.p:g}, "
+            f"scale={self.scale!r}, dtype={self.dtype}, method={self.method!r})"
+        )
+
+    @property
+    def factor(self) -> float:
+        """The f in the loss: 1, or 1/p."""
+        return 1.0 if self.scale == "mean" else 1.0 / self.p
+
+    @property
+    def spec(self) -> Loss:
+        """The loss as the kernels take it."""
+        return Loss(self.p, self.factor, self.method == "gram")
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the data as the kernels take it."""
+        return Shape(self.n, self.d, self.k, self.dtype, self.method == "gram")
+
+    @property
+    @abstractmethod
+    def on_device(self) -> bool:
+        """Whether the data is on a GPU."""
+
+    @property
+    @abstractmethod
+    def squares(self) -> tuple[Array, float]:
+        """Squares of the norms of the columns of X, (d,), and of Y; not 0 unless all numbers are.
+
+        Asked for with the Gram method only.
+        """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> tuple[Array, ...]:
+        """Arrays that tell this data from other data."""
+
+    @abstractmethod
+    def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
+        """Return the backend of that name, which can be used where the data are.
+
+        Parameters
+        ----------
+        backend : {"auto", "cpu", "cuda", "reference"}
+        work, steps
+            Of the run that ``"auto"`` chooses for, as for ``accel._support.backends.resolve``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such backend, or if it is not available.
+        """
+
+    @abstractmethod
+    def needs(self, kernels: Backend) -> dict[str, float]:
+        """Return bytes on this host for the data of a run beside the problem's own, by purpose."""
+
+    @abstractmethod
+    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+        """Begin a run of models on this problem, with so many threads."""
+
+    @abstractmethod
+    def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
+        """Loss and gradient with respect to W, by one pass over the data whatever the method.
+
+        Parameters
+        ----------
+        W : (k, d) array_like, or (d,) for k = 1
+            Converted to the dtype of the problem.
+        backend : {"auto", "cpu", "cuda", "reference"}
+
+        Returns
+        -------
+        loss : float
+        gradient : array of the shape of W
+
+        Raises
+        ------
+        TypeError, ValueError
+            If W has the wrong shape, is not finite or holds no real numbers, or if there is no
+            such backend.
+        """
+
+    def single_pass(self, W: Array, kernels: Backend) -> tuple[float, Array]:
+        """Loss and gradient (k, d) at a NumPy array W (k, d), once: no data is laid out for it."""
+        return self.loss_and_gradient(W, backend=kernels.name)
+
+    def loss(self, W: Any, *, backend: str = "auto") -> float:
+        """Return the loss at W; see ``loss_and_gradient``."""
+        return self.loss_and_gradient(W, backend=backend)[0]
+
+    def gradient(self, W: Any, *, backend: str = "auto") -> Array:
+        """Return the gradient at W; see ``loss_and_gradient``."""
+        return self.loss_and_gradient(W, backend=backend)[1]
+
+    def suited(self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf) -> Self:
+        """Return the problem as a run should take it.
+
+        That is itself, or if X'X has not the digits that the run needs, the same data with the
+        direct method.
+
+        Parameters
+        ----------
+        weights : float
+            Norm of the end-to-end matrix at the start.
+        tol, target : float
+            As for ``train``.
+
+        Raises
+        ------
+        ValueError
+            If the Gram method was asked for by name.
+        """
+        if self.method != "gram":
+            return self
+        reason = shortfall(*self.squares, self.n, self.factor, weights, tol, target)
+        if reason is None:
+            return self
+        if not self._any_method:
+            raise ValueError(f"method 'gram' has not the digits, use 'direct' or 'auto': {reason}")
+        _log.info("passes over the data in place of the Gram method: %s", reason)
+        return self._with(method="direct")
+
+    def _with(self, **changed: Any) -> Self:
+        """Return a copy with other values of some fields."""
+        copy = object.__new__(type(self))
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(copy, name, changed.get(name, getattr(self, name)))
+        return copy
+
+    def _weights(self, W: Any, *, device: bool) -> Array:
+        """Check a linear map, and convert it to the problem's dtype."""
+        given = checked_weights(W, self.k, self.d, device=device)
+        converted = laid_out(given, self.dtype)
+        validation.all_finite("W", converted, given)
+        return converted
+
+
+def checked_problem(value: object) -> Problem:
+    """Return the value if it is a problem; raise TypeError if not."""
+    if not isinstance(value, Problem):
+        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
+    return value
