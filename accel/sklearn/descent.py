@@ -28,7 +28,7 @@ from accel.sklearn.starts import balanced
 __all__ = ["descend"]
 
 _ROUNDS = 8  # at least so many a run, each with a new rate, or the intercept freed of decay
-_LOOK = 100  # steps between two checks of a rule of this module
+_CHECK_STEPS = 100  # between two checks of a rule of this module
 _PATIENCE = 4  # checks in a row at which the loss has not fallen
 #: Optimisers that rescale the gradient but not the decay, so that no gradient vanishes where they
 #: end. (AdaDelta's two scales cancel once it has settled.)
@@ -195,12 +195,12 @@ class _Descent:
             self.status = "converged"
 
     def _round(self) -> Result:
-        """Train for an eighth, or less."""
+        """Train for the steps of a round, or until it converges."""
         steps = min(self._size, self._max_iter - self.made)
         result = train_until(
             self._shifted, self._network, self._optimizer,
             limits(steps, None, 0.0 if self._by_factors else self._small, None), self._options,
-            Check(min(_LOOK, self._size), self._rule()) if self._by_factors else None,
+            Check(min(_CHECK_STEPS, self._size), self._rule()) if self._by_factors else None,
             auto_rate=self._auto,
         )  # fmt: skip
         if result.status == "interrupted":

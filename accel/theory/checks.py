@@ -25,7 +25,7 @@ def scipy_module(name: str) -> Any:
 
 
 def problem(value: object, *, single_output: bool = False, least_p: float = 1.0) -> Problem:
-    """A float64 problem with p at least ``least_p``, and one output if asked for.
+    """Check for a float64 problem with p at least ``least_p``, and one output if asked for.
 
     Raises
     ------

@@ -211,7 +211,7 @@ def closed_curve_integral(
     rtol = validation.real("rtol", rtol, least=1e-13, below=1)
     quad = checks.scipy_module("integrate").quad
     plane = _plane(direction, second, problem.d)
-    # w stays in the plane, and so does what F does there: two features are enough.
+    # w and F(w) stay in the plane, so two features are enough.
     local = local_problem(problem).host
     flat = LpProblem(local.X @ plane, local.Y, problem.p, scale=problem.scale)
 

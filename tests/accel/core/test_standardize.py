@@ -87,8 +87,8 @@ def test_large_numbers_in_float32_are_no_trouble():
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 def test_an_offset_does_not_change_the_problem_that_is_fitted(offset, weight, scale):
     """The estimator's: with and without weights, in standard units and in the user's."""
-    Y = STEPS[:, :1] + STEPS[:, 1:2]
     scaled_problem = pytest.importorskip("accel.sklearn.scaled_problem")
+    Y = STEPS[:, :1] + STEPS[:, 1:2]
     here, far = (
         scaled_problem.ScaledProblem.of(STEPS + d, Y + d, weight, 8.0, intercept=True, scale=scale)
         for d in (0.0, offset)
