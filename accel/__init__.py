@@ -35,7 +35,7 @@ from accel._runs.results import History, Result
 from accel._runs.sweeping import Sweep, sweep
 from accel._runs.training import train
 from accel._support.names import publish
-from accel.tuning.grid import GridSearch, grid_search
+from accel.tuning.sweeps import GridSearch, grid_search
 
 if TYPE_CHECKING:
     from accel import datasets, theory

@@ -1,26 +1,50 @@
-"""``python -m benchmarks``: groups of benchmarks, and what can be done with their results.
+"""``python -m benchmarks``: measure, and work with what was measured.
 
-    python -m benchmarks [GROUP ...] [--quick]      measure, write JSON, Markdown and HTML
-    python -m benchmarks table RESULT.json          the tables of an earlier run
-    python -m benchmarks compare OLD.json NEW.json  what has become slower beyond the noise
-    python -m benchmarks readme [--check]           renew the figures in README.md
-    python -m benchmarks pytest [ARGUMENTS]         the steps under pytest-benchmark
+    python -m benchmarks [GROUP ...] [--quick]   groups on the CPU: JSON, Markdown and HTML
+    python -m benchmarks gpu                     all cases on a GPU beside their peers there
+    python -m benchmarks gpu merge OUT PART...   one record of several runs on a GPU
+    python -m benchmarks gpu fit RECORD...       the costs of the planner, from records of GPUs
+    python -m benchmarks estimators              LpRegressor beside scikit-learn, SciPy and skglm
+    python -m benchmarks distributed             a step on a dask cluster
+    python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
+    python -m benchmarks table RECORD            the tables of an earlier run
+    python -m benchmarks compare OLD NEW         what has become slower beyond the noise
+    python -m benchmarks keep RECORD...          put what the tables read into benchmarks/results/
+    python -m benchmarks readme [--check]        renew the figures of README.md and docs/
+    python -m benchmarks pytest [ARGUMENTS]      the same cases under pytest-benchmark
 
-``python -m benchmarks.gpu`` measures steps on a GPU.
+All but the first have options of their own: ``python -m benchmarks gpu --help``.
 """
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import REPORT
+from benchmarks.harness import machine
+from benchmarks.harness.registry import GROUPS, Settings
+
+#: The commands beside a run of groups: modules with ``main(arguments)``, imported when called.
+COMMANDS = {
+    "gpu": "benchmarks.groups.gpu.command",
+    "gpu merge": "benchmarks.groups.gpu.merge",
+    "gpu fit": "benchmarks.groups.gpu.fit",
+    "estimators": "benchmarks.groups.estimators",
+    "distributed": "benchmarks.groups.distributed.measure",
+    "probes tiles": "benchmarks.probes.tiles",
+    "probes denormals": "benchmarks.probes.denormals",
+    "probes oversubscription": "benchmarks.probes.oversubscription",
+    "probes leaks": "benchmarks.probes.leaks",
+    "table": "benchmarks.harness.table",
+    "compare": "benchmarks.harness.compare",
+    "keep": "benchmarks.harness.keep",
+    "readme": "benchmarks.harness.readme",
+}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    from benchmarks.groups import GROUPS, REPORT
-
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -55,7 +79,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"unknown group {', '.join(unknown)}; known: {', '.join(GROUPS)}")
-    # What is not the whole of a group must not take the place of what is.
+    # The results of a part of a group do not replace those of a whole one.
     parts = (options.quick, "quick"), (options.case, "cases"), (options.backend == "cuda", "cuda")
     options.output = options.output or REPORT.joinpath(*(name for given, name in parts if given))
     return options
@@ -71,78 +95,47 @@ def pin(threads: int) -> None:
         os.sched_setaffinity(0, allowed[: max(1, threads)])
 
 
-def table(arguments: list[str]) -> int:
-    """The tables of an earlier run; measures nothing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks table", description=table.__doc__)
-    parser.add_argument("result", type=Path, metavar="RESULT.json", help="what a run has written")
-    path = parser.parse_args(arguments).result
-
-    from benchmarks import readme, records
-
-    try:
-        content = records.read(path)
-    except (OSError, ValueError) as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 2
-    print(readme.summary(content))
-    return 0
-
-
-def compare(arguments: list[str]) -> int:
-    from benchmarks import compare
-
-    return compare.main(arguments)
-
-
-def readme(arguments: list[str]) -> int:
-    from benchmarks import readme
-
-    return readme.main(arguments)
-
-
-def under_pytest(arguments: list[str]) -> int:
-    machine.restart_without_override(["pytest", *arguments])
+def _under_pytest(arguments: list[str]) -> int:
+    machine.restart_without_override()
     import pytest
 
     return pytest.main([str(Path(__file__).parent), *arguments])
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "table": table,
-    "compare": compare,
-    "readme": readme,
-    "pytest": under_pytest,
-}
-
-
 def main(arguments: list[str]) -> int:
-    if arguments and arguments[0] in COMMANDS:
-        return COMMANDS[arguments[0]](arguments[1:])
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return importlib.import_module(COMMANDS[name]).main(arguments[words:])
+    if arguments[:1] == ["pytest"]:
+        return _under_pytest(arguments[1:])
     options = parse(arguments)
     if not options.keep_blas:
-        machine.restart_without_override(arguments)
+        machine.restart_without_override()
     pin(options.threads)
     if options.backend == "cuda":
-        from benchmarks import gpu
+        from benchmarks.groups import gpu
 
         if reason := gpu.reason():
             print(f"no benchmarks of the GPU: {reason}", file=sys.stderr)
             return 2
         gpu.fair_environment()
 
-    from benchmarks import cases, groups, step, suite
+    from benchmarks.groups import step
+    from benchmarks.harness import suite
+    from benchmarks.harness.cases import CASES
 
-    known = {"targets": cases.CASES, "step": step.CASES}
-    names = {group: {case.name for case in found} for group, found in known.items()}
+    known = {"targets": CASES, "step": step.CASES}
+    names = {group: {case.name for case in cases} for group, cases in known.items()}
     unknown = sorted(set(options.case).difference(*names.values()))
     if unknown:
         every = ", ".join(sorted(set().union(*names.values())))
         print(f"unknown case {', '.join(unknown)}; known: {every}", file=sys.stderr)
         return 2
-    chosen = options.groups or list(groups.GROUPS)
+    chosen = options.groups or list(GROUPS)
     if options.case:
         chosen = [group for group in chosen if names.get(group, set()) & set(options.case)]
-    settings = groups.Settings(
+    settings = Settings(
         options.quick, options.rounds, options.seconds, tuple(options.case), options.backend
     )
     written = suite.run(chosen, settings, options.output, options.resume)

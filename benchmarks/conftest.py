@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from benchmarks.machine import describe, handicap, peer_threads
+from benchmarks.harness.machine import describe, handicap, peer_threads
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

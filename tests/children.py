@@ -24,14 +24,14 @@ WARNINGS = []
 
 
 def environment(**changes):
-    """This process's variables without those of pytest and its plugins; None takes one away."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    found |= changes
-    return {name: value for name, value in found.items() if value is not None}
+    """The environment without the variables of pytest and its plugins; None removes a variable."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    variables |= changes
+    return {name: value for name, value in variables.items() if value is not None}
 
 
 class End:
-    """What comes out of one end of a child, read by a thread as it comes."""
+    """The output of a child on one pipe, read by a thread as it comes."""
 
     def __init__(self, descriptor):
         self._descriptor, self._bytes, self._taken = descriptor, bytearray(), 0
@@ -44,7 +44,7 @@ class End:
         while True:
             try:
                 read = os.read(self._descriptor, 2**16)
-            except OSError:  # a terminal's way to say that the other side has been closed
+            except OSError:  # so a terminal reports that its other side is closed
                 read = b""
             with self._changed:
                 self._bytes += read
@@ -65,13 +65,13 @@ class End:
             return self._take(self._bytes.find(b"\n", self._taken) + 1 or len(self._bytes))
 
     def rest(self):
-        """Everything up to the end that no one has taken yet."""
+        """Everything up to the end that was not returned yet."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended)
             return self._take(len(self._bytes))
 
     def tail(self):
-        """The end of what has come so far, taken or not."""
+        """The last part of all output so far."""
         with self._changed:
             return self._bytes[-5000:].decode(errors="replace")
 
@@ -80,7 +80,7 @@ class End:
 
 
 class Child:
-    """A process that runs; ``stdout`` is None where the test has said where it goes."""
+    """A running process; ``stdout`` is None if the test redirected it."""
 
     def __init__(self, command, stdout, terminal, limit, cwd, env):
         self.command, self.limit, self.late = [str(word) for word in command], limit, False
@@ -89,7 +89,7 @@ class Child:
             self._process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stderr=ends[1], cwd=cwd, env=env,
                 stdout=subprocess.PIPE if stdout is None else stdout,
-                start_new_session=True,  # so that all that it starts can be killed with it
+                start_new_session=True,  # so that its own children can be killed with it
             )  # fmt: skip
         except OSError:
             os.close(ends[0])
@@ -109,7 +109,7 @@ class Child:
         self.kill()
 
     def kill(self):
-        """End it and all that it has started."""
+        """Kill it and all processes that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -117,11 +117,11 @@ class Child:
         self._process.send_signal(number)
 
     def wait(self):
-        """Its exit status, negative for a signal."""
+        """Wait for its exit status, negative for a signal."""
         return self._process.wait()
 
     def close(self):
-        """Kill what still runs; no thread of ours is left."""
+        """Kill it if it still runs, and end the threads that read its output."""
         self._timer.cancel()
         self._timer.join()
         if self._process.poll() is None:
@@ -134,7 +134,7 @@ class Child:
 
 @contextlib.contextmanager
 def started(*command, stdout=None, terminal=False, limit=120, cwd=None, **changes):
-    """A child to talk to while it runs; with ``terminal`` its stderr is one. Killed afterwards."""
+    """Start a child, killed after the block; with ``terminal`` its stderr is a terminal."""
     child = Child(command, stdout, terminal, limit, cwd, environment(**changes))
     try:
         yield child
@@ -146,7 +146,7 @@ def started(*command, stdout=None, terminal=False, limit=120, cwd=None, **change
 
 
 def run(*command, code=0, **options):
-    """Run it to its end, which has to have this exit status, None for any; what it wrote."""
+    """Run a command to its end; check the exit status unless None; return what it wrote."""
     with started(*command, **options) as child:
         out, err = child.stdout.rest(), child.stderr.rest()
         done = subprocess.CompletedProcess(child.command, child.wait(), out, err)
@@ -156,11 +156,11 @@ def run(*command, code=0, **options):
 
 
 def python(*arguments, **options):
-    """Run this Python."""
+    """Run the Python interpreter of this process."""
     return run(sys.executable, *arguments, **options)
 
 
 def pytest(*arguments, **options):
-    """Run a pytest of its own, which heeds the same warnings as this one."""
+    """Run pytest in a process of its own, with the same warnings as errors."""
     ways = ["-q", "-p", "no:cacheprovider", *(word for rule in WARNINGS for word in ("-W", rule))]
     return python("-m", "pytest", *ways, *arguments, **{"cwd": ROOT, **options})

@@ -5,11 +5,11 @@
     python -m tests.mutation updates two_points   # some of them
     python -m tests.mutation cpu.updates --sample 60 --seed 0
 
-The changes are cosmic-ray's. Each is tested in a fork of this process, where the mutated module
-comes from memory: no file is touched, and what is slow to import is there already. For every module
-those tests run that are about it; the first that fails kills the mutant.
+The changes are cosmic-ray's. Each is tested in a fork of this process, which imports the mutated
+module from memory: no file is touched, and slow imports are done once. For every module its own
+tests run; the first that fails kills the mutant.
 
-Left out is what no test can or should notice:
+Left out are changes that no test can or should notice:
 
 - annotations, ``strict`` of ``zip``, and the inside of a ``raise`` (not whether it is raised);
 - bit operators and ``~`` for arithmetic ones, which no float has, and ``is`` for ``==``;
@@ -38,7 +38,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import Phase, settings
 
-# Before NumPy comes: threads of BLAS would not live through a fork.
+# Before NumPy is imported, since threads of BLAS do not survive a fork.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
@@ -68,7 +68,7 @@ TESTS = {
     "accel/theory/two_points.py": [["tests/accel/theory/test_two_points.py", RESULTS]],
 }
 PYTEST = ["-x", "-q", "--tb=no", "--assert=plain", "-pno:cacheprovider"]
-PYTEST += ["-p_hypothesis_pytestplugin"]  # by name: nothing is loaded by itself
+PYTEST += ["-p_hypothesis_pytestplugin"]  # by name, since autoloading is off
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"}
 
 
@@ -82,7 +82,7 @@ class Mutant(NamedTuple):
 
 
 def sensible(operator):
-    """Is this one of cosmic-ray's operators to use here?"""
+    """Whether this operator of cosmic-ray is used here."""
     kind, *names = operator.partition("/")[2].split("_")
     if kind == "ReplaceBinaryOperator":
         return ARITHMETIC.issuperset(names)
@@ -104,7 +104,7 @@ def excluded_spans(source):
 
 
 def mutants(source):
-    """All mutants of a module but those left out by their nature."""
+    """All mutants of a module, apart from those that the docstring above leaves out by kind."""
     from cosmic_ray import plugins
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
@@ -148,7 +148,7 @@ class Finder(MetaPathFinder):
 
 
 def run_tests(path, source):
-    # Which example fails first is enough; the profiles of the tests build on this one.
+    # No shrinking: the first example that fails is enough. The profiles of the tests build on this.
     settings.register_profile("first", phases=[Phase.explicit, Phase.generate])
     settings.load_profile("first")
     finder = Finder(path, source)
@@ -192,13 +192,16 @@ def examine(path, known, sample, seed):
     if code:
         sys.exit(f"{output}\nthe tests of {path} fail without any change")
     limit = int(3 * seconds) + 4
-    found = list(mutants(source))
-    chosen = [mutant for mutant in found if not mutant.line.startswith(tuple(known))]
-    counts = {"mutants": len(found), "equivalent": len(found) - len(chosen)}
+    every = list(mutants(source))
+    for beginning in known:
+        if not any(mutant.line.startswith(beginning) for mutant in every):
+            print(f"{path}: no mutant begins with {beginning!r}, of mutants.toml", flush=True)
+    chosen = [mutant for mutant in every if not mutant.line.startswith(tuple(known))]
+    counts = {"mutants": len(every), "equivalent": len(every) - len(chosen)}
     if sample and sample < len(chosen):
         chosen = random.Random(seed).sample(chosen, sample)
     counts |= {"run": len(chosen), "killed": 0, "timeout": 0, "survived": 0}
-    print(f"{path}: {len(chosen)} of {len(found)} mutants, {seconds:.1f} s of tests", flush=True)
+    print(f"{path}: {len(chosen)} of {len(every)} mutants, {seconds:.1f} s of tests", flush=True)
     for mutant in chosen:
         code, _, _ = outcome(path, mutant.source, limit)
         if code == 0:
@@ -211,7 +214,7 @@ def examine(path, known, sample, seed):
 
 
 def warm_up():
-    """Import and load here what each fork would else have to."""
+    """Import and load once what each fork needs."""
     import numpy as np
     import scipy.integrate  # noqa: F401
 
@@ -224,7 +227,7 @@ def warm_up():
     problem = accel.LpProblem(np.eye(2), [2.0, 1.0], p=4)
     accel.train(problem, accel.LinearNetwork((2, 1)), accel.GradientDescent(0.1), 1, threads=1)
     accel.theory.curl(problem, [1.0, 1.0], depth=3)
-    gc.freeze()  # or every fork's collections would look at, and copy, all of this
+    gc.freeze()  # else garbage collection in every fork would copy all of this
 
 
 def main():

@@ -1,8 +1,8 @@
-"""``python -m tests.soak --minutes 60``: everything over and over, with right answers and no leak.
+"""``python -m tests.soak --minutes 60``: everything over and over, checking answers and leaks.
 
 Rounds of training, sweeps, checkpoints, killed processes, Ctrl-C and estimators. Every answer is
-compared with one that is known: by NumPy's least squares, by a proof of optimality, or bit for bit
-by the same run made otherwise. After every round memory, threads, file descriptors and files left
+checked against NumPy's least squares, a proof of optimality, or, bit for bit, the same run made in
+another way. After every round memory, threads, file descriptors and files left
 behind are counted, and they must not grow. Ends with one line; the exit code is 1 if anything was
 wrong.
 """
@@ -30,8 +30,8 @@ from accel.sklearn import LpRegressor
 
 from .children import started
 
-_WARM = 5  # rounds until libraries have their pools and caches
-_GROWTH = 32  # MiB between the second quarter and the last; a leak of a kilobyte a run shows
+_WARM = 5  # rounds until libraries have filled their pools and caches
+_GROWTH = 32  # MiB between the second quarter and the last: enough for a leak of a kilobyte a run
 _RULES = (
     accel.Adam(0.01), accel.Momentum(0.01), accel.Nesterov(0.01), accel.AdaGrad(0.1),
     accel.RMSProp(0.01), accel.AdaDelta(), accel.GradientDescent(0.02, weight_decay=0.01),
@@ -70,7 +70,7 @@ def _least_squares(rng, folder):
 
 
 def _optimum(rng, folder):
-    """Newton's optimum carries its proof, and no run comes below it."""
+    """No run ends below the optimum that Newton's method proves."""
     problem, network, rule = _model(rng.randrange(20))
     best = optimum(problem)
     last = train(problem, network, rule, 200).loss
@@ -92,7 +92,7 @@ def _same_bits(rng, folder):
 
 
 def _side_by_side(rng, folder):
-    """A sweep, with models that diverge and models that end early, is as many runs."""
+    """A sweep, with models that diverge or end early, equals as many single runs."""
     problem, network, rule = _model(rng.randrange(20))
     rates = [10.0 ** rng.uniform(-4, 2) for _ in range(rng.randint(1, 8))]
     models = [(network, rule), *((network, accel.GradientDescent(rate)) for rate in rates)]
@@ -102,7 +102,7 @@ def _side_by_side(rng, folder):
 
 
 def _checkpoints(rng, folder):
-    """Stopped again and again, and taken up again: as never stopped."""
+    """A run that is stopped and resumed several times equals one that is not."""
     problem, network, rule = _model(rng.randrange(20))
     steps, path = rng.randint(200, 2000), folder / "run.npz"
     whole = train(problem, network, rule, steps)
@@ -130,22 +130,22 @@ while True:
 
 
 def _killed(rng, folder):
-    """A process that saves all the time, killed at any moment: the rest is as never killed."""
+    """A run whose process is killed at any moment resumes to the same result."""
     seed, path = rng.randrange(20), folder / "killed.npz"
     for _ in range(2):
         with started(sys.executable, "-c", _CHILD, seed, path) as child:
             assert child.stdout.line() == "begun\n"
             time.sleep(rng.uniform(0, 2))
-    found = train(*_model(seed), _KILLED_STEPS, checkpoint=path)
-    _assert_same(found, train(*_model(seed), _KILLED_STEPS))
-    for left in folder.glob("killed.npz*"):  # what was half written when it was killed may be there
+    resumed = train(*_model(seed), _KILLED_STEPS, checkpoint=path)
+    _assert_same(resumed, train(*_model(seed), _KILLED_STEPS))
+    for left in folder.glob("killed.npz*"):  # also half-written files of the killed process
         left.unlink()
 
 
 def _ctrl_c(rng, folder):
-    """Interrupted, a run gives what it has, and that is a right iterate."""
+    """An interrupted run returns its iterate, which is that of a run of as many steps."""
     problem, network, rule = _model(rng.randrange(20))
-    train(problem, network, rule, 1)  # compiled: in a compilation it would be raised
+    train(problem, network, rule, 1)  # compiles, since Ctrl-C in a compilation is raised
     timer = threading.Timer(rng.uniform(0.2, 0.6), signal.raise_signal, [signal.SIGINT])
     timer.start()
     try:
@@ -159,7 +159,7 @@ def _ctrl_c(rng, folder):
 
 
 def _estimators(rng, folder):
-    """Fits find the coefficients of least squares, whatever finds them."""
+    """Every solver finds the coefficients of least squares."""
     data = make_ill_conditioned(150, 6, condition=10, seed=rng.randrange(10**6))
     A = np.column_stack([data.X, np.ones(150)])
     W = np.linalg.lstsq(A, data.y, rcond=None)[0]
@@ -173,7 +173,7 @@ def _estimators(rng, folder):
 
 
 def _files(rng, folder):
-    """Tables come back from files as they were, and what is no table is refused."""
+    """Tables are read from files as they were written; damaged files are refused."""
     table = np.random.default_rng(rng.randrange(10**6)).standard_normal((50, 4))
     for path in (folder / "table.csv", folder / "table.npy", folder / "table.npz"):
         if path.suffix == ".csv":
@@ -197,8 +197,8 @@ _ACTIVITIES = (
 
 
 def _held(folder):
-    """What this process holds of the machine: MiB, threads, descriptors, files in its folder."""
-    time.sleep(0.05)  # Python learns of a thread's end before the system does
+    """What this process uses: MiB, threads, descriptors, files in its folder."""
+    time.sleep(0.05)  # the system notices the end of a thread later than Python
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[1])
     return {
@@ -210,22 +210,22 @@ def _held(folder):
 
 
 def _leaks(held):
-    """What grew over the rounds, in words."""
+    """Descriptions of what grew over the rounds."""
     later = held[min(_WARM, len(held) - 1) :]
-    found = [f"{held[-1]['files']} files left behind"] if held[-1]["files"] else []
+    leaks = [f"{held[-1]['files']} files left behind"] if held[-1]["files"] else []
     for name in ("threads", "descriptors"):
         first, last = later[0][name], later[-1][name]
-        found += [f"{name} grew from {first} to {last}"] if last > first else []
+        leaks += [f"{name} grew from {first} to {last}"] if last > first else []
     quarter = len(later) // 4
     if quarter:
         rss = np.array([row["rss"] for row in later])
         before, after = np.median(rss[quarter : 2 * quarter]), np.median(rss[-quarter:])
-        found += [f"memory grew by {after - before:.0f} MiB"] if after - before > _GROWTH else []
-    return found
+        leaks += [f"memory grew by {after - before:.0f} MiB"] if after - before > _GROWTH else []
+    return leaks
 
 
 def soak(minutes, seed, folder):
-    """Make rounds until the time is up; a report."""
+    """Make rounds until the time is up; return a report."""
     began, rng = time.monotonic(), random.Random(seed)
     counts, wrong, held = collections.Counter(), [], []
     while time.monotonic() < began + 60 * minutes:
@@ -257,9 +257,10 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file for the report")
     given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = folder  # so that what others leave is seen, too
+        # So that files left behind by libraries are counted, too.
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
         report = soak(given.minutes, given.seed, Path(folder))
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -39,13 +39,13 @@ def starts(source):
 
 
 def test_all_are_started_here():
-    found = [
+    places = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in (ROOT / "tests").rglob("*.py")
         if path != Path(__file__).with_name("children.py")
         for line in starts(path.read_text())
     ]
-    assert not found, "tests start processes by tests/children.py alone"
+    assert not places, "tests start processes by tests/children.py alone"
 
 
 @pytest.mark.parametrize("source", [
@@ -68,12 +68,12 @@ def test_what_pytest_told_this_process_is_not_passed_on(monkeypatch):
     monkeypatch.setenv("ACCEL_NOT_WANTED", "1")
     assert "PYTEST_CURRENT_TEST" in os.environ
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    found = python("-c", code, ACCEL_ADDED="2", ACCEL_NOT_WANTED=None).stdout
-    assert "PYTEST" not in found
-    assert "COV_CORE" not in found
-    assert '"ACCEL_OF_THE_USER": "1"' in found
-    assert '"ACCEL_ADDED": "2"' in found
-    assert "ACCEL_NOT_WANTED" not in found
+    printed = python("-c", code, ACCEL_ADDED="2", ACCEL_NOT_WANTED=None).stdout
+    assert "PYTEST" not in printed
+    assert "COV_CORE" not in printed
+    assert '"ACCEL_OF_THE_USER": "1"' in printed
+    assert '"ACCEL_ADDED": "2"' in printed
+    assert "ACCEL_NOT_WANTED" not in printed
     assert environment().get("PATH") == os.environ.get("PATH")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from accel._support import gpu
-from benchmarks.gpu import cases
-from benchmarks.gpu.__main__ import CEILINGS, FIGURE, SCAN, parse
+from benchmarks.groups.gpu import cases
+from benchmarks.groups.gpu.command import CEILINGS, FIGURE, SCAN, parse
 
 from . import children
 from .children import ROOT
@@ -244,7 +244,7 @@ sys.exit(hour.close())
 STUB = """#!/bin/sh
 echo "$@" >>"$LOG"
 case "$*" in *--list) printf 'one two\\nthree\\n';; *) echo 17 passed;; esac
-case "$*" in *gpu.merge*) [ $MERGED = 0 ] && echo '{}' >"$3/merged.json"; exit $MERGED;; esac
+case "$*" in *gpu\\ merge*) [ $MERGED = 0 ] && echo '{}' >"$5/merged.json"; exit $MERGED;; esac
 while [ $# -gt 0 ]; do [ "$1" != --output ] || echo '{}' >"$2"; shift; done
 """
 
@@ -271,10 +271,10 @@ sys.exit(gpu.main(["{part}"]))
                         **variables)  # fmt: skip
     calls = (tmp_path / "log").read_text().splitlines()
     assert len(files) <= 7
-    figures = [call.split() for call in calls if call.startswith("-m benchmarks.gpu ")]
+    figures = [call.split() for call in calls if call.startswith("-m benchmarks gpu --")]
     known = [CEILINGS, *(case.name for case in cases.CASES), FIGURE, SCAN]
     for words in figures:
-        options = parse(words[2:])
+        options = parse(words[3:])
         assert set(options.case) <= set(known)
         assert options.budget < 170
     asked = [call.split()[-1] for call in calls if "cuda.checks" in call]
@@ -291,12 +291,12 @@ sys.exit(gpu.main(["{part}"]))
     assert set(asked) <= set(CHECKS)
     assert asked[-1] == "resident-2"
     assert any("memcheck" in call and call.endswith(" resident-2") for call in calls)
-    measured = [case for words in figures for case in parse(words[2:]).case]
+    measured = [case for words in figures for case in parse(words[3:]).case]
     assert sorted(measured) == sorted(known)
     (tests,) = (call.split() for call in calls if call.startswith("-m pytest "))
     assert all((ROOT / word).exists() for word in tests if word.startswith("tests/"))
     parts = [str(tmp_path / "work" / f"figures-{i}.json") for i in (1, 2, 3)]
-    assert calls[-2].split()[1:] == ["benchmarks.gpu.merge", str(tmp_path / "out"), *parts]
+    assert calls[-2].split()[1:] == ["benchmarks", "gpu", "merge", str(tmp_path / "out"), *parts]
     if merged:
         assert list(json.loads(files["parts.json"])) == [f"figures-{i}.json" for i in (1, 2, 3)]
         assert "failed: merge" in out

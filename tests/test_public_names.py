@@ -44,12 +44,12 @@ def used(node):
 
 def public(module):
     """Functions, and classes that are not what those functions return, or a part of it."""
-    found = {name: getattr(module, name) for name in module.__all__}
-    classes = {name for name, thing in found.items() if inspect.isclass(thing)}
-    functions = {name for name, thing in found.items() if inspect.isfunction(thing)}
-    kinds = {inspect.signature(found[name]).return_annotation for name in functions}
+    things = {name: getattr(module, name) for name in module.__all__}
+    classes = {name for name, thing in things.items() if inspect.isclass(thing)}
+    functions = {name for name, thing in things.items() if inspect.isfunction(thing)}
+    kinds = {inspect.signature(things[name]).return_annotation for name in functions}
     results = {getattr(kind, "__name__", kind) for kind in kinds} & classes
-    parts = [str(kind) for name in results for kind in found[name].__annotations__.values()]
+    parts = [str(kind) for name in results for kind in things[name].__annotations__.values()]
     results |= {name for name in classes for part in parts if name in re.findall(r"\w+", part)}
     return functions | classes - results
 

@@ -1,17 +1,17 @@
-r"""How many digits the Gram form of a p = 2 loss has, and whether they are enough.
+r"""The accuracy of the Gram form of a p = 2 loss, and whether it is enough for a run.
 
-From ``X'X``, ``Y'X`` and :math:`|Y|^2` the loss is the difference of large numbers where residuals
-are small: it is wrong by
+The Gram form computes the loss from ``X'X``, ``Y'X`` and :math:`|Y|^2`: where residuals are small,
+as a difference of large numbers. Its rounding error is
 
 .. math:: \frac{f}{n} \sqrt n \, u \, (|Y| + |W| |X|)^2, \qquad u = 2^{-53},
 
-whatever the residuals are, and the gradient by :math:`\frac{2 f}{n} \sqrt n \, u \, |X|
-(|Y| + |W| |X|)`, all norms Frobenius'. (With n in the place of its root that is a bound; the root
-is what independent rounding errors of sums of n terms make of it, see Higham and Mary 2019, "A New
-Approach to Probabilistic Rounding Error Analysis".) Of W no more is known beforehand than where it
-starts, and that it has to explain Y: so :math:`|W| |X| \ge |Y|`.
+whatever the residuals are, and that of the gradient is :math:`\frac{2 f}{n} \sqrt n \, u \, |X|
+(|Y| + |W| |X|)`, all norms being Frobenius norms. (With n instead of its root that is a bound; the
+root is the usual size, for independent rounding errors in sums of n terms: Higham and Mary 2019, "A
+New Approach to Probabilistic Rounding Error Analysis".) Before a run only the W at its start is
+known, and that W has to explain Y in the end, so that :math:`|W| |X| \ge |Y|`.
 
-The squares in ``X'X`` overflow, or vanish, where X itself is far from doing so.
+The squares in ``X'X`` overflow, or underflow, long before X does.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Standardised data, and the way back to the user's units."""
+"""Standardised data, and the conversion back to the user's units."""
 
 import logging
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NAMED = 10  # constant columns that the log names
 
 @dataclass(frozen=True, eq=False)
 class Standardized:
-    """Data with zero mean and unit population variance in every column, and the way back.
+    """Data with zero mean and unit population variance in every column, and their user's units.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class Standardized:
     y : (n,) or (n, k) array
         Likewise.
     x_mean, x_scale, x_rest : (d,) float64 array
-        ``X = (X_user - x_mean - x_rest) / x_scale``. The rest is what float64 does not hold of the
-        mean, at most half a unit in its last place: it counts where a column lies far from 0 beside
-        its spread. The scale of a constant column is 1.
+        ``X = (X_user - x_mean - x_rest) / x_scale``. The rest is the rounding error of x_mean, at
+        most half a unit in its last place: it matters where the mean of a column is very large
+        beside its spread. The scale of a constant column is 1.
     y_mean, y_scale, y_rest : float64 array, 0-D or (k,)
     """
 
@@ -74,7 +74,7 @@ class Standardized:
         Raises
         ------
         TypeError, ValueError
-            If W or X_new has the wrong shape, is not finite or holds no real numbers.
+            If W or X_new has the wrong shape, is not finite or does not hold real numbers.
         """
         X_new = validation.numeric("X_new", X_new, ndim=(2,))
         if X_new.shape[1] != self.x_mean.size:
@@ -107,10 +107,7 @@ class Standardized:
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:
     """Return standardised columns, laid out as ``LpProblem`` needs them, and their units."""
-    validation.all_finite(name, a)
     single = a.dtype.kind == "f" and a.dtype.itemsize == 4
-    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
-        raise TypeError(f"{name} must be in float64 or less, lest it be rounded, got {a.dtype}")
     constant = a.min(axis=0) == a.max(axis=0)
     if constant.any():
         where = ", ".join(map(str, np.flatnonzero(constant)[:_NAMED]))
@@ -128,17 +125,17 @@ def standardize(X: Any, y: Any) -> Standardized:
     ----------
     X : (n, d) array_like, or data frame of pandas or Polars
     y : (n,) or (n, k) array_like, column or data frame
-        What is on a GPU is copied to the host, where the result is.
+        Arrays on a GPU are copied to the host, where the result is.
 
     Returns
     -------
     Standardized
-        Constant columns become 0, and the log says which ones.
+        Constant columns become 0, and a warning that names them is logged.
 
     Raises
     ------
     TypeError, ValueError
-        On the data that ``LpProblem`` refuses, and on numbers so large that a mean or a distance
+        If ``LpProblem`` would refuse the data, or if numbers are so large that a mean or a distance
         from it overflows.
 
     Examples
@@ -154,5 +151,19 @@ def standardize(X: Any, y: Any) -> Standardized:
     for name, a, before in zip("Xy", (X, y), given, strict=True):
         advice = "convert it first if it may be rounded, as by astype(float)"
         validation.unrounded(name, a, np.dtype(np.float64), before, advice)
+        validation.all_finite(name, a)
+        if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+            raise TypeError(f"{name} must be in float64 or less, lest it be rounded, got {a.dtype}")
+    return standardize_checked(X, y)
+
+
+def standardize_checked(X: Array, y: Array) -> Standardized:
+    """Standardise data that need no check: finite NumPy arrays, such as those of a ``Dataset``.
+
+    Raises
+    ------
+    ValueError
+        If a mean, or a distance from it, overflows.
+    """
     (X, x), (y, of_y) = _standard("X", X), _standard("y", y)
     return Standardized(X, y, x.mean, x.scale, of_y.mean, of_y.scale, x.rest, of_y.rest)

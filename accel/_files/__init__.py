@@ -1,1 +1,1 @@
-"""Files that are not trusted: paths, NumPy's formats, archives with a checksum, downloads."""
+"""Files that users or networks provide, checked as they are read; files written whole."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all; among them arrays with a JSON text, under a seal."""
+"""Files that are written completely or not at all; arrays and JSON in one file with a checksum."""
 
 import contextlib
 import glob
@@ -17,21 +17,21 @@ import numpy as np
 from accel._files import npy, paths
 from accel._support.arrays import Array
 
-_SEAL = 64  # bytes at the end of a file, where a zip has its comment
-#: What is made of a file that is none of ours, or a damaged one; not what the machine fails at.
+_SEAL = 64  # bytes of the checksum, at the end of the file, where a zip has its comment
+#: Exceptions that a foreign or damaged file causes; those that the machine causes are not included.
 _DAMAGE = (KeyError, *(kind for kind in npy.DAMAGED if kind not in (MemoryError, OSError)))
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[io.BufferedRandom]:
-    """Open a file that takes the place of ``path`` once it is complete and on the disk.
+    """Open a temporary file that replaces ``path`` once it is complete and on the disk.
 
-    Until then, and whatever goes wrong, what was there stays as it was.
+    Until then, and if anything fails, the old file is left as it is.
 
     Yields
     ------
     binary file
-        To be written and read.
+        Open for writing and reading.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[io.BufferedRandom]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where a folder can be opened at all."""
+    """Flush the folder, so that the new name outlasts a power cut, where the system can do so."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -66,21 +66,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what processes that were killed in ``replacing`` left beside a file."""
+    """Remove the temporary files of processes that were killed within ``replacing``."""
     with contextlib.suppress(OSError):
         for partial in path.parent.glob(f"{glob.escape(path.name)}.[0-9]*.part"):
             partial.unlink(missing_ok=True)
 
 
 def write(path: Path, described: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write a file, or replace it: NumPy's npz format, no pickle.
+    """Write or replace a file of arrays and JSON, in NumPy's npz format without pickle.
 
     Parameters
     ----------
     path : Path
-        Taken as it is, no suffix is added.
+        No suffix is added.
     described : mapping
-        What JSON can hold; ``"format"`` is its version.
+        Written as JSON; ``"format"`` is the version of the format.
     arrays : mapping of str to array
 
     Raises
@@ -93,14 +93,14 @@ def write(path: Path, described: Mapping[str, Any], arrays: Mapping[str, Array])
         with zipfile.ZipFile(file, "w") as archive:
             archive.comment = bytes(_SEAL)
             for name, array in members.items():
-                info = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same bytes again
+                info = zipfile.ZipInfo(f"{name}.npy")  # without the time: always the same bytes
                 with archive.open(info, "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         seal(file)
 
 
 def seal(file: io.BufferedRandom | io.BytesIO) -> None:
-    """Write a checksum of all the rest over the last bytes of a file, which are zeros."""
+    """Overwrite the last bytes of a file, which are zeros, with a checksum of the whole file."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(-_SEAL, os.SEEK_END)
@@ -108,13 +108,18 @@ def seal(file: io.BufferedRandom | io.BytesIO) -> None:
 
 
 def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Read what ``write`` wrote; to be called within ``reading``.
+    """Read a file that ``write`` wrote; to be called within ``reading``.
 
     Parameters
     ----------
     path : Path
     known : int
-        The version of its format.
+        The version of the format that it must have.
+
+    Returns
+    -------
+    described : dict
+    arrays : dict of str to array
 
     Raises
     ------
@@ -123,12 +128,12 @@ def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
     """
     if paths.refusal(path) == paths.SPECIAL:  # it may have no end
         raise ValueError(f"it is {paths.SPECIAL}")
-    content = path.read_bytes()  # what fails from here on is the file's fault
+    content = path.read_bytes()  # from here on errors are due to the content
     digest = hashlib.sha256(memoryview(content)[:-_SEAL])
     digest.update(bytes(_SEAL))
     if digest.hexdigest().encode() != content[-_SEAL:]:
         raise ValueError("its checksum is missing or wrong, so that it is damaged or another file")
-    # Anyone can make a checksum: the file may still be one that was made to fill the memory.
+    # Anyone can make a checksum, so the file may still be meant to fill the memory.
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -137,10 +142,10 @@ def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
             raise ValueError("its parts are larger than the whole")
         arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
     described = json.loads(str(arrays.pop("json")))
-    found = described["format"]
-    if found != known:
-        age = "a later" if found > known else "an earlier"
-        raise ValueError(f"it is of format {found}, of {age} version of accel; ours is {known}")
+    version = described["format"]
+    if version != known:
+        age = "a later" if version > known else "an earlier"
+        raise ValueError(f"it is of format {version}, of {age} version of accel; ours is {known}")
     return described, arrays
 
 
@@ -154,9 +159,9 @@ def _array(content: bytes) -> Array:
 
 @contextlib.contextmanager
 def reading(kind: str, path: Path) -> Iterator[None]:
-    """Turn what a damaged or foreign file makes of the block into a ValueError that names it."""
+    """Convert exceptions of the block that a damaged file causes to a ValueError that names it."""
     try:
         yield
     except _DAMAGE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise ValueError(f"{kind} {paths.told(path)} is not readable: {reason:.300}") from error
+        raise ValueError(f"{kind} {paths.text(path)} is not readable: {reason:.300}") from error

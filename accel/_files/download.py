@@ -1,16 +1,16 @@
-"""Downloads: over https alone, up to a size, and kept only with the right checksum. Needs pooch."""
+"""Downloads over https, limited in size and kept only if the checksum is right. Needs pooch."""
 
 from pathlib import Path
 from typing import Any
 
 __all__ = ["fetch"]
 
-_SECONDS = 30.0  # without a byte
-_BYTES = 2**16  # of a piece
+_SECONDS = 30.0  # how long to wait for the next bytes
+_BYTES = 2**16  # how many are received at a time
 
 
 def fetch(url: str, sha256: str, name: str, folder: Path, most: int) -> Path:
-    """Return a file in a folder of pooch's, downloaded if it is not there with this checksum.
+    """Return a file in pooch's folder, downloaded if it is not there with this checksum.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ def fetch(url: str, sha256: str, name: str, folder: Path, most: int) -> Path:
         Of the file.
     folder : Path
     most : int
-        Bytes, after which a download is given up.
+        The largest size in bytes; a larger download is stopped.
 
     Raises
     ------
     OSError, ValueError
-        If it cannot be had, or is something else.
+        If the download fails, is too large or has another checksum.
     """
     import pooch
 
@@ -41,10 +41,11 @@ def fetch(url: str, sha256: str, name: str, folder: Path, most: int) -> Path:
 
 
 def _stream(url: str, path: str, most: int) -> None:
+    """Download to a file."""
     import requests
 
     def check(response: Any, *_: Any, **__: Any) -> None:
-        """See every answer before a redirection is followed."""
+        """Refuse redirections to http; called for every response before one is followed."""
         for where in (response.url, response.headers.get("location", "")):
             if where.lower().startswith("http:"):
                 raise requests.exceptions.InvalidURL(f"{where} is not https")

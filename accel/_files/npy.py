@@ -1,7 +1,7 @@
-"""NumPy's files from anywhere: nothing in them is executed, and no size is taken on trust.
+"""NumPy's files from untrusted sources: nothing in them is executed, and every size is checked.
 
-A header may promise any shape, for which NumPy would make room at once, and a packed member may
-unpack to a thousand times its size.
+A header may claim any shape, and NumPy would allocate memory for it at once. A compressed member
+may unpack to a thousand times its size.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -32,21 +32,23 @@ DAMAGED = (
     lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-_HEAD = 2**14  # bytes; NumPy takes no header above 10 000
-_FREE, _RATIO = 2**28, 100  # bytes that a member may unpack to, or times the file; numbers do not
+_HEAD = 2**14  # bytes; NumPy refuses headers above 10 000
+# A member may unpack to _FREE bytes, or to _RATIO times the size of the file: numbers do not
+# compress more than that.
+_FREE, _RATIO = 2**28, 100
 _NPZ = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep what NumPy and Python's compiler warn of in headers off the screen."""
+    """Suppress the warnings of NumPy, and of Python's compiler, about headers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Read a header out of the first bytes of a .npy: shape, dtype, and where the numbers begin.
+    """Parse the first bytes of a .npy: shape, dtype, and the offset of the numbers.
 
     Raises
     ------
@@ -57,13 +59,13 @@ def header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
         shape, _, dtype = read(stream)
-    except tokenize.TokenError as error:  # as text it is a tuple
+    except tokenize.TokenError as error:  # str() of it would be a tuple
         raise ValueError(error.args[0]) from error
     return shape, dtype, stream.tell()
 
 
 def _check_header(head: bytes, size: int) -> None:
-    """Check what the first bytes of a .npy of this size promise."""
+    """Check that the first bytes of a .npy claim no more numbers than its size allows."""
     shape, dtype, begin = header(head)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded (allow_pickle=False)")
@@ -82,10 +84,15 @@ def check_npy(path: Path) -> None:
     Raises
     ------
     one of ``DAMAGED``
-        If it is something else, holds pickled objects, or promises more numbers than there are.
+        If it is something else, holds pickled objects, or claims more numbers than there are.
     """
     with path.open("rb") as stream:
-        head, size = stream.read(_HEAD), os.fstat(stream.fileno()).st_size
+        _check(stream)
+
+
+def _check(stream: BinaryIO) -> None:
+    """Check that a file is a .npy and as long as it says."""
+    head, size = stream.read(_HEAD), os.fstat(stream.fileno()).st_size
     if head.startswith(_NPZ):
         raise ValueError("it is a .npz by content, rename it")
     _check_header(head, size)
@@ -99,14 +106,16 @@ def load_npy(path: Path) -> Array:
     ------
     one of ``DAMAGED``
     """
-    check_npy(path)
-    array: Array = np.load(path, allow_pickle=False)
+    with path.open("rb") as stream:
+        _check(stream)
+        stream.seek(0)
+        array: Array = npy.read_array(stream, allow_pickle=False)
     return array
 
 
 @_quietly()
 def load_npz(path: Path, names: Sequence[str]) -> list[Array]:
-    """Read arrays of a .npz by their names, and nothing else of it.
+    """Read the arrays of these names from a .npz, and no others.
 
     Raises
     ------
@@ -120,13 +129,13 @@ def load_npz(path: Path, names: Sequence[str]) -> list[Array]:
             held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             for name in names:
                 if name not in held:
-                    told = validation.listed(held) or "nothing"
-                    raise ValueError(f"no array {name!r} in it, it holds {told}")
+                    names_held = validation.listed(held) or "nothing"
+                    raise ValueError(f"no array {name!r} in it, it holds {names_held}")
             return [_member(archive, held[name], size) for name in names]
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Array:
-    # zipfile never unpacks more than is declared, so that is what counts.
+    # zipfile never unpacks more than the declared size.
     if info.file_size > max(_FREE, _RATIO * size):
         raise ValueError(
             f"{validation.shown(info.filename)} would unpack to {info.file_size} bytes, out of a "
@@ -134,6 +143,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Array
         )
     with archive.open(info) as stream:
         _check_header(stream.read(_HEAD), info.file_size)
-    with archive.open(info) as stream:
+    with archive.open(info) as stream:  # anew: after seek() zipfile may skip the checksum
         array: Array = npy.read_array(stream, allow_pickle=False)
     return array

@@ -1,4 +1,4 @@
-"""Paths that users give: checked before anything is opened, and told on one line."""
+"""Paths that users pass: checked before anything is opened, and shown on one line."""
 
 import os
 import stat
@@ -6,51 +6,51 @@ from pathlib import Path
 
 from accel._support import validation
 
-__all__ = ["FOLDER", "MISSING", "SPECIAL", "given", "named", "refusal", "told", "unreadable"]
+__all__ = ["FOLDER", "MISSING", "SPECIAL", "given", "named", "refusal", "text", "unreadable"]
 
-#: Refusals: nothing is there, or a folder, or a pipe or device.
+#: Why a path cannot be read: nothing is there, or a folder, or a pipe or device.
 MISSING, FOLDER, SPECIAL = "no such file", "a folder", "no regular file"
 
-_LONG = 300  # characters; of a longer path the end tells most
+_LONG = 300  # characters; of a longer path only the end is shown
 
 
 def given(name: str, value: object) -> Path:
-    """The path that a user means, with ``~`` resolved.
+    """The path that a user passes, with ``~`` resolved.
 
     Raises
     ------
     TypeError
-        If it is no path.
+        If it is not a path.
     ValueError
-        If it begins with the ``~`` of a user that there is not.
+        If it begins with ``~`` and the name of a user who does not exist.
     """
     try:
         return Path(value).expanduser()  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be a path, got {validation.shown(value)}") from None
     except RuntimeError:
-        raise ValueError(f"{name} must be in a folder that is there, got {told(value)}") from None
+        raise ValueError(f"{name} must be in a folder that is there, got {text(value)}") from None
 
 
 def named(name: str, value: object, variable: str) -> Path | None:
-    """The path that a user means, or else that in an environment variable; None without either."""
+    """The path that a user passes, else that in an environment variable, else None."""
     if value is not None:
         return given(name, value)
     set_to = os.environ.get(variable)
     return given(variable, set_to) if set_to else None
 
 
-def told(path: object) -> str:
-    """Return a path as a message shows it: as it is, unless that would be no readable line."""
-    text = str(path)
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= _LONG else f"...{text[-_LONG:]}"
+def text(path: object) -> str:
+    """Return a path for a message: as it is, or escaped or cut so that it is one readable line."""
+    line = str(path)
+    line = line if line.isprintable() else repr(line)
+    return line if len(line) <= _LONG else f"...{line[-_LONG:]}"
 
 
 def refusal(path: Path) -> str:
-    """Say why it is no file to read, or nothing if it is one.
+    """Say why a path cannot be read as a file; empty if it can.
 
-    To open a pipe may take for ever, and a device may have no end.
+    Opening a pipe may wait for ever, and a device may have no end.
     """
     try:
         mode = os.stat(path).st_mode
@@ -58,7 +58,7 @@ def refusal(path: Path) -> str:
         return MISSING
     except OSError as error:
         return error.strerror or str(error)
-    except ValueError as error:  # a name with a zero byte
+    except ValueError as error:  # the name has a zero byte
         return str(error)
     if stat.S_ISREG(mode):
         return ""
@@ -66,6 +66,6 @@ def refusal(path: Path) -> str:
 
 
 def unreadable(path: Path, error: Exception | str) -> ValueError:
-    """Return what to raise of a file that is damaged; the error, or what is wrong in words."""
+    """Return the exception for a damaged file, from another one or from what is wrong in words."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ValueError(f"{told(path)}: not readable: {' '.join(reason.split()):.300}")
+    return ValueError(f"{text(path)}: not readable: {' '.join(reason.split()):.300}")

@@ -1,1 +1,1 @@
-"""The reference optimum of a problem: damped Newton steps, and a bound of what is left."""
+"""The reference optimum of a problem: Newton's method, and a proven bound of its distance."""

@@ -1,24 +1,29 @@
 r"""A bound of how far a point is from the minimum of an l_p loss, rounding errors included.
 
-For residuals ``r = X w - y`` and any v with ``X'v = 0``, Fenchel's inequality
-``|a|^p >= p v a - (p-1) |v|^q``, q = p/(p-1), for every row of another point says that its loss is
-at least ``p v'r - (p-1) sum |v_i|^q``, since v'r is the same at every point. So n times the gap is
+Let ``r = X w - y`` be the residuals of a point w, and v any vector with ``X'v = 0``. Fenchel's
+inequality, ``|a|^p >= p v a - (p-1) |v|^q`` with q = p/(p-1), holds for every row of every other
+point. Summed over the rows it bounds the loss of all other points from below by
+``p v'r - (p-1) sum |v_i|^q``, since v'r is the same at every point. So n times the distance of w
+from the minimum is at most n times the duality gap, which is
 
-.. math:: \sum_i f_i, \qquad f_i = |r_i|^p - p v_i r_i + (p-1) |v_i|^q \ge 0,
+.. math:: \sum_i f_i, \qquad f_i = |r_i|^p - p v_i r_i + (p-1) |v_i|^q \ge 0.
 
-where v_i is the slope ``s_i = |r_i|^{p-1} sign(r_i)`` plus a small ``t s_i``, and f_i is
-``|r_i|^p h(t)`` with ``h(t) = (p-1) (|1+t|^q - 1 - q t)``; for p = 1 it is ``|r_i| - v_i r_i``
-and no v_i may be above 1 in size. Every term is computed without cancellation, so one row that
-dominates the loss does not drown the others. r comes with twice the digits of float64.
+f_i is 0 where v_i is the slope ``s_i = |r_i|^{p-1} sign(r_i)``, and at the minimum ``X's = 0``, so
+that v = s will do. Near it ``v_i = (1 + t) s_i`` with a small t, and f_i is ``|r_i|^p h(t)`` with
+``h(t) = (p-1) (|1+t|^q - 1 - q t)``. For p = 1 it is ``|r_i| - v_i r_i``, and every ``|v_i|`` must
+be at most 1. Every f_i is computed without cancellation, so that one row that dominates the loss
+leaves the digits of the others intact. r is computed with twice the digits of float64.
 
-A v in floating point has an ``X'v`` that is not 0. With ``A = X T`` of nearly orthonormal columns
-let ``rho = A'v``. There are two ways to pay for it, and the lesser bound counts:
+For a v in floating point ``X'v`` is not exactly 0. With ``A = X T`` of nearly orthonormal columns
+let ``rho = A'v``. There are two ways to correct the bound for it; the smaller result is used:
 
-- another point is ``w + T zeta`` with ``|zeta| <= |A zeta| / sigma``, sigma the least singular
-  value of A, and if it is not worse ``|A zeta| <= |r| + |r*|``: add ``p |rho| |A zeta| / sigma``.
-- for p < 2, where one row may dominate |r|: ``v + c`` with ``c = -omega A (A' omega A)^{-1} rho``
-  satisfies ``A'(v + c) = 0`` for any weights omega. So take the largest f_i between v_i - |c_i| and
-  v_i + |c_i|, and weights that let rows with small residuals pay.
+- Every other point is ``w + T zeta`` with ``|zeta| <= |A zeta| / sigma``, sigma the smallest
+  singular value of A. If its loss is no larger, ``|A zeta| <= |r| + |r*|``, r* its residuals. Then
+  v'r differs between the two points by at most ``|rho| |A zeta| / sigma``: add p times that.
+- For p < 2 one row may dominate |r|, and the first bound be useless. But ``v + c`` with
+  ``c = -omega A (A' omega A)^{-1} rho`` satisfies ``A'(v + c) = 0`` for any weights omega. So take
+  for each row the largest f_i between v_i - |c_i| and v_i + |c_i|, and weights that make c large
+  only where residuals are small.
 """
 
 import math
@@ -30,28 +35,38 @@ import numpy as np
 from accel._optimum.twofold import EPS, Twofold, added, dot, total, two_product, two_sum
 from accel._support.arrays import Array, aligned
 
-__all__ = ["Basis", "Gap", "Rows", "bulk", "counted", "distances", "gap_at", "weighted"]
+__all__ = [
+    "Basis",
+    "Gap",
+    "Rows",
+    "capped_loss",
+    "gap_at",
+    "gap_terms",
+    "trimmed_median",
+    "weighted",
+]
 
-_CAP = 10.0  # medians: a residual counts as far as this
-_FAR = 1e3  # medians: from here on a row may dominate the loss
-_NEAR = 1e-4  # medians: residuals below this weigh no more
-_TINY = 1e-290  # a slope of which digits are lost
-_SURE = 1e4  # times its error: a residual whose power is known
+# In units of the median residual:
+_CAP = 10.0  # what larger residuals are cut to in the loss that a gap is compared with
+_FAR = 1e3  # larger residuals may dominate the loss
+_NEAR = 1e-4  # smaller residuals get the weight of this one
+_TINY = 1e-290  # smaller slopes have lost digits to underflow
+_SURE = 1e4  # residuals of at least this times their error have powers that are accurate
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The data of one output: ``r = root * (X w + b - y)``, where ``X w`` is all without a center.
+    """The data of one output, whose residuals are ``r = root * (X w + b - y)``.
 
     Attributes
     ----------
     X : (n, d) float64 array
     y : (n,) float64 array
     root : (n,) array or None
-        Each row times this, 1 for None.
+        What each row is multiplied by: the p-th root of a sample weight. None stands for ones.
     center : (d,) array or None
-        If there is an intercept, columns and bases are those of ``[X - center, 1]``, lest large
-        means cost digits.
+        None if there is no intercept b. Else ``columns`` and ``products`` are about the matrix
+        ``[X - center, 1]``, in which large means cost no digits.
     """
 
     X: Array
@@ -60,7 +75,7 @@ class Rows:
     center: Array | None = None
 
     def residual(self, w: Array, b: float = 0.0) -> tuple[Array, Array]:
-        """Return r, and how far each is from the exact number at most."""
+        """Return r, and a bound of the error of each."""
         r, error = added(added(dot(self.X.T, w), np.asarray(b)), -self.y).rounded()
         if self.root is None:
             return r, error
@@ -73,8 +88,11 @@ class Rows:
             columns = np.column_stack([columns - self.center, np.ones(len(columns))])
         return columns if self.root is None else columns * self.root[:, np.newaxis]
 
-    def sums(self, v: Array, low: Array) -> tuple[Array, Array]:
-        """The columns' products with ``v + low``, and how far from the exact ones at most."""
+    def products(self, v: Array, low: Array) -> tuple[Array, Array]:
+        """Return ``C'(v + low)`` of the matrix C that ``columns`` rounds, and bounds of the errors.
+
+        ``low`` is what rounding took from v.
+        """
         if self.root is not None:
             v, lost = two_product(v, self.root)
             low = low * self.root + lost
@@ -95,30 +113,30 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """``A = X T`` (n, rank) with nearly orthonormal columns, in exact arithmetic.
+    """A basis of the column space of X: the matrix ``X T``, with nearly orthonormal columns.
 
     Attributes
     ----------
     A : (n, rank) array
-        In floating point.
+        ``X T`` in floating point.
     T : (d, rank) array
-    rows : (n,) array
-        Norms of the rows of A.
+    row_norms : (n,) array
+        Of A.
     error : float
-        Bounds the Frobenius norm of what rounding did to A.
+        An upper bound of the Frobenius norm of A less the exact ``X T``.
     least : float
-        Below the least singular value of the exact A; 0 if nothing is known.
+        A lower bound of the smallest singular value of the exact ``X T``; 0 if there is none.
     """
 
     A: Array
     T: Array
-    rows: Array
+    row_norms: Array
     error: float
     least: float
 
     @classmethod
     def of(cls, columns: Array, T: Array) -> Self:
-        """Make it from X, its entries right to one rounding or two, and T."""
+        """Make it from X, whose entries may have an error of one or two roundings, and T."""
         A = aligned(columns @ T)
         peak = np.maximum(columns.max(axis=0), -columns.min(axis=0))
         peak[peak == 0] = 1.0
@@ -129,15 +147,24 @@ class Basis:
         error = (len(T) + 8) * EPS * float(sizes @ widths)
         off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
         least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
-        rows = np.sqrt(np.einsum("ij,ij->i", A, A))
-        return cls(A, T, rows, error, max(least, 0.0))
+        row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
+        return cls(A, T, row_norms, error, max(least, 0.0))
 
 
 class Gap(NamedTuple):
-    """Residuals r (n,) of largest size ``unit``; their loss ``sum |r|^p`` and its gap.
+    """A bound of the distance of a loss ``sum |r|^p`` from its minimum.
 
-    Both are divided by ``unit^p``; the gap bounds the distance from the minimum. All are infinite
-    where products overflow, as they do beyond 1e299, and nothing is proved.
+    Attributes
+    ----------
+    r : (n,) array
+        The residuals.
+    unit : float
+        The largest of them in size.
+    loss, gap : float
+        The loss, and the bound, both divided by ``unit^p``.
+
+    Where products overflow, as they do beyond 1e299, unit, loss and gap are infinite: nothing is
+    proved.
     """
 
     r: Array
@@ -146,26 +173,28 @@ class Gap(NamedTuple):
     gap: float
 
 
-def bulk(size: Array, skip: int) -> float:
-    """The median of sizes (n,) without the least ``skip`` of them; 0 if none is left."""
+def trimmed_median(size: Array, skip: int) -> float:
+    """The median of sizes (n,) without the ``skip`` smallest of them; 0 if none is left."""
     if skip >= len(size):
         return 0.0
     return float(np.partition(size, (len(size) + skip) // 2)[(len(size) + skip) // 2])
 
 
-def counted(size: Array, p: float, skip: int) -> float:
-    """``sum |r|^p``; for p < 2 a residual counts to at most ten times the median of the others.
+def capped_loss(size: Array, p: float, skip: int) -> float:
+    """``sum |r|^p``, for p < 2 of residuals cut to ten times their median.
 
-    Lest a row that dominates the loss say how small a gap is. ``skip`` rows may be interpolated.
+    A gap is compared with this loss: one row that dominates the uncut loss would let any gap pass
+    for small. The median leaves out the ``skip`` smallest residuals, since the fit may interpolate
+    as many rows.
     """
     if p < 2:
-        size = np.minimum(size, _CAP * bulk(size, skip))
+        size = np.minimum(size, _CAP * trimmed_median(size, skip))
     with np.errstate(over="ignore"):
         return float(np.sum(size**p))
 
 
 def _h(t: Array, p: float) -> Array:
-    """An upper bound of ``(p-1) (|1+t|^q - 1 - q t)``, without cancellation at small t."""
+    """An upper bound of ``h(t) = (p-1) (|1+t|^q - 1 - q t)``, without cancellation at small t."""
     q = p / (p - 1)
     steepest = np.clip(t, 0.0, 0.5) if q > 2 else np.clip(t, -0.5, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -179,8 +208,8 @@ def _h(t: Array, p: float) -> Array:
     return bound
 
 
-def distances(r: Array, delta: Array, p: float) -> Array:
-    """The f of every row for residuals r and slopes ``s + delta``, as if these had no errors."""
+def gap_terms(r: Array, delta: Array, p: float) -> Array:
+    """The f_i of every row, rounding errors aside, for residuals r and ``v = s + delta``."""
     size, sign = np.abs(r), np.sign(r)
     if p == 1:
         return -size * sign * delta
@@ -188,16 +217,19 @@ def distances(r: Array, delta: Array, p: float) -> Array:
     with np.errstate(all="ignore"):
         t = sign * delta / s
         near = np.abs(t) < 0.5  # not where s = 0
-        found: Array = size**p * _h(np.where(near, t, 0.0), p)
+        terms: Array = size**p * _h(np.where(near, t, 0.0), p)
         if not near.all():
             far = ~near
             u, r, size = (sign * s + delta)[far], r[far], size[far]
-            found[far] = size**p - p * u * r + (p - 1) * np.abs(u) ** (p / (p - 1))
-    return found
+            terms[far] = size**p - p * u * r + (p - 1) * np.abs(u) ** (p / (p - 1))
+    return terms
 
 
 def _corners(r: Array, error: Array, v: Array, extra: Array, p: float) -> Array:
-    """The largest f for residuals r +- error and slopes v +- extra, which is at a corner."""
+    """The largest f_i over residuals in r +- error and slopes in v +- extra.
+
+    f is convex in either, so that the largest value is at a corner of that rectangle.
+    """
     q, most = p / (p - 1), np.zeros_like(r)
     for a in (r - error, r + error):
         for u in (v - extra, v + extra):
@@ -208,7 +240,21 @@ def _corners(r: Array, error: Array, v: Array, extra: Array, p: float) -> Array:
 
 
 class _Point(NamedTuple):
-    """Residuals, of largest size about 1, their errors, slopes s and v - s; rows taken as exact."""
+    """Residuals divided by the largest, and slopes v.
+
+    Attributes
+    ----------
+    r, error : (n,) array
+        The residuals, and bounds of their errors.
+    s : (n,) array
+        The slopes ``|r|^{p-1} sign(r)``.
+    delta : (n,) array
+        v - s.
+    tied : (n,) bool array
+        Rows whose v is taken to be ``s + delta`` with the s of the exact residual. The rounding
+        error of s then counts in ``A'v``, and not in their f_i.
+    p : float
+    """
 
     r: Array
     error: Array
@@ -218,19 +264,22 @@ class _Point(NamedTuple):
     p: float
 
     def power_error(self) -> Array:
-        """The relative error of the slopes s, where residuals are known well enough."""
+        """A bound of the relative error of s, for residuals of at least ``_SURE`` errors."""
         size = np.maximum(np.abs(self.r), _SURE * self.error)
         size[size == 0] = 1.0
         power = 4 * EPS * (1 + (self.p - 1) * np.abs(np.log(size)))
         return (self.p - 1) * (self.error / size) * 1.1 + (power if self.p > 1 else 0.0)
 
-    def excess(self, extra: Array) -> float:
-        """Bound ``sum f_i`` over slopes that are within ``extra`` of v; inf if one is too large."""
+    def gap_sum(self, extra: Array) -> float:
+        """Bound ``sum f_i`` over all slopes in v +- extra.
+
+        For p = 1 it is infinite if one of them may be above 1 in size.
+        """
         r, error, s, delta, tied, p = self
         size = np.abs(r) + error
         if p == 1:
             sign = np.sign(r)
-            below = np.where(tied, -delta * sign, 1 - np.abs(s + delta))  # what is left to 1
+            below = np.where(tied, -delta * sign, 1 - np.abs(s + delta))  # 1 - |v|
             if np.any(below < extra) or np.any(np.where(tied, below, 0.0) + extra > 2):
                 return math.inf
             return float(np.sum(size * np.where(tied, below + extra, 2 - below + extra)))
@@ -240,22 +289,25 @@ class _Point(NamedTuple):
         t, wide = delta * np.sign(r) / slope, extra / slope
         wide = wide * (1 + known) + known * (np.abs(t) + ~tied)
         t, wide = np.where(sure, t, 0.0), np.where(sure, wide, 0.0)
-        found = size**p * np.maximum(_h(t - wide, p), _h(t + wide, p))
+        terms = size**p * np.maximum(_h(t - wide, p), _h(t + wide, p))
         if not sure.all():
             near, v = ~sure, s + delta
-            found[near] = _corners(r[near], error[near], v[near], extra[near], p)
-        return float(np.sum(found))
+            terms[near] = _corners(r[near], error[near], v[near], extra[near], p)
+        return float(np.sum(terms))
 
 
 def weighted(A: Array, weights: Array) -> Array:
-    """``A' diag(weights) A``, at half the price of a product of two matrices."""
+    """``A' diag(weights) A``, as ``B'B``, of which BLAS computes one half."""
     rows = A * np.sqrt(weights)[:, np.newaxis]
     product: Array = rows.T @ rows
     return product
 
 
 def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array]) -> _Point:
-    """Move v towards the null space of A', every row by as much as its weight allows."""
+    """Move v towards the null space of A', each row in proportion to its weight.
+
+    K is the eigendecomposition of ``A' diag(weights) A``: values (rank,) and vectors (rank, rank).
+    """
     A, delta, (values, vectors) = basis.A, point.delta, K
     inverse = np.zeros_like(values)
     np.divide(1, values, out=inverse, where=values > 1e-14 * values.max(initial=0.0))
@@ -268,18 +320,19 @@ def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array
 
 
 def _weights(point: _Point, basis: Basis) -> Array:
+    """The omega of the second correction, for p < 2: how much a row's v may change."""
     p, size = point.p, np.abs(point.r)
     if p == 1:
         weights: Array = np.maximum(1 - np.abs(point.s + point.delta), 0.0)
         return weights
-    least = _NEAR * bulk(size, basis.A.shape[1])
+    least = _NEAR * trimmed_median(size, basis.A.shape[1])
     weights = np.maximum(size, max(least, 1e-300)) ** (p - 2)
     weights /= weights.max()
     return weights
 
 
 def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.0) -> Gap:
-    """Bound the distance of ``sum |r|^p`` from its minimum over all ``w + T zeta``.
+    """Bound the distance of ``sum |r|^p`` at w from its minimum over all ``w + T zeta``.
 
     Parameters
     ----------
@@ -289,7 +342,8 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
         Of the columns of the rows.
     p : float
     v : (n,) array
-        Slopes with A'v near 0, for the residuals divided by the largest of them.
+        Slopes for the residuals divided by the largest of them, with ``A'v`` near 0. The better
+        they are, the smaller the gap; the bound holds for any.
     b : float
         The intercept.
     """
@@ -310,7 +364,7 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
         s[~sure] = 0.0
     tied = sure & (p == 1)
     if 1 < p < 2:
-        tied = sure & (size > _FAR * bulk(size, basis.A.shape[1]))
+        tied = sure & (size > _FAR * trimmed_median(size, basis.A.shape[1]))
     delta = v - s
     delta[tied & (np.abs(delta) <= 64 * EPS * np.abs(s))] = 0.0
     point = _Point(scaled, error, s, delta, tied, p)
@@ -323,47 +377,50 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     point = _polished(point, basis, weights, K)
     gap = most
     if basis.least > 0:
-        rho = _infeasibility(rows, point, basis)
+        rho = _null_space_error(rows, point, basis)
         reach = 2 * n ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
         if p == 1:
             reach = min(reach, _reach(point, basis))
-        gap = min(gap, point.excess(np.zeros(n)) + p * rho * reach)
+        gap = min(gap, point.gap_sum(np.zeros(n)) + p * rho * reach)
         lost = n * EPS * float(np.sum(K[0])) + 2 * basis.error * float(weights.max())
         least = float(K[0].min(initial=math.inf)) - 2 * lost
         if p < 2 and least > 0:
-            gap = min(gap, point.excess(weights * basis.rows * (rho / least) * (1 + 64 * EPS)))
+            gap = min(
+                gap, point.gap_sum(weights * basis.row_norms * (rho / least) * (1 + 64 * EPS))
+            )
     return Gap(r, unit, loss, gap * (1 + 64 * EPS))
 
 
-def _infeasibility(rows: Rows, point: _Point, basis: Basis) -> float:
-    """A bound of ``|A'v|`` for the exact A."""
+def _null_space_error(rows: Rows, point: _Point, basis: Basis) -> float:
+    """A bound of ``|rho| = |A'v|`` for the exact ``A = X T``."""
     v, lost = two_sum(point.s, point.delta)
-    total, error = rows.sums(v, lost)
+    sums, error = rows.products(v, lost)
     T = basis.T
-    value = float(np.linalg.norm(T.T @ total))
-    grain = (len(T) + 4) * EPS * np.abs(total) + error
+    value = float(np.linalg.norm(T.T @ sums))
+    grain = (len(T) + 4) * EPS * np.abs(sums) + error
     value += float(np.linalg.norm(np.abs(T).T @ grain))
     if point.tied.any():
         unsure = np.where(point.tied, np.abs(point.s) * point.power_error(), 0.0)
         if point.p > 1:
-            value += float(np.sum(unsure * (basis.rows + basis.error)))
+            value += float(np.sum(unsure * (basis.row_norms + basis.error)))
     return value * (1 + 64 * EPS)
 
 
 def _reach(point: _Point, basis: Basis) -> float:
-    """For p = 1: a bound of the distance |zeta| to a minimum that rows far away have no part in.
+    """For p = 1: a bound of the distance |zeta| to a minimum, not enlarged by rows far away.
 
-    Let F be those rows, N the others. A point that is not worse has
+    Let F be the rows far away, N the others. A point ``w + T zeta`` whose loss is no larger has
     ``sum_N |r*| <= sum_N |r| + |A_F zeta|_1``, so ``|A_N zeta|_1 - |A_F zeta|_1 <= 2 sum_N |r|``.
-    On the left ``|x|_1 >= |x|^2 / |x|_inf`` and ``|x|_1 <= sqrt(len F) |x|``.
+    On the left ``|x|_1 >= |x|^2 / |x|_inf`` for ``x = A_N zeta``, and ``|x|_1 <= sqrt(len F) |x|``
+    for ``x = A_F zeta``; solve for |zeta|.
     """
     size, A = np.abs(point.r), basis.A
-    far = size > _FAR * bulk(size, A.shape[1])
+    far = size > _FAR * trimmed_median(size, A.shape[1])
     lost = len(A) * EPS * A.shape[1] + 2 * basis.error
     squares = A[far].T @ A[far]
     away = float(np.linalg.norm(squares, 2)) + lost if far.any() else 0.0
     near = basis.least**2 - away
-    widest = float(basis.rows[~far].max(initial=0.0)) + basis.error
+    widest = float(basis.row_norms[~far].max(initial=0.0)) + basis.error
     slope = near / widest - math.sqrt(np.count_nonzero(far) * away) if widest else 0.0
     if slope <= 0:
         return math.inf

@@ -1,29 +1,34 @@
 r"""Newton's method for one output of an l_p problem.
 
-With ``A = X T`` of orthonormal columns, whose rows are right beside their own size, and
-``w = w_0 + T z`` the loss reads
+Let ``A = X T`` have orthonormal columns, each row being accurate relative to its own size, and
+substitute ``w = w_0 + T z``. The problem becomes
 
 .. math:: \min_z F(z) = \frac1n \sum_i |r_i|^p, \qquad r = A z - y,
 
-in which the conditioning of X, 5e9 for the gas data's ``X'X``, plays no part any more. y is what
-w_0 leaves of the targets, so small residuals are not drowned by the rounding errors of large
-targets. From z = 0 Newton's method with Armijo backtracking sets out.
+which does not depend on the conditioning of X (5e9 for ``X'X`` of the gas data). y is the targets
+less ``X w_0``, so that rounding errors of large targets do not hide small residuals. The method
+starts at z = 0 and is damped by Armijo backtracking.
 
-- p = 2: that is the minimum already.
-- p > 2: F has a second derivative; the backend's fused Hessian kernel computes it.
-- p < 2: the second derivative is infinite at r = 0, so ``|r|^p`` is replaced by
-  ``(r^2 + e^2)^(p/2)``, at most e^p above it, and e falls by factors of ten whenever less is left
-  to gain than the smoothing adds. Newton's method for that has steps of length e only; that for the
-  pair of equations ``A'v = 0`` and ``v (r^2 + e^2)^{1-p/2} = r`` in z and the slopes v has not
-  (Chan, Golub and Mulet 1999). For p = 1 each e ends with an attempt to jump to the vertex: rows as
-  many as the rank, those with the least residuals, are interpolated.
+- p = 2: its first step is the minimum, but for rounding errors.
+- p > 2: F has a second derivative, which the backend's fused Hessian kernel computes.
+- p < 2: the second derivative is infinite at r = 0. So ``|r|^p`` is replaced by
+  ``(r^2 + e^2)^(p/2)``, which is larger by at most e^p, and the smoothing e is reduced by factors
+  of ten, each time that the smoothed loss is nearer to its minimum than the smoothing has raised
+  it. Newton's method for the smoothed loss would make steps of length e only. So it is applied to
+  the equations ``A'v = 0`` and ``v (r^2 + e^2)^{1-p/2} = r`` in the unknowns z and v, the slopes
+  (Chan, Golub and Mulet 1999), where e does not limit the steps. For p = 1 each e ends with an
+  attempt to jump to a vertex, a point that interpolates as many rows as the rank: those with the
+  smallest residuals.
 
-For p < 2 the fit hardly depends on a row far away, whose loss may be more than 1e16 times that of
-all others: so whatever decides here (line search, best point, gap, smoothing) is a sum of
-differences of single rows, never a difference of sums. How far the best point is from the minimum
-tells ``certificate.py``, by slopes v with ``A'v = 0``: the slopes to first order after the next
-Newton step, which have ``A'v = 0``, made so up to rounding errors. (The iterate's own slopes,
-projected, would do, but not for p = 1, where all but a few are 1 or -1.)
+For p < 2 the fit hardly depends on a row far away, though the loss of that row may be more than
+1e16 times that of all others. So every quantity that decides something (in the line search, the
+choice of the best point, the gap, the smoothing) is a sum of differences row by row, never a
+difference of two sums.
+
+``certificate.py`` bounds how far the best point is from the minimum, by slopes v with ``A'v = 0``.
+They are the slopes after the next Newton step, to first order, which satisfy that up to rounding
+errors; those are then removed. (The slopes of the iterate itself, projected, would do for p > 1,
+but not for p = 1, where all but a few are 1 or -1.)
 """
 
 import math
@@ -31,21 +36,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from accel._optimum.certificate import bulk, counted, distances, weighted
+from accel._optimum.certificate import capped_loss, gap_terms, trimmed_median, weighted
 from accel._optimum.twofold import EPS
 from accel._support.arrays import Array
 
-_SHRINK = 0.1  # the smoothing e, unless the median residual is less: then to that,
-_FASTEST = 1e-3  # but not by more than this
-_SETTLED = 0.1  # of what the smoothing adds: what is left to gain when e falls, for p = 1
-_AGAIN = 0.01  # of the median residual: the first e of a round that begins near the minimum
-_ARMIJO = 1e-4
-_SHORTEST = 1e-18
-_GRAIN = 4 * EPS  # of the loss at the start: rounding errors of the targets
-_TRIED = 8  # times the rank: rows that may be the basis of a vertex
-_INFEASIBLE = 1e-12  # A'v beside v: more than rounding errors
-_PARALLEL = 1e-8  # what is left of a row that depends on others
-_EDGES = 256  # over the rank: edges in a row
+# The next smoothing e is _SHRINK times the last, or the median residual if that is smaller, but at
+# least _FASTEST times the last.
+_SHRINK, _FASTEST = 0.1, 1e-3
+# For p = 1, e is reduced once the decrease that a step predicts is below this part of what the
+# smoothing adds to the loss.
+_SETTLED = 0.1
+_AGAIN = 0.01  # the first e of a round that begins near the minimum, in median residuals
+_ARMIJO = 1e-4  # the part of the decrease that Newton's model predicts which a step must reach
+_SHORTEST = 1e-18  # the shortest step that is tried
+_GRAIN = 4 * EPS  # the part of the loss at the start that rounding errors of the targets make
+_TRIED = 8  # how many rows are tried for the basis of a vertex, in multiples of the rank
+_INFEASIBLE = 1e-12  # the largest |A'v| / |v| that counts as rounding errors
+_PARALLEL = 1e-8  # a row whose part independent of others is smaller than this depends on them
+_EDGES = 256  # edges that are followed at a time are as many as this divided by the rank
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -59,59 +67,81 @@ class Search:
     y : (n,) array
         Of largest size 1.
     p : float
-    counted : callable
-        The loss, as a sum, that the gap is compared with, of the sizes (n,) of the residuals.
+    reference_loss : callable
+        Of the sizes (n,) of the residuals: the loss, as a sum, that the gap is compared with.
+
+    Attributes
+    ----------
+    row_norms : (n,) array
+        Of A.
+    z, r : (rank,), (n,) array
+        The best point, and its residuals.
+    slopes : (n,) array
+        The v that proves most.
+    gap : float
+        What they prove: ``sum |r|^p`` is at most this above its minimum, rounding errors aside.
+    reference : float
+        The ``reference_loss`` at the best point.
+    decrement : float
+        Newton's decrement, the root of ``g' H^{-1} g``, at the last step.
+    iterations : int
+        Newton steps so far.
     """
 
-    def __init__(self, A: Array, y: Array, p: float, counted: Callable[[Array], float]) -> None:
-        self.A, self.y, self.p, self.counted = A, y, p, counted
-        self.rows = np.sqrt(np.einsum("ij,ij->i", A, A))
+    def __init__(
+        self, A: Array, y: Array, p: float, reference_loss: Callable[[Array], float]
+    ) -> None:
+        self.A, self.y, self.p, self.reference_loss = A, y, p, reference_loss
+        self.row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
         self.z, self.r = np.zeros(A.shape[1]), -y
         self.slopes = np.zeros_like(y)
         self.gap = float(np.sum(np.abs(y) ** p))
-        self.enough = counted(np.abs(self.r))
+        self.reference = reference_loss(np.abs(self.r))
         self.decrement = 0.0
         self.iterations = 0
 
     def residual(self, z: Array) -> Array:
-        """``A z - y``."""
+        """Return ``A z - y``."""
         r: Array = self.A @ z - self.y
         return r
 
     def offer(self, z: Array, r: Array, by: Array | None = None) -> None:
-        """Keep the point z with residuals r, ``by`` from the best ones so far, if it is better."""
+        """Keep the point z if it is better than the best so far.
+
+        Its residuals are r; ``by`` is r less those of the best point, computed here by default.
+        """
         if by is None:
             by = self.A @ (z - self.z)
-        better = float(np.sum(change(self.r, by, self.p, 0.0)))
+        better = float(np.sum(loss_changes(self.r, by, self.p, 0.0)))
         if better < 0:
             self.z, self.r = z, r
             self.gap += better
-            self.enough = self.counted(np.abs(r))
+            self.reference = self.reference_loss(np.abs(r))
 
     def propose(self, v: Array) -> None:
-        """Keep these slopes, whose ``A'v`` is 0, if they prove more of the best point."""
+        """Keep the slopes v, with ``A'v = 0``, if they prove a smaller gap of the best point."""
         top = float(np.abs(v).max())
         if not math.isfinite(top):
             return
         if self.p == 1 and top > 1:
             v = v / top if top > 1 + 8 * EPS else np.clip(v, -1.0, 1.0)
-        gap = float(np.sum(distances(self.r, v - slopes(self.r, self.p, 0.0), self.p)))
+        gap = float(np.sum(gap_terms(self.r, v - slopes(self.r, self.p, 0.0), self.p)))
         if gap < self.gap:
             self.slopes, self.gap = v, gap
 
     def met(self, tol: float) -> bool:
-        """Whether the gap is at most tol times what counts of the loss."""
-        return self.gap <= tol * self.enough
+        """Whether the gap is at most tol times the reference loss."""
+        return self.gap <= tol * self.reference
 
 
-def change(r: Array, by: Array, p: float, e: float) -> Array:
-    """``(r^2 + e^2)^(p/2)`` of every row after r has changed, less that before."""
-    with np.errstate(all="ignore"):  # far too long a step, to be cut
-        return _rise(np.hypot(r, e), np.hypot(r + by, e), by * (2 * r + by), p)
+def loss_changes(r: Array, by: Array, p: float, e: float) -> Array:
+    """The change of ``(r^2 + e^2)^(p/2)`` in every row, if r changes by ``by``."""
+    with np.errstate(all="ignore"):  # a step may be far too long, and is shortened then
+        return _power_differences(np.hypot(r, e), np.hypot(r + by, e), by * (2 * r + by), p)
 
 
-def _rise(before: Array, after: Array, squares: Array, p: float) -> Array:
-    """``after^p - before^p``, given the difference of their squares."""
+def _power_differences(before: Array, after: Array, squares: Array, p: float) -> Array:
+    """``after^p - before^p`` without cancellation, given the difference of the squares."""
     with np.errstate(all="ignore"):
         if p == 1:
             return np.where(squares == 0, 0.0, squares / (before + after))
@@ -124,16 +154,20 @@ def _rise(before: Array, after: Array, squares: Array, p: float) -> Array:
 
 
 def slopes(r: Array, p: float, e: float) -> Array:
-    """The derivative of ``(r^2 + e^2)^(p/2)`` by the residuals, but for the factor p."""
+    """The derivative of ``(r^2 + e^2)^(p/2)`` by r, divided by p."""
     if e == 0:
-        found: Array = np.sign(r) * np.abs(r) ** (p - 1)
-        return found
+        exact: Array = np.sign(r) * np.abs(r) ** (p - 1)
+        return exact
     size = np.hypot(r, e)
     return (r / size) * size ** (p - 1)
 
 
-def _weights(r: Array, v: Array, p: float, e: float) -> Array:
-    """The second derivative but for p/n; for p < 2 the slope of v by r in ``v size^(2-p) = r``."""
+def _curvatures(r: Array, v: Array, p: float, e: float) -> Array:
+    """The derivatives (n,) of the slopes by the residuals: weights of the Newton step.
+
+    For p < 2 that of v by r in the second equation, ``v (r^2 + e^2)^{1-p/2} = r``. The Hessian is
+    ``p/n A' diag(weights) A``.
+    """
     if e == 0:
         return np.ones_like(r) if p == 2 else (p - 1) * np.abs(r) ** (p - 2)
     size = np.hypot(r, e)
@@ -142,7 +176,7 @@ def _weights(r: Array, v: Array, p: float, e: float) -> Array:
 
 
 def _inside(v: Array, after: Array) -> Array:
-    """Go from v, inside the unit cube, nearly as far towards ``after`` as stays inside."""
+    """Go from v, whose entries are below 1 in size, towards ``after``, so that they stay so."""
     step = after - v
     room = np.where(step > 0, 1 - v, 1 + v)
     farthest = np.min(room / np.maximum(np.abs(step), _TINY))
@@ -151,10 +185,11 @@ def _inside(v: Array, after: Array) -> Array:
 
 
 def _ridged(H: Array, largest: float) -> Array | None:
-    """H with the least ridge that makes it positive definite in floating point.
+    """Add the smallest ridge to H that makes it positive definite in floating point.
 
-    ``largest`` bounds the eigenvalues of H. Below the ridge, some 1e-16 of that, curvature is
-    rounding error, and so is the gradient: rows that contribute next to nothing to the loss.
+    ``largest`` is an upper bound of the eigenvalues of H. Curvature below the ridge, some 1e-16 of
+    that bound, is rounding error, and so is the gradient along it: the rows concerned contribute
+    next to nothing to the loss. None if no small ridge is enough.
     """
     ridge = EPS * largest
     for _ in range(8):
@@ -168,10 +203,14 @@ def _ridged(H: Array, largest: float) -> Array | None:
 
 
 def _step_length(r: Array, by: Array, p: float, e: float, decrease: float) -> float:
-    """Armijo backtracking from 1; 0 if no step improves on rounding errors."""
+    """The length of a step, by Armijo backtracking from 1; 0 if rounding errors exceed all gains.
+
+    ``by`` is the change of r by the whole step, ``decrease`` the decrease of the summed loss that
+    the gradient predicts for it.
+    """
     t = 1.0
     while t > _SHORTEST:
-        terms = change(r, t * by, p, e)
+        terms = loss_changes(r, t * by, p, e)
         gain, grain = -float(np.sum(terms)), EPS * float(np.sum(np.abs(terms)))
         if gain >= _ARMIJO * t * decrease > 0:
             return t
@@ -182,9 +221,10 @@ def _step_length(r: Array, by: Array, p: float, e: float, decrease: float) -> fl
 
 
 def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Array | None:
-    """Remove the rounding errors of ``A'v``: every row by its weight, lest large ones suffer.
+    """Change v so that ``A'v = 0``, given that it is, but for rounding errors.
 
-    None if they are more than that.
+    For p < 2 each row is changed in proportion to its weight, which spares rows with large
+    residuals. None if ``A'v`` is more than rounding errors afterwards.
     """
     if p >= 2:
         v = v - A @ (A.T @ v)
@@ -202,7 +242,10 @@ def _feasible(A: Array, v: Array) -> bool:
 
 
 def _independent(A: Array, order: Array) -> Array | None:
-    """Return the first rows in this order that span the space; None if too many do not."""
+    """The first linearly independent rows in this order, as many as the rank.
+
+    None if they are not among the first ``_TRIED`` times the rank.
+    """
     rank = A.shape[1]
     Q, rows = np.zeros((rank, rank)), list[int]()
     for i in order[: _TRIED * rank]:
@@ -219,11 +262,14 @@ def _independent(A: Array, order: Array) -> Array | None:
 
 
 def _to_vertex(search: Search, r: Array, edges: int) -> None:
-    """For p = 1: interpolate the rows with the least residuals, and go on along edges downhill.
+    """For p = 1: go to a vertex near r, and from there along edges downhill (the simplex method).
 
-    At a vertex the slopes are known exactly: 1 or -1 outside its basis, and what ``A'v = 0`` says
-    in it. If all are at most 1 in size this is the minimum. Else the loss falls along the edge on
-    which the row of the largest one leaves the basis, up to the row where the loss begins to rise.
+    A vertex interpolates a basis, as many independent rows as the rank; the first basis is of the
+    rows with the smallest residuals. The slopes of the other rows are 1 or -1, those of the basis
+    follow from ``A'v = 0``. If all are at most 1 in size, the vertex is the minimum. Else the row
+    with the largest slope leaves the basis, and the loss falls along the edge on which the others
+    stay interpolated. The step ends where the residual of a row becomes 0 beyond which the loss
+    would rise; that row enters the basis.
     """
     A, basis = search.A, _independent(search.A, np.argsort(np.abs(r), kind="stable"))
     if basis is None:
@@ -260,7 +306,7 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
 def minimize(
     search: Search, tol: float, max_iter: int, hessian: Callable[[Array], Array], *, again: bool
 ) -> None:
-    """Improve the search until its gap is at most ``tol`` times what counts of its loss.
+    """Improve the search until its gap is at most ``tol`` times its reference loss.
 
     Parameters
     ----------
@@ -270,25 +316,25 @@ def minimize(
     hessian : callable
         For p > 2: the second derivative (rank, rank) of the mean of ``|A z - y|^p`` at z.
     again : bool
-        Whether z = 0 is nearly the minimum already, so that for p < 2 less smoothing will do.
+        Whether z = 0 is near the minimum already: for p < 2 less smoothing will do.
     """
     A, p, n, z, r = search.A, search.p, len(search.y), search.z, search.r
     rank = A.shape[1]
-    if not rank:  # X = 0: nothing to choose, and every v is in the null space
+    if not rank:  # X = 0: there is one point only, and A'v = 0 for every v
         search.propose(slopes(r, p, 0.0))
         return
     e = float(np.sqrt(np.mean(r**2))) if p < 2 else 0.0
     if again and p < 2:
-        e = _AGAIN * bulk(np.abs(r), rank) or e
+        e = _AGAIN * trimmed_median(np.abs(r), rank) or e
     settled = _SETTLED if p == 1 else 1.0
     edges = max(_EDGES // rank, 2)
-    grain = _GRAIN * counted(np.abs(r), p, rank)
+    grain = _GRAIN * capped_loss(np.abs(r), p, rank)
     v = slopes(r, p, e)
     while not search.met(tol) and search.iterations < max_iter:
         search.iterations += 1
         s = slopes(r, p, e)
         g = p / n * (A.T @ s)
-        weights = _weights(r, v, p, e)
+        weights = _curvatures(r, v, p, e)
         H = hessian(z) if p > 2 else p / n * weighted(A, weights)
         damped = _ridged(H, p / n * float(weights.max()))
         if damped is None:
@@ -312,12 +358,14 @@ def minimize(
         v = _inside(v, after) if p == 1 else after
         smoothing = 0.0
         if e:
-            smoothing = float(np.sum(_rise(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)))
+            raised = _power_differences(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)
+            smoothing = float(np.sum(raised))
         if t == 0 or n * decrease <= settled * smoothing:
             if p == 1:
                 _to_vertex(search, r, edges)
             if search.gap <= grain:
                 break
-            e = max(min(_SHRINK * e, bulk(np.abs(r), rank)), _FASTEST * e)
-            if e <= EPS * bulk(np.abs(search.y) + search.rows * float(np.linalg.norm(z)), 0):
-                break  # rounding errors of r; for p >= 2 e is 0
+            e = max(min(_SHRINK * e, trimmed_median(np.abs(r), rank)), _FASTEST * e)
+            terms = np.abs(search.y) + search.row_norms * float(np.linalg.norm(z))
+            if e <= EPS * trimmed_median(terms, 0):
+                break  # e is below the rounding errors of r, or 0 for p >= 2

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel._core.problem import LpProblem, local_problem
-from accel._optimum.certificate import Basis, Rows, bulk, counted, gap_at
+from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed_median
 from accel._optimum.newton import Search, minimize
-from accel._optimum.rank import Rank, checked_rcond, decide
+from accel._optimum.rank import Rank, checked_rcond, numerical_rank
 from accel._optimum.twofold import EPS
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array, aligned
@@ -22,10 +22,11 @@ __all__ = ["Optimum", "optimum"]
 
 _log = logging.getLogger("accel")
 
-_ROUNDING = 64 * EPS  # relative to the targets, over sqrt(n): residuals that are rounding errors
-_VERTEX = 1e-13  # relative gap at p = 1, where the minimum is known to all digits once it is found
-_PROGRESS = 0.5  # of a round, in the gap
-_LARGE = 64 * 2**20  # bytes: memory above this is worth a word in the log
+_ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are rounding errors
+# The relative gap to reach at p = 1, where a vertex that is the minimum has all digits.
+_VERTEX = 1e-13
+_PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
+_LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,9 @@ class Optimum:
     Attributes
     ----------
     W : (k, d) float64 array
-        Of least norm among the maps with the same predictions; if combinations of columns count as
-        rounding errors, with the weight of each column times those of the column.
+        Among all maps with the same predictions the one of least norm. If ``rcond`` decided that
+        combinations of columns are rounding errors, in that norm the weights of each column are
+        multiplied by the size of its errors.
     loss : float
         At W, in float64 whatever the dtype of the problem.
     gradient_norm : float
@@ -46,21 +48,22 @@ class Optimum:
         Root of ``g' H^{-1} g`` at the last Newton step, summed over the outputs; half its square
         estimates the distance from the minimum (of the smoothed loss for p < 2).
     duality_gap : float
-        A proof: ``loss - minimum <= duality_gap`` in exact arithmetic, for the loss at W and for
-        ``loss``. All rounding is part of it, also that of W to float64 and of ``loss``, some 1e-15
-        of the loss. The minimum is that over all maps that differ from W by one in the row space
-        of X, as its rank is found.
+        A proven bound: ``loss - minimum <= duality_gap`` in exact arithmetic, both for the exact
+        loss at W and for ``loss``. It includes all rounding errors, also that of W to float64 and
+        that of ``loss``, some 1e-15 of the loss. The minimum is that over all maps that differ
+        from W by a map in the row space of X, of which combinations that count as 0 are no part.
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
         Whether the proven distance of W from the minimum met the tolerance for every output.
     rank : int
-        Of X; combinations of its columns that count as 0, by ``rcond``, are not used: loss, gap
-        and W are about the maps without them.
+        Of X. Combinations of its columns that count as 0 by ``rcond`` are not used: loss, gap and
+        W are those of the problem without them.
     singular_values : (min(n, d),) float64 array
         Of X, every column divided by its largest absolute value.
     doubtful : int
-        How many of them are within a factor of ten of the limit that decides about the rank.
+        How many combinations of columns are within a factor of ten of the limit below which they
+        count as 0: so many might be added to the rank, or taken from it, by errors of X.
     """
 
     W: Array
@@ -76,59 +79,79 @@ class Optimum:
 
 
 def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank, Array]:
-    """Singular values of X, its columns scaled to one size; what is used, S and M (d, rank); and R.
+    """Decompose X (n, d).
 
-    The columns of ``X M / S`` are orthonormal, and ``w = M (z / S)`` is the vector of least norm
-    with that ``X w``, see ``Optimum.W``. ``X = Q R`` with orthonormal columns of Q.
+    Returns
+    -------
+    S : (min(n, d),) array
+        Singular values of X, each column divided by its largest absolute value.
+    used : Rank
+    R : (min(n, d), d) array
+        Of a QR decomposition ``X = Q R``.
     """
-    # With columns of one size: an error of 1e-16 of the largest would drown the small ones.
+    # Columns of one size, since errors of 1e-16 of the largest would hide the small ones.
     scale = np.maximum(X.max(axis=0), -X.min(axis=0))
     nothing = scale == 0
     scale[nothing] = 1.0
     R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
     _, S, Vt = np.linalg.svd(R, full_matrices=False)
-    used = decide(S, Vt, scale, len(X), rcond)
-    used.M[nothing] = 0.0  # but for rounding errors of LAPACK they were
+    used = numerical_rank(S, Vt, scale, len(X), rcond)
+    used.M[nothing] = 0.0  # zero already, but for rounding errors of LAPACK
     return S, used, R * scale
 
 
 class _Output(NamedTuple):
-    """What becomes of one output.
+    """The optimum of one output.
 
-    The loss, its gap and what the gap is compared with are in the units of the problem, the
-    decrement is squared, and the slopes are those of residuals divided by the largest.
+    Attributes
+    ----------
+    w : (d,) array
+    loss, gap : float
+        In the units of the problem, with its factor f/n.
+    reference : float
+        The loss that the gap is compared with, likewise.
+    decrement : float
+        The square of Newton's decrement.
+    iterations : int
+    slopes : (n,) array
+        The v that prove the gap, for residuals divided by the largest.
     """
 
     w: Array
     loss: float
     gap: float
-    counted: float
+    reference: float
     decrement: float
     iterations: int
     slopes: Array
 
 
-def _counted(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
-    """What a gap is compared with, for residuals of these sizes, all divided by ``unit``.
+def _reference_loss(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
+    """The loss, as a sum, that a gap is compared with, all divided by ``unit^p``.
 
-    The loss; that at W = 0 where the residuals, for p < 2 most of them, are rounding errors.
+    That of the residuals, of sizes (n,) divided by ``unit``; or that of the targets y, the loss at
+    W = 0, if the residuals (for p < 2 most of them) are rounding errors of the targets.
     """
     noise, targets = _ROUNDING * math.sqrt(len(y)), np.abs(y) / unit
     if p < 2:
-        fits = bulk(size, rank) <= noise * bulk(targets, 0)
+        fits = trimmed_median(size, rank) <= noise * trimmed_median(targets, 0)
     else:
         fits = float(size.max()) <= noise * float(targets.max())
-    return counted(targets, p, 0) if fits else counted(size, p, rank)
+    return capped_loss(targets, p, 0) if fits else capped_loss(size, p, rank)
 
 
 def _solve(
     X: Array, y: Array, basis: Basis, loss: Loss, stop: tuple[float, int], backend: str
 ) -> _Output:
-    """Search in rounds: each begins where the last one ended, with exact residuals as targets."""
+    """Minimise the loss of one output in rounds, as long as they reduce the gap.
+
+    Each round begins at the point of the last one, whose residuals, computed with twice the digits,
+    are its targets. ``stop`` is the tolerance and the largest number of Newton steps.
+    """
     A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y)
     (tol, max_iter), (n, rank) = stop, A.shape
     w = np.zeros(X.shape[1])
-    for _ in range(2):  # once more: the first product has rounding errors
+    for _ in range(2):  # the second time removes rounding errors of the first
         w += T @ (A.T @ (y - X @ w))
     r, iterations, best = X @ w - y, 0, None
     enough = tol if p > 1 else min(tol, _VERTEX)
@@ -142,28 +165,28 @@ def _solve(
             return H
 
         def in_units(size: Array, unit: float = unit) -> float:
-            return _counted(size, y, p, rank, unit)
+            return _reference_loss(size, y, p, rank, unit)
 
         search = Search(A, target, p, in_units)
         minimize(search, tol / 2, max_iter - iterations, hessian, again=best is not None)
         iterations += search.iterations
         w = w + T @ (unit * search.z)
         top = float(np.abs(search.r).max()) or 1.0
-        found = gap_at(rows, w, basis, p, search.slopes / top ** (p - 1))
-        scale, c = found.unit**p, loss.factor / n
+        bound = gap_at(rows, w, basis, p, search.slopes / top ** (p - 1))
+        scale, c = bound.unit**p, loss.factor / n
         output = _Output(
             w=w,
-            loss=c * scale * found.loss,
-            gap=c * scale * found.gap,
-            counted=c * _counted(np.abs(found.r), y, p, rank, 1.0),
+            loss=c * scale * bound.loss,
+            gap=c * scale * bound.gap,
+            reference=c * _reference_loss(np.abs(bound.r), y, p, rank, 1.0),
             decrement=loss.factor * search.decrement**2 * unit**p,
             iterations=iterations,
             slopes=search.slopes / top ** (p - 1),
         )
         if best is not None and output.gap > _PROGRESS * best.gap:
             return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
-        best, r = output, found.r
-        done = best.gap <= enough * best.counted or math.isinf(best.gap)
+        best, r = output, bound.r
+        done = best.gap <= enough * best.reference or math.isinf(best.gap)
         if done or iterations >= max_iter:
             return best
 
@@ -185,9 +208,16 @@ def losses_at_zero(problem: LpProblem) -> Array:
 
 
 class Proof(NamedTuple):
-    """What proves an optimum: a basis ``X T`` of all maps, T (d, rank), and slopes (k, n).
+    """What the bound of an optimum was computed from.
 
-    And an R (min(n, d), d) with the ``R'R = X'X`` of a QR decomposition.
+    Attributes
+    ----------
+    T : (d, rank) array
+        ``X T`` has nearly orthonormal columns, which span the column space of X.
+    slopes : (k, n) array
+        Of each output, the v of ``certificate.py``, for residuals divided by the largest.
+    R : (min(n, d), d) array
+        Of a QR decomposition of X: ``R'R = X'X``.
     """
 
     T: Array
@@ -196,14 +226,14 @@ class Proof(NamedTuple):
 
 
 def rounding(p: float) -> float:
-    """Relative rounding error of a loss summed with the digits of float64."""
+    """A bound of the relative rounding error of a loss that is summed in float64."""
     return (8 + 2 * p) * EPS
 
 
 def proven(
     problem: LpProblem, tol: float, max_iter: int, backend: str, rcond: Any
 ) -> tuple[Optimum, Proof]:
-    """``optimum``, which see, with its proof."""
+    """As ``optimum``, and the proof besides."""
     local_problem(problem)
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
@@ -212,7 +242,7 @@ def proven(
     n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
     memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
     p, c = problem.p, problem.factor / n
-    losses_at_zero(problem)  # refused if one overflows
+    losses_at_zero(problem)  # raises if one overflows
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
@@ -230,7 +260,7 @@ def proven(
         newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
         duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
         iterations=sum(output.iterations for output in outputs),
-        converged=all(output.gap <= tol * output.counted for output in outputs),
+        converged=all(output.gap <= tol * output.reference for output in outputs),
         rank=len(sizes),
         singular_values=values,
         doubtful=doubtful,
@@ -251,28 +281,28 @@ def optimum(
     Parameters
     ----------
     problem : LpProblem
-        Computed with in float64 whatever its dtype; memory for about three copies of X is needed.
+        All is computed in float64 whatever its dtype, with memory for about three copies of X.
     tol : float
-        The duality gap to reach, relative to the loss; relative to the loss at W = 0 where all
-        residuals are taken for rounding errors, below 1.4e-14 sqrt(n) of the largest target: the
-        minimum may be 0 then. For p < 2, where the fit hardly depends on rows far away, a residual
-        counts to at most ten times the median one in the loss that the gap is compared with (and
-        medians decide about rounding errors). Where rounding W to float64 costs more than that, as
-        for targets of 1e12 with residuals of 1, it is not reached.
+        The duality gap to reach, relative to the loss. Where all residuals are below 1.4e-14
+        sqrt(n) of the largest target, they count as rounding errors, since the minimum may be 0,
+        and tol is relative to the loss at W = 0. For p < 2, where the fit hardly depends on rows
+        far away, residuals are cut to ten times their median in the loss that the gap is compared
+        with, and medians decide what rounding errors are. Where rounding W to float64 alone costs
+        more than tol, as for targets of 1e12 with residuals of 1, tol is not reached.
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}
-        Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. All the rest, above all the
-        singular value decomposition, NumPy computes on the host, where data on a GPU is copied.
+        Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. NumPy computes the rest on
+        the host, above all the singular value decomposition; data on a GPU is copied there.
     rcond : float or (d,) array_like, optional
         How large the rounding errors in the entries of X are, relative to the root mean square of
         their column; 1e-12 by default, 4.8e-7 in float32. A combination ``X v`` of columns counts
-        as 0 if that may be all that it is:
-        :math:`|X v| \le \sum_j |v_j| \, \mathrm{rcond}_j |x_j|`, v a right singular vector of X
-        with columns scaled to the same rounding errors. So does always what is below
-        ``max(n, d) * 2.2e-16`` of the largest singular value of X with columns scaled to the same
-        size, the error of the decomposition. Give more than one where columns differ, say because
-        large means were subtracted.
+        as 0 if it may consist of rounding errors:
+        :math:`|X v| \le \sum_j |v_j| \, \mathrm{rcond}_j |x_j|`, v being a right singular vector of
+        X with columns scaled to the same rounding errors. What is below ``max(n, d) * 2.2e-16`` of
+        the largest singular value of X with columns scaled to the same size, the error of the
+        decomposition, counts as 0 in any case. Give one number a column where columns differ, for
+        example because large means were subtracted.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-r"""Which combinations of the columns of X are rounding errors, and how many are none: its rank.
+r"""The numerical rank of X: how many combinations of its columns are more than rounding errors.
 
-Let errors of the size :math:`e_j` relative to the root mean square of column j be in its entries.
-They change :math:`X v` by at most :math:`b(v) = \sum_j |v_j| e_j |x_j|`, so where
-:math:`|X v| \le b(v)`, what is seen of X v may be nothing else, and a weight on it says nothing.
-Which v to ask is told by the singular value decomposition of X with columns scaled to the same
-:math:`e_j |x_j|`: its right singular vectors are the directions least and most above their errors.
-(With other scales a column with large errors would be part of many directions and hide them.)
+Let the entries of column j have errors of the size :math:`e_j`, relative to its root mean square.
+They change :math:`X v` by at most :math:`b(v) = \sum_j |v_j| e_j |x_j|`. So where
+:math:`|X v| \le b(v)`, X v may consist of errors, and a weight in the direction v means nothing.
+The v that are tested are the right singular vectors of X with columns scaled to the same
+:math:`e_j |x_j|`, the directions that are most and least above their errors. (With columns scaled
+otherwise, one with large errors would be part of many directions and hide them.)
 
 References
 ----------
@@ -21,23 +21,24 @@ from accel._support import validation
 from accel._support.arrays import Array
 
 _EPS = float(np.finfo(np.float64).eps)
-_RCOND = 1e-12  # errors that are taken for granted, e_j
-_DIGITS = 5e-15  # half a unit in the 15th digit: how well tables in decimal keep a number
-_DOUBT = 10.0  # from a tenth of the limit to ten times it, errors decide about the rank
+_RCOND = 1e-12  # the e_j that are assumed
+_DIGITS = 5e-15  # half a unit in the 15th digit: the error of numbers in decimal tables
+_DOUBT = 10.0  # directions within this factor of the limit are doubtful
 
 
 class Rank(NamedTuple):
-    """What of ``X = U S V' diag(scale)`` is used.
+    """The combinations of the columns of X that are more than rounding errors.
 
     Attributes
     ----------
     sizes : (rank,) array
+        Singular values of X, with scaled columns.
     M : (d, rank) array
-        The columns of ``X M / sizes`` are orthonormal. Of all w with the same X w,
-        ``M (z / sizes)`` has the least norm, in units of each column's errors if any decided about
-        the rank.
+        The columns of ``X M / sizes`` are orthonormal. Among all w with the same ``X w`` the vector
+        ``M (z / sizes)`` has the least norm. In that norm the weight of each column is multiplied
+        by the column's error, if errors decided about the rank.
     doubtful : int
-        How many directions errors might have added or removed.
+        How many directions are within a factor of ten of the limit.
     """
 
     sizes: Array
@@ -45,10 +46,21 @@ class Rank(NamedTuple):
     doubtful: int
 
 
-def decide(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> Rank:
-    """Decide, by a decomposition of X (n, d) divided by ``scale`` (d,), and by the e_j."""
+def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> Rank:
+    """Find out which directions are more than rounding errors.
+
+    Parameters
+    ----------
+    S, Vt : array
+        Singular values and right singular vectors of X (n, d) divided by ``scale``.
+    scale : (d,) array
+        Of the columns.
+    n : int
+    rcond : float or (d,) array
+        The e_j.
+    """
     column, negligible = scale[:, np.newaxis], max(n, len(scale)) * _EPS * S[0]
-    clear = negligible < S  # the rest is errors of the decomposition
+    clear = negligible < S  # the others are errors of the decomposition
     sizes, V = S[clear], Vt[clear].T
     M = V / column
     if len(sizes) < len(scale):
@@ -70,12 +82,12 @@ def decide(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> R
 
 
 def usual_rcond(dtype: np.dtype[Any]) -> float:
-    """Return the errors that are taken for granted in data of this dtype."""
+    """Return the errors that are assumed in data of this dtype."""
     return max(_RCOND, 4 * float(np.finfo(dtype).eps))
 
 
 def checked_rcond(rcond: Any, d: int, dtype: np.dtype[Any]) -> float | Array:
-    """Check what was given for all columns, or for each of d; the usual one for None."""
+    """Check a number for all columns, or one for each of d; the usual number for None."""
     if rcond is None:
         return usual_rcond(dtype)
     each = validation.numeric("rcond", rcond, ndim=(0, 1)).astype(np.float64)
@@ -90,15 +102,16 @@ def checked_rcond(rcond: Any, d: int, dtype: np.dtype[Any]) -> float | Array:
 
 
 def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
-    """Errors of columns from which a multiple of the last one, the intercept's, was subtracted.
+    """The e_j of columns from which multiples of the last one, the intercept's, were subtracted.
 
     Parameters
     ----------
     X : (n, d + 1) array
     offsets : (d,) array
-        Those multiples. What the columns were before has its own rounding, relative to its size.
+        Those multiples: the means. Rounding errors relative to the columns before the subtraction
+        are large relative to what is left.
     within : float
-        Errors relative to what the columns are now.
+        Other errors, relative to the columns as they are now.
     """
     peak = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
     peak[peak == 0] = 1.0
@@ -111,27 +124,28 @@ def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
 
 
 def singular_values(R: Array, intercept: bool) -> Array:
-    """Singular values of X, the part along its last column projected out if ``intercept``.
+    """Singular values of X; with an intercept, of its other columns orthogonal to the last one.
 
     Parameters
     ----------
     R : (min(n, columns), columns) float64 array
-        With ``R'R = X'X``, as of a QR decomposition, which costs less than X itself.
+        Of a QR decomposition of X, which has the same singular values and is smaller.
     intercept : bool
+        Whether the last column of X is the intercept's.
 
     Returns
     -------
     (min(n, d),) float64 array
-        d being the number of the columns without that one.
+        d is the number of columns without the intercept's.
     """
-    found: Array
+    values: Array
     if not intercept:
-        found = np.linalg.svd(R, compute_uv=False)
-        return found
+        values = np.linalg.svd(R, compute_uv=False)
+        return values
     n, d = len(R), R.shape[1] - 1
     first = np.asarray(np.linalg.qr(np.roll(R, 1, axis=1), mode="r"))  # the last column goes first
     values = np.zeros(min(n, d))
     if n > 1:
-        found = np.linalg.svd(first[1:, 1:], compute_uv=False)
-        values[: len(found)] = found
+        rest = np.linalg.svd(first[1:, 1:], compute_uv=False)
+        values[: len(rest)] = rest
     return values

@@ -1,8 +1,9 @@
 """Sums of products with twice the digits of float64, and a bound of the error that is left.
 
-A product of two float64 numbers is the sum of two, and so is their sum: what rounding takes away
-can be computed (Dekker 1971, Knuth). Adding that up as well makes a dot product as if in twice the
-precision (Ogita, Rump and Oishi 2005, "Accurate sum and dot product"), in plain NumPy.
+The rounding error of a product, or of a sum, of two float64 numbers is a float64 number itself, and
+can be computed (Dekker 1971, Knuth). A dot product that adds up these errors as well is as accurate
+as if computed with twice the digits (Ogita, Rump and Oishi 2005, "Accurate sum and dot product").
+Here that is done in plain NumPy.
 """
 
 from typing import NamedTuple
@@ -15,39 +16,43 @@ __all__ = ["EPS", "Twofold", "added", "dot", "total", "two_product", "two_sum"]
 
 EPS = float(np.finfo(np.float64).eps)
 _BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
-_HALVES = 2.0**27 + 1
-_LARGEST = 1023  # exponents
-_LEAST = 2.0**-1060  # products this small have no second half
+_HALVES = 2.0**27 + 1  # Dekker's factor: splits 53 binary digits into two halves
+_LARGEST = 1023  # the largest exponent of a float64
+_LEAST = 2.0**-1060  # the rounding errors of smaller products underflow
 
 
 class Twofold(NamedTuple):
-    """Arrays ``high + low``, wrong by at most ``error``; each may be of any one shape."""
+    """Numbers ``high + low``, with an absolute error of at most ``error``; arrays of one shape."""
 
     high: Array
     low: Array
     error: Array
 
     def rounded(self) -> tuple[Array, Array]:
-        """One float64 array, and how far from the exact numbers it can be."""
+        """The numbers in float64, and a bound of their errors."""
         value = self.high + self.low
         return value, self.error + EPS * np.abs(value)
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """``a + b`` rounded, and what rounding takes away."""
+    """``a + b`` rounded to float64, and the rounding error: together the exact sum."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def _split(a: Array) -> tuple[Array, Array]:
+    """Two numbers of at most 26 binary digits whose sum is a: their products are exact."""
     shifted = _HALVES * a
     high = shifted - (shifted - a)
     return high, a - high
 
 
 def two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """``a * b`` rounded, and what rounding takes away; for a of no fewer dimensions than b."""
+    """``a * b`` rounded to float64, and the rounding error: together the exact product.
+
+    a has at least as many dimensions as b.
+    """
     product = np.multiply(a, b, order="C")
     high, rest = np.multiply(a, _HALVES, order="C"), np.empty_like(product)  # as in _split
     np.subtract(high, a, out=rest)
@@ -68,8 +73,9 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
 def _summed(P: Array, size: Array) -> tuple[Array, Array]:
     """Sum P (m, k) over axis 0, as high and low; ``size`` (k,) is about the sum of ``|P|``.
 
-    Adding and subtracting a power of two above twice that sum leaves multiples of its last place,
-    which add up without an error. What is left of P is added up in the same way, and then as it is
+    Adding a power of two above twice that sum, and subtracting it, rounds P to multiples of the
+    last place of that power, which add up without an error. What that takes from P is rounded and
+    summed in the same way, with a smaller power; what is left then is summed with rounding errors
     (Rump, Ogita and Oishi 2008, "Accurate floating-point summation").
     """
     unit, ones = np.ldexp(1.0, np.minimum(np.frexp(size)[1] + 2, _LARGEST)), np.ones(len(P))
@@ -85,7 +91,7 @@ def _summed(P: Array, size: Array) -> tuple[Array, Array]:
 
 
 def total(x: Array) -> Twofold:
-    """The sum of x (m,), float64, with the error of ``dot``."""
+    """The sum of x (m,), float64; the error is bounded as that of ``dot``."""
     size = np.abs(x).sum()
     high, low = np.zeros(()), np.zeros(())
     for i in range(0, len(x), _BLOCK):
@@ -96,6 +102,7 @@ def total(x: Array) -> Twofold:
 
 
 def _grain(m: int) -> float:
+    """The error of a sum of m terms, relative to the sum of their sizes."""
     return float((m + 16) * (np.log2(m) + 4) * EPS**2 * (1 + m * EPS))
 
 

@@ -1,4 +1,4 @@
-"""What ``accel info`` tells of the machine and of this installation."""
+"""The facts about the machine and this installation that ``accel info`` shows."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ Facts = dict[str, dict[str, str]]
 
 
 def version(distribution: str) -> str:
-    """Of an installed distribution, or that it is not there."""
+    """The version of an installed distribution, or that it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -44,13 +44,13 @@ def _cpu_model() -> str:
         lines = _CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
         lines = []
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (found or [platform.processor() or platform.machine() or "unknown"])[0]
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names or [platform.processor() or platform.machine() or "unknown"])[0]
 
 
 def _caches() -> str:
     """Sizes of the caches that the first CPU uses, as Linux tells them."""
-    found = []
+    caches = []
     for folder in sorted(_CACHES.glob("index*")):
         try:
             level, kind, size, users = (
@@ -63,8 +63,8 @@ def _caches() -> str:
             amount = int(size[:-1]) if size[:-1].isdigit() and size.endswith("K") else None
             if amount is not None and amount >= 1024:
                 size = f"{amount / 1024:g}M"
-            found.append(f"L{level} {size}iB (of CPUs {users})")
-    return ", ".join(found) or "unknown: the system does not tell"
+            caches.append(f"L{level} {size}iB (of CPUs {users})")
+    return ", ".join(caches) or "unknown: the system does not tell"
 
 
 def _simd() -> str:
@@ -84,7 +84,7 @@ def _kernel_cache() -> str:
     from accel.kernels.sources import NO_PLACE
 
     try:
-        # Numba keeps all files of one source folder in one place, so any function there will do.
+        # Numba caches all files of a source folder in one place, so any function of it will do.
         return str(FunctionCache(jit.padded).cache_path)
     except NO_PLACE:
         if not Path(jit.__file__).exists():
@@ -99,9 +99,9 @@ def _threads() -> str:
         return f"{count} (ACCEL_NUM_THREADS={value})"
     total = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    told = [name for name, share in shares().items() if share == count < cpus()]
-    if told:
-        why = f"{told[0]}={count}; the process may use {cpus()} CPUs"
+    limits = [name for name, share in shares().items() if share == count < cpus()]
+    if limits:
+        why = f"{limits[0]}={count}; the process may use {cpus()} CPUs"
     elif count < allowed:
         why = f"the container's quota; the process may use {allowed} CPUs"
     elif allowed < total:
@@ -112,22 +112,22 @@ def _threads() -> str:
 
 
 def _backends() -> str:
-    found = unavailable()
-    usable = ", ".join(name for name, reason in found.items() if reason is None)
-    return usable if found["cpu"] is None else f"{usable} (not cpu: {found['cpu']})"
+    reasons = unavailable()
+    usable = ", ".join(name for name, reason in reasons.items() if reason is None)
+    return usable if reasons["cpu"] is None else f"{usable} (not cpu: {reasons['cpu']})"
 
 
 def _driver() -> str:
     """Version of the NVIDIA driver, as Linux tells it."""
     try:
-        found = re.search(r"\b\d+(\.\d+)+\b", (_NVIDIA / "version").read_text(errors="replace"))
+        number = re.search(r"\b\d+(\.\d+)+\b", (_NVIDIA / "version").read_text(errors="replace"))
     except OSError:
-        found = None
-    return found[0] if found else "of unknown version"
+        number = None
+    return number[0] if number else "of unknown version"
 
 
 def _gpu_names() -> str:
-    """Models of the GPUs, in brackets, that Linux shows though they may be of no use here."""
+    """Models of the GPUs that Linux shows, in brackets, whether or not they can be used."""
     names = []
     for path in sorted(_NVIDIA.glob("gpus/*/information")):
         try:
@@ -152,36 +152,36 @@ def _gpu() -> str:
 
 
 def _cupy() -> str:
-    found = toolkit.cupy()
-    if found is None:
+    package = toolkit.cupy()
+    if package is None:
         return _NOT_INSTALLED
-    names = ", ".join(f"{name} {number}" for name, number in found.packages.items())
-    if len(found.packages) > 1:
+    names = ", ".join(f"{name} {number}" for name, number in package.packages.items())
+    if len(package.packages) > 1:
         return f"{names}: they overwrite each other, uninstall all, then {toolkit.INSTALL}"
-    built = "built here, for a CUDA that only it can tell" if found.major is None else ""
-    return f"{names or 'of unknown version'} ({built or f'for CUDA {found.major}'})"
+    built = "built here, for a CUDA that only it can tell" if package.major is None else ""
+    return f"{names or 'of unknown version'} ({built or f'for CUDA {package.major}'})"
 
 
-def _library(name: str, found: toolkit.Library | None) -> str:
-    if found is None:
+def _library(name: str, library: toolkit.Library | None) -> str:
+    if library is None:
         return "not looked for: the package cuda-pathfinder is not installed"
     without = toolkit.LIBRARIES[name].without
-    if found.problem:
-        return f"cannot be loaded, so {without}: {found.problem}"
-    if found.absent:
+    if library.problem:
+        return f"cannot be loaded, so {without}: {library.problem}"
+    if library.absent:
         return f"not found, so {without}"
-    return f"{found.version or 'of unknown version'}, {found.path}"
+    return f"{library.version or 'of unknown version'}, {library.path}"
 
 
 def _cuda() -> dict[str, str]:
-    """What kernels for a GPU are compiled and launched with; no driver is asked."""
+    """The packages and libraries that compile and launch kernels for a GPU; needs no driver."""
     packages = {"numba-cuda": version("numba-cuda"), "CuPy": _cupy()}
     if set(packages.values()) == {_NOT_INSTALLED}:
         return packages
-    found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
-    told = {name: _library(name, library) for name, library in found.items()}
-    absent = [name for name, library in found.items() if library and library.absent]
-    return packages | told | ({"missing": toolkit.absence(absent)} if absent else {})
+    libraries = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
+    described = {name: _library(name, library) for name, library in libraries.items()}
+    absent = [name for name, library in libraries.items() if library and library.absent]
+    return packages | described | ({"missing": toolkit.absence(absent)} if absent else {})
 
 
 def _extras() -> dict[str, str]:
@@ -189,7 +189,7 @@ def _extras() -> dict[str, str]:
         extra: [name for name in names if version(name) == _NOT_INSTALLED]
         for extra, names in _EXTRAS.items()
     }
-    if toolkit.cupy() is not None:  # whichever package it is from
+    if toolkit.cupy() is not None:  # from any of its packages
         missing["cuda"] = [name for name in missing["cuda"] if not name.startswith("cupy")]
     return {
         extra: "installed" if not names else f"lacks {', '.join(names)}"
@@ -198,7 +198,7 @@ def _extras() -> dict[str, str]:
 
 
 def facts() -> Facts:
-    """Tell what matters to speed and to reports of trouble.
+    """Collect the facts that matter to speed and to reports of trouble.
 
     Returns
     -------

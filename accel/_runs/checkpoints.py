@@ -40,7 +40,7 @@ def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
         return None
     path = paths.given("checkpoint", checkpoint)
     if (refusal := paths.refusal(path)) not in ("", paths.MISSING):
-        raise ValueError(f"checkpoint must be a file, got {paths.told(path)}: {refusal}")
+        raise ValueError(f"checkpoint must be a file, got {paths.text(path)}: {refusal}")
     return Place(path, every)
 
 

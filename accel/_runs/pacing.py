@@ -1,21 +1,22 @@
 r"""A learning rate that follows the loss: a run in stretches, each kept or taken back.
 
-Which rates are stable depends on the curvature, which for p > 2 falls by orders of magnitude with
-the residuals, and grows as a deep net leaves a saddle. No constant rate suits such a run. Here the
-run is made in stretches, each a quarter as long as all before. At the end of a stretch the
-objective is evaluated, the loss plus the penalty of weight decay:
+Which rate is stable depends on the curvature, which for p > 2 falls by orders of magnitude as the
+residuals do, and grows as a deep net leaves a saddle. No constant rate suits such a run. Here the
+run is made in stretches, each a quarter as long as all before it together. At its end each is
+judged by the objective, which is what the rule lowers: the loss, and with weight decay a penalty.
 
-- If it has risen or is not finite, the stretch is taken back, and made again at a third of the
-  rate. Momentum starts again from 0, since the old one may lead uphill at any rate.
-- Otherwise the stretch is kept, and the next is tried at twice the rate. Once twice a rate was too
-  much, the rate stays for 1, then 2, then 4 stretches before twice the rate is tried again.
+- If the objective has risen or is not finite, the stretch is taken back and made again at a third
+  of the rate. Momentum starts again from 0, since the old one may lead uphill at any rate.
+- Else the stretch is kept, and the next is tried at twice the rate. After twice a rate was too
+  large, 1, then 2, then 4 stretches are made at the rate itself before twice the rate is tried
+  again.
 
-For p < 2 the gradient is steep up to the minimum, so that iterates of a constant rate circle it;
-there the same procedure lowers the rate.
+For p < 2, where the gradient stays large up to the minimum and a constant rate circles around it,
+the same rules make the rate fall.
 
-A stretch is longer than the memory of the rule, since with momentum the loss swings. With weight
-decay, rules with momentum and rules that rescale the gradient do not lower the objective: then a
-stretch is taken back only if it is not finite, and the rate never grows.
+A stretch is longer than the memory of the rule, since with momentum the loss oscillates. With
+weight decay, rules that have a memory or rescale the gradient do not lower loss plus penalty: then
+a stretch is taken back only if something is not finite, and the rate never grows.
 """
 
 import math
@@ -32,28 +33,30 @@ from accel.kernels.specs import STATE_SLOTS
 
 __all__ = ["Pace", "pace_of"]
 
-_SHARE = 4  # a stretch is this fraction of the steps before it
-_LEAST = 8  # steps of the first stretches, beside the memory of the rule
+_SHARE = 4  # the length of a stretch is the number of steps before it divided by this
+_LEAST = 8  # steps of the first stretches, in addition to the memory of the rule
 _LONGEST_PAUSE = 4  # stretches
-# Not 2 for both: stable_rate is half of the limit for a quadratic loss, and at the limit it swings.
+# Not both 2: stable_rate is half of the limit for a quadratic loss, at which a run oscillates for
+# ever.
 _GROWTH, _SHRINKING = 2.0, 3.0
-_LESSER = 30  # lower rates in a row, after which a stretch is kept as it is
-_NOISE = 16  # units in the last place that the loss may rise by without meaning anything
+_LESSER = 30  # times that the rate of a stretch is lowered; then the stretch is kept as it is
+_NOISE = 16  # units in the last place by which the loss may rise through rounding
 
 
 class State(NamedTuple):
-    """The state of a ``Pace``.
+    """What changes during a run.
 
     Attributes
     ----------
     rate, end : float
-        Rate of the current stretch, and the step at which it ends.
+        Of the current stretch, and the step at which it ends.
     value, kept : float
         The objective at the end of the last stretch that was kept, and that stretch's rate.
     grown : float
         Whether ``rate`` is twice ``kept``.
     wait, pause : float
-        Stretches until the rate may grow, and the number to wait when a doubled rate fails next.
+        How many stretches there are until the rate may grow, and how many there will be after the
+        next time that it has grown too much.
     lowered : float
         How often the rate of the current stretch was lowered.
     """
@@ -74,18 +77,17 @@ class Pace:
     Parameters
     ----------
     penalty : callable
-        The term added to the loss, as a function of the flat parameters.
-    noise : float
-        The objective may rise by this much, and by ``relative`` times its size, and pass for equal:
-        rounding errors.
-    relative : float
+        From the parameters to what is added to the loss.
+    noise, relative : float
+        By how much the objective may rise through rounding: ``noise``, and ``relative`` times its
+        size.
     least : int
-        Steps of a stretch, at least.
+        The least number of steps of a stretch.
     velocity : float
-        Fraction of the optimiser state, from its beginning, that is a velocity.
+        The fraction of the memory of the rule, from its beginning, that is a velocity.
     judged : bool
-        Whether the rule lowers the objective. Otherwise a stretch is taken back only if its
-        objective is not finite, and the rate never grows.
+        Whether the objective is what the rule lowers. If not, a stretch is taken back only if it
+        ends at a value that is not finite, and the rate never grows.
     """
 
     def __init__(
@@ -117,19 +119,19 @@ class Pace:
         self.state = State(rate, end, value, rate)
 
     def without_velocity(self, memory: Array) -> Array:
-        """Return the optimiser state with velocity 0, from which small steps lead downhill."""
+        """Return the memory of a rule without its velocity, so that small steps lead downhill."""
         memory = memory.copy()
         memory[: int(self._velocity * len(memory))] = 0
         return memory
 
     def would_keep(self, value: float) -> bool:
-        """Whether a stretch that ends with this objective would be kept."""
+        """Whether a stretch that ends with this objective is kept."""
         before = self.state.value
         risen = value > before + self._noise + self._relative * abs(before)
         return math.isfinite(value) and not (self._judged and risen)
 
     def keeps(self, step: int, value: float) -> bool:
-        """Return whether the stretch is kept, given the objective at its end; set the next rate."""
+        """Set the next rate from the objective at the end of a stretch; whether it is kept."""
         state = self.state
         if not self.would_keep(value) and state.lowered < _LESSER:
             state = state._replace(rate=state.rate / _SHRINKING, grown=0, lowered=state.lowered + 1)
@@ -170,16 +172,16 @@ def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> P
         relative=_NOISE * eps,
         least=_LEAST + math.ceil(memory / (1 - memory)),
         velocity=1 / STATE_SLOTS[optimizer.rule.kind] if memory else 0.0,
-        # At the start decay acts at once, but momentum only after a while: the objective may rise.
+        # Decay acts at once, steps with a memory only after a while: at first the objective rises.
         judged=not (optimizer.weight_decay and (memory or optimizer.name in USUAL_RATES)),
     )
 
 
 def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], float]:
-    r"""Return the penalty of weight decay as a function of the flat parameters.
+    r"""Return the penalty that weight decay adds to the loss, as a function of the parameters.
 
-    It is :math:`\lambda/2` times the sum of the squares of all weights. For the end-to-end rule it
-    is that of balanced factors: N times the sum of the singular values to the power 2/N.
+    :math:`\lambda/2` times the squares of all weights. For the end-to-end rule it is that of
+    balanced factors: N times the sum of the singular values to the power 2/N.
     """
     decay = optimizer.weight_decay / 2
     if not decay:
@@ -188,7 +190,7 @@ def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], 
         shape, N = (network.widths[1], network.widths[0]), optimizer.depth
 
         def schatten(params: Array) -> float:
-            if not np.isfinite(params).all():  # the run diverges
+            if not np.isfinite(params).all():  # the run is diverging
                 return math.inf
             sizes: Any = np.linalg.svd(params.reshape(shape).astype(np.float64), compute_uv=False)
             return float(decay * N * np.sum(sizes ** (2 / N)))

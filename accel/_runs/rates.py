@@ -1,4 +1,8 @@
-r"""A learning rate that is stable, from the largest curvature along the start of a run.
+r"""Learning rates from the curvature of the loss, without a run.
+
+``first_rate`` is where a search begins: one over the largest eigenvalue of the Hessian at W = 0,
+which is exact and the same for every network. ``stable_rate`` is for a run that is not searched
+for: one over the largest curvature along its first steps.
 
 Every rule that descends along the gradient moves the parameters by :math:`-\eta\, u(\theta)`, u the
 gradient with respect to all factors or the end-to-end rule's direction. Around a minimum plain
@@ -11,11 +15,11 @@ returned here.
 u(\theta - \epsilon v)) / 2 \epsilon`: two passes over the data, and no J is formed. The norm of J v
 converges at a saddle too, where eigenvalues come in pairs of opposite sign.
 
-A deep net near zero starts at such a saddle, and its curvature there says nothing of what awaits
-it, since that grows with the factors. So the largest curvature is looked for along a few steps of
-descent, each at the rate that the curvature at hand allows, which leaves a saddle at once. It may
-still grow afterwards, and for p > 2 it mostly falls: ``train`` goes on from this rate with one that
-follows the loss.
+A deep net near zero starts at such a saddle, where the curvature says nothing about later, since it
+grows with the factors. So ``stable_rate`` takes the largest curvature along a few steps of descent,
+each at the rate that the curvature there allows, which leaves a saddle at once. The curvature may
+still grow afterwards, and for p > 2 it mostly falls: ``train`` begins with this rate and then
+follows the loss (``pacing``).
 """
 
 import math
@@ -33,21 +37,22 @@ from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
 
-__all__ = ["stable_rate"]
+__all__ = ["first_rate", "stable_rate"]
 
-_STEPS, _STILL = 40, 6  # of descent: in all, and in a row without a larger curvature
+_STEPS = 40  # of descent, at most
+_STILL = 6  # of descent without a larger curvature than before, after which it ends
 _HALVINGS = 30  # of such a step, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
-_ENOUGH = 0.01  # a smaller relative change counts as none
+_ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
 _LINE = 16  # numbers: a multiple of every vector length
 
 _Field = Callable[[Array], tuple[float, Array]]
 
 
 def _gradient(given: Problem) -> _Field:
-    """Return a function from a linear map to loss and gradient, those for p = 2 if p < 2.
+    """Return the function from a linear map to its loss and gradient, with p = 2 for p < 2.
 
-    The data is laid out once.
+    The data are laid out once, here.
     """
     problem = local_problem(given)
     if problem.p < 2:
@@ -58,14 +63,14 @@ def _gradient(given: Problem) -> _Field:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # or the kernels would copy X at every pass
+    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
         X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
         X[:, :d], X[:, d:] = problem.X, 0
         problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
 
     def evaluate(W: Array) -> tuple[float, Array]:
         padded = np.pad(W, ((0, 0), (0, problem.d - d))).astype(problem.dtype)
-        if not np.isfinite(padded).all():  # the problem would raise a ValueError
+        if not np.isfinite(padded).all():  # the problem would raise an error
             return math.inf, W
         loss, gradient = problem.loss_and_gradient(padded)
         return loss, gradient[:, :d].astype(np.float64)
@@ -74,11 +79,11 @@ def _gradient(given: Problem) -> _Field:
 
 
 def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
-    """Return the function u from parameters, in float64, to the loss and the direction."""
+    """Return u, the function from the parameters, in float64, to the loss and the direction."""
     evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
 
     def u(params: Array) -> tuple[float, Array]:
-        with np.errstate(over="ignore", invalid="ignore"):  # no step is taken to where it overflows
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss is inf then
             W = reference.factor_chain.end_to_end(params, widths)
             loss, G = evaluate(W)
             if not (np.isfinite(W).all() and math.isfinite(loss)):
@@ -90,8 +95,8 @@ def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -
     return u
 
 
-def decay_of(optimizer: Optimizer) -> float:
-    """Return the share of the weights that a step subtracts, divided by the learning rate."""
+def _decay(optimizer: Optimizer) -> float:
+    """What a step subtracts from the weights, as a fraction of them, over the learning rate."""
     N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
     return N * optimizer.weight_decay
 
@@ -99,9 +104,9 @@ def decay_of(optimizer: Optimizer) -> float:
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """Return the largest eigenvalue of J, infinite if it overflows, and its vector.
+    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
 
-    Power iteration from v, with differences of size ``reach``.
+    Infinite if it overflows.
     """
     largest = 0.0
     for _ in range(products):
@@ -119,23 +124,54 @@ def _curvature(
 
 
 def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
-    """Size of the differences: small beside what matters, well above the rounding errors."""
+    """Step of the differences: well below the scale of the loss, well above rounding errors."""
     slope, size = norm(direction), norm(params)
-    # The way to a loss of 0, were it a straight line; and the parameters themselves.
-    matters = min(loss / slope if slope else math.inf, size or math.inf)
-    reach = max(eps ** (1 / 3) * matters, eps ** (1 / 2) * size)
+    # The distance to a loss of 0 if the loss were linear, and the size of the parameters.
+    scale = min(loss / slope if slope else math.inf, size or math.inf)
+    reach = max(eps ** (1 / 3) * scale, eps ** (1 / 2) * size)
     return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
 
 
-def rate_for(curvature: float) -> float:
-    """Return one over a curvature, and 1 for 0; never 0 or infinite."""
+def _largest_curvature(u: _Field, params: Array, eps: float, convex: bool) -> float:
+    """The largest curvature along some steps of descent from the parameters.
+
+    Infinite if it overflows. A convex loss has no saddle, so that there the descent ends as soon as
+    the curvature has not grown for a while; else only if the loss has fallen as well.
+    """
+    v = np.random.default_rng(0).standard_normal(params.size)
+    v /= np.linalg.norm(v)
+    loss, direction = u(params)
+    if not (math.isfinite(loss) and np.isfinite(direction).all()):
+        return math.inf
+    left = math.inf if convex else 0.9 * loss  # below this the saddle of the start has been left
+    largest, products, still = 0.0, _FIRST, 0
+    for _ in range(_STEPS):
+        curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
+        still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
+        largest, products = max(largest, curvature), _NEXT
+        if math.isinf(curvature):
+            break
+        step = 1 / curvature if curvature else 1.0
+        for _ in range(_HALVINGS):
+            after = u(params - step * direction)
+            if after[0] < loss:
+                break
+            step /= 2
+        if still == _STILL or not after[0] < loss:
+            break
+        params, (loss, direction) = params - step * direction, after
+    return largest
+
+
+def _rate_for(curvature: float) -> float:
+    """One over a curvature: 1 for no curvature, otherwise between the extreme normal numbers."""
     if curvature == 0:
         return 1.0
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
 def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
-    r"""Return a learning rate with which a run can be expected to be stable.
+    r"""Find a learning rate with which a run can be expected to be stable.
 
     Parameters
     ----------
@@ -173,80 +209,43 @@ def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) 
     0.25
     """
     check_model(problem, network, optimizer)
-    decay = decay_of(optimizer)
+    decay = _decay(optimizer)
     if optimizer.name in USUAL_RATES:
         return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
     u = _direction(problem, network, optimizer)
-    params = network.params.astype(np.float64)
-    v = np.random.default_rng(0).standard_normal(params.size)
-    v /= np.linalg.norm(v)
+    convex = network.depth == 1 and not isinstance(optimizer, EndToEnd)
     eps = float(np.finfo(problem.dtype).eps)
-    loss, direction = u(params)
-    if not (math.isfinite(loss) and np.isfinite(direction).all()):
-        return sys.float_info.min
-    left = 0.9 * loss  # below this no saddle lies ahead; of a single factor's loss there is none
-    if network.depth == 1 and not isinstance(optimizer, EndToEnd):
-        left = math.inf
-    largest, products, still = 0.0, _FIRST, 0
-    for _ in range(_STEPS):
-        curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
-        still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
-        largest, products = max(largest, curvature), _NEXT
-        if math.isinf(curvature):
-            break
-        step = 1 / curvature if curvature else 1.0
-        for _ in range(_HALVINGS):
-            after = u(params - step * direction)
-            if after[0] < loss:
-                break
-            step /= 2
-        if still == _STILL or not after[0] < loss:
-            break
-        params, (loss, direction) = params - step * direction, after
-    return rate_for(largest + decay)
-
-
-def suggested_rate(problem: Problem) -> float:
-    """Half of what the curvature at W = 0 allows plain gradient descent at depth 1.
-
-    Parameters
-    ----------
-    problem : LpProblem
-
-    Returns
-    -------
-    float
-        ``1 / lambda_max`` of the Hessian at 0; for p < 2, where there may be none, of the Hessian
-        for p = 2. 1 if there is no curvature at all, and the smallest normal number if it
-        overflows.
-    """
-    loss = problem.spec._replace(p=max(problem.p, 2.0))
-    hessian, local = resolve("cpu").lp_loss.hessian, local_problem(problem).host
-    X, Y = local.X, local.Y
-    outputs = [np.ascontiguousarray(y) for y in Y.T]
-    largest = 0.0
-    for y in outputs:
-        with np.errstate(over="ignore", invalid="ignore"):
-            H = hessian(X, y, np.zeros(problem.d), loss)
-        if not np.isfinite(H).all():  # LAPACK finds no eigenvalues then
-            return rate_for(math.inf)
-        largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))
-    return rate_for(largest)
+    return _rate_for(_largest_curvature(u, network.params.astype(np.float64), eps, convex) + decay)
 
 
 def first_rate(problem: Problem, optimizer: str) -> float:
-    """Where a search for the learning rate of an optimiser begins.
+    """Return the learning rate at which a search for an optimiser's best one begins.
 
     Parameters
     ----------
     problem : LpProblem
     optimizer : str
-        A name, as ``by_name`` takes it.
+        A key of ``OPTIMIZERS``.
 
     Returns
     -------
     float
-        ``suggested_rate`` for the rules that descend along the gradient; for rules that rescale it,
-        whose rates have little to do with the curvature, a usual one.
+        For rules that rescale the gradient, whose rates have little to do with the curvature, a
+        usual one. For the others half of what the curvature at W = 0 allows plain gradient descent
+        at depth 1: ``1 / lambda_max`` of the Hessian at 0; for p < 2, where there may be none, of
+        the Hessian for p = 2. 1 if there is no curvature at all, and the smallest normal number if
+        it overflows.
     """
-    return USUAL_RATES.get(optimizer) or suggested_rate(problem)
+    if optimizer in USUAL_RATES:
+        return USUAL_RATES[optimizer]
+    loss = problem.spec._replace(p=max(problem.p, 2.0))
+    hessian, local = resolve("cpu").lp_loss.hessian, local_problem(problem).host
+    X, Y = local.X, local.Y
+    largest = 0.0
+    for y in map(np.ascontiguousarray, Y.T):
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = hessian(X, y, np.zeros(problem.d), loss)
+        if not np.isfinite(H).all():  # LAPACK computes no eigenvalues then
+            return _rate_for(math.inf)
+        largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))
+    return _rate_for(largest)

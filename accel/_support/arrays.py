@@ -1,7 +1,8 @@
-"""Arrays on the host and on a GPU: how they are told apart, and the ways between.
+"""Arrays on the host and on a GPU: where one is, copies between the two, and the layout in memory.
 
-On the GPU they are CuPy's. Other libraries' arrays become that without a copy, through DLPack or
-``__cuda_array_interface__``; CuPy is imported when the first one comes.
+On the host they are NumPy arrays, on a GPU CuPy arrays. Other libraries' arrays on a GPU become
+CuPy arrays without a copy, through DLPack or ``__cuda_array_interface__``. CuPy is imported when
+the first one is passed.
 """
 
 import logging
@@ -31,7 +32,7 @@ Array = NDArray[Any]
 
 _log = logging.getLogger("accel")
 
-LARGE = 64 * 2**20  # bytes: a copy above this is worth a word in the log
+LARGE = 64 * 2**20  # bytes: larger copies are mentioned in the log
 _CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 
@@ -45,12 +46,12 @@ def on_device(a: Any) -> bool:
 
 
 def as_device(name: str, a: Any) -> Any:
-    """Return a CuPy array: without a copy of what is on the device, else with one.
+    """Return a CuPy array: a view of what is on the device, a copy of what is on the host.
 
     Raises
     ------
     ValueError
-        If there is no device that can be used, or if the array is on another one than the first.
+        If there is no device that can be used, or if the array is on another device than the first.
     """
     reason = "NUMBA_ENABLE_CUDASIM is set" if gpu.simulated() else gpu.missing()
     if reason:
@@ -58,12 +59,12 @@ def as_device(name: str, a: Any) -> Any:
     cupy = import_module("cupy")
     if isinstance(a, cupy.ndarray):
         array = a
-    elif on_device(a) and hasattr(a, "__dlpack__"):  # it waits for what still writes to the array
+    elif on_device(a) and hasattr(a, "__dlpack__"):  # waits for kernels that write to the array
         array = cupy.from_dlpack(a)
     else:
         array = cupy.asarray(a)
         if not on_device(a):
-            tell(array, "to the GPU")
+            log_copy(array, "to the GPU")
     if array.device.id != 0:
         raise ValueError(
             f"{name} must be on CUDA device 0, got device {array.device.id}: "
@@ -73,36 +74,36 @@ def as_device(name: str, a: Any) -> Any:
 
 
 def contiguous(a: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a CuPy array in C order and this dtype; itself, not copied, if it is that already."""
+    """Return a CuPy array in C order and of this dtype; ``a`` itself if it is like that."""
     out = import_module("cupy").ascontiguousarray(a, dtype=dtype)
     if out is not a:
-        tell(out, "on the GPU")
+        log_copy(out, "on the GPU")
     return out
 
 
 def as_host(a: Any) -> Any:
-    """Return a NumPy array of anything that is not on a device, without a copy of an array."""
+    """Return a NumPy array of anything that is not on a device; arrays are not copied."""
     if hasattr(a, "__dlpack__") and not hasattr(a, "__array__"):
         return np.from_dlpack(a)
     return np.asarray(a)
 
 
 def to_host(a: Any, out: Any = None) -> Any:
-    """Return a NumPy array: a copy, in ``out`` if that is given, of a CuPy array."""
+    """Return a NumPy array; a CuPy array is copied, to ``out`` if that is given."""
     if not on_device(a):
         return np.asarray(a)
     copy = a.get(out=out)
-    tell(copy, "to the host")
+    log_copy(copy, "to the host")
     return copy
 
 
-def tell(copy: Any, where: str) -> None:
-    """Say in the log that a copy was made, if it is a large one."""
+def log_copy(copy: Any, where: str) -> None:
+    """Log that a copy was made, if it is large."""
     if copy.nbytes > LARGE:
         _log.info("copied %s %s (%.0f MiB) %s", copy.shape, copy.dtype, copy.nbytes / 2**20, where)
 
 
-_LINE = 64  # bytes: a cache line, and the widest vector register
+_LINE = 64  # bytes: the size of a cache line, and of the widest vector register
 
 
 def aligned(a: Any, dtype: Any = None) -> Array:
@@ -131,14 +132,14 @@ def aligned(a: Any, dtype: Any = None) -> Array:
     ):
         return array
     out = aligned_empty(array.shape, dtype)
-    with np.errstate(over="ignore"):  # an overflow to float32 is found by the check that follows
+    with np.errstate(over="ignore"):  # the check that follows reports an overflow
         np.copyto(out, array, casting="same_kind")
-    tell(out, "into aligned memory")
+    log_copy(out, "into aligned memory")
     return out
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Memory for such an array, not initialised; a MemoryError if there is not as much."""
+    """Such an array with arbitrary values; raises MemoryError if there is not enough memory."""
     size = math.prod(shape) * dtype.itemsize
     memory.require(f"an array of shape {shape}", size)
     raw = np.empty(size + _LINE, np.uint8)
@@ -147,8 +148,11 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def laid_out(a: Array, dtype: np.dtype[Any]) -> Array:
-    """Return an array as the kernels want it, on the side where it is; not copied if it is so."""
+    """Return the array as kernels need it, on the host or the GPU, wherever it is.
+
+    It is not copied if it is of this dtype and laid out like that already.
+    """
     if on_device(a):
-        found: Array = contiguous(a, dtype)
-        return found
+        ready: Array = contiguous(a, dtype)
+        return ready
     return aligned(a, dtype)

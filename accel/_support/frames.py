@@ -1,8 +1,8 @@
-"""Data frames and their columns, of pandas and of Polars, as arrays.
+"""Data frames of pandas and Polars, and their columns, as arrays.
 
-A frame keeps every column in a dtype of its own. NumPy, which has one for all, makes objects of
-truth values beside numbers, and of numbers some of which are missing; so columns are taken one by
-one, and a bad one is named. Neither library is imported here.
+Each column of a frame has a dtype of its own, while an array has one for all. NumPy makes an array
+of objects if truth values are beside numbers, or if numbers are missing. So the columns are
+converted one by one, and an error names the column. Neither library is imported here.
 """
 
 import sys
@@ -18,18 +18,21 @@ _LIBRARIES = ("pandas", "polars")
 
 
 def _is(value: object, kind: str) -> bool:
-    """Whether it is a ``DataFrame`` or ``Series``; if so, its library has been imported."""
+    """Whether it is of a class of this name, ``DataFrame`` or ``Series``, of pandas or Polars.
+
+    An instance can only exist if its library has been imported.
+    """
     classes = (getattr(sys.modules.get(library), kind, None) for library in _LIBRARIES)
     return any(isinstance(value, of) for of in classes if isinstance(of, type))
 
 
 def is_frame(value: object) -> bool:
-    """Whether it is a data frame, or one column of such."""
+    """Whether it is a data frame, or a column of one."""
     return _is(value, "DataFrame") or _is(value, "Series")
 
 
 def columns(value: Any) -> list[tuple[str, Any]]:
-    """Return the columns of a frame or a column, each with a text that tells which it is."""
+    """Return the columns, each after a text that names it in messages; one for a column."""
     if _is(value, "Series"):
         return [("", value)]
     named = value.items() if hasattr(value, "items") else ((c.name, c) for c in value.get_columns())
@@ -37,9 +40,9 @@ def columns(value: Any) -> list[tuple[str, Any]]:
 
 
 def as_array(name: str, value: Any) -> Any:
-    """Return the numbers of a frame (n, d) or a column (n,); no copy if they lie in one array.
+    """Return the numbers of a frame (n, d) or a column (n,), without a copy where that is possible.
 
-    Truth values are 0 and 1. The dtype is the one to which NumPy promotes those of the columns.
+    Truth values become 0 and 1. The dtype is the one that NumPy promotes those of the columns to.
 
     Raises
     ------
@@ -62,15 +65,18 @@ def as_array(name: str, value: Any) -> Any:
     out = np.empty(value.shape, np.result_type(*dtypes) if dtypes else np.float64)
     for j, part in enumerate(parts):
         out[:, j] = part
-    arrays.tell(out, "out of the columns of a data frame")
+    arrays.log_copy(out, "out of the columns of a data frame")
     return out
 
 
 def _numbers(name: str, column: Any, place: str, where: str) -> Any:
-    """Return the numbers of one column, all of which have to be there; ``place`` takes a row."""
+    """Return the numbers of one column.
+
+    ``place`` formats a row number as the place of a missing number, ``where`` names the column.
+    """
     pandas = hasattr(column, "isna")
     known = column.dropna() if pandas else column.drop_nulls()
-    # pandas below 2.2 makes objects of nullable numbers, unless asked for what they stand for.
+    # pandas below 2.2 makes objects of nullable numbers unless asked for their NumPy dtype.
     part = np.asarray(known, dtype=getattr(column.dtype, "numpy_dtype", None))
     if part.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {column.dtype}{where}")

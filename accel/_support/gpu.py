@@ -1,7 +1,7 @@
-"""The GPU: whether there is one that can be used, and if not, what is missing.
+"""Whether there is a GPU that can be used, and if not, what is missing.
 
-The driver itself is asked, through ctypes: to learn that there is no GPU, nothing is imported. The
-compilers are looked for once there is one.
+The driver is called through ctypes, so that nothing is imported where there is no GPU. Compilers
+are looked for only where there is one.
 """
 
 import ctypes
@@ -16,16 +16,16 @@ from accel._support import toolkit
 __all__ = ["Gpu", "device", "missing", "simulated"]
 
 _DRIVER = "libcuda.so.1"
-_PACKAGES = {"numba-cuda": "numba_cuda", "cupy": "cupy"}  # what to import of them
-_OLDEST = {12: (7, 0), 13: (7, 5)}  # compute capability that a CUDA toolkit can compile for
-#: Of the enumerations in cuda.h.
+_PACKAGES = {"numba-cuda": "numba_cuda", "cupy": "cupy"}  # packages, and a module of each
+_OLDEST = {12: (7, 0), 13: (7, 5)}  # by CUDA version, the oldest compute capability it supports
+#: Values of enumerations in cuda.h.
 _ERROR_NO_DEVICE = 100
 _MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """The device that is used: the first one that the driver shows.
+    """The device that is used, the first of the driver's.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Gpu:
 
 
 class _Missing(Exception):
-    """Says what is missing."""
+    """Something is missing; the message says what."""
 
 
 def _load() -> Any:
@@ -64,15 +64,15 @@ def _packages() -> None:
 
 
 def _compilers() -> dict[str, int]:
-    """Look for what kernels are compiled with; return the major versions of CUDA, where known."""
-    found = {name: toolkit.find(name) for name in (*toolkit.NEEDED, "nvJitLink")}
+    """Look for compilers and CuPy; return the major CUDA version of each, where it is known."""
+    libraries = {name: toolkit.find(name) for name in (*toolkit.NEEDED, "nvJitLink")}
     for name in toolkit.NEEDED:
-        if (library := found[name]) and library.problem:
+        if (library := libraries[name]) and library.problem:
             raise _Missing(f"{name} cannot be loaded: {library.problem}")
-    absent = [name for name in toolkit.NEEDED if (library := found[name]) and library.absent]
+    absent = [name for name in toolkit.NEEDED if (library := libraries[name]) and library.absent]
     if absent:
         raise _Missing(toolkit.absence(absent))
-    majors = {name: library.major for name, library in found.items() if library is not None}
+    majors = {name: library.major for name, library in libraries.items() if library is not None}
     if (built := toolkit.cupy()) is not None:
         majors["CuPy"] = built.major
     return {name: major for name, major in majors.items() if major is not None}
@@ -95,14 +95,14 @@ def _no_device() -> str:
 
 
 def _number(driver: Any, function: str, *arguments: int, kind: Any = ctypes.c_int) -> int:
-    """Call a function of the driver that writes a number through its first argument."""
+    """Call a function of the driver whose first argument is a pointer to the number it writes."""
     number = kind()
     _check(driver, getattr(driver, function)(ctypes.byref(number), *arguments))
     return int(number.value)
 
 
 def _first(driver: Any) -> Gpu:
-    """Ask the driver for its first device."""
+    """Return the driver's first device."""
     _check(driver, driver.cuInit(0))
     newest = _number(driver, "cuDriverGetVersion")
     if not _number(driver, "cuDeviceGetCount"):
@@ -125,9 +125,9 @@ def _first(driver: Any) -> Gpu:
 
 
 def _check_compilers(gpu: Gpu) -> None:
-    """Check that there are compilers, for this device, and none newer than its driver."""
+    """Check that there are compilers that support this device and are no newer than its driver."""
     majors = _compilers()
-    # libnvvm's PTX is made such that every driver of CUDA 12 reads it, see kernels/cuda/jit.py.
+    # Every driver of CUDA 12 reads the PTX that libnvvm is asked for, see kernels/cuda/jit.py.
     for name, major in majors.items():
         if name not in ("libnvvm", "libdevice") and gpu.cuda[0] < major:
             raise _Missing(
@@ -144,8 +144,8 @@ def _check_compilers(gpu: Gpu) -> None:
 
 
 @cache
-def _found() -> Gpu | str:
-    """Return the device, or what is missing; asked once a process."""
+def _device_or_reason() -> Gpu | str:
+    """Return the device, or what is missing; looked up once a process."""
     try:
         driver = _load()
         _packages()
@@ -162,12 +162,12 @@ def simulated() -> bool:
 
 
 def device() -> Gpu | None:
-    """Return the device, if it can be used."""
-    found = _found()
-    return found if isinstance(found, Gpu) else None
+    """Return the device, or None if none can be used."""
+    answer = _device_or_reason()
+    return answer if isinstance(answer, Gpu) else None
 
 
 def missing() -> str | None:
-    """Return what is missing for a device to be used, in one line; None if nothing is."""
-    found = _found()
-    return found if isinstance(found, str) else None
+    """Return in one line what is missing for a device to be used, or None if nothing is."""
+    answer = _device_or_reason()
+    return answer if isinstance(answer, str) else None

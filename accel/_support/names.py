@@ -7,7 +7,7 @@ __all__ = ["publish"]
 
 
 def publish(room: str, namespace: Mapping[str, object], names: Iterable[str]) -> None:
-    """Let classes and functions say that they are from the public room that exports them.
+    """Set ``__module__`` of classes and functions to the public package that exports them.
 
     Tracebacks, pickles and documentation then show the name that users import.
 
@@ -18,7 +18,7 @@ def publish(room: str, namespace: Mapping[str, object], names: Iterable[str]) ->
     namespace : mapping of str to object
         Its ``globals()``.
     names : iterable of str
-        Its ``__all__``; names that are loaded on demand are left out.
+        Its ``__all__``; names that are not loaded yet are skipped.
     """
     for name in names:
         value = namespace.get(name)

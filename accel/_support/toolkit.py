@@ -1,9 +1,9 @@
-"""What CUDA kernels are compiled with: where NVIDIA's libraries are, or which of them is missing.
+"""NVIDIA's libraries that compile CUDA kernels: where they are, or which of them are missing.
 
-They are looked for as numba-cuda and CuPy do it, by NVIDIA's cuda-pathfinder: among the packages of
-this Python, in a conda environment, where the system's loader looks, under ``CUDA_PATH`` or
-``CUDA_HOME``. What is found is loaded into the process, as those two would do later. That needs no
-driver, and makes no context on a device.
+They are looked for as numba-cuda and CuPy do, by NVIDIA's cuda-pathfinder: among the packages of
+this Python, in a conda environment, where the system's loader looks, and under ``CUDA_PATH`` or
+``CUDA_HOME``. Libraries that are there are loaded into the process, as those two would do later.
+This needs no driver and makes no context on a device.
 """
 
 import json
@@ -26,14 +26,14 @@ _SOURCES = ("cupy", *(f"cupy-cuda{major}x" for major in range(11, 20)))
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is known of a library before it is looked for."""
+    """Facts about a library, wherever it is."""
 
     name: str  # cuda-pathfinder's
-    packages: tuple[str, ...]  # that bring it
-    without: str  # what happens where it is missing
+    packages: tuple[str, ...]  # those that contain it
+    without: str  # the consequence if it is missing
 
 
-#: NVIDIA's libraries, by the names that their documentation has for them.
+#: NVIDIA's libraries, by their names in NVIDIA's documentation.
 LIBRARIES = {
     "libnvvm": _Kind("nvvm", ("nvidia-cuda-nvcc-cu12", "nvidia-nvvm"), "no kernel can be compiled"),
     "libdevice": _Kind("", ("nvidia-cuda-nvcc-cu12", "nvidia-nvvm"), "no kernel can be compiled"),
@@ -58,7 +58,7 @@ LIBRARIES = {
         "no end-to-end rule with several outputs on the GPU",
     ),
 }
-#: Without one of these nothing runs on a GPU.
+#: All of these are needed to run anything on a GPU.
 NEEDED = ("libnvvm", "libdevice", "NVRTC")
 
 
@@ -71,11 +71,11 @@ class Library:
     name : str
         One of `LIBRARIES`.
     path : str or None
-        Where it is; None if it was not found.
+        The file; None if it was not found.
     version : str or None
-        That of the package or of the CUDA toolkit that it is part of, if that can be told.
+        Of the package or the CUDA toolkit that it is part of, if known.
     problem : str or None
-        What kept it from being loaded, though it was found.
+        Why it could not be loaded, though it was found.
     """
 
     name: str
@@ -85,12 +85,12 @@ class Library:
 
     @property
     def absent(self) -> bool:
-        """Whether it was not found; one that cannot be loaded was."""
+        """Whether it was not found. One that was found and cannot be loaded is not absent."""
         return self.path is None and self.problem is None
 
     @property
     def major(self) -> int | None:
-        """The first number of its version: CUDA's for the compilers; None if it is unknown."""
+        """The first number of its version, for compilers that of CUDA; None if it is unknown."""
         return _leading(self.version or "")
 
 
@@ -101,10 +101,11 @@ class CuPy:
     Attributes
     ----------
     packages : dict of str to str
-        The versions of the packages that bring it. More than one overwrite each other.
+        The versions of the packages that contain it. If there are several, they overwrite each
+        other's files.
     major : int or None
-        The major version of CUDA that it was built for. None for one that was built here: it would
-        have to be imported to tell.
+        The major version of CUDA that it was built for. None if it was built on this machine: then
+        it would have to be imported to know.
     """
 
     packages: dict[str, str]
@@ -112,7 +113,7 @@ class CuPy:
 
 
 def cupy() -> CuPy | None:
-    """Return what is known of CuPy without importing it; None if it is not installed."""
+    """Describe the installed CuPy without importing it; None if there is none."""
     spec = find_spec("cupy")
     if spec is None:
         return None
@@ -126,22 +127,23 @@ def cupy() -> CuPy | None:
 
 
 def _built_for(origin: str | None, packages: list[str]) -> int | None:
-    """Return CUDA's major version as CuPy's binary packages tell it, else by their names."""
-    told = ""
+    """CUDA's major version, from a file in CuPy's binary packages, or else from their names."""
+    version = ""
     if origin is not None:
         try:
             note = json.loads((Path(origin).parent / ".data" / "_wheel.json").read_bytes())
-            told = str(note["cuda"])
+            version = str(note["cuda"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
-    if not told and len(packages) == 1:
-        told = packages[0].removeprefix("cupy-cuda")
-    return _leading(told)
+    if not version and len(packages) == 1:
+        version = packages[0].removeprefix("cupy-cuda")
+    return _leading(version)
 
 
 def _leading(version: str) -> int | None:
-    found = re.match(r"\d+", version)
-    return int(found[0]) if found else None
+    """The number that a version begins with."""
+    digits = re.match(r"\d+", version)
+    return int(digits[0]) if digits else None
 
 
 def find(name: str) -> Library | None:
@@ -155,7 +157,7 @@ def find(name: str) -> Library | None:
     Returns
     -------
     Library or None
-        None if it cannot be looked for: cuda-pathfinder is not installed.
+        None if it cannot be looked for because cuda-pathfinder is not installed.
     """
     if name == "libdevice":
         place = _libdevice()
@@ -168,16 +170,16 @@ def find(name: str) -> Library | None:
         path = finder.load_nvidia_dynamic_lib(LIBRARIES[name].name).abs_path
     except finder.DynamicLibNotFoundError:
         path = _as_numba_finds_it() if name == "libnvvm" else None
-    except (RuntimeError, OSError) as error:  # it is damaged, or another library lacks
+    except (RuntimeError, OSError) as error:  # it is damaged, or needs a library that is missing
         lines = str(error).splitlines()
         return Library(name, problem=lines[0] if lines else repr(error))
     return Library(name) if path is None else Library(name, path, _version(name, path))
 
 
 def _as_numba_finds_it() -> str | None:
-    """Return where numba-cuda finds libnvvm: its versions look in places of their own, too."""
+    """Return where numba-cuda finds libnvvm; some of its versions look in more places."""
     try:
-        import_module("accel.kernels.cuda")  # has a name in NumPy that numba-cuda wants
+        import_module("accel.kernels.cuda")  # makes a name in NumPy that numba-cuda needs
         path = import_module("numba.cuda.cuda_paths").get_cuda_paths()["nvvm"].info
     except (ImportError, AttributeError, KeyError, RuntimeError, OSError):
         return None
@@ -185,20 +187,20 @@ def _as_numba_finds_it() -> str | None:
 
 
 def _libdevice() -> str | None:
-    """Return where libdevice is: the first of the places where numba-cuda looks for it."""
+    """Return where libdevice is, trying the same places in the same order as numba-cuda."""
     prefix = Path(sys.prefix)
     places = [prefix.joinpath(*_LIBDEVICE)] if (prefix / "conda-meta").is_dir() else []
     for package in LIBRARIES["libdevice"].packages:
         places += [path for path in _files(package) if path.name == _LIBDEVICE[-1]]
     home = os.environ.get("CUDA_HOME", os.environ.get("CUDA_PATH"))
-    # If that is set, numba-cuda believes it.
+    # If the variable is set, numba-cuda looks there only.
     last = _SYSTEM if home is None else Path(home)
     places.append(last.joinpath(*_LIBDEVICE))
     return next((str(path) for path in places if path.is_file()), None)
 
 
 def _files(package: str) -> list[Path]:
-    """Return what an installed package consists of; nothing if it is not installed."""
+    """Return the files of a package; none if it is not installed."""
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
@@ -207,7 +209,7 @@ def _files(package: str) -> list[Path]:
 
 
 def _version(name: str, path: str) -> str | None:
-    """Return the version of the package that a file belongs to, or of its CUDA toolkit."""
+    """Return the version of the package or CUDA toolkit that a file belongs to, if known."""
     for package in LIBRARIES[name].packages:
         if any(Path(path) == file for file in _files(package)):
             return metadata.version(package)
@@ -215,13 +217,13 @@ def _version(name: str, path: str) -> str | None:
         try:
             return str(json.loads((folder / "version.json").read_bytes())["cuda"]["version"])
         except (OSError, ValueError, KeyError, TypeError):
-            if found := re.fullmatch(r"cuda-(\d+(\.\d+)*)", folder.name):
-                return found[1]
+            if match := re.fullmatch(r"cuda-(\d+(\.\d+)*)", folder.name):
+                return match[1]
     return None
 
 
 def absence(names: list[str]) -> str:
-    """Say in one line which libraries were not found, where they were looked for, and the remedy.
+    """Say in one line which libraries were not found, where they were looked for, and what to do.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The checks at the door: every bad argument becomes one line that names it and shows its value."""
+"""Checks of arguments: a bad one raises an error of one line with its name and its value."""
 
 import difflib
 import math
@@ -12,17 +12,17 @@ import numpy as np
 from accel._support import arrays, frames
 from accel._support.arrays import Array
 
-#: The most factors of a network, and so the largest depth that a rule stands for.
+#: The largest number of factors of a network, and the largest depth of an end-to-end rule.
 MOST_DEPTH = 10_000
 
-_MANY, _LONG = 30, 1000  # names, and characters of them, that a message lists
+_MANY, _LONG = 30, 1000  # how many names a message lists, and how many characters of them
 
 
 def shown(value: object) -> str:
-    """``repr(value)`` on one line, cut to a readable length."""
+    """``repr(value)`` on one line, of at most 80 characters."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # as of an integer of more than 4300 digits
+    except Exception:  # for example of an integer of more than 4300 digits
         text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -40,7 +40,7 @@ def real(
     Raises
     ------
     TypeError
-        If it is no real number (a bool is none).
+        If it is not a real number; a bool is not.
     ValueError
         If it is not finite or out of bounds.
     """
@@ -69,7 +69,7 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
     Raises
     ------
     TypeError
-        If it is no integer (a bool is none, nor is 1e6).
+        If it is not an integer; a bool is not, nor is 1e6.
     ValueError
         If it is out of bounds.
     """
@@ -83,7 +83,7 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
 
 
 def depth(value: object, *, least: int = 1) -> int:
-    """A number of factors, of which a slip could ask for more than there is time or memory for.
+    """A number of factors, limited so that a slip does not ask for years or terabytes.
 
     Raises
     ------
@@ -94,12 +94,12 @@ def depth(value: object, *, least: int = 1) -> int:
 
 
 def members(name: str, value: Any, of: str = "", most: int = 1_000_000) -> list[Any]:
-    """What an iterable yields, which may be without end.
+    """The items of an iterable, which may be infinite.
 
     Raises
     ------
     TypeError
-        If it is no iterable; ``of`` says what of.
+        If it is not iterable; ``of`` says what its items should be.
     ValueError
         If it yields nothing, or more than ``most``.
     """
@@ -121,9 +121,9 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     Raises
     ------
     TypeError
-        If it is no string.
+        If it is not a string.
     ValueError
-        If it is none of them; the message lists them and says which one is close.
+        If it is not one of them; the message lists them and suggests a similar one.
     """
     known = list(options)
     if not isinstance(value, str):
@@ -134,21 +134,24 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names with commas between, the first ones of many; a file's may be any text."""
+    """Names with commas between; only the first ones of many.
+
+    Names that come from a file may be any text, and are escaped where they are not printable.
+    """
     many = [name if name.isprintable() else repr(name) for name in names]
-    told = ", ".join(many[:_MANY])
-    told = told if len(told) <= _LONG else f"{told[:_LONG]}..."
-    return told if len(many) <= _MANY else f"{told} and {len(many) - _MANY} more"
+    text = ", ".join(many[:_MANY])
+    text = text if len(text) <= _LONG else f"{text[:_LONG]}..."
+    return text if len(many) <= _MANY else f"{text} and {len(many) - _MANY} more"
 
 
 def suggestion(value: str, known: Sequence[str]) -> str:
-    """The name that is close to a misspelt one, as a question; empty if none is."""
+    """The end of a message that suggests the known name most like a misspelt one, or nothing."""
     close = difflib.get_close_matches(value.lower()[:_LONG], known[:_LONG], n=1)
     return f"; did you mean {shown(close[0])}?" if close else ""
 
 
 def unknown(name: str, value: str, known: list[str]) -> NoReturn:
-    """Raise the ValueError for a name that is not among the known ones."""
+    """Raise ValueError for a name that is not among the known ones."""
     raise ValueError(
         f"{name} must be one of {listed(known)}, got {shown(value)}{suggestion(value, known)}"
     )
@@ -160,7 +163,7 @@ def flag(name: str, value: object) -> bool:
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is something else.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
@@ -173,7 +176,7 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
     Raises
     ------
     TypeError
-        If it is another dtype, or none.
+        If it is another dtype, or not a dtype.
     """
     try:
         dtype = None if value is None else np.dtype(value)  # type: ignore[call-overload]
@@ -185,33 +188,34 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
 
 
 def _array(name: str, value: object, device: bool) -> Any:
+    """A NumPy array, or with ``device`` a CuPy array, of what is no data frame."""
     try:
-        there = arrays.on_device(value)
-    except Exception as error:  # whatever the library that the array belongs to may raise
+        on_device = arrays.on_device(value)
+    except Exception as error:  # the library that the array belongs to may raise anything
         raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
     try:
-        if there:
+        if on_device:
             array = arrays.as_device(name, value)
             return array if device else arrays.to_host(array)
         try:
             return arrays.as_host(value)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must be a rectangular array, got {shown(value)}") from error
-    except (BufferError, RuntimeError) as error:  # of the library that the array belongs to
+    except (BufferError, RuntimeError) as error:  # from the library that the array belongs to
         raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def numeric(name: str, value: object, *, ndim: tuple[int, ...], device: bool = False) -> Array:
-    """An array of real numbers with one of the numbers of dimensions ``ndim``, and not empty.
+    """An array of real numbers that is not empty, its number of dimensions being one of ``ndim``.
 
-    The values are not looked at, nothing is copied if ``value`` is an array already. One that lies
-    on a GPU stays there, as a CuPy array, if ``device`` allows it; else it is copied to the host.
-    Of a data frame every column has to be of numbers or truth values; none may be missing.
+    The values are not read, and an array is not copied. One on a GPU becomes a CuPy array if
+    ``device`` is true, else it is copied to the host. The columns of a data frame must hold numbers
+    or truth values, without missing ones.
 
     Raises
     ------
     TypeError
-        If the entries are no real numbers (objects, strings, dates, complex numbers).
+        If the entries are not real numbers but objects, strings, dates or complex numbers.
     ValueError
         If it is ragged, masked, empty or of another dimension, has missing values, or cannot be
         shared.
@@ -238,7 +242,7 @@ def all_finite(name: str, array: Array, original: Array | None = None) -> None:
     name : str
     array : array of floats
     original : array, optional
-        What the array was made of, so that the message can show the value as it was passed.
+        What the array was converted from: the message shows the value as it was passed.
 
     Raises
     ------
@@ -247,7 +251,7 @@ def all_finite(name: str, array: Array, original: Array | None = None) -> None:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         total = float(array.sum())
-    if math.isfinite(total):  # NaN and inf survive a sum; this needs no mask as large as the array
+    if math.isfinite(total):  # a sum keeps NaN and inf, and needs no mask as large as the array
         return
     bad = (~np.isfinite(array)).nonzero()
     if len(bad[0]):
@@ -270,22 +274,23 @@ def unrounded(
     dtype : dtype
         float32 or float64.
     given : object
-        What the array was made of: NumPy rounds integers beside fractions when it makes an array.
+        What the array was made of. NumPy makes floats of integers that are beside fractions, and
+        may round them.
     advice : str
-        The end of the message: what to do.
+        What to do about it: the end of the message.
     first : int
-        The number of the first row.
+        The row number, for the message, of the first row of the array.
 
     Raises
     ------
     TypeError
         Naming the first integer that would be rounded.
     """
-    found = _rounded(array, 2 ** (np.finfo(dtype).nmant + 1))
-    if found is None:
-        found = _rounded_before(array, given)
-    if found is not None:
-        (row, *column), value = found
+    rounded = _first_rounded(array, 2 ** (np.finfo(dtype).nmant + 1))
+    if rounded is None:
+        rounded = _first_rounded_before(array, given)
+    if rounded is not None:
+        (row, *column), value = rounded
         place = ", ".join(map(str, (first + row, *column)))
         raise TypeError(
             f"{name} must not hold integers that {dtype} would round, got {name}[{place}] = "
@@ -293,8 +298,12 @@ def unrounded(
         )
 
 
-def _rounded(array: Array, most: int) -> tuple[list[int], int] | None:
-    """The first integer with more binary digits than ``most - 1``, leading and trailing 0 apart."""
+def _first_rounded(array: Array, most: int) -> tuple[list[int], int] | None:
+    """The place and value of the first integer that a float dtype would round; None if none is.
+
+    All integers up to ``most``, a power of two, are exact in that dtype. A larger one is if it has
+    no more binary digits, trailing zeros apart.
+    """
     if array.dtype.kind not in "iu" or np.iinfo(array.dtype).max <= most:
         return None
     signed = array.dtype.kind == "i"
@@ -304,7 +313,7 @@ def _rounded(array: Array, most: int) -> tuple[list[int], int] | None:
     if signed:
         beyond = beyond | (array < -most)
     values = arrays.to_host(array[beyond])
-    sizes = values.astype(np.uint64)  # of a negative one 2**64 less its size
+    sizes = values.astype(np.uint64)  # for negative values 2**64 less the size
     sizes = np.where(values < 0, ~sizes + np.uint64(1), sizes)
     odd = sizes // (sizes & (~sizes + np.uint64(1)))
     bad = np.flatnonzero(odd >= most)
@@ -314,8 +323,8 @@ def _rounded(array: Array, most: int) -> tuple[list[int], int] | None:
     return place, int(values[bad[0]])
 
 
-def _rounded_before(array: Array, given: Any) -> tuple[list[int], int] | None:
-    """The first integer that became another number when it was put into an array of floats."""
+def _first_rounded_before(array: Array, given: Any) -> tuple[list[int], int] | None:
+    """The same for an integer in ``given`` that was rounded when the array was made of that."""
     if array.dtype.kind != "f" or isinstance(given, np.ndarray) or hasattr(given, "__dlpack__"):
         return None
     most = 2 ** (np.finfo(array.dtype).nmant + 1)
@@ -326,9 +335,10 @@ def _rounded_before(array: Array, given: Any) -> tuple[list[int], int] | None:
         columns = given.get_columns() if polars else [column for _, column in given.items()]
         for j, column in enumerate(columns):
             part = np.asarray(column, dtype=getattr(column.dtype, "numpy_dtype", None))
-            found = _rounded(part, most)
-            if found is not None:
-                return [*found[0], j], found[1]
+            rounded = _first_rounded(part, most)
+            if rounded is not None:
+                (row,), value = rounded
+                return [row, j], value
         return None
     whole = np.asarray(given, dtype=object)
     if whole.shape == array.shape:

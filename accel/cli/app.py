@@ -1,4 +1,4 @@
-"""The subcommands of ``accel``: what they do with their options, and what they print."""
+"""The command ``accel``: its subcommands, and ``accel info``."""
 
 from typing import Annotated
 
@@ -26,8 +26,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         print(f"accel {accel.__version__}")
         raise typer.Exit()
 
@@ -56,8 +56,8 @@ app.command("reproduce")(reproduce_command)
 @app.command("info")
 def info_command(as_json: Json = False) -> None:
     """Show versions, the machine, and what of it will be used."""
-    found = machine.facts()
+    facts = machine.facts()
     if as_json:
-        print_json(found)
+        print_json(facts)
     else:
-        Console().print(tables.facts_table(found))
+        Console().print(tables.facts_table(facts))

@@ -83,7 +83,7 @@ def open_data(text: str, target: str | None = None) -> Opened:
     if name not in _ENTRIES:
         if path.parent != Path(".") or path.suffix:
             raise ValueError(
-                f"{paths.told(text)}: expected a file that ends in {', '.join(READERS)}"
+                f"{paths.text(text)}: expected a file that ends in {', '.join(READERS)}"
             )
         validation.unknown("data", name, [*NAMES, *(f"a {suffix} file" for suffix in READERS)])
     if target is not None:

@@ -1,4 +1,4 @@
-"""``accel compare``."""
+"""The subcommand ``accel compare``: its options and its output."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +9,15 @@ from rich.console import Console
 from accel._reports.figures import save_figure
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
-from accel.cli.figures import comparison_csv, comparison_figure
+from accel.cli.figures import comparison_figure
+from accel.cli.json_results import comparison_json
 from accel.cli.options import (
     MODEL,
     OPTIMIZER_NAMES,
     OUTPUT,
     RUN,
     BackendName,
-    Column,
-    Data,
+    DataSource,
     Dtype,
     Init,
     Json,
@@ -27,20 +27,24 @@ from accel.cli.options import (
     Seed,
     Standardize,
     Steps,
-    Task,
+    TargetColumn,
     Threads,
     Width,
     parse_grid,
     parse_models,
 )
-from accel.cli.outputs import output_paths, write
-from accel.cli.terminal import INTERRUPTED, print_json, print_line, say, search_progress
+from accel.cli.outputs import comparison_csv, output_paths, write
+from accel.cli.progress import search_progress
+from accel.cli.task import Task
+from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.tuning import Start
 from accel.tuning.comparison import check_goal, compare, rounding
-from accel.tuning.search import Start
+
+__all__ = ["compare_command"]
 
 
 def compare_command(
-    data: Data = "diabetes",
+    data: DataSource = "diabetes",
     p: P = 4.0,
     depths: Annotated[
         str, typer.Option(help="Separated by commas.", rich_help_panel=MODEL)
@@ -71,7 +75,7 @@ def compare_command(
             rich_help_panel=RUN,
         ),
     ] = None,
-    target_column: Column = None,
+    target_column: TargetColumn = None,
     standardized: Standardize = None,
     dtype: Dtype = None,
     backend: BackendName = "auto",
@@ -97,41 +101,41 @@ def compare_command(
     models, rates = parse_models(depths, optimizers), parse_grid(grid)
     check_goal(steps, target)
     count = cpu_threads(threads)
-    resolve(backend)  # it may be missing: better said before the data is loaded
+    resolve(backend)  # before the data is loaded, since it may not be available
     task = Task(data, p, target_column, standardized, dtype)
     console, problem = Console(), task.problem
     paths = output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
-    talk = not (quiet or as_json)
-    if talk:
+    verbose = not (quiet or as_json)
+    if verbose:
         print_line(console, f"{task}: {steps} steps of each model at its best learning rate")
-    with search_progress(steps, talk) as (watch, done):
-        found = compare(
+    with search_progress(steps, verbose) as (watch, done):
+        comparison = compare(
             problem, models, steps,
             grid=rates, start=Start(init, scale, seed, width), target=target, backend=backend,
             threads=count, watch=watch, done=done,
         )  # fmt: skip
-    if found.models:
+    if comparison.models:
         write(
             paths,
             {
-                ".csv": lambda path: comparison_csv(path, found),
+                ".csv": lambda path: comparison_csv(path, comparison),
                 ".png": lambda path: save_figure(
                     path,
-                    comparison_figure(found, str(task), rounding(problem, found.best)),
+                    comparison_figure(comparison, str(task), rounding(problem, comparison.best)),
                 ),
             },
         )
     if as_json:
-        written = {"files": [str(path) for path in paths] if found.models else []}
-        print_json(task.described() | tables.comparison_json(found) | written)
-    elif found.models:
-        console.print(tables.comparison_table(found))
-        for note in tables.comparison_notes(found):
+        written = {"files": [str(path) for path in paths] if comparison.models else []}
+        print_json(task.described() | comparison_json(comparison) | written)
+    elif comparison.models:
+        console.print(tables.comparison_table(comparison))
+        for note in tables.comparison_notes(comparison):
             print_line(console, note)
-        if talk:
-            if sentence := tables.verdict(found):
+        if verbose:
+            if sentence := tables.verdict(comparison):
                 print_line(console, sentence)
             print_line(console, f"curves: {', '.join(map(str, paths))}")
-    if found.interrupted:
+    if comparison.interrupted:
         say("interrupted: the last model's search is unfinished, later models are missing")
         raise typer.Exit(INTERRUPTED)

@@ -1,29 +1,17 @@
-"""The figures and curves of a run and of a comparison, as files."""
+"""The figures of a run and of a comparison."""
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accel._optimum.optimum import Optimum
 from accel._reports.figures import blank_figure
-from accel._reports.text import COLUMNS, records, write_rows
 from accel._runs.results import Result
-from accel.tuning.comparison import Comparison
+from accel.tuning import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-def comparison_csv(path: Path, comparison: Comparison) -> None:
-    """Write the curves of all models, one line a record."""
-    rows = (
-        (tuned.model.optimizer, tuned.model.depth, tuned.rate, distance, *record)
-        for tuned in comparison.models
-        for distance, record in zip(
-            comparison.distances(tuned).tolist(), records(tuned.result.history), strict=True
-        )
-    )
-    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *COLUMNS), rows)
+__all__ = ["comparison_figure", "result_figure"]
 
 
 def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
@@ -36,7 +24,11 @@ def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
 
 
 def _lowest(comparison: Comparison, floor: float) -> float | None:
-    """Where the axis ends: models that leave the first one's optimiser far below may leave it."""
+    """The lower limit of the axis of distances; None where matplotlib shall choose.
+
+    A hundredth of the least distance that the first model's optimiser ends at, so that models that
+    end far below it, and leave the figure, do not flatten its curves.
+    """
     name = comparison.models[0].model.optimizer
     ends = [t.distance for t in comparison.models if t.model.optimizer == name]
     ends = [end for end in ends if floor < end < math.inf]
@@ -51,7 +43,7 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
     comparison : Comparison
     title : str
     floor : float
-        Distances that are no more than rounding errors end the curve.
+        The rounding error of a distance: the curve ends where distances are no larger.
 
     Returns
     -------

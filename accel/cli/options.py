@@ -1,4 +1,4 @@
-"""The options that commands share, and what their texts mean."""
+"""The options that commands share, and the parsing of their texts."""
 
 import contextlib
 from typing import Annotated, Any
@@ -6,21 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from accel._core.optimizers import OPTIMIZERS
-from accel._core.problem import LpProblem
-from accel._core.standardize import standardize
-from accel._optimum.optimum import losses_at_zero
 from accel._support import validation
-from accel.cli.catalogue import NAMES, open_data
-from accel.tuning.search import Grid, Model
+from accel.cli.catalogue import NAMES
+from accel.tuning import Grid, Model
 
 MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
 OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."
 
 
 def parse_whole(text: Any) -> int:
-    """An integer, 1e6 and 100_000 included."""
+    """Parse an integer, also one like 1e6 or 100_000."""
     with contextlib.suppress(ValueError):
-        return int(str(text))  # all digits: a float has none beyond 2^53
+        return int(str(text))  # first, since a float cannot hold all integers above 2^53
     try:
         number = float(text)
         if number != int(number):
@@ -31,7 +28,7 @@ def parse_whole(text: Any) -> int:
 
 
 def _one_of(*known: str) -> Any:
-    """An option that takes one of these words, and says which one a misspelt one is close to."""
+    """Settings of an option that takes one of these words and suggests one for a misspelling."""
 
     def parse(text: str) -> str:
         if text not in known:
@@ -44,7 +41,7 @@ def _one_of(*known: str) -> Any:
     return {"parser": parse, "metavar": f"[{'|'.join(known)}]"}
 
 
-Data = Annotated[
+DataSource = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
@@ -54,7 +51,7 @@ Data = Annotated[
     ),
 ]
 P = Annotated[float, typer.Option("--p", help="Exponent of the loss, at least 1.")]
-Column = Annotated[
+TargetColumn = Annotated[
     str | None,
     typer.Option(help="Name or number of a file's target column; the last by default."),
 ]
@@ -103,52 +100,6 @@ Json = Annotated[
 ]
 
 
-class Task:
-    """The data of a command, as a problem."""
-
-    def __init__(
-        self,
-        data: str,
-        p: float,
-        column: str | None,
-        standardized: bool | None,
-        dtype: str | None,
-    ) -> None:
-        opened = open_data(data, column)
-        self.path, self.name = opened.path, opened.dataset.name
-        self.standardized = opened.standardize if standardized is None else standardized
-        X, y = opened.dataset.X, opened.dataset.y
-        if self.standardized:
-            scaled = standardize(X, y)
-            X, y = scaled.X, scaled.y
-        self.problem = LpProblem(X, y, p=p, dtype=dtype)
-        losses_at_zero(self.problem)  # refused now, and not by the optimum after some output
-
-    def __str__(self) -> str:
-        problem = self.problem
-        size = f"{problem.n} x {problem.d}" + (f" to {problem.k}" if problem.k > 1 else "")
-        scaled = ", standardised" if self.standardized else ""
-        return f"{self.name} ({size}{scaled}), p = {problem.p:g}"
-
-    @property
-    def stem(self) -> str:
-        """The beginning of the name of a file about it."""
-        return f"{self.name}-p{self.problem.p:g}"
-
-    def described(self) -> dict[str, Any]:
-        """What JSON tells of it."""
-        problem = self.problem
-        return {
-            "data": self.name,
-            "n": problem.n,
-            "d": problem.d,
-            "k": problem.k,
-            "standardized": self.standardized,
-            "p": problem.p,
-            "dtype": str(problem.dtype),
-        }
-
-
 def _numbers(name: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
@@ -159,7 +110,7 @@ def _numbers(name: str, text: str) -> list[int]:
 
 
 def parse_models(depths: str, optimizers: str) -> list[Model]:
-    """Every optimiser at every depth, or at the one after an @."""
+    """Parse the models: every optimiser at every depth, or only at the depth after its @."""
     known = _numbers("--depths", depths)
     models = []
     for word in optimizers.split(","):
@@ -170,7 +121,7 @@ def parse_models(depths: str, optimizers: str) -> list[Model]:
 
 
 def parse_grid(text: str) -> Grid:
-    """``POINTS``, ``LOW:HIGH`` or ``LOW:HIGH:POINTS``."""
+    """Parse ``POINTS``, ``LOW:HIGH`` or ``LOW:HIGH:POINTS``."""
     words = text.split(":")
     points, low, high = Grid.points, None, None
     try:

@@ -1,49 +1,61 @@
-"""How the command shows what it found: tables, sentences and JSON."""
+"""The tables and sentences in which the command shows results."""
 
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Column, Table
 
-from accel._core.problem import LpProblem
 from accel._optimum.optimum import Optimum
-from accel._reports.text import duration, finite
+from accel._reports.text import duration
 from accel._runs.results import Result
-from accel.tuning.comparison import Comparison
-from accel.tuning.search import Tuned
+from accel.tuning import Comparison, Tuned
 
 __all__ = [
-    "comparison_json",
     "comparison_notes",
     "comparison_table",
     "facts_table",
-    "result_json",
+    "reproduction_notes",
+    "reproduction_table",
     "result_table",
     "verdict",
 ]
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """One row a model, narrow enough for 80 columns."""
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table with columns of names, then of numbers, narrow enough for 80 columns."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for header in names:
+        table.add_column(header, no_wrap=True)
+    for header in numbers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _rate(rate: float, at_edge: bool) -> str:
+    """A learning rate, marked if it is at the edge of the grid."""
+    return f"{rate:.3g}{'*' if at_edge else ' '}"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row a model."""
     goal = "it" if math.isnan(comparison.target) else f"{comparison.target:.2e}"
-    table.add_column("model", no_wrap=True)
-    for header in (
+    numbers = (
         "best\nrate",
         f"distance after\n{comparison.steps} steps",
         f"steps to\n{goal}",
         "time to\nit",
         "time of\na step",
-    ):
-        table.add_column(header, justify="right", no_wrap=True)
+    )
+    table = _table(["model"], numbers)
     for tuned in comparison.models:
         reached = comparison.reached(tuned)
         table.add_row(
             str(tuned.model),
-            f"{tuned.rate:.3g}{'*' if tuned.at_edge else ' '}",
+            _rate(tuned.rate, tuned.at_edge),
             "diverged " if math.isinf(tuned.distance) else f"{tuned.distance:.2e}{_early(tuned)}",
             str(reached[0]) if reached else "-",
             duration(reached[1]) if reached else "-",
@@ -53,6 +65,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def _early(tuned: Tuned) -> str:
+    """The mark of a run that ended before its last step."""
     return "+" if tuned.result.status == "target" else " "
 
 
@@ -71,14 +84,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
 def verdict(comparison: Comparison) -> str:
     """Say in a sentence what depth did to the optimiser of the first model.
 
-    Parameters
-    ----------
-    comparison : Comparison
-
-    Returns
-    -------
-    str
-        Empty if there is nothing to compare.
+    Empty if there is nothing to compare.
     """
     if not comparison.models:
         return ""
@@ -101,64 +107,6 @@ def verdict(comparison: Comparison) -> str:
         f"{base.model.optimizer} gets to {goal} in {own[0]} steps at depth {base.model.depth} and "
         f"in {steps} at depth {depth}, fewer by a factor of {own[0] / max(steps, 1):.2f}."
     )
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Everything but the curves, with null for what is not finite."""
-    models = []
-    for tuned in comparison.models:
-        reached = comparison.reached(tuned)
-        models.append(
-            {
-                "optimizer": tuned.model.optimizer,
-                "depth": tuned.model.depth,
-                "learning_rate": tuned.rate,
-                "at_edge_of_grid": tuned.at_edge,
-                "next_rate_diverges_at": tuned.next_diverges_at,
-                "backend": tuned.result.backend,
-                "status": tuned.result.status,
-                "steps": tuned.result.steps,
-                "distance": finite(tuned.distance),
-                "steps_to_target": reached[0] if reached else None,
-                "seconds_to_target": reached[1] if reached else None,
-                "seconds": tuned.result.seconds,
-                "us_per_step": 1e6 * tuned.seconds_per_step,
-                "trials": [
-                    asdict(trial) | {"distance": finite(trial.distance)} for trial in tuned.trials
-                ],
-            }
-        )
-    return {
-        "optimum": comparison.best.loss,
-        "duality_gap": comparison.best.duality_gap,
-        "steps": comparison.steps,
-        "target": finite(comparison.target),
-        "interrupted": comparison.interrupted,
-        "models": models,
-    }
-
-
-def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dict[str, Any]:
-    """Everything about one run but its curve."""
-    history = result.history
-    return {
-        "learning_rate": result.optimizer.learning_rate,
-        "weight_decay": result.optimizer.weight_decay,
-        "status": result.status,
-        "diverged_at": result.diverged_at,
-        "steps": result.steps,
-        "loss": finite(result.loss),
-        "optimum": None if best is None else best.loss,
-        "distance": None if best is None else finite(result.loss - best.loss),
-        "gradient_norm": finite(float(history.gradient_norm[-1])),
-        "weight_norm": finite(float(history.weight_norm[-1])),
-        "balancedness": finite(result.network.balancedness()),
-        "seconds": result.seconds,
-        "us_per_step": 1e6 * result.seconds / max(result.steps, 1),
-        "backend": result.backend,
-        "threads": result.threads,
-        "method": result.method,  # not the problem's: a low target takes another
-    }
 
 
 def result_table(result: Result, best: Optimum | None) -> Table:
@@ -184,6 +132,43 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     where = "the GPU" if result.backend == "cuda" else threads
     table.add_row("time", f"{duration(result.seconds)}, {step} a step on {where}")
     return table
+
+
+def reproduction_table(report: dict[str, Any]) -> Table:
+    """One row a line of a figure."""
+    table = _table(["figure", "line"], ["published", "ours", "ratio", "rate"])
+    for figure in report["figures"]:
+        for line in figure["lines"]:
+            rate = line.get("learning_rate")
+            table.add_row(
+                escape(figure["key"]),
+                escape(line["label"]),
+                *(
+                    "-" if line[name] is None else f"{line[name]:.3g}"
+                    for name in ("published", "ours", "ratio")
+                ),
+                "" if rate is None else _rate(rate, line["at_edge_of_grid"]),
+            )
+    return table
+
+
+def reproduction_notes(report: dict[str, Any], out: Path) -> list[str]:
+    """Lines below the table: its marks, what was not run, the paper's claims, time and place."""
+    notes = []
+    lines = [line for figure in report["figures"] for line in figure["lines"]]
+    if any(line.get("at_edge_of_grid") for line in lines):
+        notes.append("* the edge of the grid: a better rate may lie beyond")
+    for figure in report["figures"]:
+        if figure["skipped"]:
+            notes.append(f"figure {figure['key']} was not run: {figure['skipped']}")
+        for check in figure["checks"]:
+            outcome = "holds" if check["holds"] else "FAILS"
+            notes.append(f"{outcome}: figure {figure['key']}, {check['text']}")
+    if report["settings"]["quick"]:
+        notes.append("a quick run: published values and claims are about fifty times the steps")
+    seconds = duration(report["seconds"]["training"])
+    notes.append(f"training took {seconds}; written: {out / 'report.html'}")
+    return notes
 
 
 def facts_table(facts: dict[str, dict[str, str]]) -> Table:

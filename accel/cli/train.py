@@ -1,4 +1,4 @@
-"""The subcommand ``accel train``: what it does with its options, and what it prints."""
+"""The subcommand ``accel train``: its options and its output."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,18 +6,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accel._core.optimizers import EndToEnd, Optimizer, by_name
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
 from accel._core.problem import LpProblem
 from accel._optimum.optimum import optimum
+from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
-from accel._reports.text import history_csv
 from accel._runs import checks
 from accel._runs.checkpoints import EVERY
-from accel._runs.rates import suggested_rate
+from accel._runs.rates import first_rate
 from accel._runs.training import train
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
 from accel.cli.figures import result_figure
+from accel.cli.json_results import result_json
 from accel.cli.options import (
     MODEL,
     OPTIMIZER_NAMES,
@@ -25,8 +26,7 @@ from accel.cli.options import (
     PROGRESS,
     RUN,
     BackendName,
-    Column,
-    Data,
+    DataSource,
     Dtype,
     Init,
     Json,
@@ -36,13 +36,14 @@ from accel.cli.options import (
     Seed,
     Standardize,
     Steps,
-    Task,
+    TargetColumn,
     Threads,
     Width,
 )
 from accel.cli.outputs import output_paths, write
+from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["train_command"]
 
@@ -51,13 +52,13 @@ def _optimizer(problem: LpProblem, model: Model, rate: float | None, decay: floa
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
         constants["depth"] = model.depth
-    if rate is None and model.optimizer in (EndToEnd.name, "gd", "momentum", "nesterov"):
-        rate = suggested_rate(problem)
+    if rate is None and model.optimizer not in USUAL_RATES:
+        rate = first_rate(problem, model.optimizer)
     return by_name(model.optimizer, rate, **constants)
 
 
 def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
-    """Refuse to go on unasked, lest an old file be taken for a new run's."""
+    """Raise ValueError if ``--resume`` lacks a checkpoint, or an old one would be overwritten."""
     if checkpoint is None and resume:
         raise ValueError("--resume needs --checkpoint FILE, the file to go on from")
     if checkpoint is not None and checkpoint.exists() and not resume:
@@ -68,7 +69,7 @@ def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
 
 
 def train_command(
-    data: Data = "diabetes",
+    data: DataSource = "diabetes",
     p: P = 4.0,
     depth: Annotated[int, typer.Option(help="Number of factors.", rich_help_panel=MODEL)] = 2,
     width: Width = None,
@@ -128,7 +129,7 @@ def train_command(
         int | None,
         typer.Option(help="Steps between records; about 1000 in all.", rich_help_panel=OUTPUT),
     ] = None,
-    target_column: Column = None,
+    target_column: TargetColumn = None,
     standardized: Standardize = None,
     dtype: Dtype = None,
     backend: BackendName = "auto",
@@ -161,10 +162,10 @@ def train_command(
     paths = output_paths(out, f"train-{task.stem}", kinds, task.path) if out else []
     if checkpoint is not None and checkpoint.resolve() in [path.resolve() for path in paths]:
         raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
-    talk = not (quiet or as_json)
+    verbose = not (quiet or as_json)
     network = Start(init, scale, seed, width).network(problem, model)
     chosen = _optimizer(problem, model, learning_rate, weight_decay)
-    if talk:
+    if verbose:
         print_line(console, f"{task}: {model}, learning rate {chosen.learning_rate:.3g}")
         if resume and checkpoint is not None and not checkpoint.exists():
             print_line(console, f"no {checkpoint} yet: the run begins")
@@ -173,7 +174,7 @@ def train_command(
     result = train(
         problem, network, chosen, steps,
         record_every=record_every, tol=tol, target=None if target is None else base + target,
-        progress=talk, backend=backend, threads=threads,
+        progress=verbose, backend=backend, threads=threads,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     write(
@@ -186,11 +187,11 @@ def train_command(
     )
     if as_json:
         described = {"optimizer": model.optimizer, "depth": model.depth}
-        rows = tables.result_json(problem, result, best)
+        rows = result_json(problem, result, best)
         print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
     else:
         console.print(tables.result_table(result, best))
-        if paths and talk:
+        if paths and verbose:
             print_line(console, f"written: {', '.join(map(str, paths))}")
     if result.status == "interrupted":
         if checkpoint is not None:

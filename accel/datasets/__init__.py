@@ -1,4 +1,4 @@
-"""Data sets: the paper's, scikit-learn's, made ones and your own files."""
+"""Data sets: those of the paper and of scikit-learn, synthetic ones, and your own files."""
 
 from accel._support.names import publish
 from accel.datasets.loaders import (

@@ -1,4 +1,4 @@
-"""The gas-sensor data of the UCI archive: where it may be, how it is read, what it must hold."""
+"""The gas-sensor data of the UCI archive: its locations, its formats, and checks of its content."""
 
 import contextlib
 import hashlib
@@ -17,22 +17,23 @@ from accel._files import archives, download, npy, paths
 from accel._files.paths import unreadable
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.datasets.readers import checked, read_npz
+from accel.datasets.readers import read_npz
 
 _log = logging.getLogger("accel")
 
 _UCI_NAME = "gas+sensor+array+drift+dataset+at+different+concentrations.zip"
 _UCI_URL = f"https://archive.ics.uci.edu/static/public/270/{_UCI_NAME}"
-#: The same in several unrelated public repositories that check their own downloads against it.
+#: As in several unrelated public repositories, which check their own downloads by it.
 _UCI_SHA256 = "98fe3a30981a222dd4518fbcc3dddd45d5c0ce9b03ef6dc6fe5cf7a04cfbff5e"
 _HOW_TO = f"download {_UCI_URL} and set ACCEL_DATA to the zip, or to the folder it is in"
 _NPZ_NAME = "gas_ethanol.npz"
 _MEMBER = re.compile(r"(?:.*/)?batch([1-9]|10)\.dat")
-_MEMBER_LIMIT = 16 * 2**20  # bytes; the largest batch has below 10 MiB, the rest guards the memory
-_ZIP_LIMIT = 2**27  # bytes, likewise
+# Larger files are refused, so that they cannot fill the memory. The largest batch has 10 MiB.
+_MEMBER_LIMIT = 16 * 2**20  # bytes
+_ZIP_LIMIT = 2**27  # bytes
 _ETHANOL = b"1"
 _SHAPE = (2565, 128)
-#: Mean of the first feature (the steady-state resistance change) of each of the 16 sensors.
+#: The mean of the first feature (the steady-state resistance change) of each of the 16 sensors.
 _SENSOR_MEANS = (
     *(58539.1, 55278.9, 15716.9, 15765.2, 4163.70, 3917.64, 21013.4, 21879.8),
     *(60053.6, 53430.7, 18348.7, 14993.5, 5943.63, 5863.35, 24965.9, 22155.8),
@@ -40,7 +41,10 @@ _SENSOR_MEANS = (
 
 
 def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
-    """The ethanol rows of a file of lines ``gas;concentration 1:v1 2:v2 ...``."""
+    """The features and concentrations of the ethanol samples of a batch.
+
+    Each line is ``gas;concentration 1:v1 2:v2 ...``; a feature that is left out is 0.
+    """
     rows: list[Array] = []
     concentrations: list[float] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -54,7 +58,7 @@ def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
             rising = index[0] >= 1 and index[-1] <= len(row) and np.all(np.diff(index) > 0)
             if not (separator and cells.shape[1] == 2 and rising and np.all(index % 1 == 0)):
                 raise ValueError
-            row[index.astype(int) - 1] = cells[:, 1]  # a feature that is left out is 0
+            row[index.astype(int) - 1] = cells[:, 1]
             concentrations.append(float(concentration))
             if not np.isfinite([concentrations[-1], *row]).all():
                 raise ValueError
@@ -70,12 +74,12 @@ def _parse_batch(name: str, text: bytes) -> tuple[list[Array], list[float]]:
 
 
 def _read_batches(where: Path, files: Mapping[str, Callable[[], Any]]) -> tuple[Array, Array]:
-    """Parse ``batchN.dat`` files, given as functions that open them, in the order of N."""
+    """Parse ``batchN.dat`` files, in the order of N. ``files`` holds functions that open them."""
     rows: list[Array] = []
     concentrations: list[float] = []
     numbered = {int(m[1]): name for name in files if (m := _MEMBER.fullmatch(name))}
     for number in sorted(numbered):
-        name = f"{paths.told(where)}: batch{number}.dat"
+        name = f"{paths.text(where)}: batch{number}.dat"
         try:
             with files[numbered[number]]() as stream:
                 text = stream.read(_MEMBER_LIMIT + 1)
@@ -87,13 +91,13 @@ def _read_batches(where: Path, files: Mapping[str, Callable[[], Any]]) -> tuple[
         rows += more_rows
         concentrations += more_concentrations
     if not rows:
-        raise ValueError(f"{paths.told(where)}: no batchN.dat with ethanol samples in it")
+        raise ValueError(f"{paths.text(where)}: no batchN.dat with ethanol samples in it")
     return np.array(rows), np.array(concentrations)
 
 
 def _read_zip(path: Path) -> tuple[Array, Array]:
     if path.stat().st_size > _ZIP_LIMIT:
-        raise ValueError(f"{paths.told(path)}: larger than {_ZIP_LIMIT} bytes")
+        raise ValueError(f"{paths.text(path)}: larger than {_ZIP_LIMIT} bytes")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _UCI_SHA256:
         _log.warning("%s differs from the published archive, so its content is checked", path)
@@ -108,26 +112,26 @@ def _read_zip(path: Path) -> tuple[Array, Array]:
 
 def _read_folder(path: Path) -> tuple[Array, Array]:
     preferred = (path / _NPZ_NAME, path / _UCI_NAME, *sorted(path.glob("*.zip")))
-    found = next((p for p in preferred if p.is_file()), None)
-    if found is not None:
-        return read_gas(found)
+    file = next((p for p in preferred if p.is_file()), None)
+    if file is not None:
+        return read_gas(file)
     files = {p.name: partial(p.open, "rb") for p in path.glob("batch*.dat") if p.is_file()}
     if not files:
         raise ValueError(
-            f"{paths.told(path)}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder"
+            f"{paths.text(path)}: no {_NPZ_NAME}, no zip and no batchN.dat in this folder"
         )
     return _read_batches(path, files)
 
 
 def read_gas(path: Path) -> tuple[Array, Array]:
-    """Read X (2565, 128) and y (2565,), float64, from any of the forms they come in.
+    """Read X (2565, 128) and y (2565,), float64, from a file or folder in any of the formats.
 
     Raises
     ------
     ValueError
-        If they are not there, not readable or not the data that was published.
+        If they are not there, not readable or not the published data.
     """
-    where, refusal = paths.told(path), paths.refusal(path)
+    where, refusal = paths.text(path), paths.refusal(path)
     try:
         if refusal == paths.FOLDER:
             X, y = _read_folder(path)
@@ -146,7 +150,7 @@ def read_gas(path: Path) -> tuple[Array, Array]:
             f"{where}: not the Ethanol problem, which has X {_SHAPE} and y {_SHAPE[:1]}: "
             f"X is {X.shape}, y {y.shape}"
         )
-    X, y = checked(where, X.astype(np.float64), y.astype(np.float64))
+    X, y = X.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
     facts = np.array([y.mean(), y.std(), *X[:, ::8].mean(axis=0)])
     if not np.allclose(facts, (114.9503, 86.6206, *_SENSOR_MEANS), rtol=1e-4, atol=0):
         raise ValueError(f"{where}: not the Ethanol problem: its means are not the published ones")
@@ -154,12 +158,12 @@ def read_gas(path: Path) -> tuple[Array, Array]:
 
 
 def download_gas() -> tuple[Array, Array]:
-    """Read the problem from pooch's cache, or download, check and parse it, and fill the cache.
+    """Read the data from pooch's cache, or download, check and parse it, and fill the cache.
 
     Raises
     ------
     FileNotFoundError
-        If it cannot be had; the message says what to do.
+        If it cannot be downloaded; the message says what to do.
     """
     try:
         import pooch
@@ -181,7 +185,7 @@ def download_gas() -> tuple[Array, Array]:
         reason = " ".join(str(error).split())
         raise FileNotFoundError(f"could not download the gas data; {_HOW_TO} ({reason})") from error
     X, y = read_gas(archive)
-    # A full or read-only disk costs the cache, no more; others may be reading the old one.
+    # Go on without a cache if the disk is full or read-only. Other processes may read the old file.
     with contextlib.suppress(OSError), archives.replacing(parsed) as file:
         np.savez_compressed(file, X=X, y=y)
     return X, y

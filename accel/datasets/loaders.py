@@ -1,4 +1,4 @@
-"""Data to train on: the gas-sensor problem, scikit-learn's diabetes data, synthetic and own files.
+"""Data to train on: gas sensors, scikit-learn's diabetes data, synthetic data and your own files.
 
 Only NumPy is needed to import this module; pooch and scikit-learn are imported where they are used.
 """
@@ -56,14 +56,14 @@ class Dataset:
 def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
     """Load the "Ethanol" problem: 2565 samples of 128 features of a gas-sensor array.
 
-    It is looked for in ``path``, else where the environment variable ``ACCEL_DATA`` points, else in
-    pooch's cache, and is downloaded from UCI in the end.
+    It is read from ``path``, else from where the environment variable ``ACCEL_DATA`` points, else
+    from pooch's cache, else it is downloaded from UCI.
 
     Parameters
     ----------
     path : path, optional
         ``gas_ethanol.npz`` (arrays X and y), the zip from UCI, a folder with either of them, or a
-        folder with its ten ``batchN.dat`` files. ``ACCEL_DATA`` may name the same.
+        folder with its ten ``batchN.dat`` files. ``ACCEL_DATA`` may be any of these, too.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
     Raises
     ------
     ValueError
-        If what ``path`` or ``ACCEL_DATA`` names is not this data.
+        If ``path`` or ``ACCEL_DATA`` names something else.
     FileNotFoundError
-        If it is nowhere and cannot be downloaded; the message says what to do.
+        If it is not there and cannot be downloaded; the message says what to do.
 
     Notes
     -----
-    A download must have the sha256 of the published archive. A file of your own is checked by what
-    it holds: its shape, the mean and deviation of y, and the mean response of each of the 16
-    sensors, to 1e-4. That is no hash, because UCI gives six decimals and the copies in use, such as
-    ``gas_ethanol.npz``, round to five digits; they are the same problem all the same.
+    A download must have the sha256 of the published archive. Of a file of your own the content is
+    checked: its shape, the mean and deviation of y, and the mean response of each of the 16
+    sensors, to 1e-4. A hash would not do, since copies in use, such as ``gas_ethanol.npz``, round
+    UCI's six decimals to five digits, and are the same problem.
 
     References
     ----------
@@ -154,8 +154,8 @@ def make_ill_conditioned(
 
     .. math:: s_j = s_1 \, \kappa^{-\frac{j-1}{2(d-1)}}, \qquad j = 1 \dots d,
 
-    so that the condition number of ``X'X`` is exactly :math:`\kappa` = ``condition`` (that of X its
-    root), s_1 being such that the mean square of the entries of X is 1, as in standardised data.
+    so that the condition number of ``X'X`` is exactly :math:`\kappa` = ``condition``, that of X its
+    square root. s_1 is such that the mean square of the entries of X is 1, as in standardised data.
     The targets are ``Y = X W' + noise * E`` with Gaussian W and E: each row of W is scaled so that
     its signal has mean square 1, the entries of E have variance 1.
 
@@ -164,13 +164,14 @@ def make_ill_conditioned(
     n, d, k : int
         Numbers of samples, features and outputs, n >= d.
     condition : float
-        At least 1, of ``X'X``; 1 if d = 1.
+        Of ``X'X``, at least 1; 1 if d = 1.
     seed : int
-        Same arguments, same bits.
+        The same arguments give the same bits.
     noise : float
         At least 0.
     dtype : {float64, float32}
-        All is computed in float64. Rounding to float32 keeps ``condition`` up to about 1e12.
+        Of X and y, which are computed in float64. Rounding to float32 preserves a ``condition`` up
+        to about 1e12.
 
     Returns
     -------
@@ -182,7 +183,7 @@ def make_ill_conditioned(
     TypeError, ValueError
         If an argument is out of bounds.
     MemoryError
-        If the machine has no memory for that.
+        If the machine has not enough memory.
     """
     d = validation.integer("d", d, least=1)
     n = validation.integer("n", n, least=d)
@@ -216,8 +217,9 @@ def make_ill_conditioned(
 
 
 def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> Array:
+    """A matrix with orthonormal columns, drawn from the uniform (Haar) distribution."""
     Q, R = np.linalg.qr(rng.standard_normal((rows, columns)))
-    signed: Array = Q * np.sign(np.diag(R))  # without the signs QR's choice would show in Q
+    signed: Array = Q * np.sign(np.diag(R))  # else Q would depend on LAPACK's choice of signs
     return signed
 
 
@@ -239,7 +241,7 @@ def two_points(y1: float, y2: float) -> Dataset:
     Raises
     ------
     TypeError, ValueError
-        If a target is no finite number.
+        If a target is not a finite number.
 
     References
     ----------
@@ -264,13 +266,13 @@ def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> 
     path : path
         ``.npz``: arrays X (n, d) and y (n,) or (n, k). ``.npy``: a 2-D array with the target in a
         column. ``.csv``: numbers separated by commas, semicolons or tabs; the first line is a
-        header if a cell of it is no number. A first column without a name that counts the rows from
-        0 or 1 is an index, as pandas and R write it: it is left out, unless it is the target, and
-        the log says so. Pickled objects are never loaded.
+        header if one of its cells is not a number. A first column without a name that counts the
+        rows from 0 or 1 is an index, as pandas and R write it: it is left out, unless it is the
+        target, and a warning is logged. Pickled objects are never loaded.
     target : str or int, optional
         The column that is the target: its number (from 0, or from the end if negative), or its name
-        in the header; the last one by default. An index counts, too. For a ``.npz`` the name of the
-        array that is y.
+        in the header; the last one by default. An index is counted as a column. For a ``.npz`` the
+        name of the array that is y.
 
     Returns
     -------
@@ -280,11 +282,11 @@ def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> 
     Raises
     ------
     ValueError
-        On a file that is missing, damaged, not numeric or not finite, or a target that is not
-        there: one line that starts with the path. It names the line of a text file, from 1, header
-        included, and the column by its name, or its number from 1 where it has none.
+        If the file is missing, damaged, not numeric or not finite, or has no such target. The
+        message is one line that starts with the path. For text it has the number of the line, from
+        1, header included, and the name of the column, or its number from 1 if it has no name.
     TypeError
-        If target is neither name nor number.
+        If target is neither a name nor a number.
     """
     X, y, names = readers.read(path, target)
     kind = Path(path)

@@ -1,4 +1,4 @@
-"""Training images of the MNIST experiment: MNIST where it can be had, else scikit-learn's digits.
+"""Training images of the MNIST experiment: MNIST, or scikit-learn's digits if it is not available.
 
 Only NumPy is needed to import this module; pooch and scikit-learn are imported where they are used.
 """
@@ -25,9 +25,9 @@ _log = logging.getLogger("accel")
 
 _SIDE = 28  # pixels
 _CLASSES = 10
-#: PyTorch's mirror, the one that torchvision reads; the first publisher's site asks for a password.
+#: PyTorch's mirror, which torchvision reads; the original site asks for a password.
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-#: The same in several unrelated public repositories that check their own downloads against them.
+#: As in several unrelated public repositories, which check their own downloads by them.
 _SHA256 = {
     "train-images-idx3-ubyte.gz":
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -39,7 +39,8 @@ _HOW_TO = (
     "set ACCEL_MNIST to a folder with MNIST's train-images-idx3-ubyte and train-labels-idx1-ubyte "
     "(with or without .gz), or to a .npz with x_train and y_train"
 )
-_LIMIT = 2**28  # bytes of an unpacked file; MNIST has 47 MB, the rest guards the memory
+# Larger files are refused, so that they cannot fill the memory.
+_LIMIT = 2**28  # bytes of an unpacked file; MNIST has 47 MB
 _DOWNLOAD_LIMIT = 2**26  # bytes; the images have 10 MB
 
 
@@ -54,14 +55,14 @@ class MnistData:
     labels : (n,) array of uint8
         The digits, 0 to 9.
     source : {"MNIST", "digits"}
-        "MNIST" for a file of your own too: it is taken at the word of who names it.
+        "MNIST" for a file of your own, too, whose content is not compared with MNIST.
     note : str
-        Where the images are from and, if they are not MNIST, why, in one line.
+        One line: where the images are from and, if they are not MNIST, why.
 
     Raises
     ------
     TypeError, ValueError
-        If images and labels are not like that, or do not fit together.
+        If images and labels are of another kind or shape, or are not as many.
     """
 
     images: Array
@@ -88,15 +89,15 @@ class MnistData:
 
 
 def _read_idx(path: Path, ndim: int) -> Array:
-    """An array of bytes in the IDX format, gzipped or not.
+    """Read an array of bytes in the IDX format, gzipped or not.
 
-    The format: two zero bytes, the type (8: unsigned bytes), the number of dimensions, each
+    The format is: two zero bytes, the type (8: unsigned bytes), the number of dimensions, each
     dimension as four bytes, the most significant first, and then the entries, row by row.
     """
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    with (gzip.open if packed else open)(path, "rb") as stream:
-        content = stream.read(_LIMIT + 1)
+        stream.seek(0)
+        content = (gzip.GzipFile(fileobj=stream) if packed else stream).read(_LIMIT + 1)
     if len(content) > _LIMIT:
         raise ValueError(f"it is larger than {_LIMIT} bytes")
     head = 4 + 4 * ndim
@@ -130,16 +131,16 @@ def _read_npz(path: Path) -> tuple[Array, Array]:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """One of the two files in a folder, under any of the names it goes by."""
+    """One of the two files in a folder, under any of its usual names."""
     plain = name.removesuffix(".gz")
     for candidate in (name, plain, plain.replace("-idx", ".idx")):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise ValueError(f"{paths.told(folder)}: neither {name} nor {plain} is in this folder")
+    raise ValueError(f"{paths.text(folder)}: neither {name} nor {plain} is in this folder")
 
 
 def _read(path: Path) -> MnistData:
-    where, refusal = paths.told(path), paths.refusal(path)
+    where, refusal = paths.text(path), paths.refusal(path)
     if refusal == paths.FOLDER:
         images, labels = _idx(_find(path, _IMAGES), 3), _idx(_find(path, _LABELS), 1)
     elif refusal:
@@ -155,12 +156,12 @@ def _read(path: Path) -> MnistData:
 
 
 def _download() -> Path:
-    """The folder of pooch's cache with the training files in it, downloaded if they are not.
+    """The folder of pooch's cache with the training files, downloaded if they are not there.
 
     Raises
     ------
     FileNotFoundError
-        If they cannot be had, with the reason.
+        If they cannot be downloaded, with the reason.
     """
     try:
         import pooch
@@ -177,6 +178,7 @@ def _download() -> Path:
 
 
 def _digits(reason: str) -> MnistData:
+    """scikit-learn's digits, enlarged to the size of MNIST's; ``reason`` says why not MNIST."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -198,18 +200,18 @@ def _digits(reason: str) -> MnistData:
 
 
 def load(path: str | os.PathLike[str] | None = None) -> MnistData:
-    """Load the training images of MNIST, or of its stand-in where it cannot be had.
+    """Load the training images of MNIST, or scikit-learn's digits if it is not available.
 
-    They are looked for in ``path``, else where the environment variable ``ACCEL_MNIST`` points,
-    else in pooch's cache, and are downloaded from PyTorch's mirror (11 MB) in the end. If that
-    fails, scikit-learn's digits come instead, which is logged and noted in the result.
+    MNIST is read from ``path``, else from where the environment variable ``ACCEL_MNIST`` points,
+    else from pooch's cache, else it is downloaded from PyTorch's mirror (11 MB). If that fails,
+    scikit-learn's digits are returned instead, which is logged and noted in the result.
 
     Parameters
     ----------
     path : path, optional
         A folder with ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, gzipped or not
         (the test files beside them are not read), or a ``.npz`` with ``x_train`` (n, 28, 28) and
-        ``y_train`` (n,), both uint8. ``ACCEL_MNIST`` may name the same.
+        ``y_train`` (n,), both uint8. ``ACCEL_MNIST`` may be any of these, too.
 
     Returns
     -------
@@ -219,9 +221,9 @@ def load(path: str | os.PathLike[str] | None = None) -> MnistData:
     Raises
     ------
     ValueError
-        If what ``path`` or ``ACCEL_MNIST`` names is not there, damaged or something else.
+        If ``path`` or ``ACCEL_MNIST`` names a file that is missing, damaged or of another kind.
     ImportError
-        If MNIST cannot be had and scikit-learn is not installed; the message says what to do.
+        If MNIST is not available and scikit-learn is not installed; the message says what to do.
 
     Notes
     -----
@@ -231,7 +233,7 @@ def load(path: str | os.PathLike[str] | None = None) -> MnistData:
     References
     ----------
     LeCun, Cortes, Burges, "The MNIST database of handwritten digits". Alpaydin, Kaynak (1998),
-    "Optical Recognition of Handwritten Digits", UCI, doi 10.24432/C50P49, for the stand-in.
+    "Optical Recognition of Handwritten Digits", UCI, doi 10.24432/C50P49, for the digits.
     """
     given = paths.named("path", path, "ACCEL_MNIST")
     if given is not None:

@@ -1,4 +1,4 @@
-"""The client's side: which worker holds which chunks, and questions to all of them at once."""
+"""The client's side: which worker holds which chunks, and requests to all workers at once."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,16 @@ __all__ = ["Chunks", "connected"]
 
 _log = logging.getLogger("accel")
 
-_AVOIDED = 2.0  # seconds without a question to a worker whose connection broke
-_PAUSE = 0.02  # seconds between two looks at where the chunks are
-_PATIENCE = 300.0  # seconds without any worker
+_AVOIDED = 2.0  # seconds in which a worker whose connection broke is not asked
+_PAUSE = 0.02  # seconds between two queries of where the chunks are
+_PATIENCE = 300.0  # seconds without any worker before an error
 
 
 def _lost(client: Client) -> str:
-    """Say what has become of a client that cannot ask any more; empty if it can."""
+    """Why a client cannot ask its workers any more; empty if it can."""
     if client.status in ("closing", "closed"):
         return "the client is closed"
-    if client.status == "connecting":  # again, which it tries for as long as dask is told to
+    if client.status == "connecting":  # dask reconnects for as long as it is configured to
         address = client.scheduler.address if client.scheduler else "that it had"
         return f"the client has lost the scheduler {address}"
     return ""
@@ -36,12 +36,12 @@ def _lost(client: Client) -> str:
 
 @contextlib.contextmanager
 def connected(client: Client) -> Iterator[None]:
-    """Raise one error that says so if the client is closed, or its scheduler gone, or while asked.
+    """Raise a RuntimeError if the client is closed or loses its scheduler, before or in the block.
 
     Raises
     ------
     RuntimeError
-        In the place of whatever dask raises then.
+        In the place of the various errors that dask raises then.
     """
     advice = "make another distributed.Client, and the DaskProblem anew with it"
     if client.status in ("closing", "closed"):
@@ -61,7 +61,7 @@ class Chunks:
     ----------
     client : Client
     token : str
-        Names them.
+        Part of the names of the chunks.
     futures : sequence of Future
         In order, all of them finished.
     """
@@ -94,11 +94,11 @@ class Chunks:
 
     def _answers(self, question: Question, threads: int) -> dict[Node, Array]:
         with connected(self.client):
-            found: dict[Node, Array] = self.client.sync(self._ask, question, threads)
-        return found
+            answers: dict[Node, Array] = self.client.sync(self._ask, question, threads)
+        return answers
 
     async def _ask(self, question: Question, threads: int) -> dict[Node, Array]:
-        """Ask all workers; what one that is lost has not answered is asked of whoever has it."""
+        """Ask all workers; ask again about the chunks of a lost worker once others have them."""
         message = {
             "token": self.token,
             "count": len(self),
@@ -122,7 +122,7 @@ class Chunks:
             if left:
                 first, self._homes = False, {}
                 left.sort()
-                await asyncio.sleep(_PAUSE)  # the scheduler may not know of it yet
+                await asyncio.sleep(_PAUSE)  # the scheduler may not know of the loss yet
                 _log.info("%d of %d chunks have lost their worker", len(left), len(self))
             homes = await self._locate(left) if left else {}
         return answers
@@ -133,9 +133,9 @@ class Chunks:
         try:
             worker = self.client.rpc(address)
             reply: dict[str, Any] | None
-            reply = await getattr(worker, HANDLER)(indices=indices, **message)
+            reply = await getattr(worker, HANDLER)(indices=indices, **message)  # as dask names it
             if reply is None:
-                raise OSError("it is ending")  # so dask answers for a handler that it has cancelled
+                raise OSError("it is ending")  # dask replies None for a handler it has cancelled
         except (OSError, TimeoutError) as error:
             _log.info("worker %s does not answer: %s", address, error)
             self._avoided[address] = time.monotonic() + _AVOIDED
@@ -143,7 +143,7 @@ class Chunks:
         return reply
 
     async def _locate(self, indices: Sequence[int]) -> dict[str, list[int]]:
-        """Return who holds these chunks, once all of them are held by somebody."""
+        """Return which workers hold these chunks; wait until every chunk has one."""
         alone_since: float | None = None
         while True:
             keys = {i: chunk_key(self.token, i) for i in indices}
@@ -167,7 +167,7 @@ class Chunks:
             await asyncio.sleep(_PAUSE)
 
     async def _raise_errors(self, indices: Sequence[int]) -> None:
-        """Raise what keeps chunks from ever being there: an error, or that nobody can make them."""
+        """Raise the error of a chunk that failed, or that the scheduler no longer knows."""
         states = await self.client.scheduler.get_task_status(
             keys=[chunk_key(self.token, i) for i in indices]
         )

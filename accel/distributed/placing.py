@@ -1,4 +1,4 @@
-"""From dask arrays to chunks on the workers: who gets which, and whether they fit."""
+"""Place the chunks of dask arrays on the workers, if they fit there."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def _memory(dask_worker: Any) -> int:
 
 
 def choose(name: str, work: float, steps: int) -> tuple[str, str]:
-    """Return the backend that a worker takes by that name, or why it has none."""
+    """Return the name of the backend that this worker takes, or why it has none."""
     try:
         return resolve(name, work=work, steps=steps).name, ""
     except ValueError as error:
@@ -35,7 +35,7 @@ def choose(name: str, work: float, steps: int) -> tuple[str, str]:
 
 
 def fits(client: Client, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether the data find room in half the memory of the workers, or are there already."""
+    """Whether the data fit in half the memory of the workers, or are there already."""
     if futures_of(X):
         return True
     limits = list(client.run(_memory).values())
@@ -44,12 +44,12 @@ def fits(client: Client, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def _wait(client: Client, futures: list[Future]) -> None:
-    with client.as_current():  # it need not be the one that dask takes where none is named
+    with client.as_current():  # it need not be dask's default client
         wait(futures)
 
 
 def _homes(client: Client, X: Any, rows: Sequence[int]) -> list[str]:
-    """Return the worker of each chunk: where it is, or else neighbours together, rows even."""
+    """Return the worker of each chunk: the one that has it, else equal shares of adjacent rows."""
     workers = sorted(client.nthreads())
     if not workers:
         client.wait_for_workers(1)
@@ -66,7 +66,7 @@ def _homes(client: Client, X: Any, rows: Sequence[int]) -> list[str]:
 
 
 def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exact: bool) -> Chunks:
-    """Have every worker lay out, or look through, its share of the chunks.
+    """Have every worker lay out its share of the chunks, or check it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exac
     Raises
     ------
     Exception
-        Whatever a task has raised: a ValueError for numbers that are not finite, a TypeError for
+        Any that a task raises: a ValueError for numbers that are not finite, a TypeError for
         integers that would be rounded.
     """
     client.register_plugin(Service(), name=Service.name)
@@ -90,7 +90,7 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exac
     token = tokenize(X.name, y.name, str(dtype), keep, object())
     firsts = np.cumsum([0, *rows])
     homes = _homes(client, X, rows)
-    X, y = dask.optimize(X, y)  # together, since keys that both have must mean the same
+    X, y = dask.optimize(X, y)  # together, so that keys which both have stay the same
     targets = y.to_delayed(optimize_graph=False).reshape(len(rows), -1)[:, 0]
     if keep:
         parts = X.to_delayed(optimize_graph=False)[:, 0]
@@ -119,5 +119,6 @@ def place(client: Client, X: Any, y: Any, dtype: np.dtype[Any], keep: bool, exac
 
 
 def _recipe(graph: dict[Any, Any], X: Any, i: int) -> Recipe:
+    """The part of the graph that makes chunk i."""
     key = (X.name, i, 0)
     return Recipe(dict(cull(graph, [key])[0]), key)

@@ -1,8 +1,8 @@
-"""What a worker does when it is asked: its share of a pass, straight over its own connection.
+"""The worker's side: a plugin with a handler that computes the worker's share of a pass.
 
-A task of dask's goes through the scheduler and costs several milliseconds; a call of a handler that
-a plugin has added to the worker costs a fraction of one. The chunks themselves are dask's: results
-of tasks, which it computes anew elsewhere if their worker dies.
+A task goes through dask's scheduler and costs several milliseconds; a call of a handler that a
+plugin has added to the worker costs a fraction of one. The chunks themselves are results of tasks,
+which dask computes again elsewhere if their worker dies.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from accel.distributed.tree import add_up, cover
 __all__ = ["HANDLER", "Service", "chunk_key", "packed", "unpacked"]
 
 HANDLER = "accel_ask"
-_SMALL = 256 * 1024  # bytes: up to here a copy is cheaper than a frame of its own
+_SMALL = 256 * 1024  # bytes up to which a copy is cheaper than a frame of its own
 
 
 def chunk_key(token: str, index: int) -> str:
@@ -33,7 +33,7 @@ def chunk_key(token: str, index: int) -> str:
 
 
 def packed(array: Array) -> Any:
-    """Make an array ready for a message."""
+    """Return an array as a message can hold it."""
     array = np.ascontiguousarray(array)
     if array.nbytes > _SMALL:
         return to_serialize(array)
@@ -55,7 +55,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
     idempotent = True
 
     def setup(self, worker: Worker) -> None:
-        """Begin."""
+        """Add the handler, called by dask when the worker gets the plugin."""
         self._worker, self._leaving = worker, False
         self._driver = ThreadPoolExecutor(1, "accel-pass")
         self._loader = ThreadPoolExecutor(1, "accel-load")
@@ -63,7 +63,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
         worker.handlers[HANDLER] = self.ask
 
     def teardown(self, worker: Worker) -> None:
-        """End."""
+        """Remove the handler and end the threads, called by dask when the worker ends."""
         self._leaving = True
         worker.handlers.pop(HANDLER, None)
         for pool in (self._driver, self._loader):
@@ -72,10 +72,10 @@ class Service(WorkerPlugin):  # type: ignore[misc]
     async def ask(
         self, token: str, indices: Sequence[int], count: int, threads: int, question: Any
     ) -> dict[str, Any]:
-        """Answer a question about the chunks of these numbers, of so many that there are.
+        """Answer a question about the chunks with these indices, of ``count`` in all.
 
-        A chunk that is not here is told under ``missing``, and an exception is returned under
-        ``error``: raised, an OSError of a file would look like one of the connection.
+        Chunks that are not here are listed under ``missing``. An exception is returned under
+        ``error``, since a raised OSError of a file would look like one of the connection.
         """
         held = self._worker.data
         keys = [chunk_key(token, i) for i in indices]
@@ -90,7 +90,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
             )
             return {"nodes": nodes, "sums": packed(sums)}
         except Exception as error:
-            if self._leaving:  # its threads have ended: another worker will have the chunks
+            if self._leaving:  # the threads have ended; another worker will get the chunks
                 return {"missing": list(indices)}
             return {"error": pickle.dumps(error)}
 
@@ -106,7 +106,7 @@ class Service(WorkerPlugin):  # type: ignore[misc]
         if question.what == "prepare":
             chunks = [blank(question)] * len(chunks)
         threads = threads or self._worker.state.nthreads
-        # Several threads on one GPU would only be in each other's way.
+        # Several threads on one GPU would only wait for each other.
         several = threads > 1 and question.backend != "cuda"
         pool = self._pool(threads) if several else None
         parts = chunk_sums(chunks, question, self._loader, pool, threads)

@@ -1,4 +1,4 @@
-"""Data on disks that every worker can reach, as dask arrays that are read where they are used."""
+"""Files that every worker can reach, as dask arrays that are read where they are used."""
 
 import os
 from typing import Any
@@ -39,11 +39,11 @@ def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
     OSError
         If the file cannot be read.
     ValueError
-        If it is none of NumPy's, or in Fortran order, or if rows is less than 1.
+        If it is not a NumPy file, or in Fortran order, or if rows is less than 1.
     """
     path = paths.given("path", path).absolute()
     if paths.refusal(path) == paths.SPECIAL:
-        raise ValueError(f"{paths.told(path)}: {paths.SPECIAL}")
+        raise ValueError(f"{paths.text(path)}: {paths.SPECIAL}")
     try:
         npy.check_npy(path)
         whole = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -71,6 +71,6 @@ def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
 
 
 def _mapped(path: str, start: int, rows: int) -> Array:
-    """Map rows of the file."""
-    found: Array = np.load(path, mmap_mode="r", allow_pickle=False)[start : start + rows]
-    return found
+    """Map rows of the file into memory."""
+    mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)[start : start + rows]
+    return mapped

@@ -1,8 +1,8 @@
-"""The order of the sum over the chunks: a binary tree over their numbers, and nothing else.
+"""The order of the sum over the chunks: a binary tree over their indices alone.
 
 A node ``(low, high)`` stands for the chunks from ``low`` up to ``high``, and its sum is that of its
-two halves. So the bits of the whole do not depend on which worker holds which chunks: each adds up
-the largest nodes that it holds in full, and whoever receives those goes on from there.
+two halves. So the bits of the whole do not depend on which worker holds which chunks: each worker
+adds up the largest nodes that it holds in full, and the client adds up those.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ Node = tuple[int, int]
 
 
 def cover(held: Sequence[int], count: int) -> list[Node]:
-    """Return the largest nodes whose chunks are all among ``held``, which ascends; in order."""
+    """Return the largest nodes whose chunks are all among ``held`` (ascending), in order."""
     nodes: list[Node] = []
 
     def visit(low: int, high: int) -> None:

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel._reports import figures
-from accel._reports.text import finite, write_rows
+from accel._reports.csv_files import write_rows
+from accel._reports.text import finite
 from accel._support.arrays import Array
 from accel.datasets import mnist as mnist_data
 from accel.experiments import drawing, mnist
 from accel.experiments.figures.curves import is_off
-from accel.experiments.ledger import Ledger, Stage
 from accel.experiments.mnist.contest import MnistResult, NetResult
 from accel.experiments.mnist.training import Init, import_torch
+from accel.experiments.time_left import Stage, TimeLeft
 
 __all__ = ["KEY", "convnet", "expected_units"]
 
@@ -29,8 +30,8 @@ _ORIGINAL, _DEEPER = 1.6, 5e-2  # published, after the last step
 _STARTS: tuple[Init, ...] = ("balanced", "near_zero")
 _COLUMNS = ("step", "loss", "smoothed_loss", "cross_entropy", "smoothed_cross_entropy")
 
-Findings = dict[str, Any]
-Told = Callable[[int, Array], None]
+Values = dict[str, Any]
+StepCallback = Callable[[int, Array], None]
 
 
 class _Line(NamedTuple):
@@ -48,7 +49,7 @@ def _lines(results: Sequence[MnistResult]) -> list[_Line]:
     return [_Line("original", _ORIGINAL, results[0].original), *deeper]
 
 
-def _draw(path: Path, results: Sequence[MnistResult], quick: bool) -> None:
+def _draw_figure(path: Path, results: Sequence[MnistResult], quick: bool) -> None:
     figure, (ax,) = figures.blank_figure(1)
     for number, (label, published, net) in enumerate(_lines(results)):
         color = f"C{number}"
@@ -74,7 +75,7 @@ def _write_curves(folder: Path, results: Sequence[MnistResult]) -> None:
         np.savez(path.with_suffix(".npz"), **columns)
 
 
-def _findings(results: Sequence[MnistResult]) -> Findings:
+def _report(results: Sequence[MnistResult]) -> Values:
     lines, ends = [], []
     original = results[0].original
     penalty = float(original.loss[0] - original.cross_entropy[0])
@@ -110,7 +111,7 @@ def _findings(results: Sequence[MnistResult]) -> Findings:
     }
 
 
-def _empty() -> Findings:
+def _empty() -> Values:
     return {
         "key": KEY, "title": _TITLE, "skipped": None, "seconds": 0.0, "lines": [],
         "common_rates": [], "checks": [], "notes": [],
@@ -131,8 +132,8 @@ def _units(divisor: int) -> float:
 
 
 def convnet(
-    out: Path, *, divisor: int, seed: int, ledger: Ledger, state: Path, threads: int | None
-) -> Findings:
+    out: Path, *, divisor: int, seed: int, time_left: TimeLeft, state: Path, threads: int | None
+) -> Values:
     """Run the experiment, or go on with it, and write figure and curves.
 
     Parameters
@@ -142,7 +143,7 @@ def convnet(
     divisor : int
         What the steps are divided by.
     seed : int
-    ledger : Ledger
+    time_left : TimeLeft
     state : Path
         Folder of the checkpoint.
     threads : int or None
@@ -150,7 +151,7 @@ def convnet(
     Returns
     -------
     dict
-        As ``figure_findings`` returns; where the experiment cannot run, with the reason.
+        As ``figure_report`` returns; with the reason if the experiment cannot run.
 
     Raises
     ------
@@ -169,11 +170,11 @@ def convnet(
     for init in _STARTS:
         path = state / f"convnet-{init}-{steps}-{seed}-{digest}.npz"
         stage = Stage(f"figure {KEY}, {init} start", 2, steps, _units(divisor))
-        ledger.reserve(-stage.units)
-        told = ledger.begin(stage, resumed=path.exists())
+        time_left.reserve(-stage.units)
+        progress = time_left.begin(stage, resumed=path.exists())
 
-        def callback(step: int, *losses: float, told: Told = told) -> None:
-            told(step, np.array(losses))
+        def callback(step: int, *losses: float, progress: StepCallback = progress) -> None:
+            progress(step, np.array(losses))
 
         results.append(
             mnist.run(
@@ -183,7 +184,7 @@ def convnet(
         )  # fmt: skip
         if results[-1].status == "interrupted":
             raise KeyboardInterrupt
-        ledger.end()
+        time_left.end()
     _write_curves(out / "curves", results)
-    _draw(out / f"figure{KEY}", results, quick=divisor > 1)
-    return _findings(results)
+    _draw_figure(out / f"figure{KEY}", results, quick=divisor > 1)
+    return _report(results)

@@ -33,7 +33,7 @@ def star(ax: "Axes", step: int, value: float, color: str) -> None:
 
 
 def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
-    """Add what all axes have: scales, names, and a legend that explains the stars."""
+    """Add what all axes have: scales, labels, and a legend that explains the stars."""
     when = "published, at full length" if quick else "published, at the last iteration"
     ax.plot([], [], color="white", markersize=9, label=when, **_STAR)
     ax.set_yscale("log")
@@ -54,9 +54,9 @@ def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
 def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: bool) -> None:
     for line in panel.lines:
         step, distance = points[line.label]
-        shown = np.where(distance > 0, distance, np.nan)
+        positive = np.where(distance > 0, distance, np.nan)
         color = f"C{line.color}"
-        ax.plot(step, shown, color=color, linestyle=_DASHES[line.dash], label=line.label)
+        ax.plot(step, positive, color=color, linestyle=_DASHES[line.dash], label=line.label)
         star(ax, line.curve.steps, line.published, color)
     finish(ax, panel.title, "distance from the optimum", quick)
 

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained file, made of the findings and the drawings."""
+"""``report.html``: one self-contained file, made of ``report.json`` and the drawings."""
 
 import base64
 import html
@@ -26,7 +26,7 @@ _QUICK = (
     "full length, and so do the claims; ratios and checks below say little."
 )
 
-Findings = Mapping[str, Any]
+Values = Mapping[str, Any]
 Cell = tuple[str, str]  # style and text
 
 
@@ -52,13 +52,13 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>\n"
 
 
-def difference(line: Findings) -> str:
-    """Say what was tried for a line that is far from the published value.
+def difference(line: Values) -> str:
+    """Describe what was tried for a line that is far from the published value.
 
     Parameters
     ----------
     line : dict
-        Of a figure's findings.
+        Of a figure in ``report.json``.
 
     Returns
     -------
@@ -96,12 +96,12 @@ def difference(line: Findings) -> str:
     return " ".join(parts)
 
 
-def _next_rate(line: Findings) -> str:
+def _next_rate(line: Values) -> str:
     step = line["next_rate_diverges_at"]
     return "survives, worse" if step is None else f"diverges at step {step}"
 
 
-def _lines(figure: Findings) -> str:
+def _lines(figure: Values) -> str:
     header = ["line", "published", "ours", "ratio"]
     searched = all("learning_rate" in line for line in figure["lines"])
     if searched:
@@ -126,7 +126,7 @@ def _lines(figure: Findings) -> str:
     return _table(header, rows)
 
 
-def _common(figure: Findings) -> str:
+def _common(figure: Values) -> str:
     if not figure.get("common_rates"):
         return ""
     rows: list[list[Cell | str]] = [
@@ -149,7 +149,7 @@ def _items(texts: Iterable[str]) -> str:
     return f"<ul>\n{listed}</ul>\n" if listed else ""
 
 
-def _figure(figure: Findings, drawing: bytes | None) -> str:
+def _figure(figure: Values, drawing: bytes | None) -> str:
     parts = [_tag("h2", figure["title"])]
     if figure["skipped"]:
         return "".join(parts) + _tag("p", f"Not run: {figure['skipped']}")
@@ -163,7 +163,7 @@ def _figure(figure: Findings, drawing: bytes | None) -> str:
     return "".join(parts)
 
 
-def _checks(report: Findings) -> str:
+def _checks(report: Values) -> str:
     rows: list[list[Cell | str]] = []
     for figure in report["figures"]:
         for check in figure["checks"]:
@@ -172,7 +172,7 @@ def _checks(report: Findings) -> str:
     return _table(("figure", "claim", "here"), rows) if rows else ""
 
 
-def _costs(report: Findings) -> str:
+def _costs(report: Values) -> str:
     seconds = report["seconds"]
     total = (
         f"Training took {duration(seconds['training'])} in all sittings, this sitting "
@@ -186,7 +186,7 @@ def _costs(report: Findings) -> str:
     return _tag("p", total) + _table(("stage", "models", "steps", "seconds"), stages)
 
 
-def render(report: Findings, drawings: Mapping[str, bytes]) -> str:
+def render(report: Values, drawings: Mapping[str, bytes]) -> str:
     """Make the page.
 
     Parameters

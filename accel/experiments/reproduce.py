@@ -1,4 +1,4 @@
-"""All figures of the paper: runs what is missing, writes what there is."""
+"""All figures of the paper: makes the runs that are missing, and writes figures and report."""
 
 import json
 import time
@@ -10,24 +10,24 @@ from typing import Any
 from accel._core.problem import LpProblem
 from accel._files import archives
 from accel._reports import machine
-from accel._reports.text import history_csv
+from accel._reports.csv_files import history_csv
 from accel._support import validation
 from accel._support.backends import resolve
 from accel.experiments import convnet, page
 from accel.experiments.drawing import draw
 from accel.experiments.figures import LINEAR
 from accel.experiments.figures.curves import Curve, Figure
-from accel.experiments.findings import figure_findings, run_extras
-from accel.experiments.laboratory import PLAN, Laboratory
-from accel.experiments.ledger import Ledger, Shown
-from accel.tuning.search import Tuned
+from accel.experiments.report import figure_report, run_extras
+from accel.experiments.runner import PLAN, CurveRunner
+from accel.experiments.time_left import StageProgress, TimeLeft
+from accel.tuning import Tuned
 
 __all__ = ["KEYS", "QUICK", "Settings", "finished_report", "reproduce"]
 
 #: Every figure: those of linear networks, and the convolutional network's.
 KEYS = (*LINEAR, convnet.KEY)
 
-QUICK = 50  # --quick: the steps by this
+QUICK = 50  # --quick divides the steps by this
 _STATE, _CURVES = "state", "curves"
 _REPORT, _PAGE = "report.json", "report.html"
 
@@ -107,7 +107,7 @@ def finished_report(out: Path, settings: Settings, digest: str | None) -> Report
         report: Report = json.loads((out / _REPORT).read_text(encoding="utf-8"))
         same = report["settings"] == settings.key() and digest in (None, report["data"]["sha256"])
         figures = {figure["key"]: figure for figure in report["figures"]}
-        page.render(report, {})  # it has all that is shown of one
+        page.render(report, {})  # raises if something is missing
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if not same or not all(key in figures for key in settings.figures):
@@ -120,23 +120,27 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _write_curves(out: Path, lab: Laboratory, tuned: Mapping[Curve, Tuned]) -> None:
+def _write_curves(out: Path, runner: CurveRunner, tuned: Mapping[Curve, Tuned]) -> None:
     folder = out / _CURVES
     folder.mkdir(parents=True, exist_ok=True)
-    for curve, found in tuned.items():
-        distances = lab.distances(curve, found.result)
-        history_csv(folder / f"{curve.name}.csv", found.result.history, distances)
-        found.result.save(folder / f"{curve.name}.npz")
+    for curve, best in tuned.items():
+        distances = runner.distances(curve, best.result)
+        history_csv(folder / f"{curve.name}.csv", best.result.history, distances)
+        best.result.save(folder / f"{curve.name}.npz")
 
 
 def _draw_all(
-    out: Path, lab: Laboratory, figures: Sequence[Figure], tuned: Mapping[Curve, Tuned], quick: bool
+    out: Path,
+    runner: CurveRunner,
+    figures: Sequence[Figure],
+    tuned: Mapping[Curve, Tuned],
+    quick: bool,
 ) -> None:
     for figure in figures:
         points = {
             line.label: (
                 tuned[line.curve].result.history.step,
-                lab.distances(line.curve, tuned[line.curve].result),
+                runner.distances(line.curve, tuned[line.curve].result),
             )
             for line in figure.lines
         }
@@ -154,10 +158,10 @@ def reproduce(
     out: Path,
     make: Callable[[float], LpProblem],
     *,
-    shown: Shown,
+    progress: StageProgress,
     threads: int | None = None,
 ) -> Report:
-    """Run the experiments, what earlier sittings left unfinished included, and write everything.
+    """Run the experiments, or go on with those of earlier sittings, and write everything.
 
     Parameters
     ----------
@@ -166,8 +170,8 @@ def reproduce(
         Folder of the figures, the curves, the report, and the state of the sweeps.
     make : callable
         ``make(p)`` returns the problem of the linear figures with that exponent.
-    shown : callable
-        Told of progress.
+    progress : callable
+        Shows how far it is.
     threads : int, optional
         As for ``train``.
 
@@ -183,36 +187,36 @@ def reproduce(
     """
     began = time.perf_counter()
     figures = settings.linear()
-    lab = Laboratory(make, out / _STATE, Ledger(shown), threads, settings.backend)
+    runner = CurveRunner(make, out / _STATE, TimeLeft(progress), threads, settings.backend)
     if convnet.KEY in settings.figures:
-        lab.ledger.reserve(convnet.expected_units(settings.divisor))
-    tuned = lab.tune(line.curve for figure in figures for line in figure.lines)
+        runner.time_left.reserve(convnet.expected_units(settings.divisor))
+    tuned = runner.tune(line.curve for figure in figures for line in figure.lines)
     out.mkdir(parents=True, exist_ok=True)
-    extra = run_extras(lab, figures, tuned)
-    _write_curves(out, lab, tuned)
-    _draw_all(out, lab, figures, tuned, settings.quick)
-    findings = [figure_findings(lab, figure, tuned, extra) for figure in figures]
+    extra = run_extras(runner, figures, tuned)
+    _write_curves(out, runner, tuned)
+    _draw_all(out, runner, figures, tuned, settings.quick)
+    reports = [figure_report(runner, figure, tuned, extra) for figure in figures]
     report: Report = {
         "settings": settings.key(),
-        "data": lab.described(),
-        "figures": findings,
+        "data": runner.described(),
+        "figures": reports,
         "seconds": {
-            "training": sum(timing.seconds for timing in lab.timings),
+            "training": sum(timing.seconds for timing in runner.timings),
             "this_sitting": time.perf_counter() - began,
-            "stages": [asdict(timing) for timing in lab.timings],
+            "stages": [asdict(timing) for timing in runner.timings],
         },
         "facts": _facts(),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     write_report(out, report)
     if convnet.KEY in settings.figures:
-        findings.append(
+        reports.append(
             convnet.convnet(
-                out, divisor=settings.divisor, seed=settings.seed, ledger=lab.ledger,
+                out, divisor=settings.divisor, seed=settings.seed, time_left=runner.time_left,
                 state=out / _STATE, threads=threads,
             )
         )  # fmt: skip
-        report["seconds"]["training"] += findings[-1]["seconds"]
+        report["seconds"]["training"] += reports[-1]["seconds"]
         report["seconds"]["this_sitting"] = time.perf_counter() - began
         write_report(out, report)
     return report

@@ -1,8 +1,8 @@
 r"""Descent on the factors of a network until a rule says that it has converged.
 
-The kernels know one rule: the gradient with respect to the end-to-end matrix is small. That is no
-rule for a minimum with weight decay, or of maps of bounded rank; those here look at the factors
-every hundred steps, at the cost of one pass over the data.
+The kernels have one stopping rule: the gradient with respect to the end-to-end matrix is small. It
+is not small at a minimum with weight decay, or among maps of bounded rank. The rules here look at
+the factors every hundred steps, at the cost of one pass over the data.
 """
 
 import math
@@ -21,23 +21,24 @@ from accel._runs.training import train_until
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
-from accel.sklearn.fitting import Fit, balanced
-from accel.sklearn.saddles import caught
+from accel.sklearn.fitting import Fit
+from accel.sklearn.saddles import trap
+from accel.sklearn.starts import balanced
 
 __all__ = ["descend"]
 
-_ROUNDS = 8  # of a run, at least: each with a rate found anew, or an intercept freed of decay
-_LOOK = 100  # steps between two looks at a rule that the kernels do not know
-_PATIENCE = 4  # looks in a row at a loss that has not fallen
-#: Rules that apply decay apart from the gradient and end where no gradient vanishes; what AdaDelta
-#: divides by it multiplies with, once it has settled.
-_RESTLESS = ("adagrad", "rmsprop", "adam")
-_ATTEMPTS = 4  # to leave where factors are caught, for each singular value; they may fall back
-_NOISE = 32  # units in the last place: a gradient this small beside the first is rounding errors
+_ROUNDS = 8  # at least so many a run, each with a new rate, or the intercept freed of decay
+_LOOK = 100  # steps between two checks of a rule of this module
+_PATIENCE = 4  # checks in a row at which the loss has not fallen
+#: Optimisers that rescale the gradient but not the decay, so that no gradient vanishes where they
+#: end. (AdaDelta's two scales cancel once it has settled.)
+_RESCALING = ("adagrad", "rmsprop", "adam")
+_ESCAPES = 4  # for each singular value: attempts to leave a trap, since factors may fall back
+_NOISE = 32  # units in the last place of the first gradient: one so small is rounding errors
 
 
 @dataclass(frozen=True, eq=False)
-class _Slope:
+class _SmallGradient:
     """The rule that the gradient with respect to the factors, decay included, is small."""
 
     problem: LpProblem
@@ -51,10 +52,10 @@ class _Slope:
         with np.errstate(over="ignore", invalid="ignore"):
             params = params.astype(np.float64)
             W = chain.end_to_end(params, widths)
-            if not np.isfinite(W).all():  # on its way to divergence
+            if not np.isfinite(W).all():  # the run is diverging
                 return False
             G = self.problem.gradient(W).astype(np.float64)
-            if isinstance(self.optimizer, EndToEnd):  # the balanced factors that it stands for
+            if isinstance(self.optimizer, EndToEnd):  # its W stands for balanced factors
                 width, depth = min(W.shape), self.optimizer.depth
                 noise = max(W.shape) * float(np.finfo(self.problem.dtype).eps)
                 factors = balanced(W, depth, width, noise)
@@ -65,14 +66,14 @@ class _Slope:
 
 
 @dataclass(eq=False)
-class _Rest:
-    """The rule that the least loss has not fallen by tol of itself in the last looks."""
+class _LossAtRest:
+    """The rule that the least loss has not fallen by tol of itself in the last checks."""
 
     problem: LpProblem
     widths: tuple[int, ...]
     tol: float
     lowest: float = field(default=math.inf, init=False)
-    looks: int = field(default=0, init=False)
+    checks: int = field(default=0, init=False)
 
     def __call__(self, params: Array) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -80,9 +81,9 @@ class _Rest:
             if not np.isfinite(W).all():
                 return False
             loss = self.problem.loss(W)
-        self.looks = 0 if loss < (1 - self.tol) * self.lowest else self.looks + 1
+        self.checks = 0 if loss < (1 - self.tol) * self.lowest else self.checks + 1
         self.lowest = min(self.lowest, loss)
-        return self.looks >= _PATIENCE
+        return self.checks >= _PATIENCE
 
 
 def descend(
@@ -115,20 +116,19 @@ def descend(
 
     Notes
     -----
-    Weight decay pulls at all parameters. To spare the intercept, the one found in a round is
-    subtracted from the targets and set to 0: where that ends, nothing is left to decay (the
-    proximal point method, for one variable). A round is an eighth of the run, or as much of it as
-    it takes to converge.
+    Weight decay acts on all parameters. To spare the intercept, its value after a round is
+    subtracted from the targets and set to 0: in the limit nothing is left to decay (the proximal
+    point method, for one variable). A round is an eighth of the run, or less if it converges.
 
     With decay, or hidden layers too narrow for every map, it is the gradient with respect to the
-    factors, decay included, that falls: see ``_Slope``. Momentum multiplies the gradient by
-    1 / (1 - mu) in the long run, and the decay is made to, lest the minimum depend on mu. AdaGrad,
-    RMSProp and Adam apply decay apart from the gradient that they rescale and come to rest, or
-    circle, where no gradient vanishes: for them it is the loss that has to have come to rest, see
-    ``_Rest``.
+    factors, decay included, that has to be small: see ``_SmallGradient``. Momentum multiplies the
+    gradient by 1 / (1 - mu) in the long run; the decay is divided by 1 - mu, too, so that the
+    minimum does not depend on mu. AdaGrad, RMSProp and Adam rescale the gradient but not the decay,
+    and come to rest, or circle, where no gradient vanishes: for them the loss has to have come to
+    rest, see ``_LossAtRest``.
 
-    Factors that are caught at a saddle, or a local minimum of the decay, at the end of a round go
-    on from a lower map (see ``saddles``), if there are steps left.
+    If the factors are at a saddle at the end of a round, or at a local minimum that decay makes,
+    the next round begins at a lower map (see ``saddles``), if there are steps left.
     """
     run = _Descent(problem, network, optimizer, max_iter, tol, auto, intercept, options)
     while run.status == "completed" and run.made < max_iter:
@@ -137,7 +137,7 @@ def descend(
 
 
 class _Descent:
-    """What ``descend`` has come to; ``status`` is "completed" as long as nothing has ended it."""
+    """The state of ``descend``; ``status`` is "completed" until something else ends the run."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Descent:
     ) -> None:
         decay = optimizer.weight_decay
         begin = norm(problem.gradient(np.zeros((problem.k, problem.d))))
-        if begin == 0:  # that is a minimum then
+        if begin == 0:  # W = 0 is a minimum
             network = network.with_params(np.zeros_like(network.params))
         if isinstance(optimizer, Momentum | Nesterov):
             optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
@@ -160,22 +160,22 @@ class _Descent:
         self._max_iter, self._tol, self._auto, self._options = max_iter, tol, auto, options
         self._decay, self._spared = decay, bool(decay) and intercept
         self._by_factors = bool(decay) or min(network.widths) < min(problem.d, problem.k)
-        self._by_loss = bool(decay) and optimizer.name in _RESTLESS
+        self._by_loss = bool(decay) and optimizer.name in _RESCALING
         self._least = _NOISE * float(np.finfo(problem.dtype).eps)
         self._small = min(max(tol, self._least) * (begin or 1.0), sys.float_info.max)
-        # Rules that rescale the gradient forget their scales at the end of a round, and have one
-        # rate for all of them: a round of theirs is as long as it takes.
-        patient = self._by_factors and optimizer.name in USUAL_RATES
-        rounds = _ROUNDS if (auto or self._by_factors) and not patient else 1
+        # Optimisers that rescale the gradient lose their scales at the end of a round and keep one
+        # rate throughout: for them the run is a single round.
+        rescaling = self._by_factors and optimizer.name in USUAL_RATES
+        rounds = _ROUNDS if (auto or self._by_factors) and not rescaling else 1
         self._size = -(-max_iter // rounds)
         self._shifted, self._shift = problem, np.zeros(problem.k)
         self._results: list[Result] = []
         self._lowest = math.inf  # loss of the rounds so far
-        self._left = 0  # how often factors that were caught have gone on
+        self._escapes = 0  # how often the run has gone on from a lower map
         self.made, self.status, self._trouble = 0, "completed", ""
 
     def advance(self) -> None:
-        """Make a round, and see how it has ended."""
+        """Run a round and judge its end."""
         result = self._round()
         self._results.append(result)
         self._network, self._optimizer = result.network, result.optimizer
@@ -185,11 +185,11 @@ class _Descent:
             return
         self.made += result.steps
         if self._spared:
-            self._network, found = _without_last(self._network)
-            self._shift += found
+            self._network, intercepts = _without_last(self._network)
+            self._shift += intercepts
             self._shifted = _shifted(self._problem, self._shift)
         converged = self._converged(result)
-        if not (converged and not self._by_factors) and self._leave(converged):
+        if not (converged and not self._by_factors) and self._escape(converged):
             return
         if converged:
             self.status = "converged"
@@ -207,14 +207,14 @@ class _Descent:
             raise KeyboardInterrupt
         return result
 
-    def _rule(self) -> "_Slope | _Rest":
+    def _rule(self) -> _SmallGradient | _LossAtRest:
         problem, widths = self._shifted, self._network.widths
         if self._by_loss:
-            return _Rest(problem, widths, self._tol)
-        return _Slope(problem, widths, self._optimizer, self._decay, self._small)
+            return _LossAtRest(problem, widths, self._tol)
+        return _SmallGradient(problem, widths, self._optimizer, self._decay, self._small)
 
     def _converged(self, result: Result) -> bool:
-        """Whether the network of a round is where the run can end, with the intercept set free."""
+        """Whether the run can end with the network of this round."""
         converged = result.status == "converged"
         if self._by_loss:
             lowest, self._lowest = self._lowest, min(self._lowest, result.loss)
@@ -224,12 +224,13 @@ class _Descent:
         return self._at_rest(converged)
 
     def _at_rest(self, converged: bool) -> bool:
-        """Whether the gradient is small, and beside what residuals of that size could make it, too.
+        """Whether the gradient is small, also relative to that of residuals of the same size.
 
-        For p > 2 it falls with the power p - 1 of the residuals: at p = 8 it is 1e-8 times what it
-        was where these are a 14th of what they were, however far from the minimum that is. If it is
-        not, the run goes on until it is, with a rate found anew; so it does for data that a map
-        fits, until residuals are as small beside the targets.
+        For p > 2 the gradient falls with the power p - 1 of the residuals: at p = 8 it is 1e-8
+        times what it was where the residuals are a 14th of what they were, however far from the
+        minimum that is. If it is not small in this sense, the run goes on with a new rate and a
+        smaller bound. If a map fits the data exactly, the run goes on until the residuals are as
+        small relative to the targets.
         """
         problem, p = self._shifted, self._shifted.p
         if p <= 2:
@@ -252,25 +253,25 @@ class _Descent:
         self._small = small
         return False
 
-    def _leave(self, converged: bool) -> bool:
-        """Go on from a lower map if the factors are caught, or say that they are; whether so."""
+    def _escape(self, converged: bool) -> bool:
+        """If the factors are trapped, go on from a lower map or end the run; return whether so."""
         optimizer, network, W = self._optimizer, self._network, self._network.end_to_end()
         depth = optimizer.depth if isinstance(optimizer, EndToEnd) else network.depth
         width = min(network.widths)
-        found = caught(self._shifted, W, depth, width, self._decay, self._tol)
-        last = self.made >= self._max_iter or self._left >= _ATTEMPTS * min(W.shape)
-        if found is None or (found.lower is None and not (converged or last)):
+        trapped = trap(self._shifted, W, depth, width, self._decay, self._tol)
+        last = self.made >= self._max_iter or self._escapes >= _ESCAPES * min(W.shape)
+        if trapped is None or (trapped.lower is None and not (converged or last)):
             return False
-        if found.lower is None or last:
-            self.status, self._trouble = "saddle", found.reason
+        if trapped.lower is None or last:
+            self.status, self._trouble = "saddle", trapped.reason
             return True
-        factors = balanced(found.lower, network.depth, max(network.widths[1:-1], default=0))
+        factors = balanced(trapped.lower, network.depth, max(network.widths[1:-1], default=0))
         self._network = network.with_params(np.concatenate([a.ravel() for a in factors]))
-        self._lowest, self._left = math.inf, self._left + 1
+        self._lowest, self._escapes = math.inf, self._escapes + 1
         return True
 
     def fit(self) -> Fit:
-        """Return what was found."""
+        """Return the result."""
         W = self._network.end_to_end().astype(np.float64)
         if self._shift.any():
             W[:, -1] += self._shift
@@ -300,13 +301,13 @@ def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:
 
 
 def _joined(histories: list[History]) -> History:
-    """The runs of which each went on where the one before ended, as one."""
+    """The history of runs each of which begins where the one before ended, as one."""
     first, *rest = histories
     columns = [[getattr(first, f.name)] for f in fields(History)]
     for history in rest:
-        new = history.step > 0  # at 0 it is where the last one ended
+        new = history.step > 0  # step 0 repeats the last record of the run before
         for column, f in zip(columns, fields(History), strict=True):
             values = getattr(history, f.name)[new]
-            goes_on = f.name in ("step", "seconds")
-            column.append(values + column[-1][-1] if goes_on else values)
+            cumulative = f.name in ("step", "seconds")
+            column.append(values + column[-1][-1] if cumulative else values)
     return History(*(np.concatenate(column) for column in columns))

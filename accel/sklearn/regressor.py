@@ -23,8 +23,10 @@ from accel._core.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
 from accel._runs.checks import RunOptions
 from accel._support import frames, validation
 from accel._support.arrays import Array
-from accel.sklearn import fitting
+from accel.sklearn import fitting, starts
 from accel.sklearn.descent import descend
+from accel.sklearn.fitting import Fit
+from accel.sklearn.scaled_problem import ScaledProblem, require_range
 
 __all__ = ["LpRegressor"]
 
@@ -33,9 +35,9 @@ _RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
 _SMALL = 1000  # features or samples up to which "auto" takes Newton's method
 _NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 _FLOATS = (np.float64, np.float32)
-_SHOWN = 10  # rows in a message
+_ROWS_IN_MESSAGE = 10
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
-#: What a warning of descent advises, by status.
+#: The advice in a warning about descent, by its status.
 _ADVICE = {
     "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
     "standardize=True",
@@ -44,16 +46,16 @@ _ADVICE = {
 
 
 def _require_numbers(name: str, value: Any) -> None:
-    """Refuse text and dates, of which scikit-learn would make floats."""
+    """Raise TypeError for text and dates, which scikit-learn would convert to floats."""
     columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
     for where, column in columns:
         try:
             array = np.asarray(column)
-        except (TypeError, ValueError):  # ragged or sparse: scikit-learn says so
+        except (TypeError, ValueError):  # ragged or sparse, which scikit-learn refuses
             return
         kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
         if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
-            shown = validation.shown(np.atleast_1d(array)[:_SHOWN].tolist())
+            shown = validation.shown(np.atleast_1d(array)[:_ROWS_IN_MESSAGE].tolist())
             raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
 
 
@@ -236,7 +238,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         TypeError, ValueError
             If a parameter is of the wrong kind or out of range, or the data is not.
         """
-        optimizer = self._checked()
+        optimizer = self._check_parameters()
         for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             _require_numbers(name, given)
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
@@ -248,25 +250,25 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             if not kept.any():
                 raise ValueError("sample_weight must not be zero for every sample")
             X, Y, weight = X[kept], Y[kept], weight[kept]
-        data = fitting.Data.of(
+        scaled = ScaledProblem.of(
             X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
         )
-        solver = self._chosen(*X.shape)
-        fitting.require_range(data.problem, descent=solver != "newton", scaled=self.standardize)
-        fit = self._solved(solver, data, X, optimizer)
-        coef, intercept = data.to_user(fit.W)
+        solver = self._choose_solver(*X.shape)
+        require_range(scaled.problem, descent=solver != "newton", scaled=self.standardize)
+        fit = self._solve(solver, scaled, X, optimizer)
+        coef, intercept = scaled.to_user(fit.W)
         self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
         self.status_ = fit.status
         self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
         if fit.proof is not None:
-            self.dual_gap_ = fitting.user_gap(data, fit.proof, X, Y, weight, coef, intercept)
+            self.dual_gap_ = fitting.user_gap(scaled, fit.proof, X, Y, weight, coef, intercept)
         self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
-        self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if data.intercept else 0.0
+        self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if scaled.intercept else 0.0
         if self.verbose:
             gap = f", duality gap {fit.dual_gap:.3g}" if solver == "newton" else ""
-            told = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
-            print(f"accel: {told}", file=sys.stderr)
+            line = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
+            print(f"accel: {line}", file=sys.stderr)
         if fit.trouble:
             advice = self._advice(solver, fit)
             warnings.warn(
@@ -298,8 +300,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         prediction: Array = X @ self.coef_.T + self.intercept_
         return prediction
 
-    def _checked(self) -> Optimizer:
-        """Check the parameters; the optimiser, with a rate of 1 where that is still to be found."""
+    def _check_parameters(self) -> Optimizer:
+        """Check the parameters; return the optimiser, with a rate of 1 in the place of "auto"."""
         validation.real("p", self.p, least=1)
         validation.choice("solver", self.solver, _SOLVERS)
         validation.depth(self.depth)
@@ -327,59 +329,58 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             return EndToEnd(rate, self.depth, weight_decay=decay)
         return by_name(self.optimizer, rate, weight_decay=decay)
 
-    def _chosen(self, n: int, d: int) -> str:
+    def _choose_solver(self, n: int, d: int) -> str:
+        """The solver for X (n, d)."""
         if self.solver != "auto":
             return self.solver
         newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
         return "newton" if newton else "gradient"
 
-    def _advice(self, solver: str, fit: fitting.Fit) -> str:
+    def _advice(self, solver: str, fit: Fit) -> str:
         if solver != "newton":
             return _ADVICE.get(fit.status, _ADVICE["completed"])
         ended = fit.iterations < (self.max_iter or _NEWTON_STEPS)
         advice = ["a larger tol"] if ended else ["more steps (max_iter)", "a larger tol"]
         return " or ".join(advice if self.standardize else [*advice, "standardize=True"])
 
-    def _solved(
-        self, solver: str, data: fitting.Data, X: Array, optimizer: Optimizer
-    ) -> fitting.Fit:
+    def _solve(self, solver: str, scaled: ScaledProblem, X: Array, optimizer: Optimizer) -> Fit:
         if solver == "newton":
             steps = self.max_iter or _NEWTON_STEPS
-            fit = fitting.newton(data, X, steps, self.tol, self.rcond, self.backend)
+            fit = fitting.newton(scaled, X, steps, self.tol, self.rcond, self.backend)
         else:
-            fit = self._descended(data, optimizer)
-        # What Newton's method has proved the minimum for has its intercept as well.
-        if data.intercept and (solver != "newton" or fit.status != "converged"):
-            return replace(fit, W=fitting.best_intercepts(data.problem, fit.W))
+            fit = self._descend(scaled, optimizer)
+        # A minimum that Newton's method has proved has the best intercepts already.
+        if scaled.intercept and (solver != "newton" or fit.status != "converged"):
+            return replace(fit, W=fitting.best_intercepts(scaled.problem, fit.W))
         return fit
 
-    def _descended(self, data: fitting.Data, optimizer: Optimizer) -> fitting.Fit:
+    def _descend(self, scaled: ScaledProblem, optimizer: Optimizer) -> Fit:
         return descend(
-            data.problem,
-            self._start(data, optimizer),
+            scaled.problem,
+            self._start(scaled, optimizer),
             optimizer,
             self.max_iter or _GRADIENT_STEPS,
             self.tol,
             auto=isinstance(self.learning_rate, str),
-            intercept=data.intercept,
+            intercept=scaled.intercept,
             options=RunOptions(progress=bool(self.verbose), backend=self.backend),
         )
 
-    def _start(self, data: fitting.Data, optimizer: Optimizer) -> LinearNetwork:
+    def _start(self, scaled: ScaledProblem, optimizer: Optimizer) -> LinearNetwork:
         """The network that a first-order run begins with."""
-        problem = data.problem
+        problem = scaled.problem
         depth = 1 if isinstance(optimizer, EndToEnd) else self.depth
         width = self.width or min(problem.d, problem.k)
         W = np.zeros((problem.k, problem.d))
         if self.warm_start and hasattr(self, "coef_"):
             coef = np.atleast_2d(self.coef_)
-            if coef.shape == (problem.k, data.x.mean.size):
-                W = data.from_user(coef, np.atleast_1d(self.intercept_))
+            if coef.shape == (problem.k, scaled.x.mean.size):
+                W = scaled.from_user(coef, np.atleast_1d(self.intercept_))
         if self.depth > 1 and not W.any():
             if self.random_state is None:
-                W = fitting.downhill_map(problem)
+                W = starts.downhill_map(problem)
             else:
                 seed = check_random_state(self.random_state).randint(2**31 - 1)
-                W = fitting.random_map(problem, seed)
-        factors = fitting.balanced(W, depth, width)
+                W = starts.random_map(problem, seed)
+        factors = starts.balanced(W, depth, width)
         return LinearNetwork.for_problem(problem, depth, width, init=factors)

@@ -15,8 +15,8 @@ on the unused singular vectors is at most :math:`\lambda`. From depth 3 on the s
 :math:`s^{2/N}` at 0 is infinite: every such W is a local minimum, W = 0 always, however small
 :math:`\lambda` is.
 
-So what tells a minimum from the rest is a look further away: along the direction -u v' in which the
-loss falls most among those that W does not use.
+So a minimum is told from the rest by a search further away: along the direction -u v' in which the
+loss falls most among the singular vectors that W does not use.
 """
 
 import math
@@ -28,23 +28,23 @@ from accel._core.problem import LpProblem
 from accel._support.arrays import Array
 from accel.kernels.reference.norms import norm
 
-__all__ = ["Caught", "caught"]
+__all__ = ["Trap", "trap"]
 
-_UNUSED = 0.01  # of the singular value that the loss asks for: one this small is not on its way
-_LENGTHS = 24  # of a search along a line, each half of the one before
+_UNUSED = 0.01  # a singular value is unused below this part of the largest, and of the best one
+_LENGTHS = 24  # steps of a line search, each half of the one before
 
 
-class Caught(NamedTuple):
-    """What a stationary point is, and a map that is lower, decay included, if one was found."""
+class Trap(NamedTuple):
+    """A stationary point that is no minimum: its kind, and a map with a lower loss, if known."""
 
     reason: str
     lower: Array | None
 
 
-def caught(
+def trap(
     problem: LpProblem, W: Array, depth: int, width: int, decay: float, tol: float
-) -> Caught | None:
-    """Say where balanced factors of W are caught; None if nothing shows that they are.
+) -> Trap | None:
+    """Tell whether balanced factors of W are at a saddle or a local minimum; None if not.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def caught(
     depth, width : int
         Of the network; the width is that of its narrowest layer.
     decay, tol : float
-        A map is lower whose loss, decay included, is by more than tol times the loss.
+        A map is lower if its loss, decay included, is lower by more than tol times the loss.
     """
     if depth == 1:
         return None
@@ -80,14 +80,14 @@ def caught(
         if loss - values[best] > tol * loss and sizes[rank] < _UNUSED * lengths[best]:
             used = (U[:, :rank] * sizes[:rank]) @ Vt[:rank]
             lower = used - lengths[best] * np.outer(left[:, 0], right[0])
-            return Caught(_reason(rank, depth, decay), lower)
+            return Trap(_reason(rank, depth, decay), lower)
     if decay and depth > 2 and not _is_minimum(loss, G, sizes, depth, decay):
-        return Caught(f"{_reason(0, depth, decay)} that may not be the lowest", None)
+        return Trap(f"{_reason(0, depth, decay)} that may not be the lowest", None)
     return None
 
 
 def _lengths(residual: Array, moved: Array) -> Array:
-    """Lengths t beyond which ``residual - t moved`` is larger than the residual."""
+    """Steps t of a line search; at the longest ``residual - t moved`` exceeds the residual."""
     ratios = [size(residual) / (size(moved) or 1.0) for size in (norm, lambda a: np.abs(a).max())]
     lengths: Array = 2 * max(ratios) * 0.5 ** np.arange(_LENGTHS)
     return lengths
@@ -99,7 +99,7 @@ def _loss(problem: LpProblem, residual: Array) -> float:
 
 
 def _is_minimum(loss: float, G: Array, sizes: Array, depth: int, decay: float) -> bool:
-    r"""Whether W is not nearly 0, or 0 is the least of all, decay included, which convexity proves.
+    r"""Whether W is not nearly 0, or convexity proves that 0 is the minimum, decay included.
 
     A lower point has :math:`\lambda N / 2 \, s^{2/N} < L(0)` for every singular value, and since
     :math:`L(W) \ge L(0) - \sum s |G|`, one of :math:`s |G| > \lambda N / 2 \, s^{2/N}` at least.

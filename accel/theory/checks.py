@@ -1,4 +1,4 @@
-"""What all of the theory asks of its arguments, and how it gets at SciPy."""
+"""Checks of the arguments that all of the theory takes, and the import of SciPy."""
 
 from importlib import import_module
 from typing import Any
@@ -30,22 +30,22 @@ def problem(value: object, *, single_output: bool = False, least_p: float = 1.0)
     Raises
     ------
     TypeError
-        If it is no LpProblem, or one in float32: tolerances of 1e-10 need double precision.
+        If it is not an LpProblem, or in float32, too imprecise for tolerances of 1e-10.
     ValueError
         If p or the number of outputs is out of bounds.
     """
-    found = checked_problem(value)
-    if found.dtype != np.float64:
-        raise TypeError(f"problem must be in float64, got {found!r}")
-    if single_output and found.k != 1:
-        raise ValueError(f"problem must have k = 1 output, got k = {found.k}")
-    if found.p < least_p:
-        raise ValueError(f"problem must have p >= {least_p:g}, got p = {found.p:g}")
-    return found
+    checked = checked_problem(value)
+    if checked.dtype != np.float64:
+        raise TypeError(f"problem must be in float64, got {checked!r}")
+    if single_output and checked.k != 1:
+        raise ValueError(f"problem must have k = 1 output, got k = {checked.k}")
+    if checked.p < least_p:
+        raise ValueError(f"problem must have p >= {least_p:g}, got p = {checked.p:g}")
+    return checked
 
 
 def _converted(name: str, array: Array, given: object) -> Array:
-    """In float64 and finite; integers are not rounded."""
+    """Convert to float64; raise if a number is not finite or an integer would be rounded."""
     advice = "convert it first if it may be rounded, as by astype(float)"
     validation.unrounded(name, array, np.dtype(np.float64), given, advice)
     converted = array.astype(np.float64)
@@ -54,12 +54,12 @@ def _converted(name: str, array: Array, given: object) -> Array:
 
 
 def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Array:
-    """A finite float64 matrix of that shape (k, d); for k = 1 it may be (d,), and stays so.
+    """Convert to a finite float64 matrix of that shape (k, d), or a vector (d,) for k = 1.
 
     Raises
     ------
     TypeError, ValueError
-        If it holds no real numbers or integers that float64 would round, is not finite or of
+        If it holds no real numbers, or integers that float64 would round, is not finite, or has
         another shape.
     """
     array = validation.numeric(name, value, ndim=(1, 2))
@@ -69,7 +69,7 @@ def matrix(name: str, value: object, shape: tuple[int, int] | None = None) -> Ar
 
 
 def vector(name: str, value: object, size: int) -> Array:
-    """A finite float64 vector of that size.
+    """Convert to a finite float64 vector of that size.
 
     Raises
     ------

@@ -24,6 +24,7 @@ _SUBDIVISIONS = 200
 
 
 def _field(problem: LpProblem, w: Array, depth: int) -> Array:
+    """F at w (d,)."""
     row = w[np.newaxis]
     precondition = resolve("reference").precondition.precondition
     values: Array = precondition(row, problem.gradient(row), depth)[0]
@@ -75,7 +76,7 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
     X, y = local.X, local.Y[:, 0]
     H: Array = resolve().lp_loss.hessian(X, y, w, problem.spec)
     q = (1 - 2 / depth) * problem.gradient(w) + H @ w
-    product: Array = np.outer(w / length, q)  # scaled, lest it leave the number range
+    product: Array = np.outer(w / length, q)  # scaled against overflow and underflow
     antisymmetric: Array = (depth - 1) / 2 * length ** (1 - 2 / depth) * (product - product.T)
     return antisymmetric
 
@@ -102,14 +103,16 @@ class ClosedCurveIntegral:
 
 
 def _unit(name: str, v: Array, given: object) -> Array:
+    """The unit vector of v; raise ValueError if v is 0."""
     largest = float(np.max(np.abs(v)))
     if largest == 0:
         raise ValueError(f"{name} must not be 0, got {validation.shown(given)}")
-    scaled: Array = v / largest  # the squares of v may overflow, or vanish
+    scaled: Array = v / largest  # the squares of v may overflow or underflow
     return scaled / float(np.linalg.norm(scaled))
 
 
 def _plane(direction: Any, second: Any, d: int) -> Array:
+    """The orthonormal vectors e and f (d, 2)."""
     e = _unit("direction", checks.vector("direction", direction, d), direction)
     if second is None:
         along = np.zeros(d)
@@ -117,7 +120,7 @@ def _plane(direction: Any, second: Any, d: int) -> Array:
     else:
         along = _unit("second", checks.vector("second", second, d), second)
     across = along - (e @ along) * e
-    if float(np.linalg.norm(across)) < 1e-8:  # too few digits would be left
+    if float(np.linalg.norm(across)) < 1e-8:  # cancellation would leave too few digits
         raise ValueError(
             f"second must not be parallel to direction, got {validation.shown(second)}"
         )
@@ -220,7 +223,7 @@ def closed_curve_integral(
         values = _field(flat, radius * np.array([c, s]), depth)
         return float(radius * (c * values[1] - s * values[0]))
 
-    # A piece may vanish, by symmetry; then only an absolute tolerance can be met.
+    # A piece may be 0 by symmetry; then only an absolute tolerance can be met.
     atol = rtol * R * max(abs(along_ray(R)), abs(along_ray(-R)))
     routes: list[tuple[Any, float, float, tuple[float, ...]]] = [
         (along_ray, -R, -r, ()),
@@ -229,7 +232,7 @@ def closed_curve_integral(
         (along_arc, 0.0, math.pi, (R,)),
     ]
     results = [
-        # full_output turns warnings into a message; what it would say is in the error estimate.
+        # full_output returns warnings as a message, which the error estimate makes superfluous.
         quad(f, a, b, args, True, atol, rtol, _SUBDIVISIONS)[:2]
         for f, a, b, args in routes
     ]

@@ -11,11 +11,11 @@ theorem 1,
 The time t is what descent covers in ``t / learning_rate`` steps. Both need p >= 2: below, the
 gradient is not Lipschitz where a residual is 0, and no step of an explicit method is small enough.
 
-The second is integrated through balanced factors of :math:`W_e` too, which by theorem 1 is the same
-flow. As a differential equation for the entries of :math:`W_e` it is not Lipschitz at matrices that
-are singular, for its powers go down to 2/N: of N = 6 layers, an error of 1e-12 in a singular value
-of 0 changes the velocity by 1e-4. The equations of the factors are polynomials in them. They also
-keep the rank r of the start, as the flow does, when the hidden layers have width r.
+The second is integrated through balanced factors of :math:`W_e`, too, which by theorem 1 is the
+same flow. As a differential equation for the entries of :math:`W_e` it is not Lipschitz at singular
+matrices, since its powers go down to 2/N: for N = 6 layers, an error of 1e-12 in a singular value
+of 0 changes the velocity by 1e-4. The equations of the factors are polynomials in them. With hidden
+layers of width r they also keep the rank r of the start, as the flow does.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from accel._core.base import Problem
+from accel._core.initializers import factors_of_svd
 from accel._core.network import LinearNetwork
 from accel._support import validation
 from accel._support.arrays import Array
@@ -69,6 +70,7 @@ class FactorFlow(Flow):
 
 
 def _times(t: Any) -> Array:
+    """Check and convert the times; raise ValueError unless they are >= 0 and ascending."""
     given = validation.numeric("t", t, ndim=(0, 1))
     times = np.atleast_1d(given).astype(np.float64)
     validation.all_finite("t", times)
@@ -90,7 +92,7 @@ def _integrated(
     state, now, states = start, 0.0, []
     for time in times:
         if time > now:
-            if not np.isfinite(velocity(now, state)).all():  # the solver would search for ever
+            if not np.isfinite(velocity(now, state)).all():  # the solver would never end
                 raise RuntimeError(f"the flow has no finite velocity at t = {now:g}")
             solution = solve(velocity, (now, time), state, method="DOP853", rtol=rtol, atol=atol)
             if not solution.success:
@@ -181,9 +183,10 @@ def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
         return (d, k), W.ravel()
     P = preconditioner(W, depth)
     rank = max(int(np.count_nonzero(P.sigma)), 1)
-    share = np.diag(P.sigma[:rank] ** (1 / depth))
-    factors = [share @ P.V[:, :rank].T, *[share] * (depth - 2), P.U[:, :rank] @ share]
-    return (d, *[rank] * (depth - 1), k), np.concatenate([factor.ravel() for factor in factors])
+    widths = (d, *[rank] * (depth - 1), k)
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    factors = factors_of_svd(P.U, P.sigma, P.V.T, shapes)
+    return widths, np.concatenate([factor.ravel() for factor in factors]) + 0.0  # without -0.0
 
 
 def _factors_at(

@@ -2,10 +2,10 @@ r"""Claim 1: what depth does to the gradient of the end-to-end matrix is a linea
 
 With the thin SVD :math:`W = U \operatorname{diag}(\sigma) V^\top`, U (k, m) and V (d, m) with
 m = min(k, d), a matrix G splits into the part inside both spans, :math:`U U^\top G V V^\top`, and
-what is outside of one of them; outside of both there is nothing, because U or V is square. Inside,
+the parts outside of one of them; none is outside of both, because U or V is square. Inside,
 :math:`P_W` multiplies :math:`u_r v_s^\top` by :math:`\Lambda_{rs}`; outside, where one of the two
-singular values is 0, by the one term of the sum that is left, :math:`\sigma^{2-2/N}`. Hence it is
-applied in O(k d m), and never needs a matrix of (k d) x (k d) or d x d.
+singular values is 0, by the only term of the sum that is not 0, :math:`\sigma^{2-2/N}`. Hence it is
+applied in O(k d m), without a matrix of (k d) x (k d) or d x d.
 """
 
 from dataclasses import dataclass
@@ -129,6 +129,7 @@ class Preconditioner:
         return matrix
 
     def _lambda(self, left: Array, right: Array) -> Array:
+        """The sums for all pairs of these singular values."""
         N = self.depth
         powers = 2 / N * np.arange(N)
         total: Array = (left[:, np.newaxis] ** powers) @ (right[:, np.newaxis] ** powers[::-1]).T
@@ -136,7 +137,7 @@ class Preconditioner:
 
 
 def _completed(columns: Array) -> Array:
-    """Orthonormal columns, followed by as many more as make a square matrix."""
+    """Complete orthonormal columns to a square orthogonal matrix."""
     basis = np.linalg.qr(columns, mode="complete")[0]
     return np.hstack([columns, basis[:, columns.shape[1] :]])
 
@@ -179,6 +180,6 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
     matrix = np.atleast_2d(checks.matrix("W", W))
     depth = validation.depth(depth)
     U, sigma, Vt = np.linalg.svd(matrix, full_matrices=False)
-    # The powers go down to 2/N, and 1e-17 ** (2/8) is far from nothing.
+    # The powers go down to 2/N, and 1e-17 ** (2/8) is far from 0.
     sigma[sigma <= np.finfo(np.float64).eps * max(matrix.shape) * sigma[0]] = 0
     return Preconditioner(depth, U, sigma, Vt.T)

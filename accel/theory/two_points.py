@@ -1,7 +1,7 @@
 r"""Section 7: why depth accelerates, on two points.
 
 With the points ([1, 0], y1) and ([0, 1], y2) the two residuals of plain gradient descent do not
-know of each other: each obeys
+depend on each other: each obeys
 
 .. math:: r \leftarrow r \, (1 - \eta c |r|^{p-2}), \qquad c = f p / 2,
 
@@ -28,10 +28,10 @@ from accel._runs.training import train
 from accel._support import validation
 from accel._support.arrays import Array
 
-_GROWTH = 10 ** (1 / 16)  # of the rate, until it is too large
-_HALVINGS = 40  # of the rate, until it is small enough
-_PRECISION = 1e-3
-_ROUNDING = 1e-12
+_GROWTH = 10 ** (1 / 16)  # factor by which the rate is raised until it is unstable
+_HALVINGS = 40  # of the first rate at most, until it is stable
+_PRECISION = 1e-3  # relative, of the largest stable rate
+_ROUNDING = 1e-12  # relative rise of the loss that is taken for a rounding error
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class TwoPoint:
         return self.plain.steps / self.deep.steps
 
 
-class _Trial(NamedTuple):
+class _Setting(NamedTuple):
+    """What all runs have in common."""
+
     problem: LpProblem
     start: Array
     target: float
@@ -93,11 +95,11 @@ class _Trial(NamedTuple):
         return result.steps if result.status == "target" else np.inf
 
 
-def _largest_stable(trial: _Trial, rate: float, depth: int) -> Descent:
+def _largest_stable(setting: _Setting, rate: float, depth: int) -> Descent:
     """Climb from a stable rate to the first unstable one, and bisect between the last two."""
 
     def steps(rate: float) -> float | None:
-        return trial.steps(EndToEnd(rate, depth))  # at depth 1 that is plain descent
+        return setting.steps(EndToEnd(rate, depth))  # at depth 1 that is plain descent
 
     for _ in range(_HALVINGS):
         if (count := steps(rate)) is not None:
@@ -118,7 +120,7 @@ def _largest_stable(trial: _Trial, rate: float, depth: int) -> Descent:
             rate, count = middle, between
     if np.isinf(count):
         raise ValueError(
-            f"max_steps must suffice to reach the target, got {trial.max_steps} "
+            f"max_steps must suffice to reach the target, got {setting.max_steps} "
             f"at depth {depth} and learning rate {rate:g}"
         )
     return Descent(rate, int(count))
@@ -210,10 +212,10 @@ def two_point(
     goal = target * problem.factor / 2 * y2**p
     if problem.loss(first) <= goal:
         raise ValueError(f"target must be below the loss at the start, got {target:g}")
-    trial = _Trial(problem, first, goal, max_steps)
+    setting = _Setting(problem, first, goal, max_steps)
     bound = 4 / (problem.factor * p * y1 ** (p - 2))
     return TwoPoint(
         bound=bound,
-        plain=_largest_stable(trial, 0.9 * bound, 1),
-        deep=_largest_stable(trial, bound * y1 ** (2 / depth - 2), depth),
+        plain=_largest_stable(setting, 0.9 * bound, 1),
+        deep=_largest_stable(setting, bound * y1 ** (2 / depth - 2), depth),
     )

@@ -14,15 +14,15 @@ __all__ = ["EndToEndSGD"]
 def _decomposed(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Left singular vectors (k, k), singular values and right vectors (k, d) of W (k, d), k <= d.
 
-    Singular values that are zero but for rounding are zero, as in the reference: the powers go down
-    to 2/N, and 1e-17 ** (2/8) is far from nothing.
+    Singular values that are 0 up to rounding are set to 0, as in the reference: the powers go down
+    to 2/N, and 1e-17 ** (2/8) is far from 0.
     """
     noise = torch.finfo(W.dtype).eps * max(W.shape)
     if W.dtype == torch.float64:
         U, sizes, Vh = torch.linalg.svd(W, full_matrices=False)
         return U, torch.where(sizes > noise * sizes.max(), sizes, 0), Vh
-    # Faster than the SVD. In float64, since the singular values are the roots of these: in float32
-    # all below 3e-4 of the largest one would be noise.
+    # Faster than the SVD. In float64, since singular values are the roots of the eigenvalues here:
+    # in float32 all below 3e-4 of the largest one would be noise.
     exact = wide(W)
     squares, U = torch.linalg.eigh(exact @ exact.T)
     sizes = squares.clamp(min=0).sqrt()
@@ -58,7 +58,7 @@ def precondition(W: torch.Tensor, G: torch.Tensor, depth: int) -> torch.Tensor:
         return G
     if W.shape[0] > W.shape[1]:
         return precondition(W.T, G.T, depth).T
-    finite = W.isfinite().all()  # a decomposition of anything else would raise
+    finite = W.isfinite().all()  # the decompositions raise for other matrices
     U, sizes, Vh = _decomposed(torch.where(finite, W, 0))
     exponents = torch.arange(depth, device=sizes.device, dtype=sizes.dtype) * (2 / depth)
     powers = sizes[:, None] ** exponents
@@ -170,7 +170,7 @@ class EndToEndSGD(torch.optim.Optimizer):  # type: ignore[misc]
         depth = group["depth"] if parameter.ndim > 1 and parameter.numel() else 1
         lr = group["lr"]
         if isinstance(lr, torch.Tensor):
-            lr = lr.reshape(())  # its shape would become the parameter's, and be refused
+            lr = lr.reshape(())  # of shape (1,) it could not be multiplied in place
         direction = _direction(parameter, depth)
         if group["momentum"] != 0:
             state = self.state[parameter]
@@ -183,7 +183,7 @@ class EndToEndSGD(torch.optim.Optimizer):  # type: ignore[misc]
 
 
 def _direction(parameter: torch.Tensor, depth: int) -> torch.Tensor:
-    """The D of one parameter, in its shape and dtype."""
+    """The direction D of one parameter, in its shape and dtype."""
     gradient = parameter.grad
     if depth == 1:
         return gradient
@@ -194,7 +194,7 @@ def _direction(parameter: torch.Tensor, depth: int) -> torch.Tensor:
 
 
 def _checked(constants: dict[str, Any]) -> dict[str, Any]:
-    """The constants of a group, of plain types; what else it holds is left out."""
+    """Check the constants of a group; return them alone, as plain numbers."""
     lr = constants["lr"]
     single = isinstance(lr, torch.Tensor) and lr.numel() == 1
     number = validation.real("lr", lr.item() if single else lr, least=0)

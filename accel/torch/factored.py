@@ -22,13 +22,13 @@ __all__ = ["ConvFactors", "Factored", "LinearFactors", "wide"]
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """The values in float64, where they are if the device has that; no gradient goes back."""
+    """Detach and convert to float64, on the CPU if the device has none."""
     device = "cpu" if tensor.device.type == "mps" else tensor.device
     return tensor.detach().to(device).to(torch.float64)
 
 
 def _checked(factors: Any, bias: Any) -> list[nn.Parameter]:
-    """Check that the factors can be multiplied and the bias be added."""
+    """Raise unless the factors can be multiplied and the bias be added; return the factors."""
     if not isinstance(factors, list | tuple | nn.ParameterList):
         raise TypeError(f"factors must be a sequence, got {validation.shown(factors)}")
     if not len(factors):
@@ -50,7 +50,7 @@ def _checked(factors: Any, bias: Any) -> list[nn.Parameter]:
 
 
 class Factored(nn.Module):  # type: ignore[misc]
-    """What both layers share; use one of its subclasses.
+    """Base class of ``LinearFactors`` and ``ConvFactors``.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Factored(nn.Module):  # type: ignore[misc]
     Raises
     ------
     TypeError, ValueError
-        If they are none, or do not fit together.
+        If they are not parameters, or do not fit together.
     """
 
     def __init__(self, factors: Sequence[nn.Parameter], bias: nn.Parameter | None) -> None:
@@ -102,7 +102,7 @@ class Factored(nn.Module):  # type: ignore[misc]
         return last
 
     def extra_repr(self) -> str:
-        """What stands in brackets behind the class's name."""
+        """The text in parentheses after the class's name."""
         widths = [self.factors[0].shape[1], *self.width, self.factors[-1].shape[0]]
         return f"widths={tuple(widths)}, bias={self.bias is not None}"
 
@@ -110,7 +110,7 @@ class Factored(nn.Module):  # type: ignore[misc]
         return samples * self._saved > self._spent
 
     def _collapsed(self, plain: Any) -> Any:
-        """A layer on "meta" with the product, multiplied in float64 and rounded once, and bias."""
+        """Give a layer on "meta" the product, formed in float64 and rounded once, and the bias."""
         product, *others = [wide(factor) for factor in self.factors]
         for factor in others:
             product = factor @ product
@@ -197,11 +197,11 @@ class ConvFactors(Factored):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The product (out, in, 1, 1), to read: what is written to it is lost."""
+        """The product (out, in, 1, 1), newly computed: changing it does not change the factors."""
         return self.product()[:, :, None, None]
 
     def extra_repr(self) -> str:
-        """What stands in brackets behind the class's name."""
+        """The text in parentheses after the class's name."""
         return f"{super().extra_repr()}, stride={self.stride}, padding={self.padding}"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-r"""Plain layers into factors and back, at the same place in the model."""
+"""Replace plain layers of a model by factors, and factors by plain layers."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accel._core.initializers import factors_of_svd
 from accel._support import validation
 from accel.torch.factored import ConvFactors, Factored, LinearFactors, wide
 
@@ -29,13 +30,14 @@ def _eye(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _padded(matrix: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """The matrix in the upper left corner of zeros."""
     out = matrix.new_zeros(rows, columns)
     out[: matrix.shape[0], : matrix.shape[1]] = matrix
     return out
 
 
 def _balanced(matrix: torch.Tensor, widths: list[int]) -> Matrices:
-    """Every factor gets the singular values to the 1/N: W_{j+1}' W_{j+1} = W_j W_j'."""
+    """Factors of the matrix with W_{j+1}' W_{j+1} = W_j W_j'."""
     U, sizes, Vh = torch.linalg.svd(wide(matrix), full_matrices=False)
     noise = torch.finfo(matrix.dtype).eps * max(matrix.shape) * sizes[0]
     rank, width = int((sizes > noise).sum()), widths[1]
@@ -43,16 +45,13 @@ def _balanced(matrix: torch.Tensor, widths: list[int]) -> Matrices:
         raise ValueError("it is zero, and balanced factors of zero never move: take 'identity'")
     if width < rank:
         raise ValueError(f"width must be at least its rank of {rank}, got {width}")
-    kept = min(width, len(sizes))
-    roots = sizes[:kept] ** (1 / (len(widths) - 1))
-    factors = [_padded(roots[:, None] * Vh[:kept], width, widths[0])]
-    factors += [_padded(torch.diag(roots), width, width) for _ in widths[2:-1]]
-    factors += [_padded(U[:, :kept] * roots, widths[-1], width)]
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    factors = factors_of_svd(U, sizes, Vh, shapes, U.new_zeros)
     return [factor.to(matrix.dtype).to(matrix.device) for factor in factors]
 
 
 def _identity(matrix: torch.Tensor, widths: list[int]) -> Matrices:
-    """The matrix on its larger side and ones on the main diagonals of the others."""
+    """The matrix as the factor on its larger side, and identities as the others."""
     inputs, width, outputs = widths[0], widths[1], widths[-1]
     if width < min(inputs, outputs):
         raise ValueError(f"width must be at least {min(inputs, outputs)}, got {width}")
@@ -63,6 +62,7 @@ def _identity(matrix: torch.Tensor, widths: list[int]) -> Matrices:
 
 
 def _near_zero(matrix: torch.Tensor, widths: list[int]) -> Matrices:
+    """Gaussian factors; of the matrix they keep the device and dtype alone."""
     shapes = zip(widths[1:], widths[:-1], strict=True)
     return [_NEAR_ZERO * matrix.new_empty(shape).normal_() for shape in shapes]
 
@@ -73,7 +73,7 @@ _SPLITS: dict[str, Callable[[torch.Tensor, list[int]], Matrices]] = dict(
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a layer is one matrix and nothing else; subclasses may be anything."""
+    """Whether a layer is one matrix and nothing else, which no subclass promises."""
     if type(module) is nn.Conv2d:
         return bool(
             module.kernel_size == (1, 1) and module.groups == 1 and module.padding_mode == "zeros"
@@ -81,12 +81,12 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module) is nn.Linear
 
 
-def _chosen(model: nn.Module, modules: Sequence[Any]) -> dict[nn.Module, str]:
+def _choose(model: nn.Module, modules: Sequence[Any]) -> dict[nn.Module, str]:
     """The layers to replace, with the first name of each."""
     if not isinstance(modules, tuple | list):
         raise TypeError(f"modules must be a sequence, got {validation.shown(modules)}")
     named = dict(model.named_modules(remove_duplicate=False))
-    found: dict[nn.Module, str] = {}
+    chosen: dict[nn.Module, str] = {}
     for item in modules:
         if isinstance(item, str):
             if item not in named:
@@ -97,22 +97,22 @@ def _chosen(model: nn.Module, modules: Sequence[Any]) -> dict[nn.Module, str]:
                     f"1 kernels, one group and zero padding, got {item!r}: "
                     f"{validation.shown(named[item])}"
                 )
-            found.setdefault(named[item], item)
+            chosen.setdefault(named[item], item)
         elif item in _KINDS:
             for name, module in named.items():
                 if type(module) is item and _is_plain(module):
-                    found.setdefault(module, name)
+                    chosen.setdefault(module, name)
         else:
             raise TypeError(
                 f"modules must hold nn.Linear, nn.Conv2d or names, got {validation.shown(item)}"
             )
-    if not found:
+    if not chosen:
         raise ValueError(f"modules {validation.shown(modules)} select no layer of the model")
-    return found
+    return chosen
 
 
-def _check_alone(module: nn.Module, own: set[str]) -> None:
-    """Refuse a layer that has more to it than these parameters and modules of its own."""
+def _check_nothing_lost(module: nn.Module, own: set[str]) -> None:
+    """Raise ValueError if a layer has hooks, or parameters or modules other than its own."""
     if any(getattr(module, hooks) for hooks in _HOOKS):
         raise ValueError("it has hooks (as of pruning or weight_norm), which would be lost")
     if "forward" in vars(module):
@@ -123,7 +123,8 @@ def _check_alone(module: nn.Module, own: set[str]) -> None:
 
 
 def _check(module: nn.Module, owners: Counter[nn.Parameter]) -> None:
-    _check_alone(module, {"weight", "bias"})
+    """Raise ValueError if a layer cannot be replaced; ``owners`` counts who has a parameter."""
+    _check_nothing_lost(module, {"weight", "bias"})
     weight = module.weight
     if owners[weight] > 1:
         raise ValueError("another module has the same weight, which would be tied no more")
@@ -134,11 +135,13 @@ def _check(module: nn.Module, owners: Counter[nn.Parameter]) -> None:
         raise ValueError("its weight must be finite")
 
 
-def _where(name: str) -> str:
+def _named(name: str) -> str:
+    """How a message names a layer; the model itself has no name."""
     return f"layer {name!r}" if name else "the layer"
 
 
 def _factored(module: Any, depth: int, width: int | None, init: str) -> Factored:
+    """The layer with factors that replaces a plain one."""
     matrix = module.weight.detach().flatten(1)
     outputs, inputs = matrix.shape
     hidden = min(inputs, outputs) if width is None else width
@@ -156,7 +159,7 @@ def _factored(module: Any, depth: int, width: int | None, init: str) -> Factored
 
 
 def _replaced(model: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Put the new modules wherever the old ones are; one that is shared stays so."""
+    """Put the new modules wherever the old ones are; shared modules stay shared."""
     if model in new:
         return new[model]
     for name, module in list(model.named_modules(remove_duplicate=False)):
@@ -248,7 +251,7 @@ def overparameterize(
     if width is not None:
         width = validation.integer("width", width, least=1)
     validation.choice("init", init, _INITS)
-    chosen = _chosen(model, modules)
+    chosen = _choose(model, modules)
     owners = Counter(
         parameter
         for module in model.modules()
@@ -260,7 +263,7 @@ def overparameterize(
             _check(module, owners)
             new[module] = _factored(module, depth, width, init)
         except ValueError as error:
-            raise ValueError(f"{_where(name)} cannot be overparameterized: {error}") from None
+            raise ValueError(f"{_named(name)} cannot be overparameterized: {error}") from None
     return _replaced(model, new)
 
 
@@ -296,8 +299,8 @@ def collapse(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         if isinstance(module, Factored):
             try:
-                _check_alone(module, {"factors", "bias"})
+                _check_nothing_lost(module, {"factors", "bias"})
             except ValueError as error:
-                raise ValueError(f"{_where(name)} cannot be collapsed: {error}") from None
+                raise ValueError(f"{_named(name)} cannot be collapsed: {error}") from None
             new[module] = module.plain()
     return _replaced(model, new)

@@ -1,9 +1,14 @@
-"""The search for learning rates: of one model, of several side by side, in a grid or in stages."""
+"""Searches for learning rates.
+
+``grid_search`` tunes one model, ``compare`` several, each by a ``Search``.
+"""
 
 from accel._support.names import publish
 from accel.tuning.comparison import Comparison, compare
-from accel.tuning.grid import GridSearch, grid_search
-from accel.tuning.search import Grid, Model, Search, Start, Trial, Tuned
+from accel.tuning.models import Model, Start
+from accel.tuning.sweeps import GridSearch, grid_search
+from accel.tuning.trials import Grid, Trial, Tuned
+from accel.tuning.walk import Search
 
 __all__ = [
     "Comparison",

@@ -16,11 +16,17 @@ from accel._runs.training import Callback, train
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import cpu_threads
-from accel.tuning.search import Grid, Model, Search, Start, Tuned
+from accel.tuning.models import Model, Start
+from accel.tuning.trials import Grid, Tuned, distances, first_within
+from accel.tuning.walk import Search
 
-__all__ = ["Comparison", "Watch", "compare", "rounding"]
+__all__ = ["CallbackFactory", "Comparison", "compare", "rounding"]
 
 _RECORDS = 2000
+
+#: Called before every run with the model, the rate and the number of the run; returns the callback
+#: for the run.
+CallbackFactory = Callable[[Model, float, int], Callback | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +53,21 @@ class Comparison:
 
     def distances(self, tuned: Tuned) -> Array:
         """Distance from the optimum at every record of a model's best run, at least 0."""
-        return np.maximum(tuned.result.history.loss - self.best.loss, 0.0)
+        return distances(tuned.result, self.best.loss)
 
     def reached(self, tuned: Tuned) -> tuple[int, float] | None:
         """Step and seconds of a model's first record no farther away than the target."""
-        there = np.flatnonzero(self.distances(tuned) <= self.target)
-        if not len(there) or math.isinf(tuned.distance):
+        record = first_within(tuned.result, self.best.loss, self.target)
+        if record is None or math.isinf(tuned.distance):
             return None
         history = tuned.result.history
-        return int(history.step[there[0]]), float(history.seconds[there[0]])
-
-
-#: Told of a run that begins: the model, the rate, and the number of the run. What it returns is
-#: the callback of that run.
-Watch = Callable[[Model, float, int], Callback | None]
+        return int(history.step[record]), float(history.seconds[record])
 
 
 def rounding(problem: LpProblem, best: Optimum) -> float:
-    """Distance from the optimum that is no more than errors of rounding, or of the optimum.
+    """Return a distance from the optimum that is no more than rounding errors.
+
+    Those of the loss, and the error of the optimum itself.
 
     Parameters
     ----------
@@ -86,6 +89,14 @@ def check_goal(steps: int, target: float | None) -> None:
         validation.real("target", target, above=0)
 
 
+def _end_of_first(finished: Sequence[Tuned], floor: float) -> float:
+    """Return the distance at which the first model ended; nan if there is none or it diverged."""
+    if not finished or not math.isfinite(finished[0].distance):
+        return math.nan
+    # Twice the floor: where runs stop there, one may end an ulp of the loss above another.
+    return max(finished[0].distance, 2 * floor)
+
+
 def compare(
     problem: LpProblem,
     models: Sequence[Model],
@@ -96,20 +107,20 @@ def compare(
     target: float | None = None,
     backend: str = "auto",
     threads: int | None = None,
-    watch: Watch | None = None,
+    watch: CallbackFactory | None = None,
     done: Callable[[Tuned], object] | None = None,
 ) -> Comparison:
     """Train every model at the learning rate that brings it closest to the optimum.
 
-    That is the best rate of those that a search tries (``accel.tuning``), not of the whole grid:
-    beyond the rates at which a model descends there may be single ones at which it lands by luck.
+    That is the best of the rates that a ``Search`` tries, not of the whole grid: above the rates at
+    which a model descends steadily there may be single ones at which it ends close by chance.
 
     Parameters
     ----------
     problem : LpProblem
     models : sequence of Model
     steps : int
-        Of every run. A run that has only rounding errors left ends before.
+        Of every run. A run that is within rounding errors of the optimum ends earlier.
     grid : Grid, optional
     start : Start, optional
     target : float, optional
@@ -125,7 +136,7 @@ def compare(
     Returns
     -------
     Comparison
-        Also after Ctrl-C: what is there by then.
+        Also after Ctrl-C, with the models tuned so far.
 
     Raises
     ------
@@ -149,35 +160,33 @@ def compare(
     best = optimum(problem)
     floor = rounding(problem, best)
     middles = [grid.index(first_rate(problem, model.optimizer)) for model in models]
+
+    def search_for(model: Model, network: LinearNetwork, middle: int) -> Search:
+        def run(rate: float, number: int) -> Result:
+            callback = watch(model, rate, number) if watch else None
+            return train(
+                problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
+                target=best.loss + floor, callback=callback, backend=backend, threads=threads,
+            )  # fmt: skip
+
+        return Search(grid, middle, floor, run, best.loss)
+
     finished: list[Tuned] = []
     underway: tuple[Model, Search] | None = None
     interrupted = False
     try:
         for model, network, middle in zip(models, networks, middles, strict=True):
-
-            def run(
-                rate: float, number: int, model: Model = model, network: LinearNetwork = network
-            ) -> Result:
-                callback = watch(model, rate, number) if watch else None
-                return train(
-                    problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
-                    target=best.loss + floor, callback=callback, backend=backend,
-                    threads=threads,
-                )  # fmt: skip
-
-            search = Search(grid, middle, floor, run, best.loss)
+            search = search_for(model, network, middle)
             underway = model, search
             search.walk()
             finished.append(search.outcome(model))
             underway = None
             if done is not None:
                 done(finished[-1])
-    except KeyboardInterrupt:  # also one that comes between two runs, or in what they tell
+    except KeyboardInterrupt:  # also one that comes between two runs, or is raised by a callback
         interrupted = True
         if underway is not None and underway[1].result is not None:
             finished.append(underway[1].outcome(underway[0]))
     if target is None:
-        ends = [tuned.distance for tuned in finished[:1] if math.isfinite(tuned.distance)]
-        # Twice the floor: where runs stop there, one may end an ulp of the loss above another.
-        target = max(ends[0], 2 * floor) if ends else math.nan
+        target = _end_of_first(finished, floor)
     return Comparison(best, steps, target, tuple(finished), interrupted)

@@ -1,8 +1,8 @@
 """The same gradient descent in every library, each in the forms its users would write.
 
 Every contender minimises ``mean |W_N ... W_1 x - y|^p`` from the same flat parameters and returns a
-`Run`, whose ``advance(steps)`` does whole steps: what is timed is a step inside a long run. There
-are three forms:
+`Stepper`, whose ``advance(steps)`` makes whole steps: what is timed is a step inside a long run.
+There are three forms:
 
 layerwise
     the data goes through the layers one by one and automatic differentiation comes back;
@@ -20,7 +20,7 @@ Powers are products wherever p is an integer, buffers are preallocated where the
 and no peer computes the loss itself. All of that is in the peers' favour.
 """
 
-from benchmarks.peers.common import Descent, Gap, Run, Sweep
+from benchmarks.peers.common import Descent, Gap, Stepper, Sweep
 from benchmarks.peers.jax_peers import (
     jax_by_hand,
     jax_factors_first,
@@ -49,7 +49,7 @@ from benchmarks.peers.torch_peers import (
 __all__ = [
     "Descent",
     "Gap",
-    "Run",
+    "Stepper",
     "Sweep",
     "jax_by_hand",
     "jax_factors_first",

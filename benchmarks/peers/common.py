@@ -1,4 +1,4 @@
-"""What every contender is given and gives back, and the algebra that the forms share."""
+"""The input and the output of every contender, and the algebra that all forms share."""
 
 import importlib.util
 from collections.abc import Callable
@@ -91,7 +91,7 @@ class Sweep:
         return len(self.descents) * d * (d if self.first.gram else 2 * n)
 
 
-class Run(NamedTuple):
+class Stepper(NamedTuple):
     """A run under way: ``advance(steps)`` blocks until they are done, ``params()`` is a copy.
 
     Samples of it are `longer` times as long as those of the others; a `note` goes with its figures,

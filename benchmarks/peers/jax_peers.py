@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.peers.common import (
     Descent,
-    Run,
+    Stepper,
     Sweep,
     absolute_power,
     factor_gradients,
@@ -24,10 +24,10 @@ from benchmarks.peers.common import (
 )
 
 #: Makes a run of ``step(jax, X, Y, factors)``, the data and the factors at the start.
-Loop = Callable[[Callable[..., list[Any]], Any, Any, list[np.ndarray]], Run]
+Loop = Callable[[Callable[..., list[Any]], Any, Any, list[np.ndarray]], Stepper]
 
 
-def jax_layerwise(run: Descent) -> Run:
+def jax_layerwise(run: Descent) -> Stepper:
     def gradients(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
         def loss(factors: list[Any]) -> Any:
             hidden = X
@@ -42,7 +42,7 @@ def jax_layerwise(run: Descent) -> Run:
     return _jax_run(run, gradients)
 
 
-def jax_factors_first(run: Descent) -> Run:
+def jax_factors_first(run: Descent) -> Stepper:
     def gradients(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
         def loss(factors: list[Any]) -> Any:
             W = suffix_products(factors)[0]
@@ -54,7 +54,7 @@ def jax_factors_first(run: Descent) -> Run:
     return _jax_run(run, gradients)
 
 
-def jax_by_hand(run: Descent, loop: Loop | None = None) -> Run:
+def jax_by_hand(run: Descent, loop: Loop | None = None) -> Stepper:
     """`loop` makes a run of a step, like `compiled_loop`, which it is by default."""
 
     def gradients(_: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
@@ -72,7 +72,7 @@ def _gradients_by_hand(p: float, X: Any, Y: Any, factors: list[Any]) -> list[Any
     return factor_gradients(factors, suffixes, G)
 
 
-def jax_gram(run: Descent) -> Run:
+def jax_gram(run: Descent) -> Stepper:
     XX, YX = scaled_gram(run)
 
     def gradients(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
@@ -82,7 +82,7 @@ def jax_gram(run: Descent) -> Run:
     return _jax_run(replace(run, X=XX, Y=YX), gradients, flatten=False)
 
 
-def jax_vmap(run: Sweep, loop: Loop | None = None) -> Run:
+def jax_vmap(run: Sweep, loop: Loop | None = None) -> Stepper:
     """One model's step by hand, mapped over the models."""
 
     def one(X: Any, y: Any, factors: list[Any], rate: Any) -> list[Any]:
@@ -91,7 +91,7 @@ def jax_vmap(run: Sweep, loop: Loop | None = None) -> Run:
     return _jax_vmap(run, one, run.X, run.first.Y[:, 0], loop)
 
 
-def jax_gram_vmap(run: Sweep) -> Run:
+def jax_gram_vmap(run: Sweep) -> Stepper:
     """One model's step from X'X and Y'X, mapped over the models."""
 
     def one(XX: Any, YX: Any, factors: list[Any], rate: Any) -> list[Any]:
@@ -102,7 +102,7 @@ def jax_gram_vmap(run: Sweep) -> Run:
 
 def _jax_vmap(
     run: Sweep, one: Callable[..., list[Any]], X: Any, Y: Any, loop: Loop | None = None
-) -> Run:
+) -> Stepper:
     rates = run.rates[:, 0]
 
     def step(jax: Any, X: Any, Y: Any, stacks: list[Any]) -> list[Any]:
@@ -111,7 +111,7 @@ def _jax_vmap(
     return (loop or compiled_loop)(step, X, Y, run.first.factors(run.params))
 
 
-def jax_sweep(run: Sweep, loop: Loop | None = None) -> Run:
+def jax_sweep(run: Sweep, loop: Loop | None = None) -> Stepper:
     """Every model's residuals by one product with the data, every gradient by a second."""
     scale = run.rates * run.X.dtype.type(run.first.p / len(run.X))
 
@@ -128,7 +128,7 @@ def _jax_run(
     gradients: Callable[..., list[Any]],
     flatten: bool = True,
     loop: Loop | None = None,
-) -> Run:
+) -> Stepper:
     Y = run.Y[:, 0] if flatten and run.outputs == 1 else run.Y
 
     def step(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
@@ -143,7 +143,7 @@ def _descended(factors: list[Any], gradients: list[Any], rate: Any) -> list[Any]
 
 def compiled_loop(
     step: Callable[..., list[Any]], X: np.ndarray, Y: np.ndarray, factors: list[np.ndarray]
-) -> Run:
+) -> Stepper:
     """The whole run in one compiled loop; the data are arguments, lest they be folded in."""
     require("jax")
     import jax
@@ -162,4 +162,4 @@ def compiled_loop(
         nonlocal state
         state = jax.block_until_ready(loop(X, Y, state, steps))
 
-    return Run(advance, lambda: flat([np.asarray(factor) for factor in state]))
+    return Stepper(advance, lambda: flat([np.asarray(factor) for factor in state]))

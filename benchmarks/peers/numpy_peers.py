@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.peers.common import (
     Descent,
-    Run,
+    Stepper,
     Sweep,
     factor_gradients,
     require,
@@ -17,7 +17,7 @@ from benchmarks.peers.common import (
 )
 
 
-def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
+def numpy_by_hand(run: Descent, threads: int | None = None) -> Stepper:
     require("threadpoolctl")
     import threadpoolctl
 
@@ -30,7 +30,7 @@ def numpy_by_hand(run: Descent, threads: int | None = None) -> Run:
             for _ in range(steps):
                 step()
 
-    return Run(advance, params.copy)
+    return Stepper(advance, params.copy)
 
 
 def array_step(xp: Any, run: Descent) -> tuple[Any, Callable[[], None]]:
@@ -82,7 +82,7 @@ def _residual_power_into(xp: Any, out: Any, r: Any, p: float) -> Any:
     return xp.multiply(out, r, out=out)
 
 
-def numpy_gram(run: Descent) -> Run:
+def numpy_gram(run: Descent) -> Stepper:
     """Depth 1 and p = 2 through X'X and Y'X: d^2 a step, whatever n is."""
     require("threadpoolctl")
     import threadpoolctl
@@ -100,10 +100,10 @@ def numpy_gram(run: Descent) -> Run:
                 np.subtract(G, YX, out=G)
                 np.subtract(W, G, out=W)
 
-    return Run(advance, lambda: W.ravel().copy())
+    return Stepper(advance, lambda: W.ravel().copy())
 
 
-def numpy_sweep(run: Sweep) -> Run:
+def numpy_sweep(run: Sweep) -> Stepper:
     """Every model's residuals by one product with the data, every gradient by a second."""
     require("threadpoolctl")
     import threadpoolctl
@@ -116,7 +116,7 @@ def numpy_sweep(run: Sweep) -> Run:
             for _ in range(steps):
                 step()
 
-    return Run(advance, params.copy)
+    return Stepper(advance, params.copy)
 
 
 def array_sweep_step(xp: Any, run: Sweep) -> tuple[Any, Callable[[], None]]:
@@ -143,7 +143,7 @@ def array_sweep_step(xp: Any, run: Sweep) -> tuple[Any, Callable[[], None]]:
     return params, step
 
 
-def numpy_sweep_gram(run: Sweep) -> Run:
+def numpy_sweep_gram(run: Sweep) -> Stepper:
     """Depth 1 and p = 2: one product of all models with X'X."""
     require("threadpoolctl")
     import threadpoolctl
@@ -161,4 +161,4 @@ def numpy_sweep_gram(run: Sweep) -> Run:
                 np.multiply(G, rates, out=G)
                 np.subtract(W, G, out=W)
 
-    return Run(advance, W.copy)
+    return Stepper(advance, W.copy)

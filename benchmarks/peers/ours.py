@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Descent, Run, Sweep, suffix_products
+from benchmarks.peers.common import Descent, Stepper, Sweep, suffix_products
 
 
-def ours(run: Descent, backend: str = "cpu", **options: Any) -> Run:
+def ours(run: Descent, backend: str = "cpu", **options: Any) -> Stepper:
     together = _together([run], backend, **options)
     return together._replace(params=lambda: together.params()[0])
 
 
-def our_sweep(run: Sweep, backend: str = "cpu") -> Run:
+def our_sweep(run: Sweep, backend: str = "cpu") -> Stepper:
     """All models over the same passes through the data."""
     return _together(run.descents, backend)
 
 
-def our_single_runs(run: Sweep, backend: str = "cpu") -> Run:
+def our_single_runs(run: Sweep, backend: str = "cpu") -> Stepper:
     """The same models one after the other, as a loop over ``train`` would run them."""
     runs = [ours(descent, backend) for descent in run.descents]
 
@@ -30,10 +30,10 @@ def our_single_runs(run: Sweep, backend: str = "cpu") -> Run:
             single.advance(steps)
 
     # A sample has to share its time among all of them, and each piece pays for starting its team.
-    return Run(advance, lambda: np.stack([single.params() for single in runs]), 8, runs[0].note)
+    return Stepper(advance, lambda: np.stack([single.params() for single in runs]), 8, runs[0].note)
 
 
-def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Run:
+def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Stepper:
     """`options` are those that the loop of one backend has beside the threads."""
     from accel.kernels import specs
 
@@ -60,10 +60,10 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Run:
 
     note = getattr(loop, "engine", "")
     layout = (loop._launcher.blocks, loop._launcher.teams) if note == "resident" else None
-    return Run(advance, params, note=note, layout=layout)
+    return Stepper(advance, params, note=note, layout=layout)
 
 
-def ours_depth_1(run: Descent) -> Run:
+def ours_depth_1(run: Descent) -> Stepper:
     """The same data at depth 1, from the same end-to-end matrix: what a deep step is held to."""
     start = suffix_products(run.factors(run.params))[0].ravel()
     return ours(
@@ -71,7 +71,7 @@ def ours_depth_1(run: Descent) -> Run:
     )
 
 
-def read_once(run: Descent) -> Run:
+def read_once(run: Descent) -> Stepper:
     """A plain sum over X with the same threads: a step can not be faster than this one read."""
     import numba
 
@@ -83,7 +83,7 @@ def read_once(run: Descent) -> Run:
         for _ in range(steps):
             total(data, threads)
 
-    return Run(advance, run.params.copy)
+    return Stepper(advance, run.params.copy)
 
 
 @functools.cache

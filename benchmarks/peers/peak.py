@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.peers.common import Run, Sweep
+from benchmarks.peers.common import Stepper, Sweep
 
 
 class Peak(NamedTuple):
@@ -62,26 +62,26 @@ def peak(dtype: np.dtype[Any]) -> Peak:
     return Peak(kernel, chains * lanes, lanes)
 
 
-def start_values(found: Peak, threads: int, dtype: np.dtype[Any]) -> np.ndarray:
+def start_values(fastest: Peak, threads: int, dtype: np.dtype[Any]) -> np.ndarray:
     """Running values 0, 1, 2, ..., factor and term 1, a row a thread that shares no cache line."""
     from accel.kernels.cpu.jit import LINE, aligned_zeros, padded
 
-    size = padded(found.width + 2 * found.lanes, 2 * LINE // dtype.itemsize)
+    size = padded(fastest.width + 2 * fastest.lanes, 2 * LINE // dtype.itemsize)
     values = aligned_zeros(threads * size, dtype).reshape(threads, size)
-    values[:, : found.width] = np.arange(found.width)
-    values[:, found.width : found.width + 2 * found.lanes] = 1
+    values[:, : fastest.width] = np.arange(fastest.width)
+    values[:, fastest.width : fastest.width + 2 * fastest.lanes] = 1
     return values
 
 
-def multiply_adds_alone(run: Sweep) -> Run:
+def multiply_adds_alone(run: Sweep) -> Stepper:
     """As many multiply-adds as the products of a step take, with the same threads and no data."""
     from accel.kernels.cpu import team
 
-    found = peak(run.X.dtype)
-    values = start_values(found, run.threads, run.X.dtype)
+    fastest = peak(run.X.dtype)
+    values = start_values(fastest, run.threads, run.X.dtype)
 
     def advance(steps: int) -> None:
-        rounds = -(-steps * run.multiply_adds // (run.threads * found.width))
-        team.run_team(found.kernel, (values, rounds), run.threads, run.threads)
+        rounds = -(-steps * run.multiply_adds // (run.threads * fastest.width))
+        team.run_team(fastest.kernel, (values, rounds), run.threads, run.threads)
 
-    return Run(advance, lambda: run.params)
+    return Stepper(advance, lambda: run.params)

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.peers.common import (
     Descent,
     Gap,
-    Run,
+    Stepper,
     Sweep,
     absolute_power,
     factor_gradients,
@@ -21,7 +21,7 @@ from benchmarks.peers.common import (
 )
 
 
-def torch_layerwise(run: Descent) -> Run:
+def torch_layerwise(run: Descent) -> Stepper:
     """A Sequential of Linear layers, autograd and torch.optim.SGD: what users write."""
     require("torch")
     import torch
@@ -46,7 +46,7 @@ def torch_layerwise(run: Descent) -> Run:
     return _torch_run(run, step, lambda: [layer.weight for layer in layers])
 
 
-def torch_factors_first(run: Descent) -> Run:
+def torch_factors_first(run: Descent) -> Stepper:
     require("torch")
     import torch
 
@@ -66,7 +66,7 @@ def torch_factors_first(run: Descent) -> Run:
     return _torch_run(run, step, lambda: factors)
 
 
-def torch_by_hand(run: Descent) -> Run:
+def torch_by_hand(run: Descent) -> Stepper:
     require("torch")
     import torch
 
@@ -90,7 +90,7 @@ def torch_by_hand(run: Descent) -> Run:
     return _torch_run(run, torch.no_grad()(step), lambda: factors)
 
 
-def torch_sweep(run: Sweep) -> Run:
+def torch_sweep(run: Sweep) -> Stepper:
     """Every model's residuals by one product with the data, every gradient by a second."""
     require("torch")
     factors, step = torch_sweep_step(run)
@@ -119,7 +119,7 @@ def torch_sweep_step(run: Sweep, device: str = "cpu") -> tuple[list[Any], Callab
     return factors, torch.no_grad()(step)
 
 
-def torch_compiled(run: Descent) -> Run:
+def torch_compiled(run: Descent) -> Stepper:
     """The step by hand through torch.compile, several steps to a call of the compiled code."""
     require("torch")
     import torch
@@ -152,7 +152,7 @@ def torch_compiled(run: Descent) -> Run:
             compiled(X, Y, factors)
     except Exception as error:  # every failure of the compiler is the same gap to us
         raise Gap(f"torch.compile fails here: {one_line(error)}") from error
-    return Run(advance, lambda: flat([tensor.numpy() for tensor in state]))
+    return Stepper(advance, lambda: flat([tensor.numpy() for tensor in state]))
 
 
 def functional_step(p: float, scale: float) -> Callable[[Any, Any, list[Any]], list[Any]]:
@@ -191,7 +191,7 @@ def _torch_tensors(run: Descent) -> tuple[Any, Any, list[Any]]:
 
 def _torch_run(
     run: Descent | Sweep, step: Callable[[], None], factors: Callable[[], list[Any]]
-) -> Run:
+) -> Stepper:
     import torch
 
     def advance(steps: int) -> None:
@@ -199,4 +199,4 @@ def _torch_run(
         for _ in range(steps):
             step()
 
-    return Run(advance, lambda: flat([factor.detach().numpy() for factor in factors()]))
+    return Stepper(advance, lambda: flat([factor.detach().numpy() for factor in factors()]))

@@ -2,7 +2,7 @@ r"""What things cost in a step, in cycles of a multiprocessor: see ``estimates``
 
 Written by the following command; edit nothing here.
 
-    python -m benchmarks.gpu.fit benchmarks/results/nvidia-h200-2026-11-28.json \
+    python -m benchmarks gpu fit benchmarks/results/nvidia-h200-2026-11-28.json \
     --layout=depth1-f32=117 --layout=depth1-f64=129 --layout=depth3-f32=117 \
     --layout=depth3-f64=129 --layout=wide-f32=117 --layout=sweep64-f32=22x6 \
     --layout=sweep64-f64=11x12

@@ -1,7 +1,7 @@
 """How long a step takes, by estimate: how often each thing occurs in it, and what that costs.
 
 Times are in cycles of a multiprocessor. ``launch.plan`` weighs layouts by these sums; ``python -m
-benchmarks.gpu.fit`` finds what things cost from measured steps, by the same counts, and writes
+benchmarks gpu fit`` finds what things cost from measured steps, by the same counts, and writes
 that to ``costs.py``. Nothing here needs a device, or its libraries.
 """
 

@@ -1,6 +1,6 @@
 """Compile the CUDA kernels of the tests and the benchmarks: ``python -m accel.kernels.cuda.warm``.
 
-It plans all that ``pytest -m gpu tests/kernels`` and ``benchmarks.gpu`` would launch (``planning``)
+It plans all that ``pytest -m gpu tests/kernels`` and ``benchmarks gpu`` would launch (``planning``)
 and has it compiled in parallel processes into the cache on the disk. What it does not plan, such as
 ``tests.kernels.cuda.checks``, is compiled where it is launched. No device is needed with
 ``--capability``; else the driver is asked what the first one has, and nothing is run there. The
@@ -24,7 +24,7 @@ from .pool import COMPILED, FAILED, FOUND, Outcome, Pool
 _ROOT = Path(__file__).resolve().parents[2]
 #: Of what kernels are planned: by a folder that a checkout has, and a module with its arguments.
 _PARTS = {
-    "benchmarks": ("benchmarks/gpu", ["benchmarks.gpu.plan"]),
+    "benchmarks": ("benchmarks/groups/gpu", ["benchmarks.groups.gpu.plan"]),
     "tests": ("tests/kernels", [
         "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "--ignore", "tests/kernels/cuda",
         "tests/kernels", "tests/accel/test_on_device.py",

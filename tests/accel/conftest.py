@@ -1,4 +1,4 @@
-"""The real data where it can be had, kernels and a GPU that are none, and an empty folder."""
+"""Fixtures: the gas data where available, stand-ins for kernels and a GPU, an empty folder."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def gas_l4(gas):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Train with a scripted loop in place of a kernel."""
+    """A function that trains with a scripted loop in the place of a kernel."""
 
     def run(made, steps, **arguments):
         class Kernels(Backend):
@@ -53,9 +53,9 @@ def scripted(monkeypatch):
 
 @pytest.fixture
 def gpu_stand_in(monkeypatch):
-    """A GPU, CuPy and CUDA kernels that are none."""
+    """Stand-ins for a GPU, CuPy and the CUDA kernels."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
     monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
     for name, module in device.make_kernels().items():
         monkeypatch.setitem(sys.modules, f"accel.kernels.cuda.{name}", module)
@@ -63,9 +63,9 @@ def gpu_stand_in(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def planned(request, monkeypatch):
-    """Where kernels are planned, tests for a GPU go on with what stands in, and real plans."""
+    """Where kernels are only planned, tests of a GPU run with stand-ins and real plans."""
     if planning.DEVICE and request.node.get_closest_marker("gpu"):
-        monkeypatch.setattr(gpu, "_found", lambda: device.GPU)
+        monkeypatch.setattr(gpu, "_device_or_reason", lambda: device.GPU)
         monkeypatch.setitem(sys.modules, "cupy", device.make_cupy())
         for kernels, name, stand_in in device.plan_kernels():
             monkeypatch.setattr(kernels, name, stand_in)

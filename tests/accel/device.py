@@ -1,4 +1,4 @@
-"""Stand-ins for a GPU: arrays that refuse what CuPy's refuse, a cupy to make them, and kernels."""
+"""Stand-ins for a GPU: arrays that refuse what CuPy's refuse, a ``cupy`` and kernels for them."""
 
 import types
 from importlib.machinery import ModuleSpec
@@ -9,11 +9,11 @@ from accel._support.gpu import Gpu
 from accel.kernels.reference import loop, lp_loss
 
 GPU = Gpu("Fast One", (9, 0), 80 * 2**30, 132, (13, 0))
-CUDA, HOST = (2, 0), (1, 0)  # DLPack's names of devices
+CUDA, HOST = (2, 0), (1, 0)  # devices as DLPack names them
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that no NumPy function gets at by accident, as a CuPy array."""
+    """An array that, as CuPy's, no NumPy function converts implicitly."""
 
     def __init__(self, memory, device=0):
         self._memory = np.asarray(memory)
@@ -95,7 +95,7 @@ def memory_of(a):
 
 
 class OnlyDLPack:
-    """An array of another library."""
+    """An array of another library, with DLPack alone."""
 
     def __init__(self, memory, where=CUDA, error=None):
         self.memory, self._where, self._error = np.asarray(memory), where, error
@@ -110,7 +110,7 @@ class OnlyDLPack:
 
 
 class OnlyInterface:
-    """An array of yet another library."""
+    """An array of another library, with ``__cuda_array_interface__`` alone."""
 
     def __init__(self, memory):
         self.memory = np.asarray(memory)
@@ -137,7 +137,7 @@ def _ascontiguousarray(a, dtype):
 
 def make_cupy():
     cupy = types.ModuleType("cupy")
-    cupy.__spec__ = ModuleSpec("cupy", None)  # as of any module that has been imported
+    cupy.__spec__ = ModuleSpec("cupy", None)  # as any imported module has
     cupy.ndarray, cupy.asarray, cupy.ascontiguousarray = DeviceArray, _asarray, _ascontiguousarray
     cupy.from_dlpack = lambda a: DeviceArray(a.__dlpack__())
     return cupy
@@ -153,8 +153,8 @@ class TrainingLoop(loop.TrainingLoop):
         return DeviceArray(self.params(model))
 
     def snapshot(self):
-        found = super().snapshot()
-        return found._replace(params=DeviceArray(found.params), state=DeviceArray(found.state))
+        host = super().snapshot()
+        return host._replace(params=DeviceArray(host.params), state=DeviceArray(host.state))
 
     def restore(self, snapshot, models=None):
         params, state = memory_of(snapshot.params), memory_of(snapshot.state)
@@ -179,7 +179,7 @@ def make_kernels():
 
 
 def plan_kernels():
-    """Modules, names and what to put there: real plans, and results as of the kernels above."""
+    """Modules, names and stand-ins that make real plans and the results of the kernels above."""
     from accel.kernels.cuda import loop as cuda_loop
     from accel.kernels.cuda import lp_loss as cuda_lp_loss
 

@@ -1,4 +1,4 @@
-"""Disks that are full and folders that cannot be written to, for root as well."""
+"""Full disks and folders without write permission, also for root."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def no_room(size=300):
-    """No file can grow beyond so many bytes; as on a full disk, that is an OSError."""
+    """Limit files to so many bytes: beyond that there is an OSError, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
@@ -24,7 +24,7 @@ def no_room(size=300):
 
 @contextlib.contextmanager
 def small_disk(folder, size):
-    """A disk of its own, of so many bytes."""
+    """Mount a disk of so many bytes on the folder."""
     try:
         run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder)
     except (OSError, AssertionError):
@@ -37,10 +37,10 @@ def small_disk(folder, size):
 
 @contextlib.contextmanager
 def read_only(folder):
-    """Nothing can be written in the folder; it can be read if the folders above can."""
+    """Forbid writing in the folder; reading stays possible if the folders above allow it."""
     user = os.geteuid()
     folder.chmod(0o555)
-    if user == 0:  # whom permissions do not stop
+    if user == 0:  # root, whom permissions do not bind
         os.seteuid(NOBODY)
     try:
         yield

@@ -1,9 +1,9 @@
 """``python -m tests.accel.killing WORK FOLDER TIMES``: work that is killed again and again.
 
-Children are forked off a process that has everything loaded, so that a life costs no start-up. One
-child does the work undisturbed; others do it with SIGKILL at random moments, each going on from
-what the one before left; the last of them ends it. Written to stdout: what came of both, and what
-the killed ones left behind.
+Children are forked from a process that has everything loaded, so that they start at once. One child
+does the work undisturbed. Others are killed at random moments, each resuming from the files of the
+one before; a last one ends the work. Written to stdout: both results, and the number of unfinished
+files that the killed children left.
 """
 
 import json
@@ -24,7 +24,7 @@ from .problems import PROBLEM, make_problem, start
 
 
 def killed(name, folder, times):
-    """Start the module; what it wrote."""
+    """Run the module in a process of its own; return what it wrote."""
     done = python("-m", "tests.accel.killing", name, folder, times, cwd=ROOT)
     return json.loads(done.stdout)
 
@@ -53,13 +53,13 @@ def sweep_many(folder):
 
 
 def reproduce_a_figure(folder):
-    from accel.experiments import laboratory, reproduce
+    from accel.experiments import reproduce, runner
 
-    laboratory.sweep = partial(accel.sweep, checkpoint_every=0)
+    runner.sweep = partial(accel.sweep, checkpoint_every=0)
     reproduce.QUICK = 1000
     report = reproduce.reproduce(
         reproduce.Settings(("3r",), quick=True), folder, lambda p: make_problem(p=p),
-        shown=lambda *stage: None, threads=1,
+        progress=lambda *stage: None, threads=1,
     )  # fmt: skip
     return report["figures"]
 
@@ -68,7 +68,7 @@ WORK = {work.__name__: work for work in (train_one, sweep_many, reproduce_a_figu
 
 
 def begin(work, folder):
-    """Fork a child that does the work; its number and where it will write what came of it."""
+    """Fork a child that does the work; return its process id and the pipe of its result."""
     folder.mkdir(exist_ok=True)
     told, tell = os.pipe()
     child = os.fork()
@@ -86,7 +86,7 @@ def begin(work, folder):
 
 
 def end(child, told):
-    """What came of the work, None if the child was killed, and how the child ended."""
+    """The result of the work, None if the child was killed, and the exit code of the child."""
     with os.fdopen(told, "rb") as stream:
         text = stream.read()
     status = os.waitpid(child, 0)[1]
@@ -96,13 +96,13 @@ def end(child, told):
 def main(name, folder, times):
     run._CHUNK_SECONDS = 0.004
     work, moments = WORK[name], random.Random(0)
-    train(PROBLEM, start(), accel.Adam(), 10, threads=1)  # all that it needs is loaded
+    train(PROBLEM, start(), accel.Adam(), 10, threads=1)  # loads and compiles everything
     began = time.perf_counter()
     whole, _ = end(*begin(work, folder / "whole"))
     seconds = time.perf_counter() - began
     codes, unfinished = [], 0
     for _ in range(times):
-        # So short that all lives together, did they nothing but progress, would not be enough.
+        # On average half of what the whole work takes, over all children together.
         life = begin(work, folder / "killed")
         time.sleep(moments.uniform(0, seconds / times))
         os.kill(life[0], signal.SIGKILL)

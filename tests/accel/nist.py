@@ -51,7 +51,7 @@ _LONGLEY = """
     70551 116.9 554894 4007 2827 130081 1962
 """  # employed; deflator, GNP, unemployed, armed forces, population, year
 _DELTA = (759, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048)
-_WAMPLER = (*_DELTA, 2048, *_DELTA[::-1])  # the noise of problems 3 to 5, in units of their own
+_WAMPLER = (*_DELTA, 2048, *_DELTA[::-1])  # the noise of problems 3 to 5, in their units
 
 NAMES = ["Longley", "Filip", *(f"Wampler{i}" for i in range(1, 6))]
 
@@ -61,7 +61,7 @@ def _powers(x, degree):
 
 
 def _decimals(name):
-    """Features and targets as they are printed."""
+    """Features and targets as NIST prints them."""
     if name == "Longley":
         table = [[Fraction(word) for word in row.split()] for row in _LONGLEY.split("\n")[1:-1]]
         return [row[1:] for row in table], [row[0] for row in table]
@@ -79,7 +79,7 @@ def _decimals(name):
 
 
 def _solved(X, y):
-    """Least squares with an intercept, which comes last, by the normal equations."""
+    """Least squares by the normal equations, with an intercept as the last coefficient."""
     A = [[*row, Fraction(1)] for row in X]
     d = len(A[0])
     G = [
@@ -96,6 +96,6 @@ def _solved(X, y):
 
 @cache
 def problem(name):
-    """X (n, d) and y (n,) rounded to float64, and the coefficients, the intercept the last."""
+    """X (n, d) and y (n,) rounded to float64, and the coefficients, intercept last."""
     X, y = _decimals(name)
     return tuple(np.array(a, dtype=float) for a in (X, y, _solved(X, y)))

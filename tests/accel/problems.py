@@ -1,4 +1,4 @@
-"""A problem, a start, and a scripted loop, for the tests of train()."""
+"""A problem, a network to start from and a scripted loop, for the tests of ``train``."""
 
 import math
 import time
@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
 
 
 class Scripted:
-    """A loop of one model whose losses are given by a list; the last of them goes on for ever."""
+    """A loop of one model whose losses are given by a list; the last one repeats for ever."""
 
     def __init__(self, losses, pause=0.0, fail_at=None):
         self.losses, self.pause, self.fail_at = losses, pause, fail_at
@@ -97,7 +97,7 @@ class Scripted:
     def restore(self, snapshot, models=None):
         self.calls.append(("restore", snapshot.step))
         self.active = snapshot.active if models is None else np.array(models, int)
-        if len(self.active):  # else nobody goes back
+        if len(self.active):  # else no model is restored
             self.step, self.statuses[0] = snapshot.step, specs.RUNNING
 
     def stop(self):

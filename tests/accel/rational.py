@@ -1,4 +1,4 @@
-"""The l_p loss in 80 digits, points with less of it, exact ranks: what certificates are held to."""
+"""The l_p loss in 80 digits, points of lower loss, exact ranks: references for certificates."""
 
 import itertools
 from decimal import Decimal, localcontext
@@ -10,7 +10,7 @@ DIGITS = 80
 
 
 def decimals(a):
-    """Numbers, exactly."""
+    """The exact values of floats."""
     return [Decimal(float(v)) for v in np.ravel(a)]
 
 
@@ -24,7 +24,7 @@ def loss(X, y, w, p, weights):
 
 
 def solved(A, b):
-    """Gaussian elimination; None if A is singular, but for its last digits."""
+    """Solve by Gaussian elimination; None if A is singular up to its last digits."""
     rows = [[*row, v] for row, v in zip(A, b, strict=True)]
     least = max(abs(v) for row in A for v in row) / 10 ** (DIGITS // 2)
     for i in range(len(rows)):
@@ -40,7 +40,7 @@ def solved(A, b):
 
 
 def descended(X, y, w, p, weights, steps=6):
-    """The least loss on the way of Newton's method from w, for p > 1."""
+    """The least loss of the iterates of Newton's method from w, for p > 1."""
     best, d = loss(X, y, w, p, weights), len(w)
     for _ in range(steps):
         g, H = [Decimal(0)] * d, [[Decimal(0)] * d for _ in range(d)]
@@ -66,7 +66,7 @@ def descended(X, y, w, p, weights, steps=6):
 
 
 def least_found(X, y, w, p, weights=None):
-    """The loss at w, and the least one found at points around it, in 80 digits."""
+    """The loss at w, and the least loss of points around it, in 80 digits."""
     with localcontext() as context:
         context.prec = DIGITS
         X, y, w, p = [decimals(x) for x in X], decimals(y), decimals(w), Decimal(float(p))
@@ -84,14 +84,14 @@ def least_found(X, y, w, p, weights=None):
 
 def rank(X):
     """The rank of a matrix of floats, in exact arithmetic."""
-    rows, found = [[Fraction(float(v)) for v in row] for row in X], 0
+    rows, rank = [[Fraction(float(v)) for v in row] for row in X], 0
     for j in range(len(rows[0])):
-        pivot = next((i for i in range(found, len(rows)) if rows[i][j]), None)
+        pivot = next((i for i in range(rank, len(rows)) if rows[i][j]), None)
         if pivot is None:
             continue
-        rows[found], rows[pivot] = rows[pivot], rows[found]
-        for i in range(found + 1, len(rows)):
-            factor = rows[i][j] / rows[found][j]
-            rows[i] = [u - factor * v for u, v in zip(rows[i], rows[found], strict=True)]
-        found += 1
-    return found
+        rows[rank], rows[pivot] = rows[pivot], rows[rank]
+        for i in range(rank + 1, len(rows)):
+            factor = rows[i][j] / rows[rank][j]
+            rows[i] = [u - factor * v for u, v in zip(rows[i], rows[rank], strict=True)]
+        rank += 1
+    return rank

@@ -1,4 +1,4 @@
-"""What every refusal looks like: the right type, one line with the culprit, nothing left behind."""
+"""What every error must be: of the right type, one readable line, with no file left behind."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def refused(kind, match, call):
-    """The call raises exactly this type, and its message is one readable line that matches."""
+    """Check that the call raises exactly this type, with one readable line that matches."""
     before = sorted(os.listdir())
     with pytest.raises(kind, match=match) as caught:
         call()

@@ -1,4 +1,4 @@
-"""The command, called in this process or as one of its own."""
+"""Calls of the command, in this process or in one of its own."""
 
 import json
 import sys

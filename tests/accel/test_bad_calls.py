@@ -1,4 +1,4 @@
-"""Bad calls of the library: every one is refused by its argument's name, and shows the value."""
+"""Bad calls of the whole library: every message names the argument and shows its value."""
 
 import datetime
 import fractions
@@ -43,7 +43,7 @@ def changed(a, place, value):
 
 
 class Neither:
-    """Neither true nor false, and not to be shown either."""
+    """An object whose truth value and whose repr raise."""
 
     def __bool__(self):
         raise RuntimeError("neither")
@@ -52,7 +52,7 @@ class Neither:
         raise RuntimeError("no words")
 
 
-# What is no matrix of numbers, by the message it gets as X.
+# Values that are no matrix of numbers, by the message about them as X.
 NO_MATRIX = {
     "None": (TypeError, "X must hold real numbers, got dtype object in None", None),
     "text": (TypeError, "X must hold real numbers, got dtype <U3 in 'abc'", "abc"),

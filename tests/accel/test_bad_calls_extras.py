@@ -1,4 +1,4 @@
-"""Bad calls of what needs an extra: the estimator, PyTorch and dask."""
+"""Bad calls of the parts that need an extra: the estimator, PyTorch and dask."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The same bits in every process, whether its kernels were compiled there or came from the disk."""
+"""The whole package gives the same bits in every process, with kernels compiled or loaded."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def models(problem):
 
 def bits():
     """Digests of runs: by passes over the data and by X'X, of one model and of several."""
-    rng, found = np.random.default_rng(0), {}
+    rng, digests = np.random.default_rng(0), {}
     X, y = rng.standard_normal((1501, 16)), rng.standard_normal(1501)
     for p in (4, 2):
         problem = accel.LpProblem(X, y, p=p)
@@ -37,12 +37,12 @@ def bits():
             history = result.history
             numbers = [result.network.params, history.loss, history.gradient_norm, history.step]
             digest = hashlib.sha256(b"".join(a.tobytes() for a in numbers)).hexdigest()
-            found[f"p = {p}, {result.method}, {m}"] = digest
-    return found
+            digests[f"p = {p}, {result.method}, {m}"] = digest
+    return digests
 
 
 def flags():
-    """The fast-math flags of the loop that LLVM was given, and what it must not have been."""
+    """The fast-math flags in the LLVM code of the loop, and whether any assumes finite numbers."""
     dtype = np.dtype(np.float64)
     (code,) = advance.make_advance(dtype, jit.lanes_for(16, dtype)).inspect_llvm().values()
     lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
@@ -53,7 +53,7 @@ def flags():
 
 @pytest.fixture(scope="module")
 def cold():
-    """What another process says, with nothing from the disk, and another number of BLAS threads."""
+    """Digests of another process, without cached kernels, with other numbers of BLAS threads."""
     code = "import json; from tests.accel.test_determinism import bits, flags; "
     code += "print(json.dumps([bits(), flags()]))"
     threads = "2" if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else "1"
@@ -63,14 +63,14 @@ def cold():
 
 def test_a_process_that_compiles_and_one_that_loads(cold):
     first, _ = cold
-    assert len(set(first.values())) == 8  # each model's, alone or in company: no two are the same
+    assert len(set(first.values())) == 8  # one for each model, alone or in a sweep: all differ
     assert bits() == first
     for method in ("p = 4, direct", "p = 2, gram"):
-        assert first[f"{method}, 0"] == first[f"{method}, 2"]  # company changes nothing
+        assert first[f"{method}, 0"] == first[f"{method}, 2"]  # alone as in a sweep
 
 
 def test_no_flag_lets_llvm_forget_nan_and_inf(cold):
-    """They might take inf - inf for 0, and x / x for 1."""
+    """Such flags let LLVM take inf - inf for 0, and x / x for 1."""
     _, (seen, attributes) = cold
     assert {"reassoc", "contract", "nsz", "double"} <= set(seen)
     assert not {"nnan", "ninf", "arcp", "afn", "fast"} & set(seen)

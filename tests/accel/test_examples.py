@@ -1,4 +1,4 @@
-"""The gallery: scripts that run as they stand. Those of an integration are run by its own tests."""
+"""The scripts in ``examples/`` run as they are; those of an extra are run by its own tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""End to end on the paper's data: values that `paper.md` publishes or its pilot measured."""
+"""The whole package on the paper's data: values of the paper or of a pilot run."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_depth_1_after_100_000_steps(gas_l4):
 
 @pytest.mark.slow
 def test_depth_2_after_100_000_steps(gas_l4):
-    """The pilot's best rate alive by then reaches 1.39e-1: depth accelerates."""
+    """The best rate of the pilot run that has not diverged reaches 1.39e-1: depth accelerates."""
     problem, best = gas_l4
     start = LinearNetwork.for_problem(problem, depth=2, scale=0.1)
     result = train(problem, start, GradientDescent(10**-3.25), steps=100_000)

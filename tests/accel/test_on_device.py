@@ -1,4 +1,4 @@
-"""Problems on a GPU, and networks trained there; the GPU is stood in for where there is none."""
+"""The whole package on a GPU: problems, networks, results; a stand-in where there is none."""
 
 import copy
 import logging
@@ -93,22 +93,22 @@ def test_loss_and_gradient(gpu_stand_in, backend):
         assert value == pytest.approx(expected[0], rel=1e-13)
         stays = isinstance(weights, DeviceArray) and backend in ("auto", "cuda")
         assert isinstance(gradient, DeviceArray) == stays
-        found = gradient.get() if stays else gradient
-        np.testing.assert_allclose(found, expected[1], rtol=1e-12)
+        on_host = gradient.get() if stays else gradient
+        np.testing.assert_allclose(on_host, expected[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["auto", "cuda", "cpu", "reference"])
 def test_every_backend_trains_it(gpu_stand_in, backend):
     expected = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="reference")
-    found = train(on_device(), start(), accel.Adam(0.01), 50, backend=backend)
-    assert found.backend == {"auto": "cuda"}.get(backend, backend)
-    assert_same(found, expected, exact=backend != "cpu")
+    result = train(on_device(), start(), accel.Adam(0.01), 50, backend=backend)
+    assert result.backend == {"auto": "cuda"}.get(backend, backend)
+    assert_same(result, expected, exact=backend != "cpu")
 
 
 def test_cuda_takes_data_from_the_host(gpu_stand_in):
-    found = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="cuda")
-    assert (found.backend, found.threads) == ("cuda", 1)
-    assert hasattr(found.network, "__cuda_array_interface__")
+    result = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="cuda")
+    assert (result.backend, result.threads) == ("cuda", 1)
+    assert hasattr(result.network, "__cuda_array_interface__")
 
 
 def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
@@ -127,11 +127,11 @@ def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
 def test_a_grid_search_has_one_backend(gpu_stand_in, monkeypatch):
     monkeypatch.setattr(backends, "_WORTH", 2 * 40 * 4 * 50 * 3)
     monkeypatch.setattr(backends, "_WORTH_A_STEP", 1)
-    found = grid_search(
+    result = grid_search(
         PROBLEM, start(), accel.GradientDescent(1.0), 50, learning_rates=[1e-3, 1e-2, 1e-1]
     )
-    assert len(found.results) > 3
-    assert {result.backend for result in found.results} == {"cuda"}
+    assert len(result.results) > 3
+    assert {each.backend for each in result.results} == {"cuda"}
 
 
 def test_divergence(gpu_stand_in):
@@ -149,8 +149,8 @@ def test_a_checkpoint_goes_on_wherever_the_data_is(gpu_stand_in, tmp_path):
         callback=lambda step, loss: step >= 100,
     )  # fmt: skip
     assert part.status == "interrupted"
-    found = train(PROBLEM, start(), accel.Adam(0.01), 600, backend="cuda", checkpoint=path)
-    assert_same(found, whole)
+    result = train(PROBLEM, start(), accel.Adam(0.01), 600, backend="cuda", checkpoint=path)
+    assert_same(result, whole)
     with pytest.raises(ValueError, match="another run"):
         train(PROBLEM, start(), accel.Adam(0.01), 600, backend="reference", checkpoint=path)
 
@@ -249,13 +249,13 @@ def test_on_a_real_gpu(shape, dtype):
     expected = train(host, network, accel.Adam(0.01), 50, backend="reference")
     rtol = 1e-9 if dtype == "f8" else 1e-3
     for data, backend in ((problem, "auto"), (host, "cuda")):
-        found = train(data, network, accel.Adam(0.01), 50, backend=backend)
-        assert found.backend == "cuda"
-        there = cupy.asarray(found.network)
-        assert there.data.ptr == found.network.__cuda_array_interface__["data"][0]
-        np.testing.assert_array_equal(there.get(), found.network.params)
-        np.testing.assert_allclose(found.network.params, expected.network.params, rtol, rtol)
-        np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol)
+        result = train(data, network, accel.Adam(0.01), 50, backend=backend)
+        assert result.backend == "cuda"
+        there = cupy.asarray(result.network)
+        assert there.data.ptr == result.network.__cuda_array_interface__["data"][0]
+        np.testing.assert_array_equal(there.get(), result.network.params)
+        np.testing.assert_allclose(result.network.params, expected.network.params, rtol, rtol)
+        np.testing.assert_allclose(result.history.loss, expected.history.loss, rtol)
     W = network.end_to_end()
     value, gradient = problem.loss_and_gradient(cupy.asarray(W))
     assert isinstance(gradient, cupy.ndarray)

@@ -1,4 +1,4 @@
-"""Data that must not be written to is not, whatever is done with it."""
+"""No function of the package writes to read-only data."""
 
 import numpy as np
 import pytest
@@ -75,12 +75,12 @@ def in_memory(array, path):
 
 
 def in_a_file(array, path):
-    """Aligned and in C order, as .npy files are: nothing has a reason to copy it."""
+    """Aligned and in C order, as .npy files are, so that it is used without a copy."""
     np.save(path, array)
     return np.load(path, mmap_mode="r")
 
 
-@pytest.mark.filterwarnings("ignore:tol=")  # of the estimator: it need not get anywhere here
+@pytest.mark.filterwarnings("ignore:tol=")  # of the estimator, which need not converge here
 @pytest.mark.parametrize("p", [2, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kept", [in_memory, in_a_file])
@@ -99,7 +99,7 @@ def test_stays_as_it_is(call, kept, dtype, p, tmp_path):
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.filterwarnings("ignore:tol=")
 def test_neither_is_what_could_be_written_to(call):
-    """Nothing stops a kernel from writing to a caller's array but its own good sense."""
+    """Kernels could write to a writable array of the caller; they do not."""
     rng = np.random.default_rng(0)
     X, Y = (aligned(rng.standard_normal(shape)) for shape in ((1600, 16), (1600, 2)))
     before = X.tobytes(), Y.tobytes()

@@ -1,4 +1,4 @@
-"""No integer is rounded unless a dtype asks for it: at every door where integers become floats."""
+"""Wherever the package converts integers to floats, none is rounded unless a dtype asks for it."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_integers_beside_float32(dtype):
 @pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
 @pytest.mark.parametrize("target", [F4, F8])
 def test_every_number_of_binary_digits(dtype, target):
-    """Against Python's own integers."""
+    """Compared with Python's integers."""
     rng, kind, digits = np.random.default_rng(0), np.iinfo(dtype), np.finfo(target).nmant + 1
     for bits in range(1, kind.bits):
         for trailing in range(bits):
@@ -94,7 +94,7 @@ def test_every_number_of_binary_digits(dtype, target):
 
 
 def test_nothing_is_copied_where_all_is_small():
-    """Two reductions are all that it takes."""
+    """The check takes two reductions and no copy."""
 
     class Counted(np.ndarray):
         def __array_ufunc__(self, ufunc, method, *inputs, **keywords):

@@ -1,4 +1,4 @@
-"""Numba told not to compile, to debug or to measure coverage: the reference runs, and says so."""
+"""Where Numba may not compile (to debug, to measure coverage), the package runs the reference."""
 
 import warnings
 

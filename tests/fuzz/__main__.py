@@ -23,31 +23,31 @@ _STUCK = 120.0  # seconds; nothing here takes that long, however busy the machin
 
 
 def _signature(error):
-    """What tells one bug from another: the kind of error, where it was raised, what it says."""
+    """The key that tells one bug from another: the type of error, its place and its message."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     words = re.sub(r"[^a-zA-Z ]+|/\S*", "", str(error))[:40]
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno} {words!r}"
 
 
 class Fuzzer:
-    """The examples of one target, and what they found."""
+    """The examples of one target, and the bugs that they found."""
 
     def __init__(self, target, folder, ends):
         self._target, self._folder, self._ends = target, folder, ends
-        self.examples, self.found = 0, {}
+        self.examples, self.bugs = 0, {}
         self._failure = None
 
     def _example(self, case):
         if time.monotonic() > self._ends:
             return
         self.examples += 1
-        (self._folder / "case.txt").write_text(repr(case))  # should the process die of it
+        (self._folder / "case.txt").write_text(repr(case))  # in case the process dies of it
         faulthandler.dump_traceback_later(_STUCK, exit=True, file=sys.__stderr__)
         try:
             self._target.check(case, self._folder)
         except Exception as error:
-            if _signature(error) in self.found:
-                self.found[_signature(error)] += 1
+            if _signature(error) in self.bugs:
+                self.bugs[_signature(error)] += 1
                 return
             self._failure = case, error
             raise
@@ -71,8 +71,8 @@ class Fuzzer:
             self._note(*self._failure)
 
     def _note(self, case, error):
-        self.found[_signature(error)] = 1
-        number = len(self.found)
+        self.bugs[_signature(error)] = 1
+        number = len(self.bugs)
         print(f"\nfound {number}: {case!r}", flush=True)
         traceback.print_exception(error, limit=-4, file=sys.stdout)
         for path in self._folder.glob("input*"):
@@ -100,13 +100,13 @@ def main():
     while time.monotonic() < began + 60 * given.minutes:
         fuzzer.batch(given.seed * 10**6 + number)
         number += 1
-    counts = ", ".join(f"{kind} ({count})" for kind, count in fuzzer.found.items())
+    counts = ", ".join(f"{kind} ({count})" for kind, count in fuzzer.bugs.items())
     print(
         f"{given.target}: {fuzzer.examples} examples in {(time.monotonic() - began) / 60:.1f} min "
         f"({(time.process_time() - cpu) / 60:.2f} of the CPU), seed {given.seed}, "
-        f"found {len(fuzzer.found)}: {counts or 'nothing'}"
+        f"found {len(fuzzer.bugs)}: {counts or 'nothing'}"
     )
-    return 1 if fuzzer.found else 0
+    return 1 if fuzzer.bugs else 0
 
 
 if __name__ == "__main__":

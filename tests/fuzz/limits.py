@@ -1,4 +1,4 @@
-"""What an example may cost."""
+"""Limits of the time and memory of an example."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ SECONDS, MEGABYTES = 5.0, 500
 
 
 class _Late(BaseException):
-    """No Exception, which the code under test might take for damage to its file."""
+    """A BaseException, since the code under test may catch an Exception as damage to its file."""
 
 
 def _late(*_):
@@ -20,8 +20,8 @@ def _late(*_):
 def bounded(seconds=SECONDS, megabytes=MEGABYTES):
     """Raise AssertionError after so much time of the CPU; allocations beyond the memory fail.
 
-    Time of the CPU, since a busy machine makes nothing hang. For the main thread, between two
-    instructions of Python; the memory is bounded on Linux alone.
+    Time of the CPU, so that a busy machine makes no difference. It is raised in the main thread,
+    between two Python instructions; the memory is bounded on Linux only.
     """
     before = signal.signal(signal.SIGPROF, _late)
     signal.setitimer(signal.ITIMER_PROF, seconds)

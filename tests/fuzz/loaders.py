@@ -37,19 +37,19 @@ _LINES = (
 
 
 def read_or_refuse(read, path, **limits):
-    """What ``read`` returns, or None if it refuses the file as it should."""
+    """Return the result of ``read``, or None if it refuses the file as it should."""
     with warnings.catch_warnings(record=True) as noted, bounded(**limits):
         warnings.simplefilter("always")
         try:
-            found = read(path)
+            content = read(path)
         except ValueError as error:
-            text, found = str(error), None
+            text, content = str(error), None
             assert str(path) in text, f"the path is missing: {text!r}"
             assert len(text.splitlines()) == 1, f"not one line: {text!r}"
             assert len(text) < 1000, f"too long: {text!r}"
     noted = [warning for warning in noted if warning.category is not ResourceWarning]
     assert not noted, f"a warning: {noted[0].message}"
-    return found
+    return content
 
 
 def _check_dataset(data, expected=None):
@@ -89,7 +89,7 @@ def _table(rng, rows=None, columns=None):
 
 
 def check_csv(seed, folder):
-    """Tables of all kinds; one that is read holds what Python's own reader finds in it."""
+    """Tables of all kinds; one that is read has the numbers that Python's csv reader gives."""
     rng = random.Random(seed)
     table = _table(rng)
     if rng.random() < 0.3:
@@ -213,7 +213,7 @@ def check_npz(seed, folder):
 
 @functools.cache
 def _gas_lines():
-    """As many lines as the archive has of ethanol, with its means; most features are left out."""
+    """As many lines as the archive has of ethanol, with its means; most features are absent."""
     pairs = " ".join(f"{8 * j + 1}:{mean}" for j, mean in enumerate(_SENSORS))
     rows = []
     for i in range(_GAS_ROWS):

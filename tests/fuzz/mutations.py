@@ -78,13 +78,13 @@ def members(content):
 
 
 def zipped(rng, files):
-    """A zip of these files, compressed in one way or another, sums and all."""
+    """A zip of these files, compressed in a random way, with valid checksums."""
     method = rng.choice(
         (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     )
     with io.BytesIO() as stream:
         with zipfile.ZipFile(stream, "w") as archive, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of two members of one name
+            warnings.simplefilter("ignore")  # about two members of one name
             for name, content in files:
                 info = zipfile.ZipInfo(name)
                 info.compress_type = method
@@ -125,7 +125,7 @@ def npy(array, **how):
 
 
 def _value(text, key):
-    """What stands behind a key of a header, up to the next key."""
+    """The value of a key of a header, up to the next key."""
     _, _, rest = text.partition(key)
     ends = [at for at in (rest.find(", '"), rest.find(", }"), rest.find("}")) if at >= 0]
     return rest[: min(ends)] if ends else " "

@@ -49,15 +49,15 @@ def _written(kind, which, folder):
     return content
 
 
-def _check_result(found, which):
+def _check_result(result, which):
     expected = _whole_run(which)
-    np.testing.assert_array_equal(found.network.params, expected.network.params)
+    np.testing.assert_array_equal(result.network.params, expected.network.params)
     for name, column in vars(expected.history).items():
         if name != "seconds":
-            np.testing.assert_array_equal(getattr(found.history, name), column)
-    assert (found.status, found.steps) == (expected.status, expected.steps)
-    assert found.optimizer == expected.optimizer
-    assert repr(found).partition("seconds")[0] == repr(expected).partition("seconds")[0]
+            np.testing.assert_array_equal(getattr(result.history, name), column)
+    assert (result.status, result.steps) == (expected.status, expected.steps)
+    assert result.optimizer == expected.optimizer
+    assert repr(result).partition("seconds")[0] == repr(expected).partition("seconds")[0]
 
 
 def _check(kind, seed, folder, read):
@@ -66,14 +66,14 @@ def _check(kind, seed, folder, read):
     content, path = _written(kind, which, folder), folder / "input.npz"
     whole = rng.random() < 0.1
     path.write_bytes(content if whole else mutations.archive_damaged(rng, content))
-    found = read_or_refuse(functools.partial(read, which), path)
-    assert found is not None or not whole, "a whole file is refused"
-    if found is not None:
-        _check_result(found, which)
+    result = read_or_refuse(functools.partial(read, which), path)
+    assert result is not None or not whole, "a whole file is refused"
+    if result is not None:
+        _check_result(result, which)
 
 
 def check_checkpoint(seed, folder):
-    """A run that goes on from a file ends as if never interrupted, or not at all."""
+    """A run that resumes from a file ends as if never interrupted, or refuses the file."""
 
     def read(which, path):
         return train(

@@ -18,7 +18,7 @@ from accel._core.optimizers import OPTIMIZERS, by_name
 from accel._runs import run
 
 _MOVED = 4.0  # units in the last place
-_AMPLE = 1000.0  # times what that changes is still the same run
+_AMPLE = 1000.0  # times such a change the run is still the same
 _LOST = 0.1  # of a number; where it changes by more, the run is chaotic
 _TINY = float(np.finfo(np.float64).tiny)
 _COLUMNS = ("loss", "gradient_norm", "weight_norm")
@@ -143,7 +143,7 @@ def _chunks_of_one_step():
 
 
 def check(case, folder):
-    """Hold one run to the plain kernels and to itself, unless it is one that is refused."""
+    """Compare one run with the plain kernels and with itself, unless it is refused."""
     try:
         _check(case, folder)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _check(case, folder):
     network, optimizer = _network(case, case.hidden, problem), by_name(**case.optimizer)
     how = {**case.stops, "backend": "cpu", "threads": case.threads}
     ours = train(problem, network, optimizer, case.steps, **how)
-    # The same whatever else is asked of it; how it is chosen, other tests look at.
+    # The same result whatever else is recorded; other tests are about the choice of the method.
     problem = _problem(case, *_data(case), method=ours.method)
     _check_whole(ours, case)
     _check_against_plain(ours, case, problem, network, optimizer)
@@ -213,14 +213,14 @@ def _check_against_plain(ours, case, problem, network, optimizer):
     _assert_near("params", params, eps)
 
 
-def _assert_near(name, found, eps):
+def _assert_near(name, values, eps):
     """Compare the first with the second, by how far the others are from that."""
-    ours, theirs, *near = found
+    ours, theirs, *near = values
     with np.errstate(over="ignore", invalid="ignore"):
         apart, moves = abs(ours - theirs), np.max([abs(other - theirs) for other in near], axis=0)
-        if name == "params":  # an error in one factor is felt in all of them at the next step
+        if name == "params":  # an error in one factor reaches all of them at the next step
             moves, size = np.max(moves), np.max(abs(theirs))
-        else:  # what has come apart may come near again for a moment
+        else:  # diverging values may come near each other for a moment
             moves = abs(theirs) * np.maximum.accumulate(moves / (abs(theirs) + _TINY))
             size = np.maximum.accumulate(abs(theirs))  # factors of that size may cancel now
         lost = np.maximum.accumulate(np.atleast_1d(moves > _LOST * size))
@@ -242,7 +242,7 @@ def _assert_same(ours, theirs):
 
 
 def _check_ending(ours, problem, network, optimizer, how, case):
-    """A run up to where it ended comes to the same iterate; a diverged one goes no step further."""
+    """A run of as many steps ends at the same iterate; a diverged run cannot make one more."""
     if ours.steps:
         exact = {**how, "tol": 0.0, "target": None}
         again = train(problem, network, optimizer, ours.steps, **exact)
@@ -255,7 +255,7 @@ def _check_ending(ours, problem, network, optimizer, how, case):
 
 
 def _check_interrupted(ours, problem, network, optimizer, how, case, path):
-    """In single steps, stopped on the way and taken up again: the same bits."""
+    """A run in single steps, stopped and resumed, has the same bits."""
     path.unlink(missing_ok=True)
     half = case.seed % case.steps + 1
     with _chunks_of_one_step():
@@ -268,7 +268,7 @@ def _check_interrupted(ours, problem, network, optimizer, how, case, path):
 
 
 def _check_sweep(ours, case, problem, network, optimizer, how):
-    """Beside other models the same bits as alone."""
+    """A model has the same bits in a sweep as alone."""
     models = [(network, optimizer)]
     for constants in case.others:
         other = by_name(**constants)

@@ -1,4 +1,4 @@
-"""What can be fuzzed: a strategy for cases, and what must hold of each."""
+"""The targets of fuzzing: a strategy for cases, and a check of each case."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

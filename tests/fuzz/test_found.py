@@ -1,4 +1,4 @@
-"""What the fuzzer found once, each by its smallest input."""
+"""Bugs that the fuzzer found, each by its smallest input."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""A slice of every target, the same each time, and proof that the fuzzer finds what is wrong."""
+"""A few examples of every target, the same each time, and a check that the fuzzer finds bugs."""
 
 import itertools
 import sys
@@ -49,8 +49,8 @@ def test_each_kind_of_failure_is_found_once_and_kept(tmp_path, capsys):
     fuzzer = _fuzzer(check, tmp_path)
     for seed in range(4):
         fuzzer.batch(seed)
-    assert sorted(kind.partition(" ")[0] for kind in fuzzer.found) == ["AssertionError", "OSError"]
-    assert min(fuzzer.found.values()) > 10
+    assert sorted(kind.partition(" ")[0] for kind in fuzzer.bugs) == ["AssertionError", "OSError"]
+    assert min(fuzzer.bugs.values()) > 10
     assert fuzzer.examples > 400
     for number in (1, 2):
         case = int((tmp_path / f"found-{number}.bin").read_text())

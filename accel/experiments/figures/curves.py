@@ -1,10 +1,10 @@
-"""What a figure of the paper is made of: curves, lines that show them, and claims about both."""
+"""What a figure of the paper consists of: curves, lines that show them, and claims about both."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
 
@@ -34,7 +34,7 @@ class Curve:
 
     @property
     def name(self) -> str:
-        """Of its files: tells everything that a figure can tell two curves apart by."""
+        """The name of its files, which contains everything in which two curves can differ."""
         width = "" if self.start.width in (None, 1) else f"-width{self.start.width}"
         scale = "" if self.start.scale is None else f"-{self.start.scale:.3g}"
         return (
@@ -60,7 +60,7 @@ class Line:
     published : float
         Distance from the optimum at the last step, read off the paper's curve (within 10 %).
     color, dash : int
-        Lines of one colour, or one dash, have something in common.
+        Numbers of its colour and of its dash pattern.
     """
 
     label: str
@@ -80,7 +80,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of a figure, as a test of the distances at which its lines end.
+    """A statement of the paper about a figure, as a test of the distances at which lines end.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Claim:
     holds: Callable[..., bool]
 
     def __call__(self, ends: Ends) -> bool:
-        """Say whether it holds; with a line that diverged at every rate it does not."""
+        """Whether it holds; it does not if one of its lines diverged at every rate."""
         values = [ends[label] for label in self.labels]
         return all(map(math.isfinite, values)) and bool(self.holds(*values))
 
@@ -113,7 +113,7 @@ class Figure:
     panels : tuple of Panel
     claims : tuple of Claim
     notes : tuple of str
-        How it was set up where the paper leaves that open, and what is known about differences.
+        Choices that the paper leaves open, and what is known about differences from it.
     families : tuple of tuple of str
         Labels of lines to be compared at one common learning rate as well.
     """
@@ -145,7 +145,7 @@ class Figure:
 
 
 def is_off(ratio: float) -> bool:
-    """Whether a ratio to a published value, either way, asks for an explanation."""
+    """Whether a ratio to a published value is more than a factor of 2 away from 1."""
     return not 1 / _OFF <= ratio <= _OFF
 
 

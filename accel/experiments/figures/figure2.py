@@ -1,7 +1,7 @@
 """Figure 2: what depth does is what the end-to-end rule does, whatever the hidden widths."""
 
 from accel.experiments.figures.curves import Claim, Curve, Figure, Line, Panel, near_zero
-from accel.tuning.search import Model
+from accel.tuning import Model
 
 __all__ = ["FIGURES"]
 

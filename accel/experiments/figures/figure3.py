@@ -1,7 +1,7 @@
 """Figure 3: depth helps plain gradient descent at p = 4 and does not at p = 2."""
 
 from accel.experiments.figures.curves import Claim, Curve, Figure, Line, Panel, near_zero
-from accel.tuning.search import Model
+from accel.tuning import Model
 
 __all__ = ["FASTER", "FIGURES", "descent"]
 

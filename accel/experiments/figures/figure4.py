@@ -2,7 +2,7 @@
 
 from accel.experiments.figures.curves import Claim, Curve, Figure, Line, Panel, near_zero
 from accel.experiments.figures.figure3 import FASTER, descent
-from accel.tuning.search import Model
+from accel.tuning import Model
 
 __all__ = ["FIGURES"]
 

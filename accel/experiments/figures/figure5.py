@@ -2,7 +2,7 @@
 
 from accel.experiments.figures.curves import Claim, Curve, Figure, Line, Panel
 from accel.experiments.figures.figure3 import descent
-from accel.tuning.search import Model, Start
+from accel.tuning import Model, Start
 
 __all__ = ["FIGURES"]
 

@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-from accel._runs.checkpoints import EVERY, Checkpoint, place
+from accel._runs.checkpoints import EVERY, Checkpoint, Place, place
 from accel._runs.worker import Work
 from accel._support import validation
 from accel._support.arrays import Array
@@ -46,12 +46,12 @@ Callback = Callable[[int, float, float], object]
 
 @dataclass(frozen=True, eq=False)
 class NetResult:
-    """What became of one of the two networks.
+    """The training curve of one of the two networks.
 
     Attributes
     ----------
     step : (m,) array of int64
-        Updates made before the batch was seen: 0 at the start.
+        Updates made before the loss on the batch was computed: 0 at the start.
     loss : (m,) array
         What is minimised, on the batch of that step alone, with dropout.
     smoothed_loss : (m,) array
@@ -106,7 +106,10 @@ class MnistResult:
 
 
 def _curves(parts: Array, record_every: int, n_parameters: int, error: float) -> NetResult:
-    """From cross-entropy and penalty of every step, (steps, 2), to the records."""
+    """Return the records of a network from its cross-entropy and penalty at every step.
+
+    ``parts`` has shape (steps, 2).
+    """
     steps = len(parts)
     step = np.unique(np.append(np.arange(0, steps, record_every), max(steps - 1, 0))[:steps])
     first = np.maximum(step + 1 - _SMOOTHED_OVER, 0)
@@ -212,20 +215,7 @@ def run(
         # A worker makes the steps: no KeyboardInterrupt can come in the middle of one.
         with ThreadPoolExecutor(1, "accel-mnist", torch.set_num_threads, (threads,)) as pool:
             training = pool.submit(Training, torch, data, held_out, batch, seed, init).result()
-            saved = None
-            if kept is not None:
-                saved = Checkpoint(kept, training.settings, ("losses",))
-                if (state := saved.load(training.state())) is not None:
-                    training.restore(state)
-                if training.step > steps:
-                    raise ValueError(
-                        f"steps must be at least the {training.step} of checkpoint {kept.path}, "
-                        f"got {steps}"
-                    )
-                if _going(training, steps):
-                    saved.save(training.state())
-                else:
-                    saved = None
+            saved = _resume(training, kept, steps)
             with suppress(KeyboardInterrupt):
                 _drive(training, pool, steps, callback, saved)
             ending = Work(pool, lambda: _finish(training, saved))
@@ -249,6 +239,23 @@ def run(
     )  # fmt: skip
 
 
+def _resume(training: Training, kept: Place | None, steps: int) -> Checkpoint | None:
+    """Go on from a checkpoint if there is one; return where to save, None if there is no need."""
+    if kept is None:
+        return None
+    saved = Checkpoint(kept, training.settings, ("losses",))
+    if (state := saved.load(training.state())) is not None:
+        training.restore(state)
+    if training.step > steps:
+        raise ValueError(
+            f"steps must be at least the {training.step} of checkpoint {kept.path}, got {steps}"
+        )
+    if not _going(training, steps):
+        return None
+    saved.save(training.state())
+    return saved
+
+
 def _going(training: Training, steps: int) -> bool:
     return training.step < steps and not training.diverged
 
@@ -260,7 +267,7 @@ def _drive(
     callback: Callback | None,
     saved: Checkpoint | None,
 ) -> None:
-    """Make step after step in the worker, so that this thread is free to take a Ctrl-C."""
+    """Make the steps in the worker, so that this thread can receive a Ctrl-C."""
     while _going(training, steps):
         Work(pool, training.advance).result()
         if saved is not None and saved.due:

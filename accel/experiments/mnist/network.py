@@ -1,4 +1,4 @@
-"""The two networks of the MNIST experiment, as modules; needs torch and is imported only there."""
+"""The two networks of the MNIST experiment, as torch modules; imported only where torch is."""
 
 import copy
 from typing import Any
@@ -44,7 +44,7 @@ class ConvNet(nn.Module):  # type: ignore[misc]
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, pixels: torch.Tensor, dropout: torch.Tensor | None = None) -> torch.Tensor:
@@ -55,7 +55,7 @@ class ConvNet(nn.Module):  # type: ignore[misc]
         pixels : tensor (batch, 1, 28, 28)
             From -0.5 to 0.5.
         dropout : tensor (batch, 512), optional
-            What the hidden units are multiplied by: 0 or 2; all 1 by default.
+            What the hidden units are multiplied by: 0 or 2; 1 by default.
 
         Returns
         -------
@@ -68,13 +68,13 @@ class ConvNet(nn.Module):  # type: ignore[misc]
         return self.dense[1](hidden if dropout is None else hidden * dropout)
 
     def penalty(self) -> torch.Tensor:
-        """5e-4 times half the sum of squares of all that the dense layers are made of."""
+        """5e-4 times half the sum of squares of all parameters of the dense layers."""
         squares = [parameter.square().sum() for parameter in self.dense.parameters()]
         return 0.5 * _DECAY * torch.stack(squares).sum()
 
 
-def _draw(tensor: torch.Tensor, std: float, generator: Any) -> None:
-    """Gaussian, drawn anew beyond two deviations, as TensorFlow's truncated normal is."""
+def _fill(tensor: torch.Tensor, std: float, generator: Any) -> None:
+    """Fill with a Gaussian truncated at two deviations, as TensorFlow's truncated normal is."""
     nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
@@ -88,7 +88,7 @@ def original(generator: torch.Generator) -> ConvNet:
     """
     net = ConvNet()
     for position, layer in enumerate((*net.convolutions, *net.dense)):
-        _draw(layer.weight, _STD, generator)
+        _fill(layer.weight, _STD, generator)
         nn.init.constant_(layer.bias, 0.1 if position else 0.0)
     return net
 
@@ -121,5 +121,5 @@ def overparameterized(net: ConvNet, generator: torch.Generator, init: str) -> Co
     if init != "balanced":
         for layer in deeper.dense:
             for factor in layer.factors:
-                _draw(factor, _STD if init == "tutorial" else _NEAR_ZERO_STD, generator)
+                _fill(factor, _STD if init == "tutorial" else _NEAR_ZERO_STD, generator)
     return deeper

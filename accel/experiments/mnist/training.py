@@ -1,4 +1,4 @@
-"""One step after another of the two networks of the MNIST experiment, and the state between two."""
+"""The training steps of the two networks of the MNIST experiment, and the state between two."""
 
 import time
 from typing import Any, Literal, get_args
@@ -41,7 +41,7 @@ def import_torch() -> Any:
 class Training:
     """Both networks with their momenta, the generator of the dropout and the losses so far.
 
-    Between two calls of ``advance`` everything is whole: the state can be saved.
+    The state may be saved between two calls of ``advance``.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Training:
     nets : tuple of ConvNet
         Original and overparameterised.
     settings : dict
-        What decides the numbers.
+        What determines the results.
     losses : list
         For every step made and each net cross-entropy and penalty: (steps, 2, 2).
     seconds : float
@@ -119,7 +119,7 @@ class Training:
     def _update(
         self, net: Any, velocity: list[Any], pixels: Any, labels: Any, dropout: Any, rate: float
     ) -> tuple[float, float]:
-        """Move one network; cross-entropy and penalty from before."""
+        """Update one network; return cross-entropy and penalty before the update."""
         torch = self._torch
         logits = net(pixels, dropout)
         entropy = torch.nn.functional.cross_entropy(logits, labels)
@@ -152,7 +152,7 @@ class Training:
         return weights + [v for velocity in self._velocities for v in velocity]
 
     def state(self) -> dict[str, Array]:
-        """Return all that a later run needs to go on; not copied."""
+        """Return what a later run needs to go on, as views."""
         return {
             **{f"tensor{i}": w.numpy() for i, w in enumerate(self._tensors())},
             "dropout": self._dropout.get_state().numpy(),

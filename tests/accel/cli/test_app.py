@@ -30,7 +30,7 @@ def test_info():
 @pytest.mark.parametrize("command", ["train", "compare", "reproduce"])
 def test_a_backend_that_is_missing(command, monkeypatch):
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: "no driver")
     ended = run(command, "--backend", "cuda")
     assert ended.exit_code == 2
     assert ended.stderr == "accel: backend 'cuda' is not available: no driver\n"
@@ -163,7 +163,7 @@ def test_a_reader_that_goes_away_makes_no_traceback():
         process.wait()
 
 
-@pytest.mark.parametrize("name", cli._NEEDED)
+@pytest.mark.parametrize("name", cli._REQUIRED)
 def test_without_the_extra_there_is_one_clear_line(name):
     code = f"import sys; sys.modules[{name!r}] = None; from accel.cli import main; main()"
     ended = python("-c", code, code=2)

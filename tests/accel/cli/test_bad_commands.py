@@ -159,7 +159,7 @@ def test_refused(files, monkeypatch, row):
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_terminal_obeys_no_message(files, monkeypatch):
+def test_control_characters_are_escaped_in_messages(files, monkeypatch):
     def fail(*arguments, **how):
         raise ValueError("\x1b[31m\nred \udcff")
 

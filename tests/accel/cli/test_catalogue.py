@@ -1,3 +1,5 @@
+"""Data by the words of the command line."""
+
 import numpy as np
 import pytest
 

@@ -25,12 +25,12 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
 def test_the_default_comparison_is_honest(seed):
     """Depth 1 is tuned to its limit, and what depth gains does not hang on one seed."""
     pytest.importorskip("sklearn")
-    found = run_json("compare", "--seed", seed)
-    assert (found["data"], found["p"], found["standardized"]) == ("diabetes", 4.0, True)
-    plain, *deeper = (model for model in found["models"] if model["optimizer"] == "gd")
+    report = run_json("compare", "--seed", seed)
+    assert (report["data"], report["p"], report["standardized"]) == ("diabetes", 4.0, True)
+    plain, *deeper = (model for model in report["models"] if model["optimizer"] == "gd")
     assert [plain["depth"], *(model["depth"] for model in deeper)] == [1, 2, 3]
     assert plain["next_rate_diverges_at"] < 1000
-    assert not any(model["at_edge_of_grid"] for model in found["models"])
+    assert not any(model["at_edge_of_grid"] for model in report["models"])
     for model in deeper:
         assert model["steps_to_target"] < 800 < plain["steps_to_target"] == 1000
         assert model["distance"] < plain["distance"] / 10
@@ -40,19 +40,19 @@ def test_the_default_comparison_is_honest(seed):
 
 
 def test_models_and_depths(tmp_path):
-    found = run_json("compare", *QUICK, "--depths", "1,4", "--optimizers", "gd,adam@2,end-to-end")
-    assert [(model["optimizer"], model["depth"]) for model in found["models"]] == [
+    report = run_json("compare", *QUICK, "--depths", "1,4", "--optimizers", "gd,adam@2,end-to-end")
+    assert [(model["optimizer"], model["depth"]) for model in report["models"]] == [
         ("gd", 1), ("gd", 4), ("adam", 2), ("end-to-end", 1), ("end-to-end", 4),
     ]  # fmt: skip
-    assert found["files"] == [
+    assert report["files"] == [
         f"accel-out/compare-ill_conditioned-p4.{end}" for end in ("png", "csv")
     ]
-    assert all((tmp_path / file).exists() for file in found["files"])
+    assert all((tmp_path / file).exists() for file in report["files"])
 
 
 def test_the_backend_is_told(gpu_stand_in):
-    found = run_json("compare", *QUICK, "--depths", "1", "--backend", "cuda")
-    assert {model["backend"] for model in found["models"]} == {"cuda"}
+    report = run_json("compare", *QUICK, "--depths", "1", "--backend", "cuda")
+    assert {model["backend"] for model in report["models"]} == {"cuda"}
 
 
 def test_a_range_of_rates_whose_edge_is_best():
@@ -74,25 +74,25 @@ def test_a_file_and_its_target_column(tmp_path):
     rng = np.random.default_rng(0)
     table = rng.standard_normal((50, 3))
     np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,price,b", comments="")
-    found = run_json("compare", "t.csv", "--target-column", "price", "--optimizers", "gd",
+    report = run_json("compare", "t.csv", "--target-column", "price", "--optimizers", "gd",
                      "--depths", "1,2", "--steps", "20", "--grid", "2")  # fmt: skip
     standard = accel.standardize(table[:, [0, 2]], table[:, 1])
     best = accel.optimum(accel.LpProblem(standard.X, standard.y))
-    assert found["optimum"] == pytest.approx(best.loss)
+    assert report["optimum"] == pytest.approx(best.loss)
 
 
 def test_several_outputs_in_float32(tmp_path):
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
     np.savez(tmp_path / "k.npz", X=X.astype("f4"), y=Y.astype("f4"))
-    found = run_json("compare", "k.npz", "--optimizers", "gd", "--steps", "20", "--grid", "2")
-    assert (found["k"], found["dtype"]) == (2, "float32")
+    report = run_json("compare", "k.npz", "--optimizers", "gd", "--steps", "20", "--grid", "2")
+    assert (report["k"], report["dtype"]) == (2, "float32")
 
 
 def test_two_points_are_not_standardised():
-    found = run_json("compare", "two-points:y1=5,y2=1", "--steps", "20", "--optimizers", "gd@1")
-    assert not found["standardized"]
-    assert found["optimum"] == 0
+    report = run_json("compare", "two-points:y1=5,y2=1", "--steps", "20", "--optimizers", "gd@1")
+    assert not report["standardized"]
+    assert report["optimum"] == 0
 
 
 def test_quiet_is_the_table_alone():

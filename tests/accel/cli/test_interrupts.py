@@ -14,7 +14,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
 from accel._files import archives
-from accel.cli import compare, terminal
+from accel.cli import compare, progress
 from accel.tuning import Model
 
 from ..shell import QUICK, SMALL, run, spawn
@@ -58,15 +58,16 @@ def interrupt_this_process():
     time.sleep(1)
 
 
-def test_a_ctrl_c_that_a_run_did_not_see_is_noticed():
+def test_a_ctrl_c_that_a_run_did_not_see_ends_the_search():
     before = signal.getsignal(signal.SIGINT)
-    with terminal.noticing() as noticed:
-        assert not noticed()
+    with progress.ending_at_interrupt() as check:
+        check()
         with pytest.raises(KeyboardInterrupt):
             interrupt_this_process()
-        assert noticed()
+        with pytest.raises(KeyboardInterrupt):
+            check()
     assert signal.getsignal(signal.SIGINT) is before
-    with terminal.search_progress(10, False) as (watch, _):
+    with progress.search_progress(10, False) as (watch, _):
         with pytest.raises(KeyboardInterrupt):
             interrupt_this_process()
         with pytest.raises(KeyboardInterrupt):
@@ -77,19 +78,19 @@ def test_no_signal_is_handled_in_another_thread():
     seen = []
 
     def enter():
-        with terminal.noticing() as noticed:
-            seen.append(noticed())
+        with progress.ending_at_interrupt() as check:
+            seen.append(check())
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert seen == [False]
+    assert seen == [None]
 
 
 def test_the_bar(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with terminal.search_progress(10, True) as (watch, done):
+    with progress.search_progress(10, True) as (watch, done):
         callback = watch(Model("gd", 3), 0.1, 1)
         assert not callback(5, 1.0)
         assert done(None) is None

@@ -1,4 +1,4 @@
-"""Reports of hostile strings: whatever is named in them is text, and no element of the page."""
+"""Hostile strings in reports: they are shown as text and never become elements of a page."""
 
 import html.parser
 import json
@@ -8,18 +8,19 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from accel.cli.reproduce import _ends_table
+from accel.cli import tables
 from accel.experiments import page, reproduce
-from benchmarks import estimators, report
-from benchmarks.page import Chapter
-from benchmarks.page import page as benchmark_page
-from benchmarks.page import table as markdown_table
+from benchmarks.groups import estimators
+from benchmarks.harness import report
+from benchmarks.harness.page import Chapter
+from benchmarks.harness.page import page as benchmark_page
+from benchmarks.harness.page import table as markdown_table
 
 EVIL = """<script>alert(1)</script>"'&</td>|\n[/]<img src=x onerror=alert(1)>"""
 
 
 class Page(html.parser.HTMLParser):
-    """The elements of a page, the attributes they have, and its text."""
+    """The elements, attributes and text of an HTML page."""
 
     def __init__(self, text):
         super().__init__()
@@ -84,7 +85,7 @@ def test_the_table_in_the_terminal():
 
     console = Console(width=400, color_system=None)
     with console.capture() as capture:
-        console.print(_ends_table(findings("[/]")))
+        console.print(tables.reproduction_table(findings("[/]")))
     assert capture.get().count("[/]") == 1
 
 
@@ -108,11 +109,11 @@ def test_a_report_that_lacks_something_is_none(tmp_path, place):
 
 
 CASE = {
-    "ours": False, "reached": True, "seconds": [1.0], "excess": 0.0,
+    "ours": False, "reached": True, "seconds": 1.0, "quartiles": [1.0, 1.0], "excess": 0.0,
 }  # fmt: skip
 
 
-def tables(word):
+def markdown_tables(word):
     """Every kind of Markdown table of the benchmarks that shows a string from outside."""
     timed = {"contender": word, "peer": True, "median_us": 1.0, "iqr_us": 1.0, "note": word}
     contenders = [timed, {"contender": word, "peer": True, "gap": word}]
@@ -133,7 +134,7 @@ def tables(word):
 def test_the_pages_of_the_benchmarks(index):
     pages = []
     for word in ("word", EVIL):
-        text = tables(word)[index]
+        text = markdown_tables(word)[index]
         pages.append(Page(benchmark_page([Chapter(word, text, {word: b"<svg/>"})])))
         shapes = [
             len(text_line.replace("\\|", "").split("|"))
@@ -150,7 +151,7 @@ def test_the_pages_of_the_benchmarks(index):
 
 
 def test_the_drawings():
-    """Text in a drawing is text, too: matplotlib escapes it, and reads no formulas in it."""
+    """Matplotlib escapes text in a drawing and reads no formulas in it."""
     pytest.importorskip("matplotlib")
     import io
     from xml.etree import ElementTree

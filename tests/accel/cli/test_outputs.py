@@ -1,3 +1,5 @@
+"""The files that commands write: curves as CSV, figures, and where they go."""
+
 import csv
 import os
 
@@ -8,8 +10,8 @@ import accel
 
 pytest.importorskip("matplotlib")
 
+from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
-from accel._reports.text import history_csv
 from accel.cli import figures, outputs
 from accel.tuning import Grid, Model, compare
 
@@ -19,24 +21,24 @@ PNG = b"\x89PNG"
 
 
 @pytest.fixture(scope="module")
-def found():
+def comparison():
     return compare(PROBLEM, [Model("gd", 1), Model("gd", 2)], 30, grid=Grid(4))
 
 
-def test_curves_as_csv(tmp_path, found):
-    figures.comparison_csv(tmp_path / "c.csv", found)
+def test_curves_as_csv(tmp_path, comparison):
+    outputs.comparison_csv(tmp_path / "c.csv", comparison)
     with (tmp_path / "c.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == sum(len(tuned.result.history) for tuned in found.models)
+    assert len(rows) == sum(len(tuned.result.history) for tuned in comparison.models)
     last = rows[-1]
     assert (last["optimizer"], last["depth"], last["step"]) == ("gd", "2", "30")
-    assert float(last["loss"]) == found.models[1].result.loss
-    assert float(last["distance"]) == found.models[1].distance
-    assert float(last["learning_rate"]) == found.models[1].rate
+    assert float(last["loss"]) == comparison.models[1].result.loss
+    assert float(last["distance"]) == comparison.models[1].distance
+    assert float(last["learning_rate"]) == comparison.models[1].rate
 
 
-def test_a_history_as_csv(tmp_path, found):
-    history = found.models[0].result.history
+def test_a_history_as_csv(tmp_path, comparison):
+    history = comparison.models[0].result.history
     history_csv(tmp_path / "h.csv", history)
     table = np.genfromtxt(tmp_path / "h.csv", delimiter=",", names=True)
     assert table.dtype.names == ("step", "loss", "gradient_norm", "weight_norm", "seconds")
@@ -44,8 +46,8 @@ def test_a_history_as_csv(tmp_path, found):
 
 
 @pytest.mark.parametrize("floor", [0.0, 1e-3, 1e9])
-def test_the_figure_of_a_comparison(tmp_path, found, floor):
-    figure = figures.comparison_figure(found, "no $math$ $", floor)
+def test_the_figure_of_a_comparison(tmp_path, comparison, floor):
+    figure = figures.comparison_figure(comparison, "no $math$ $", floor)
     against_steps, against_seconds = figure.axes
     assert against_steps.get_yscale() == "log"
     lines = against_steps.get_lines()
@@ -59,15 +61,15 @@ def test_the_figure_of_a_comparison(tmp_path, found, floor):
     assert (tmp_path / "c.png").read_bytes().startswith(PNG)
 
 
-def test_drawing_changes_no_curve(found):
-    before = found.models[0].result.history.loss.copy()
-    figures.comparison_figure(found, "", 1e9)
-    np.testing.assert_array_equal(found.models[0].result.history.loss, before)
+def test_drawing_changes_no_curve(comparison):
+    before = comparison.models[0].result.history.loss.copy()
+    figures.comparison_figure(comparison, "", 1e9)
+    np.testing.assert_array_equal(comparison.models[0].result.history.loss, before)
 
 
-def test_the_figure_of_a_run(tmp_path, found):
-    result = found.models[0].result
-    for best in (found.best, None):
+def test_the_figure_of_a_run(tmp_path, comparison):
+    result = comparison.models[0].result
+    for best in (comparison.best, None):
         figure = figures.result_figure(result, best, "[title]")
         save_figure(tmp_path / "r.png", figure)
     assert (tmp_path / "r.png").read_bytes().startswith(PNG)

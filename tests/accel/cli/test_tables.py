@@ -1,3 +1,5 @@
+"""The tables, sentences and JSON in which the command shows results."""
+
 import json
 import math
 
@@ -11,7 +13,9 @@ pytest.importorskip("rich")
 from rich.console import Console
 
 from accel import History, Optimum, Result
+from accel._reports.text import duration
 from accel.cli import tables
+from accel.cli.json_results import comparison_json, result_json
 from accel.tuning import Comparison, Model, Trial, Tuned
 
 BEST = Optimum(np.zeros((1, 4)), 1.0, 1e-9, 1e-9, 1e-12, 5, True, 4, np.ones(4), 0)
@@ -45,38 +49,38 @@ def text(renderable, width=80):
 
 
 def test_the_table_fits_80_columns():
-    found = comparison(tuned(), tuned(depth=12), tuned("end-to-end", 3, edge=True))
-    shown = text(tables.comparison_table(found))
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "…" not in shown
-    assert "gd, depth 12" in shown
-    assert "0.1*" in shown
-    assert "20 us" in shown
-    assert tables.comparison_notes(found)[0].startswith("* the edge")
+    several = comparison(tuned(), tuned(depth=12), tuned("end-to-end", 3, edge=True))
+    printed = text(tables.comparison_table(several))
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed
+    assert "gd, depth 12" in printed
+    assert "0.1*" in printed
+    assert "20 us" in printed
+    assert tables.comparison_notes(several)[0].startswith("* the edge")
 
 
 def test_a_model_that_only_diverges():
-    found = comparison(tuned(status="diverged"), target=math.nan)
-    assert "diverged" in text(tables.comparison_table(found))
-    assert tables.verdict(found) == ""
-    assert json.loads(json.dumps(tables.comparison_json(found), allow_nan=False))["target"] is None
+    several = comparison(tuned(status="diverged"), target=math.nan)
+    assert "diverged" in text(tables.comparison_table(several))
+    assert tables.verdict(several) == ""
+    assert json.loads(json.dumps(comparison_json(several), allow_nan=False))["target"] is None
 
 
 def test_a_model_that_ended_early():
-    found = comparison(tuned(), tuned("adam", status="target"))
-    assert "1.25e-01+" in text(tables.comparison_table(found))
-    assert "adam, depth 1 after 20 steps" in tables.comparison_notes(found)[0]
+    several = comparison(tuned(), tuned("adam", status="target"))
+    assert "1.25e-01+" in text(tables.comparison_table(several))
+    assert "adam, depth 1 after 20 steps" in tables.comparison_notes(several)[0]
 
 
 def test_the_verdict_where_depth_helps():
-    found = comparison(tuned(), tuned(depth=2, losses=(3.0, 1.05, 1.01)), tuned(depth=3))
-    assert "in 20 steps at depth 1 and in 10 at depth 2" in tables.verdict(found)
-    assert "factor of 2.00" in tables.verdict(found)
+    several = comparison(tuned(), tuned(depth=2, losses=(3.0, 1.05, 1.01)), tuned(depth=3))
+    assert "in 20 steps at depth 1 and in 10 at depth 2" in tables.verdict(several)
+    assert "factor of 2.00" in tables.verdict(several)
 
 
 def test_the_verdict_where_it_does_not():
-    found = comparison(tuned(), tuned(depth=2, losses=(3.0, 2.0, 1.5)))
-    assert tables.verdict(found).startswith("Depth does not help gd here")
+    several = comparison(tuned(), tuned(depth=2, losses=(3.0, 2.0, 1.5)))
+    assert tables.verdict(several).startswith("Depth does not help gd here")
 
 
 @pytest.mark.parametrize("models", [(), (tuned(),), (tuned(), tuned("adam", 2))])
@@ -85,8 +89,8 @@ def test_no_verdict_where_depth_does_not_vary(models):
 
 
 def test_json():
-    found = comparison(tuned(), tuned(depth=2, losses=(3.0, 2.0, 1.5)))
-    written = json.loads(json.dumps(tables.comparison_json(found), allow_nan=False))
+    several = comparison(tuned(), tuned(depth=2, losses=(3.0, 2.0, 1.5)))
+    written = json.loads(json.dumps(comparison_json(several), allow_nan=False))
     assert written["optimum"] == 1.0
     assert [model["steps_to_target"] for model in written["models"]] == [20, None]
     assert written["models"][0]["trials"][0]["rate"] == 0.1
@@ -98,39 +102,39 @@ def test_json():
     [(0, "0 us"), (2.5e-6, "2.5 us"), (0.012, "12 ms"), (3.25, "3.25 s"), (1234.0, "1.23e+03 s")],
 )
 def test_durations(seconds, expected):
-    assert tables.duration(seconds) == expected
+    assert duration(seconds) == expected
 
 
 def test_the_table_of_one_run():
-    shown = text(tables.result_table(tuned().result, BEST))
-    assert "completed" in shown
-    assert "1.250e-01" in shown
-    assert "1 thread" in shown
+    printed = text(tables.result_table(tuned().result, BEST))
+    assert "completed" in printed
+    assert "1.250e-01" in printed
+    assert "1 thread" in printed
     assert "distance" not in text(tables.result_table(tuned().result, None))
 
 
 def test_the_table_of_a_run_that_diverged():
-    shown = text(tables.result_table(tuned(status="diverged").result, BEST))
-    assert "diverged at step 21" in shown
+    printed = text(tables.result_table(tuned(status="diverged").result, BEST))
+    assert "diverged at step 21" in printed
 
 
 def test_the_json_of_one_run():
     problem = accel.LpProblem(np.eye(4), np.ones(4))
-    rows = tables.result_json(problem, tuned().result, BEST)
+    rows = result_json(problem, tuned().result, BEST)
     assert rows["distance"] == pytest.approx(0.125)
-    assert tables.result_json(problem, tuned().result, None)["distance"] is None
+    assert result_json(problem, tuned().result, None)["distance"] is None
 
 
 def test_the_json_tells_the_method_of_the_run():
-    """The Gram form has not the digits for so low a tolerance."""
+    """The Gram form has too few digits for so low a tolerance."""
     X = np.random.default_rng(0).standard_normal((40, 3))
     problem = accel.LpProblem(X, X @ [1.0, 2.0, 3.0], p=2)
     network = accel.LinearNetwork.for_problem(problem, depth=1)
     for tol, method in ((0.0, "gram"), (1e-15, "direct")):
         result = accel.train(problem, network, accel.GradientDescent(0.1), 10, tol=tol)
-        assert tables.result_json(problem, result, None)["method"] == method
+        assert result_json(problem, result, None)["method"] == method
 
 
 def test_facts_with_brackets_are_shown_as_they_are():
-    shown = text(tables.facts_table({"a": {"b": "[red]x[/]"}, "c": {"d": "e"}}))
-    assert "[red]x[/]" in shown
+    printed = text(tables.facts_table({"a": {"b": "[red]x[/]"}, "c": {"d": "e"}}))
+    assert "[red]x[/]" in printed

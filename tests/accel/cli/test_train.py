@@ -19,7 +19,7 @@ def test_train_shows_how_it_ended():
 
 
 def test_train_does_what_the_library_does():
-    found = run_json("train", *SMALL, "--p", "3", "--depth", "3", "--width", "4", "--init",
+    report = run_json("train", *SMALL, "--p", "3", "--depth", "3", "--width", "4", "--init",
                      "orthogonal", "--scale", "0.5", "--seed", "7", "--optimizer", "RMSprop",
                      "--learning-rate", "0.003", "--weight-decay", "0.1", "--steps", "40",
                      "--dtype", "float32")  # fmt: skip
@@ -29,27 +29,27 @@ def test_train_does_what_the_library_does():
     network = accel.LinearNetwork.for_problem(problem, 3, 4, init="orthogonal", scale=0.5, seed=7)
     rule = accel.RMSProp(0.003, weight_decay=0.1)
     expected = accel.train(problem, network, rule, 40, threads=1)
-    assert found["loss"] == expected.loss
-    assert found["gradient_norm"] == expected.history.gradient_norm[-1]
-    assert (found["optimizer"], found["weight_decay"]) == ("rmsprop", 0.1)
+    assert report["loss"] == expected.loss
+    assert report["gradient_norm"] == expected.history.gradient_norm[-1]
+    assert (report["optimizer"], report["weight_decay"]) == ("rmsprop", 0.1)
 
 
 @pytest.mark.parametrize("backend", ["auto", "cpu", "cuda", "reference"])
 def test_the_backend_is_told(gpu_stand_in, backend):
     arguments = ["train", *SMALL, "--steps", "10", "--backend", backend]
-    found = run_json(*arguments)
-    assert found["backend"] == {"auto": "cpu"}.get(backend, backend)
-    assert found["steps"] == 10
+    report = run_json(*arguments)
+    assert report["backend"] == {"auto": "cpu"}.get(backend, backend)
+    assert report["steps"] == 10
     assert ("a step on the GPU" in run(*arguments).stdout) == (backend == "cuda")
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "nesterov", "adagrad", "adadelta",
                                        "rmsprop", "adam", "end-to-end"])  # fmt: skip
 def test_every_optimizer_has_a_rate_of_its_own(optimizer):
-    found = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "50", "--depth", "1")
+    report = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "50", "--depth", "1")
     start = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "1", "--depth", "1")
-    assert found["status"] == "completed"
-    assert found["loss"] < start["loss"]
+    assert report["status"] == "completed"
+    assert report["loss"] < start["loss"]
 
 
 def test_train_writes_history_and_figure(tmp_path):
@@ -64,16 +64,16 @@ def test_train_writes_history_and_figure(tmp_path):
 
 
 def test_train_stops_at_a_distance():
-    found = run_json("train", *SMALL, "--steps", "1e5", "--target", "1e-6")
-    assert found["status"] == "target"
-    assert 0 <= found["distance"] <= 1e-6
+    report = run_json("train", *SMALL, "--steps", "1e5", "--target", "1e-6")
+    assert report["status"] == "target"
+    assert 0 <= report["distance"] <= 1e-6
 
 
 def test_train_without_the_optimum():
-    found = run_json("train", *SMALL, "--steps", "1e5", "--target", "0.5", "--no-optimum")
-    assert found["status"] == "target"
-    assert found["loss"] <= 0.5
-    assert found["optimum"] is None
+    report = run_json("train", *SMALL, "--steps", "1e5", "--target", "0.5", "--no-optimum")
+    assert report["status"] == "target"
+    assert report["loss"] <= 0.5
+    assert report["optimum"] is None
 
 
 def test_train_stops_at_a_gradient():
@@ -117,10 +117,10 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, as_json):
     assert "--checkpoint run.npz is there already: --resume goes on from it" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert (tmp_path / "run.npz").read_bytes() == before
-    found = run_json(*KEPT, "--resume")
-    assert run_json(*KEPT, "--resume") == found  # there is nothing left to do
+    report = run_json(*KEPT, "--resume")
+    assert run_json(*KEPT, "--resume") == report  # there is nothing left to do
     timed = ("seconds", "us_per_step")
-    assert {k: v for k, v in found.items() if k not in timed} == {
+    assert {k: v for k, v in report.items() if k not in timed} == {
         k: v for k, v in whole.items() if k not in timed
     }
 

@@ -8,7 +8,6 @@ import pytest
 
 from accel import standardize
 from accel._core.units import Units
-from accel.sklearn import fitting
 
 RNG = np.random.default_rng(5)
 # Multiples of 1/8 between -8 and 8: with an offset up to 1e15 they are still float64 numbers.
@@ -88,9 +87,10 @@ def test_large_numbers_in_float32_are_no_trouble():
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 def test_an_offset_does_not_change_the_problem_that_is_fitted(offset, weight, scale):
     """Of the estimator: with and without weights, in standard units and in the user's."""
+    scaled_problem = pytest.importorskip("accel.sklearn.scaled_problem")
     Y = STEPS[:, :1] + STEPS[:, 1:2]
     here, far = (
-        fitting.Data.of(STEPS + d, Y + d, weight, 8.0, intercept=True, scale=scale)
+        scaled_problem.ScaledProblem.of(STEPS + d, Y + d, weight, 8.0, intercept=True, scale=scale)
         for d in (0.0, offset)
     )
     np.testing.assert_allclose(far.problem.X, here.problem.X, rtol=1e-13, atol=1e-13)

@@ -51,7 +51,7 @@ def saved(array):
     return stream.getvalue()
 
 
-# The content of a .npy, and what is said of it.
+# The content of a .npy, and what the message says.
 NO_ARRAYS = {
     "empty": (b"", "EOF"),
     "cut": (saved(np.ones((3, 2)))[:-1], r"promises the shape \(3, 2\).*47 bytes follow"),
@@ -107,7 +107,7 @@ def test_a_member_that_unpacks_to_too_much(monkeypatch, load):
 
 
 def test_a_member_that_lies_about_its_size():
-    """One that declares little is read no further; one that declares much is not read at all."""
+    """No more is read than the declared size, and nothing if that is too large."""
     members = {"X.npy": saved(np.ones((500, 10))), "y.npy": saved(np.ones(500))}
     whole = zipped("a.npz", members, zipfile.ZIP_DEFLATED)
     content = Path(whole).read_bytes()
@@ -145,7 +145,7 @@ def test_other_archives():
             lambda: load_file("many.npz"))  # fmt: skip
 
 
-# The content of a .csv, and what is said of it.
+# The content of a .csv, and what the message says.
 NO_TABLES = {
     "text": (b"a,b\nsome,words\n", "could not convert string 'some'"),
     "prose": (b"To be, or not to be\nthat is the question\n", "not readable"),
@@ -186,7 +186,7 @@ def test_an_unknown_column_of_very_many():
 
 
 def places():
-    """Paths that are no files to read, with the reason."""
+    """Paths that cannot be read as files, with the reason."""
     os.mkfifo("pipe.npz")
     Path("loop.npz").symlink_to("loop.npz")
     Path("dangling.npz").symlink_to("nothing")

@@ -1,4 +1,4 @@
-"""The gas problem: every form it comes in, what is refused, the download and its cache."""
+"""The gas data: every format, content that is refused, the download and its cache."""
 
 import io
 import logging
@@ -19,7 +19,7 @@ FEATURES = 128
 
 @pytest.fixture(scope="module")
 def original():
-    """The gas data as it is where this repository is developed."""
+    """The path of the gas data, where ``ACCEL_DATA`` or the development machine has it."""
     for folder in (os.environ.get("ACCEL_DATA"), SHARED):
         path = Path(folder or "") / "gas_ethanol.npz"
         if folder and path.is_file():
@@ -40,7 +40,7 @@ def line(gas, concentration, row, digits=9):
 
 @pytest.fixture(scope="module")
 def batches(arrays):
-    """The text of ten batches in UCI's format, other gases between the ethanol samples."""
+    """The text of ten batches in UCI's format, with other gases among the ethanol samples."""
     X, y = arrays
     parts = np.array_split(np.arange(len(y)), 10)
     texts = {}
@@ -64,7 +64,7 @@ def archive(batches):
 
 @pytest.fixture(autouse=True)
 def nothing_around(monkeypatch, tmp_path):
-    """No variable, no cache of the user's, no network."""
+    """Without environment variables, the user's cache and a network."""
     pooch = pytest.importorskip("pooch")
     monkeypatch.delenv("ACCEL_DATA", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
@@ -95,7 +95,7 @@ def test_gas_zip(tmp_path, archive, arrays, caplog):
         data = load_gas_ethanol(path)
     np.testing.assert_array_equal(
         data.X.astype(np.float32), arrays[0]
-    )  # 9 digits tell floats apart
+    )  # 9 digits distinguish all float32 numbers
     np.testing.assert_array_equal(data.y, arrays[1])
     assert "differs from the published archive" in caplog.text
     assert os.listdir(tmp_path) == ["uci.zip"]
@@ -108,7 +108,7 @@ def test_gas_folder_of_batches(tmp_path, batches, arrays):
 
 
 def test_gas_of_five_digits_is_the_same_problem(tmp_path, arrays):
-    """UCI has more decimals than the copies in use: neither is refused."""
+    """UCI has more decimals than the copies in use; both are accepted."""
     X, y = arrays
     rounded = np.array([[float(f"{value:.5g}") for value in row] for row in X])
     np.savez(tmp_path / "gas_ethanol.npz", X=rounded, y=y)
@@ -146,7 +146,7 @@ def test_gas_download_is_checked_and_cached(monkeypatch, tmp_path, archive, arra
     for _ in range(2):
         data = load_gas_ethanol()
         np.testing.assert_array_equal(data.y, arrays[1])
-    ((url, known_hash),) = calls  # the second time it came from the cache
+    ((url, known_hash),) = calls  # the second time from the cache
     assert url.startswith("https://archive.ics.uci.edu/static/public/270/")
     assert known_hash == f"sha256:{uci._UCI_SHA256}"
     cache = tmp_path / "cache" / "implicit-accel"

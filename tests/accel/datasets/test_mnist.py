@@ -1,4 +1,4 @@
-"""The images of the MNIST experiment: where they come from, and what damaged files say."""
+"""The images of the MNIST experiment: where they come from, and messages about damaged files."""
 
 import gzip
 import os
@@ -23,7 +23,7 @@ def idx(array):
 
 
 def write(folder, images=None, labels=None, suffix=""):
-    """Both files into a folder, as given or else whole."""
+    """Write both files to a folder: the given contents, or complete ones."""
     contents = (images or idx(IMAGES), labels or idx(LABELS))
     for name, content in zip(NAMES, contents, strict=True):
         (folder / f"{name}{suffix}").write_bytes(content)
@@ -32,7 +32,7 @@ def write(folder, images=None, labels=None, suffix=""):
 
 @pytest.fixture(autouse=True)
 def nothing_around(monkeypatch, tmp_path):
-    """No variable, no cache of the user's, no network."""
+    """Without environment variables, the user's cache and a network."""
     pooch = pytest.importorskip("pooch")
     monkeypatch.delenv("ACCEL_MNIST", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
@@ -148,7 +148,7 @@ def test_no_such_file_and_another_kind_of_file(tmp_path):
 
 
 def test_download_is_checked(monkeypatch, tmp_path):
-    """With pooch in the place of the network: what it is asked for, and that it is read."""
+    """pooch is replaced: what it is asked to download, and that the files are read."""
     import pooch
 
     asked = {}
@@ -175,7 +175,7 @@ def test_digits_stand_in_and_say_why(caplog):
     assert data.note in caplog.text
     assert "ACCEL_MNIST" in caplog.text
     assert data.images.shape == (1797, 28, 28)
-    # Every pixel of 8 x 8 is in the middle of its 3 x 3; grey values 0 ... 16 become 0 ... 255.
+    # Every pixel of 8 x 8 is the centre of its 3 x 3; grey values 0 ... 16 become 0 ... 255.
     middles = data.images[:, 3:27:3, 3:27:3]
     np.testing.assert_array_equal(np.rint(middles * (16 / 255)), datasets.load_digits().images)
     np.testing.assert_array_equal(data.images[:, 2:26:3, 4:27:3], middles)

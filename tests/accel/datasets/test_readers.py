@@ -1,9 +1,12 @@
-"""Files of the user's, good and bad."""
+"""Data files of the user's: valid ones, and messages about others."""
 
 import numpy as np
 import pytest
 
+from accel._support import validation
 from accel.datasets import load_file
+
+from ...children import python
 
 TABLE = np.array([[1.0, 2.5, -3.0], [4.0, 5.0, 6e-7], [0.1, 1e300, 9.0]])
 
@@ -149,7 +152,7 @@ def test_target_of_the_wrong_kind(tmp_path):
     ],
 )
 def test_faults_are_told_by_their_line(tmp_path, text, told):
-    """As an editor counts lines: from 1, blank ones and the header included."""
+    """Lines are counted as editors do: from 1, with blank lines and the header."""
     path = write(tmp_path / "a.csv", text)
     for target in (None, 0):
         with pytest.raises(ValueError, match=r"a\.csv: ") as caught:
@@ -223,7 +226,53 @@ def test_an_index_and_a_target_are_no_problem(tmp_path):
 
 
 def test_a_first_row_that_counts_the_columns(tmp_path, caplog):
-    """What pandas writes without the index, of a table without names, may be a header."""
+    """It may be a header: pandas writes this one for a table without names, without its index."""
     path = write(tmp_path / "a.csv", "0,1,2\n5,6,7\n")
     assert load_file(path).X.shape == (2, 2)
     assert "a.csv: line 1, which counts the columns, is taken for numbers" in caplog.text
+
+
+OPENED = """
+import sys
+from accel import datasets
+
+times = dict.fromkeys(sys.argv[1:], 0)
+
+def count(event, arguments):
+    if event == "open" and str(arguments[0]) in times:
+        times[str(arguments[0])] += 1
+
+sys.addaudithook(count)
+for path in times:
+    datasets.load_file(path)
+print(*times.values())
+"""
+
+
+def test_a_file_is_opened_once(tmp_path):
+    write(tmp_path / "a.csv", "a,b\n1,2\n3,4\n")
+    write(tmp_path / "b.csv", "1,2\n3,4\n")
+    np.save(tmp_path / "c.npy", np.ones((3, 2)))
+    np.savez(tmp_path / "d.npz", X=np.ones((3, 2)), y=np.ones(3))
+    paths = sorted(map(str, tmp_path.iterdir()))
+    assert python("-c", OPENED, *paths).stdout == "1 1 1 1\n"
+
+
+def test_numbers_are_checked_once(tmp_path, monkeypatch):
+    """A table as such, so that the message has the place in the file; the arrays of a .npz each."""
+    names = []
+    monkeypatch.setattr(validation, "all_finite", lambda name, *_: names.append(name))
+    np.save(tmp_path / "a.npy", np.ones((3, 2)))
+    load_file(write(tmp_path / "a.csv", "a,b\n1,2\n3,4\n"))
+    load_file(tmp_path / "a.npy")
+    assert names == []
+    np.savez(tmp_path / "a.npz", X=np.ones((3, 2)), y=np.ones(3))
+    load_file(tmp_path / "a.npz")
+    assert names == ["X", "y"]
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="no wider numbers")
+def test_numbers_that_float64_does_not_hold(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1, np.longdouble(10) ** 4000]]))
+    with pytest.raises(ValueError, match=r"a\.npy: y must be finite in float64, got y\[0\] = inf"):
+        load_file(tmp_path / "a.npy")

@@ -8,8 +8,7 @@ import pytest
 
 from ... import children
 
-TESTS = Path(__file__).with_name("test_cluster.py")
-
+TESTS = Path(__file__).with_name("cluster")
 
 #: Where time is short: runs like those of one machine, and a file that is streamed.
 QUICK = "test_equals or test_streams_a_file"

@@ -1,4 +1,4 @@
-"""What becomes of the convolutional network's result; the network itself has its own tests."""
+"""The files and findings of figure 5 right; the network itself is tested in test_mnist.py."""
 
 import csv
 from dataclasses import replace
@@ -11,8 +11,8 @@ pytest.importorskip("matplotlib")
 
 from accel.datasets.mnist import MnistData
 from accel.experiments import convnet
-from accel.experiments.ledger import Ledger
 from accel.experiments.mnist import MnistResult, NetResult
+from accel.experiments.time_left import TimeLeft
 
 IMAGES = np.zeros((4, 28, 28), dtype=np.uint8)
 DATA = MnistData(IMAGES, np.arange(4, dtype=np.uint8), "digits", "a stand-in, because")
@@ -26,7 +26,7 @@ def net(loss, entropy):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """A training that needs no torch; the arguments of its last call."""
+    """A stand-in for the training that needs no torch, and the arguments of its last call."""
     called = {"status": "completed", "inits": []}
     deeper = {"balanced": net(0.6, 0.03), "near_zero": net(0.06, 0.04)}
 
@@ -44,25 +44,25 @@ def trained(monkeypatch):
     return called
 
 
-def run(out, divisor=50, shown=lambda *told: None):
+def run(out, divisor=50, progress=lambda *told: None):
     return convnet.convnet(
-        out, divisor=divisor, seed=3, ledger=Ledger(shown), state=out / "state", threads=1
+        out, divisor=divisor, seed=3, time_left=TimeLeft(progress), state=out / "state", threads=1
     )
 
 
 def test_lines_notes_and_files(tmp_path, trained):
     told = []
-    found = run(tmp_path, shown=lambda *values: told.append(values))
+    report = run(tmp_path, progress=lambda *values: told.append(values))
     assert trained["steps"] == 170
     assert trained["seed"] == 3
-    ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in found["lines"]}
+    ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in report["lines"]}
     assert ends == {
         "original": (3.2, pytest.approx(2.0), False),
         "overparameterised, balanced start": (0.6, pytest.approx(12.0), True),
         "overparameterised, near_zero start": (0.06, pytest.approx(1.2), False),
     }
-    assert "a stand-in, because" in found["notes"][0]
-    assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in found["notes"][2]
+    assert "a stand-in, because" in report["notes"][0]
+    assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in report["notes"][2]
     assert trained["inits"] == ["balanced", "near_zero"]
     assert told[-1][1:3] == (170, 2)
     assert {path.name for path in tmp_path.glob("figure5r.*")} == {"figure5r.png", "figure5r.svg"}

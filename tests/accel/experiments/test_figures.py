@@ -1,4 +1,4 @@
-"""The figures as values, and the claims about them."""
+"""The figures as plain values, and the paper's claims about them."""
 
 import math
 from dataclasses import replace

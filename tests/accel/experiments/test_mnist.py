@@ -1,4 +1,4 @@
-"""The MNIST experiment: its networks, its steps by the definition, and going on after a stop."""
+"""The MNIST experiment: its networks, its steps by the definition, and resumed runs."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def matrix(layer):
 
 
 def same(a, b):
-    """Whether two results are the same bits, but for what a clock says."""
+    """Check that two results have the same bits, apart from times."""
     assert (a.status, a.steps) == (b.status, b.steps)
     for ours, theirs in ((a.original, b.original), (a.overparameterized, b.overparameterized)):
         for field in fields(ours):
@@ -106,7 +106,7 @@ def test_starts(torch, init):
 
 
 def modules(torch, net):
-    """The same network out of torch's own layers."""
+    """The same network made of torch's layers."""
     nn = torch.nn
     layers = [nn.Conv2d(1, 32, 5, padding="same"), nn.Conv2d(32, 64, 5, padding="same")]
     layers += [nn.Linear(3136, 512), nn.Linear(512, 10)]
@@ -146,16 +146,14 @@ def test_steps_are_those_of_the_tutorial(torch, monkeypatch):
 
 
 def test_both_learn_and_the_same_bits_come_again(torch):
-    """On two kinds of grey: easy, and dull enough for a rate that is made for digits."""
+    """Trained to tell two greys apart, in images dark enough for a rate chosen for digits."""
     kinds = np.arange(40, dtype=np.uint8) % 2
     images = np.broadcast_to(110 + 36 * kinds[:, None, None], (40, 28, 28))
     data = MnistData(images, kinds, "MNIST", "two kinds")
     threads = torch.get_num_threads()
     runs = [mnist.run(data, 12, **QUICK | {"init": "balanced"}) for _ in range(2)]
     same(runs[0], runs[1])
-    other = mnist.run(
-        data, 1, **QUICK, seed=1
-    )  # how the factors start is not the original's matter
+    other = mnist.run(data, 1, **QUICK, seed=1)  # init is about the factors alone
     assert runs[0].original.loss[0] != other.original.loss[0]
     assert torch.get_num_threads() == threads
     for net in (runs[0].original, runs[0].overparameterized):

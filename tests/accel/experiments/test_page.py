@@ -1,4 +1,4 @@
-"""The page: self-contained, and every text of a user escaped."""
+"""The report page is self-contained and escapes every text of a user."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The whole command on a problem so small that a figure takes a moment."""
+"""The whole reproduction on a problem so small that a figure takes a moment."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import accel
 from accel.cli import app
-from accel.experiments import convnet, laboratory, reproduce
+from accel.experiments import convnet, reproduce, runner
 from accel.experiments.figures import LINEAR
 from accel.experiments.reproduce import KEYS
 
@@ -43,7 +43,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All figures, run once: the folder and how the command ended."""
+    """All figures, run once: the folder and the result of the command."""
     out = tmp_path_factory.mktemp("all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "QUICK", 5000)
@@ -74,7 +74,7 @@ def test_the_report_tells_what_the_curves_tell(everything):
     report = read(out)
     assert [figure["key"] for figure in report["figures"]] == list(KEYS)
     assert report["settings"] == {
-        "plan": laboratory.PLAN, "quick": True, "seed": 0,
+        "plan": runner.PLAN, "quick": True, "seed": 0,
         "data": "ill-conditioned:n=30,d=3,condition=10",
     }  # fmt: skip
     for figure in report["figures"]:
@@ -163,7 +163,7 @@ def test_the_page_holds_every_figure(everything):
 @pytest.mark.slow
 def test_a_check_reads_a_complete_report(everything, monkeypatch):
     out, _ = everything
-    monkeypatch.setattr(laboratory, "sweep", None)  # would fail if it were called
+    monkeypatch.setattr(runner, "sweep", None)  # would fail if it were called
     original = (out / "report.json").read_text()
     report = json.loads(original)
     checks = [check for figure in report["figures"] for check in figure["checks"]]
@@ -196,7 +196,7 @@ def test_a_report_of_other_settings_is_none(everything, monkeypatch, other):
     def called(*arguments, **keywords):
         raise ValueError("a sweep")
 
-    monkeypatch.setattr(laboratory, "sweep", called)
+    monkeypatch.setattr(runner, "sweep", called)
     ended = run("--out", everything[0], "--check", "--figures", "5l", *other)
     assert ended.exit_code == 2
     assert "a sweep" in ended.stderr
@@ -209,7 +209,7 @@ def test_a_damaged_report_is_none(tmp_path, content):
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
-    sweep, calls = laboratory.sweep, []
+    sweep, calls = runner.sweep, []
 
     def interrupted(*arguments, **keywords):
         if len(calls) == 3:
@@ -217,17 +217,17 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, mo
         calls.append(sweep(*arguments, **keywords))
         return calls[-1]
 
-    monkeypatch.setattr(laboratory, "sweep", interrupted)
+    monkeypatch.setattr(runner, "sweep", interrupted)
     ended = run("--figures", "5l", "--out", tmp_path / "a")
     assert ended.exit_code == 130
     assert "the same command goes on" in ended.stderr
     assert not (tmp_path / "a" / "report.json").exists()
 
-    monkeypatch.setattr(laboratory, "sweep", sweep)
+    monkeypatch.setattr(runner, "sweep", sweep)
     assert run("--figures", "5l", "--out", tmp_path / "a").exit_code == 0
     # To the last digit: these stages were not trained again.
     spent = [stage["seconds"] for stage in read(tmp_path / "a")["seconds"]["stages"]]
-    assert spent[:3] == [found.seconds for found in calls]
+    assert spent[:3] == [swept.seconds for swept in calls]
     assert run("--figures", "5l", "--out", tmp_path / "b").exit_code == 0
     first, second = (read(tmp_path / name)["figures"] for name in "ab")
     assert first == second
@@ -252,18 +252,18 @@ def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_resumed(tmp_path):
     """The same report, whatever the moments; nothing is left of the saves that were cut off."""
-    found = killed("reproduce_a_figure", tmp_path, 4)
-    assert found["codes"] == [-signal.SIGKILL] * 4
-    assert found["last"] == 0
-    assert found["resumed"] == found["whole"]
-    assert read(tmp_path / "killed")["figures"] == found["whole"]
+    outcome = killed("reproduce_a_figure", tmp_path, 4)
+    assert outcome["codes"] == [-signal.SIGKILL] * 4
+    assert outcome["last"] == 0
+    assert outcome["resumed"] == outcome["whole"]
+    assert read(tmp_path / "killed")["figures"] == outcome["whole"]
     states = [sorted(os.listdir(tmp_path / name / "state")) for name in ("killed", "whole")]
     assert states[0] == states[1]
 
 
 def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
     """A sweep that a real Ctrl-C ends says so in its status."""
-    sweep = laboratory.sweep
+    sweep = runner.sweep
 
     def struck(*arguments, **keywords):
         timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
@@ -273,7 +273,7 @@ def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
         finally:
             timer.cancel()
 
-    monkeypatch.setattr(laboratory, "sweep", struck)
+    monkeypatch.setattr(runner, "sweep", struck)
     monkeypatch.setattr(reproduce, "QUICK", 1)  # a million steps
     ended = run("--figures", "3r", "--out", tmp_path)
     assert ended.exit_code == 130

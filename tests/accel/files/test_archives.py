@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the seal of those with arrays."""
+"""Files that are written completely or not at all, and the checksum of those with arrays."""
 
 import errno
 import io
@@ -45,7 +45,7 @@ def refuse(path, message, known=3):
 
 
 def sealed(path, content):
-    """Write a file that someone else made, with a right checksum."""
+    """Write foreign content with a correct checksum."""
     stream = io.BytesIO(content)
     with zipfile.ZipFile(stream, "a") as archive:
         archive.comment = bytes(64)
@@ -59,7 +59,7 @@ def npz(save=np.savez, **arrays):
     return stream.getvalue()
 
 
-def test_there_and_back(path):
+def test_round_trip(path):
     described, arrays = read(path)
     assert described == DESCRIBED
     assert list(arrays) == list(ARRAYS)
@@ -107,7 +107,7 @@ def test_other_versions(path):
     refuse(path, "it is of format 3, of an earlier version of accel; ours is 4", known=4)
 
 
-def test_what_someone_else_made(path):
+def test_foreign_files(path):
     sealed(path, npz(**JSON, a=np.ones(3)))
     np.testing.assert_array_equal(read(path)[1]["a"], np.ones(3))
     for content, message in [
@@ -175,7 +175,7 @@ def test_a_file_is_on_the_disk_before_it_is_renamed(path, monkeypatch):
 
 
 class Unwritten:
-    """The file as it was, nothing beside it, and an error that names it, but for ``error``."""
+    """Checks that a failed write leaves the file as it was, and nothing beside it."""
 
     def __init__(self, path):
         self.path, self.before = path, path.read_bytes()
@@ -207,8 +207,8 @@ def test_a_full_disk(tmp_path):
         archives.write(tmp_path / "one.npz", {"format": 3}, ARRAYS)  # there is room for this
 
 
-def test_a_disk_that_is_full_when_it_comes_to_it(path, monkeypatch):
-    """Some file systems say so no earlier."""
+def test_a_full_disk_that_fsync_reports(path, monkeypatch):
+    """On some file systems only fsync reports it."""
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")

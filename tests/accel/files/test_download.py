@@ -1,4 +1,4 @@
-"""Downloads: https alone, a limit of size, a checksum."""
+"""Downloads: only over https, limited in size, with a checksum."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Response(requests.Response):
-    """An answer to a request, made up."""
+    """A made-up response to a request."""
 
     def __init__(self, request, status, content=b"", **headers):
         super().__init__()
@@ -33,7 +33,7 @@ class Response(requests.Response):
 
 @pytest.fixture
 def web(monkeypatch):
-    """A network of pages, each a status, a content and headers; and the requests that it got."""
+    """A made-up network: by address, status, content and headers; and a list of the requests."""
     pages, asked = {}, []
 
     def send(adapter, request, **how):
@@ -50,11 +50,11 @@ def fetch(folder, url="https://there/data", sha256=SHA256, most=10**6):
     return download.fetch(url, sha256, "data", folder, most)
 
 
-def test_what_it_should_be_is_kept(web, tmp_path):
+def test_a_download_with_the_right_checksum_is_kept(web, tmp_path):
     pages, asked = web
     pages["https://there/data"] = 302, b"", {"location": "https://elsewhere/data"}
     pages["https://elsewhere/data"] = 200, CONTENT, {}
-    for _ in range(2):  # the second time it is there
+    for _ in range(2):  # the second time from the cache
         assert fetch(tmp_path).read_bytes() == CONTENT
     assert [url for url, _ in asked] == ["https://there/data", "https://elsewhere/data"]
     assert all(timeout == 30 for _, timeout in asked)
@@ -72,7 +72,7 @@ def test_what_it_should_be_is_kept(web, tmp_path):
     ],
     ids=["hash", "size", "status", "to http", "loop", "to a file"],
 )
-def test_what_it_should_not_be_is_not(web, tmp_path, page, arguments, match):
+def test_other_downloads_are_not_kept(web, tmp_path, page, arguments, match):
     pages, asked = web
     pages["https://there/data"] = page
     with pytest.raises((OSError, ValueError), match=match):

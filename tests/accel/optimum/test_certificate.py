@@ -1,4 +1,4 @@
-"""What an optimum claims of its distance from the minimum holds in exact arithmetic."""
+"""The bound of the distance of an optimum from the minimum, checked in exact arithmetic."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +18,7 @@ HARD = ("plain", "offset", "near-perfect", "scales", "huge", "outlier", "ties", 
 
 
 def hard(kind, n, d, p, rng):
-    """Data on which rounding errors count."""
+    """Data for which rounding errors are large."""
     X = rng.standard_normal((n, d)) if rng.random() < 0.5 else rng.integers(-3, 4, (n, d)) * 1.0
     if rng.random() < 0.6:
         X[:, 0] = 1
@@ -52,7 +52,7 @@ def hard(kind, n, d, p, rng):
 def test_no_point_is_further_below_than_the_gap(kind, n, d, p, seed):
     X, y = hard(kind, n, d, p, np.random.default_rng(seed))
     best = optimum(LpProblem(X, y, p), backend="reference")
-    assume(best.rank == rank(X))  # else the claim is about fewer points: rcond has left some out
+    assume(best.rank == rank(X))  # else rcond has left points out of the claim
     here, least = least_found(X, y, best.W[0], p)
     gap = Decimal(best.duality_gap)
     assert here - least <= gap
@@ -66,7 +66,7 @@ def test_no_point_is_further_below_than_the_gap(kind, n, d, p, seed):
 @pytest.mark.parametrize("p", [1, 2, 4])
 @pytest.mark.parametrize("offset", [1e8, 1e10, 1e12])
 def test_large_targets_beside_small_residuals(offset, p):
-    """The weights have to be rounded to float64: no gap may be less than what that costs."""
+    """W is rounded to float64: the gap must be at least the loss that this adds."""
     for seed in range(10):
         rng = np.random.default_rng(seed)
         X = np.column_stack([np.ones(40), rng.integers(-3, 4, 40)]).astype(float)
@@ -74,7 +74,7 @@ def test_large_targets_beside_small_residuals(offset, p):
         far, near = (optimum(LpProblem(X, y + by, p)) for by in (offset, 0.0))
         assert near.converged
         assert far.loss - near.loss <= far.duality_gap + near.duality_gap
-        # that at p = 1 counts residuals up to ten medians only, which are all here
+        # For p = 1 residuals are cut to ten medians in the loss; none here is larger.
         assert far.converged == (far.duality_gap <= 1.001e-10 * far.loss)
 
 
@@ -89,10 +89,10 @@ def test_residuals_and_sums_are_as_exact_as_claimed(weights, center, spread, see
     y = X @ w + b + 1e-12 * rng.standard_normal(n)
     root = rng.uniform(0.1, 5, n) if weights else None
     rows = Rows(X, y, root, X.mean(axis=0) if center else None)
-    # what is left of v is small beside it, as in a certificate
+    # the rounding error of v is small beside v, as in a certificate
     low = 1e-17 * rng.standard_normal(n)
     r, error = rows.residual(w, b)
-    sums, grain = rows.sums(v, low)
+    sums, grain = rows.products(v, low)
     F = Fraction
     roots = [F(1)] * n if root is None else [F(a) for a in root]
     exact = [
@@ -103,14 +103,14 @@ def test_residuals_and_sums_are_as_exact_as_claimed(weights, center, spread, see
     columns = [[*x, F(1)] for x in columns] if center else [[F(a) for a in x] for x in X]
     slopes = [s * (F(a) + F(c)) for s, a, c in zip(roots, v, low, strict=True)]
     totals = [sum(a * x[j] for a, x in zip(slopes, columns, strict=True)) for j in range(len(sums))]
-    for found, right, within in ((r, exact, error), (sums, totals, grain)):
-        for value, number, bound in zip(found, right, within, strict=True):
+    for values, right, within in ((r, exact, error), (sums, totals, grain)):
+        for value, number, bound in zip(values, right, within, strict=True):
             assert abs(F(value) - number) <= F(bound)
             assert bound <= 4e-16 * abs(value) + 1e-24 * 10.0**spread
 
 
 def test_slopes_that_are_not_orthogonal_prove_less():
-    """The bound holds for any slopes: what is wrong with them is charged."""
+    """The bound holds for any slopes; errors of the slopes enlarge the gap."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
     best = optimum(LpProblem(X, y, 4))
@@ -119,17 +119,17 @@ def test_slopes_that_are_not_orthogonal_prove_less():
     right = np.sign(r) * np.abs(r / np.abs(r).max()) ** 3
     gaps = []
     for wrong in (0.0, 1e-3, 1e-1):
-        found = gap_at(Rows(X, y), best.W[0], basis, 4, right + wrong * rng.standard_normal(30))
-        assert 0 <= found.gap <= found.loss * (1 + 1e-12)
-        gaps.append(found.gap)
+        bound = gap_at(Rows(X, y), best.W[0], basis, 4, right + wrong * rng.standard_normal(30))
+        assert 0 <= bound.gap <= bound.loss * (1 + 1e-12)
+        gaps.append(bound.gap)
     assert gaps == sorted(gaps)
-    askew = Basis(basis.A + 1e-6, basis.T, basis.rows, basis.error, basis.least)
-    found = gap_at(Rows(X, y), best.W[0], askew, 4, right)
-    assert found.gap >= 1e-7 * found.loss  # X T is not what is projected out: rho is left
+    askew = Basis(basis.A + 1e-6, basis.T, basis.row_norms, basis.error, basis.least)
+    bound = gap_at(Rows(X, y), best.W[0], askew, 4, right)
+    assert bound.gap >= 1e-7 * bound.loss  # A is not X T, so that rho is not 0
 
 
 def test_rounding_of_the_slope_of_a_row_far_away_is_not_paid_by_it():
-    """Its loss is 1e30: times the square of 1e-16 that would be as much as all the others."""
+    """Its loss is 1e30: 1e-32 of that, the square of a rounding error, would be noticeable."""
     rng, p = np.random.default_rng(0), 1.01
     X, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
     y[0] = 1e30
@@ -139,12 +139,12 @@ def test_rounding_of_the_slope_of_a_row_far_away_is_not_paid_by_it():
     v = np.sign(r) * np.abs(r / np.abs(r).max()) ** (p - 1)
     for wrong in (0.0, 4e-15):
         off = np.where(np.arange(30) == 0, 1 + wrong, 1.0)
-        found = gap_at(Rows(X, y), best.W[0], basis, p, off * v)
-        assert found.gap * found.unit**p <= 1e-5 * np.sum(np.abs(r[1:]) ** p)
+        bound = gap_at(Rows(X, y), best.W[0], basis, p, off * v)
+        assert bound.gap * bound.unit**p <= 1e-5 * np.sum(np.abs(r[1:]) ** p)
 
 
 def test_the_gap_is_tight():
-    """It is the distance itself, up to a small factor, where it comes from rounding the weights."""
+    """Where rounding W dominates, the gap is at most 20 times the exact distance."""
     rng = np.random.default_rng(4)
     X = np.column_stack([np.ones(12), rng.standard_normal(12)])
     y = 1e11 + X[:, 1] + rng.standard_normal(12)

@@ -19,7 +19,7 @@ def regression(n, d, k=1, seed=0, outliers=True):
 
 
 def assert_certified(problem, best, tol=1e-10):
-    """The certificate, checked against what it says of other points."""
+    """Check the optimum by its own claims, and by the loss of other points."""
     assert best.converged
     assert 0 <= best.duality_gap <= tol * best.loss
     assert best.loss == pytest.approx(problem.loss(best.W, backend="reference"), rel=1e-12)
@@ -121,7 +121,7 @@ def test_location_estimates():
 
 @pytest.mark.parametrize("p", POWERS)
 def test_rank_deficient(p):
-    """The predictions are those of independent columns, the weights the least ones for them."""
+    """The predictions are those of independent columns; W has the least norm for them."""
     X, y = regression(60, 4)
     mix = np.random.default_rng(5).standard_normal((4, 7))
     problem = LpProblem(X @ mix, y, p=p)
@@ -206,7 +206,7 @@ def test_float32_data_is_solved_in_float64():
     assert single.loss == double.loss
 
 
-def test_stopped_early_it_still_proves_something():
+def test_a_search_stopped_early_has_a_valid_gap():
     for p, d in ((1, 40), (1.5, 6), (8, 6)):
         problem = LpProblem(*regression(200, d), p=p)
         early, best = (optimum(problem, max_iter=m, backend="reference") for m in (2, 200))
@@ -248,7 +248,7 @@ def test_overflow_is_named():
     [(2, 0.0999904310092, 0.0999904293), (4, 0.221508678373, 0.2215086835)],
 )
 def test_gas(gas, p, minimum, published):
-    """The published minima are 1.7e-9 above and 5.1e-9 below what the certificate allows here.
+    """The published minima are 1.7e-9 above and 5.1e-9 below the proven range.
 
     Noise of the size of the float32 rounding of X moves them by more, 1e-8 and 1e-7.
     """
@@ -270,7 +270,7 @@ def test_gas_certified(gas, p):
 @pytest.mark.parametrize("of_x", [1e-150, 1e150])
 @pytest.mark.parametrize("of_y", [1e-150, 1e-60, 1e150])
 def test_data_of_all_sizes(of_x, of_y):
-    """The optimum scales with the data; no square on the way to it leaves the number range."""
+    """The optimum scales with the data; no intermediate square overflows or underflows."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 4)), rng.standard_normal(60)
     usual, best = (optimum(LpProblem(s * X, t * y, p=2)) for s, t in ((1.0, 1.0), (of_x, of_y)))
@@ -282,7 +282,7 @@ def test_data_of_all_sizes(of_x, of_y):
 
 
 def line(far, seed=0):
-    """Issue 13: a line with unit noise, and one target far above it."""
+    """A line with unit noise, and one target far above it."""
     x = np.arange(100.0)
     y = 3 * x + 5 + np.random.default_rng(seed).standard_normal(100)
     y[7] = far
@@ -293,13 +293,13 @@ def least_deviations(X, y):
     """By linear programming."""
     linprog = pytest.importorskip("scipy.optimize").linprog
     n, d = X.shape
-    found = linprog(
+    solution = linprog(
         np.r_[np.zeros(d), np.ones(2 * n)],
         A_eq=np.hstack([X, np.eye(n), -np.eye(n)]),
         b_eq=y,
         bounds=[(None, None)] * d + [(0, None)] * (2 * n),
     )
-    return found.x[:d]
+    return solution.x[:d]
 
 
 @pytest.mark.parametrize("far", [1e3, 1e6, 1e12, 1e20, 1e30])
@@ -315,8 +315,8 @@ def test_how_far_a_row_is_does_not_matter_for_least_deviations(far):
 
 @pytest.mark.parametrize("p", [1.01, 1.2, 1.5, 1.9])
 @pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
-def test_nor_does_it_hide_the_other_rows_for_p_below_2(p, far):
-    """What Newton's method in plain sums would still change is small beside the other residuals."""
+def test_a_row_far_away_does_not_hide_the_others_for_p_below_2(p, far):
+    """A further Newton step in plain arithmetic is small beside the other residuals."""
     X, y = line(far)
     best = optimum(LpProblem(X, y, p=p), backend="reference")
     assert best.converged
@@ -351,9 +351,9 @@ def test_least_deviations_with_many_rows_far_away_and_ties(kind, far):
         best = optimum(LpProblem(X, y, p=1), backend="reference")
         assert best.converged
         assert best.iterations <= 100
-        y[:some] = 1e4  # the same minimisers, where linear programming has the digits
-        found, right = (np.abs(X @ w - y) for w in (best.W[0], least_deviations(X, y)))
-        assert abs((found - right).sum()) <= 1e-9 * right[some:].sum()
+        y[:some] = 1e4  # the same minimisers, with which linear programming is accurate
+        ours, right = (np.abs(X @ w - y) for w in (best.W[0], least_deviations(X, y)))
+        assert abs((ours - right).sum()) <= 1e-9 * right[some:].sum()
 
 
 @pytest.mark.parametrize("noise", ["normal", "cauchy", "one far away"])
@@ -379,7 +379,7 @@ def test_least_deviations_of_many_rows(noise):
 @pytest.mark.parametrize("far", [1e6, 1e12])
 @pytest.mark.parametrize("p", [1, 1.5])
 def test_a_feature_far_away(p, far):
-    """It takes the slope for itself; the rest is a location."""
+    """It determines the slope; the other samples determine the location."""
     X, y = line(1e3)
     X[7, 0], y[7] = far, 0.0
     best = optimum(LpProblem(X, y, p=p), backend="reference")

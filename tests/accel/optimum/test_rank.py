@@ -1,4 +1,4 @@
-"""Which combinations of features count as 0: rounding errors do, what the data say does not."""
+"""The numerical rank: combinations of features that are rounding errors count as 0, no others."""
 
 import re
 import warnings
@@ -18,18 +18,18 @@ from sklearn.linear_model import LinearRegression
 from accel.sklearn import LpRegressor
 
 RankWarning = np.exceptions.RankWarning
-#: The first year, observations a year and how many of some time series that R has.
+#: Time series of R: the first year, the observations a year, and their number.
 SERIES = [(1949, 12, 144), (1974, 12, 72), (1991.496, 260, 1860), (1000.03, 7, 300), (1949, 12, 20),
           (1700, 3, 50), (1920, 12, 240), (1749, 12, 2820)]  # fmt: skip
 
 
 def decimal(a, digits=15):
-    """What is left of numbers that were written with so many digits."""
+    """The numbers after writing them with so many digits."""
     return np.array([float(f"{v:.{digits}g}") for v in np.ravel(a)]).reshape(np.shape(a))
 
 
 def series(start, frequency, n):
-    """Number and year of each observation, the latter as R writes it, and as it is."""
+    """The number of each observation, its year as R writes it, and its exact year."""
     number = np.arange(n)
     years = start + number / frequency
     return tuple(np.column_stack([number + 1.0, each]) for each in (decimal(years), years))
@@ -40,7 +40,7 @@ def walk(n):
 
 
 def quietly(model, *data):
-    """Fit with whatever warning; the texts of those about the rank."""
+    """Fit without showing warnings; return the texts of those about the rank."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(*data)
@@ -70,7 +70,7 @@ def test_the_rank_of_time_series(of, how):
         X, y = X.astype("f4"), y.astype("f4")
     if how == "weights":
         weight = np.random.default_rng(1).uniform(0.1, 5, len(X))
-    if how == "scaled":  # then the size that the years had is known no more, and noise is larger
+    if how == "scaled":  # the original size of the years is unknown then, so that noise is larger
         mean, scale = X.mean(axis=0), X.std(axis=0)
         X, exact = (X - mean) / scale, (exact - mean) / scale
         if len(X) < 50:
@@ -95,7 +95,7 @@ def test_the_optimum_of_standardised_years():
         np.testing.assert_allclose(best.singular_values, sizes, rtol=1e-3, atol=1e-14)
 
 
-#: Digits that remain: the condition numbers of the scaled columns, and of the residuals, cost some.
+#: The correct digits: the condition of the scaled columns, and of the residuals, costs some.
 DIGITS = {"Filip": 7, "Longley": 10.5, "Wampler1": 8, "Wampler2": 11, "Wampler3": 8, "Wampler4": 7,
           "Wampler5": 5}  # fmt: skip
 
@@ -103,20 +103,20 @@ DIGITS = {"Filip": 7, "Longley": 10.5, "Wampler1": 8, "Wampler2": 11, "Wampler3"
 @pytest.mark.parametrize("name", nist.NAMES)
 @pytest.mark.parametrize("how", [{}, {"standardize": False}, {"fit_intercept": False}], ids=str)
 def test_the_digits_of_nist(name, how):
-    """No combination of theirs is noise, and no warning says so."""
+    """No combination of the features counts as noise, and no warning is raised."""
     X, y, certified = nist.problem(name)
     if "fit_intercept" in how:
         X = np.column_stack([X, np.ones(len(X))])
     model = LpRegressor(2, **how)
     assert quietly(model, X, y) == []
     assert model.rank_ == X.shape[1]
-    found = model.coef_ if "fit_intercept" in how else [*model.coef_, model.intercept_]
+    fitted = model.coef_ if "fit_intercept" in how else [*model.coef_, model.intercept_]
     digits = DIGITS[name] - 0.5 * ("fit_intercept" in how)
-    np.testing.assert_allclose(found, certified, rtol=10**-digits)
+    np.testing.assert_allclose(fitted, certified, rtol=10**-digits)
 
 
 def test_nist_in_other_units():
-    """A certified value, to be sure of the rational arithmetic; and the same fit after scaling."""
+    """The rational arithmetic gives the certified value, and the fit of scaled data is the same."""
     X, y, certified = nist.problem("Filip")
     assert certified[-1] == pytest.approx(-1467.48961422980, rel=1e-14)
     assert certified[0] == pytest.approx(-2772.17959193342, rel=1e-14)
@@ -126,7 +126,7 @@ def test_nist_in_other_units():
 
 
 def dependent():
-    """Features of which some are determined by others, but for the rounding of a float."""
+    """Features some of which are determined by others, but for rounding to float."""
     rng = np.random.default_rng(5)
     a, group = rng.standard_normal((30, 3)), rng.integers(0, 4, 30)
     one_hot = np.eye(4)[group]
@@ -163,7 +163,7 @@ def test_dependent_features_are_no_cause_for_a_warning(name, dtype, standardize)
 
 @pytest.mark.parametrize("seed", range(8))
 def test_fifteen_digits_of_dependent_columns(seed):
-    """Whatever their offsets and scales: that much is noise."""
+    """Whatever the offsets and scales, the rounding of decimals counts as noise."""
     rng = np.random.default_rng(seed)
     n, rank, d = 60, 3, 6
     base = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
@@ -176,8 +176,8 @@ def test_fifteen_digits_of_dependent_columns(seed):
 
 @pytest.mark.parametrize("times", [1e13, 1e15, 1e20, 1e200])
 @pytest.mark.parametrize("p", [1, 2, 4])
-def test_a_sample_that_hides_all_others_is_told_of(times, p):
-    """Its direction is all that is left, or next to all; not without a word."""
+def test_a_sample_that_hides_all_others_is_warned_of(times, p):
+    """Beside it the other directions count as noise, and a warning says so."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 3)), rng.standard_normal(60)
     X[5] *= times
@@ -226,7 +226,7 @@ def test_rcond_decides(size, rcond, rank, told):
 
 @pytest.mark.parametrize("p", [1, 2, 4])
 def test_every_column_has_an_rcond_of_its_own(p):
-    """The combination of 1e-4 is noise, that of 1e-8 is none."""
+    """The combination of size 1e-4 is noise, that of size 1e-8 is not."""
     noisy, exact = related(1e-4), related(1e-8)[::-1]
     X, y = np.hstack([noisy, exact]), walk(50)
     best = optimum(LpProblem(X, y, p), tol=1e-7, rcond=[1e-2, 1e-2, 1e-12, 1e-12])
@@ -240,7 +240,7 @@ def test_every_column_has_an_rcond_of_its_own(p):
 
 @pytest.mark.parametrize("p", [1, 2, 4])
 def test_a_column_that_is_only_rounding(p):
-    """It takes no other with it, though alone it is as long as they are once it is scaled."""
+    """It does not hide the others, though once scaled it is as long as they are."""
     rng = np.random.default_rng(3)
     x = np.where(np.arange(40) % 2, 1.0, -1.0)
     ripple = np.where(rng.permutation(40) % 2, 1949.1, np.nextafter(1949.1, 2000))
@@ -269,7 +269,7 @@ def test_rank_and_singular_values_are_those_of_scikit_learn(shape, intercept):
 
 
 def test_singular_values_with_weights():
-    """As of the rows times the roots of the weights, with their part along the intercept's out."""
+    """They are those of the rows times the roots of the weights, orthogonal to the intercept's."""
     rng = np.random.default_rng(0)
     X, weight = rng.standard_normal((40, 3)), rng.uniform(0.1, 5, 40)
     model = LpRegressor(4, standardize=False).fit(X, walk(40), weight)
@@ -281,7 +281,7 @@ def test_singular_values_with_weights():
 
 @pytest.mark.parametrize("how", [{"solver": "gradient"}, {"solver": "end_to_end", "depth": 2}])
 def test_descent_needs_no_rcond(how):
-    """From its start near 0 it does not move along what is nearly 0 in X."""
+    """From its start near 0 it does not move in directions that are nearly 0 in X."""
     X, exact = series(1949, 12, 144)
     model = LpRegressor(4, rcond=0.5, **how)
     with warnings.catch_warnings():

@@ -1,3 +1,5 @@
+"""The facts about the machine that ``accel info`` shows."""
+
 import io
 import json
 import os
@@ -63,7 +65,7 @@ def test_caches(monkeypatch, tmp_path):
         for name, value in zip(("level", "type", "size"), row, strict=True):
             (folder / name).write_text(f"{value}\n")
         (folder / "shared_cpu_list").write_text("0-1\n")
-    (tmp_path / "index9").mkdir()  # of a system that hides some of it
+    (tmp_path / "index9").mkdir()  # as on a system that hides some caches
     monkeypatch.setattr(machine, "_CACHES", tmp_path)
     expected = "L1 48KiB (of CPUs 0-1), L3 32MiB (of CPUs 0-1)"
     assert machine.facts()["machine"]["caches"] == expected
@@ -73,7 +75,7 @@ def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
     for name in ("_CACHES", "_CPUINFO", "_NVIDIA"):
         monkeypatch.setattr(machine, name, tmp_path / "absent")
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: "no driver")
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: "no driver")
     facts = machine.facts()["machine"]
     assert facts["caches"].startswith("unknown")
     assert facts["CPU"]
@@ -110,7 +112,7 @@ def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
         (tmp_path / "version").write_text(version)
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
-    monkeypatch.setattr(gpu, "_found", lambda: found)
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: found)
     assert machine.facts()["machine"]["GPU"] == expected
     assert ("cuda" in machine.facts()["kernels"]["backends"]) == (found is GPU)
     monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
@@ -119,7 +121,7 @@ def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
 
 
 def cuda(monkeypatch, numba_cuda="0.30.4", cupy=None, **different):
-    """The section CUDA, with these packages and libraries; what is not named is found."""
+    """The section CUDA, with these packages and libraries; others are there."""
 
     def find(name):
         return different.get(name, toolkit.Library(name, f"/cuda/{name}", "13.0.2"))

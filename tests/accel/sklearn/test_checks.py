@@ -8,13 +8,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from accel.sklearn import LpRegressor
 
-#: For p = 1 the sign of a residual of zero but for rounding decides about the gradient, and no step
-#: of a first-order solver is smaller than its rate allows.
+#: For p = 1 the gradient depends on the sign of residuals that are zero up to rounding, and a
+#: first-order solver makes steps as large as its rate.
 UNSETTLED = "descent for p = 1 ends within its last step of a minimum, and not at the last bit"
 
 
 def expected_to_fail(estimator):
-    """What scikit-learn excuses in its own SGDRegressor, for the same kind of reason."""
+    """Checks that scikit-learn excuses its own SGDRegressor from, for similar reasons."""
     if estimator.p == 1 and estimator.solver == "gradient":
         return {"check_sample_weight_equivalence_on_dense_data": UNSETTLED}
     return {}

@@ -1,4 +1,4 @@
-"""How descent on the factors ends: its rules, saddles that it leaves or reports, the intercept."""
+"""How descent on the factors ends: its rules, saddles that it leaves or reports, intercepts."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from accel import EndToEnd, GradientDescent, LinearNetwork, LpProblem, optimum, train
 from accel._runs import rates, training
 from accel.kernels.reference import factor_chain
-from accel.sklearn import LpRegressor, descent, fitting
+from accel.sklearn import LpRegressor, descent, starts
 
 from ..optimum.test_optimum import regression
 
@@ -57,9 +57,9 @@ def test_deep_nets_find_the_minimum(how, seed, diabetes):
 
 @pytest.mark.parametrize("how", DEEP, ids=str)
 def test_so_they_do_from_uphill(how, diabetes, monkeypatch):
-    """The saddle at 0 that they shrink into is one that they leave."""
-    random_map = fitting.random_map
-    monkeypatch.setattr(fitting, "random_map", lambda *arguments: -random_map(*arguments))
+    """They shrink towards the saddle at 0 and leave it."""
+    random_map = starts.random_map
+    monkeypatch.setattr(starts, "random_map", lambda *arguments: -random_map(*arguments))
     model = LpRegressor(4, random_state=0, tol=1e-4, max_iter=20_000, **how).fit(*diabetes)
     assert loss(model, 4, *diabetes) == pytest.approx(best_loss(4, *diabetes), rel=1e-4)
 
@@ -67,15 +67,15 @@ def test_so_they_do_from_uphill(how, diabetes, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 3), (3, 1)])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_deep_nets_of_every_shape_find_it(shape, depth):
-    """A square map, as of one feature and an intercept to two outputs, cannot turn its sign."""
+    """A square map, as of a feature and an intercept to two outputs, keeps its orientation."""
     d, k = shape
     for seed in range(6):
         given = regression(40, d, k, seed=seed)
         model = LpRegressor(3, solver="gradient", depth=depth, tol=1e-5, random_state=seed)
         model.fit(*given)
         targets = given[1].reshape(40, k)
-        for output, found in enumerate(np.reshape(loss(model, 3, *given), -1)):
-            assert found == pytest.approx(best_loss(3, given[0], targets[:, output]), rel=1e-4)
+        for output, reached in enumerate(np.reshape(loss(model, 3, *given), -1)):
+            assert reached == pytest.approx(best_loss(3, given[0], targets[:, output]), rel=1e-4)
 
 
 def test_a_missing_state_is_no_random_one():
@@ -85,7 +85,7 @@ def test_a_missing_state_is_no_random_one():
     np.testing.assert_array_equal(first, again)
 
 
-def caught(model, X, y):
+def warning_of(model, X, y):
     with pytest.warns(ConvergenceWarning) as told:
         model.fit(X, y)
     return str(told[0].message)
@@ -94,9 +94,9 @@ def caught(model, X, y):
 def test_a_net_at_a_saddle_is_reported():
     how = {"solver": "gradient", "learning_rate": 0.01, "warm_start": True, "max_iter": 50}
     model = LpRegressor(4, depth=4, fit_intercept=False, **how)
-    caught(model, X, y)
+    warning_of(model, X, y)
     model.coef_ = 1e-9 * model.coef_
-    told = caught(model, X, y)
+    told = warning_of(model, X, y)
     assert model.status_ == "saddle"
     assert "the factors are held at a saddle where W is 0; consider another random_state" in told
     model.set_params(depth=1, learning_rate="auto", max_iter=None).fit(X, y)
@@ -104,12 +104,12 @@ def test_a_net_at_a_saddle_is_reported():
 
 
 def test_a_missing_rank_is_reported_or_found(monkeypatch):
-    """Balanced factors of a map of rank 1 have rank 1 for ever."""
+    """Balanced factors of a map of rank 1 keep rank 1."""
     narrow = lambda problem: np.outer([1.0, 1, 1], problem.gradient(np.zeros((3, 5)))[0]) * -1e-3  # noqa: E731
-    monkeypatch.setattr(fitting, "downhill_map", narrow)
+    monkeypatch.setattr(starts, "downhill_map", narrow)
     how = {"solver": "gradient", "depth": 3, "optimizer": "gd"}
     model = LpRegressor(2, learning_rate=0.05, max_iter=3000, **how)
-    assert "saddle of rank 1" in caught(model, X, Y)
+    assert "saddle of rank 1" in warning_of(model, X, Y)
     assert model.status_ == "saddle"
     model = LpRegressor(2, **how).fit(X, Y)
     assert model.status_ == "converged"
@@ -152,7 +152,7 @@ def test_where_it_may_not_be_the_minimum_that_is_told():
     """Decay in between: no lower map on the line, and no proof that there is none elsewhere."""
     how = {"fit_intercept": False, "standardize": False, "depth": 3, "random_state": 0}
     model = LpRegressor(2, weight_decay=3.2, **how)
-    told = caught(model, np.eye(2), [3.0, 3.0])
+    told = warning_of(model, np.eye(2), [3.0, 3.0])
     assert model.status_ == "saddle"
     assert "at depth 3 holds the factors at a local minimum where W is 0 that may not be" in told
 
@@ -161,7 +161,7 @@ def test_factors_that_fall_back_are_not_helped_up_for_ever():
     """The decay of momentum acts at once, its steps only after a while."""
     how = {"fit_intercept": False, "standardize": False, "depth": 3, "random_state": 0}
     model = LpRegressor(2, weight_decay=2.0, **how)
-    told = caught(model, np.eye(2), [3.0, 3.0])
+    told = warning_of(model, np.eye(2), [3.0, 3.0])
     assert model.status_ == "saddle"
     assert "where W is 0; consider another random_state" in told
     assert model.n_iter_ < 5000
@@ -188,10 +188,10 @@ def test_the_intercept_is_right_for_coefficients_that_are_not(p, how):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X * [1, 9, 0.1, 1] + 3, Y + 20, weight)
-    found = loss(model, p, X * [1, 9, 0.1, 1] + 3, Y + 20, weight)
+    reached = loss(model, p, X * [1, 9, 0.1, 1] + 3, Y + 20, weight)
     for step in (1e-4, -1e-4, 0.1, -0.1, 3.0, -3.0):
         r = Y + 20 - model.predict(X * [1, 9, 0.1, 1] + 3) + step
-        assert np.all(found <= np.average(np.abs(r) ** p, axis=0, weights=weight) * (1 + 1e-12))
+        assert np.all(reached <= np.average(np.abs(r) ** p, axis=0, weights=weight) * (1 + 1e-12))
 
 
 @pytest.mark.parametrize("how", [
@@ -219,16 +219,16 @@ def test_rules_that_rescale_the_gradient_end_with_decay(optimizer, depth, diabet
     assert loss(model, 4, *diabetes) < 1.05 * best_loss(4, *diabetes)
 
 
-def test_the_rate_is_found_anew_after_an_eighth_only(monkeypatch):
-    found = []
+def test_the_rate_is_chosen_again_only_after_an_eighth(monkeypatch):
+    suggested = []
 
     def counted(*arguments):
-        found.append(rates.stable_rate(*arguments))
-        return found[-1]
+        suggested.append(rates.stable_rate(*arguments))
+        return suggested[-1]
 
     monkeypatch.setattr(training, "stable_rate", counted)
     model = LpRegressor(2, weight_decay=0.3, max_iter=80_000, tol=1e-12).fit(X, y)
-    assert len(found) == 1
+    assert len(suggested) == 1
     assert model.n_iter_ < 10_000
 
 
@@ -243,17 +243,18 @@ def test_the_slope_is_that_of_a_step_of_gradient_descent(depth, decay):
     whole = LinearNetwork.for_problem(problem, 1, init=[network.end_to_end()])
     for optimizer, given in ((rule, network), (EndToEnd(1.0, depth), whole)):
         for share, expected in ((1 + 1e-9, True), (1 - 1e-9, False)):
-            settled = descent._Slope(problem, given.widths, optimizer, decay, slope * share)
+            settled = descent._SmallGradient(problem, given.widths, optimizer, decay, slope * share)
             assert settled(given.params) is expected
-    assert not descent._Slope(problem, network.widths, rule, decay, 1e300)(network.params + np.inf)
+    settled = descent._SmallGradient(problem, network.widths, rule, decay, 1e300)
+    assert not settled(network.params + np.inf)
     G = problem.gradient(network.end_to_end())
     g = factor_chain.gradients(network.params, network.widths, G) + decay * network.params
     assert slope == pytest.approx(np.linalg.norm(g), rel=1e-9)
 
 
-def test_rest_is_four_looks_in_a_row_that_are_no_lower():
+def test_the_loss_is_at_rest_after_four_checks_in_a_row_that_are_no_lower():
     problem = LpProblem([[1.0]], [0.0], 1)
-    rule = descent._Rest(problem, (1, 1), 0.01)
+    rule = descent._LossAtRest(problem, (1, 1), 0.01)
     looks = [4.0, 3.0, 3.1, 2.999, 2.9, 2.8, 2.8, 3.0, 2.79, 2.8]
     assert [rule(np.array([w])) for w in looks] == [False] * 9 + [True]
     assert not rule(np.array([np.inf]))
@@ -282,7 +283,7 @@ def test_no_tol_is_too_large():
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_both_first_order_solvers_end_at_the_same_map_of_low_rank(dtype):
-    """A singular value that decay has made 0 but for rounding has a root that is not small."""
+    """The root of a singular value that decay has made 0, up to rounding, is not small."""
     data = X.astype(dtype), (X @ [[3.0, 0, 0], [0, 2, 0], [0, 0, 0.05], [0, 0, 0]]).astype(dtype)
     how = {"depth": 3, "weight_decay": 0.1, "tol": 1e-6, "standardize": False}
     models = [LpRegressor(2, solver=s, **how).fit(*data) for s in ("gradient", "end_to_end")]
@@ -296,7 +297,7 @@ def test_both_first_order_solvers_end_at_the_same_map_of_low_rank(dtype):
 @pytest.mark.parametrize("p", [4, 8])
 @pytest.mark.parametrize("solver", ["gradient", "end_to_end"])
 def test_small_residuals_are_no_minimum(solver, p, noise, dtype):
-    """The gradient of a power vanishes with them; slopes were 10 % off at p = 8, without a word."""
+    """For p > 2 the gradient vanishes with the residuals, far from the minimum too."""
     rng = np.random.default_rng(0)
     A = rng.standard_normal((100, 2)).astype(dtype)
     b = (A @ [1, 2] + noise * rng.standard_normal(100)).astype(dtype)
@@ -309,7 +310,7 @@ def test_small_residuals_are_no_minimum(solver, p, noise, dtype):
 
 
 def test_a_fit_without_residuals_ends():
-    """Where they are tol times the targets; what is slower than that is said."""
+    """It ends where they are tol times the targets, and warns if it does not get there."""
     A = np.random.default_rng(0).standard_normal((100, 2))
     for p, tol in ((3, 1e-7), (8, 1e-3), (8, 1e-7)):
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""LpRegressor: what ``dual_gap_`` claims in the units of the user, and rows far away for p < 2."""
+"""LpRegressor: the bound ``dual_gap_`` in the units of the user, and outliers for p < 2."""
 
 import warnings
 from decimal import Decimal
@@ -47,7 +47,7 @@ def test_no_map_is_further_below_than_the_gap(kind, n, d, p, weights, standardiz
         y = X @ rng.standard_normal(d) + 3
     weight = rng.uniform(0.1, 5, n) if weights else None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # where float64 has not the digits
+        warnings.simplefilter("ignore", ConvergenceWarning)  # where float64 has too few digits
         model = LpRegressor(p, standardize=standardize).fit(X, y, weight)
     columns, w = np.column_stack([X, np.ones(n)]), [*model.coef_, model.intercept_]
     here, least = least_found(columns, y, w, p, weight)
@@ -57,7 +57,7 @@ def test_no_map_is_further_below_than_the_gap(kind, n, d, p, weights, standardiz
 
 
 def line(far):
-    """Issue 13: a line with unit noise, and one target far above it."""
+    """A line with unit noise, and one target far above it."""
     x, rng = np.arange(100.0), np.random.default_rng(0)
     y = 3 * x + 5 + rng.standard_normal(100)
     y[7] = far
@@ -97,7 +97,7 @@ def test_least_deviations_of_many_rows_give_no_warning():
 @pytest.mark.parametrize(("p", "within"), [(1, 0.01), (1.2, 0.001), (1.5, 0.001)])
 @pytest.mark.parametrize("optimizer", ["gd", "momentum"])
 def test_descent_is_not_lost_to_a_row_far_away(p, within, optimizer):
-    """Its units are those of the other rows: of the row far away they were, it went nowhere."""
+    """Its units are those of the other rows; in those of the outlier it would hardly move."""
     X, y = line(1e12)
     right = LpRegressor(p).fit(X, y)
     with warnings.catch_warnings():
@@ -109,17 +109,17 @@ def test_descent_is_not_lost_to_a_row_far_away(p, within, optimizer):
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_usual_data_keep_their_units(fit_intercept):
-    """Standard deviations, unless rows far away are most of them: losses stay comparable."""
+    """Standard deviations, unless outliers dominate them, so that losses are comparable."""
     X, y = line(1e3)
     for p in (1, 1.5):
         model = LpRegressor(p, fit_intercept=fit_intercept).fit(X, y)
-        found = np.mean(np.abs(model.predict(X) - y) ** p)
+        reached = np.mean(np.abs(model.predict(X) - y) ** p)
         size = np.std(y) if fit_intercept else np.sqrt(np.mean(y**2))
-        assert model.history_.loss[-1] * size**p == pytest.approx(found, rel=1e-9)
+        assert model.history_.loss[-1] * size**p == pytest.approx(reached, rel=1e-9)
 
 
 def test_the_advice_of_newton_is_about_what_ended_it():
-    """More steps are no help where rounding errors are what is left, and it has no rate."""
+    """More steps do not help against rounding errors, and Newton's method has no rate."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
     far = np.vstack([X[:1] * 1e11, X[1:]])
@@ -135,7 +135,7 @@ def test_the_advice_of_newton_is_about_what_ended_it():
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 4])
 def test_a_proof_at_the_ends_of_the_range(p):
-    """Small features are proved as well as others; where products overflow nothing is claimed."""
+    """Small features are proved as well as others; the gap is inf where products overflow."""
     x = np.arange(30.0)
     y = 3 * x + np.random.default_rng(0).standard_normal(30)
     usual = LpRegressor(p).fit(x[:, None], y)

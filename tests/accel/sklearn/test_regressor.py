@@ -35,7 +35,7 @@ FIRST_ORDER = [
 ]
 RNG = np.random.default_rng(3)
 X, Y = regression(80, 3, 2)
-X = X * [1, 30, 0.1] + [0, 5, -2]  # units that descent would not survive without standardize
+X = X * [1, 30, 0.1] + [0, 5, -2]  # descent diverges in these units without standardize
 Y = (np.exp(Y / 3) + 4) * [1.0, 50.0]  # skewed, so that the mean is no minimiser
 y = Y[:, 0]
 WEIGHTS = RNG.integers(0, 4, len(X))
@@ -79,8 +79,8 @@ def test_first_order_solvers_find_it_too(p, how):
     model = LpRegressor(p, max_iter=40_000, random_state=0, **how).fit(X, Y)
     assert model.solver_ == how["solver"]
     for output in range(2):
-        found = loss(model, p, y=Y)[output]
-        assert found == pytest.approx(minimum(p, y=Y[:, output]).loss, rel=1e-6)
+        reached = loss(model, p, y=Y)[output]
+        assert reached == pytest.approx(minimum(p, y=Y[:, output]).loss, rel=1e-6)
     assert 1 <= model.n_iter_ <= 40_000
     assert model.history_.step[-1] == model.n_iter_
     assert np.all(np.diff(model.history_.step) > 0)
@@ -341,7 +341,7 @@ def test_bad_parameters(name):
 
 
 def numbers():
-    """What is none, of the shape of targets."""
+    """Targets that are no numbers."""
     text = y.round(3).astype(str)
     return {
         "text": text,
@@ -357,7 +357,7 @@ def numbers():
 @pytest.mark.parametrize("kind", numbers())
 @pytest.mark.parametrize("frame", [False, True])
 def test_text_and_dates_are_no_numbers(kind, frame):
-    """scikit-learn would turn them into floats, those that look like numbers at least."""
+    """scikit-learn would convert those that look like numbers to floats."""
     given = numbers()[kind]
     if frame:
         given = pytest.importorskip("pandas").Series(given)
@@ -421,7 +421,7 @@ SEARCH = """
 
 @pytest.mark.slow
 def test_a_grid_search_in_two_processes():
-    """Each runs a team of threads: together no more than there are CPUs, and none waits."""
+    """Each process runs a team of threads; together they are no more than there are CPUs."""
     code = textwrap.dedent(SEARCH)
     done = python("-W", "error::RuntimeWarning", "-c", code, ACCEL_NUM_THREADS=None)
     assert done.stdout.split() == ["4", "10"]

@@ -1,10 +1,10 @@
-"""Where factors are caught: told from minima, and a lower map beside them."""
+"""Saddles and local minima of the factors, told from minima, and lower maps beside them."""
 
 import numpy as np
 import pytest
 
 from accel import LpProblem, optimum
-from accel.sklearn.saddles import caught
+from accel.sklearn.saddles import trap
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((60, 4))
@@ -31,7 +31,7 @@ def objective(problem, W, depth, decay):
 
 
 def rest_of_rank(problem, rank, decay=0.0):
-    """The least map of a rank, by alternating over its two factors with L-BFGS."""
+    """The map of least loss of a rank, by L-BFGS over its two factors."""
     optimize = pytest.importorskip("scipy.optimize")
     U, sizes, Vt = np.linalg.svd(truncated(optimum(problem).W, rank), full_matrices=False)
     roots = np.sqrt(sizes[:rank])
@@ -53,56 +53,56 @@ def rest_of_rank(problem, rank, decay=0.0):
 @pytest.mark.parametrize("depth", [2, 3, 7])
 def test_zero_is_a_saddle_and_the_minimum_is_none(p, scale, depth):
     given = problem(p, scale)
-    found = caught(given, ZERO + 1e-9 * scale, depth, 3, 0.0, 1e-8)
-    assert found.reason == "the factors are held at a saddle where W is 0"
-    assert np.linalg.matrix_rank(found.lower) == 1
-    assert given.loss(found.lower) < 0.95 * given.loss(ZERO)
-    assert caught(given, scale * best(p), depth, 3, 0.0, 1e-8) is None
-    assert caught(given, ZERO, 1, 3, 0.0, 1e-8) is None  # a single factor leaves any point
+    trapped = trap(given, ZERO + 1e-9 * scale, depth, 3, 0.0, 1e-8)
+    assert trapped.reason == "the factors are held at a saddle where W is 0"
+    assert np.linalg.matrix_rank(trapped.lower) == 1
+    assert given.loss(trapped.lower) < 0.95 * given.loss(ZERO)
+    assert trap(given, scale * best(p), depth, 3, 0.0, 1e-8) is None
+    assert trap(given, ZERO, 1, 3, 0.0, 1e-8) is None  # a single factor leaves any point
 
 
 @pytest.mark.parametrize("rank", [1, 2])
 def test_a_missing_rank_is_found_unless_the_width_forbids_it(rank):
     given = problem()
     W = rest_of_rank(given, rank)
-    found = caught(given, W, 3, 3, 0.0, 1e-8)
-    assert found.reason == f"the factors are held at a saddle of rank {rank}"
-    assert np.linalg.matrix_rank(found.lower) == rank + 1
-    assert given.loss(found.lower) < 0.99 * given.loss(W)
-    assert caught(given, W, 3, rank, 0.0, 1e-8) is None
+    trapped = trap(given, W, 3, 3, 0.0, 1e-8)
+    assert trapped.reason == f"the factors are held at a saddle of rank {rank}"
+    assert np.linalg.matrix_rank(trapped.lower) == rank + 1
+    assert given.loss(trapped.lower) < 0.99 * given.loss(W)
+    assert trap(given, W, 3, rank, 0.0, 1e-8) is None
 
 
 def test_at_depth_2_decay_is_the_nuclear_norm_of_which_a_low_rank_is_the_minimum():
     given = problem(2)
     G = given.gradient(ZERO)
     largest = np.linalg.norm(G, 2)
-    assert caught(given, ZERO, 2, 3, 1.01 * largest, 1e-8) is None
-    found = caught(given, ZERO, 2, 3, 0.9 * largest, 1e-8)
-    assert "saddle where W is 0" in found.reason
-    assert objective(given, found.lower, 2, 0.9 * largest) < given.loss(ZERO)
+    assert trap(given, ZERO, 2, 3, 1.01 * largest, 1e-8) is None
+    trapped = trap(given, ZERO, 2, 3, 0.9 * largest, 1e-8)
+    assert "saddle where W is 0" in trapped.reason
+    assert objective(given, trapped.lower, 2, 0.9 * largest) < given.loss(ZERO)
 
 
 @pytest.mark.parametrize("depth", [3, 5])
 def test_from_depth_3_on_decay_makes_local_minima(depth):
     given = problem(4)
-    found = caught(given, ZERO, depth, 3, 0.01, 1e-8)
-    assert found.reason == (
+    trapped = trap(given, ZERO, depth, 3, 0.01, 1e-8)
+    assert trapped.reason == (
         f"weight_decay at depth {depth} holds the factors at a local minimum where W is 0"
     )
-    assert objective(given, found.lower, depth, 0.01) < given.loss(ZERO)
+    assert objective(given, trapped.lower, depth, 0.01) < given.loss(ZERO)
     # There is no lower point for a huge decay, which is proved, and none on the line in between.
-    assert caught(given, ZERO, depth, 3, 1e3 * given.loss(ZERO), 1e-8) is None
+    assert trap(given, ZERO, depth, 3, 1e3 * given.loss(ZERO), 1e-8) is None
 
 
 def test_a_minimum_that_is_not_proved_is_told_as_such():
     given = LpProblem(np.eye(2), [3.0, 3.0], 2)
     slope, loss = np.linalg.norm(given.gradient(np.zeros((1, 2)))), given.loss([0.0, 0.0])
     decays = np.geomspace(0.1, 1e3, 200)
-    found = [caught(given, np.zeros((1, 2)), 3, 1, decay, 1e-8) for decay in decays]
-    kinds = [0 if f and f.lower is not None else 1 if f else 2 for f in found]
+    trapped = [trap(given, np.zeros((1, 2)), 3, 1, decay, 1e-8) for decay in decays]
+    kinds = [0 if f and f.lower is not None else 1 if f else 2 for f in trapped]
     assert kinds == sorted(kinds)
     assert set(kinds) == {0, 1, 2}
-    assert found[kinds.index(1)].reason.endswith("where W is 0 that may not be the lowest")
+    assert trapped[kinds.index(1)].reason.endswith("where W is 0 that may not be the lowest")
     # 0 is proved the least where no size s has both 1.5 decay s^(2/3) < loss and < slope s.
     share = 1.5 * decays[kinds.index(2)]
     assert (share / slope) ** 3 >= (loss / share) ** 1.5
@@ -117,9 +117,9 @@ def test_extremes_neither_fail_nor_warn():
     for depth in (2, 3, 10_000):
         for scale in (1e-150, 1e60):
             given = problem(4, 1e-60 if scale < 1 else scale)
-            caught(given, ZERO, depth, 3, 0.0, 1e-8)
-            caught(given, ZERO, depth, 3, 0.1, 1e-8)
+            trap(given, ZERO, depth, 3, 0.0, 1e-8)
+            trap(given, ZERO, depth, 3, 0.1, 1e-8)
     flat = LpProblem(X, np.zeros_like(Y), 4)
-    assert caught(flat, ZERO, 3, 3, 0.1, 1e-8) is None
+    assert trap(flat, ZERO, 3, 3, 0.1, 1e-8) is None
     single = problem(4, dtype="f4")
-    assert caught(single, ZERO, 3, 3, 0.0, 1e-8).lower.dtype == np.float64
+    assert trap(single, ZERO, 3, 3, 0.0, 1e-8).lower.dtype == np.float64

@@ -1,4 +1,4 @@
-"""Arrays of other libraries, on either side; a GPU is stood in for where there is none."""
+"""Arrays of other libraries, on the host and on a GPU, which a stand-in replaces where needed."""
 
 import logging
 
@@ -45,7 +45,7 @@ def test_a_torch_tensor_is_not_copied(dtype):
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_arrays_that_must_not_be_written_to_are_fine(backend):
-    """Such as JAX's."""
+    """For example JAX's."""
     a = LpProblem(A, [1.0, 2.0, 4.0]).X
     a.flags.writeable = False
     problem = LpProblem(a, [1.0, 2.0, 4.0])
@@ -76,7 +76,7 @@ def test_what_is_on_the_device_is_not_copied(gpu_stand_in, other):
 @pytest.mark.parametrize("other", [DeviceArray, OnlyDLPack, OnlyInterface])
 def test_a_gpu_that_cannot_be_used(monkeypatch, other):
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(gpu, "_found", lambda: "the package cupy is not installed")
+    monkeypatch.setattr(gpu, "_device_or_reason", lambda: "the package cupy is not installed")
     for device in (True, False):
         with pytest.raises(ValueError, match=r"W is on a CUDA device.*: the package cupy"):
             numeric("W", other(A), ndim=(2,), device=device)

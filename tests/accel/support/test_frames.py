@@ -1,4 +1,4 @@
-"""Data frames at the door: what pandas and Polars keep in columns of their own dtypes."""
+"""Data frames of pandas and Polars as arguments: columns of any dtype, and missing numbers."""
 
 import numpy as np
 import pytest
@@ -36,9 +36,9 @@ def test_frames(columns):
     assert problem.dtype == np.float64
     np.testing.assert_array_equal(problem.X, TABLE)
     np.testing.assert_array_equal(problem.Y[:, 0], Y)
-    found, expected = standardize(frame, Y), standardize(TABLE, Y)
-    np.testing.assert_array_equal(found.X, expected.X)
-    np.testing.assert_array_equal(found.predict([1, 2], frame), expected.predict([1, 2], TABLE))
+    data, expected = standardize(frame, Y), standardize(TABLE, Y)
+    np.testing.assert_array_equal(data.X, expected.X)
+    np.testing.assert_array_equal(data.predict([1, 2], frame), expected.predict([1, 2], TABLE))
     np.testing.assert_array_equal(LpProblem(TABLE[:, 1:], frame).Y, TABLE)  # targets, too
 
 

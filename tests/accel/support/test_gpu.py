@@ -1,4 +1,4 @@
-"""What the driver tells, or why it cannot: with a driver of our own."""
+"""The GPU that is used, or what is missing, with a made-up driver."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from ...children import python
 
 
 class Driver:
-    """libcuda.so.1, of a machine with one GPU."""
+    """libcuda.so.1 of a machine with one GPU."""
 
     def __init__(self, **different):
         self.name, self.capability, self.version = b"Fast One", (9, 0), 13000
@@ -54,8 +54,8 @@ NEW_LINKER = toolkit.Library("nvJitLink", "/new/nvJitLink", "13.0.88")
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Set up a driver, or None for none, and the packages."""
-    gpu._found.cache_clear()
+    """A function that sets up a driver (None for none) and the packages."""
+    gpu._device_or_reason.cache_clear()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
 
@@ -77,7 +77,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(toolkit, "cupy", lambda: toolkit.CuPy({"cupy": "14.2"}, cupy))
 
     yield set_up
-    gpu._found.cache_clear()
+    gpu._device_or_reason.cache_clear()
 
 
 def test_a_gpu(machine):
@@ -150,7 +150,7 @@ def test_older_packages_serve_older_drivers_and_gpus(machine):
 
 
 def test_a_compiler_may_be_newer_than_the_driver(machine):
-    """Its PTX says that it is older; what nvJitLink makes of it has to fit the driver."""
+    """The version in its PTX is older; but the machine code of nvJitLink has to fit the driver."""
     machine(Driver(version=12040), cuda=12, cupy=12, libnvvm=toolkit.Library("libnvvm", "/", "13"))
     assert gpu.missing() is None
 
@@ -170,9 +170,9 @@ def test_a_missing_compiler(machine, monkeypatch, absent):
 @pytest.mark.parametrize(
     "different",
     [
-        {"nvJitLink": toolkit.Library("nvJitLink")},  # the driver compiles in its place
+        {"nvJitLink": toolkit.Library("nvJitLink")},  # the driver compiles instead
         {"nvJitLink": toolkit.Library("nvJitLink", problem="damaged")},
-        dict.fromkeys(["libnvvm", "NVRTC", "nvJitLink"]),  # no way to look for them
+        dict.fromkeys(["libnvvm", "NVRTC", "nvJitLink"]),  # they cannot be looked for
         {"cuda": None, "cupy": None},  # of unknown versions
     ],
 )
@@ -185,7 +185,7 @@ def test_compilers_are_looked_for_where_there_is_a_gpu(machine, monkeypatch):
     for driver in (None, Driver(count=0), Driver(init=999)):
         machine(driver)
         monkeypatch.setattr(toolkit, "find", None)
-        gpu._found.cache_clear()
+        gpu._device_or_reason.cache_clear()
         assert gpu.missing() is not None
 
 
@@ -197,9 +197,9 @@ def test_hidden_devices(machine, monkeypatch):
 
 def test_the_driver_is_asked_once(machine):
     machine(Driver())
-    found = gpu.device()
+    device = gpu.device()
     machine(None)
-    assert gpu.device() is found
+    assert gpu.device() is device
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("", False)])
@@ -224,8 +224,8 @@ def test_nothing_is_imported_to_find_out():
 def test_this_gpu():
     import cupy
 
-    found, properties = gpu.device(), cupy.cuda.runtime.getDeviceProperties(0)
-    assert found.name == properties["name"].decode()
-    assert found.capability == (properties["major"], properties["minor"])
-    assert found.multiprocessors == properties["multiProcessorCount"]
-    assert found.memory == properties["totalGlobalMem"]
+    device, properties = gpu.device(), cupy.cuda.runtime.getDeviceProperties(0)
+    assert device.name == properties["name"].decode()
+    assert device.capability == (properties["major"], properties["minor"])
+    assert device.multiprocessors == properties["multiProcessorCount"]
+    assert device.memory == properties["totalGlobalMem"]

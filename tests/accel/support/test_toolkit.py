@@ -1,4 +1,4 @@
-"""Where NVIDIA's libraries are, on machines of our own making and on this one."""
+"""Where NVIDIA's libraries are, on made-up machines and on this one."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ class NotFound(RuntimeError):
 
 @pytest.fixture
 def finder(monkeypatch):
-    """What cuda-pathfinder finds, by its names: a path, or an error; else nothing."""
+    """A made-up cuda-pathfinder: by library, the path that it returns or the error it raises."""
     there = {}
 
     def load(name):
-        found = there.get(name, NotFound("no such file"))
-        if isinstance(found, Exception):
-            raise found
-        return SimpleNamespace(abs_path=str(found))
+        answer = there.get(name, NotFound("no such file"))
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(abs_path=str(answer))
 
     modules = {
         "cuda.pathfinder": SimpleNamespace(
@@ -47,7 +47,7 @@ def finder(monkeypatch):
 
 @pytest.fixture
 def packages(monkeypatch, tmp_path):
-    """Packages by name: a version, and files of theirs below a folder."""
+    """Made-up installed packages: by name, a version and files below a folder."""
     installed = {}
 
     def distribution(name):
@@ -69,13 +69,13 @@ def put(path, text=""):
     return path
 
 
-def test_a_package_brings_it(finder, packages, tmp_path):
+def test_a_library_in_a_package(finder, packages, tmp_path):
     relative = "nvidia/cu13/lib/libnvvm.so.4"
     packages["nvidia-nvvm"] = "13.5.37", [relative, "nvidia/cu13/nvvm/LICENSE"]
     finder.there["nvvm"] = tmp_path / "site" / relative
-    found = toolkit.find("libnvvm")
-    assert found == toolkit.Library("libnvvm", str(tmp_path / "site" / relative), "13.5.37")
-    assert found.major == 13
+    library = toolkit.find("libnvvm")
+    assert library == toolkit.Library("libnvvm", str(tmp_path / "site" / relative), "13.5.37")
+    assert library.major == 13
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_a_package_brings_it(finder, packages, tmp_path):
         (None, "cuda", None, None),
     ],
 )
-def test_a_toolkit_brings_it(finder, packages, tmp_path, note, folder, version, major):
+def test_a_library_in_a_toolkit(finder, packages, tmp_path, note, folder, version, major):
     path = put(tmp_path / folder / "lib64" / "libnvrtc.so.13")
     if note is not None:
         put(tmp_path / folder / "version.json", note)
     finder.there["nvrtc"] = path
-    found = toolkit.find("NVRTC")
-    assert found == toolkit.Library("NVRTC", str(path), version)
-    assert found.major == major
+    library = toolkit.find("NVRTC")
+    assert library == toolkit.Library("NVRTC", str(path), version)
+    assert library.major == major
 
 
 def test_a_link_to_a_toolkit(finder, packages, tmp_path):
@@ -107,7 +107,7 @@ def test_a_link_to_a_toolkit(finder, packages, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted({*toolkit.LIBRARIES} - {"libdevice"}))
-def test_it_is_not_there_or_does_not_load(finder, packages, name):
+def test_a_missing_or_damaged_library(finder, packages, name):
     assert toolkit.find(name) == toolkit.Library(name)
     error = RuntimeError("Failed to dlopen libx.so.1: file too short\nmore of that")
     finder.there[toolkit.LIBRARIES[name].name] = error
@@ -130,11 +130,11 @@ def test_libnvvm_where_only_numba_cuda_looks(finder, packages, tmp_path):
 
 
 def test_libdevice(finder, packages, monkeypatch, tmp_path):
-    """The places where numba-cuda looks, the last one first."""
+    """The places where numba-cuda looks; here the last is filled first."""
 
     def expect(path):
-        found = toolkit.find("libdevice")
-        assert (found.path, found.problem) == (path and str(path), None)
+        library = toolkit.find("libdevice")
+        assert (library.path, library.problem) == (path and str(path), None)
 
     monkeypatch.setattr(toolkit, "_SYSTEM", tmp_path / "cuda-13.0")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
@@ -142,7 +142,7 @@ def test_libdevice(finder, packages, monkeypatch, tmp_path):
     expect(put(tmp_path / "cuda-13.0/nvvm/libdevice/libdevice.10.bc"))
     assert toolkit.find("libdevice").version == "13.0"
     monkeypatch.setenv("CUDA_PATH", str(tmp_path / "path"))
-    expect(None)  # numba-cuda looks no further
+    expect(None)  # numba-cuda looks nowhere else
     expect(put(tmp_path / "path/nvvm/libdevice/libdevice.10.bc"))
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
     expect(None)
@@ -165,7 +165,7 @@ def test_libdevice(finder, packages, monkeypatch, tmp_path):
         ({"cupy": "14.2.0"}, '{"cuda": "12.9", "packaging": "conda"}', 12),
         ({"cupy": "14.2.0"}, None, None),  # built from source
         ({}, None, None),
-        # Of two, the one that lies there.
+        # Of two packages the one whose files are there.
         ({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, '{"cuda": "12.x"}', 12),
         ({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, "damaged", None),
         ({"cupy-cuda13x": "14.2.0"}, "[]", 13),
@@ -186,7 +186,7 @@ def test_no_cupy(monkeypatch):
     assert toolkit.cupy() is None
 
 
-def test_where_it_was_looked_for(monkeypatch):
+def test_the_message_about_missing_libraries(monkeypatch):
     for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     remedy = (
@@ -205,32 +205,32 @@ def test_where_it_was_looked_for(monkeypatch):
 
 
 def test_this_machine():
-    """What is found is what numba-cuda and nvJitLink use, without a driver; CuPy is not loaded."""
+    """The libraries are those that numba-cuda uses; no driver is needed, and CuPy is not loaded."""
     for name in ("cuda.pathfinder", "numba_cuda"):
         pytest.importorskip(name)
     code = """
 import json, sys
 from accel._support import toolkit
-found = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
-told = {name: [library.path, library.version, library.problem] for name, library in found.items()}
+ours = {name: toolkit.find(name) for name in toolkit.LIBRARIES}
+ours = {name: [library.path, library.version, library.problem] for name, library in ours.items()}
 cupy, loaded = toolkit.cupy(), [n for n in ("numba", "cupy") if n in sys.modules]
 import accel.kernels.cuda, numba.cuda, numba.cuda.cuda_paths
 try:
     paths = {name: way.info for name, way in numba.cuda.cuda_paths.get_cuda_paths().items()}
 except RuntimeError as error:
     paths = str(error)
-print(json.dumps([told, loaded, numba.cuda.__file__, paths]))
+print(json.dumps([ours, loaded, numba.cuda.__file__, paths]))
 """
-    told, loaded, numba_cuda, paths = json.loads(python("-c", code).stdout)
+    ours, loaded, numba_cuda, paths = json.loads(python("-c", code).stdout)
     if "numba_cuda" not in Path(numba_cuda).parts:
         pytest.skip("numba.cuda is not numba-cuda's here: its package does not lie in the first of "
                     "the folders with packages")  # fmt: skip
-    assert not [name for name, (_, _, problem) in told.items() if problem]
+    assert not [name for name, (_, _, problem) in ours.items() if problem]
     if isinstance(paths, str):  # numba-cuda gives up where NVRTC is missing
-        assert told["NVRTC"][0] is None, paths
+        assert ours["NVRTC"][0] is None, paths
         return
     for name, theirs in (("libnvvm", "nvvm"), ("libdevice", "libdevice"), ("NVRTC", "nvrtc")):
-        assert told[name][0] == paths[theirs]
-    if told["libnvvm"][0] is not None:
+        assert ours[name][0] == paths[theirs]
+    if ours["libnvvm"][0] is not None:
         assert "numba" not in loaded
     assert "cupy" not in loaded

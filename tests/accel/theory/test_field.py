@@ -42,12 +42,12 @@ def test_curl_is_that_of_finite_differences(seed, p, depth, scale):
     problem = make_problem(p, seed, scale)
     w = np.random.default_rng(seed).uniform(0.5, 1.0, 3)
     J = jacobian(problem, w, depth)
-    found = curl(problem, w, depth)
-    np.testing.assert_allclose(found, (J - J.T) / 2, atol=1e-6 * np.abs(J).max())
+    antisymmetric = curl(problem, w, depth)
+    np.testing.assert_allclose(antisymmetric, (J - J.T) / 2, atol=1e-6 * np.abs(J).max())
     if depth == 1:
-        np.testing.assert_array_equal(found, 0)
+        np.testing.assert_array_equal(antisymmetric, 0)
     else:
-        assert np.abs(found).max() > 1e-3 * np.abs(J).max()
+        assert np.abs(antisymmetric).max() > 1e-3 * np.abs(J).max()
 
 
 def test_curl_at_0():
@@ -59,7 +59,7 @@ def test_curl_at_0():
 
 
 def test_whitened_least_squares_at_depth_2_is_a_gradient():
-    """The Hessian is a multiple of the identity: every w is an eigenvector of it."""
+    """The Hessian is a multiple of the identity, so every w is an eigenvector."""
     problem = LpProblem(np.linalg.qr(make_problem(2).X)[0], make_problem(2).Y, 2)
     w = np.array([0.3, -0.2, 0.5])
     np.testing.assert_allclose(curl(problem, w, 2), 0, atol=1e-16)
@@ -91,11 +91,11 @@ def test_closed_curve_integral_has_its_exact_value(seed, p, depth, scale, r, R):
     direction, second = np.random.default_rng(seed).standard_normal((2, 3))
     exact = by_the_binomial_theorem(problem, depth, direction, r, R)
     for f in (None, second):
-        found = closed_curve_integral(problem, depth, direction, r, R, second=f)
-        assert abs(found.value - exact) <= found.error
-        assert found.error < 1e-8 * max(map(abs, found.pieces))
-        np.testing.assert_allclose(found.plane.T @ found.plane, np.eye(2), atol=1e-14)
-        assert found.value == pytest.approx(math.fsum(found.pieces))
+        integral = closed_curve_integral(problem, depth, direction, r, R, second=f)
+        assert abs(integral.value - exact) <= integral.error
+        assert integral.error < 1e-8 * max(map(abs, integral.pieces))
+        np.testing.assert_allclose(integral.plane.T @ integral.plane, np.eye(2), atol=1e-14)
+        assert integral.value == pytest.approx(math.fsum(integral.pieces))
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
@@ -121,11 +121,11 @@ def check_theorem_2(data, p):
     problem = LpProblem(scaled.X, scaled.y, p)
     direction = problem.gradient(np.zeros(problem.d))
     for depth in (1, 2, 3, 4, 8):
-        found = closed_curve_integral(problem, depth, direction, 0.1, 1.0)
+        integral = closed_curve_integral(problem, depth, direction, 0.1, 1.0)
         if depth == 1 or (depth == 2 and p == 2):
-            assert abs(found.value) <= found.error
+            assert abs(integral.value) <= integral.error
         else:
-            assert abs(found.value) > 1e6 * found.error
+            assert abs(integral.value) > 1e6 * integral.error
 
 
 @pytest.mark.parametrize("p", [2, 4])
@@ -166,21 +166,21 @@ def test_a_piece_that_vanishes_needs_no_digits_of_its_own(monkeypatch):
         return field(problem, w, depth)
 
     monkeypatch.setattr("accel.theory.field._field", counted)
-    found = closed_curve_integral(problem, 3, [1.0, 0.0], r, 4.0)
-    assert abs(found.pieces[1]) < 1e-8 < 0.1 < abs(found.value)
-    assert len(points) < 5000  # 7600 if every piece had to be found to a relative 1e-10
+    integral = closed_curve_integral(problem, 3, [1.0, 0.0], r, 4.0)
+    assert abs(integral.pieces[1]) < 1e-8 < 0.1 < abs(integral.value)
+    assert len(points) < 5000  # 7600 if every piece were integrated to a relative 1e-10
 
 
 @pytest.mark.parametrize("size", [1e-310, 1e-200, 1e155, 1e308])
 def test_a_direction_of_any_length(size):
     problem = make_problem(4)
     expected = closed_curve_integral(problem, 3, [1, 2, 2], 0.1, 1.0, second=[0, 1, 0])
-    found = closed_curve_integral(
+    integral = closed_curve_integral(
         problem, 3, np.array([0.5, 1, 1]) * size, 0.1, 1.0, second=[0, size, 0]
     )
-    np.testing.assert_allclose(found.plane, expected.plane, rtol=1e-12)
-    assert found.value == pytest.approx(expected.value)
-    assert abs(found.value) > 1e-3
+    np.testing.assert_allclose(integral.plane, expected.plane, rtol=1e-12)
+    assert integral.value == pytest.approx(expected.value)
+    assert abs(integral.value) > 1e-3
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -190,9 +190,9 @@ def test_curl_where_squares_leave_the_number_range(depth, size):
     X, y = np.random.default_rng(0).standard_normal((2, 9, 3))
     w = np.array([0.3, -0.5, 1.0])
     expected = curl(LpProblem(X, y[:, 0], p=2), w, depth)
-    found = curl(LpProblem(X, y[:, 0] * size, p=2), w * size, depth)
-    np.testing.assert_allclose(found, expected * size ** (2 - 2 / depth), rtol=1e-12)
-    assert depth == 1 or np.abs(found).max() > 0
+    scaled = curl(LpProblem(X, y[:, 0] * size, p=2), w * size, depth)
+    np.testing.assert_allclose(scaled, expected * size ** (2 - 2 / depth), rtol=1e-12)
+    assert depth == 1 or np.abs(scaled).max() > 0
 
 
 CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}

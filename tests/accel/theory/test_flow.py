@@ -26,23 +26,23 @@ def make_network(k, depth, seed=0, init="balanced"):
 
 
 def differences(factors):
-    """A_{j+1}' A_{j+1} - A_j A_j' for every j, one after the other."""
+    """A_{j+1}' A_{j+1} - A_j A_j' for every j, concatenated."""
     pairs = itertools.pairwise(factors)
     return np.concatenate([(above.T @ above - below @ below.T).ravel() for below, above in pairs])
 
 
 def gradients(problem, network):
-    """Of the loss by every factor, by the definition: products of all the others."""
+    """The gradient with respect to every factor, by the definition: products of all the others."""
     F, G = network.factors, problem.gradient(network.end_to_end())
-    found = []
+    products = []
     for j in range(len(F)):
         above, below = np.eye(problem.k), np.eye(problem.d)
         for W in reversed(F[j + 1 :]):
             above = above @ W
         for W in F[:j]:
             below = W @ below
-        found.append(above.T @ G @ below.T)
-    return found
+        products.append(above.T @ G @ below.T)
+    return products
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -78,7 +78,7 @@ def turned(W, depth, width, seed):
 @pytest.mark.parametrize(("k", "d", "depth"), [(2, 2, 6), (2, 2, 3), (3, 4, 6)])
 @pytest.mark.parametrize("p", [2, 4])
 def test_starts_that_are_singular_or_nearly_so(small, k, d, depth, p):
-    """The powers of W W' in theorem 1 are not Lipschitz there; the factors' equations are."""
+    """The powers of W W' in theorem 1 are not Lipschitz there; the equations of the factors are."""
     rng = np.random.default_rng(k)
     X = rng.standard_normal((12, d))
     problem = LpProblem(X, X @ rng.standard_normal((d, k)) + rng.standard_normal((12, k)), p)
@@ -102,7 +102,7 @@ def test_the_zero_map_stays_but_at_depth_1():
 
 
 def test_a_trial_step_that_is_too_long_is_shortened():
-    """Of deep factors it overflows at once, which is no fault of the arguments."""
+    """In deep factors a long trial step overflows; the integrator then tries shorter ones."""
     problem = LpProblem(np.eye(2), [1e5, 1e5], 6)
     flow = end_to_end_flow(problem, [1.0, 0.5], 6, 1e-24)
     assert np.isfinite(flow.losses).all()
@@ -147,7 +147,7 @@ def test_solution_that_is_known(decay, rate):
 )
 @few
 def test_the_flow_conserves_balancedness(seed, widths, weight_decay):
-    """Every difference; with weight decay it shrinks as exp(-2 lambda t)."""
+    """The flow conserves every difference; with weight decay it shrinks as exp(-2 lambda t)."""
     problem = make_problem(widths[-1], 4, seed)
     network = LinearNetwork(widths, scale=0.5, seed=seed)
     times = np.array([0.05, 0.5, 1.5])
@@ -189,7 +189,7 @@ def order(errors, steps):
 
 @pytest.mark.parametrize(("k", "p", "depth"), [(1, 4, 2), (1, 3, 3), (2, 4, 2), (2, 2, 3)])
 def test_descent_converges_to_the_flow_at_first_order(k, p, depth):
-    """So does the drift of balancedness over a fixed time: its eta^2 a step, T / eta times."""
+    """So does the drift of balancedness over a fixed time: eta^2 a step, T / eta steps."""
     problem, network = make_problem(k, p), make_network(k, depth)
     T, counts, decay = 0.5, [400, 800, 1600, 3200], 0.1
     flow = factor_flow(problem, network, T, decay)

@@ -22,7 +22,7 @@ def cases(draw):
 
 
 def power(A, exponent):
-    """Of a positive semi-definite matrix, with [A]^0 = I."""
+    """The power of a positive semi-definite matrix, with [A]^0 = I."""
     if exponent == 0:
         return np.eye(len(A))
     values, vectors = np.linalg.eigh(A)
@@ -75,7 +75,7 @@ def test_rounding_adds_no_rank(seed, rank, scale):
 @pytest.mark.parametrize("largest", [0.25, 16.0])
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
 def test_what_counts_as_zero(shape, largest):
-    """Up to max(k, d) roundings of the largest singular value, and no more."""
+    """Singular values up to max(k, d) roundings of the largest one count as 0, no larger ones."""
     for roundings, kept in ((2.9, 0.0), (3.1, 3.1)):
         W = np.zeros(shape)
         W[0, 0], W[1, 1] = largest, roundings * 2.0**-52 * largest

@@ -1,4 +1,4 @@
-"""What the theory returns: values that do not change."""
+"""The results of the theory are immutable."""
 
 import copy
 import dataclasses
@@ -26,5 +26,5 @@ def test_cannot_be_changed_but_kept_in_a_set(name):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(result, field.name, None)
     assert result in {result}
-    # One of numbers is equal to another with the same; one of arrays is equal to itself only.
+    # Results of numbers compare by value; results with arrays by identity.
     assert (copy.copy(result) == result) == (name in {"two points", "descent"})

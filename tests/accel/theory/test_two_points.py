@@ -20,7 +20,7 @@ def run(p, scale, rule, w=(0.0, 0.0), steps=20_000, **stop):
 @pytest.mark.parametrize("scale", ["mean", "1/p"])
 @pytest.mark.parametrize("p", [2.5, 3, 4, 6])
 def test_the_bound_is_exact(p, scale):
-    """A thousandth below, descent from 0 converges without a rise; a thousandth above it blows up.
+    """A thousandth below, descent from 0 converges monotonically; a thousandth above it diverges.
 
     It is 2 / y1^(p-2) for the paper's loss, which has no 1/n: twice that with n = 2.
     """
@@ -36,37 +36,39 @@ def test_the_bound_is_exact(p, scale):
 @pytest.mark.parametrize("start", [1e-4, 0.05])
 @pytest.mark.parametrize("p", [3, 4, 5])
 def test_bisection_finds_the_bound(p, start):
-    """From the first residual on, which the start makes smaller than y1."""
-    found = two_point(6.0, 1.0, p, start=start)
+    """Counted from the first residual, which the start makes smaller than y1."""
+    analysis = two_point(6.0, 1.0, p, start=start)
     residual = 1 - start / np.hypot(1, 6.0 ** (1 - p))
-    assert found.plain.learning_rate == pytest.approx(found.bound / residual ** (p - 2), rel=2e-3)
+    assert analysis.plain.learning_rate == pytest.approx(
+        analysis.bound / residual ** (p - 2), rel=2e-3
+    )
 
 
 def test_search_reports_what_training_does():
-    found = two_point(6.0, 1.0, 4, depth=3, start=0.01)
+    analysis = two_point(6.0, 1.0, 4, depth=3, start=0.01)
     gradient = np.array([6.0, 1.0]) ** 3
     w = 0.06 * gradient / np.linalg.norm(gradient)
     for descent, rule in (
-        (found.plain, GradientDescent(found.plain.learning_rate)),
-        (found.deep, EndToEnd(found.deep.learning_rate, 3)),
+        (analysis.plain, GradientDescent(analysis.plain.learning_rate)),
+        (analysis.deep, EndToEnd(analysis.deep.learning_rate, 3)),
     ):
         result = run(4, "mean", rule, w, target=0.01 / 2)
         assert result.status == "target"
         assert result.steps == descent.steps
         assert np.all(np.diff(result.history.loss) < 0)
-    faster = run(4, "mean", EndToEnd(1.01 * found.deep.learning_rate, 3), w, target=0.01 / 2)
+    faster = run(4, "mean", EndToEnd(1.01 * analysis.deep.learning_rate, 3), w, target=0.01 / 2)
     assert faster.status == "diverged" or np.any(np.diff(faster.history.loss) > 0)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_depth_accelerates_by_a_factor_that_levels_off(depth):
-    """Both slow down as (y1/y2)^(p-2), so that the speed-up does not grow without bound."""
-    found = [two_point(ratio, 1.0, 4, depth) for ratio in (8.0, 16.0, 32.0)]
-    for before, after in itertools.pairwise(found):
+    """Both slow down as (y1/y2)^(p-2), so the speed-up stays bounded."""
+    points = [two_point(ratio, 1.0, 4, depth) for ratio in (8.0, 16.0, 32.0)]
+    for before, after in itertools.pairwise(points):
         assert after.plain.steps / before.plain.steps == pytest.approx(4, rel=0.05)
         assert after.deep.steps / before.deep.steps == pytest.approx(4, rel=0.1)
-    assert all(2 < one.speedup < 6 for one in found)
-    assert found[2].speedup == pytest.approx(found[1].speedup, rel=0.1)
+    assert all(2 < one.speedup < 6 for one in points)
+    assert points[2].speedup == pytest.approx(points[1].speedup, rel=0.1)
 
 
 def test_units_of_targets_and_loss_do_not_matter():

@@ -23,14 +23,14 @@ def tensors(dtype):
 
 @pytest.fixture
 def copies(monkeypatch, caplog):
-    """Of any size, by their shapes; they are logged."""
+    """Copies of any size are logged, with their shapes."""
     monkeypatch.setattr(arrays, "LARGE", -1)
     caplog.set_level(logging.INFO, logger="accel")
 
-    def found(shape):
+    def copied(shape):
         return [text for text in caplog.messages if text.startswith(f"copied {shape}")]
 
-    return found
+    return copied
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -42,7 +42,7 @@ def test_a_problem_is_on_the_tensors(dtype, copies):
     assert problem.Y.shape == (64, 1)
     assert f"torch.{problem.dtype}" == str(dtype)
     assert not copies("")
-    X.mul_(2)  # not to be done, but it shows
+    X.mul_(2)  # shows that memory is shared
     np.testing.assert_array_equal(problem.X, X)
 
 

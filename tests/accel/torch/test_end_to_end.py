@@ -1,4 +1,4 @@
-"""accel.torch.EndToEndSGD: by its definition, by the factors it stands for, and as an optimiser."""
+"""EndToEndSGD against its definition and against balanced factors, and as an optimiser of torch."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ TARGETS = torch.from_numpy(RNG.standard_normal((40, 5)))
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """All is small here, and two threads on a busy machine wait for each other."""
+    """Everything is small here, and on a busy machine two threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -64,7 +64,7 @@ def test_direction_is_the_reference(shape, depth, rank, dtype):
 
 
 def test_singular_values_far_apart():
-    """Those that float32 can hold count, though their squares are far below its rounding."""
+    """Singular values that float32 can hold count, though their squares are below its rounding."""
     W = np.diag([1.0, 1e-3, 1e-5]).astype("f4")
     G = RNG.standard_normal((3, 3)).astype("f4")
     ours = precondition(torch.from_numpy(W), torch.from_numpy(G), 8)
@@ -106,7 +106,7 @@ def test_one_step_is_the_factors_to_first_order(depth, decay):
         rule = EndToEndSGD(plain.parameters(), rate, depth, weight_decay=decay)
         ours = steps(plain, rule, 1)
         differences.append((ours - theirs).norm())
-        # The biases are no product.
+        # The biases have no factors.
         torch.testing.assert_close(plain[0].bias, factored[0].bias, rtol=0, atol=1e-14)
         assert differences[-1] < 1.5 * rate * (ours - start).norm()
     ratios = [float(a / b) for a, b in pairwise(differences)]
@@ -115,7 +115,7 @@ def test_one_step_is_the_factors_to_first_order(depth, decay):
 
 @pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.0, 0.1), (0.9, 0.0)])
 def test_many_small_steps_stay_close(momentum, decay):
-    """Over the same time the distance falls with the rate; it is small beside the way."""
+    """Over the same time the distance of both paths falls with the rate."""
     start, distances = steps(net(), None, 0), []
     for rate, count in ((0.004, 100), (0.002, 200)):
         constants = {"momentum": momentum, "weight_decay": decay}

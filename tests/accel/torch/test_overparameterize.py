@@ -1,4 +1,4 @@
-"""accel.torch: layers into factors and back."""
+"""Layers into factors and back: ``overparameterize`` and ``collapse``."""
 
 import copy
 import io
@@ -19,7 +19,7 @@ INPUTS = torch.randn(7, 6, 5, 8, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """All is small here, and two threads on a busy machine wait for each other."""
+    """Everything is small here, and on a busy machine two threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -131,8 +131,8 @@ def test_what_stays_as_it_is(init):
     assert not model.body[0].factors.training
     assert model.mix.training
     for net in (model, collapse(model)):
-        found = [net.mix.bias, net.heads["b"].bias, net.body[0].bias]
-        assert all(ours is theirs for ours, theirs in zip(found, biases, strict=True))
+        kept = [net.mix.bias, net.heads["b"].bias, net.body[0].bias]
+        assert all(ours is theirs for ours, theirs in zip(kept, biases, strict=True))
     assert model.again is model.heads["b"]
     assert type(model.mix) is nn.Conv2d
     assert (model.mix.stride, model.mix.padding) == ((1, 2), (2, 1))
@@ -288,7 +288,7 @@ def test_tied_weights_are_refused():
 
 
 def burdened():
-    """Layers with more to them than a matrix and a bias, and what would be said of each."""
+    """Layers that are more than a matrix and a bias, and the message about each."""
     for register in (
         "register_forward_hook", "register_full_backward_hook", "register_state_dict_pre_hook",
         "register_load_state_dict_post_hook",
@@ -318,7 +318,7 @@ def test_nothing_is_lost_on_the_way_there(case):
 
 def test_nothing_is_lost_on_the_way_back():
     model = overparameterize(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3)))
-    handle = model[1].register_forward_hook(lambda module, given, found: 2 * found)
+    handle = model[1].register_forward_hook(lambda module, given, outputs: 2 * outputs)
     with pytest.raises(ValueError, match="layer '1' cannot be collapsed: it has hooks"):
         collapse(model)
     assert all(isinstance(layer, LinearFactors) for layer in model)

@@ -1,4 +1,4 @@
-"""accel.torch in processes of its own, compiled, spread over several; and the example."""
+"""Factors and rule compiled, in other processes and spread over several; the example."""
 
 import copy
 import os
@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "overparameterize.p
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """All is small here, and two threads on a busy machine wait for each other."""
+    """Everything is small here, and on a busy machine two threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -99,7 +99,7 @@ def test_compiles_in_one_piece(fresh_compiler):
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_step_compiles(fresh_compiler):
-    """And is not compiled again for another rate, if that is a tensor."""
+    """It is not compiled again for another rate, if that is a tensor."""
     nets = [model(), collapse(model())]
     nets.append(copy.deepcopy(nets[1]))
     rates = [torch.tensor(0.1) for _ in nets]
@@ -129,7 +129,7 @@ def test_compiles_to_machine_code(fresh_compiler):
     if os.environ.get("ACCEL_TEST_COMPILER") == "1":
         check_compiled("inductor", (4,))
         return
-    # The compiler leaves threads behind: a process of its own.
+    # In a process of its own, since the compiler leaves threads behind.
     test = f"{__file__}::test_compiles_to_machine_code"
     done = children.pytest(test, limit=300, ACCEL_TEST_COMPILER="1")
     assert "1 passed" in done.stdout
@@ -180,7 +180,7 @@ distributed.destroy_process_group()
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed")
 def test_two_processes(tmp_path):
-    """Halves of the batch in two processes are the whole batch in one, for factors and rule."""
+    """Two processes with half of the batch each train as one process with all of it."""
     command = (sys.executable, "-c", PARALLEL)
     with (
         started(*command, 0, tmp_path / "meet") as first,

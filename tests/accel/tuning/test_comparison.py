@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel._runs.rates import suggested_rate
+from accel._runs.rates import first_rate
 from accel.tuning import Grid, Model, Start, compare, comparison
 from accel.tuning.comparison import rounding
 
@@ -21,14 +21,14 @@ def run(models=MODELS, steps=60, **arguments):
 
 
 def test_every_model_ends_at_its_best_rate():
-    found = run()
-    assert [tuned.model for tuned in found.models] == MODELS
-    assert not found.interrupted
-    for tuned in found.models:
+    compared = run()
+    assert [tuned.model for tuned in compared.models] == MODELS
+    assert not compared.interrupted
+    for tuned in compared.models:
         assert tuned.result.status == "completed"
         assert tuned.result.optimizer.learning_rate == tuned.rate
         assert tuned.distance == min(trial.distance for trial in tuned.trials)
-        assert tuned.distance == pytest.approx(tuned.result.loss - found.best.loss)
+        assert tuned.distance == pytest.approx(tuned.result.loss - compared.best.loss)
         again = accel.train(
             PROBLEM, Start().network(PROBLEM, tuned.model), tuned.model.at(tuned.rate), 60
         )
@@ -43,37 +43,37 @@ def test_the_rate_of_depth_1_is_the_largest_that_survives():
 
 
 def test_the_target_is_where_the_first_model_ends():
-    found = run()
-    assert found.target == found.models[0].distance
-    steps, seconds = found.reached(found.models[0])
+    compared = run()
+    assert compared.target == compared.models[0].distance
+    steps, seconds = compared.reached(compared.models[0])
     assert steps == 60
-    assert seconds == found.models[0].result.history.seconds[-1]
+    assert seconds == compared.models[0].result.history.seconds[-1]
 
 
 def test_a_target_of_ones_own():
-    found = run(target=1.0)
-    for tuned in found.models:
-        steps, _ = found.reached(tuned)
-        distances = found.distances(tuned)
+    compared = run(target=1.0)
+    for tuned in compared.models:
+        steps, _ = compared.reached(tuned)
+        distances = compared.distances(tuned)
         assert distances[steps] <= 1.0 < distances[steps - 1]
-    assert run(target=1e-13).reached(found.models[0]) is None
+    assert run(target=1e-13).reached(compared.models[0]) is None
 
 
 def test_runs_end_where_only_rounding_errors_are_left():
-    found = run([Model("gd", 1), Model("gd", 2)], steps=200_000)
-    floor = rounding(PROBLEM, found.best)
-    for tuned in found.models:
+    compared = run([Model("gd", 1), Model("gd", 2)], steps=200_000)
+    floor = rounding(PROBLEM, compared.best)
+    for tuned in compared.models:
         assert tuned.result.status == "target"
         assert tuned.distance <= floor * 1.01
-        assert found.reached(tuned) is not None
+        assert compared.reached(tuned) is not None
 
 
 def test_where_every_rate_diverges_there_is_no_target():
-    found = compare(PROBLEM, MODELS[:1], 60, grid=Grid(4, low=1e3))
-    assert math.isinf(found.models[0].distance)
-    assert found.models[0].at_edge
-    assert math.isnan(found.target)
-    assert found.reached(found.models[0]) is None
+    compared = compare(PROBLEM, MODELS[:1], 60, grid=Grid(4, low=1e3))
+    assert math.isinf(compared.models[0].distance)
+    assert compared.models[0].at_edge
+    assert math.isnan(compared.target)
+    assert compared.reached(compared.models[0]) is None
 
 
 def test_watch_and_done_are_told():
@@ -83,9 +83,9 @@ def test_watch_and_done_are_told():
         runs.append((model, number))
         return lambda step, loss: steps.append(step)
 
-    found = run(watch=watch, done=done.append)
-    assert tuple(done) == found.models
-    assert len(runs) == sum(len(tuned.trials) for tuned in found.models)
+    compared = run(watch=watch, done=done.append)
+    assert tuple(done) == compared.models
+    assert len(runs) == sum(len(tuned.trials) for tuned in compared.models)
     assert steps
 
 
@@ -96,20 +96,20 @@ def test_an_interrupt_leaves_what_there_is(finished):
             raise KeyboardInterrupt
         return None
 
-    found = run([Model("gd", depth) for depth in (1, 2, 3, 4)], watch=watch)
-    assert found.interrupted
-    assert [tuned.model.depth for tuned in found.models] == list(range(1, finished + 2))
-    assert len(found.models[-1].trials) == 1
+    compared = run([Model("gd", depth) for depth in (1, 2, 3, 4)], watch=watch)
+    assert compared.interrupted
+    assert [tuned.model.depth for tuned in compared.models] == list(range(1, finished + 2))
+    assert len(compared.models[-1].trials) == 1
 
 
 def test_an_interrupt_before_the_first_run_ends_leaves_nothing():
     def watch(model, rate, number):
         raise KeyboardInterrupt
 
-    found = run(watch=watch)
-    assert found.interrupted
-    assert found.models == ()
-    assert math.isnan(found.target)
+    compared = run(watch=watch)
+    assert compared.interrupted
+    assert compared.models == ()
+    assert math.isnan(compared.target)
 
 
 def test_a_run_that_was_interrupted_ends_the_comparison(monkeypatch):
@@ -119,29 +119,29 @@ def test_a_run_that_was_interrupted_ends_the_comparison(monkeypatch):
         return train(*arguments, **{**keywords, "callback": lambda step, loss: True})
 
     monkeypatch.setattr(comparison, "train", cut_short)
-    found = run(steps=100_000)
-    assert found.interrupted
-    assert found.models == ()
+    compared = run(steps=100_000)
+    assert compared.interrupted
+    assert compared.models == ()
 
 
 @pytest.mark.parametrize("p", [2.0, 3.0, 4.0])
 @pytest.mark.parametrize("scale", ["mean", "1/p"])
-def test_the_suggested_rate_is_one_over_the_curvature_at_0(p, scale):
+def test_the_first_rate_is_one_over_the_curvature_at_0(p, scale):
     Y2 = np.stack([Y, 3 * Y], axis=1)
     problem = accel.LpProblem(X, Y2, p=p, scale=scale)
     factor = p * (p - 1) * (1 if scale == "mean" else 1 / p) / len(X)
     largest = max(np.linalg.eigvalsh(factor * (X.T * np.abs(y) ** (p - 2)) @ X)[-1] for y in Y2.T)
-    assert suggested_rate(problem) == pytest.approx(1 / largest)
+    assert first_rate(problem, "gd") == pytest.approx(1 / largest)
 
 
-def test_a_suggested_rate_without_curvature():
-    assert suggested_rate(accel.LpProblem(X, np.zeros(60))) == 1.0
-    assert 0 < suggested_rate(accel.LpProblem(X, Y, p=1)) < 1
+def test_a_first_rate_without_curvature():
+    assert first_rate(accel.LpProblem(X, np.zeros(60)), "gd") == 1.0
+    assert 0 < first_rate(accel.LpProblem(X, Y, p=1), "gd") < 1
 
 
 @pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
-def test_a_suggested_rate_where_the_curvature_overflows(p, scale):
-    assert suggested_rate(accel.LpProblem(X, scale * Y, p)) == np.finfo(float).tiny
+def test_a_first_rate_where_the_curvature_overflows(p, scale):
+    assert first_rate(accel.LpProblem(X, scale * Y, p), "gd") == np.finfo(float).tiny
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_device_is_asked_for_what_a_plan_depends_on(monkeypatch):
 
 def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(warm, "_ROOT", tmp_path)
-    (tmp_path / "benchmarks" / "gpu").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "groups" / "gpu").mkdir(parents=True)
     assert warm.main(["--capability", "9.0", "tests"]) == 2
     assert f"{tmp_path} has no tests: " in capsys.readouterr().err
     shutil.rmtree(tmp_path / "benchmarks")
@@ -172,7 +172,7 @@ def test_outside_a_checkout_it_says_so(monkeypatch, tmp_path, capsys):
 #: What a checkout has in place of its benchmarks: what the test asks for.
 PLAN = """
 import os
-from benchmarks.gpu import made
+from benchmarks.groups.gpu import made
 
 for wanted in os.environ["WANTED"].split():
     made.do(wanted)
@@ -233,9 +233,9 @@ def checkout(tmp_path_factory):
     (root / "accel").mkdir()
     (root / "accel" / "__init__.py").touch()
     (root / "accel" / "kernels").symlink_to("../kernels")
-    (root / "benchmarks" / "gpu").mkdir(parents=True)
-    (root / "benchmarks" / "gpu" / "plan.py").write_text(PLAN)
-    (root / "benchmarks" / "gpu" / "made.py").write_text(MADE)
+    (root / "benchmarks" / "groups" / "gpu").mkdir(parents=True)
+    (root / "benchmarks" / "groups" / "gpu" / "plan.py").write_text(PLAN)
+    (root / "benchmarks" / "groups" / "gpu" / "made.py").write_text(MADE)
     return root
 
 

@@ -1,0 +1,199 @@
+"""Trains many curves side by side, in sweeps whose checkpoints are kept: none is made twice."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accel._core.problem import LpProblem
+from accel._optimum.optimum import Optimum, optimum
+from accel._runs import driver
+from accel._runs.rates import first_rate
+from accel._runs.results import Result
+from accel._runs.sweeping import sweep
+from accel._support.arrays import Array
+from accel.experiments.figures.curves import Curve
+from accel.experiments.time_left import TimeLeft, sweep_stage
+from accel.tuning import Tuned
+from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
+from accel.tuning.trials import distance, distances
+
+__all__ = ["PLAN", "CurveResults", "CurveRunner", "Timing", "data_digest"]
+
+#: Version of the search strategy: sweeps of another one are not resumed.
+PLAN = 2
+_RECORDS = 2000
+
+#: Results by curve and by the point of the grid that is the learning rate.
+CurveResults = dict[tuple[Curve, int], Result]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a stage cost.
+
+    Attributes
+    ----------
+    stage : str
+    models, steps : int
+    seconds : float
+        Of training, over all sittings.
+    backend : str
+    """
+
+    stage: str
+    models: int
+    steps: int
+    seconds: float
+    backend: str
+
+
+def data_digest(problem: LpProblem) -> str:
+    """Return a hash of the data of a problem."""
+    return hashlib.sha256(problem.host.X.tobytes() + problem.host.Y.tobytes()).hexdigest()[:16]
+
+
+def _digest(parts: Iterable[object]) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def _other(backend: str) -> list[str]:
+    """Return what a backend adds to the key of a sweep: nothing for "cpu", the first there was."""
+    return [] if backend == "cpu" else [backend]
+
+
+@dataclass(eq=False)
+class CurveRunner:
+    """Trains curves: searches for their learning rates, and runs them at given ones.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(p)`` returns the problem with that exponent.
+    state : Path
+        Folder of the checkpoints.
+    time_left : TimeLeft
+    threads : int or None
+    backend : str
+        As for ``train``.
+    """
+
+    make: Callable[[float], LpProblem]
+    state: Path
+    time_left: TimeLeft
+    threads: int | None = None
+    backend: str = "auto"
+    timings: list[Timing] = field(default_factory=list)
+    _problems: dict[float, tuple[LpProblem, Optimum]] = field(default_factory=dict)
+
+    def optimum(self, p: float) -> Optimum:
+        """Return the optimum of the problem with this exponent."""
+        return self._problem(p)[1]
+
+    def described(self) -> dict[str, Any]:
+        """Return what a report says of the data, and of the optimum of every problem."""
+        if not self._problems:
+            return {"sha256": None}
+        problem = next(iter(self._problems.values()))[0]
+        return {
+            "sha256": data_digest(problem),
+            **{name: getattr(problem, name) for name in ("n", "d", "k")},
+            "dtype": str(problem.dtype),
+            "optimum": {
+                f"l{p:g}": {"loss": best.loss, "duality_gap": best.duality_gap}
+                for p, (_, best) in sorted(self._problems.items())
+            },
+        }
+
+    def end(self, curve: Curve, result: Result) -> float:
+        """Distance from the optimum after the last step; inf if the run diverged."""
+        return distance(result, self.optimum(curve.p).loss)
+
+    def distances(self, curve: Curve, result: Result) -> Array:
+        """Distance from the optimum at every record of a run."""
+        return distances(result, self.optimum(curve.p).loss)
+
+    def tune(self, curves: Iterable[Curve]) -> dict[Curve, Tuned]:
+        """Search the best rate of every curve, curves of one problem and length together.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with the sweep's progress saved.
+        """
+        groups: dict[tuple[float, int], list[Curve]] = {}
+        for curve in dict.fromkeys(curves):
+            groups.setdefault((curve.p, curve.steps), []).append(curve)
+        self.time_left.expect(groups.values())
+        tuned: dict[Curve, Tuned] = {}
+        for group in groups.values():
+            self.time_left.begin_group()
+            tuned |= self._tune_group(group)
+        self.time_left.begin_group()
+        return tuned
+
+    def run_at(self, name: str, wanted: Iterable[tuple[Curve, int]]) -> CurveResults:
+        """Train curves in full at points of the grid, those of one problem and length together."""
+        groups: dict[tuple[float, int], list[tuple[Curve, int]]] = {}
+        for curve, index in wanted:
+            groups.setdefault((curve.p, curve.steps), []).append((curve, index))
+        runs: CurveResults = {}
+        for (p, steps), jobs in groups.items():
+            runs |= self.run(f"l{p:g}, {steps} steps: {name}", jobs, steps)
+        return runs
+
+    def run(self, name: str, jobs: Iterable[tuple[Curve, int]], steps: int) -> CurveResults:
+        """Train curves of one problem at points of the grid, for so many steps."""
+        jobs = list(dict.fromkeys(jobs))
+        if not jobs:
+            return {}
+        problem, _ = self._problem(jobs[0][0].p)
+        models = [
+            (curve.start.network(problem, curve.model), curve.model.at(GRID.rate(index)))
+            for curve, index in jobs
+        ]
+        backend = driver.kernels_for(problem, len(models), steps, self.backend).name
+        key = _digest([PLAN, data_digest(problem), problem, steps, *jobs, *_other(backend)])
+        self.state.mkdir(parents=True, exist_ok=True)
+        path = self.state / f"{key}.npz"
+        stage = sweep_stage(name, [curve for curve, _ in jobs], steps)
+        callback = self.time_left.begin(stage, resumed=path.exists())
+        swept = sweep(
+            problem, models, steps, record_every=-(-steps // _RECORDS), callback=callback,
+            backend=backend, threads=self.threads, checkpoint=path,
+        )  # fmt: skip
+        if swept.status == "interrupted":
+            raise KeyboardInterrupt
+        self.time_left.end()
+        self.timings.append(Timing(name, len(jobs), steps, swept.seconds, backend))
+        return dict(zip(jobs, swept.results, strict=True))
+
+    def _problem(self, p: float) -> tuple[LpProblem, Optimum]:
+        if p not in self._problems:
+            problem = self.make(p)
+            self._problems[p] = problem, optimum(problem)
+        return self._problems[p]
+
+    def _tune_group(self, curves: list[Curve]) -> dict[Curve, Tuned]:
+        p, steps = curves[0].p, curves[0].steps
+        problem, best = self._problem(p)
+        searches = {
+            curve: StagedSearch(
+                first_pilot(first_rate(problem, curve.model.optimizer)),
+                dense=problem.method == "gram",
+            )
+            for curve in curves
+        }
+        for stage, rounds in ROUNDS.items():
+            for number in range(1, rounds + 1):
+                jobs = [
+                    (curve, index)
+                    for curve, search in searches.items()
+                    for index in search.ask(stage)
+                ]
+                name = f"l{p:g}, {steps} steps: {stage} {number}"
+                runs = self.run(name, jobs, stage_steps(stage, steps))
+                for (curve, index), result in runs.items():
+                    searches[curve].tell(stage, index, result, best.loss)
+        return {curve: search.outcome(curve.model) for curve, search in searches.items()}

@@ -1,0 +1,79 @@
+"""``python -m benchmarks readme``: the figures of README and docs, from the committed results.
+
+What lies between two markers is generated; ``--check`` exits with 1 if it is not current.
+"""
+
+import argparse
+import sys
+
+from benchmarks import RESULTS, ROOT
+from benchmarks.harness import records, registry
+
+#: What is quoted between the markers of each name, by page: files in benchmarks/results/.
+SOURCES = {
+    ROOT / "README.md": {
+        "gpu": ("nvidia-h200-2026-11-28.json",),
+        "benchmarks": (
+            "amd-epyc-family-26-model-2-2cpu-2026-11-25-targets.json",
+            "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
+        ),
+    },
+    ROOT / "docs" / "distributed.md": {
+        "measured": ("distributed-amd-epyc-family-26-model-2-2cpu-2026-11-25.json",),
+    },
+}
+
+
+def markers(name: str) -> tuple[str, str]:
+    """Between which lines a section lies."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def section(sources: tuple[str, ...]) -> str:
+    """The text that these results give."""
+    parts = []
+    for source in sources:
+        command = f"python -m benchmarks table benchmarks/results/{source}"
+        content = records.read(RESULTS / source)
+        parts += [registry.summary(content), f"`{command}` prints this."]
+    return "\n\n".join(parts)
+
+
+def renewed(text: str, sources: dict[str, tuple[str, ...]]) -> str:
+    """A page's text with current sections.
+
+    Raises
+    ------
+    ValueError
+        If the markers are not there, once each and in order.
+    """
+    for name, files in sources.items():
+        begin, end = markers(name)
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"the markers {begin} and {end} must be there, once each and in order")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{section(files)}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 if a page is not current and only checked, 2 if it cannot be renewed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks readme", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args(arguments)
+    code = 0
+    for path, sources in SOURCES.items():
+        try:
+            text = path.read_text(encoding="utf-8")
+            current = renewed(text, sources)
+        except (OSError, ValueError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            return 2
+        if current == text:
+            continue
+        if options.check:
+            print(f"{path} is not current: run `python -m benchmarks readme`", file=sys.stderr)
+            code = 1
+        else:
+            path.write_text(current, encoding="utf-8")
+    return code

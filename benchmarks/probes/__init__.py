@@ -1,0 +1,1 @@
+"""Small commands that answer one question each: ``python -m benchmarks probes``."""

@@ -1,0 +1,85 @@
+"""What ``DaskProblem`` checks of its arguments, and of the numbers in them."""
+
+import logging
+
+import numpy as np
+import pytest
+
+da = pytest.importorskip("dask.array", reason="dask is not installed")
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+
+from accel.distributed import DaskProblem  # noqa: E402
+
+from ...problems import make_problem  # noqa: E402
+from .runs import arrays, same_bits, split, train  # noqa: E402
+
+
+def test_chunks_of_columns_are_made_one(client, caplog):
+    problem = make_problem()
+    X, y = da.from_array(problem.X, chunks=(9, 2)), da.from_array(problem.Y[:, 0], chunks=11)
+    with caplog.at_level(logging.INFO, "accel"):
+        there = DaskProblem(X, y)
+    assert "chunks of columns" in caplog.text
+    same_bits(train(there), train(split(problem)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (lambda X, y: (X.compute(), y), TypeError, "X must be a dask array"),
+        (lambda X, y: (X, y.compute()), TypeError, "y must be a dask array"),
+        (lambda X, y: (X, y[:-1]), ValueError, "as many rows"),
+        (lambda X, y: (X[X[:, 0] > 0], y), ValueError, "compute_chunk_sizes"),
+        (lambda X, y: (X[:, 0], y), ValueError, "2 dimensions"),
+        (lambda X, y: (X[:0], y[:0]), ValueError, "must not be empty"),
+        (lambda X, y: (X.astype(complex), y), TypeError, "real numbers"),
+        (lambda X, y: (X.astype("f4"), y), TypeError, "dtype must be given"),
+    ],
+)
+def test_refused_at_the_door(client, change, error, told):
+    with pytest.raises(error, match=told):
+        DaskProblem(*change(*arrays()))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_numbers_that_are_not_finite_are_found_by_the_workers(client, keep):
+    X, y = arrays()
+    bad = X.compute()
+    bad[13, 2] = np.nan
+    with pytest.raises(ValueError, match=r"X must be finite in float64, got X\[13, 2\] = nan"):
+        DaskProblem(da.from_array(bad, chunks=(5, 3)), y, keep=keep)
+    with pytest.raises(ValueError, match=r"y must be finite in float64, got y\[0\] = inf"):
+        DaskProblem(X, y * np.inf, keep=keep)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_integers_are_rounded_only_if_a_dtype_is_given(client, keep):
+    X, y = arrays()
+    odd = np.zeros(len(y), int)
+    odd[13] = 2**53 + 1
+    odd = da.from_array(odd, chunks=5)
+    with pytest.raises(TypeError, match=r"y\[13\] = 9007199254740993: pass dtype="):
+        DaskProblem(X, odd, keep=keep)
+    assert DaskProblem(X, odd, dtype="float64", keep=keep).n == len(y)
+
+
+def test_other_arguments(client):
+    X, y = arrays()
+    with pytest.raises(ValueError, match="keep must be"):
+        DaskProblem(X, y, keep="yes")
+    with pytest.raises(TypeError, match="client must be"):
+        DaskProblem(X, y, client="tcp://")
+    with pytest.raises(ValueError, match="needs p = 2"):
+        DaskProblem(X, y, method="gram")
+    problem = DaskProblem(X, y)
+    with pytest.raises(ValueError, match=r"'cuda' is not available.*worker tcp"):
+        problem.loss([0, 0, 0], backend="cuda")
+
+
+def test_needs_a_client(monkeypatch):
+    def none():
+        raise ValueError("No clients found")
+
+    monkeypatch.setattr(distributed, "default_client", none)
+    with pytest.raises(ValueError, match="client must be given"):
+        DaskProblem(*arrays())
