@@ -7,8 +7,8 @@ import accel
 
 pytest.importorskip("distributed", reason="distributed is not installed")
 
-from ...problems import make_problem, start  # noqa: E402
-from .runs import client_of, split  # noqa: E402
+from ...problems import make_problem, start
+from .runs import client_of, split
 
 RULE = accel.GradientDescent(0.002)
 
