@@ -63,7 +63,7 @@ def _gradient(given: Problem) -> _Field:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # else the kernels would copy X at every pass
+    if not problem.on_device and d % _LINE:  # or the kernels would copy X at every pass
         X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
         X[:, :d], X[:, d:] = problem.X, 0
         problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
@@ -104,9 +104,9 @@ def _decay(optimizer: Optimizer) -> float:
 def _curvature(
     u: _Field, params: Array, reach: float, v: Array, products: int
 ) -> tuple[float, Array]:
-    """The largest eigenvalue of J by power iteration from v, differences of size ``reach``.
+    """Return the largest eigenvalue of J, infinite if it overflows, and its vector.
 
-    Infinite if it overflows.
+    Power iteration from v, with differences of size ``reach``.
     """
     largest = 0.0
     for _ in range(products):
@@ -171,7 +171,7 @@ def _rate_for(curvature: float) -> float:
 
 
 def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
-    r"""Find a learning rate with which a run can be expected to be stable.
+    r"""Return a learning rate with which a run can be expected to be stable.
 
     Parameters
     ----------
@@ -239,12 +239,11 @@ def first_rate(problem: Problem, optimizer: str) -> float:
     if optimizer in USUAL_RATES:
         return USUAL_RATES[optimizer]
     loss = problem.spec._replace(p=max(problem.p, 2.0))
-    hessian, local = resolve("cpu").lp_loss.hessian, local_problem(problem).host
-    X, Y = local.X, local.Y
+    hessian, host = resolve("cpu").lp_loss.hessian, local_problem(problem).host
     largest = 0.0
-    for y in map(np.ascontiguousarray, Y.T):
+    for y in map(np.ascontiguousarray, host.Y.T):
         with np.errstate(over="ignore", invalid="ignore"):
-            H = hessian(X, y, np.zeros(problem.d), loss)
+            H = hessian(host.X, y, np.zeros(problem.d), loss)
         if not np.isfinite(H).all():  # LAPACK computes no eigenvalues then
             return _rate_for(math.inf)
         largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))

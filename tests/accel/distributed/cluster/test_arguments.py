@@ -5,13 +5,17 @@ import logging
 import numpy as np
 import pytest
 
+import accel
+
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from accel.distributed import DaskProblem  # noqa: E402
 
-from ...problems import make_problem  # noqa: E402
-from .runs import arrays, same_bits, split, train  # noqa: E402
+from ...problems import make_problem, start  # noqa: E402
+from .runs import arrays, client_of, same_bits, split, train  # noqa: E402
+
+RULE = accel.GradientDescent(0.002)
 
 
 def test_chunks_of_columns_are_made_one(client, caplog):
@@ -74,6 +78,36 @@ def test_other_arguments(client):
     problem = DaskProblem(X, y)
     with pytest.raises(ValueError, match=r"'cuda' is not available.*worker tcp"):
         problem.loss([0, 0, 0], backend="cuda")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        accel.optimum,
+        lambda problem: accel.stable_rate(problem, start(), RULE),
+        lambda problem: accel.train(problem, start(), RULE, 3, learning_rate="auto"),
+        lambda problem: accel.grid_search(problem, start(), RULE, 3),
+        lambda problem: accel.theory.curl(problem, np.ones(4), 3),
+        lambda problem: accel.theory.closed_curve_integral(problem, 3, np.ones(4), 0.1, 1.0),
+    ],
+    ids=["optimum", "stable_rate", "auto", "grid_search", "curl", "curve"],
+)
+def test_what_needs_the_data_in_one_place_says_so(inside, use):
+    told = "data of a DaskProblem are on the workers.*: make an LpProblem of them if they fit"
+    with client_of(inside) as client, pytest.raises(TypeError, match=told):
+        use(split(make_problem(), client=client))
+
+
+def test_a_flow_and_a_usual_rate_need_only_losses(inside):
+    problem, adam = make_problem(), accel.Adam(1.0)
+    with client_of(inside) as client:
+        there = split(problem, client=client)
+        here, far = (
+            accel.theory.end_to_end_flow(each, np.full(4, 0.1), depth=2, t=[0.0, 0.1])
+            for each in (problem, there)
+        )
+        np.testing.assert_allclose(far.matrices, here.matrices, rtol=1e-8)
+        assert accel.stable_rate(there, start(), adam) == accel.stable_rate(problem, start(), adam)
 
 
 def test_needs_a_client(monkeypatch):
