@@ -28,7 +28,7 @@ class Problem(ABC):
     r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
 
     A subclass holds X (n, d) and Y (n, k), on this machine or on others, and evaluates the loss
-    where they are. Networks, runs and searches ask a problem for nothing but this.
+    there. Networks, runs and searches use nothing of a problem but the members of this class.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Problem(ABC):
     p: float
     scale: str
     method: str
-    _any_method: bool  # whether the method was left to us
+    _any_method: bool  # whether the method may be changed, since "auto" was given
 
     def __repr__(self) -> str:
         return (

@@ -31,8 +31,8 @@ class LpProblem(Problem):
     Parameters
     ----------
     X : (n, d) array_like, or data frame of pandas or Polars
-        One row a sample. A float32 X makes a float32 problem, anything else a float64 one. Truth
-        values are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
+        One row a sample. A float32 X makes a float32 problem, anything else a float64 one.
+        Booleans are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
         CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such as PyTorch's and JAX's.
     y : (n,) or (n, k) array_like, column or data frame
         Where X is: if one of them is on the GPU, the other one is copied there.
@@ -42,11 +42,11 @@ class LpProblem(Problem):
         ``"mean"`` is f = 1, the loss of the paper's figures; ``"1/p"`` is f = 1/p, that of its
         text.
     dtype : {"float32", "float64"}, optional
-        Asks for a conversion. Without it nothing is ever rounded.
+        Convert the data to it. Without it nothing is ever rounded.
     method : {"auto", "direct", "gram"}
         How training evaluates the loss: by a pass over the data, or for p = 2 from ``X'X``, ``X'y``
-        and ``y'y``, at a cost that does not depend on n. ``"auto"`` takes the latter for p = 2 in
-        float64 with n > 2 d, but for runs whose ``tol`` or ``target`` need more digits than it has.
+        and ``y'y``, at a cost that does not depend on n. ``"auto"`` is ``"gram"`` for p = 2 in
+        float64 with n > 2 d, except in runs whose ``tol`` or ``target`` need more digits.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ class LpProblem(Problem):
         Whether the data is on a GPU.
     p, factor : float
     scale, method : str
-        The method is resolved: ``"direct"`` or ``"gram"``. A run may take the former for the
-        latter, see above; its result tells.
+        The method is resolved: ``"direct"`` or ``"gram"``. A run may use the direct method in
+        place of the Gram method, see above; its result says which.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class LpProblem(Problem):
 
     @property
     def host(self) -> "LpProblem":
-        """The problem with NumPy arrays: itself, or of one on a GPU a copy, made once."""
+        """The problem with NumPy arrays: itself, or a copy, made once, if the data is on a GPU."""
         return self._copied if self.on_device else self
 
     @cached_property
@@ -221,7 +221,7 @@ class LpProblem(Problem):
 
 
 def local_problem(value: object) -> LpProblem:
-    """Return a problem whose arrays can be had.
+    """Return a problem whose data are on this machine.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def test_large_numbers_in_float32_are_no_trouble():
 @pytest.mark.parametrize("offset", OFFSETS[1:])
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 def test_an_offset_does_not_change_the_problem_that_is_fitted(offset, weight, scale):
-    """The estimator's: with and without weights, in standard units and in the user's."""
+    """Of the estimator: with and without weights, in standard units and in the user's."""
     scaled_problem = pytest.importorskip("accel.sklearn.scaled_problem")
     Y = STEPS[:, :1] + STEPS[:, 1:2]
     here, far = (
