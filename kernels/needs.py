@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .specs import STATE_SLOTS, Model
+from .specs import STATE_SLOTS, ModelSpec
 
 
 class Shape(NamedTuple):
@@ -24,7 +24,7 @@ class Shape(NamedTuple):
 
 def run_bytes(
     shape: Shape,
-    models: Sequence[Model],
+    models: Sequence[ModelSpec],
     records: float,
     threads: int,
     *,
@@ -36,7 +36,7 @@ def run_bytes(
     Parameters
     ----------
     shape : Shape
-    models : sequence of Model
+    models : sequence of ModelSpec
         Only their widths and rules count.
     records : float
         Of the history.

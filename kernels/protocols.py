@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .needs import Shape
-from .specs import Loss, Model
+from .specs import Loss, ModelSpec
 
 Array = NDArray[Any]
 
@@ -121,7 +121,7 @@ class LoopModule(Protocol):
     """``loop``: whole runs."""
 
     def TrainingLoop(
-        self, X: Array, Y: Array, loss: Loss, models: Sequence[Model], threads: int = 1
+        self, X: Array, Y: Array, loss: Loss, models: Sequence[ModelSpec], threads: int = 1
     ) -> TrainingLoop:
         """Begin a run.
 
@@ -131,7 +131,7 @@ class LoopModule(Protocol):
             On the device only where ``NeedsModule.TAKES_DEVICE_ARRAYS``.
         loss : Loss
             With ``gram`` (p = 2 and float64) steps are made from the Gram matrices.
-        models : sequence of Model
+        models : sequence of ModelSpec
             At least one; ``widths`` from d to k, and (d, k) for the end-to-end rule.
         threads : int
             At most; a backend may use fewer, and does not look at it where it has no threads.
@@ -230,7 +230,7 @@ class NeedsModule(Protocol):
         """Return bytes on the host for the data beside X and Y, by what they are for."""
 
     def run_bytes(
-        self, shape: Shape, models: Sequence[Model], records: float, threads: int
+        self, shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
     ) -> dict[str, float]:
         """Return bytes on the host for models and ``records`` of history, by what they are for."""
 

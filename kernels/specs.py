@@ -35,7 +35,7 @@ class Rule(NamedTuple):
     hyper: tuple[float, float, float, float, float]
 
 
-class Model(NamedTuple):
+class ModelSpec(NamedTuple):
     """A network to train: its widths, its flat parameters at the start, and the rule to follow."""
 
     widths: tuple[int, ...]

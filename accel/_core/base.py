@@ -16,7 +16,7 @@ from accel._support.arrays import Array, laid_out
 from accel._support.backends import Backend
 from accel.kernels.needs import Shape
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import Loss, Model
+from accel.kernels.specs import Loss, ModelSpec
 
 __all__ = ["Problem", "checked_problem"]
 
@@ -110,7 +110,9 @@ class Problem(ABC):
         """Return bytes on this host for the data of a run beside the problem's own, by purpose."""
 
     @abstractmethod
-    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+    def loop(
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+    ) -> TrainingLoop:
         """Begin a run of models on this problem, with so many threads."""
 
     @abstractmethod

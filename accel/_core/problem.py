@@ -15,7 +15,7 @@ from accel._support import arrays, validation
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import Loss, Model
+from accel.kernels.specs import Loss, ModelSpec
 
 __all__ = ["LpProblem", "local_problem"]
 
@@ -161,7 +161,9 @@ class LpProblem(Problem):
         """Return bytes on the host that these kernels take for the data beside X and Y."""
         return kernels.needs.data_bytes(self.shape)
 
-    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+    def loop(
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+    ) -> TrainingLoop:
         """Begin a run of models on this problem."""
         data, threads = self._for(kernels), cpu_threads(threads)
         return kernels.loop.TrainingLoop(data.X, data.Y, self.spec, models, threads=threads)

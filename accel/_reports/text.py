@@ -6,7 +6,7 @@ __all__ = ["duration", "finite"]
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A time to three significant digits, in the unit that suits it."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if seconds * factor >= 1 or unit == "us":
             return f"{seconds * factor:.3g} {unit}"

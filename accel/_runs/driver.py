@@ -91,7 +91,7 @@ def run_models(
     # The steps of a run that may end by itself are a bound, and no reason to refuse its history.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
-    starts = [specs.Model(net.widths, net.params, rule.rule) for net, rule in models]
+    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
     threads = cpu_threads(options.threads)
     of_run = kernels.needs.run_bytes(problem.shape, starts, records, threads)
     memory.require("the run", problem.needs(kernels) | of_run)

@@ -15,7 +15,7 @@ from accel.distributed.passes import Question
 from accel.kernels.reference.factor_chain import end_to_end
 from accel.kernels.reference.loop import BaseTrainingLoop
 from accel.kernels.reference.lp_loss import gram_loss_and_gradient
-from accel.kernels.specs import Loss, Model
+from accel.kernels.specs import Loss, ModelSpec
 
 __all__ = ["DistributedLoop", "Passes"]
 
@@ -65,7 +65,7 @@ class DistributedLoop(BaseTrainingLoop):
     n : int
         Rows in all.
     loss : Loss
-    models : sequence of Model
+    models : sequence of ModelSpec
     gram : (XX, YX, YY), optional
         For p = 2: with it no step asks the workers.
     threads : int
@@ -78,7 +78,7 @@ class DistributedLoop(BaseTrainingLoop):
         passes: Passes,
         n: int,
         loss: Loss,
-        models: Sequence[Model],
+        models: Sequence[ModelSpec],
         gram: Gram | None,
         threads: int,
     ) -> None:

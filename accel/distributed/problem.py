@@ -21,7 +21,7 @@ from accel.distributed.loop import DistributedLoop, Gram, Passes
 from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import Model
+from accel.kernels.specs import ModelSpec
 
 __all__ = ["DaskProblem"]
 
@@ -171,7 +171,9 @@ class DaskProblem(Problem):
         """Always empty: the data live on the workers."""
         return {}
 
-    def loop(self, kernels: Backend, models: Sequence[Model], threads: int | None) -> TrainingLoop:
+    def loop(
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+    ) -> TrainingLoop:
         """Begin a run of models: the workers make its passes, all else is done here."""
         asked = 0 if threads is None else cpu_threads(threads)
         with connected(self.chunks.client):

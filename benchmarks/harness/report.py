@@ -24,14 +24,6 @@ def microseconds(seconds: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
-    """A time to three significant digits in the unit that suits it."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1 or unit == "us":
-            return f"{seconds * factor:.3g} {unit}"
-    raise AssertionError
-
-
 def case_record(
     case: Case, source: str, run: Descent | Sweep, samples: Sequence[Samples]
 ) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Step
 
     TrainingLoop = importlib.import_module(f"accel.kernels.{backend}.loop").TrainingLoop
     models = [
-        specs.Model(
+        specs.ModelSpec(
             run.widths,
             run.params,
             specs.Rule(specs.GRADIENT_DESCENT, (run.learning_rate, 0.0, 0.0, 0.0, 0.0)),

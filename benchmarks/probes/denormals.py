@@ -30,7 +30,7 @@ def runs() -> dict[str, Callable[[], float]]:
     def make(p: float, of_x: float, of_w: float, kind: int, decay: float = 0.0):
         params = np.concatenate([of_w * rng.standard_normal(D * 3), rng.standard_normal(3)])
         rule = specs.Rule(kind, (1e-6, decay, 0.9, 0.999, 1e-8))
-        model = specs.Model((D, 3, 1), params, rule)
+        model = specs.ModelSpec((D, 3, 1), params, rule)
 
         def run() -> float:
             # The targets of a decaying net are 0: nothing but decay moves it.

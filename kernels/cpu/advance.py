@@ -49,7 +49,7 @@ P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
 FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
 
 
-class Run(NamedTuple):
+class Shared(NamedTuple):
     """What the team shares.
 
     ``active[:control[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import END_TO_END, STATE_SLOTS, Loss, Model
+from ..specs import END_TO_END, STATE_SLOTS, Loss, ModelSpec
 from . import team
 from .advance import (
     ACTIVE,
@@ -27,8 +27,8 @@ from .advance import (
     TARGET_LOSS,
     TOL,
     P,
-    Run,
     Scratch,
+    Shared,
     make_advance,
 )
 from .cpus import cpus
@@ -53,7 +53,7 @@ class TrainingLoop:
         The data; copied only if their rows are not whole aligned vectors already.
     loss : Loss
         With ``gram`` the dtype must be float64.
-    models : sequence of Model
+    models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
         Parts that the work is cut into, at most; a problem too small to split takes fewer. Each has
@@ -65,7 +65,7 @@ class TrainingLoop:
         X: np.ndarray,
         Y: np.ndarray,
         loss: Loss,
-        models: Sequence[Model],
+        models: Sequence[ModelSpec],
         threads: int = 1,
     ) -> None:
         (n, d), k, dtype, count = X.shape, Y.shape[1], X.dtype, len(models)
@@ -83,7 +83,7 @@ class TrainingLoop:
         limits = np.zeros(LIMITS_SIZE)
         limits[P], limits[SCALE] = loss.p, loss.factor / n
         table, fates = self._tables()
-        self._run = Run(
+        self._run = Shared(
             control=np.zeros(CONTROL_SIZE, np.int64),
             limits=limits,
             models=fates,

@@ -52,7 +52,7 @@ P, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(6)
 FIRST, DEPTH, START, N_PARAMS, N_KEPT, STATUS, STEPS, MODEL_SIZE = range(8)
 
 
-class Run(NamedTuple):
+class Shared(NamedTuple):
     """What the kernels share. ``active`` are the models in the run, ``history`` is (records, M, 3).
 
     ``table`` and ``memory`` hold all models, one after the other; a table's places count from its
@@ -74,7 +74,7 @@ class Models:
 
     Parameters
     ----------
-    models : sequence of specs.Model
+    models : sequence of specs.ModelSpec
     dtype : dtype
     """
 
@@ -104,10 +104,10 @@ class Models:
 
 
 def run_type(dtype: np.dtype[Any]) -> Any:
-    """Return the Numba type of ``Run``."""
+    """Return the Numba type of ``Shared``."""
     i8, f8 = np.int64, np.float64
     fields = {"control": i8, "limits": f8, "models": i8, "active": i8, "table": i8, "rules": f8}
-    return record(Run, dtype, {**fields, "memory": None, "history": f8})
+    return record(Shared, dtype, {**fields, "memory": None, "history": f8})
 
 
 #: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.

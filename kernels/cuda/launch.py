@@ -7,7 +7,7 @@ import numpy as np
 
 from ..specs import ADAM, END_TO_END, Loss
 from . import estimates
-from .epilogue import START, Models, Run
+from .epilogue import START, Models, Shared
 from .factor_chain import PULL
 from .jit import ON_HOST, THREADS, WARP, attribute, capability, xp
 from .lp_loss import TILES_MAPS, Pass
@@ -161,7 +161,7 @@ class Resident:
 
     name = "resident"
 
-    def __init__(self, data: Data, loss: Loss, models: Models, run: Run, chosen: Plan) -> None:
+    def __init__(self, data: Data, loss: Loss, models: Models, run: Shared, chosen: Plan) -> None:
         layout, self.blocks, self.teams, shared = chosen
         dtype, processors = models.memory.dtype, self.teams * self.blocks
         self._tag = 0
@@ -196,7 +196,7 @@ class Streaming:
 
     name = "streaming"
 
-    def __init__(self, data: Data, loss: Loss, models: Models, run: Run) -> None:
+    def __init__(self, data: Data, loss: Loss, models: Models, run: Shared) -> None:
         self._data, self._loss, self._models, self._run = data, loss, models, run
         dtype, k = models.memory.dtype, data.k
         self._deepest = models.deepest

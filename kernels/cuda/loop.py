@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import RUNNING, Loss, Model
+from ..specs import RUNNING, Loss, ModelSpec
 from . import planning
 from .epilogue import (
     ACTIVE,
@@ -34,7 +34,7 @@ from .epilogue import (
     YY,
     Models,
     P,
-    Run,
+    Shared,
 )
 from .jit import ON_HOST, xp
 from .launch import Launcher, Resident, Streaming, plan
@@ -58,7 +58,7 @@ class TrainingLoop:
         the stream that is current has been asked for: they may still be on their way there.
     loss : Loss
         With ``gram`` the dtype must be float64.
-    models : sequence of Model
+    models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
         Ignored: it is meant for the CPU.
@@ -79,7 +79,7 @@ class TrainingLoop:
         X: Any,
         Y: Any,
         loss: Loss,
-        models: Sequence[Model],
+        models: Sequence[ModelSpec],
         threads: int = 1,
         blocks: int | None = None,
     ) -> None:
@@ -98,7 +98,7 @@ class TrainingLoop:
             self._control[COUNT] = count
             self._rows = self._models.rows.copy()
             records = min(max(_HISTORY // (3 * count), 2), _RECORDS)
-            self._run = Run(
+            self._run = Shared(
                 control=xp.asarray(self._control),
                 limits=xp.asarray(self._limits),
                 models=xp.asarray(self._rows),

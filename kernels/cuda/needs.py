@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .. import needs
 from ..needs import Shape
-from ..specs import Model
+from ..specs import ModelSpec
 
 TAKES_DEVICE_ARRAYS = True
 
@@ -15,7 +15,7 @@ def data_bytes(shape: Shape) -> dict[str, float]:
 
 
 def run_bytes(
-    shape: Shape, models: Sequence[Model], records: float, threads: int
+    shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
     """Bytes for everything else, by what they are for: of factors the start and the result."""
     return needs.run_bytes(shape, models, records, threads, copies=_copies)

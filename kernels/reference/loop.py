@@ -27,7 +27,7 @@ from ..specs import (
     STATE_SLOTS,
     TARGET,
     Loss,
-    Model,
+    ModelSpec,
     Rule,
 )
 from .factor_chain import end_to_end, gradients
@@ -44,7 +44,7 @@ class BaseTrainingLoop:
 
     Parameters
     ----------
-    models : sequence of Model
+    models : sequence of ModelSpec
         At least one; their initial factors are copied. ``widths`` are ``(d, n_1, ..., k)``, and
         ``(d, k)`` for the end-to-end rule.
 
@@ -60,7 +60,7 @@ class BaseTrainingLoop:
         1, unless a subclass has more.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[ModelSpec]) -> None:
         self._models = list(models)
         self._params = [model.params.copy() for model in self._models]
         self._state = [
@@ -163,7 +163,7 @@ class BaseTrainingLoop:
         """Change the learning rate of a model for the steps to come."""
         widths, params, (kind, hyper) = self._models[model]
         rule = Rule(kind, (rate, *hyper[1:]))
-        self._models[model] = Model(widths, params, rule)
+        self._models[model] = ModelSpec(widths, params, rule)
 
     def snapshot(self) -> Snapshot:
         """The state of the run, without its history, to go back to with ``restore``."""
@@ -211,13 +211,13 @@ class TrainingLoop(BaseTrainingLoop):
     Y : (n, k) array
     loss : Loss
         ``loss.gram`` (p = 2 only) replaces the pass over the data by the Gram matrices.
-    models : sequence of Model
+    models : sequence of ModelSpec
     threads : int
         Ignored: NumPy decides.
     """
 
     def __init__(
-        self, X: Array, Y: Array, loss: Loss, models: Sequence[Model], threads: int = 1
+        self, X: Array, Y: Array, loss: Loss, models: Sequence[ModelSpec], threads: int = 1
     ) -> None:
         super().__init__(models)
         self._X, self._Y, self._loss = X, Y, loss

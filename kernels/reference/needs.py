@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .. import needs
 from ..needs import Shape
-from ..specs import Model
+from ..specs import ModelSpec
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -24,14 +24,14 @@ def data_bytes(shape: Shape) -> dict[str, float]:
 
 
 def run_bytes(
-    shape: Shape, models: Sequence[Model], records: float, threads: int
+    shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
     """Bytes for everything else, by what they are for.
 
     Parameters
     ----------
     shape : Shape
-    models : sequence of Model
+    models : sequence of ModelSpec
         Only their widths and rules count.
     records : float
         Of the history.

@@ -17,7 +17,7 @@ from accel.kernels.specs import (
     RUNNING,
     STATE_SLOTS,
     Loss,
-    Model,
+    ModelSpec,
     Rule,
 )
 
@@ -52,7 +52,7 @@ class Single:
     """A run of one model, its numbers in place of arrays over models."""
 
     def __init__(self, module, X, Y, loss, widths, params, rule, threads=1):
-        self.loop = module.TrainingLoop(X, Y, loss, [Model(widths, params, rule)], threads)
+        self.loop = module.TrainingLoop(X, Y, loss, [ModelSpec(widths, params, rule)], threads)
 
     def __getattr__(self, name):
         return getattr(self.loop, name)

@@ -18,7 +18,7 @@ from accel.kernels.specs import (
     RUNNING,
     TARGET,
     Loss,
-    Model,
+    ModelSpec,
     Rule,
 )
 
@@ -120,7 +120,7 @@ def test_the_number_of_processors_changes_no_bits(monkeypatch, n, models):
     for count in (1, 2, 3, 8):
         ranks = set()
         monkeypatch.setattr(loop, "cpus", lambda count=count: count)
-        run = loop.TrainingLoop(X, Y, loss, [Model(widths, params, rule) for rule in rules], 3)
+        run = loop.TrainingLoop(X, Y, loss, [ModelSpec(widths, params, rule) for rule in rules], 3)
         kernel = run._kernel
 
         def noted(*arguments, kernel=kernel, ranks=ranks):

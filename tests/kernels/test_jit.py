@@ -17,7 +17,7 @@ KINDS = (("float32", 17), ("float64", 17), ("float64", 64))
 SCRIPT = """
 import sys
 import numpy as np
-from accel.kernels.specs import ADAM, Loss, Model, Rule
+from accel.kernels.specs import ADAM, Loss, ModelSpec, Rule
 from accel.kernels.cpu import loop
 from accel.kernels.reference import loop as plain
 
@@ -30,7 +30,7 @@ for kind in sys.argv[1:]:
     rule = Rule(ADAM, (0.01, 0.0, 0.9, 0.999, 1e-8))
     runs = []
     for module in (loop, plain):
-        with module.TrainingLoop(X, Y, Loss(4.0), [Model((int(d), 5, 1), params, rule)]) as run:
+        with module.TrainingLoop(X, Y, Loss(4.0), [ModelSpec((int(d), 5, 1), params, rule)]) as run:
             run.advance(20)
             runs.append(run.evaluate())
     np.testing.assert_allclose(*runs, rtol=1e-4 if dtype == "float32" else 1e-10)

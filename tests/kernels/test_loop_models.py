@@ -9,7 +9,7 @@ from accel.kernels.specs import (
     RUNNING,
     TARGET,
     Loss,
-    Model,
+    ModelSpec,
     Rule,
 )
 
@@ -29,14 +29,14 @@ def mixed(**shape):
         depths = [()] if name.startswith("end-to-end") else HIDDEN.values()
         for hidden in depths:
             case = problem(seed, hidden=hidden, **shape)
-            models.append(Model(case.widths, case.params, rule))
+            models.append(ModelSpec(case.widths, case.params, rule))
     X, Y, loss, *_ = problem(**shape)
     return X, Y, loss, models
 
 
 def grid(**shape):
     X, Y, loss, widths, params = problem(hidden=(3,), **shape)
-    return X, Y, loss, [Model(widths, params, descent(rate)) for rate in RATES]
+    return X, Y, loss, [ModelSpec(widths, params, descent(rate)) for rate in RATES]
 
 
 SHAPES = {
@@ -92,7 +92,7 @@ def test_agrees_with_plain_numpy(compiled, plain, shape, dtype):
 def test_place_and_company_do_not_show(compiled, name, dtype):
     """Seventeen copies in one run, which needs tiles of every size."""
     X, Y, loss, *model = for_rule(name, dtype=dtype)
-    copies = [Model(*model, RULES[name])] * 17
+    copies = [ModelSpec(*model, RULES[name])] * 17
     with compiled.loop.TrainingLoop(X, Y, loss, copies, 2) as loop:
         loop.advance(10)
         for m in range(1, 17):
@@ -200,7 +200,7 @@ def test_memory_of_optimisers_stands_apart(kernels):
 
 def test_loss_of_every_model_is_its_own(compiled):
     X, Y, _, models = grid(k=3)
-    models = [Model(m.widths, (1 + i) * m.params, m.rule) for i, m in enumerate(models)]
+    models = [ModelSpec(m.widths, (1 + i) * m.params, m.rule) for i, m in enumerate(models)]
     with compiled.loop.TrainingLoop(X, Y, Loss(4.0, 0.25), models) as loop:
         for m, model in enumerate(models):
             A, B = model.params[:51].reshape(3, 17), model.params[51:].reshape(3, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel.kernels.needs import Shape
-from accel.kernels.specs import ADADELTA, ADAM, GRADIENT_DESCENT, MOMENTUM, Model, Rule
+from accel.kernels.specs import ADADELTA, ADAM, GRADIENT_DESCENT, MOMENTUM, ModelSpec, Rule
 
 #: Shapes of problems; widths and rules of models; threads.
 CASES = {
@@ -49,7 +49,7 @@ def needs(backend):
 @pytest.mark.parametrize(("backend", "case"), EXPECTED)
 def test_of_a_run(backend, case):
     shape, models, threads = CASES[case]
-    rules = [Model(w, np.empty(0), Rule(kind, (0.1, 0.0, 0.0, 0.0, 0.0))) for w, kind in models]
+    rules = [ModelSpec(w, np.empty(0), Rule(kind, (0.1, 0.0, 0.0, 0.0, 0.0))) for w, kind in models]
     bytes_of = needs(backend).run_bytes(shape, rules, 123, threads)
     assert list(bytes_of.items()) == list(zip(NAMES, EXPECTED[backend, case], strict=False))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from accel.kernels import protocols
-from accel.kernels.specs import Loss, Model
+from accel.kernels.specs import Loss, ModelSpec
 
 from .runs import PLAIN, problem
 
@@ -79,7 +79,7 @@ def test_the_methods_of_a_loop(backend):
 
 def test_a_loop_has_all_that_is_asked_for(kernels):
     case = problem(n=9, d=3, hidden=(2,))
-    models = [Model(case.widths, case.params, PLAIN)]
+    models = [ModelSpec(case.widths, case.params, PLAIN)]
     with kernels.loop.TrainingLoop(case.X, case.Y, Loss(4.0), models) as run:
         run.advance(3, record_every=1)
         assert run.threads == 1

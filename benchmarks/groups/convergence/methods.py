@@ -104,7 +104,7 @@ def reference(task: Task) -> Stepper:
 def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Stepper:
     loops = importlib.import_module(f"accel.kernels.{backend}.loop")
     network, loss = task.network, task.problem.lp.spec
-    models = [specs.Model(network.widths, network.params.copy(), task.optimizer.rule)]
+    models = [specs.ModelSpec(network.widths, network.params.copy(), task.optimizer.rule)]
     loop = loops.TrainingLoop(*data, loss, models, threads=task.threads)
 
     def advance(steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from accel._reports.text import duration
 from benchmarks.groups.convergence.methods import JAX, OURS, TORCH
 from benchmarks.harness import page, report
 from benchmarks.harness.records import Record
@@ -96,7 +97,7 @@ class _Best:
         """The time of the fastest in words, with its name if it could be another."""
         row = self.row(library, methods)
         if row is not None:
-            time = report.duration(self.seconds(row))
+            time = duration(self.seconds(row))
             return time if methods and len(methods) == 1 else f"{time} ({_short(row['method'])})"
         here = [
             row
@@ -129,8 +130,7 @@ def losses(content: Record) -> list[str]:
             other = min(filter(None, others), key=best.seconds, default=None)
             if other and (ours is None or best.seconds(other) < best.seconds(ours)):
                 own = (
-                    f"our fastest descent, {ours['method']}, in "
-                    f"{report.duration(best.seconds(ours))}"
+                    f"our fastest descent, {ours['method']}, in {duration(best.seconds(ours))}"
                     if ours
                     else "no descent of ours"
                 )
@@ -138,7 +138,7 @@ def losses(content: Record) -> list[str]:
                 name += "" if other["library"] == _SOLVER else f" in {other['library']}"
                 lines.append(
                     f"{problem['title']}, within {tolerance:g}: {name} in "
-                    f"{report.duration(best.seconds(other))}, {own}."
+                    f"{duration(best.seconds(other))}, {own}."
                 )
     return lines
 
@@ -200,12 +200,12 @@ def _cell(row: Row, tolerances: list[str], what: str) -> str:
             words.append("-")
         else:
             value = reached[what]
-            words.append(report.duration(value) if what == "seconds" else str(value))
+            words.append(duration(value) if what == "seconds" else str(value))
     text = " / ".join(words) or "-"
     if row["ended"] != "reached" and what == "seconds" and row["end"]:
         seconds, distance = row["end"]
         far = "diverged" if distance is None else f"{distance:.2g}"
-        text += f" ({far} after {report.duration(seconds)})"
+        text += f" ({far} after {duration(seconds)})"
     return text
 
 
@@ -214,14 +214,14 @@ def _ratio(row: Row) -> str:
 
 
 def _grid(row: Row) -> str:
-    return report.duration(row["grid_seconds"]) if "grid_seconds" in row else "-"
+    return duration(row["grid_seconds"]) if "grid_seconds" in row else "-"
 
 
 def _solver_note(row: Row) -> str:
     if "gap" in row:
         return f"not measured: {row['gap']}"
     if "rate" in row:
-        return f"rate {row['rate']:.3g}, grid {report.duration(row['grid_seconds'])}"
+        return f"rate {row['rate']:.3g}, grid {duration(row['grid_seconds'])}"
     return ""
 
 

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from accel._reports.text import duration
 from benchmarks.harness.page import table
-from benchmarks.harness.report import duration
 
 WORKERS = (10, 100, 1000, 10_000)
 COMPUTE = (0.001, 0.01, 0.1, 1.0)  # seconds of a worker's step with one model

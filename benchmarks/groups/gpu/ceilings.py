@@ -48,7 +48,7 @@ def waiting(loop: Any, blocks: int) -> Any:
     """
     X, Y = np.ones((blocks, 1)), np.zeros((blocks, 1))
     rule = specs.Rule(specs.GRADIENT_DESCENT, (1e-9, 0.0, 0.0, 0.0, 0.0))
-    model = specs.Model((1, 1), np.ones(1), rule)
+    model = specs.ModelSpec((1, 1), np.ones(1), rule)
     return loop.TrainingLoop(X, Y, specs.Loss(4.0), [model], blocks=blocks)
 
 

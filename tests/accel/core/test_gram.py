@@ -9,7 +9,7 @@ import accel
 from accel import LinearNetwork, LpProblem, grid_search, stable_rate, sweep, train
 from accel._runs.checks import limits
 from accel._runs.driver import kernels_for, suited
-from accel.kernels.specs import TARGET, Loss, Model
+from accel.kernels.specs import TARGET, Loss, ModelSpec
 
 BACKENDS = ["reference", "cpu"]
 RATE = accel.GradientDescent(0.2)
@@ -52,7 +52,7 @@ def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
 
     # The loss by the Gram form, had it been used:
     kernels = kernels_for(given, 1, 1, backend)
-    model = Model((6, 1), start(given).params, RATE.rule)
+    model = ModelSpec((6, 1), start(given).params, RATE.rule)
     loop = kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, True), [model])
     loop.advance(result.steps + 200, target=target)
     misjudged = abs(loop.evaluate()[0, 1] - given.loss(loop.params(0)[None]))

@@ -162,8 +162,3 @@ def test_without_a_peer_that_is_left_out_no_target_is_met(ratio, gap, met, words
     assert report.target_record(Target("JAX by hand", 4.0), rows)["met"] is (ratio >= 4.0)
     line = report.summary_table({"cases": [case("one", rows, [record])]}).splitlines()[-1]
     assert line.endswith(f"| {words} |")
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(2, "2 s"), (2e-3, "2 ms"), (2e-6, "2 us")])
-def test_durations(seconds, words):
-    assert report.duration(seconds) == words

@@ -21,7 +21,7 @@ import accel
 from accel._support import gpu
 from accel.kernels.reference import factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
-from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, Model
+from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, ModelSpec
 
 from ..runs import PLAIN, RULES, problem
 
@@ -132,7 +132,7 @@ def started(dtype, widths, n, rule="gradient descent", p=4.0, gram=False, models
     X, Y, loss, *_ = cases[0]
 
     def listed(of):
-        return [Model(widths, case.params.astype(of), RULES[rule]) for case in cases]
+        return [ModelSpec(widths, case.params.astype(of), RULES[rule]) for case in cases]
 
     return (X, Y, loss, listed(dtype)), (X.astype(F8), Y.astype(F8), loss, listed(F8))
 

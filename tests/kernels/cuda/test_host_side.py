@@ -17,7 +17,7 @@ import pytest
 
 import accel
 from accel.kernels.reference.precondition import precondition
-from accel.kernels.specs import END_TO_END, RUNNING, Loss, Model, Rule
+from accel.kernels.specs import END_TO_END, RUNNING, Loss, ModelSpec, Rule
 
 from ..runs import PLAIN, problem
 from . import standin
@@ -157,7 +157,7 @@ LOAD = cuda.jit.Kernel._load_here
 def training(cupy, rule=PLAIN, models=1, large=False, **shape):
     case = problem(**{"n": 40, "d": 8, "hidden": (), **shape})
     loop_module = cuda.loop
-    listed = [Model(case.widths, case.params, rule)] * models
+    listed = [ModelSpec(case.widths, case.params, rule)] * models
     with pytest.MonkeyPatch.context() as patched:
         if large:
             patched.setattr(loop_module, "plan", lambda *arguments: None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from accel.kernels.specs import ADAM, Loss, Model, Rule
+from accel.kernels.specs import ADAM, Loss, ModelSpec, Rule
 
 from ..runs import PLAIN
 from .modules import cuda
@@ -29,7 +29,7 @@ def hopper(monkeypatch):
 
 def plan(widths=(128, 1), dtype=F4, count=1, n=2565, rule=PLAIN):
     size = sum(a * b for a, b in itertools.pairwise(widths))
-    models = cuda.epilogue.Models([Model(widths, np.zeros(size), rule)] * count, dtype)
+    models = cuda.epilogue.Models([ModelSpec(widths, np.zeros(size), rule)] * count, dtype)
     data = cuda.launch.Data(None, None, n, widths[0], widths[-1])
     return cuda.launch.plan(data, Loss(4.0), models)
 

@@ -14,7 +14,7 @@ from accel.kernels.specs import (
     RUNNING,
     TARGET,
     Loss,
-    Model,
+    ModelSpec,
     Rule,
 )
 from benchmarks import peers
@@ -79,7 +79,7 @@ def test_rows_in_shared_memory(on_the_chip, dtype):
     case = problem(n=260, d=40, hidden=(), dtype=dtype)
     assert launch._resident_layout(
         cuda_loop.pack(case.X, case.Y), case.loss,
-        cuda_loop.Models([Model(case.widths, case.params, PLAIN)], np.dtype(dtype)), 2,
+        cuda_loop.Models([ModelSpec(case.widths, case.params, PLAIN)], np.dtype(dtype)), 2,
     )[0].spills  # fmt: skip
     run(on_the_chip, case, PLAIN, 2)
 
@@ -88,7 +88,7 @@ def test_a_network_too_large_for_shared_memory(on_the_chip):
     case = problem(n=4, d=60, hidden=(150,))
     with options(races=False):
         run(on_the_chip, case, RULES["adam"], 1)
-    models = cuda_loop.Models([Model(case.widths, case.params, RULES["adam"])], case.X.dtype)
+    models = cuda_loop.Models([ModelSpec(case.widths, case.params, RULES["adam"])], case.X.dtype)
     data = cuda_loop.pack(case.X, case.Y)
     layout, _ = launch._resident_layout(data, case.loss, models, 2)
     assert not layout.inside
@@ -208,7 +208,7 @@ def mixed(**shape):
     for seed, (name, rule) in enumerate(RULES.items()):
         hidden = () if name.startswith("end-to-end") else [(), (1,), (5, 4)][seed % 3]
         case = problem(seed, hidden=hidden, **shape)
-        models.append(Model(case.widths, case.params, rule))
+        models.append(ModelSpec(case.widths, case.params, rule))
     models.insert(3, models[0]._replace(rule=Rule(GRADIENT_DESCENT, (1e4, 0.0, 0.0, 0.0, 0.0))))
     X, Y, loss, *_ = problem(**shape)
     return X, Y, loss, models
@@ -243,7 +243,7 @@ def test_teams_take_turns(processors):
     processors(4)
     case = problem(**SMALL, hidden=())
     rules = [Rule(GRADIENT_DESCENT, (rate, 0.0, 0.0, 0.0, 0.0)) for rate in (1e-3, 1e-2, 2e-2)]
-    models = [Model(case.widths, case.params, rule) for rule in rules]
+    models = [ModelSpec(case.widths, case.params, rule) for rule in rules]
     loop = cuda_loop.TrainingLoop(case.X, case.Y, case.loss, models, blocks=2)
     assert loop._launcher.teams == 2
     loop.advance(4)
@@ -296,7 +296,7 @@ def test_blocks_must_hold_the_data():
     case = problem(n=4000, d=60, hidden=())
     with pytest.raises(ValueError, match=r"blocks .*1"):
         cuda_loop.TrainingLoop(
-            case.X, case.Y, case.loss, [Model(case.widths, case.params, PLAIN)], blocks=1
+            case.X, case.Y, case.loss, [ModelSpec(case.widths, case.params, PLAIN)], blocks=1
         )
 
 
@@ -313,7 +313,7 @@ def test_the_plan_depends_on_the_size(processors):
 
     def chosen(n, d, rule=PLAIN, k=1, count=1):
         case = problem(n=8, d=d, hidden=(), k=k)
-        models = [Model(case.widths, case.params, rule)] * count
+        models = [ModelSpec(case.widths, case.params, rule)] * count
         data = cuda_loop.pack(case.X, case.Y)._replace(n=n)
         return launch.plan(data, Loss(4.0), cuda_loop.Models(models, case.X.dtype))
 
@@ -355,10 +355,10 @@ def test_adam_is_specialised_alike(way):
     """One kind of rule in a run, and several: kernels of their own, the same numbers."""
     case = problem(**SMALL, hidden=(3,))
     adam = Rule(ADAM, (0.01, 0.0, 0.9, 0.999, 1e-8))
-    alone = way.TrainingLoop(case.X, case.Y, case.loss, [Model(case.widths, case.params, adam)])
+    alone = way.TrainingLoop(case.X, case.Y, case.loss, [ModelSpec(case.widths, case.params, adam)])
     mixed = way.TrainingLoop(
         case.X, case.Y, case.loss,
-        [Model(case.widths, case.params, rule) for rule in (adam, PLAIN)],
+        [ModelSpec(case.widths, case.params, rule) for rule in (adam, PLAIN)],
     )  # fmt: skip
     for loop in (alone, mixed):
         loop.advance(5)

@@ -10,7 +10,7 @@ import pytest
 
 from accel.kernels.cuda import planning, warm
 from accel.kernels.reference import loop as reference
-from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Loss, Model, Rule
+from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Loss, ModelSpec, Rule
 
 from ...children import ROOT, python
 from ..runs import PLAIN, problem
@@ -46,7 +46,7 @@ def make(name):
     case = problem(**{"hidden": (), **shape})
     hyper = {ADAM: (0.0, 0.9, 0.999, 1e-8), END_TO_END: (0.1, 3.0, 0.0, 0.0)}
     rest = hyper.get(kind, PLAIN.hyper[1:])
-    models = [Model(case.widths, case.params, Rule(kind, (rate, *rest))) for rate in rates]
+    models = [ModelSpec(case.widths, case.params, Rule(kind, (rate, *rest))) for rate in rates]
     return case.X, case.Y, case.loss, models
 
 
