@@ -23,9 +23,7 @@ _log = logging.getLogger("accel")
 
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # of a chunk over the one before: the first step is slow, since caches are cold
-_FEW = (
-    16  # steps: shorter chunks record every step, so that the newest loss needs no pass of its own
-)
+_FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
 GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
