@@ -1,4 +1,4 @@
-"""Bytes on the host that a run takes: estimates, which the backends' own ``needs`` go by."""
+"""Estimates of the bytes that a run takes on the host; the ``needs`` of every backend uses them."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -31,7 +31,7 @@ def run_bytes(
     copies: Callable[[int], int],
     line: int = 1,
 ) -> dict[str, float]:
-    """Return bytes for everything but the data, by what they are for.
+    """Return the bytes for everything but the data, by purpose.
 
     Parameters
     ----------

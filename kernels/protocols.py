@@ -1,6 +1,6 @@
 """What every backend offers: its files, what they hold, and the run that its loop makes.
 
-``accel`` calls nothing of a backend but this. Arrays are NumPy's for the CPU backends, NumPy's or
+Problems, runs and estimators call nothing of a backend but this. Arrays are NumPy's for the CPU backends, NumPy's or
 CuPy's for ``cuda``; of a problem, n are the samples, d the features, k the outputs, M the models.
 """
 
@@ -70,7 +70,7 @@ class TrainingLoop(Protocol):
         """Return a copy of a model's flat factors, (n_params,), in NumPy's memory."""
 
     def device_params(self, model: int) -> Array:
-        """Return such a copy where the run has them: in CuPy's memory with ``cuda``."""
+        """Return a copy of a model's flat factors where the run has them: on the GPU with ``cuda``."""
 
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
@@ -185,14 +185,14 @@ class PreconditionModule(Protocol):
     """``precondition``: the end-to-end rule."""
 
     def precondition(self, W: Array, G: Array, depth: int) -> Array:
-        """Return the direction (k, d) in which factors so many move W (k, d) for gradient G."""
+        """Return the direction (k, d) in which ``depth`` balanced factors move W (k, d) for G."""
 
 
 class ChunksModule(Protocol):
     """``chunks``: sums over a part of the rows, for data that lie in several places."""
 
     def row_length(self, d: int, dtype: np.dtype[Any]) -> int:
-        """Return how long rows of d elements are kept: d, or more with zeros behind."""
+        """Return the length at which rows of d elements are kept: d, or more with padding zeros."""
 
     def pieces(self, X: Array, Y: Array, d: int, block: int) -> list[Any]:
         """Lay out rows for ``sums``, in pieces that several threads may sum at the same time.
@@ -227,12 +227,12 @@ class NeedsModule(Protocol):
     TAKES_DEVICE_ARRAYS: bool
 
     def data_bytes(self, shape: Shape) -> dict[str, float]:
-        """Return bytes on the host for the data beside X and Y, by what they are for."""
+        """Return the bytes that the data take on the host in addition to X and Y, by purpose."""
 
     def run_bytes(
         self, shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
     ) -> dict[str, float]:
-        """Return bytes on the host for models and ``records`` of history, by what they are for."""
+        """Return the bytes that models and ``records`` of history take on the host, by purpose."""
 
 
 class Backend(Protocol):

@@ -96,8 +96,11 @@ class Problem(ABC):
         Parameters
         ----------
         backend : {"auto", "cpu", "cuda", "reference"}
-        work, steps
-            Of the run that ``"auto"`` chooses for, as for ``accel._support.backends.resolve``.
+        work : float
+            Multiply-adds of a step of the run that ``"auto"`` chooses for, those of all models
+            together.
+        steps : int
+            Of that run.
 
         Raises
         ------

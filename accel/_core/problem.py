@@ -154,7 +154,7 @@ class LpProblem(Problem):
         return self.host.X, self.host.Y
 
     def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
-        """Return the backend of that name; see ``accel._support.backends.resolve``."""
+        """Return the backend of that name; see ``Problem.resolve``."""
         return resolve(backend, work=work, steps=steps, on_device=self.on_device)
 
     def needs(self, kernels: Backend) -> dict[str, float]:

@@ -50,8 +50,8 @@ class Optimum:
     duality_gap : float
         A proven bound: ``loss - minimum <= duality_gap`` in exact arithmetic, both for the exact
         loss at W and for ``loss``. It includes all rounding errors, also that of W to float64 and
-        that of ``loss``, some 1e-15 of the loss. The minimum is that over all maps that differ
-        from W by a map in the row space of X, of which combinations that count as 0 are no part.
+        that of ``loss``, some 1e-15 of the loss. The minimum is taken over all maps that differ
+        from W by a map in the row space of X without the combinations that count as 0.
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
@@ -233,7 +233,7 @@ def rounding(p: float) -> float:
 def proven(
     problem: LpProblem, tol: float, max_iter: int, backend: str, rcond: Any
 ) -> tuple[Optimum, Proof]:
-    """As ``optimum``, and the proof besides."""
+    """Like ``optimum``, for which this does the work; return the proof as well."""
     local_problem(problem)
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)

@@ -45,7 +45,7 @@ def place(checkpoint: Any, checkpoint_every: Any) -> Place | None:
 
 
 def digest(*parts: Any) -> str:
-    """Return a hash of arrays and of other values, of which the ``repr`` counts."""
+    """Return a hash of arrays, and of the ``repr`` of all other values."""
     checksum = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -21,7 +21,7 @@ Callback = Callable[[int, Array], object]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How runs are carried out, whatever they are of; checked, but for backend and threads.
+    """Options that all kinds of runs share; all have been checked but ``backend`` and ``threads``.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run records its iterates, and when it ends; checked.
+    """When a run records its iterates, and when it ends; the values have been checked.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def check_callback(callback: object) -> None:
 
 
 def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
-    """Check that the three are what they should be and fit together."""
+    """Check the types of problem, network and optimizer, and that the shapes of the two fit."""
     checked_problem(problem)
     kinds: list[tuple[str, object, type]] = [
         ("network", network, LinearNetwork),

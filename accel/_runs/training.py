@@ -72,12 +72,13 @@ def train(
         Show a progress bar on stderr.
     backend : {"auto", "cpu", "cuda", "reference"}
         ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
-        run is so long that starting up the GPU is small beside it (``accel.backends.resolve`` says
-        how long); else ``"cpu"``. ``"cuda"`` copies data on the host to the GPU once.
+        run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
+        step and 1e12 in all. Else it is ``"cpu"``. ``"cuda"`` copies data on the host to the GPU
+        once.
     threads : int, optional
-        For the data passes; by default ``ACCEL_NUM_THREADS`` or the CPUs this process may use
-        (``accel.backends.cpu_threads``). More than those change the bits, not the speed. Not for
-        ``"cuda"`` and ``"reference"``.
+        For the data passes; by default ``ACCEL_NUM_THREADS`` or, without it, the least of the CPUs
+        that this process may use, ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``. More threads than
+        CPUs change the bits, not the speed. Not for ``"cuda"`` and ``"reference"``.
     checkpoint : path-like, optional
         A file to keep the progress in, written at the start, every ``checkpoint_every`` seconds, at
         an interruption and at the end, whole or not at all. If it is there, the run goes on from
@@ -152,9 +153,9 @@ def train_until(
     *,
     auto_rate: bool = False,
 ) -> Result:
-    """As ``train``, of what has been checked, with a stopping rule of the caller's.
+    """Like ``train``, for arguments that have been checked, with the caller's stopping rule.
 
-    ``auto_rate`` is ``learning_rate="auto"``.
+    ``auto_rate`` says that ``train`` was called with ``learning_rate="auto"``.
     """
 
     def first_rate() -> float:

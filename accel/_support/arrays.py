@@ -139,7 +139,10 @@ def aligned(a: Any, dtype: Any = None) -> Array:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Such an array with arbitrary values; raises MemoryError if there is not enough memory."""
+    """Return an uninitialised C-contiguous NumPy array that starts on a 64-byte boundary.
+
+    Raises MemoryError if there is not enough memory.
+    """
     size = math.prod(shape) * dtype.itemsize
     memory.require(f"an array of shape {shape}", size)
     raw = np.empty(size + _LINE, np.uint8)

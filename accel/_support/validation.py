@@ -324,7 +324,7 @@ def _first_rounded(array: Array, most: int) -> tuple[list[int], int] | None:
 
 
 def _first_rounded_before(array: Array, given: Any) -> tuple[list[int], int] | None:
-    """The same for an integer in ``given`` that was rounded when the array was made of that."""
+    """Like ``_first_rounded``, for integers that were rounded when ``given`` became the array."""
     if array.dtype.kind != "f" or isinstance(given, np.ndarray) or hasattr(given, "__dlpack__"):
         return None
     most = 2 ** (np.finfo(array.dtype).nmant + 1)

@@ -109,13 +109,13 @@ class DistributedLoop(BaseTrainingLoop):
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -math.inf
     ) -> None:
-        """As the reference."""
+        """Make up to ``steps`` updates of every model in the run, as the reference does."""
         self._ready = {}
         super().advance(steps, record_every, tol, target)
 
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self) -> Array:
-        """As the reference."""
+        """Return steps, loss and norms of every model, (M, 4), from one pass for all of them."""
         if self._gram is None:
             self._pass_all(range(len(self._models)))
         rows: Array = super().evaluate()

@@ -1,7 +1,7 @@
-"""What a worker computes of its chunks when it is asked: sums, flat and in float64.
+"""What a worker computes for its chunks when it is asked: flat sums in float64.
 
-Those of a pass are a factor away from loss and gradient, so that they can be added up: see
-``accel.kernels.protocols.ChunksModule``.
+The sums of a pass are unscaled, so that those of all chunks can be added up before a factor makes
+loss and gradient of them: see ``accel.kernels.protocols.ChunksModule``.
 """
 
 from collections import deque

@@ -59,7 +59,7 @@ def _digest(parts: Iterable[object]) -> str:
 
 
 def _other(backend: str) -> list[str]:
-    """Return what a backend adds to the key of a sweep: nothing for "cpu", the first there was."""
+    """Return what the backend adds to the key of a sweep: nothing for "cpu", as in older files."""
     return [] if backend == "cpu" else [backend]
 
 

@@ -67,7 +67,7 @@ class _SmallGradient:
 
 @dataclass(eq=False)
 class _LossAtRest:
-    """The rule that the least loss has not fallen by tol of itself in the last checks."""
+    """The rule that the least loss has fallen by less than a fraction tol in the last checks."""
 
     problem: LpProblem
     widths: tuple[int, ...]
@@ -301,7 +301,7 @@ def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:
 
 
 def _joined(histories: list[History]) -> History:
-    """The history of runs each of which begins where the one before ended, as one."""
+    """Join the histories of consecutive runs, each begun where the one before ended, into one."""
     first, *rest = histories
     columns = [[getattr(first, f.name)] for f in fields(History)]
     for history in rest:

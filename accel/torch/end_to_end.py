@@ -93,7 +93,8 @@ class EndToEndSGD(torch.optim.Optimizer):  # type: ignore[misc]
     momentum : float
         In [0, 1). The buffer b holds directions D as they were, preconditioned when they were new.
     weight_decay : float
-        At least 0. The paper's: as of every factor, hence N times on a matrix.
+        At least 0. The decay of every factor, as in the paper, so that a matrix decays N times as
+        fast.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """Searches for learning rates.
 
-``grid_search`` tunes one model, ``compare`` several, each by a ``Search``.
+``grid_search`` tunes one model by sweeps over a grid of rates. ``compare`` tunes several models,
+each by a ``Search``, which makes one run at a time.
 """
 
 from accel._support.names import publish

@@ -252,7 +252,7 @@ def grid_search(
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
     problem = driver.suited(problem, [network], limits)
-    # The same for the small sweeps that follow, lest rates be compared across backends.
+    # The small sweeps that follow use the same backend, so that all rates are compared on one.
     chosen = driver.kernels_for(problem, len(rates), limits.steps, backend).name
     options = RunOptions(progress=progress, backend=chosen, threads=threads)
     tried = _Tried(problem, network, optimizer, options)

@@ -100,22 +100,22 @@ class Scores(dict[Point, Score]):
 
     @property
     def points(self) -> list[Point]:
-        """All of them, ascending."""
+        """All points that were tried, ascending."""
         return sorted(self)
 
     @property
     def best(self) -> Point:
-        """The one with the lowest score; of equal scores the lowest rate. There must be one."""
+        """The point with the lowest score; of equal scores the lowest rate. Some must be tried."""
         return min(self.points, key=self.__getitem__)
 
     @property
     def survivors(self) -> list[Point]:
-        """Those whose runs did not diverge, ascending."""
+        """The points whose runs did not diverge, ascending."""
         return [point for point in self.points if self.survived(point)]
 
     @property
     def minima(self) -> list[Point]:
-        """Survivors whose score no neighbour's is below, ascending."""
+        """The survivors that score no worse than their neighbours, ascending."""
         return [
             point
             for point in self.survivors
@@ -128,7 +128,7 @@ class Scores(dict[Point, Score]):
         return self.survived(self.best) and self.best == max(self)
 
     def value(self, point: Point) -> float:
-        """The first number of a score."""
+        """The first number of the score at a point."""
         return self[point][0]
 
     def survived(self, point: Point) -> bool:
@@ -222,7 +222,7 @@ class Tuned:
 
     @property
     def seconds_per_step(self) -> float:
-        """Of the best run."""
+        """Mean seconds of a step of the best run."""
         return self.result.seconds / max(self.result.steps, 1)
 
 

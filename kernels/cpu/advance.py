@@ -1,4 +1,4 @@
-"""Steps of training, compiled: no Python inside, on a thread team that lives for a chunk of them.
+"""Compiled training steps, without Python inside: a thread team makes a chunk of them.
 
 All models of a run advance together; a single run is a run with one model. A step has two phases,
 

@@ -9,7 +9,7 @@ __all__ = ["pieces", "row_length", "sums"]
 
 
 def pieces(X: np.ndarray, Y: np.ndarray, d: int, block: int) -> list[Data]:
-    """Lay out rows for ``sums``, so many a piece: X (n, row_length) is not copied, Y may be."""
+    """Lay out rows for ``sums``, ``block`` rows a piece; X is not copied, Y may be."""
     starts = range(0, len(X), block)
     return [pack_rows(X[start : start + block], Y[start : start + block], d) for start in starts]
 

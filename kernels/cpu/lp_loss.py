@@ -219,8 +219,8 @@ def loss_and_gradient(
 def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, once a run.
 
-    X'X by NumPy's BLAS, which shares it out by columns: its bits do not depend on how many threads
-    that has. Those of the other two would, hence ``einsum`` and ``sum``.
+    X'X comes from NumPy's BLAS, which divides it among its threads by columns, so that its bits do
+    not depend on their number. In Y'X and the sum they would, so ``einsum`` and ``sum`` make those.
     """
     X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
     return X.T @ X, np.einsum("ic,id->cd", Y, X), float(np.sum(Y * Y))

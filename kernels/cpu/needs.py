@@ -11,7 +11,7 @@ TAKES_DEVICE_ARRAYS = False
 
 
 def data_bytes(shape: Shape) -> dict[str, float]:
-    """Bytes for the data beside X and Y, by what they are for."""
+    """Return the bytes that the data take in addition to X and Y, by purpose."""
     n, d, k, dtype, gram = shape
     row, size = row_length(d, dtype), dtype.itemsize
     rows = 0.0 if row == d or gram else float(n * row * size)
@@ -21,7 +21,7 @@ def data_bytes(shape: Shape) -> dict[str, float]:
 def run_bytes(
     shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
-    """Bytes for everything else, by what they are for."""
+    """Return the bytes for everything else, by purpose."""
     line = LINE // shape.dtype.itemsize
     return needs.run_bytes(shape, models, records, threads, copies=_copies, line=line)
 

@@ -1,8 +1,9 @@
 """Optimiser steps, in place on a stretch of the flat parameters.
 
-One kernel serves all rules: which one it is, is looked at once a call, outside the loops. ``rule``
-is a float64 array, the five hyperparameters and what depends on the step number; the leader of a
-run calls ``prepare`` once a step. Padding has gradient zero and stays zero under every rule.
+One kernel serves all rules: it branches on the kind of rule once a call, outside the loops.
+``rule`` is a float64 array: the five hyperparameters, and what depends on the step number, which
+the leader of a run sets once a step by ``prepare``. Padding has gradient zero and stays zero under
+every rule.
 
 Where a square has overflowed, a step divided by its root would be 0 from then on, as if the model
 had come to rest. ``s - s``, which is 0 of any other number, makes NaN of it, and the run diverges.

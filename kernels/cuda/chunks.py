@@ -11,12 +11,12 @@ from .powers import Data
 
 
 def row_length(d: int, dtype: np.dtype[Any]) -> int:
-    """Return how long rows of d elements are kept: that long."""
+    """Return the length at which rows of d elements are kept: d, without padding."""
     return d
 
 
 def pieces(X: Any, Y: Any, d: int, block: int) -> list[Data]:
-    """Put rows on the device, in one piece: X (n, row_length) without what is behind d elements."""
+    """Copy rows to the device as one piece, only the first d elements of each row of X."""
     return [pack(X[:, :d], Y)]
 
 

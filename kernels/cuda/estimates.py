@@ -1,4 +1,4 @@
-"""How long a step takes, by estimate: how often each thing occurs in it, and what that costs.
+"""Estimates of the time of a step: how often each operation occurs in it, times its cost.
 
 Times are in cycles of a multiprocessor. ``launch.plan`` weighs layouts by these sums; ``python -m
 benchmarks gpu fit`` finds what things cost from measured steps, by the same counts, and writes

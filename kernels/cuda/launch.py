@@ -24,8 +24,8 @@ from .updates import ANY, DECAY, KIND, RATE, A
 _MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-#: Streaming must promise to be that much faster: estimates of two kinds of steps are compared. A
-#: choice, and not measured.
+#: Streaming is taken only if its estimate is smaller by this factor, since estimates of different
+#: kinds of steps are compared. A choice, not measured.
 _ADVANTAGE = 2.0
 #: Steps in a CUDA graph: many enough to hide a launch by the host. A choice, and not measured.
 _GRAPH = 16
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 class Launcher(Protocol):
-    """What makes steps: one of the two classes below."""
+    """Launches the kernels of steps; the two classes below are the two kinds."""
 
     name: str
 

@@ -10,14 +10,14 @@ TAKES_DEVICE_ARRAYS = True
 
 
 def data_bytes(shape: Shape) -> dict[str, float]:
-    """Bytes for the data beside X and Y, by what they are for: none."""
+    """Return an empty dict: beyond X and Y the data take no memory of the host."""
     return {}
 
 
 def run_bytes(
     shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
-    """Bytes for everything else, by what they are for: of factors the start and the result."""
+    """Return the bytes for everything else, by purpose; factors count as start and as result."""
     return needs.run_bytes(shape, models, records, threads, copies=_copies)
 
 

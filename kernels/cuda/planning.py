@@ -13,12 +13,12 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, NamedTuple
 
-#: What is set in the environment, and by whom: see above.
+#: Environment variables: the device to plan for, and the file to write to.
 PLANNING, PLAN = "ACCEL_CUDA_PLANNING", "ACCEL_CUDA_PLAN"
 
 
 class Device(NamedTuple):
-    """What a plan asks of a device; ``shared`` bytes of memory is the most a block may have."""
+    """The properties of a device that a plan uses; a block may have ``shared`` bytes of memory."""
 
     major: int
     minor: int
@@ -35,7 +35,7 @@ _DEVICES = (
 
 
 def device_of(text: str) -> Device:
-    """Return the device that a text tells of: ``9.0``, or ``9.0 114 232448`` with all it has.
+    """Parse a device: ``9.0``, or ``9.0 114 232448`` with its multiprocessors and shared memory.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def device_of(text: str) -> Device:
 
 
 def text_of(device: Device) -> str:
-    """Return what ``device_of`` reads."""
+    """Return the text that ``device_of`` parses."""
     return f"{device.major}.{device.minor} {device.multiprocessors} {device.shared}"
 
 
@@ -96,6 +96,6 @@ def note(kernel: Any) -> None:
 
 
 def kernel_of(recipe: str) -> Any:
-    """Make a kernel from what ``note`` wrote behind its name."""
+    """Make a kernel from the recipe that ``note`` wrote behind its name."""
     factory, arguments = pickle.loads(base64.b64decode(recipe))
     return factory(*arguments)

@@ -16,7 +16,7 @@ COMPILED, FOUND, FAILED = "compiled", "found", "failed"
 
 
 class Outcome(NamedTuple):
-    """What came of a kernel; ``reason`` tells why it failed."""
+    """The outcome for one kernel: COMPILED, FOUND on the disk, or FAILED for this ``reason``."""
 
     name: str
     kind: str
@@ -87,7 +87,7 @@ class Pool:
         self._waiting.append((name, recipe))
 
     def outcomes(self, seconds: float) -> Iterator[Outcome]:
-        """Hand out work and yield what has come of it, waiting so long for the first of it."""
+        """Hand out work and yield the outcomes so far; wait at most ``seconds`` for the first."""
         self._hand_out()
         for ready in wait(list(self._busy), seconds):
             name = self._busy.pop(ready)

@@ -27,8 +27,8 @@ def stretch_and_push(square, along, depth):
 def _several_outputs(W: Any, G: Any, depth: int) -> Any:
     """Return theorem 1's direction, in float64, with the thin SVD of W: no (d, d) matrix is formed.
 
-    What is orthogonal to all right vectors V of W meets ``[W'W]^{(N-j)/N}`` as 0, but for j = N as
-    the identity: hence the term with ``B - (B V) V'``; likewise for the left ones.
+    ``[W'W]^{(N-j)/N}`` is 0 on what is orthogonal to all right vectors V of W, except for j = N,
+    where it is the identity: this is the term with ``B - (B V) V'``. Likewise for the left vectors.
     """
     negligible = np.finfo(W.dtype).eps * max(W.shape)
     W, G = W.astype(np.float64), G.astype(np.float64)

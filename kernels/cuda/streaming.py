@@ -51,7 +51,7 @@ _FLIGHT = 16
 
 
 class Sums(NamedTuple):
-    """What a pass has left, and where the next one finds the maps; see ``lp_loss.Pass``.
+    """The sums that a pass has left, and the maps that the next one reads; see ``lp_loss.Pass``.
 
     ``going`` is 1 for each active model that is running.
     """

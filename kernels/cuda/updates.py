@@ -1,7 +1,8 @@
 """Optimiser steps, an element at a time, by whichever thread holds its gradient.
 
 The state of the parameter at ``memory[place]`` lies one and two times ``stride`` further on.
-``s - s`` makes NaN of a square that has overflowed, lest the parameter stand still for ever.
+Where a square has overflowed, ``s - s`` makes NaN of it: otherwise the parameter would stand still
+for ever.
 """
 
 import math

@@ -13,7 +13,7 @@ Piece = tuple[Array, Array]
 
 
 def row_length(d: int, dtype: np.dtype[Any]) -> int:
-    """How long rows of d elements are kept: that long.
+    """Length at which rows of d elements are kept: d, without padding.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def row_length(d: int, dtype: np.dtype[Any]) -> int:
 
 
 def pieces(X: Array, Y: Array, d: int, block: int) -> list[Piece]:
-    """Rows as ``sums`` takes them: one piece, since NumPy has its own threads.
+    """Lay out rows for ``sums``: as one piece, since NumPy has its own threads.
 
     Parameters
     ----------
     X : (n, row_length) array
-        What is behind d elements of a row is left out.
+        Only the first d elements of a row are used.
     Y : (n, k) array
     d : int
     block : int
@@ -48,7 +48,7 @@ def pieces(X: Array, Y: Array, d: int, block: int) -> list[Piece]:
 
 @np.errstate(over="ignore", invalid="ignore")  # a run may diverge: that is a status
 def sums(piece: Piece, W: Array, p: float, most: int) -> Array:
-    """Unscaled sums over the rows of a piece, a factor away from loss and gradient.
+    """Unscaled sums over the rows of a piece: gradient and loss without their constant factors.
 
     Parameters
     ----------

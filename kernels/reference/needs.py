@@ -10,7 +10,7 @@ TAKES_DEVICE_ARRAYS = False
 
 
 def data_bytes(shape: Shape) -> dict[str, float]:
-    """Bytes for the data beside X and Y, by what they are for.
+    """Bytes that the data take in addition to X and Y, by purpose.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def data_bytes(shape: Shape) -> dict[str, float]:
 def run_bytes(
     shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
-    """Bytes for everything else, by what they are for.
+    """Bytes for everything else, by purpose.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@ r"""Figure 5, right: the MNIST convolutional network, original against overparam
 The original is TensorFlow's tutorial (``tensorflow/models``, ``tutorials/image/mnist``): two
 convolutions, two dense layers, dropout; batches of 64 in the order of the data, momentum 0.9, a
 rate of 0.01 that falls by 5 % every epoch. Overparameterised, each dense layer has two matrices in
-succession (``mnist_network``): 1 925 614 parameters in place of 1 663 370, 15.8 % more; the paper
+succession (``network.py``): 1 925 614 parameters in place of 1 663 370, 15.8 % more; the paper
 says "roughly 15 %". What both minimise, step by step, is
 
 .. math:: \frac{1}{64} \sum_{i=1}^{64} -\log p(y_i | x_i) + 5 \cdot 10^{-4} \cdot

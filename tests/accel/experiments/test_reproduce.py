@@ -24,7 +24,6 @@ from accel.experiments.reproduce import KEYS
 from ..killing import killed
 
 SMALL = ["--data", "ill-conditioned:n=30,d=3,condition=10", "--threads", "1", "--quick"]
-LINEAR_KEYS = ",".join(LINEAR)
 
 
 @pytest.fixture(autouse=True)

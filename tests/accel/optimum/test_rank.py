@@ -8,7 +8,7 @@ import pytest
 
 from accel import LpProblem, optimum, standardize
 
-from .. import nist
+from . import nist
 
 pytest.importorskip("sklearn", "1.6")
 

@@ -21,15 +21,6 @@ INPUTS = torch.from_numpy(RNG.standard_normal((40, 6)))
 TARGETS = torch.from_numpy(RNG.standard_normal((40, 5)))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Everything is small here, and on a busy machine two threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def net():
     torch.manual_seed(3)
     return nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 5)).double()

@@ -17,15 +17,6 @@ TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 INPUTS = torch.randn(7, 6, 5, 8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Everything is small here, and on a busy machine two threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(1)

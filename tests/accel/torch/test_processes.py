@@ -20,15 +20,6 @@ from ...children import python, started  # noqa: E402
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "overparameterize.py"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Everything is small here, and on a busy machine two threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def run(code, *arguments):
     return python("-c", code, *arguments).stdout
 

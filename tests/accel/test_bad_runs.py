@@ -25,9 +25,9 @@ from accel import (
 from accel._support.backends import cpu_threads, resolve
 from accel.tuning import Grid, Model, compare
 
-from ..problems import PROBLEM, make_problem, start
-from ..refusing import refused
-from ..test_bad_calls import INF, NAN, RULE, WIDE, Neither, X, y
+from .problems import PROBLEM, make_problem, start
+from .refusing import refused
+from .test_bad_calls import INF, NAN, RULE, WIDE, Neither, X, y
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -296,7 +296,7 @@ def test_two_points_far_beyond_the_rates_of_double_precision():
 def test_every_public_name_has_a_row():
     """All but the classes that functions return, and functions without arguments."""
     here = Path(__file__)
-    rows = "".join(path.read_text() for path in (here, here.parents[1] / "test_bad_calls.py"))
+    rows = "".join(path.read_text() for path in (here, here.with_name("test_bad_calls.py")))
     made = {"GridSearch", "History", "Optimum", "Standardized", "Sweep", "theory", "datasets"}
     made |= {"ClosedCurveIntegral", "Descent", "FactorFlow", "Flow", "Preconditioner", "TwoPoint"}
     made |= {"Dataset", "load_diabetes"}
