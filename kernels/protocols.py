@@ -1,7 +1,8 @@
 """What every backend offers: its files, what they hold, and the run that its loop makes.
 
-Problems, runs and estimators call nothing of a backend but this. Arrays are NumPy's for the CPU backends, NumPy's or
-CuPy's for ``cuda``; of a problem, n are the samples, d the features, k the outputs, M the models.
+Problems, runs and estimators call nothing of a backend but this. Arrays are NumPy's for the CPU
+backends, NumPy's or CuPy's for ``cuda``; of a problem, n are the samples, d the features, k the
+outputs, M the models.
 """
 
 from collections.abc import Iterable, Sequence
@@ -70,7 +71,7 @@ class TrainingLoop(Protocol):
         """Return a copy of a model's flat factors, (n_params,), in NumPy's memory."""
 
     def device_params(self, model: int) -> Array:
-        """Return a copy of a model's flat factors where the run has them: on the GPU with ``cuda``."""
+        """Return a copy of a model's flat factors where they lie: with ``cuda`` on the GPU."""
 
     def advance(
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf

@@ -18,6 +18,8 @@ from .test_public_names import MODULES
 #: Every room, from the ground floor up. A room may import from the floors below its own.
 FLOORS = [
     {"kernels"},
+    {"kernels.reference"},
+    {"kernels.cpu", "kernels.cuda"},
     {"_support"},
     {"_core", "_files"},
     {"_optimum", "_runs", "datasets", "distributed", "torch"},
@@ -26,6 +28,13 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in sorted(rooms)}
+#: All else of a compiled backend is reached by name, through ``accel._support.backends.Backend``.
+FROM_COMPILED = {
+    ("accel._support.backends", "accel.kernels.cpu.cpus"),
+    ("accel._support.toolkit", "accel.kernels.cuda"),  # for the name that it makes in NumPy
+    ("accel._reports.machine", "accel.kernels.cpu.cpus"),
+    ("accel._reports.machine", "accel.kernels.cpu.jit"),  # for the place of its cache
+}
 FOLDERS = {"accel": Path(accel.__file__).parent, "accel.kernels": Path(kernels.__file__).parent}
 #: By name, every module of the package.
 FILES = {
@@ -34,31 +43,39 @@ FILES = {
     for package, folder in FOLDERS.items()
     for path in folder.rglob("*.py")
 }  # fmt: skip
+TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+PACKAGES = {name for name in FILES if FILES[name].name == "__init__.py"}
 
 
 def imported(name):
-    """The modules of the package that a module imports, at its top or within functions."""
-    for node in ast.walk(ast.parse(FILES[name].read_text())):
+    """The modules of the package that a module imports, anywhere in it, or names in a string."""
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in FILES)
         elif isinstance(node, ast.ImportFrom):
-            above = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+            above = name if name in PACKAGES else name.rpartition(".")[0]
             source = resolve_name("." * node.level + (node.module or ""), above)
             whole = (f"{source}.{alias.name}" for alias in node.names)
             yield from ({each if each in FILES else source for each in whole} & FILES.keys())
+        elif isinstance(node, ast.Constant) and node.value in FILES.keys() - {"accel"}:
+            yield node.value
 
 
 def room(name):
     """The folder under ``accel`` that a module lies in; none for those beside the folders."""
-    parts = name.split(".")
-    is_room = len(parts) > 2 or FILES[name].name == "__init__.py"
-    return parts[1] if is_room and len(parts) > 1 else None
+    folders = name.split(".")[1:] if name in PACKAGES else name.split(".")[1:-1]
+    return ".".join(folders[: 2 if folders[:1] == ["kernels"] else 1]) or None
+
+
+def needs_an_extra(name):
+    """Skip where a room's library is not installed."""
+    library = name.split(".")[1] if "." in name else ""
+    pytest.importorskip(library if library in ("sklearn", "torch", "distributed") else "numpy")
 
 
 def test_every_folder_is_a_room_with_a_floor():
     assert {room(name) for name in FILES} - {None} == FLOOR.keys()
-    beside = {name for name in FILES if room(name) is None}
-    assert beside == {"accel", "accel.__main__"}
+    assert {name for name in FILES if room(name) is None} == {"accel", "accel.__main__"}
 
 
 @pytest.mark.parametrize("name", sorted(FLOOR))
@@ -73,29 +90,68 @@ def test_imports_lead_downwards(name):
     assert arrows == [("accel.cli.app", "accel")] * (name == "cli")  # for its version
 
 
+def test_compiled_backends_are_reached_by_their_contract():
+    others = [name for name in FILES if not name.startswith("accel.kernels")]
+    arrows = {(name, other) for name in others for other in imported(name)}
+    assert {pair for pair in arrows if room(pair[1]) in ("kernels.cpu", "kernels.cuda")} == (
+        FROM_COMPILED
+    )
+
+
+def test_names_of_modules_are_put_together_in_two_places():
+    """Where ``imported`` cannot see them: what users ask ``accel`` for, and a backend's files."""
+    texts = {(name, ast.unparse(node)) for name in FILES for node in ast.walk(TREES[name])
+             if isinstance(node, ast.JoinedStr)}  # fmt: skip
+    assert {(name, text) for name, text in texts if text[2:].startswith("accel.")} == {
+        ("accel", "f'accel.{name}'"),
+        ("accel._support.backends", "f'accel.kernels.{self.name}.{name}'"),
+    }
+
+
 def test_no_circles():
     """Of files; what ``import accel`` itself does comes last."""
     graph = {name: set(imported(name)) - {"accel"} for name in FILES}
     assert len(list(TopologicalSorter(graph).static_order())) == len(FILES)
 
 
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_nothing_takes_the_place_of_a_module(name):
+    needs_an_extra(name)
+    package = importlib.import_module(name)
+    beside = [each.rpartition(".")[2] for each in FILES if each.rpartition(".")[0] == name]
+    assert all(inspect.ismodule(vars(package).get(each, package)) for each in beside)
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_public_names(name):
-    """They say where they are public, and none takes the place of a module of its name."""
-    needed = {"sklearn": "sklearn", "torch": "torch", "distributed": "distributed"}
-    pytest.importorskip(needed.get(name.removeprefix("accel."), "numpy"))
+def test_public_names_say_where_they_are_public(name):
+    needs_an_extra(name)
     public = importlib.import_module(name)
     for key in public.__all__:
         value = getattr(public, key)
         if inspect.isclass(value) or inspect.isfunction(value):
             assert value.__module__ in MODULES
             assert getattr(importlib.import_module(value.__module__), key) is value
-            assert f"{name}.{key}" not in FILES
+
+
+def test_all_public_rooms_are_listed():
+    """``accel.cli`` is a command, ``figures`` the data that it reproduces."""
+    listed = {name for name in PACKAGES if "__all__" in FILES[name].read_text()}
+    assert listed == {*MODULES, "accel.cli", "accel.experiments.figures"}
 
 
 def test_to_import_accel_is_light():
-    """NumPy and nothing heavier; no room that the library itself does not need."""
-    heavy = {"numba", "cupy", "scipy", "pandas", "matplotlib", "sklearn", "torch", "dask", "typer"}
-    heavy |= {f"accel.{name}" for name in ("cli", "experiments", "datasets", "sklearn", "torch")}
-    done = python("-c", f"import sys, accel; print(sorted({heavy} & {{*sys.modules}}))")
-    assert done.stdout == "[]\n"
+    """NumPy and no other library; no room and no backend that the library itself does not need."""
+    code = """if True:
+        import sys, numpy.random
+        before = {*sys.modules}
+        import accel
+        new = {*sys.modules} - before
+        tops = {name.partition(".")[0] for name in new} | {"numpy"}
+        print(sorted(tops - {*sys.stdlib_module_names}))
+        print(sorted({name.split(".")[1] for name in new if name.startswith("accel.")}))
+        print(sorted(name for name in new if name.startswith("accel.kernels.cpu.")))
+        """
+    libraries, rooms, cpu = python("-c", code).stdout.splitlines()
+    assert libraries == "['accel', 'numpy']"
+    assert rooms == str(["_core", "_files", "_optimum", "_runs", "_support", "kernels", "tuning"])
+    assert cpu == str(["accel.kernels.cpu.cpus"])
