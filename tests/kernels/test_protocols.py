@@ -1,4 +1,7 @@
-"""Every backend has what ``kernels.protocols`` says, with those arguments."""
+"""Every backend has what ``kernels.protocols`` says, with those arguments.
+
+Of the reference's files mypy checks the types, too; what Numba compiles has none.
+"""
 
 import importlib
 import importlib.util
@@ -75,6 +78,14 @@ def test_the_methods_of_a_loop(backend):
     loop = load(backend, "loop").TrainingLoop
     for name, function in functions(protocols.TrainingLoop).items():
         check(getattr(loop, name), function, bound=False)
+
+
+def test_the_properties_of_a_loop_on_a_gpu():
+    """Where there is none; a loop of every other backend is made below."""
+    asked = {name for name, kind in vars(protocols.TrainingLoop).items()
+             if isinstance(kind, property)}  # fmt: skip
+    assert {"threads", "step", "active", "statuses", "steps"} == asked
+    assert asked <= set(dir(load("cuda", "loop").TrainingLoop))
 
 
 def test_a_loop_has_all_that_is_asked_for(kernels):
