@@ -1,4 +1,4 @@
-"""What kernels are compiled from: a part of the key under which compiled ones are kept on disk."""
+"""A hash of the sources of kernels: part of the key under which compiled ones lie on the disk."""
 
 import hashlib
 import pkgutil
@@ -24,7 +24,7 @@ def _parts(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _parts(constant)
-        elif isinstance(constant, frozenset):  # in another order in every process
+        elif isinstance(constant, frozenset):  # its order differs from process to process
             yield repr(sorted(map(repr, constant)))
         else:
             yield repr(constant)

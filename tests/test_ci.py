@@ -145,7 +145,7 @@ def test_in_ci_every_warning_fails(tmp_path, calls):
 
 
 def requirements():
-    """Of the extra dev, those of the extras that it names included."""
+    """The requirements of the extra dev, with those of the extras that it names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found, extras = list(project["dependencies"]), ["dev"]
     for extra in extras:

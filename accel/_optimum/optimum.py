@@ -208,7 +208,7 @@ def losses_at_zero(problem: LpProblem) -> Array:
 
 
 class Proof(NamedTuple):
-    """What the bound of an optimum was computed from.
+    """The quantities that the bound of an optimum was computed from.
 
     Attributes
     ----------

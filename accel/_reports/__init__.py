@@ -1,1 +1,1 @@
-"""What reports are made of: text, figures, facts about the machine."""
+"""Parts of reports: text, CSV files, figures, facts about the machine."""

@@ -88,7 +88,7 @@ def run_models(
     """
     problem = suited(problem, (network for network, _ in models), limits)
     kernels = kernels_for(problem, len(models), limits.steps, options.backend)
-    # The steps of a run that may end by itself are a bound, and no reason to refuse its history.
+    # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
     starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]

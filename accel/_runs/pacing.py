@@ -44,7 +44,7 @@ _NOISE = 16  # units in the last place by which the loss may rise through roundi
 
 
 class State(NamedTuple):
-    """What changes during a run.
+    """The part of a pace that changes during a run.
 
     Attributes
     ----------

@@ -39,9 +39,9 @@ from accel.kernels.reference.norms import norm
 
 __all__ = ["first_rate", "stable_rate"]
 
-_STEPS = 40  # of descent, at most
-_STILL = 6  # of descent without a larger curvature than before, after which it ends
-_HALVINGS = 30  # of such a step, until the loss falls
+_STEPS = 40  # the most steps of descent
+_STILL = 6  # steps without a larger curvature than before, after which descent ends
+_HALVINGS = 30  # how often a step of descent is halved at most, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
 _ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
 _LINE = 16  # numbers: a multiple of every vector length
@@ -63,7 +63,7 @@ def _gradient(given: Problem) -> _Field:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # or the kernels would copy X at every pass
+    if not problem.on_device and d % _LINE:  # otherwise the kernels would copy X at every pass
         X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
         X[:, :d], X[:, d:] = problem.X, 0
         problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")

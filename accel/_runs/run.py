@@ -22,7 +22,7 @@ __all__ = ["GROWING", "Check", "Ending", "Run"]
 _log = logging.getLogger("accel")
 
 _CHUNK_SECONDS = 0.1
-_GROWTH = 16  # of a chunk over the one before: the first step is slow, since caches are cold
+_GROWTH = 16  # how much longer a chunk may be than the last: the first step has cold caches
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
@@ -147,7 +147,7 @@ class Run:
 
     @property
     def _end_of_kept(self) -> Snapshot:
-        """In a run with a pace: the end of the last stretch that was kept."""
+        """The end of the last stretch that was kept, in a run with a pace."""
         assert self._kept is not None
         return self._kept
 

@@ -1,1 +1,1 @@
-"""What every other room stands on: checks at the door, arrays, memory, the GPU, the backends."""
+"""The ground floor: checks of arguments, arrays, memory, the GPU, the choice of a backend."""

@@ -20,7 +20,7 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Extent:
-    """Where the rows of a chunk stand in the data, and what its numbers are."""
+    """The place of a chunk's rows in the data, and the type of its numbers."""
 
     first: int
     rows: int

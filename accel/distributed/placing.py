@@ -19,7 +19,7 @@ __all__ = ["choose", "fits", "place"]
 
 _log = logging.getLogger("accel")
 
-_SHARE = 0.5  # of the workers' memory that data may fill; dask begins to spill at 0.6
+_SHARE = 0.5  # how much of the workers' memory data may fill; dask begins to spill at 0.6
 
 
 def _memory(dask_worker: Any) -> int:

@@ -143,7 +143,7 @@ class DaskProblem(Problem):
 
     @property
     def squares(self) -> tuple[Array, float]:
-        """As of every problem, but 0 also for a column whose squares all vanish in X'X."""
+        """See ``Problem``; here also 0 for a column whose squares all vanish in X'X."""
         XX, _, YY = self.gram
         return np.diag(XX), YY
 

@@ -24,7 +24,7 @@ __all__ = ["KEY", "convnet", "expected_units"]
 KEY = "5r"
 _TITLE = "Figure 5 right: a convolutional network on MNIST, original and overparameterised"
 _STEPS = 8500
-_UNITS = 2000.0  # of a step of both networks, in steps of a small linear model
+_UNITS = 2000.0  # the cost of a step of both networks, in steps of a small linear model
 _ORIGINAL, _DEEPER = 1.6, 5e-2  # published, after the last step
 #: Of the two matrices in place of one; the paper does not say which it took.
 _STARTS: tuple[Init, ...] = ("balanced", "near_zero")

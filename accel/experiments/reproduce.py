@@ -36,7 +36,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be reproduced; a report with other settings is another report.
+    """The settings of a reproduction; a report with other settings is another report.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def divisor(self) -> int:
-        """What the steps are divided by."""
+        """The number by which all steps are divided."""
         return QUICK if self.quick else 1
 
     def linear(self) -> list[Figure]:

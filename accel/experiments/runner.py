@@ -31,7 +31,7 @@ CurveResults = dict[tuple[Curve, int], Result]
 
 @dataclass(frozen=True)
 class Timing:
-    """What a stage cost.
+    """The cost of a stage.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ from accel.sklearn.starts import balanced
 
 __all__ = ["descend"]
 
-_ROUNDS = 8  # at least so many a run, each with a new rate, or the intercept freed of decay
+_ROUNDS = 8  # the fewest rounds of a run, each with a new rate or the intercept freed of decay
 _CHECK_STEPS = 100  # between two checks of a rule of this module
 _PATIENCE = 4  # checks in a row at which the loss has not fallen
 #: Optimisers that rescale the gradient but not the decay, so that no gradient vanishes where they
@@ -171,7 +171,7 @@ class _Descent:
         self._shifted, self._shift = problem, np.zeros(problem.k)
         self._results: list[Result] = []
         self._lowest = math.inf  # loss of the rounds so far
-        self._escapes = 0  # how often the run has gone on from a lower map
+        self._escapes = 0  # how often the run was continued from a lower map
         self.made, self.status, self._trouble = 0, "completed", ""
 
     def advance(self) -> None:

@@ -29,7 +29,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 
 _GROWTH = 10 ** (1 / 16)  # factor by which the rate is raised until it is unstable
-_HALVINGS = 40  # of the first rate at most, until it is stable
+_HALVINGS = 40  # how often the first rate is halved at most, until it is stable
 _PRECISION = 1e-3  # relative, of the largest stable rate
 _ROUNDING = 1e-12  # relative rise of the loss that is taken for a rounding error
 
@@ -73,7 +73,7 @@ class TwoPoint:
 
 
 class _Setting(NamedTuple):
-    """What all runs have in common."""
+    """The settings that all runs share."""
 
     problem: LpProblem
     start: Array

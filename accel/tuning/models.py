@@ -1,4 +1,4 @@
-"""What is tuned: a model, that is an optimiser and a depth, and the network it begins with."""
+"""Models to tune: an optimiser and a depth, and the network that a run begins with."""
 
 from dataclasses import dataclass
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GridSearch", "grid_search"]
 
-_DECADES, _POINTS = 2, 4  # of the default grid: decades either side, points a decade
+_DECADES, _POINTS = 2, 4  # the default grid: decades either side, points a decade
 _INSIDE = 3  # new rates between two neighbours, in a round of refinement
-_EXTENSIONS = 4  # at most, of a grid at whose edge the best rate lies
+_EXTENSIONS = 4  # the most extensions of a grid at whose edge the best rate lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def _score(result: Result) -> Score:
 
 
 def _rungs(models: int, steps: int, factor: int) -> tuple[tuple[int, int], ...]:
-    """At steps / factor^j, j descending, keep one model in ``factor``."""
+    """Successive halving: at the steps / factor^j, ascending, keep one model in ``factor``."""
     rounds = int(math.log(models, factor) + 1e-9)
     rungs, left = [], models
     for j in range(rounds, 0, -1):

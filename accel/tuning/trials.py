@@ -1,6 +1,6 @@
-"""What every search for a learning rate is made of: the grid, the trials and their scores.
+"""Parts that every search for a learning rate shares: the grid, the trials and their scores.
 
-Three searches choose from these which rates to run: ``walk`` (one run at a time), ``sweeps`` (all
+Three searches differ in which rates they run next: ``walk`` (one run at a time), ``sweeps`` (all
 rates of a grid side by side) and ``stages`` (the rates of many curves side by side).
 """
 

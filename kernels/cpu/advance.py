@@ -45,12 +45,12 @@ from .updates import DECAY, KIND, RATE, A, make_update, prepare
  CONTROL_SIZE) = range(10)  # fmt: skip
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
-#: Columns of ``models`` (int64): the rows of its factors in the table, and how it fares.
+#: Columns of ``models`` (int64): the rows of its factors in the table, its status and its steps.
 FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
 
 
 class Shared(NamedTuple):
-    """What the team shares.
+    """The memory that the team shares.
 
     ``active[:control[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
     matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products`` and ``state``
@@ -71,7 +71,7 @@ class Shared(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What each rank writes, a row a rank, or a part in ``sums``; the ranks read all of those."""
+    """Memory with a row for each rank to write, in ``sums`` for each part; every rank reads all."""
 
     work: np.ndarray
     sums: np.ndarray
@@ -80,7 +80,7 @@ class Scratch(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the update of one model needs beside its parameters."""
+    """The memory that the update of one model needs beside its parameters."""
 
     state: np.ndarray
     rule: np.ndarray

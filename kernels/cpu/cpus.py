@@ -7,7 +7,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cpus() -> int:
-    """By the affinity mask of the process and its container's quota."""
+    """Return the number of CPUs that the affinity mask and the container's quota leave."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:

@@ -1,4 +1,4 @@
-"""A run of one or many models: its memory, and what Python may do between chunks of steps."""
+"""A run of one or many models: its memory, and its control between chunks of steps."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -110,7 +110,7 @@ class TrainingLoop:
         self._run.control[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
         self._kernel = make_advance(dtype, lanes)
-        self._team_size = 1  # at first, for a Ctrl-C is heard in the calling thread only
+        self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         self.evaluate()  # compiles the kernel, or loads it from the disk
         self._team_size = team_size
 
@@ -191,7 +191,7 @@ class TrainingLoop:
         return np.column_stack([steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
-        """What was recorded since the last call: steps (m,) and rows (m, M, 3).
+        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3).
 
         A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
         """

@@ -68,7 +68,7 @@ def _element(kind):
 
 
 def _widened(builder, value):
-    """In float64, scalar or vector."""
+    """Convert a scalar or vector to float64."""
     if _element(value.type) == _DOUBLE:
         return value
     wide = ir.VectorType(_DOUBLE, value.type.count) if hasattr(value.type, "count") else _DOUBLE

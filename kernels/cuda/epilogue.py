@@ -48,7 +48,7 @@ COUNT, ACTIVE, BEGIN, STOP_AT, RECORD_EVERY, EVALUATE, FAILED, CONTROL_SIZE = ra
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(6)
 #: Columns of ``models`` (int64): its first factor in the table, its depth, where its memory starts,
-#: parameters, and numbers that the run carries on from step to step; how it fares.
+#: parameters, and numbers that the run carries on from step to step; its status and its steps.
 FIRST, DEPTH, START, N_PARAMS, N_KEPT, STATUS, STEPS, MODEL_SIZE = range(8)
 
 

@@ -55,7 +55,7 @@ class Terms(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """What a step spends on the factors of a model: those behind the first, multiply-adds."""
+    """The factors of a model in a step: how many lie behind the first, and multiply-adds."""
 
     factors: float
     multiply_adds: float

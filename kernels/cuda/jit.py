@@ -150,7 +150,7 @@ def _sources() -> str:
 
 @cache
 def _folder() -> Path | None:
-    """Where machine code is kept: where Numba would keep what it compiles from this folder."""
+    """The folder for machine code: the one in which Numba would cache what this folder defines."""
     if os.environ.get("ACCEL_CACHE", "1") == "0" or sources(__package__) is None:
         return None
     try:

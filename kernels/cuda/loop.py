@@ -1,4 +1,4 @@
-"""The whole training loop on the device; the host queues steps and reads how each model fares.
+"""The whole training loop on the device; the host queues steps and reads every model's status.
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
 other has its data streamed once a step (``streaming``). Results do not depend on where a run is cut
@@ -179,7 +179,7 @@ class TrainingLoop:
         self._partners = None
 
     def _make(self, steps: int, record_every: int, partners: np.ndarray) -> None:
-        """Queue so many steps, wait for them, and read how each model fares."""
+        """Queue so many steps, wait for them, and read every model's status and steps."""
         begin, before = self._step, self._active
         began = time.perf_counter()
         self._enter(before, begin, begin + steps, record_every)
@@ -239,7 +239,7 @@ class TrainingLoop:
         return np.column_stack([self.steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
-        """What was recorded since the last call: steps (m,) and rows (m, M, 3).
+        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3).
 
         A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
         """

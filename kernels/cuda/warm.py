@@ -71,7 +71,7 @@ class _Plan:
 
     @property
     def complaint(self) -> str:
-        """What went wrong; empty if nothing did."""
+        """The error messages; empty if there were none."""
         if not self._process.returncode:
             return ""
         said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -126,7 +126,7 @@ def _parts(wanted: list[str]) -> list[str]:
 
 
 class _Count:
-    """What has come of the kernels so far; reasons of failures are printed, each once."""
+    """The outcomes so far; the reasons of failures are printed, each once."""
 
     def __init__(self) -> None:
         self.kinds = dict.fromkeys((COMPILED, FOUND, FAILED), 0)

@@ -130,7 +130,7 @@ class BaseTrainingLoop:
                 return
 
     def take_history(self) -> tuple[Array, Array]:
-        """What was recorded since the last call.
+        """The history recorded since the last call.
 
         Returns
         -------

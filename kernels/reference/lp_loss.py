@@ -127,6 +127,6 @@ def hessian(X: Array, y: Array, w: Array, loss: Loss) -> Array:
     X = X.astype(np.float64)
     size = np.abs(X @ w - y)
     at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
-    weight = np.power(size, p - 2, out=at_zero, where=size != 0)  # also of NaN
+    weight = np.power(size, p - 2, out=at_zero, where=size != 0)  # a residual of NaN gives NaN
     H: Array = (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))
     return H

@@ -24,7 +24,7 @@ def well_conditioned(W, rank):
 
 
 def fractional_power(A, exponent):
-    """Of a positive semi-definite matrix, with ``[A]^0 = I``."""
+    """The power of a positive semi-definite matrix, with ``[A]^0 = I``."""
     if exponent == 0:
         return np.eye(len(A))
     values, vectors = np.linalg.eigh(A)

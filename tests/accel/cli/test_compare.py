@@ -23,7 +23,7 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_the_default_comparison_is_honest(seed):
-    """Depth 1 is tuned to its limit, and what depth gains does not hang on one seed."""
+    """Depth 1 is tuned to its limit, and the gain of depth does not depend on one seed."""
     pytest.importorskip("sklearn")
     report = run_json("compare", "--seed", seed)
     assert (report["data"], report["p"], report["standardized"]) == ("diabetes", 4.0, True)

@@ -55,7 +55,7 @@ def test_standardized_columns_have_mean_zero(offset):
 
 
 def test_a_column_with_one_far_number():
-    """It is in the first row, then in the last one, too."""
+    """The far number is in the first row, then in the last."""
     column = STEPS[:, 0].copy()
     for row in (0, -1):
         column[row] = 1e15
@@ -86,7 +86,7 @@ def test_large_numbers_in_float32_are_no_trouble():
 @pytest.mark.parametrize("offset", OFFSETS[1:])
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 def test_an_offset_does_not_change_the_problem_that_is_fitted(offset, weight, scale):
-    """Of the estimator: with and without weights, in standard units and in the user's."""
+    """The estimator, with and without weights, in standard units and in the user's."""
     scaled_problem = pytest.importorskip("accel.sklearn.scaled_problem")
     Y = STEPS[:, :1] + STEPS[:, 1:2]
     here, far = (

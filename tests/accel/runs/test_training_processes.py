@@ -184,7 +184,7 @@ def expected_params(backend):
 
 
 def teams_params():
-    """Of a run that is large enough for two threads."""
+    """The parameters after a run that is large enough for two threads."""
     problem = make_problem(n=2000, d=64)
     result = train(problem, start(problem), accel.Adam(), 300, backend="cpu", threads=2)
     assert result.threads == 2

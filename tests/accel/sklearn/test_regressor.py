@@ -51,7 +51,7 @@ def loss(model, p, X=X, y=y, weight=None):
 
 
 def minimum(p, X=X, y=y):
-    """Of the loss with an intercept, by hand, in the units of the user."""
+    """The minimum of the loss with an intercept, computed here, in the units of the user."""
     return optimum(LpProblem(np.column_stack([X, np.ones(len(X))]), y, p), tol=1e-13)
 
 

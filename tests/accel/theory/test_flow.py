@@ -189,7 +189,7 @@ def order(errors, steps):
 
 @pytest.mark.parametrize(("k", "p", "depth"), [(1, 4, 2), (1, 3, 3), (2, 4, 2), (2, 2, 3)])
 def test_descent_converges_to_the_flow_at_first_order(k, p, depth):
-    """So does the drift of balancedness over a fixed time: eta^2 a step, T / eta steps."""
+    """The drift of balancedness over a fixed time does, too: eta^2 a step, T / eta steps."""
     problem, network = make_problem(k, p), make_network(k, depth)
     T, counts, decay = 0.5, [400, 800, 1600, 3200], 0.1
     flow = factor_flow(problem, network, T, decay)

@@ -124,7 +124,7 @@ def test_every_rule_and_the_default_grid():
 @pytest.mark.parametrize(("p", "scale"), [(50, 1e7), (10, 1e40), (4, 1e160)])
 @pytest.mark.parametrize("rule", [DESCENT, accel.Adam()], ids=["gd", "adam"])
 def test_a_loss_that_overflows_is_a_search_that_diverges(p, scale, rule):
-    """And no error of LAPACK, which has no eigenvalues of infinite matrices."""
+    """LAPACK has no eigenvalues of infinite matrices, which must not raise an error."""
     problem = accel.LpProblem(PROBLEM.X, scale * PROBLEM.Y, p)
     outcome = grid_search(problem, start(problem), rule, 20)
     assert {result.status for result in outcome.results} == {"diverged"}

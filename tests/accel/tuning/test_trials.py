@@ -47,7 +47,7 @@ def test_the_next_rate_up():
 
 
 def test_of_equal_rates_the_higher_is_better():
-    """And of those that diverged the lower one."""
+    """Of two rates that diverged the lower one is better."""
     assert score_on_grid(1.0, 5) < score_on_grid(1.0, 4) < score_on_grid(2.0, 9)
     assert score_on_grid(0.0, 4, steps=7) < score_on_grid(0.0, 5, steps=8)
     assert score_on_grid(2.0, 9) < score_on_grid(math.inf, 4) < score_on_grid(math.inf, 5)
