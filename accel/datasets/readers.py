@@ -117,7 +117,7 @@ class _Layout(NamedTuple):
         return f"column {validation.shown(name)}" if alone else f"column {j + 1}"
 
     def place(self, row: int, j: int) -> str:
-        """Where the file has the number in this row and column of the table, both counted from 0."""
+        """Where the file has the number in this row and column of the table, both from 0."""
         with contextlib.suppress(*_DAMAGED):  # csv raises on numbers of very many digits
             line, _ = next(itertools.islice(self.rows(), row, None))
             return f"line {line}, {self.column(j)}"
