@@ -13,9 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import machine, page
+from benchmarks.harness.data import SHAPES
 from benchmarks.harness.timing import elapsed, in_turn, medians
 
-N, D, STEPS, ROUNDS = 2565, 128, 400, 9
+N, D, _ = SHAPES["gas"]
+STEPS, ROUNDS = 400, 9
 
 
 def runs() -> dict[str, Callable[[], float]]:

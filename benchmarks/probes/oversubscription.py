@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 import accel
 from accel.datasets import make_ill_conditioned
 from benchmarks.harness import machine, page
+from benchmarks.harness.data import SHAPES
 from benchmarks.harness.timing import elapsed, in_turn, medians
 
-N, D = 2565, 128
+N, D, _ = SHAPES["gas"]
 THREADS = (1, 2, 4, 8, 16)
 AT_ONCE = 8
 BUSY = "while True: pass"
