@@ -17,10 +17,10 @@ def files(folder):
             yield path.as_posix()
 
 
-def compare(archive, found, expected):
+def compare(archive, names, expected):
     """Complain about every file that is missing or not expected."""
-    lines = [f"{archive}: {name} is missing" for name in sorted(expected - found)]
-    lines += [f"{archive}: {name} does not belong there" for name in sorted(found - expected)]
+    lines = [f"{archive}: {name} is missing" for name in sorted(expected - names)]
+    lines += [f"{archive}: {name} does not belong there" for name in sorted(names - expected)]
     return lines
 
 
@@ -29,13 +29,13 @@ def main():
     sdist, wheel = map(Path, sys.argv[1:])
     root = sdist.name.removesuffix(".tar.gz")
     with tarfile.open(sdist) as archive:
-        names = (name.name.split("/", 1)[1] for name in archive if name.isfile())
-        found = {name for name in names if ".egg-info/" not in name}
+        files_within = (member.name.split("/", 1)[1] for member in archive if member.isfile())
+        names = {name for name in files_within if ".egg-info/" not in name}
     expected = {name for folder in [*PACKAGES, *BESIDE] for name in files(folder)}
     expected = {name for name in expected if not name.startswith("benchmarks/report/")}
     expected |= {"pyproject.toml", "MANIFEST.in", "setup.cfg", "PKG-INFO"}
     expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "constraints.txt"}
-    lines = compare(sdist.name, found, expected)
+    lines = compare(sdist.name, names, expected)
 
     expected = {f"{root}.dist-info/{name}" for name in METADATA} | {"accel/py.typed"}
     for folder, package in PACKAGES.items():

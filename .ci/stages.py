@@ -1,4 +1,4 @@
-"""Stages, for ``.ci/gpu``: commands that get so much time and no more, and a line each."""
+"""Stages of ``.ci/gpu``: commands with a time limit, each reported in a line."""
 
 import contextlib
 import ctypes
@@ -9,14 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
-#: Bytes kept of what a stage writes: so much of its begin, so much of its end.
+#: Bytes of a stage's output that are kept: of its beginning, of its end.
 HEAD, TAIL = 20_000, 60_000
 #: A stage is not begun with fewer seconds left.
 LEAST = 3.0
 
 
 def adopt():
-    """Whose parent ends becomes a child of ours, so that it is found; on Linux alone."""
+    """Become the parent of descendants whose own has ended, so that they can be killed (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
@@ -28,10 +28,10 @@ def descendants(pid):
         with contextlib.suppress(OSError):
             parent = int(path.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(path.parent.name))
-    found = [pid]
-    for parent in found:
-        found += children.get(parent, ())
-    return found[1:]
+    tree = [pid]
+    for parent in tree:
+        tree += children.get(parent, ())
+    return tree[1:]
 
 
 def kill(pids):
@@ -42,7 +42,7 @@ def kill(pids):
 
 
 def cut(path, head=HEAD, tail=TAIL):
-    """The text of a file, of a long one its two ends."""
+    """The text of a file; of a long one, its beginning and its end."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -104,7 +104,7 @@ class Stage:
         return outcome == "ok"
 
     def kill(self):
-        """All of it, also who has left the group for one of its own."""
+        """Kill the whole tree of processes, those outside the group included."""
         strays = descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -156,7 +156,7 @@ class Hour:
         return Stage(self, name, command, cap, log)
 
     def run(self, name, command, cap, log, needed=""):
-        """A stage from its begin to its end; whether it passed."""
+        """Start a stage and wait for its end; whether it passed."""
         stage = self.begin(name, command, cap, log)
         return stage is not None and stage.end(needed)
 

@@ -109,6 +109,10 @@ def main(arguments: list[str]) -> int:
             return importlib.import_module(COMMANDS[name]).main(arguments[words:])
     if arguments[:1] == ["pytest"]:
         return _under_pytest(arguments[1:])
+    if arguments[:1] == ["probes"]:
+        probes = [name for name in COMMANDS if name.startswith("probes ")]
+        print(f"python -m benchmarks {', or '.join(probes)}", file=sys.stderr)
+        return 2
     options = parse(arguments)
     if not options.keep_blas:
         machine.restart_without_override()

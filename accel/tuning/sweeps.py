@@ -69,7 +69,7 @@ class GridSearch:
         return Sweep(self.results, "completed", self.seconds).to_pandas()
 
 
-def _score(result: Result) -> Score:
+def score(result: Result) -> Score:
     """Sort key, lower is better: the steps to the target, else the loss; dropped runs after others.
 
     Of equal runs the one with the lowest rate is the best.
@@ -122,7 +122,7 @@ class _Tried:
         models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
         results, seconds = driver.run_models(self._problem, models, limits, self._options)
         self.results.update(zip(rates, results, strict=True))
-        self.scores.update(zip(rates, map(_score, results), strict=True))
+        self.scores.update(zip(rates, map(score, results), strict=True))
         self.seconds += seconds
         self.interrupted = any(result.status == "interrupted" for result in results)
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks import ROOT
 
-_SHAPES = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 256, 32)}
+#: n, d and k of the named problems.
+SHAPES = {"gas": (2565, 128, 1), "tall": (10**6, 128, 1), "outputs": (10**5, 256, 32)}
 
 
 def find_gas() -> str | None:
@@ -29,7 +30,7 @@ def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.nda
         X, Y = gas.X.astype(np.float64), gas.y.astype(np.float64)[:, None]
         source = "the gas problem, 2565 x 128, standardised"
     else:
-        n, d, k = _SHAPES.get(name) or (*map(int, name.split("x")), 1)[:3]
+        n, d, k = SHAPES.get(name) or (*map(int, name.split("x")), 1)[:3]
         n = n // 20 if quick and name != "gas" else n
         rng = np.random.default_rng(0)
         X = rng.standard_normal((n, d), dtype=np.float32)

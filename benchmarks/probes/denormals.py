@@ -2,7 +2,8 @@
 
 Steps of the CPU loop on one thread, float64, 2565 samples of 128 features, with data near 1 beside
 data near 1e-310 (all products denormal, or 0), and with weights that decay from 1e-300 into the
-denormals beside weights of 1. The ratio should stay below 2.
+denormals beside weights of 1. The ratio depends on the processor: some compute with such numbers at
+full speed, others leave them to microcode.
 """
 
 import argparse
@@ -11,10 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import page
+from benchmarks.harness import machine, page
+from benchmarks.harness.data import SHAPES
 from benchmarks.harness.timing import elapsed, in_turn, medians
 
-N, D, STEPS, ROUNDS = 2565, 128, 400, 9
+N, D, _ = SHAPES["gas"]
+STEPS, ROUNDS = 400, 9
 
 
 def runs() -> dict[str, Callable[[], float]]:
@@ -58,6 +61,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
     seconds = list(medians(in_turn(runs(), ROUNDS)).items())
+    print(f"{machine.cpu_name()}\n")
     print(page.head(["run", "microseconds a step", "ratio"]))
     for (usual, before), (name, after) in zip(seconds[::2], seconds[1::2], strict=True):
         print(page.row([usual, f"{1e6 * before:.1f}", ""]))

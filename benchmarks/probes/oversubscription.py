@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import accel
-from accel._support.backends import cpu_threads
 from accel.datasets import make_ill_conditioned
 from benchmarks.harness import machine, page
+from benchmarks.harness.data import SHAPES
 from benchmarks.harness.timing import elapsed, in_turn, medians
 
-N, D = 2565, 128
+N, D, _ = SHAPES["gas"]
 THREADS = (1, 2, 4, 8, 16)
 AT_ONCE = 8
 BUSY = "while True: pass"
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=3000, help="of each run")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args(arguments)
-    cpus, run = cpu_threads(), runner(given.steps)
+    cpus, run = machine.peer_threads(), runner(given.steps)
     print(f"{machine.cpu_name()}, {cpus} CPUs, {N} x {D} float64, p = 4, {given.steps} steps")
     alone = by_threads(run, given.rounds)
     best = min(alone.values())

@@ -25,6 +25,12 @@ def test_the_help_names_every_command(capsys):
         assert name.split()[-1] in told
 
 
+def test_probes_are_named_where_none_is_asked_for(capsys):
+    assert command.main(["probes"]) == 2
+    told = capsys.readouterr().err
+    assert all(name in told for name in command.COMMANDS if name.startswith("probes "))
+
+
 def test_no_library_is_loaded_before_the_cpus_are_pinned():
     code = "import sys; from benchmarks.__main__ import parse; parse(['step']); print(*sys.modules)"
     done = python("-c", code, cwd=ROOT)

@@ -137,7 +137,8 @@ def archive(place, kind):
     tree, path = place / "tree" / "accel", place / "application.zip"
     leave = shutil.ignore_patterns("__pycache__")
     shutil.copytree(accel.__path__[0], tree, ignore=leave)
-    shutil.copytree(accel.kernels.__path__[0], tree / "kernels", ignore=leave)
+    # Of an installed wheel they have been copied already.
+    shutil.copytree(accel.kernels.__path__[0], tree / "kernels", ignore=leave, dirs_exist_ok=True)
     (tree / "kernels" / "cpu" / "successor.py").write_text(SUCCESSOR)
     with PyZipFile(path, "w") as made:
         if kind == "bytecode":

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import accel
 from accel._runs.rates import first_rate
 from accel.tuning import Model, Start
+from accel.tuning.sweeps import score
 from benchmarks.groups.convergence.problems import TOLERANCES, Problem
 
 _REACH = 3  # half decades either side of where the grid begins
@@ -37,18 +38,12 @@ def search(problem: Problem, model: Model, backend: str, threads: int) -> Search
         learning_rates=grid, target=problem.best.loss + TOLERANCES[-1], halving=3, refine=1,
         backend=backend, threads=threads,
     )  # fmt: skip
-    ordered = sorted(grid_search.results, key=_key)
+    if grid_search.interrupted:
+        raise KeyboardInterrupt
+    ordered = sorted(grid_search.results, key=score)
     return Searched(
         tuple(result.optimizer.learning_rate for result in ordered),
         sum(result.steps for result in grid_search.results),
         grid_search.seconds,
         grid_search.at_edge,
     )
-
-
-def _key(result: accel.Result) -> tuple[int, float]:
-    """Sort key as that of `grid_search`, lower is better: how it ended, then steps or loss."""
-    if result.status == "target":
-        return 0, result.steps
-    order = {"completed": 1, "dropped": 2}.get(result.status, 3)
-    return order, result.loss if order < 3 else 0.0

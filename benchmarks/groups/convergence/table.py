@@ -202,8 +202,10 @@ def _cell(row: Row, tolerances: list[str], what: str) -> str:
             value = reached[what]
             words.append(duration(value) if what == "seconds" else str(value))
     text = " / ".join(words) or "-"
-    if row["ended"] != "reached" and what == "seconds" and row["end"]:
-        seconds, distance = row["end"]
+    # Records of before 2026-11-28 have their curve only, of which it is the last point.
+    end = row["end"] if "end" in row else (row.get("curve") or [None])[-1]
+    if row["ended"] != "reached" and what == "seconds" and end:
+        seconds, distance = end
         far = "diverged" if distance is None else f"{distance:.2g}"
         text += f" ({far} after {duration(seconds)})"
     return text

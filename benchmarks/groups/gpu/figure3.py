@@ -62,7 +62,7 @@ def _prepared(backend: str) -> Callable[[bool, Path, float], dict[str, Any]]:
 
         try:
             settings = Settings(figures=("3r",), quick=quick, backend=backend)
-            report = reproduce(settings, out, make, shown=watch)
+            report = reproduce(settings, out, make, progress=watch)
         except _GivenUpError:
             raise Gap(f"given up after {limit:g} s") from None
         return {

@@ -12,15 +12,15 @@ from accel.kernels.cuda import planning
 from benchmarks.groups.gpu import ceilings, data
 from benchmarks.groups.gpu.cases import BLOCKS, CASES, ON_GPU, SCANNED
 from benchmarks.harness.cases import OURS, SINGLE_RUNS
+from benchmarks.harness.data import SHAPES
 from benchmarks.peers import Sweep
 
-_SHAPES = {"gas": (2565, 128), "vast": data.VAST}
 _SOME = (2, 4, 8, 16, 32)
 
 
 def shaped(name: str, dtype: str, quick: bool = False) -> tuple[Any, Any, str]:
     """X and Y of a case, which are never read or written, so that they take no memory."""
-    n, d = _SHAPES[name]
+    n, d = data.VAST if name == "vast" else SHAPES[name][:2]
     return np.empty((n, d), dtype), np.empty((n, 1), dtype), "no content"
 
 

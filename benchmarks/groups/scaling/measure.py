@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.groups.scaling import memory
 from benchmarks.harness import machine, page, records, report, timing
 from benchmarks.harness.cases import OURS, Case
+from benchmarks.harness.data import SHAPES
 from benchmarks.harness.records import Record
 from benchmarks.harness.reference import reference_params, start
 from benchmarks.harness.registry import Settings
@@ -43,9 +44,9 @@ class Series:
         """The case at one value."""
         sizes = {"n": 20_000, "d": 128, "k": 1, "depth": 1, "width": 32, "models": 1}
         if self.variable in ("depth", "width"):
-            sizes |= {"n": 2565, "depth": 3}
+            sizes |= {"n": SHAPES["gas"][0], "depth": 3}
         if self.variable == "models":
-            sizes |= {"n": 2565}
+            sizes |= {"n": SHAPES["gas"][0]}
         sizes[self.variable] = value
         return Case(
             name=f"{self.variable}-{value}",

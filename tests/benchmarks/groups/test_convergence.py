@@ -3,15 +3,19 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import accel
 from accel.tuning import Model
 from benchmarks.groups.convergence import contest, race, table
 from benchmarks.groups.convergence.contest import Entrant
 from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, DivergedError
+from benchmarks.groups.convergence.problems import Problem
+from benchmarks.groups.convergence.search import search
 from benchmarks.groups.convergence.solvers import Solver
 from benchmarks.harness import timing
 from benchmarks.peers import Stepper
@@ -63,6 +67,35 @@ def test_every_library_makes_the_iterates_of_the_reference(model, library, outco
     if outcome == "gap" and "another iterate" not in why:
         pytest.skip(why)
     assert outcome == "agrees", why
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """What `grid_search` has returned, with changes of these fields."""
+    made, changes, grid_search = [], {}, accel.grid_search
+
+    def spied(*arguments, **options):
+        made.append(replace(grid_search(*arguments, **options), **changes))
+        return made[-1]
+
+    monkeypatch.setattr(accel, "grid_search", spied)
+    return made, changes
+
+
+def test_the_best_rate_comes_first(searches):
+    data = accel.datasets.make_ill_conditioned(60, 7, 100.0)
+    lp = accel.LpProblem(data.X, data.y, p=4.0)
+    problem = Problem("tiny", "tiny", lp, accel.optimum(lp), 1.0, 100)
+    searched = search(problem, Model("gd", 1), "cpu", 1)
+    (made,), changes = searches
+    assert searched.rates[0] == made.learning_rate
+    assert sorted(searched.rates) == [r.optimizer.learning_rate for r in made.results]
+    diverged = {r.optimizer.learning_rate for r in made.results if r.status == "diverged"}
+    assert diverged
+    assert set(searched.rates[-len(diverged) :]) == diverged
+    changes["interrupted"] = True
+    with pytest.raises(KeyboardInterrupt):
+        search(problem, Model("gd", 1), "cpu", 1)
 
 
 def test_checkpoints():
@@ -209,6 +242,8 @@ def test_every_row_is_in_the_table(record):
     assert "| SciPy L-BFGS-B | 100 ms / 200 ms / 300 ms |" in made
     assert "not measured: scikit-learn has it for p = 2 only" in made
     assert "Not measured: PyTorch: torch is not installed (adam, depth 1)." in made
+    earlier = [{k: v for k, v in row.items() if k != "end"} for row in record["rows"]]
+    assert table.problem_table(record | {"rows": earlier}) == made  # of its curve's last point
 
 
 def test_where_others_are_ahead(record):

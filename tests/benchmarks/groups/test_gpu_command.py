@@ -1,6 +1,7 @@
 """The command of the GPU suite: arguments, the reason not to run, device and figure 3."""
 
 import types
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -180,12 +181,14 @@ def gas(monkeypatch):
     monkeypatch.setattr("accel.datasets.load_gas_ethanol", lambda path: data)
     calls = []
 
-    def reproduce(settings, out, make, *, shown):
+    def reproduce(settings, out, make, *, progress):
         calls.append((settings.figures, settings.quick, settings.backend, out, make(4.0).p))
-        shown(None, 0, 1, None)
+        progress(None, 0, 1, None)
         return {"seconds": {"training": 0.5, "stages": []}, "figures": ["findings"]}
 
-    monkeypatch.setattr(experiment, "reproduce", reproduce)
+    # It takes only what the real one does.
+    checked = create_autospec(experiment.reproduce, side_effect=reproduce)
+    monkeypatch.setattr(experiment, "reproduce", checked)
     return calls
 
 
