@@ -9,7 +9,9 @@ __all__ = ["publish"]
 def publish(room: str, namespace: Mapping[str, object], names: Iterable[str]) -> None:
     """Set ``__module__`` of classes and functions to the public package that exports them.
 
-    Tracebacks, pickles and documentation then show the name that users import.
+    Pickles, ``repr`` and documentation then show the name that users import. The price, as with
+    NumPy's classes: ``inspect.getsource`` looks for a class in the file of its ``__module__``, and
+    raises OSError. It still works for functions and methods.
 
     Parameters
     ----------
