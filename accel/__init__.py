@@ -15,6 +15,7 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import (
     AdaDelta,
@@ -54,6 +55,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "Optimum",
+    "Problem",
     "RMSProp",
     "Result",
     "Standardized",

@@ -340,3 +340,10 @@ def test_standardized_checks_its_input():
 def test_public_names():
     assert accel.LpProblem is LpProblem
     assert accel.standardize is standardize
+
+
+def test_the_contract_of_all_problems():
+    """Functions that need no more than losses take any problem; it is made as one of its kinds."""
+    assert isinstance(LpProblem([[1.0]], [1.0]), accel.Problem)
+    with pytest.raises(TypeError, match="abstract"):
+        accel.Problem(1, 1, 1, np.dtype("f8"), 4.0, "mean", "direct", True)

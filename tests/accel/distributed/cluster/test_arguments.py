@@ -76,6 +76,8 @@ def test_other_arguments(client):
     with pytest.raises(ValueError, match="needs p = 2"):
         DaskProblem(X, y, method="gram")
     problem = DaskProblem(X, y)
+    assert isinstance(problem, accel.Problem)
+    assert not isinstance(problem, accel.LpProblem)
     with pytest.raises(ValueError, match=r"'cuda' is not available.*worker tcp"):
         problem.loss([0, 0, 0], backend="cuda")
 
