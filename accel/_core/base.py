@@ -28,8 +28,8 @@ class Problem(ABC):
     r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
 
     A subclass holds X (n, d) and Y (n, k), on this machine or on others, and evaluates the loss
-    there: ``LpProblem`` or ``accel.distributed.DaskProblem``. Networks, runs and searches use nothing
-    of a problem but the members of this class.
+    there: ``LpProblem`` and ``accel.distributed.DaskProblem``. Networks, runs and searches use
+    nothing of a problem but the members of this class.
 
     Attributes
     ----------
