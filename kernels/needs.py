@@ -1,6 +1,6 @@
 """Estimates of the bytes that a run takes on the host; the ``needs`` of every backend uses them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ def run_bytes(
     records: float,
     threads: int,
     *,
-    copies: Callable[[int], int],
+    copies: tuple[int, int],
     line: int = 1,
 ) -> dict[str, float]:
     """Return the bytes for everything but the data, by purpose.
@@ -41,18 +41,18 @@ def run_bytes(
     records : float
         Of the history.
     threads : int
-    copies : callable
-        From a rule's slots of state to how often a model's flat factors are held: in use, as the
-        start and the result, in two snapshots, each with the state, and in between.
+    copies : (int, int)
+        How often a model's flat factors are held, and each slot of its state: in use, in two
+        snapshots, the factors as the start and the result too, and in between.
     line : int
         Rows are padded to a multiple of so many elements.
     """
     n, d, k, dtype, gram = shape
-    size = dtype.itemsize
+    size, (factors, slots) = dtype.itemsize, copies
     params = products = 0
     for model in models:
         padded = sum(rows * -(-columns // line) * line for columns, rows in pairwise(model.widths))
-        params += padded * copies(STATE_SLOTS[model.rule.kind])
+        params += padded * (factors + slots * STATE_SLOTS[model.rule.kind])
         products += 2 * k * sum(columns + line for columns in model.widths[:-1])
     maps = len(models) * k * (d + line)
     threads = min(threads, 1 + n * d * k * size // 2**16)  # more are of no use

@@ -234,35 +234,3 @@ class NeedsModule(Protocol):
         self, shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
     ) -> dict[str, float]:
         """Return the bytes that models and ``records`` of history take on the host, by purpose."""
-
-
-class Backend(Protocol):
-    """A folder of ``kernels``: its files."""
-
-    @property
-    def lp_loss(self) -> LossModule:
-        """Loss and gradient of a linear map."""
-
-    @property
-    def factor_chain(self) -> ChainModule:
-        """Factors and their product."""
-
-    @property
-    def updates(self) -> UpdateModule:
-        """Steps of optimisers."""
-
-    @property
-    def precondition(self) -> PreconditionModule:
-        """The end-to-end rule."""
-
-    @property
-    def loop(self) -> LoopModule:
-        """Whole runs."""
-
-    @property
-    def chunks(self) -> ChunksModule:
-        """Sums over a part of the rows."""
-
-    @property
-    def needs(self) -> NeedsModule:
-        """Memory, and where data may lie."""

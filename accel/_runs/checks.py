@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from accel._core.base import Problem, checked_problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import EndToEnd, Optimizer
-from accel._runs.checkpoints import Place
+from accel._runs.checkpoints import Place, place
 from accel._support import validation
 from accel._support.arrays import Array
 
@@ -70,10 +71,19 @@ def limits(steps: int, record_every: int | None, tol: float, target: float | Non
     return Limits(steps, record_every, tol, goal)
 
 
-def check_callback(callback: object) -> None:
-    """Raise TypeError if there is a callback that cannot be called."""
+def options(
+    callback: Any,
+    progress: object,
+    backend: str,
+    threads: int | None,
+    checkpoint: Any,
+    checkpoint_every: Any,
+) -> RunOptions:
+    """Check the options that ``train`` and ``sweep`` were given."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
+    progress = validation.flag("progress", progress)
+    return RunOptions(callback, progress, backend, threads, place(checkpoint, checkpoint_every))
 
 
 def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:

@@ -9,7 +9,7 @@ from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, driver
-from accel._runs.checks import Callback, RunOptions
+from accel._runs.checks import Callback
 from accel._runs.results import Result, table
 from accel._support import validation
 
@@ -152,10 +152,7 @@ def sweep(
     """
     models = checked_models(problem, models)
     limits = checks.limits(steps, record_every, tol, target)
-    checks.check_callback(callback)
-    progress = validation.flag("progress", progress)
-    kept = checkpoints.place(checkpoint, checkpoint_every)
-    options = RunOptions(callback, progress, backend, threads, kept)
+    options = checks.options(callback, progress, backend, threads, checkpoint, checkpoint_every)
     results, seconds = driver.run_models(problem, models, limits, options)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from accel._core.base import Problem
@@ -127,9 +128,7 @@ def train(
     """
     checks.check_model(problem, network, optimizer)
     limits = checks.limits(steps, record_every, tol, target)
-    checks.check_callback(callback)
-    progress = validation.flag("progress", progress)
-    kept = checkpoints.place(checkpoint, checkpoint_every)
+    options = checks.options(callback, progress, backend, threads, checkpoint, checkpoint_every)
     if learning_rate is not None:
         validation.choice("learning_rate", learning_rate, ["auto"])
 
@@ -137,7 +136,8 @@ def train(
         assert callback is not None
         return callback(step, float(losses[0]))
 
-    options = RunOptions(report if callback is not None else None, progress, backend, threads, kept)
+    if callback is not None:
+        options = replace(options, callback=report)
     return train_until(
         problem, network, optimizer, limits, options, auto_rate=learning_rate is not None
     )

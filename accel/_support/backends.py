@@ -33,7 +33,7 @@ _SHARES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 class Backend:
     """The kernels of one backend, each file imported when it is first asked for.
 
-    It is an ``accel.kernels.protocols.Backend``, which says what the files hold.
+    ``accel.kernels.protocols`` says what the files hold.
 
     Attributes
     ----------

@@ -45,11 +45,6 @@ class Question(NamedTuple):
     backend: str
 
 
-def _pass(piece: Any, question: Question) -> Array:
-    sums = resolve(question.backend).chunks.sums
-    return sums(piece, question.W, question.p, question.most)
-
-
 def _gram(chunk: Chunk, question: Question) -> Array:
     XX, YX, YY = resolve("cpu").lp_loss.gram(chunk.X, chunk.Y)
     return np.concatenate([XX.reshape(-1), YX.reshape(-1), [YY]])
@@ -75,7 +70,12 @@ def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
         return _gram, [chunk]
     if question.what == "digest":
         return _digest, [chunk]
-    return _pass, chunk.pieces(question.backend)
+    sums = resolve(question.backend).chunks.sums  # here, and not again for every piece
+
+    def sums_of(piece: Any, question: Question) -> Array:
+        return sums(piece, question.W, question.p, question.most)
+
+    return sums_of, chunk.pieces(question.backend)
 
 
 def _loaded(chunks: Sequence[Chunk | Stream], loader: Executor) -> Iterator[Chunk]:

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from accel._support.arrays import aligned_empty
 from benchmarks import ROOT
 
 #: n, d and k of the named problems.
@@ -43,17 +44,9 @@ def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.nda
 def _standardised(values: np.ndarray, dtype: str) -> np.ndarray:
     mean = values.mean(axis=0, dtype=np.float64)
     std = values.std(axis=0, dtype=np.float64)
-    result = _aligned(values.shape, dtype)
+    result = aligned_empty(values.shape, np.dtype(dtype))
     # In blocks: no float64 copy of half a gigabyte of float32.
     for start in range(0, len(values), 4096):
         block = slice(start, start + 4096)
         result[block] = (values[block] - mean) / std
     return result
-
-
-def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An empty C array on a 64-byte boundary: worth nearly a factor of two to every library."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.empty(size + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + size].view(dtype).reshape(shape)

@@ -23,8 +23,4 @@ def run_bytes(
 ) -> dict[str, float]:
     """Return the bytes for everything else, by purpose."""
     line = LINE // shape.dtype.itemsize
-    return needs.run_bytes(shape, models, records, threads, copies=_copies, line=line)
-
-
-def _copies(slots: int) -> int:
-    return 5 + 3 * slots
+    return needs.run_bytes(shape, models, records, threads, copies=(5, 3), line=line)

@@ -18,8 +18,4 @@ def run_bytes(
     shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
     """Return the bytes for everything else, by purpose; factors count as start and as result."""
-    return needs.run_bytes(shape, models, records, threads, copies=_copies)
-
-
-def _copies(slots: int) -> int:
-    return 2
+    return needs.run_bytes(shape, models, records, threads, copies=(2, 0))

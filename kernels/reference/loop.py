@@ -12,6 +12,7 @@ one by one as they end.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -37,7 +38,7 @@ from .precondition import precondition
 from .updates import update
 
 
-class BaseTrainingLoop:
+class BaseTrainingLoop(ABC):
     """A run without its data: for each model its factors, its optimiser's memory and its fate.
 
     A subclass has the data, and makes the passes over them.
@@ -75,9 +76,9 @@ class BaseTrainingLoop:
         self.step = 0
         self.threads = 1
 
+    @abstractmethod
     def _pass(self, m: int) -> tuple[Array, float, Array]:
         """End-to-end matrix, loss and gradient of a model's current iterate."""
-        raise NotImplementedError
 
     def _update(self, m: int, W: Array, G: Array) -> None:
         widths, _, (kind, (rate, decay, a, b, eps)) = self._models[m]
@@ -192,7 +193,7 @@ class BaseTrainingLoop:
         """Ask the run to stop after the step in hand; from another thread, too."""
         self._stop_requested = True
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a subclass need not have anything to give back
         """Nothing to give back here."""
 
     def __enter__(self) -> Self:

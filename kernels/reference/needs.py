@@ -41,8 +41,4 @@ def run_bytes(
     -------
     dict of str to float
     """
-    return needs.run_bytes(shape, models, records, threads, copies=_copies)
-
-
-def _copies(slots: int) -> int:
-    return 9 + 3 * slots
+    return needs.run_bytes(shape, models, records, threads, copies=(9, 3))

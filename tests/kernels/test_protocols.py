@@ -11,6 +11,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
+from accel._support.backends import Backend
 from accel.kernels import protocols
 from accel.kernels.specs import Loss, ModelSpec
 
@@ -20,7 +21,7 @@ NAMES = ["reference", "cpu", "cuda"]
 #: The protocol of each file of a backend.
 FILES = {
     name: get_type_hints(file.fget)["return"]
-    for name, file in vars(protocols.Backend).items()
+    for name, file in vars(Backend).items()
     if isinstance(file, property)
 }
 
