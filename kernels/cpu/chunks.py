@@ -3,7 +3,7 @@
 import numpy as np
 
 from .jit import lanes_for, row_length
-from .lp_loss import Data, buffers, make_pass, pack_rows
+from .lp_loss import Data, buffers, for_maps, make_pass, pack_rows
 
 __all__ = ["pieces", "row_length", "sums"]
 
@@ -16,6 +16,7 @@ def pieces(X: np.ndarray, Y: np.ndarray, d: int, block: int) -> list[Data]:
 
 def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
     """Unscaled sums of a piece for maps W (M, k, d), flat: gradients, then losses."""
+    piece = for_maps(piece, most)
     weights, work, total = buffers(piece, W)
     make_pass(W.dtype, lanes_for(piece.d, W.dtype))(piece, weights, work, total, p)
     gradients = total[: weights.size].reshape(-1, piece.ld)[:, : piece.d]

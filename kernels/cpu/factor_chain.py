@@ -128,7 +128,8 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     The end-to-end gradient stands in the first ``pull`` product. ``consume(chain, block, start,
     count, sink)`` receives the gradient of ``chain.params[start : start + count]`` in ``block``.
     """
-    dots, accumulate, _ = tiles(dtype, lanes)
+    routines = tiles(dtype, lanes)
+    dots, accumulate = routines.dots, routines.accumulate
 
     @inner
     @named(dtype.name, lanes)

@@ -23,6 +23,7 @@ from numba.core.dispatcher import Dispatcher
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
+from .shapes import shapes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
@@ -41,6 +42,8 @@ inner = njit(**_OPTIONS)
 in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
 inlined = njit(forceinline=True, **_OPTIONS)
+#: The same for sums whose order and rounding are promised: nothing is reordered or fused.
+as_written = njit(forceinline=True, **{**_OPTIONS, "fastmath": False})
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
 spliced = njit(inline="always", **_OPTIONS)
 
@@ -119,7 +122,7 @@ class _KeyedCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
-        self._key = (key, vector_bytes(), sources(__package__))
+        self._key = (key, vector_bytes(), tuple(shapes()), sources(__package__))
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)

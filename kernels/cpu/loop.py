@@ -70,7 +70,7 @@ class TrainingLoop:
     ) -> None:
         (n, d), k, dtype, count = X.shape, Y.shape[1], X.dtype, len(models)
         lanes = lanes_for(d, dtype)
-        self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y)
+        self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
         self._layouts = [Layout(tuple(model.widths), dtype, lanes) for model in models]
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)

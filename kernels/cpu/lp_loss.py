@@ -17,24 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length
+from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
+from .many_maps import make_many_maps
+from .many_maps import work_size as many_work_size
 from .powers import make_differentiate
+from .shapes import shapes
 from .simd import View, at, tiles
 
-#: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
-_TILE_BYTES = 16 * 1024
 #: Bytes of X in a tile of the Hessian, which is worth more arithmetic.
 _HESSIAN_BYTES = 64 * 1024
-#: Tiles after which the gradient moves from the run's dtype into float64.
-_FLUSH = 128
+#: Rows after which a gradient moves from the run's dtype into float64, at most.
+_FLUSH = 2**14
 
 
 class Data(NamedTuple):
     """The problem as the kernels read it.
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
-    k rows of n. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
-    ``yy`` the sum of squares of Y. A tile has ``tile`` rows.
+    n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
+    ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
+    from the run's dtype into float64. ``several`` says which pass is taken: that for one map and
+    output, or that for many.
     """
 
     X: np.ndarray
@@ -44,32 +47,44 @@ class Data(NamedTuple):
     ld: int
     k: int
     tile: int
+    flush: int
+    several: bool
     from_gram: bool
     yy: float
 
 
-def pack(X: np.ndarray, Y: np.ndarray) -> Data:
-    """Lay out X (n, d) and Y (n, k) for the kernels; X is copied only if it is not so already.
+def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
+    """Lay out X (n, d) and Y (n, k) for passes over so many maps; X is copied only if it has to be.
 
     That is at every call if d is no multiple of the vector length. No copy is kept: it would be a
     second X in memory, and wrong as soon as somebody writes to the first.
     """
     (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
-    return pack_rows(_rows(X, ld).reshape(n, ld), Y, d)
+    return pack_rows(_rows(X, ld).reshape(n, ld), Y, d, maps)
 
 
-def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
+def pack_rows(X: np.ndarray, Y: np.ndarray, d: int, maps: int = 1) -> Data:
     """Lay out rows of whole vectors, X (n, ld) with zeros behind d elements; X is not copied."""
     (n, ld), k = X.shape, Y.shape[1]
-    tile = min(max(_TILE_BYTES // (ld * X.dtype.itemsize) // 8 * 8, 8), 128)
-    return Data(_rows(X, ld), _rows(Y.T, n), n, d, ld, k, tile, False, 0.0)
+    data = Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, 0.0)
+    return for_maps(data, maps)
+
+
+def for_maps(data: Data, maps: int) -> Data:
+    """The same data for passes over at most so many maps."""
+    several = maps * data.k > 1
+    if several:
+        tile = shapes().many_rows
+    else:
+        tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
+    return data._replace(tile=tile, flush=max(_FLUSH // tile, 1), several=several)
 
 
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
     """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
     ld = row_length(d, XX.dtype)
-    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, n, True, YY)
+    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, n, 1, k > 1, True, YY)
 
 
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
@@ -91,12 +106,15 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
     ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
     map m is entry m from its end. ``work`` is scratch.
     """
-    dots, accumulate, weighted_sum = tiles(dtype, lanes)
+    routines = tiles(dtype, lanes)
+    dots, weighted_sum = routines.dots, routines.weighted_sum
     differentiate = make_differentiate(dtype, lanes)
+
+    many = make_many_maps(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)
-    def forward(data, weights, work, sums, first, last, backwards, p):
+    def one(data, weights, work, sums, first, last, backwards, p):
         ld, size = data.ld, weights.size
         columns = size // ld
         gradient, residuals = work[:size], work[size:]
@@ -113,16 +131,20 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
             dots(X, W, R, rows, columns, ld)
             differentiate(residuals, data, row, rows, losses, p)
 
-            if columns == 1:
-                ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
-                weighted_sum(R, X, G, ld, rows, ahead)
-            else:
-                accumulate(R, X, G, columns, ld, rows)
+            ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
+            weighted_sum(R, X, G, ld, rows, ahead)
 
-            if (i - first) % _FLUSH == _FLUSH - 1 or i == last - 1:
+            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
                 for j in range(size):
                     unscaled[j] += np.float64(gradient[j])
                     gradient[j] = 0
+
+    @spliced
+    def forward(data, weights, work, sums, first, last, backwards, p):
+        if data.several:
+            many(data, weights, work, sums, first, last, backwards, p)
+        else:
+            one(data, weights, work, sums, first, last, backwards, p)
 
     return forward
 
@@ -155,7 +177,11 @@ def make_gram_forward(dtype: np.dtype[Any], lanes: int):
 
 def work_size(data: Data, maps: int) -> int:
     """Elements of scratch that a thread needs for a pass with so many maps."""
-    return maps * data.k * (data.ld + (0 if data.from_gram else data.tile))
+    columns = maps * data.k
+    if data.several and not data.from_gram:
+        lanes = lanes_for(data.d, data.X.dtype)
+        return many_work_size(columns, data.ld, data.tile, lanes)
+    return columns * (data.ld + (0 if data.from_gram else data.tile))
 
 
 def sums_size(data: Data, maps: int) -> int:
@@ -239,7 +265,8 @@ def gram_loss_and_gradient(
 
 @cache
 def _make_hessian(lanes: int):
-    dots, accumulate, _ = tiles(np.dtype(np.float64), lanes)
+    routines = tiles(np.dtype(np.float64), lanes)
+    dots, accumulate = routines.dots, routines.accumulate
 
     @entry("hessian", lanes)
     def hessian(X, y, w, work, H, p):

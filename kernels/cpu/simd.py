@@ -26,6 +26,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import inner, named, vector_registers
+from .shapes import shapes
 
 
 class View(NamedTuple):
@@ -46,6 +47,7 @@ class Tiles(NamedTuple):
     dots: Any
     accumulate: Any
     weighted_sum: Any
+    transpose: Any
 
 
 class _Matrix(NamedTuple):
@@ -91,10 +93,11 @@ class Emitter:
         address, row, col = (self.builder.extract_value(view, i) for i in range(3))
         return _Matrix(self.builder.inttoptr(address, self.scalar.as_pointer()), row, col)
 
-    def load(self, address, shift: int = 0):
-        """Load the vector ``shift`` elements after the address."""
+    def load(self, address, shift: int = 0, lanes: int = 0):
+        """Load the vector ``shift`` elements after the address, or only ``lanes`` of it."""
+        kind = ir.VectorType(self.scalar, lanes) if lanes else self.vector
         pointer = self.builder.bitcast(
-            self.builder.gep(address, [_I64(shift)]), self.vector.as_pointer()
+            self.builder.gep(address, [_I64(shift)]), kind.as_pointer()
         )
         return self.builder.load(pointer, align=self.itemsize)
 
@@ -143,6 +146,26 @@ class Emitter:
         while total.type.count > rows:
             total = self._add_neighbours(total, total, total.type.count)
         return total
+
+    def transposed(self, vectors):
+        """Transpose the squares that q vectors hold side by side, q a power of two."""
+        step = 1
+        while step < len(vectors):
+            low = [self.lanes + i - step if i & step else i for i in range(self.lanes)]
+            high = [self.lanes + i if i & step else i + step for i in range(self.lanes)]
+            for i in range(len(vectors)):
+                if not i & step:
+                    pair = vectors[i], vectors[i + step]
+                    vectors[i], vectors[i + step] = self.shuffle(*pair, low), self.shuffle(*pair, high)
+            step *= 2
+        return vectors
+
+    def joined(self, pieces):
+        """Put 2^m short vectors side by side."""
+        while len(pieces) > 1:
+            count = 2 * pieces[0].type.count
+            pieces = [self.shuffle(a, b, range(count)) for a, b in _pairs(pieces)]
+        return pieces[0]
 
     def _add_neighbours(self, left, right, lanes: int):
         even = self.shuffle(left, right, range(0, lanes, 2))
@@ -277,10 +300,201 @@ def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
     return accumulate
 
 
+class Panel(NamedTuple):
+    """The compiled products of one dtype, vector length and number of vectors in a row of a panel.
+
+    ``rows(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width). ``columns``: the same with A
+    given by its transpose (n, m). ``broadcast(y, C, m)``: C[r, :] = -y[r] for m rows.
+    """
+
+    rows: Any
+    columns: Any
+    broadcast: Any
+
+
+def _make_panel(dtype, lanes: int, vectors: int, transposed: bool):
+    width, heights = _I64(vectors * lanes), _heights()
+
+    @intrinsic
+    def panel(typing_context, a, b, c, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+            # Strides that are known save the registers of addresses.
+            if transposed:
+                a = a._replace(row=_I64(1), col=a.row)
+            else:
+                a = a._replace(col=_I64(1))
+            b, c = b._replace(row=width), c._replace(row=width)
+
+            def rows_at(i, rows):
+                _emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
+
+            _cover(builder, m, heights, rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, types.intp, types.intp), generate
+
+    return panel
+
+
+def _heights() -> tuple[int, ...]:
+    """Heights of the register tiles, highest first."""
+    height = shapes().tile_height
+    return height, *(rows for rows in (8, 4, 2, 1) if rows < height)
+
+
+def _make_transpose(dtype, lanes: int):
+    """B (n, m) = A (m, n)' for m and n of whole vectors, in squares of registers."""
+    # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
+    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
+    piece = min(16 // dtype.itemsize, lanes)
+
+    @intrinsic
+    def transpose(typing_context, a, b, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b), (m, n) = map(emit.unpack, arguments[:2]), arguments[2:]
+
+            def rows_at(i, _):
+                def columns_at(j, _):
+                    source = a.down(emit, i).right(emit, j)
+                    target = b.down(emit, j).right(emit, i)
+                    rows = [emit.at(source.pointer, (a.row, r)) for r in range(lanes)]
+                    squares = [
+                        emit.joined([emit.load(row, lanes=piece) for row in rows[first::piece]])
+                        for first in range(piece)
+                    ]
+                    for c, column in enumerate(emit.transposed(squares)):
+                        emit.store(column, emit.at(target.pointer, (b.row, c)))
+
+                _cover(builder, n, (piece,), columns_at)
+
+            _cover(builder, m, (lanes,), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, types.intp, types.intp), generate
+
+    return transpose
+
+
+class Panel(NamedTuple):
+    """The compiled products of one dtype, vector length and number of vectors in a row of a panel.
+
+    ``rows(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width). ``columns``: the same with A
+    given by its transpose (n, m). ``broadcast(y, C, m)``: C[r, :] = -y[r] for m rows.
+    """
+
+    rows: Any
+    columns: Any
+    broadcast: Any
+
+
+def _make_panel(dtype, lanes: int, vectors: int, transposed: bool):
+    width, heights = _I64(vectors * lanes), _heights()
+
+    @intrinsic
+    def panel(typing_context, a, b, c, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+            # Strides that are known save the registers of addresses.
+            if transposed:
+                a = a._replace(row=_I64(1), col=a.row)
+            else:
+                a = a._replace(col=_I64(1))
+            b, c = b._replace(row=width), c._replace(row=width)
+
+            def rows_at(i, rows):
+                _emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
+
+            _cover(builder, m, heights, rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, types.intp, types.intp), generate
+
+    return panel
+
+
+def _heights() -> tuple[int, ...]:
+    """Heights of the register tiles, highest first."""
+    height = shapes().tile_height
+    return height, *(rows for rows in (8, 4, 2, 1) if rows < height)
+
+
+def _make_transpose(dtype, lanes: int):
+    """B (n, m) = A (m, n)' for m and n of whole vectors, in squares of registers."""
+
+    @intrinsic
+    def transpose(typing_context, a, b, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b), (m, n) = map(emit.unpack, arguments[:2]), arguments[2:]
+
+            def rows_at(i, _):
+                def columns_at(j, _):
+                    source = a.down(emit, i).right(emit, j)
+                    target = b.down(emit, j).right(emit, i)
+                    square = [emit.load(emit.at(source.pointer, (a.row, r))) for r in range(lanes)]
+                    for c, column in enumerate(emit.transposed(square)):
+                        emit.store(column, emit.at(target.pointer, (b.row, c)))
+
+                _cover(builder, n, (lanes,), columns_at)
+
+            _cover(builder, m, (lanes,), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, types.intp, types.intp), generate
+
+    return transpose
+
+
+def _make_broadcast(dtype, lanes: int, vectors: int):
+    @intrinsic
+    def broadcast(typing_context, y, c, m):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            y, c = map(emit.unpack, arguments[:2])
+            with cgutils.for_range(builder, arguments[2]) as loop:
+                value = builder.fneg(emit.broadcast(builder.gep(y.pointer, [loop.index])))
+                here = emit.at(c.pointer, (loop.index, vectors * lanes))
+                for v in range(vectors):
+                    emit.store(value, here, v * lanes)
+            return context.get_dummy_value()
+
+        return types.void(y, c, types.intp), generate
+
+    return broadcast
+
+
+@cache
+def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
+    """Build the products of panels of ``vectors * lanes`` columns."""
+    straight, turned = (_make_panel(dtype, lanes, vectors, flag) for flag in (False, True))
+    filled = _make_broadcast(dtype, lanes, vectors)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def rows(a, b, c, m, n):
+        straight(a, b, c, m, n)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def columns(a, b, c, m, n):
+        turned(a, b, c, m, n)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def broadcast(y, c, m):
+        filled(y, c, m)
+
+    return Panel(rows, columns, broadcast)
+
+
 def _widths(lanes: int, rows: int) -> list[int]:
     """Widths of the tiles that are ``rows`` high, widest first."""
-    # Half of the registers hold sums: enough to hide the latency of the multiply-add.
-    vectors = vector_registers() // 2 // rows
+    # Sums, a vector of B each, and a broadcast element of A; for one row B comes from memory.
+    vectors = vector_registers() // 2 if rows == 1 else (vector_registers() - 1) // (rows + 1)
     return [lanes << i for i in reversed(range(vectors.bit_length()))]
 
 
@@ -294,8 +508,9 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
     emitted_dots = _make_dots(dtype, lanes)
-    plain = _make_accumulate(dtype, lanes, (8, 4, 1), fetch=False)
+    plain = _make_accumulate(dtype, lanes, _heights(), fetch=False)
     fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
+    squares = _make_transpose(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -312,4 +527,9 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     def weighted_sum(a, b, c, columns, n, ahead):
         fetching(a, b, c, 1, columns, n, ahead)
 
-    return Tiles(dots, accumulate, weighted_sum)
+    @inner
+    @named(dtype.name, lanes)
+    def transpose(a, b, m, n):
+        squares(a, b, m, n)
+
+    return Tiles(dots, accumulate, weighted_sum, transpose)

@@ -1,0 +1,247 @@
+"""The pass over the data for several maps: the many of a sweep, or those of several outputs.
+
+Many maps lie along the lanes of the vectors, ``width`` maps a panel: the weights of a panel are
+(d, width), the residuals of a tile of rows (rows, width), its gradients (d, width). Both halves of
+the pass are matrix products in which an element of X meets vectors of maps,
+
+    residuals (rows, width) += X (rows, d) weights (d, width)
+    gradients (d, width)    += X' (d, rows) slopes (rows, width)
+
+so no vector is ever folded: every number is a sum in the order of the features, or of the rows.
+It depends neither on the other maps nor on the place among them. Few maps would leave most lanes
+idle: for them the tile of X is transposed, and the same sums are made with the rows, then the
+features along the lanes, to the same bits,
+
+    residuals (maps, rows) += weights (maps, d) X' (d, rows)
+    gradients (maps, d)    += slopes (maps, rows) X (rows, d)
+
+Residuals start from -y. The sum of |r|^p of a tile has ``lanes`` parts, row i in part i modulo
+``lanes``, which are folded in pairs.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .jit import inner, named, spliced
+from .many_powers import make_panel_powers, make_row_powers
+from .shapes import shapes
+from .simd import View, at, panels, tiles
+
+
+def _panel_width(lanes: int) -> int:
+    """Maps in a panel."""
+    return lanes * shapes().tile_vectors
+
+
+def _most_few(lanes: int) -> int:
+    """So many maps are few."""
+    return lanes // 2
+
+
+def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
+    """Elements of scratch that a thread needs for a pass over at most so many columns."""
+    whole = -(-columns // lanes) * lanes
+    many = (2 * whole + lanes) * ld + tile * _panel_width(lanes)
+    columns = min(columns, _most_few(lanes))
+    return max(many, columns * (ld + tile) + ld * tile)
+
+
+@cache
+def _make_split(lanes: int):
+    width = _panel_width(lanes)
+
+    @spliced
+    def panel_of(first, columns):
+        """Where the panel with a column starts, and its width: what is left over has narrow ones."""
+        start = first // width * width
+        if columns - start > width - lanes:
+            return start, width
+        return first // lanes * lanes, lanes
+
+    return panel_of
+
+
+@cache
+def _make_moves(dtype: np.dtype[Any], lanes: int):
+    """Compile the ways of weights into panels and of gradients out of them."""
+    zero = dtype.type(0)
+    transpose, panel_of = tiles(dtype, lanes).transpose, _make_split(lanes)
+
+    @inner
+    @named(dtype.name, lanes)
+    def into(weights, panels, columns, ld):
+        """panel[t, c] = weights[c, t]; zero beyond the columns."""
+        for first in range(0, columns, lanes):
+            start, width = panel_of(first, columns)
+            panel = panels[start * ld + first - start :]
+            if columns - first >= lanes:
+                W = View(at(weights, first * ld), ld, 1)
+                transpose(W, View(at(panel, 0), width, 1), lanes, ld)
+            else:
+                for t in range(ld):
+                    for c in range(lanes):
+                        inside = first + c < columns
+                        panel[t * width + c] = weights[(first + c) * ld + t] if inside else zero
+
+    @inner
+    @named(dtype.name, lanes)
+    def out_of(panels, unscaled, columns, ld, scratch):
+        """Move the gradients into the float64 sums, and start again from zero."""
+        for first in range(0, columns, lanes):
+            start, width = panel_of(first, columns)
+            panel = View(at(panels, start * ld + first - start), width, 1)
+            transpose(panel, View(at(scratch, 0), ld, 1), ld, lanes)
+            count = min(lanes, columns - first) * ld
+            total = unscaled[first * ld : first * ld + count]
+            for i in range(count):
+                total[i] += np.float64(scratch[i])
+        panels[:] = zero
+
+    return into, out_of
+
+
+class _Block(NamedTuple):
+    """Addresses of what a tile and a panel need: no array is counted in the inner loops.
+
+    Weights and gradients in panels, the residuals and losses (a column) of one panel, X and Y.
+    """
+
+    W: int
+    G: int
+    R: int
+    totals: int
+    X: int
+    Y: int
+    ahead: int
+
+
+@cache
+def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
+    """Compile what is done with one tile of X and one panel of so many vectors."""
+    width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
+    panel = panels(dtype, lanes, vectors)
+    differentiate = make_panel_powers(dtype, lanes, vectors)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def block(shape, block, rows, start, count, p):
+        d, ld, k = shape
+        R = View(block.R, width, 1)
+        if k == 1:
+            panel.broadcast(View(block.Y, 1, 1), R, rows)
+        else:
+            panel.gather(View(block.Y, k, 1), R, rows, start % k, count)
+        for t in range(0, d, depth):
+            X = View(block.X + t * size, ld, 1)
+            W = View(block.W + (start * ld + t * width) * size, width, 1)
+            panel.rows(X, W, R, rows, min(depth, d - t), block.ahead + t)
+        differentiate(block.R, block.totals, rows, p)
+        X, G = View(block.X, ld, 1), View(block.G + start * ld * size, width, 1)
+        panel.columns(X, R, G, d, rows, 0)
+
+    return block
+
+
+@cache
+def _make_many(dtype: np.dtype[Any], lanes: int):
+    vectors = shapes().tile_vectors
+    broad, narrow = _make_block(dtype, lanes, vectors), _make_block(dtype, lanes, 1)
+    into_panels, out_of_panels = _make_moves(dtype, lanes)
+    panel_of, zero = _make_split(lanes), dtype.type(0)
+
+    @inner
+    @named(dtype.name, lanes)
+    def many(data, weights, work, sums, first, last, backwards, p):
+        ld, tile = data.ld, data.tile
+        columns = weights.size // ld
+        size = (columns + lanes - 1) // lanes * lanes * ld
+        W, G, spare = work[:size], work[size : 2 * size], work[2 * size : 2 * size + lanes * ld]
+        R, losses = work[2 * size + lanes * ld :], sums[sums.size - columns // data.k :][::-1]
+        scratch = _Scratch(W, G, R, np.empty(vectors * lanes), losses)
+        into_panels(weights, W, columns, ld)
+        G[:] = zero
+        for i in range(first, last):
+            row = (first + last - 1 - i if backwards else i) * tile
+            start = 0
+            while start < columns:
+                start, width = panel_of(start, columns)
+                if width > lanes:
+                    broad(data, scratch, row, start, p)
+                else:
+                    narrow(data, scratch, row, start, p)
+                start += width
+            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
+                out_of_panels(G, sums, columns, ld, spare)
+
+    return many
+
+
+@cache
+def _make_few(dtype: np.dtype[Any], lanes: int):
+    routines = tiles(dtype, lanes)
+    accumulate, transpose = routines.accumulate, routines.transpose
+    differentiate = make_row_powers(dtype, lanes)
+    zero = dtype.type(0)
+
+    @inner
+    @named(dtype.name, lanes)
+    def turn(data, row, rows, padded, turned):
+        """Transpose a tile of X; zero in the samples that pad its last vector."""
+        ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
+        transpose(View(at(data.X, row * ld), ld, 1), View(at(turned, 0), tile, 1), whole, ld)
+        for t in range(ld if whole < padded else 0):
+            for i in range(whole, padded):
+                turned[t * tile + i] = data.X[(row + i) * ld + t] if i < rows else zero
+
+    @inner
+    @named(dtype.name, lanes)
+    def few(data, weights, work, sums, first, last, backwards, p):
+        ld, tile, k = data.ld, data.tile, data.k
+        columns = weights.size // ld
+        size = columns * ld
+        G, R, turned = work[:size], work[size:], work[size + columns * tile :]
+        unscaled, losses = sums[:size], sums[sums.size - columns // k :][::-1]
+        W, T = View(at(weights, 0), ld, 1), View(at(turned, 0), tile, 1)
+        G[:] = zero
+        for i in range(first, last):
+            row = (first + last - 1 - i if backwards else i) * tile
+            rows = min(tile, data.n - row)
+            padded = (rows + lanes - 1) // lanes * lanes
+            turn(data, row, rows, padded, turned)
+            for c in range(columns):
+                residuals = R[c * tile : c * tile + padded]
+                for s in range(padded):
+                    residuals[s] = -data.Y[(row + s) * k + c % k] if s < rows else zero
+            S = View(at(R, 0), tile, 1)
+            accumulate(W, T, S, columns, padded, data.d)
+            for c in range(columns):
+                losses[c // k] += differentiate(at(R, c * tile), padded, p)
+            X = View(at(data.X, row * ld), ld, 1)
+            accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
+            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
+                for j in range(size):
+                    unscaled[j] += np.float64(G[j])
+                G[:] = zero
+
+    return few
+
+
+@cache
+def make_many_maps(dtype: np.dtype[Any], lanes: int):
+    """Compile the pass for a run with several columns, each an output of a map.
+
+    Parameters and results are those of ``make_forward``.
+    """
+    many, few, most_few = _make_many(dtype, lanes), _make_few(dtype, lanes), _most_few(lanes)
+
+    @spliced
+    def forward(data, weights, work, sums, first, last, backwards, p):
+        sums[:] = 0.0
+        if weights.size // data.ld <= most_few:
+            few(data, weights, work, sums, first, last, backwards, p)
+        else:
+            many(data, weights, work, sums, first, last, backwards, p)
+
+    return forward
