@@ -18,7 +18,7 @@ import numpy as np
 
 from ..specs import Loss
 from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length
-from .powers import make_differentiate
+from .powers import make_differentiate, make_weights
 from .simd import View, at, tiles
 
 #: Bytes of X in a tile: a third of a 48 KiB first-level cache, so that the next one fits too.
@@ -240,6 +240,7 @@ def gram_loss_and_gradient(
 @cache
 def _make_hessian(lanes: int):
     dots, accumulate, _ = tiles(np.dtype(np.float64), lanes)
+    weigh = make_weights(lanes)
 
     @entry("hessian", lanes)
     def hessian(X, y, w, work, H, p):
@@ -255,11 +256,11 @@ def _make_hessian(lanes: int):
             tile = View(at(work, plain), ld, 1)
             dots(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, 1, ld)
             for i in range(m):
-                r = abs(work[residuals + i] - np.float64(y[first + i]))
-                # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
-                weight = 0.0 if r == 0.0 and p < 2.0 else r ** (p - 2.0)
+                work[residuals + i] -= np.float64(y[first + i])
+            weigh(at(work, residuals), m, p)
+            for i in range(m):
                 for j in range(ld):
-                    work[scaled + i * ld + j] = weight * work[plain + i * ld + j]
+                    work[scaled + i * ld + j] = work[residuals + i] * work[plain + i * ld + j]
             accumulate(View(at(work, scaled), 1, ld), tile, View(at(H, 0), ld, 1), d, ld, m)
 
     return hessian

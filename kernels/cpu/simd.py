@@ -66,6 +66,9 @@ class _Matrix(NamedTuple):
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _FUSE = ("contract",)
+#: For arithmetic to be done as it is written. Numba gives its own flags to what has none; this one
+#: permits only that the sign of 0 is lost.
+EXACT = ("nsz",)
 
 
 class Emitter:
@@ -147,7 +150,7 @@ class Emitter:
     def _add_neighbours(self, left, right, lanes: int):
         even = self.shuffle(left, right, range(0, lanes, 2))
         odd = self.shuffle(left, right, range(1, lanes, 2))
-        return self.builder.fadd(even, odd)
+        return self.builder.fadd(even, odd, flags=EXACT)
 
 
 def _pairs(items):
