@@ -203,7 +203,8 @@ def make_weights(lanes: int):
     """Compile ``weights(residuals, count, p)``: |r|^(p-2) in place of float64 numbers r.
 
     ``residuals`` is the address of the first one; their room is a whole number of vectors. At r = 0
-    there is no second derivative for p < 2, and the weight is 0; for p = 2 it is always 1.
+    there is no second derivative for p < 2, and the weight is 0 as it is at inf; for p = 2 it is
+    always 1.
     """
 
     @numba_intrinsic
@@ -213,11 +214,18 @@ def make_weights(lanes: int):
             r = builder.inttoptr(arguments[0], emit.scalar.as_pointer())
             q = exponent(builder, emit.vector, _less(builder, arguments[2], 2.0))
             vectors = builder.sdiv(builder.add(arguments[1], _I64(lanes - 1)), _I64(lanes))
-            is_two = builder.fcmp_ordered("==", arguments[2], _DOUBLE(2.0))
+            below, is_two = (
+                builder.fcmp_ordered(s, arguments[2], _DOUBLE(2.0)) for s in ("<", "==")
+            )
+            zero, one = splat(emit.vector, 0.0), splat(emit.vector, 1.0)
             with cgutils.for_range(builder, vectors) as loop:
                 here = emit.at(r, (loop.index, lanes))
-                weight = power(builder, intrinsic(builder, "fabs", emit.load(here)), q)
-                emit.store(builder.select(is_two, splat(emit.vector, 1.0), weight), here)
+                size = intrinsic(builder, "fabs", emit.load(here))
+                # 0 and inf are all that is as large as its double.
+                is_end = builder.fcmp_ordered("==", size, builder.fadd(size, size, flags=EXACT))
+                at_end = builder.select(below, zero, size)
+                weight = builder.select(is_end, at_end, power(builder, size, q))
+                emit.store(builder.select(is_two, one, weight), here)
             return context.get_dummy_value()
 
         return types.void(types.intp, types.intp, types.float64), generate
