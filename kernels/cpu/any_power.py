@@ -33,7 +33,6 @@ from .simd import EXACT
 _DOUBLE = ir.DoubleType()
 _I64 = ir.IntType(64)
 _LOG2_E = 1.4426950408889634
-_SQRT_HALF = 0.7071067811865476
 
 
 class _Format(NamedTuple):
