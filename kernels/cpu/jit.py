@@ -42,8 +42,6 @@ inner = njit(**_OPTIONS)
 in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
 inlined = njit(forceinline=True, **_OPTIONS)
-#: The same for sums whose order and rounding are promised: nothing is reordered or fused.
-as_written = njit(forceinline=True, **{**_OPTIONS, "fastmath": False})
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
 spliced = njit(inline="always", **_OPTIONS)
 

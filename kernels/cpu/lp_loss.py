@@ -20,7 +20,7 @@ from ..specs import Loss
 from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
 from .many_maps import make_many_maps
 from .many_maps import work_size as many_work_size
-from .powers import make_differentiate
+from .powers import make_differentiate, make_weights
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -267,6 +267,7 @@ def gram_loss_and_gradient(
 def _make_hessian(lanes: int):
     routines = tiles(np.dtype(np.float64), lanes)
     dots, accumulate = routines.dots, routines.accumulate
+    weigh = make_weights(lanes)
 
     @entry("hessian", lanes)
     def hessian(X, y, w, work, H, p):
@@ -282,11 +283,11 @@ def _make_hessian(lanes: int):
             tile = View(at(work, plain), ld, 1)
             dots(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, 1, ld)
             for i in range(m):
-                r = abs(work[residuals + i] - np.float64(y[first + i]))
-                # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
-                weight = 0.0 if r == 0.0 and p < 2.0 else r ** (p - 2.0)
+                work[residuals + i] -= np.float64(y[first + i])
+            weigh(at(work, residuals), m, p)
+            for i in range(m):
                 for j in range(ld):
-                    work[scaled + i * ld + j] = weight * work[plain + i * ld + j]
+                    work[scaled + i * ld + j] = work[residuals + i] * work[plain + i * ld + j]
             accumulate(View(at(work, scaled), 1, ld), tile, View(at(H, 0), ld, 1), d, ld, m)
 
     return hessian

@@ -26,8 +26,9 @@ import numpy as np
 
 from .jit import inner, named, spliced
 from .many_powers import make_panel_powers, make_row_powers
+from .panels import make_transpose, panels
 from .shapes import shapes
-from .simd import View, at, panels, tiles
+from .simd import View, at, tiles
 
 
 def _panel_width(lanes: int) -> int:
@@ -67,7 +68,7 @@ def _make_split(lanes: int):
 def _make_moves(dtype: np.dtype[Any], lanes: int):
     """Compile the ways of weights into panels and of gradients out of them."""
     zero = dtype.type(0)
-    transpose, panel_of = tiles(dtype, lanes).transpose, _make_split(lanes)
+    transpose, panel_of = make_transpose(dtype, lanes), _make_split(lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -102,18 +103,27 @@ def _make_moves(dtype: np.dtype[Any], lanes: int):
     return into, out_of
 
 
-class _Block(NamedTuple):
-    """Addresses of what a tile and a panel need: no array is counted in the inner loops.
+class _Places(NamedTuple):
+    """Addresses of what a tile and a panel need: no references are counted in the inner loops.
 
-    Weights and gradients in panels, the residuals and losses (a column) of one panel, X and Y.
+    Weights and gradients in panels, the residuals and losses (a column) of one panel.
     """
 
     W: int
     G: int
     R: int
     totals: int
+
+
+class _Tile(NamedTuple):
+    """A tile of the data: addresses of X and Y, its shape, and where the next one lies from here."""
+
     X: int
     Y: int
+    rows: int
+    d: int
+    ld: int
+    k: int
     ahead: int
 
 
@@ -121,25 +131,22 @@ class _Block(NamedTuple):
 def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
     """Compile what is done with one tile of X and one panel of so many vectors."""
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
-    panel = panels(dtype, lanes, vectors)
-    differentiate = make_panel_powers(dtype, lanes, vectors)
+    panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes, vectors)
+    multiply, collect, targets = panel.rows, panel.columns, panel.targets
 
     @inner
     @named(dtype.name, lanes, vectors)
-    def block(shape, block, rows, start, count, p):
-        d, ld, k = shape
-        R = View(block.R, width, 1)
-        if k == 1:
-            panel.broadcast(View(block.Y, 1, 1), R, rows)
-        else:
-            panel.gather(View(block.Y, k, 1), R, rows, start % k, count)
+    def block(tile, places, start, count, p):
+        d, ld = tile.d, tile.ld
+        R = View(places.R, width, 1)
+        targets(View(tile.Y, tile.k, 1), R, tile.rows, start % tile.k, count)
         for t in range(0, d, depth):
-            X = View(block.X + t * size, ld, 1)
-            W = View(block.W + (start * ld + t * width) * size, width, 1)
-            panel.rows(X, W, R, rows, min(depth, d - t), block.ahead + t)
-        differentiate(block.R, block.totals, rows, p)
-        X, G = View(block.X, ld, 1), View(block.G + start * ld * size, width, 1)
-        panel.columns(X, R, G, d, rows, 0)
+            W = View(places.W + (start * ld + t * width) * size, width, 1)
+            X = View(tile.X + t * size, ld, 1)
+            multiply(X, W, R, tile.rows, min(depth, d - t), tile.ahead)
+        differentiate(places.R, places.totals, tile.rows, p)
+        G = View(places.G + start * ld * size, width, 1)
+        collect(View(tile.X, ld, 1), R, G, d, tile.rows)
 
     return block
 
@@ -154,23 +161,34 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
     @inner
     @named(dtype.name, lanes)
     def many(data, weights, work, sums, first, last, backwards, p):
-        ld, tile = data.ld, data.tile
+        d, ld, k = data.d, data.ld, data.k
         columns = weights.size // ld
         size = (columns + lanes - 1) // lanes * lanes * ld
         W, G, spare = work[:size], work[size : 2 * size], work[2 * size : 2 * size + lanes * ld]
-        R, losses = work[2 * size + lanes * ld :], sums[sums.size - columns // data.k :][::-1]
-        scratch = _Scratch(W, G, R, np.empty(vectors * lanes), losses)
+        R, losses = work[2 * size + lanes * ld :], sums[sums.size - columns // k :][::-1]
+        totals = np.empty(vectors * lanes)
+        places = _Places(at(W, 0), at(G, 0), at(R, 0), at(totals, 0))
         into_panels(weights, W, columns, ld)
         G[:] = zero
         for i in range(first, last):
-            row = (first + last - 1 - i if backwards else i) * tile
-            start = 0
+            row = (first + last - 1 - i if backwards else i) * data.tile
+            rows = min(data.tile, data.n - row)
+            ahead = (-data.tile if backwards else data.tile) * ld if i < last - 1 else 0
+            start = model = output = 0
             while start < columns:
                 start, width = panel_of(start, columns)
+                count = min(width, columns - start)
+                X, Y = at(data.X, row * ld), at(data.Y, row * k)
+                tile = _Tile(X, Y, rows, d, ld, k, ahead if start == 0 else 0)
                 if width > lanes:
-                    broad(data, scratch, row, start, p)
+                    broad(tile, places, start, count, p)
                 else:
-                    narrow(data, scratch, row, start, p)
+                    narrow(tile, places, start, count, p)
+                for c in range(count):
+                    losses[model] += totals[c]
+                    output += 1
+                    if output == k:
+                        model, output = model + 1, 0
                 start += width
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:
                 out_of_panels(G, sums, columns, ld, spare)
@@ -180,8 +198,7 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
 
 @cache
 def _make_few(dtype: np.dtype[Any], lanes: int):
-    routines = tiles(dtype, lanes)
-    accumulate, transpose = routines.accumulate, routines.transpose
+    accumulate, transpose = tiles(dtype, lanes).accumulate, make_transpose(dtype, lanes)
     differentiate = make_row_powers(dtype, lanes)
     zero = dtype.type(0)
 

@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import inner, named, vector_registers
+from .jit import LINE, inner, named, vector_registers
 from .shapes import shapes
 
 
@@ -47,20 +47,19 @@ class Tiles(NamedTuple):
     dots: Any
     accumulate: Any
     weighted_sum: Any
-    transpose: Any
 
 
-class _Matrix(NamedTuple):
+class Matrix(NamedTuple):
     """A ``View`` inside an intrinsic: LLVM values."""
 
     pointer: Any
     row: Any
     col: Any
 
-    def down(self, emit: "Emitter", i: Any) -> "_Matrix":
+    def down(self, emit: "Emitter", i: Any) -> "Matrix":
         return self._replace(pointer=emit.at(self.pointer, (self.row, i)))
 
-    def right(self, emit: "Emitter", j: Any) -> "_Matrix":
+    def right(self, emit: "Emitter", j: Any) -> "Matrix":
         """Skip j columns of a matrix whose rows are contiguous."""
         return self._replace(pointer=emit.at(self.pointer, (j, 1)))
 
@@ -68,6 +67,9 @@ class _Matrix(NamedTuple):
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _FUSE = ("contract",)
+#: For arithmetic to be done as it is written. Numba gives its own flags to what has none; this one
+#: permits only that the sign of 0 is lost.
+EXACT = ("nsz",)
 
 
 class Emitter:
@@ -91,7 +93,7 @@ class Emitter:
     def unpack(self, view):
         """Read a ``View``."""
         address, row, col = (self.builder.extract_value(view, i) for i in range(3))
-        return _Matrix(self.builder.inttoptr(address, self.scalar.as_pointer()), row, col)
+        return Matrix(self.builder.inttoptr(address, self.scalar.as_pointer()), row, col)
 
     def load(self, address, shift: int = 0, lanes: int = 0):
         """Load the vector ``shift`` elements after the address, or only ``lanes`` of it."""
@@ -125,12 +127,12 @@ class Emitter:
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
-    def prefetch(self, address):
-        """Ask for a cache line."""
+    def prefetch(self, address, level: int = 1):
+        """Ask for a cache line in the first- or second-level cache."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = _I32(0), _I32(3), _I32(1)
+        read, keep, data = _I32(0), _I32(4 - level), _I32(1)
         self.builder.call(function, [self.builder.bitcast(address, byte), read, keep, data])
 
     def variables(self, count: int):
@@ -170,7 +172,7 @@ class Emitter:
     def _add_neighbours(self, left, right, lanes: int):
         even = self.shuffle(left, right, range(0, lanes, 2))
         odd = self.shuffle(left, right, range(1, lanes, 2))
-        return self.builder.fadd(even, odd)
+        return self.builder.fadd(even, odd, flags=EXACT)
 
 
 def _pairs(items):
@@ -188,7 +190,7 @@ def at(typing_context, array, index):
     return types.intp(array, types.intp), generate
 
 
-def _cover(builder, length, steps, body):
+def cover(builder, length, steps, body):
     """Cut ``length`` into pieces of ``steps`` (constants, largest first, the last one 1 piece).
 
     Emits one loop a step size; ``body(position, step)`` emits what is done to one piece.
@@ -224,8 +226,12 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def _emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
-    """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C."""
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None, soon=None):
+    """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
+
+    With ``ahead`` the vectors of B so many elements further on are asked for, with ``soon`` an
+    element for every one of A from that address on.
+    """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
     targets = [
@@ -238,6 +244,10 @@ def _emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None):
         terms = [emit.load(here, v * lanes) for v in range(vectors)]
         for v in range(vectors if ahead is not None else 0):
             emit.prefetch(emit.at(here, (ahead, 1), (_I64(v), lanes)))
+        if soon is not None:
+            for byte in range(0, rows * emit.itemsize, LINE):
+                place = emit.at(soon, (loop.index, rows), (_I64(byte // emit.itemsize), 1))
+                emit.prefetch(place, level=2)
         for r in range(rows):
             weight = emit.broadcast(emit.at(a.pointer, (a.row, r), (loop.index, a.col)))
             for v in range(vectors):
@@ -265,9 +275,9 @@ def _make_dots(dtype, lanes: int):
                     below = target.right(emit, i)
                     _emit_dots(emit, a.down(emit, i), right, below, n, rows, width)
 
-                _cover(builder, m, (8, 1), rows_at)
+                cover(builder, m, (8, 1), rows_at)
 
-            _cover(builder, columns, widths, columns_at)
+            cover(builder, columns, widths, columns_at)
             return context.get_dummy_value()
 
         return types.void(a, b, out, *(types.intp,) * 3), generate
@@ -288,11 +298,11 @@ def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
                 def columns_at(j, width):
                     panel, tile = b.right(emit, j), target.right(emit, j)
                     vectors, asked = width // lanes, ahead if fetch else None
-                    _emit_rank(emit, above, panel, tile, n, rows, vectors, asked)
+                    emit_rank(emit, above, panel, tile, n, rows, vectors, asked)
 
-                _cover(builder, columns, _widths(lanes, rows), columns_at)
+                cover(builder, columns, _widths(lanes, rows), columns_at)
 
-            _cover(builder, m, heights, rows_at)
+            cover(builder, m, heights, rows_at)
             return context.get_dummy_value()
 
         return types.void(a, b, c, *(types.intp,) * 4), generate
@@ -300,195 +310,10 @@ def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
     return accumulate
 
 
-class Panel(NamedTuple):
-    """The compiled products of one dtype, vector length and number of vectors in a row of a panel.
-
-    ``rows(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width). ``columns``: the same with A
-    given by its transpose (n, m). ``broadcast(y, C, m)``: C[r, :] = -y[r] for m rows.
-    """
-
-    rows: Any
-    columns: Any
-    broadcast: Any
-
-
-def _make_panel(dtype, lanes: int, vectors: int, transposed: bool):
-    width, heights = _I64(vectors * lanes), _heights()
-
-    @intrinsic
-    def panel(typing_context, a, b, c, m, n):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
-            # Strides that are known save the registers of addresses.
-            if transposed:
-                a = a._replace(row=_I64(1), col=a.row)
-            else:
-                a = a._replace(col=_I64(1))
-            b, c = b._replace(row=width), c._replace(row=width)
-
-            def rows_at(i, rows):
-                _emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
-
-            _cover(builder, m, heights, rows_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, c, types.intp, types.intp), generate
-
-    return panel
-
-
-def _heights() -> tuple[int, ...]:
+def heights() -> tuple[int, ...]:
     """Heights of the register tiles, highest first."""
     height = shapes().tile_height
     return height, *(rows for rows in (8, 4, 2, 1) if rows < height)
-
-
-def _make_transpose(dtype, lanes: int):
-    """B (n, m) = A (m, n)' for m and n of whole vectors, in squares of registers."""
-    # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
-    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
-    piece = min(16 // dtype.itemsize, lanes)
-
-    @intrinsic
-    def transpose(typing_context, a, b, m, n):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            (a, b), (m, n) = map(emit.unpack, arguments[:2]), arguments[2:]
-
-            def rows_at(i, _):
-                def columns_at(j, _):
-                    source = a.down(emit, i).right(emit, j)
-                    target = b.down(emit, j).right(emit, i)
-                    rows = [emit.at(source.pointer, (a.row, r)) for r in range(lanes)]
-                    squares = [
-                        emit.joined([emit.load(row, lanes=piece) for row in rows[first::piece]])
-                        for first in range(piece)
-                    ]
-                    for c, column in enumerate(emit.transposed(squares)):
-                        emit.store(column, emit.at(target.pointer, (b.row, c)))
-
-                _cover(builder, n, (piece,), columns_at)
-
-            _cover(builder, m, (lanes,), rows_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, types.intp, types.intp), generate
-
-    return transpose
-
-
-class Panel(NamedTuple):
-    """The compiled products of one dtype, vector length and number of vectors in a row of a panel.
-
-    ``rows(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width). ``columns``: the same with A
-    given by its transpose (n, m). ``broadcast(y, C, m)``: C[r, :] = -y[r] for m rows.
-    """
-
-    rows: Any
-    columns: Any
-    broadcast: Any
-
-
-def _make_panel(dtype, lanes: int, vectors: int, transposed: bool):
-    width, heights = _I64(vectors * lanes), _heights()
-
-    @intrinsic
-    def panel(typing_context, a, b, c, m, n):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
-            # Strides that are known save the registers of addresses.
-            if transposed:
-                a = a._replace(row=_I64(1), col=a.row)
-            else:
-                a = a._replace(col=_I64(1))
-            b, c = b._replace(row=width), c._replace(row=width)
-
-            def rows_at(i, rows):
-                _emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
-
-            _cover(builder, m, heights, rows_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, c, types.intp, types.intp), generate
-
-    return panel
-
-
-def _heights() -> tuple[int, ...]:
-    """Heights of the register tiles, highest first."""
-    height = shapes().tile_height
-    return height, *(rows for rows in (8, 4, 2, 1) if rows < height)
-
-
-def _make_transpose(dtype, lanes: int):
-    """B (n, m) = A (m, n)' for m and n of whole vectors, in squares of registers."""
-
-    @intrinsic
-    def transpose(typing_context, a, b, m, n):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            (a, b), (m, n) = map(emit.unpack, arguments[:2]), arguments[2:]
-
-            def rows_at(i, _):
-                def columns_at(j, _):
-                    source = a.down(emit, i).right(emit, j)
-                    target = b.down(emit, j).right(emit, i)
-                    square = [emit.load(emit.at(source.pointer, (a.row, r))) for r in range(lanes)]
-                    for c, column in enumerate(emit.transposed(square)):
-                        emit.store(column, emit.at(target.pointer, (b.row, c)))
-
-                _cover(builder, n, (lanes,), columns_at)
-
-            _cover(builder, m, (lanes,), rows_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, types.intp, types.intp), generate
-
-    return transpose
-
-
-def _make_broadcast(dtype, lanes: int, vectors: int):
-    @intrinsic
-    def broadcast(typing_context, y, c, m):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            y, c = map(emit.unpack, arguments[:2])
-            with cgutils.for_range(builder, arguments[2]) as loop:
-                value = builder.fneg(emit.broadcast(builder.gep(y.pointer, [loop.index])))
-                here = emit.at(c.pointer, (loop.index, vectors * lanes))
-                for v in range(vectors):
-                    emit.store(value, here, v * lanes)
-            return context.get_dummy_value()
-
-        return types.void(y, c, types.intp), generate
-
-    return broadcast
-
-
-@cache
-def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
-    """Build the products of panels of ``vectors * lanes`` columns."""
-    straight, turned = (_make_panel(dtype, lanes, vectors, flag) for flag in (False, True))
-    filled = _make_broadcast(dtype, lanes, vectors)
-
-    @inner
-    @named(dtype.name, lanes, vectors)
-    def rows(a, b, c, m, n):
-        straight(a, b, c, m, n)
-
-    @inner
-    @named(dtype.name, lanes, vectors)
-    def columns(a, b, c, m, n):
-        turned(a, b, c, m, n)
-
-    @inner
-    @named(dtype.name, lanes, vectors)
-    def broadcast(y, c, m):
-        filled(y, c, m)
-
-    return Panel(rows, columns, broadcast)
 
 
 def _widths(lanes: int, rows: int) -> list[int]:
@@ -508,9 +333,8 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
     """
     emitted_dots = _make_dots(dtype, lanes)
-    plain = _make_accumulate(dtype, lanes, _heights(), fetch=False)
+    plain = _make_accumulate(dtype, lanes, heights(), fetch=False)
     fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
-    squares = _make_transpose(dtype, lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -527,9 +351,4 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     def weighted_sum(a, b, c, columns, n, ahead):
         fetching(a, b, c, 1, columns, n, ahead)
 
-    @inner
-    @named(dtype.name, lanes)
-    def transpose(a, b, m, n):
-        squares(a, b, m, n)
-
-    return Tiles(dots, accumulate, weighted_sum, transpose)
+    return Tiles(dots, accumulate, weighted_sum)

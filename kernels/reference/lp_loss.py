@@ -49,12 +49,13 @@ def loss_and_gradient(X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, 
 
     .. math:: \delta_{ic} = (d + 2) \epsilon \, (|W| |x_i| + |y_i|)_c
 
-    and, given those, has a relative error of at most ``2 (p + 2) (1 + h) eps`` in every power, and
-    an error of ``m eps`` times the sum of the absolute values of its terms in their sum. Here h is
-    0 for p = 1, 2, 3 and 4, and else the largest ``|log |r||``; for the loss m eps is ``n + 4``
-    times the eps of float64 (the CUDA backend: plus 64 times that of the dtype), for the gradient
-    m is ``n + 4`` (the CPU backend: at most ``2^14 + 4``, the rows after which float32 sums move
-    into float64). Results below the normal numbers lose digits as such numbers do.
+    and, given those, has a relative error of at most ``2 (p + 2) (1 + h) eps`` in every power (the
+    CPU backend: ``(p + 2) eps``), and an error of ``m eps`` times the sum of the absolute values of
+    its terms in their sum. Here h is 0 for p = 1, 2, 3 and 4, and else the largest ``|log |r||``;
+    for the loss m eps is ``n + 4`` times the eps of float64 (the CUDA backend: plus 64 times that
+    of the dtype), for the gradient m is ``n + 4`` (the CPU backend: at most ``2^14 + 4``, the rows
+    after which float32 sums move into float64). Results below the normal numbers lose digits as
+    such numbers do.
 
     Where a term or a sum overflows, the loss is inf or NaN.
     """
@@ -121,7 +122,7 @@ def hessian(X: Array, y: Array, w: Array, loss: Loss) -> Array:
     -----
     The residuals are wrong as in ``loss_and_gradient``, with the eps of float64; given them, the
     error is at most ``(n + 2 (p + 2) (1 + h) + 8) eps`` times the sum of the absolute values of the
-    terms.
+    terms (the CPU backend: ``(n + p + 10) eps``).
     """
     n, p = len(X), float(loss.p)
     X = X.astype(np.float64)

@@ -1,0 +1,196 @@
+"""The matrix products of a pass for many maps, whose maps lie along the lanes of the vectors.
+
+A panel holds the numbers of ``width`` maps, a few vectors of them: a row a feature, or a row a
+sample. What meets it is an element of X in every lane.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import inner, named
+from .simd import Emitter, Matrix, cover, emit_rank, heights
+
+_I64 = ir.IntType(64)
+
+
+class Panel(NamedTuple):
+    """The compiled routines of panels: of one dtype, vector length and number of vectors in a row.
+
+    ``rows(A, B, C, m, n, ahead)``: C (m, width) += A (m, n) B (n, width), while the elements that
+    lie ``ahead`` of A travel to the second-level cache. ``columns(A, B, C, m, n)``: the same with A
+    given by its transpose (n, m). ``targets(Y, C, m, first, count)``: C[r, c] = -Y[r, first + c],
+    modulo the columns of Y, and 0 from c = ``count`` on.
+    """
+
+    rows: Any
+    columns: Any
+    targets: Any
+
+
+def _make_panel_rows(dtype, lanes: int, vectors: int):
+    width = _I64(vectors * lanes)
+
+    @intrinsic
+    def panel_rows(typing_context, a, b, c, m, n, ahead):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b, c), (m, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
+            # Strides that are known save the registers of addresses.
+            a, b, c = a._replace(col=_I64(1)), b._replace(row=width), c._replace(row=width)
+
+            def rows_at(i, rows):
+                here = a.down(emit, i)
+                soon = builder.gep(here.pointer, [ahead])
+                emit_rank(emit, here, b, c.down(emit, i), n, rows, vectors, soon=soon)
+
+            cover(builder, m, heights(), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, *(types.intp,) * 3), generate
+
+    return panel_rows
+
+
+def _make_panel_columns(dtype, lanes: int, vectors: int):
+    width = _I64(vectors * lanes)
+
+    @intrinsic
+    def panel_columns(typing_context, a, b, c, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
+            a, b, c = Matrix(a.pointer, _I64(1), a.row), b._replace(row=width), c._replace(row=width)
+
+            def rows_at(i, rows):
+                emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
+
+            cover(builder, m, heights(), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, c, types.intp, types.intp), generate
+
+    return panel_columns
+
+
+def _make_targets(dtype, lanes: int, vectors: int):
+    width = vectors * lanes
+
+    @intrinsic
+    def targets(typing_context, y, c, m, first, count):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (y, c), (m, first, count) = map(emit.unpack, arguments[:2]), arguments[2:]
+            k, zero, one = y.row, _I64(0), _I64(1)
+            one_target = builder.icmp_signed("==", k, one)
+            whole = builder.icmp_signed("<=", builder.add(first, _I64(width)), k)
+
+            def each_row(body):
+                with cgutils.for_range(builder, m) as loop:
+                    body(y.down(emit, loop.index).pointer, emit.at(c.pointer, (loop.index, width)))
+
+            def same(source, target):
+                value = builder.fneg(emit.broadcast(source))
+                for v in range(vectors):
+                    emit.store(value, target, v * lanes)
+
+            def neighbours(source, target):
+                for v in range(vectors):
+                    value = emit.load(emit.at(source, (first, 1)), v * lanes)
+                    emit.store(builder.fneg(value), target, v * lanes)
+
+            def one_by_one(source, target):
+                for v in range(vectors):
+                    emit.store(emit.zero, target, v * lanes)
+                builder.store(first, output)
+                with cgutils.for_range(builder, count) as loop:
+                    value = builder.load(builder.gep(source, [builder.load(output)]))
+                    builder.store(builder.fneg(value), builder.gep(target, [loop.index]))
+                    following = builder.add(builder.load(output), one)
+                    past = builder.icmp_signed("==", following, k)
+                    builder.store(builder.select(past, zero, following), output)
+
+            output = cgutils.alloca_once_value(builder, zero)
+            with builder.if_else(one_target) as (alone, others):
+                with alone:
+                    each_row(same)
+                with others, builder.if_else(whole) as (inside, across):
+                    with inside:
+                        each_row(neighbours)
+                    with across:
+                        each_row(one_by_one)
+            return context.get_dummy_value()
+
+        return types.void(y, c, *(types.intp,) * 3), generate
+
+    return targets
+
+
+@cache
+def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
+    """Build the routines of panels of ``vectors * lanes`` columns."""
+    emitted_rows = _make_panel_rows(dtype, lanes, vectors)
+    emitted_columns = _make_panel_columns(dtype, lanes, vectors)
+    emitted_targets = _make_targets(dtype, lanes, vectors)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def rows(a, b, c, m, n, ahead):
+        emitted_rows(a, b, c, m, n, ahead)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def columns(a, b, c, m, n):
+        emitted_columns(a, b, c, m, n)
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def targets(y, c, m, first, count):
+        emitted_targets(y, c, m, first, count)
+
+    return Panel(rows, columns, targets)
+
+
+@cache
+def make_transpose(dtype: np.dtype[Any], lanes: int):
+    """Compile ``transpose(A, B, m, n)``: B (n, m) = A (m, n)', m and n whole vectors."""
+    # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
+    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
+    piece = min(16 // dtype.itemsize, lanes)
+
+    @intrinsic
+    def emitted(typing_context, a, b, m, n):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (a, b), (m, n) = map(emit.unpack, arguments[:2]), arguments[2:]
+
+            def rows_at(i, _):
+                def columns_at(j, _):
+                    source = a.down(emit, i).right(emit, j)
+                    target = b.down(emit, j).right(emit, i)
+                    rows = [emit.at(source.pointer, (a.row, r)) for r in range(lanes)]
+                    squares = [
+                        emit.joined([emit.load(row, lanes=piece) for row in rows[first::piece]])
+                        for first in range(piece)
+                    ]
+                    for c, column in enumerate(emit.transposed(squares)):
+                        emit.store(column, emit.at(target.pointer, (b.row, c)))
+
+                cover(builder, n, (piece,), columns_at)
+
+            cover(builder, m, (lanes,), rows_at)
+            return context.get_dummy_value()
+
+        return types.void(a, b, types.intp, types.intp), generate
+
+    @inner
+    @named(dtype.name, lanes)
+    def transpose(a, b, m, n):
+        emitted(a, b, m, n)
+
+    return transpose

@@ -1,0 +1,50 @@
+"""The CPU kernels as vectors of 128, 256 and 512 bits, each in a process that is told to use them.
+
+The width that this process has is left to the tests themselves.
+"""
+
+import platform
+
+import pytest
+from numba.core.codegen import get_host_cpu_features
+
+from accel.kernels.cpu.jit import vector_bytes
+
+from ..children import pytest as pytest_in_a_child
+from ..children import python
+
+#: Features of processors; then, for each width, Numba's name of a processor and its features.
+SSE4 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
+AVX2 = SSE4 + ",+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
+AVX512 = AVX2 + ",+avx512f,+avx512cd,+avx512bw,+avx512dq,+avx512vl"
+PROCESSORS = {16: ("generic", ""), 32: ("x86-64-v3", AVX2), 64: ("x86-64-v4", AVX512)}
+
+QUICK = ["test_powers.py", "test_lp_loss.py", "test_factor_chain.py"]
+LONG = ["test_loop.py", "test_loop_models.py", "test_accuracy.py"]
+
+
+def run(width, files):
+    name, features = PROCESSORS[width]
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("vectors of other widths are those of x86")
+    if width == vector_bytes():
+        pytest.skip("all other tests of this process have vectors of this width")
+    missing = set(filter(None, features.split(","))) - set(get_host_cpu_features().split(","))
+    if missing:
+        pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
+    processor = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    code = "from accel.kernels.cpu.jit import vector_bytes; print(vector_bytes())"
+    assert int(python("-c", code, **processor).stdout) == width
+    paths = [f"tests/kernels/{file}" for file in files]
+    pytest_in_a_child(*paths, "-k", "not reference", limit=600, **processor)
+
+
+@pytest.mark.parametrize("width", PROCESSORS)
+def test_passes_and_chains(width):
+    run(width, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", PROCESSORS)
+def test_loops(width):
+    run(width, LONG)
