@@ -11,18 +11,16 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from numba import config, njit
+from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.codegen import get_host_cpu_features
 from numba.core.dispatcher import Dispatcher
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
+from .processor import vector_bytes
 from .shapes import shapes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
@@ -59,26 +57,6 @@ def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return function
 
     return decorate
-
-
-@cache
-def vector_bytes() -> int:
-    """Bytes in the widest SIMD vector that Numba generates code for: 64, 32 or 16.
-
-    What a vector may be follows from the features alone, as in Numba itself: NUMBA_CPU_FEATURES, or
-    else those of the host, whatever NUMBA_CPU_NAME is ("generic" stands for no features).
-    """
-    features = config.CPU_FEATURES
-    enabled = (get_host_cpu_features() if features is None else features).split(",")
-    has = {name for name in ("avx512f", "avx") if f"+{name}" in enabled}
-    return 64 if "avx512f" in has else 32 if "avx" in has else 16
-
-
-@cache
-def vector_registers() -> int:
-    """Return the number of SIMD registers: 16 on x86 without AVX-512, 32 elsewhere."""
-    x86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
-    return 16 if x86 and vector_bytes() < 64 else 32
 
 
 def lanes_for(columns: int, dtype: np.dtype[Any]) -> int:

@@ -1,14 +1,9 @@
-"""The fused pass over the data, in tiles of rows that stay in the first-level cache.
+"""The fused pass over the data: residuals, losses and gradients of all maps at once.
 
-Each tile is read from memory once and used twice, for all maps at once: residuals first, then, from
-the cache, its part of every gradient. For one map with one output the two halves are a
-matrix-vector product and a sum of scaled rows, while the next tile is already being fetched; for
-several outputs, or the many maps of a sweep, they are two small matrix products.
-
-A map's numbers do not depend on its companions in a pass, nor on its place among them.
-
-Rows are padded to whole vectors (``Data``). Within a run every other pass goes through the tiles
-backwards: what the last one left in the second-level cache is then still there.
+X is read once and used twice, for the residuals and, out of the caches, for the gradients. For one
+map with one output that is a matrix-vector product and a sum of scaled rows (:mod:`.one_map`), for
+the maps of a sweep or for several outputs two matrix products (:mod:`.many_maps`). Rows are padded
+to whole vectors (``Data``).
 """
 
 from functools import cache
@@ -19,8 +14,10 @@ import numpy as np
 from ..specs import Loss
 from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
 from .many_maps import make_many_maps
+from .many_maps import turned as transposed_tiles
 from .many_maps import work_size as many_work_size
-from .powers import make_differentiate, make_weights
+from .one_map import make_one_map
+from .powers import make_weights
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -37,7 +34,7 @@ class Data(NamedTuple):
     n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
     ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
     from the run's dtype into float64. ``several`` says which pass is taken: that for one map and
-    output, or that for many.
+    output, from memory if ``streamed``, or that for many; ``turned`` holds the tiles of X transposed, or nothing.
     """
 
     X: np.ndarray
@@ -49,6 +46,8 @@ class Data(NamedTuple):
     tile: int
     flush: int
     several: bool
+    streamed: bool
+    turned: np.ndarray
     from_gram: bool
     yy: float
 
@@ -66,25 +65,44 @@ def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
 def pack_rows(X: np.ndarray, Y: np.ndarray, d: int, maps: int = 1) -> Data:
     """Lay out rows of whole vectors, X (n, ld) with zeros behind d elements; X is not copied."""
     (n, ld), k = X.shape, Y.shape[1]
-    data = Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, 0.0)
+    none = aligned_zeros(0, X.dtype)
+    data = Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, none, False, 0.0)
     return for_maps(data, maps)
 
 
 def for_maps(data: Data, maps: int) -> Data:
     """The same data for passes over at most so many maps."""
-    several = maps * data.k > 1
-    if several:
+    columns = maps * data.k
+    if columns > 1:
         tile = shapes().many_rows
+        turned = transposed_tiles(data.X, data.ld, columns, lanes_for(data.d, data.X.dtype))
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
-    return data._replace(tile=tile, flush=max(_FLUSH // tile, 1), several=several)
+        turned = data.turned
+    flush = max(_FLUSH // tile, 1)
+    several, streamed = columns > 1, columns == 1 and data.X.nbytes > shapes().stream_bytes
+    return data._replace(tile=tile, flush=flush, several=several, streamed=streamed, turned=turned)
 
 
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
     """Lay out what ``gram`` returns, in the form of ``Data``."""
     k, d = YX.shape
     ld = row_length(d, XX.dtype)
-    return Data(_rows(XX, ld), _rows(YX, ld), n, d, ld, k, n, 1, k > 1, True, YY)
+    return Data(
+        _rows(XX, ld),
+        _rows(YX, ld),
+        n,
+        d,
+        ld,
+        k,
+        n,
+        1,
+        k > 1,
+        False,
+        aligned_zeros(0, XX.dtype),
+        True,
+        YY,
+    )
 
 
 def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
@@ -106,43 +124,13 @@ def make_forward(dtype: np.dtype[Any], lanes: int):
     ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
     map m is entry m from its end. ``work`` is scratch.
     """
-    routines = tiles(dtype, lanes)
-    dots, weighted_sum = routines.dots, routines.weighted_sum
-    differentiate = make_differentiate(dtype, lanes)
-
-    many = make_many_maps(dtype, lanes)
-
-    @inner
-    @named(dtype.name, lanes)
-    def one(data, weights, work, sums, first, last, backwards, p):
-        ld, size = data.ld, weights.size
-        columns = size // ld
-        gradient, residuals = work[:size], work[size:]
-        unscaled, losses = sums[:size], sums[sums.size - columns // data.k :][::-1]
-        gradient[:] = 0
-        unscaled[:] = 0.0
-        losses[:] = 0.0
-        W, R = View(at(weights, 0), ld, 1), View(at(residuals, 0), data.tile, 1)
-        G = View(at(gradient, 0), ld, 1)
-        for i in range(first, last):
-            row = (first + last - 1 - i if backwards else i) * data.tile
-            rows = min(data.tile, data.n - row)
-            X = View(at(data.X, row * ld), ld, 1)
-            dots(X, W, R, rows, columns, ld)
-            differentiate(residuals, data, row, rows, losses, p)
-
-            ahead = 0 if i == last - 1 else -data.tile * ld if backwards else data.tile * ld
-            weighted_sum(R, X, G, ld, rows, ahead)
-
-            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
-                for j in range(size):
-                    unscaled[j] += np.float64(gradient[j])
-                    gradient[j] = 0
+    one, several = make_one_map(dtype, lanes), make_many_maps(dtype, lanes)
 
     @spliced
     def forward(data, weights, work, sums, first, last, backwards, p):
+        sums[:] = 0.0
         if data.several:
-            many(data, weights, work, sums, first, last, backwards, p)
+            several(data, weights, work, sums, first, last, backwards, p)
         else:
             one(data, weights, work, sums, first, last, backwards, p)
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import inner, named, spliced
+from .jit import aligned_zeros, inner, named, spliced
 from .many_powers import make_panel_powers, make_row_powers
 from .panels import make_transpose, panels
 from .shapes import shapes
@@ -39,6 +39,23 @@ def _panel_width(lanes: int) -> int:
 def _most_few(lanes: int) -> int:
     """So many maps are few."""
     return lanes // 2
+
+
+def turned(X: np.ndarray, ld: int, columns: int, lanes: int) -> np.ndarray:
+    """The tiles of X (n, ld), flat, transposed; none where they are transposed in every pass.
+
+    That takes as long as the products of two or three maps: it pays to keep the tiles of small
+    data, whereas large data are waited for in any case.
+    """
+    tile, n = shapes().many_rows, X.size // ld
+    if columns > _most_few(lanes) or X.nbytes > shapes().kept_bytes:
+        return aligned_zeros(0, X.dtype)
+    tiles = -(-n // tile)
+    kept = aligned_zeros(tiles * tile * ld, X.dtype)
+    rows = np.zeros((tiles * tile, ld), X.dtype)
+    rows[:n] = X.reshape(n, ld)
+    kept.reshape(tiles, ld, tile)[...] = rows.reshape(tiles, tile, ld).transpose(0, 2, 1)
+    return kept
 
 
 def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
@@ -204,42 +221,52 @@ def _make_few(dtype: np.dtype[Any], lanes: int):
 
     @inner
     @named(dtype.name, lanes)
-    def turn(data, row, rows, padded, turned):
-        """Transpose a tile of X; zero in the samples that pad its last vector."""
+    def turn(data, row, rows, turned):
+        """Transpose a tile of X; zero in the samples that pad the last vector."""
         ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
         transpose(View(at(data.X, row * ld), ld, 1), View(at(turned, 0), tile, 1), whole, ld)
-        for t in range(ld if whole < padded else 0):
-            for i in range(whole, padded):
+        for t in range(ld if whole < rows else 0):
+            for i in range(whole, whole + lanes):
                 turned[t * tile + i] = data.X[(row + i) * ld + t] if i < rows else zero
 
     @inner
     @named(dtype.name, lanes)
+    def minus_targets(residuals, data, row, rows, padded, columns):
+        k, tile = data.k, data.tile
+        for c in range(columns):
+            target, mine = row * k + c % k, residuals[c * tile : c * tile + padded]
+            for s in range(rows):
+                mine[s] = -data.Y[target + s * k]
+            mine[rows:] = zero
+
+    @inner
+    @named(dtype.name, lanes)
     def few(data, weights, work, sums, first, last, backwards, p):
-        ld, tile, k = data.ld, data.tile, data.k
-        columns = weights.size // ld
-        size = columns * ld
+        ld, tile = data.ld, data.tile
+        size = weights.size
+        columns = size // ld
         G, R, turned = work[:size], work[size:], work[size + columns * tile :]
-        unscaled, losses = sums[:size], sums[sums.size - columns // k :][::-1]
-        W, T = View(at(weights, 0), ld, 1), View(at(turned, 0), tile, 1)
+        losses = sums[sums.size - columns // data.k :][::-1]
+        W, S = View(at(weights, 0), ld, 1), View(at(R, 0), tile, 1)
         G[:] = zero
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
             padded = (rows + lanes - 1) // lanes * lanes
-            turn(data, row, rows, padded, turned)
-            for c in range(columns):
-                residuals = R[c * tile : c * tile + padded]
-                for s in range(padded):
-                    residuals[s] = -data.Y[(row + s) * k + c % k] if s < rows else zero
-            S = View(at(R, 0), tile, 1)
+            minus_targets(R, data, row, rows, padded, columns)
+            if data.turned.size == 0:
+                turn(data, row, rows, turned)
+                T = View(at(turned, 0), tile, 1)
+            else:
+                T = View(at(data.turned, row * ld), tile, 1)
             accumulate(W, T, S, columns, padded, data.d)
             for c in range(columns):
-                losses[c // k] += differentiate(at(R, c * tile), padded, p)
+                losses[c // data.k] += differentiate(at(R, c * tile), padded, p)
             X = View(at(data.X, row * ld), ld, 1)
             accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:
                 for j in range(size):
-                    unscaled[j] += np.float64(G[j])
+                    sums[j] += np.float64(G[j])
                 G[:] = zero
 
     return few
@@ -255,7 +282,6 @@ def make_many_maps(dtype: np.dtype[Any], lanes: int):
 
     @spliced
     def forward(data, weights, work, sums, first, last, backwards, p):
-        sums[:] = 0.0
         if weights.size // data.ld <= most_few:
             few(data, weights, work, sums, first, last, backwards, p)
         else:

@@ -65,7 +65,11 @@ def _make_panel_columns(dtype, lanes: int, vectors: int):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
-            a, b, c = Matrix(a.pointer, _I64(1), a.row), b._replace(row=width), c._replace(row=width)
+            a, b, c = (
+                Matrix(a.pointer, _I64(1), a.row),
+                b._replace(row=width),
+                c._replace(row=width),
+            )
 
             def rows_at(i, rows):
                 emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
@@ -160,7 +164,8 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
 def make_transpose(dtype: np.dtype[Any], lanes: int):
     """Compile ``transpose(A, B, m, n)``: B (n, m) = A (m, n)', m and n whole vectors."""
     # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
-    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
+    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned. So many
+    # rows are too many streams for the processor to see: the next ones are asked for.
     piece = min(16 // dtype.itemsize, lanes)
 
     @intrinsic
@@ -174,14 +179,20 @@ def make_transpose(dtype: np.dtype[Any], lanes: int):
                     source = a.down(emit, i).right(emit, j)
                     target = b.down(emit, j).right(emit, i)
                     rows = [emit.at(source.pointer, (a.row, r)) for r in range(lanes)]
-                    squares = [
-                        emit.joined([emit.load(row, lanes=piece) for row in rows[first::piece]])
-                        for first in range(piece)
-                    ]
-                    for c, column in enumerate(emit.transposed(squares)):
-                        emit.store(column, emit.at(target.pointer, (b.row, c)))
+                    for start in range(0, lanes, piece):
+                        squares = [
+                            emit.joined(
+                                [emit.load(row, start, piece) for row in rows[first::piece]]
+                            )
+                            for first in range(piece)
+                        ]
+                        for row in rows[start : start + piece]:
+                            emit.prefetch(emit.at(row, (a.row, lanes)))
+                        for c, column in enumerate(emit.transposed(squares)):
+                            place = emit.at(target.pointer, (b.row, start + c))
+                            emit.store(column, place)
 
-                cover(builder, n, (piece,), columns_at)
+                cover(builder, n, (lanes,), columns_at)
 
             cover(builder, m, (lanes,), rows_at)
             return context.get_dummy_value()

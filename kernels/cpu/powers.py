@@ -22,7 +22,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .any_power import exponent, intrinsic, power, splat
 from .jit import inlined, named
-from .simd import EXACT, Emitter, at
+from .simd import EXACT, Emitter
 
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
@@ -180,21 +180,17 @@ def _make_column(dtype, lanes: int):
 
 @cache
 def make_differentiate(dtype: np.dtype[Any], lanes: int):
-    """Compile ``differentiate(residuals, data, row, rows, losses, p)`` for the samples of a tile.
+    """Compile ``differentiate(residuals, targets, count, p)`` for the samples of a tile, one map.
 
-    ``row`` is the first of ``rows`` samples. Column c of the residuals starts at ``c * data.tile``
-    and belongs to output c % k of map c // k, whose sum goes into ``losses``.
+    From two addresses on stand ``count`` products of the map and as many targets. The products
+    become |r|^(p-1) sign(r); the sum of |r|^p is returned.
     """
     column = _make_column(dtype, lanes)
 
     @inlined
     @named(dtype.name, lanes)
-    def differentiate(residuals, data, row, rows, losses, p):
-        for m in range(losses.size):
-            for c in range(data.k):
-                r, y = (m * data.k + c) * data.tile, c * data.n + row
-                # p is looked at once a column; the branch is always taken the same way.
-                losses[m] += column(at(residuals, r), at(data.Y, y), rows, p)
+    def differentiate(residuals, targets, count, p):
+        return column(residuals, targets, count, p)
 
     return differentiate
 

@@ -1,45 +1,109 @@
 """The shapes of the passes over the data: one table, by vector width, registers and cache sizes.
 
-A processor's name is not looked at: what it can hold in its registers and first two caches decides.
-The choice is the same in every process on a machine. It changes bits, so it belongs to the key of a
-compiled kernel. ``ACCEL_SHAPES="tile_bytes=8192,one_rows=4"`` sets fields by hand, for
-measurements; ``python -m benchmarks shapes`` tries the candidates on a machine.
+What the registers and the caches hold decides, never the name of a processor, so that the choice is
+the same in every process on a machine. It changes bits, and belongs to the key of a compiled
+kernel. ``ACCEL_SHAPES="tile_bytes=8192,many_rows=24"`` sets fields by hand, for measurements;
+``python -m benchmarks shapes`` tries the candidates on a machine and prints its row of the table.
 """
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-#: Bytes of a cache where the system does not tell: those of most laptops and cloud machines.
-FALLBACK = {1: 32 * 1024, 2: 512 * 1024, 3: 8 * 1024 * 1024}
+from .processor import cache_bytes, vector_bytes, vector_registers
 
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _VARIABLE = "ACCEL_SHAPES"
 
 
 class Shapes(NamedTuple):
     """How much is held where.
 
-    One map and one output: a tile has ``tile_bytes`` of X, of which ``one_rows`` rows are
-    multiplied at once. Several: a tile has ``many_rows`` rows, of which ``tile_height`` are
-    multiplied with ``tile_vectors`` vectors of maps at once, over ``depth`` features.
+    tile_bytes
+        One map and one output: bytes of X in a tile, which is read twice from the first level.
+    many_rows
+        Several maps or outputs: rows of X in a tile.
+    tile_height, tile_vectors
+        Rows and vectors of a product that are held in registers: sums, then ``tile_vectors`` of the
+        one factor and an element of the other in every lane.
+    depth
+        Features that are multiplied before the next rows: so much of a panel of weights is held in
+        the first level.
+    kept_bytes
+        Bytes of X up to which its tiles are kept transposed, for a few maps: the second level.
+    stream_bytes
+        Bytes of X from which on it is read once, in ascending order, as it comes from memory: half
+        of the last level, which other data need, too.
+    ahead_bytes
+        How far ahead of such a pass lines are asked for.
     """
 
     tile_bytes: int
-    one_rows: int
     many_rows: int
     tile_height: int
     tile_vectors: int
     depth: int
+    kept_bytes: int
+    stream_bytes: int
+    ahead_bytes: int
+
+
+#: Values worth trying, by field.
+CANDIDATES: dict[str, tuple[int, ...]] = {
+    "tile_bytes": (4096, 8192, 16384, 24576, 32768),
+    "many_rows": (24, 48, 96, 192),
+    "tile_height": (4, 6, 8, 12),
+    "tile_vectors": (1, 2, 3, 4),
+    "depth": (128, 256, 512, 1024),
+    "kept_bytes": (0, 2**18, 2**19, 2**20, 2**21, 2**22),
+    "stream_bytes": (0, 2**40),
+    "ahead_bytes": (2048, 4096, 8192, 16384, 32768),
+}
+
+#: Height and vectors of a tile of registers, by their number: 24 or 12 sums hide the latency of
+#: two multiply-adds a cycle, and every load serves two or more of them.
+_REGISTER_TILES = {16: (6, 2), 32: (12, 2)}
+
+
+def choose(vector: int, registers: int, l1: int, l2: int, l3: int) -> Shapes:
+    """Return the row of the table for a vector of so many bytes, registers and bytes of caches."""
+    height, vectors = _REGISTER_TILES[registers]
+    return Shapes(
+        tile_bytes=16 * 1024 if l1 >= 32 * 1024 else 8 * 1024,
+        many_rows=48,
+        tile_height=height,
+        tile_vectors=vectors,
+        # A panel has a row of whole vectors a feature; half of the first level is for it.
+        depth=max(l1 // 2 // (vectors * vector), 64),
+        kept_bytes=l2,
+        stream_bytes=l3 // 2,
+        ahead_bytes=8 * 1024,
+    )
 
 
 @cache
 def shapes() -> Shapes:
-    """The shapes of this process."""
-    from .jit import vector_registers
+    """Return the shapes of this process.
 
-    many = vector_registers() > 16
-    chosen = Shapes(16 * 1024, 8, 48, 12 if many else 6, 2, 512)
-    settings = [part.split("=") for part in os.environ.get(_VARIABLE, "").split(",") if part]
-    return chosen._replace(**{name: int(value) for name, value in settings})
+    Raises
+    ------
+    ValueError
+        If ``ACCEL_SHAPES`` names a field that there is not, or a value that is no whole number
+        from 0 on (from 1 on for what a pass cannot do without).
+    """
+    caches = (cache_bytes(level) for level in (1, 2, 3))
+    chosen = choose(vector_bytes(), vector_registers(), *caches)
+    return chosen._replace(**_settings(os.environ.get(_VARIABLE, "")))
+
+
+def _settings(text: str) -> dict[str, int]:
+    settings = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        least = 0 if name in ("kept_bytes", "stream_bytes", "ahead_bytes") else 1
+        if name not in Shapes._fields or not value.isdecimal() or int(value) < least:
+            raise ValueError(
+                f"{_VARIABLE} must be NAME=NUMBER, separated by commas, with names of "
+                f"{', '.join(Shapes._fields)}; {part!r} is not"
+            )
+        settings[name] = int(value)
+    return settings

@@ -8,8 +8,6 @@ described by a ``View`` and keep their sums in registers:
     folded into one vector a column.
 ``rank``  C[r, v] += sum_t A[r, t] B[t, v]
     ``rows`` rows by ``vectors`` vectors of C stay in registers while t runs; A is broadcast.
-    With one row it may also ask for the lines of B that lie ``ahead`` elements further on, so that
-    they travel to the first-level cache while the arithmetic runs out of it.
 
 ``dots`` and ``accumulate`` cover whole matrices with them. The contiguous dimension of B and C
 (of A and B in ``dots``) is always padded to whole vectors, so that there are no remainders along
@@ -25,7 +23,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import LINE, inner, named, vector_registers
+from .jit import LINE, inner, named
+from .processor import vector_registers
 from .shapes import shapes
 
 
@@ -98,9 +97,7 @@ class Emitter:
     def load(self, address, shift: int = 0, lanes: int = 0):
         """Load the vector ``shift`` elements after the address, or only ``lanes`` of it."""
         kind = ir.VectorType(self.scalar, lanes) if lanes else self.vector
-        pointer = self.builder.bitcast(
-            self.builder.gep(address, [_I64(shift)]), kind.as_pointer()
-        )
+        pointer = self.builder.bitcast(self.builder.gep(address, [_I64(shift)]), kind.as_pointer())
         return self.builder.load(pointer, align=self.itemsize)
 
     def store(self, value, address, shift: int = 0):
@@ -158,7 +155,10 @@ class Emitter:
             for i in range(len(vectors)):
                 if not i & step:
                     pair = vectors[i], vectors[i + step]
-                    vectors[i], vectors[i + step] = self.shuffle(*pair, low), self.shuffle(*pair, high)
+                    vectors[i], vectors[i + step] = (
+                        self.shuffle(*pair, low),
+                        self.shuffle(*pair, high),
+                    )
             step *= 2
         return vectors
 
@@ -226,11 +226,10 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None, soon=None):
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
 
-    With ``ahead`` the vectors of B so many elements further on are asked for, with ``soon`` an
-    element for every one of A from that address on.
+    Meanwhile the second-level cache is asked for as many elements as A has, from ``soon`` on.
     """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
@@ -242,8 +241,6 @@ def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, ahead=None, so
     with cgutils.for_range(builder, n) as loop:
         here = emit.at(b.pointer, (loop.index, b.row))
         terms = [emit.load(here, v * lanes) for v in range(vectors)]
-        for v in range(vectors if ahead is not None else 0):
-            emit.prefetch(emit.at(here, (ahead, 1), (_I64(v), lanes)))
         if soon is not None:
             for byte in range(0, rows * emit.itemsize, LINE):
                 place = emit.at(soon, (loop.index, rows), (_I64(byte // emit.itemsize), 1))
@@ -285,27 +282,26 @@ def _make_dots(dtype, lanes: int):
     return dots
 
 
-def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...], fetch: bool):
+def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...]):
     @intrinsic
-    def accumulate(typing_context, a, b, c, m, columns, n, ahead):
+    def accumulate(typing_context, a, b, c, m, columns, n):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, columns, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
+            (a, b, c), (m, columns, n) = map(emit.unpack, arguments[:3]), arguments[3:]
 
             def rows_at(i, rows):
                 above, target = a.down(emit, i), c.down(emit, i)
 
                 def columns_at(j, width):
                     panel, tile = b.right(emit, j), target.right(emit, j)
-                    vectors, asked = width // lanes, ahead if fetch else None
-                    emit_rank(emit, above, panel, tile, n, rows, vectors, asked)
+                    emit_rank(emit, above, panel, tile, n, rows, width // lanes)
 
                 cover(builder, columns, _widths(lanes, rows), columns_at)
 
             cover(builder, m, heights, rows_at)
             return context.get_dummy_value()
 
-        return types.void(a, b, c, *(types.intp,) * 4), generate
+        return types.void(a, b, c, *(types.intp,) * 3), generate
 
     return accumulate
 
@@ -330,11 +326,11 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     ``dots(A, B, out, m, columns, n)``: out (columns, m) = B (columns, n) times A (m, n)'; n whole
     vectors. No number depends on how many columns or rows there are.
     ``accumulate(A, B, C, m, columns, n)``: C (m, columns) += A (m, n) B (n, columns); columns
-    whole vectors. ``weighted_sum(A, B, C, columns, n, ahead)``: the same for m = 1, fetching.
+    whole vectors. ``weighted_sum(A, B, C, columns, n)``: the same for m = 1.
     """
     emitted_dots = _make_dots(dtype, lanes)
-    plain = _make_accumulate(dtype, lanes, heights(), fetch=False)
-    fetching = _make_accumulate(dtype, lanes, (1,), fetch=True)
+    emitted_tiles = _make_accumulate(dtype, lanes, heights())
+    emitted_row = _make_accumulate(dtype, lanes, (1,))
 
     @inner
     @named(dtype.name, lanes)
@@ -344,11 +340,11 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     @inner
     @named(dtype.name, lanes)
     def accumulate(a, b, c, m, columns, n):
-        plain(a, b, c, m, columns, n, 0)
+        emitted_tiles(a, b, c, m, columns, n)
 
     @inner
     @named(dtype.name, lanes)
-    def weighted_sum(a, b, c, columns, n, ahead):
-        fetching(a, b, c, 1, columns, n, ahead)
+    def weighted_sum(a, b, c, columns, n):
+        emitted_row(a, b, c, 1, columns, n)
 
     return Tiles(dots, accumulate, weighted_sum)
