@@ -95,5 +95,7 @@ class Shares:
         progress, active = self._run.progress, self._run.active
         left = np.concatenate([share.active[: share.progress[ACTIVE]] for share in shares])
         active[: len(left)], progress[ACTIVE] = left, len(left)
-        steps = [share.progress[STEP] for share in shares if share.progress[ACTIVE] or not len(left)]
+        steps = [
+            share.progress[STEP] for share in shares if share.progress[ACTIVE] or not len(left)
+        ]
         progress[STEP] = max(steps)
