@@ -52,11 +52,9 @@ class _View(NamedTuple):
 
 
 def row_lanes(n: int, dtype: np.dtype[Any]) -> int:
-    """Elements in a vector along n rows: no more than one vector holds them all, if one does."""
-    lanes = 16 // dtype.itemsize
-    while lanes < n and 2 * lanes * dtype.itemsize <= vector_bytes():
-        lanes *= 2
-    return lanes
+    """Elements in a vector along n rows: 128 bits if those hold them all, else the full width."""
+    least = 16 // dtype.itemsize
+    return least if n <= least else vector_bytes() // dtype.itemsize
 
 
 def fits(n: int, d: int, dtype: np.dtype[Any]) -> bool:

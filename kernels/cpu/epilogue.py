@@ -199,21 +199,20 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int):
             for i in range(c * ld, c * ld + d):  # the block's padding is not zero
                 params[i] = keep * params[i] - rate * block[i]
 
-    @inlined
+    @spliced
     def settle(run, chain, model, step, loss, room):
         status = _judge(run, chain, model, step, loss)
-        if run.control[EVALUATE] != 0:
-            return status
-        fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
-        fate[STATUS] = status
-        if status == RUNNING:
-            if rule[KIND] == END_TO_END:
-                step_end_to_end(chain, rule, room)
-            else:
-                prepare(rule, step + 1)
-                descend(chain, room.block, Memory(run.state, run.total, rule))
-            fate[STEPS] += 1
-            multiply(chain)
+        if run.control[EVALUATE] == 0:
+            fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
+            fate[STATUS] = status
+            if status == RUNNING:
+                if rule[KIND] == END_TO_END:
+                    step_end_to_end(chain, rule, room)
+                else:
+                    prepare(rule, step + 1)
+                    descend(chain, room.block, Memory(run.state, run.total, rule))
+                fate[STEPS] += 1
+                multiply(chain)
         return status
 
     return settle, multiply

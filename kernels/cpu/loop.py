@@ -50,14 +50,14 @@ class TrainingLoop:
     Parameters
     ----------
     X, Y : ndarray, shapes (n, d) and (n, k), one dtype
-        The data; copied only if their rows are not whole aligned vectors already.
+        The data; copied if they are small, or their rows no whole aligned vectors already.
     loss : Loss
         With ``gram`` the dtype must be float64.
     models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
-        Parts that the work is cut into, at most; a problem too small to split takes fewer. Each has
-        a thread of its own as far as there are processors.
+        Parts that the work is cut into, at most: the passes over the data or, where those are too
+        small to split, the models. Each has a thread of its own as far as there are processors.
     """
 
     def __init__(
@@ -122,12 +122,11 @@ class TrainingLoop:
             )
         data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y)
         work, sums = work_size(data, count), sums_size(data, count)
-        parts = 1 if loss.gram else _useful_parts(data)
+        parts = 1 if loss.gram else min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
             return parts, Shares(solo.make_joint(dtype, lanes), data, run, scratches)
-        parts = min(threads, parts)
         ranks = min(parts, cpus())
         scratch = advance.Scratch(
             work=_rows_of(ranks, work, dtype),

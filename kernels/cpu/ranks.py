@@ -58,14 +58,20 @@ class Shares:
             return
         shares = self._divided(ranks)
         calls = [(self._data, *pair) for pair in zip(shares, self._scratch, strict=False)]
+        control = self._run.control
+        requested = control[STOP_REQUEST]
+
+        def hurry() -> None:
+            control[STOP_REQUEST] = 1
+
         try:
-            team.run_apart(self.kernel, calls, self._hurry)
+            team.run_apart(self.kernel, calls, hurry)
+        except BaseException:
+            control[STOP_REQUEST] = requested
+            raise
         finally:
             self._catch_up(calls)
             self._gather(shares)
-
-    def _hurry(self) -> None:
-        self._run.control[STOP_REQUEST] = 1
 
     def _divided(self, ranks: int) -> list[Shared]:
         """Give every rank the next of the active models, as equal in number as can be."""

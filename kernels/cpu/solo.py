@@ -39,8 +39,8 @@ from .jit import entry
 from .lp_loss import make_forward, make_gram_forward
 from .pointers import pointer
 
-#: Steps that a model makes by itself before the next model's turn: a request to stop waits so long.
-_STRETCH = 64
+#: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
+_WORK = 2**22
 
 
 class Scratch(NamedTuple):
@@ -120,9 +120,11 @@ def make_singly(dtype: np.dtype[Any], row_lanes: int, lanes: int):
         while progress[ACTIVE] > 0:
             begin = progress[STEP]
             hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
-            end = min(begin + (1 if hurry else _STRETCH), max(progress[STOP_AT], begin + 1))
+            count = progress[ACTIVE]
+            stretch = 1 if hurry else max(_WORK // (2 * data.rows * data.d * count), 1)
+            end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
             furthest = begin
-            for place in range(progress[ACTIVE]):
+            for place in range(count):
                 model = run.active[place]
                 chain = chain_of(run, model)
                 multiply(chain)

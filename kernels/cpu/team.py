@@ -169,12 +169,20 @@ def run_apart(
 ) -> None:
     """Make these calls at the same time, the first in the calling thread.
 
-    If one of them or a Ctrl-C raises, ``hurry`` is called, to ask the others to end soon; it is
-    raised here once all have ended.
+    As soon as one of them raises, or a Ctrl-C comes, ``hurry`` is called, to ask the others to end
+    soon; it is raised here once all have ended.
     """
+
+    def work(call: tuple[Any, ...]) -> None:
+        try:
+            kernel(*call)
+        except BaseException:
+            hurry()
+            raise
+
     with ThreadPoolExecutor(len(calls)) as pool:
         try:
-            workers = [pool.submit(kernel, *call) for call in calls[1:]]
+            workers = [pool.submit(work, call) for call in calls[1:]]
             kernel(*calls[0])
             for worker in workers:
                 worker.result()
