@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import aligned_zeros, entry, inlined, named, padded, vector_bytes, vector_registers
+from .jit import aligned_zeros, entry, inlined, named, padded, vector_bytes
 from .pointers import address, pointer
 from .powers import _absolute, _first, _fourth, _intrinsic, _second, _third, _widened
 from .shapes import cache_bytes
@@ -152,7 +152,7 @@ def _halves(most: int) -> list[int]:
 
 def _make_pass(dtype, lanes: int, power=None):
     """Build the pass with one kind of power; by default with the exponent that it is given."""
-    height = vector_registers() // 4  # a quarter each for residuals and slopes
+    height = 8  # residuals, then slopes: half of the sixteen registers that there are at least
 
     @intrinsic
     def whole(typing_context, view, w, gradient, lane_sums, scale, exponent):
