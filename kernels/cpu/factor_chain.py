@@ -16,23 +16,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .jit import aligned_zeros, entry, inner, lanes_for, named, padded
-from .simd import View, at, tiles
+from .pointers import address, pointer, shift
+from .simd import View, tiles
 
 #: Columns of ``Chain.table``, one row a factor: its shape, row length with padding, and where its
 #: parameters, its suffix product and its pulled-back gradient start.
-ROWS, COLUMNS, LD, PARAMS, SUFFIX, PULL = range(6)
+ROWS, COLUMNS, LD, PARAMS, SUFFIX, PULL, FIELDS = range(7)
 
 #: Rows of a gradient that are produced before they are consumed.
 BLOCK = 8
 
 
 class Chain(NamedTuple):
-    """A network: ``table`` (depth, 6) of the columns above, and the buffers that it points into."""
+    """A network with k outputs: ``table`` (depth, 6) of the columns above, and its buffers.
 
-    table: np.ndarray
+    In compiled code all three are pointers, and arrays where Python calls it.
+    """
+
+    table: Any
+    depth: int
     k: int
-    params: np.ndarray
-    products: np.ndarray
+    params: Any
+    products: Any
 
 
 class Layout:
@@ -41,7 +46,8 @@ class Layout:
     def __init__(self, widths: tuple[int, ...], dtype: np.dtype[Any], k_lanes: int) -> None:
         self.widths, self.dtype, self.lanes = widths, dtype, k_lanes
         self.k, depth = widths[-1], len(widths) - 1
-        self.table = np.zeros((depth, 6), np.int64)
+        self.row = padded(widths[0], k_lanes)
+        self.table = np.zeros((depth, FIELDS), np.int64)
         params = products = 0
         for f in range(depth):
             columns, rows = widths[f], widths[f + 1]
@@ -50,11 +56,6 @@ class Layout:
             params += rows * ld
             products += 2 * self.k * ld
         self.n_params, self.n_products = params, products
-
-    def chain(self, params: np.ndarray) -> Chain:
-        """Buffers for a network with the given natural (unpadded) parameters."""
-        products = aligned_zeros(self.n_products, self.dtype)
-        return Chain(self.table, self.k, self.pad(params), products)
 
     def pad(self, params: np.ndarray) -> np.ndarray:
         """Copy natural flat parameters into a padded buffer."""
@@ -81,17 +82,30 @@ class Layout:
 
 
 @inner
+def factor_row(chain, f):
+    """The row of the table for factor f."""
+    return shift(chain.table, f * FIELDS)
+
+
+@inner
+def suffix_product(chain, f):
+    """W_{N-1} ... W_f, rows of its ``LD``: the last one is the last factor itself."""
+    row = factor_row(chain, f)
+    if f == chain.depth - 1:
+        return shift(chain.params, row[PARAMS])
+    return shift(chain.products, row[SUFFIX])
+
+
+@inner
 def end_to_end_matrix(chain):
     """W (k rows of the first ``LD``), flat: the first suffix product."""
-    start = chain.table[0, SUFFIX]
-    return chain.products[start : start + chain.k * chain.table[0, LD]]
+    return suffix_product(chain, 0)
 
 
 @inner
 def end_to_end_gradient(chain):
     """G, flat like W: the first pulled-back product."""
-    start = chain.table[0, PULL]
-    return chain.products[start : start + chain.k * chain.table[0, LD]]
+    return shift(chain.products, chain.table[PULL])
 
 
 @cache
@@ -102,21 +116,21 @@ def make_end_to_end(dtype: np.dtype[Any], lanes: int):
     @inner
     @named(dtype.name, lanes)
     def multiply(chain):
-        table, k, products = chain.table, chain.k, chain.products
-        last = table.shape[0] - 1
-        size, source = k * table[last, LD], table[last, PARAMS]
-        product = products[table[last, SUFFIX] : table[last, SUFFIX] + size]
-        top = chain.params[source : source + size]
-        for i in range(size):
-            product[i] = top[i]
-        for f in range(last - 1, -1, -1):
-            ld, start = table[f, LD], table[f, SUFFIX]
-            product = products[start : start + k * ld]
-            for i in range(k * ld):
-                product[i] = 0
-            left = View(at(products, table[f + 1, SUFFIX]), table[f + 1, LD], 1)
-            factor = View(at(chain.params, table[f, PARAMS]), ld, 1)
-            accumulate(left, factor, View(at(product, 0), ld, 1), k, ld, table[f, ROWS])
+        k = chain.k
+        for f in range(chain.depth - 2, -1, -1):
+            row, above = factor_row(chain, f), factor_row(chain, f + 1)
+            rows, ld = row[ROWS], row[LD]
+            left, factor = suffix_product(chain, f + 1), shift(chain.params, row[PARAMS])
+            product = shift(chain.products, row[SUFFIX])
+            if k * rows == 1:
+                weight = left[0]
+                for i in range(ld):
+                    product[i] = weight * factor[i]
+            else:
+                for i in range(k * ld):
+                    product[i] = 0
+                A, B = View(address(left), above[LD], 1), View(address(factor), ld, 1)
+                accumulate(A, B, View(address(product), ld, 1), k, ld, rows)
 
     return multiply
 
@@ -126,7 +140,7 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     """Compile ``descend(chain, block, sink)``: every gradient, some rows at a time.
 
     The end-to-end gradient stands in the first ``pull`` product. ``consume(chain, block, start,
-    count, sink)`` receives the gradient of ``chain.params[start : start + count]`` in ``block``.
+    count, sink)`` receives the gradient of ``count`` parameters from ``start`` on in ``block``.
     """
     routines = tiles(dtype, lanes)
     dots, accumulate = routines.dots, routines.accumulate
@@ -134,33 +148,31 @@ def make_gradients(dtype: np.dtype[Any], lanes: int, consume):
     @inner
     @named(dtype.name, lanes)
     def descend(chain, block, sink):
-        table, k, products = chain.table, chain.k, chain.products
-        depth = table.shape[0]
-        for f in range(depth):
-            rows, ld, factor = table[f, ROWS], table[f, LD], table[f, PARAMS]
-            pulled = products[table[f, PULL] : table[f, PULL] + k * ld]
-            if f == depth - 1:
-                # The suffix product is the identity: the gradient is the pulled-back G itself.
-                consume(chain, pulled, factor, k * ld, sink)
-                return
-            W = View(at(chain.params, factor), ld, 1)
-            below = View(at(products, table[f + 1, PULL]), table[f + 1, LD], 1)
-            dots(W, View(at(pulled, 0), ld, 1), below, rows, k, ld)
-            suffix = products[table[f + 1, SUFFIX] :]
+        k, products = chain.k, chain.products
+        for f in range(chain.depth - 1):
+            row, above = factor_row(chain, f), factor_row(chain, f + 1)
+            rows, ld, factor = row[ROWS], row[LD], row[PARAMS]
+            pulled, below = shift(products, row[PULL]), shift(products, above[PULL])
+            W = View(address(shift(chain.params, factor)), ld, 1)
+            G = View(address(pulled), ld, 1)
+            dots(W, G, View(address(below), above[LD], 1), rows, k, ld)
+            suffix = suffix_product(chain, f + 1)
             for first in range(0, rows, BLOCK):
                 m = min(BLOCK, rows - first)
                 if k == 1:
                     for r in range(m):
-                        weight, row = suffix[first + r], block[r * ld : (r + 1) * ld]
+                        weight, target = suffix[first + r], shift(block, r * ld)
                         for i in range(ld):
-                            row[i] = weight * pulled[i]
+                            target[i] = weight * pulled[i]
                 else:
                     for i in range(m * ld):
                         block[i] = 0
-                    left = View(at(suffix, first), 1, table[f + 1, LD])
-                    right = View(at(pulled, 0), ld, 1)
-                    accumulate(left, right, View(at(block, 0), ld, 1), m, ld, k)
+                    left = View(address(shift(suffix, first)), 1, above[LD])
+                    accumulate(left, G, View(address(block), ld, 1), m, ld, k)
                 consume(chain, block, factor + first * ld, m * ld, sink)
+        # The last suffix product is the identity: the gradient is the pulled-back G itself.
+        row = factor_row(chain, chain.depth - 1)
+        consume(chain, shift(products, row[PULL]), row[PARAMS], k * row[LD], sink)
 
     return descend
 
@@ -172,9 +184,8 @@ def block_size(table: np.ndarray) -> int:
 
 @inner
 def _copy_out(chain, block, start, count, sink):
-    part = sink[start : start + count]
     for i in range(count):
-        part[i] = block[i]
+        sink[start + i] = block[i]
 
 
 @cache
@@ -183,33 +194,38 @@ def _make_entry(dtype: np.dtype[Any], lanes: int):
     descend = make_gradients(dtype, lanes, _copy_out)
 
     @entry("chain", dtype.name, lanes)
-    def both(chain, block, grads, with_gradients):
+    def both(arrays, W, block, grads, with_gradients):
+        params, products = pointer(arrays.params), pointer(arrays.products)
+        chain = Chain(pointer(arrays.table), arrays.depth, arrays.k, params, products)
         multiply(chain)
+        product = end_to_end_matrix(chain)
+        for i in range(W.size):
+            W[i] = product[i]
         if with_gradients:
-            descend(chain, block, grads)
+            descend(chain, pointer(block), pointer(grads))
 
     return both
 
 
 def _run(params, widths, G=None):
     layout = Layout(tuple(widths), params.dtype, lanes_for(max(widths[:-1]), params.dtype))
-    chain = layout.chain(params)
-    ld = layout.table[0, LD]
+    k, ld, d, depth = layout.k, int(layout.table[0, LD]), widths[0], len(layout.table)
+    products = aligned_zeros(layout.n_products, params.dtype)
+    arrays = Chain(layout.table, depth, k, layout.pad(params), products)
     if G is not None:
         start = layout.table[0, PULL]
-        chain.products[start : start + layout.k * ld].reshape(layout.k, ld)[:, : widths[0]] = G
+        products[start : start + k * ld].reshape(k, ld)[:, :d] = G
     block = aligned_zeros(block_size(layout.table), params.dtype)
     grads = aligned_zeros(layout.n_params, params.dtype)
-    both = _make_entry(params.dtype, layout.lanes)
-    both(chain, block, grads, G is not None)
-    return layout, chain, grads
+    W = aligned_zeros(k * ld, params.dtype)
+    _make_entry(params.dtype, layout.lanes)(arrays, W, block, grads, G is not None)
+    return layout, W.reshape(k, ld)[:, :d].copy(), grads
 
 
 def end_to_end(params: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
     """End-to-end matrix W_N ... W_1 (k, d) of natural flat parameters."""
-    layout, chain, _ = _run(params, widths)
-    ld = layout.table[0, LD]
-    return chain.products[: layout.k * ld].reshape(layout.k, ld)[:, : widths[0]].copy()
+    _, W, _ = _run(params, widths)
+    return W
 
 
 def gradients(params: np.ndarray, widths: tuple[int, ...], G: np.ndarray) -> np.ndarray:

@@ -7,35 +7,35 @@ import numpy as np
 
 from ..protocols import Snapshot
 from ..specs import END_TO_END, STATE_SLOTS, Loss, ModelSpec
-from . import team
-from .advance import (
+from . import advance, solo
+from .columns import columns_work_size, fits, pack_columns, row_lanes
+from .cpus import cpus
+from .epilogue import (
     ACTIVE,
     CONTROL_SIZE,
     EVALUATE,
     FIRST,
+    FIRST_RECORD,
     LAST,
     LIMITS_SIZE,
     MODEL_SIZE,
+    PROGRESS_SIZE,
     RECORD_EVERY,
-    RECORDS,
     SCALE,
     STATUS,
     STEP,
     STEPS,
-    STOP_AT,
     STOP_REQUEST,
     TARGET_LOSS,
     TOL,
     P,
-    Scratch,
     Shared,
-    make_advance,
 )
-from .cpus import cpus
 from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
 from .jit import LINE, aligned_zeros, lanes_for, padded
-from .lp_loss import gram, pack, pack_gram, sums_size, work_size
+from .lp_loss import Data, gram, pack, pack_gram, sums_size, work_size
 from .precondition import work_size as precondition_size
+from .ranks import Shares, Team
 from .updates import RATE, make_rule
 
 #: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
@@ -50,14 +50,14 @@ class TrainingLoop:
     Parameters
     ----------
     X, Y : ndarray, shapes (n, d) and (n, k), one dtype
-        The data; copied only if their rows are not whole aligned vectors already.
+        The data; copied if they are small, or their rows no whole aligned vectors already.
     loss : Loss
         With ``gram`` the dtype must be float64.
     models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
-        Parts that the work is cut into, at most; a problem too small to split takes fewer. Each has
-        a thread of its own as far as there are processors.
+        Parts that the work is cut into, at most: the passes over the data or, where those are too
+        small to split, the models. Each has a thread of its own as far as there are processors.
     """
 
     def __init__(
@@ -69,22 +69,18 @@ class TrainingLoop:
         threads: int = 1,
     ) -> None:
         (n, d), k, dtype, count = X.shape, Y.shape[1], X.dtype, len(models)
-        lanes = lanes_for(d, dtype)
-        self._data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
-        self._layouts = [Layout(tuple(model.widths), dtype, lanes) for model in models]
+        self._layouts = [
+            Layout(tuple(model.widths), dtype, lanes_for(d, dtype)) for model in models
+        ]
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
-        parts = 1 if loss.gram else self._useful_parts()
-        self._by_models = parts == 1
-        self.threads = min(threads, count if self._by_models else parts)
-        team_size = min(self.threads, cpus())
-
-        size, total = k * self._data.ld, int(self._ends[-1])
+        table, fates = self._tables()
+        size, total = k * self._layouts[0].row, int(self._ends[-1])
         limits = np.zeros(LIMITS_SIZE)
         limits[P], limits[SCALE] = loss.p, loss.factor / n
-        table, fates = self._tables()
         self._run = Shared(
             control=np.zeros(CONTROL_SIZE, np.int64),
+            progress=np.zeros(PROGRESS_SIZE, np.int64),
             limits=limits,
             models=fates,
             active=np.arange(count),
@@ -98,26 +94,54 @@ class TrainingLoop:
         )
         for layout, start, model in zip(self._layouts, self._ends, models, strict=False):
             self._run.params[start : start + layout.n_params] = layout.pad(model.params)
-        block = max(block_size(table), size)
         depths = [int(model.rule.hyper[2]) for model in models if model.rule.kind == END_TO_END]
-        spare = precondition_size(k, d, max(depths)) if depths else 0
-        self._scratch = Scratch(
-            work=_rows_of(team_size, work_size(self._data, count), dtype),
-            sums=_rows_of(self.threads, sums_size(self._data, count), np.dtype(np.float64)),
-            block=_rows_of(team_size, block, dtype),
-            spare=_rows_of(team_size, max(spare, 1), np.dtype(np.float64)),
-        )
-        self._run.control[ACTIVE] = count
+        self._spare = max(precondition_size(k, d, max(depths)) if depths else 0, 1)
+        self._ranks: Team | Shares
+        self.threads, self._ranks = self._divide(X, Y, loss, threads)
+        self._run.progress[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
-        self._kernel = make_advance(dtype, lanes)
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         self.evaluate()  # compiles the kernel, or loads it from the disk
-        self._team_size = team_size
+        self._team_size = min(self.threads, cpus())
 
-    def _useful_parts(self) -> int:
-        data = self._data
-        tiles = -(-data.n // data.tile)
-        return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_PART))
+    def _divide(
+        self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
+    ) -> tuple[int, Team | Shares]:
+        """Lay out the data, and say in how many parts the work is cut, and how."""
+        (n, d), k, dtype, run = X.shape, Y.shape[1], X.dtype, self._run
+        count, lanes = len(self._layouts), lanes_for(d, dtype)
+        block = max(block_size(run.table), run.weights.size // count)
+        if k == 1 and not loss.gram and fits(n, d, dtype):
+            columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
+            work, sums = columns_work_size(columns, wide), 0
+            return min(threads, count), Shares(
+                solo.make_singly(dtype, wide, lanes),
+                columns,
+                run,
+                self._scratches(min(threads, count), work, sums, block),
+            )
+        data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
+        work, sums = work_size(data, count), sums_size(data, count)
+        parts = 1 if loss.gram else min(threads, _useful_parts(data))
+        if parts == 1:
+            parts = min(threads, count)
+            scratches = self._scratches(parts, work, sums, block)
+            return parts, Shares(solo.make_joint(dtype, lanes), data, run, scratches)
+        ranks = min(parts, cpus())
+        scratch = advance.Scratch(
+            work=_rows_of(ranks, work, dtype),
+            sums=_rows_of(parts, sums, np.dtype(np.float64)),
+            block=_rows_of(ranks, block, dtype),
+            spare=_rows_of(ranks, self._spare, np.dtype(np.float64)),
+        )
+        return parts, Team(advance.make_advance(dtype, lanes), data, run, scratch)
+
+    def _scratches(self, parts: int, work: int, sums: int, block: int) -> list[solo.Scratch]:
+        """Memory for each of the ranks, at most ``parts``, that have models to themselves."""
+        dtype, double = self._run.params.dtype, np.dtype(np.float64)
+        sizes = (work, dtype), (sums, double), (block, dtype), (self._spare, double)
+        rows = (_rows_of(min(parts, cpus()), max(size, 1), kind) for size, kind in sizes)
+        return [solo.Scratch(*row) for row in zip(*rows, strict=True)]
 
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of all models, their places in the common buffers, and FIRST, LAST."""
@@ -135,12 +159,12 @@ class TrainingLoop:
     @property
     def step(self) -> int:
         """Updates made so far by the models that are still in the run."""
-        return int(self._run.control[STEP])
+        return int(self._run.progress[STEP])
 
     @property
     def active(self) -> np.ndarray:
         """Indices of the models that are still in the run."""
-        return self._run.active[: self._run.control[ACTIVE]].copy()
+        return self._run.active[: self._run.progress[ACTIVE]].copy()
 
     @property
     def statuses(self) -> np.ndarray:
@@ -165,29 +189,45 @@ class TrainingLoop:
         self, steps: int, record_every: int = 0, tol: float = 0.0, target: float = -np.inf
     ) -> None:
         """Make at most ``steps`` updates of every active model; those that end leave the run."""
-        control, limits = self._run.control, self._run.limits
+        control, progress, limits = self._run.control, self._run.progress, self._run.limits
         control[EVALUATE], control[RECORD_EVERY] = 0, record_every
         limits[TOL], limits[TARGET_LOSS] = tol, target
         end = self.step + steps
         piece = record_every * (len(self._run.history) - 1) if record_every else steps
-        while self.step < end and control[ACTIVE]:
-            control[STOP_AT] = min(self.step + piece, end)
-            self._call()
-            if self.step < control[STOP_AT] and control[ACTIVE]:
+        while self.step < end and progress[ACTIVE]:
+            stop_at, begin = min(self.step + piece, end), self.step
+            if record_every:
+                control[FIRST_RECORD] = -(-begin // record_every)
+            try:
+                self._ranks.run(stop_at, self._team_size)
+            finally:
+                self._collect(record_every)
+            if self.step < stop_at and progress[ACTIVE]:
                 control[STOP_REQUEST] = 0
                 return
 
+    def _collect(self, every: int) -> None:
+        """Take the records of a call out of the memory that the kernels write."""
+        first = int(self._run.control[FIRST_RECORD])
+        judged = self.step + (0 if self._run.progress[ACTIVE] else 1)
+        if every and (count := -(-judged // every) - first):
+            records = self._run.history[:count]
+            self._records.append((every * np.arange(first, first + count), records.copy()))
+            records[...] = np.nan
+
     def evaluate(self) -> np.ndarray:
         """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
-        control, active, steps = self._run.control, self._run.active, self.steps
-        count, order, step = control[ACTIVE], active.copy(), control[STEP]
+        run, steps = self._run, self.steps
+        progress, active, history = run.progress.copy(), run.active.copy(), run.history[0]
         rows = np.empty((len(active), 3))
-        active[:], control[ACTIVE], control[EVALUATE] = np.arange(len(active)), len(active), 1
+        run.active[:], run.progress[ACTIVE] = np.arange(len(active)), len(active)
+        run.control[EVALUATE] = 1
         for parity in np.unique(steps % 2):  # each iterate in the direction of its own step
-            control[STEP] = parity
-            self._call()
-            rows[steps % 2 == parity] = self._records.pop()[1][0, steps % 2 == parity]
-        active[:], control[ACTIVE], control[STEP] = order, count, step
+            run.progress[STEP] = parity
+            self._ranks.run(0, 1)
+            rows[steps % 2 == parity] = history[steps % 2 == parity]
+            history[...] = np.nan
+        run.active[:], run.progress[:] = active, progress
         return np.column_stack([steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
@@ -226,8 +266,8 @@ class TrainingLoop:
             for slot in range(self._slots):
                 part = slice(slot * self._ends[-1] + start, slot * self._ends[-1] + end)
                 run.state[part] = snapshot.state[part]
-        run.active[: len(active)], run.control[ACTIVE] = active, len(active)
-        run.control[STEP] = snapshot.step
+        run.active[: len(active)], run.progress[ACTIVE] = active, len(active)
+        run.progress[STEP] = snapshot.step
 
     def stop(self) -> None:
         """Ask the run to stop after the step in hand; callable from any thread."""
@@ -242,17 +282,10 @@ class TrainingLoop:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    def _call(self) -> None:
-        """Run the kernel once on every rank."""
-        control, history, begin = self._run.control, self._run.history, self.step
-        control[RECORDS] = 0
-        shared = (self._data, self._run, self._scratch, self._by_models)
-        team.run_team(self._kernel, shared, self._team_size, self.threads)
-        if count := int(control[RECORDS]):
-            every = max(int(control[RECORD_EVERY]), 1)
-            steps = -(-begin // every) * every + every * np.arange(count)
-            self._records.append((steps, history[:count].copy()))
-            history[:count] = np.nan
+
+def _useful_parts(data: Data) -> int:
+    tiles = -(-data.n // data.tile)
+    return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_PART))
 
 
 def _rows_of(rows: int, size: int, dtype: np.dtype[Any]) -> np.ndarray:

@@ -16,7 +16,7 @@ from numba.extending import intrinsic as numba_intrinsic
 from .any_power import splat
 from .jit import inlined, named
 from .powers import by_kind
-from .simd import EXACT, Emitter
+from .simd import EXACT, Emitter, widened
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -24,9 +24,7 @@ _DOUBLE = ir.DoubleType()
 
 def _add(builder, total, value):
     """Add vectors to a vector of float64 in memory."""
-    wide = total.type.pointee
-    if value.type != wide:
-        value = builder.fpext(value, wide)
+    value = widened(builder, value)
     builder.store(builder.fadd(builder.load(total), value, flags=EXACT), total)
 
 

@@ -1,7 +1,8 @@
 """Norms whose squares may overflow or vanish though they themselves do neither.
 
 The sum of squares is tried first: only where it is out of range are the numbers scaled, so that the
-ordinary case costs nothing. ``in_order``, since ``reassoc`` may undo the scaling.
+ordinary case costs nothing. ``in_order``, since ``reassoc`` may undo the scaling. ``values`` is a
+pointer to ``count`` numbers.
 """
 
 import numpy as np
@@ -13,10 +14,10 @@ _LEAST = 1e-290
 
 
 @in_order
-def largest(values):
+def largest(values, count):
     """The largest absolute value, in float64; unspecified if there is a NaN."""
     most = 0.0
-    for i in range(values.size):
+    for i in range(count):
         most = max(most, abs(np.float64(values[i])))
     return most
 
@@ -28,21 +29,21 @@ def out_of_range(square):
 
 
 @in_order
-def _scaled_norm(values):
-    unit = largest(values)
+def _scaled_norm(values, count):
+    unit = largest(values, count)
     if unit == 0.0 or unit == np.inf:
         return unit
     total = 0.0
-    for i in range(values.size):
+    for i in range(count):
         part = np.float64(values[i]) / unit
         total += part * part
     return unit * np.sqrt(total)
 
 
 @inner
-def norm(values):
+def norm(values, count):
     """The Euclidean norm, in float64 whatever the dtype."""
     total = 0.0
-    for i in range(values.size):
+    for i in range(count):
         total += np.float64(values[i]) * np.float64(values[i])
-    return _scaled_norm(values) if out_of_range(total) else np.sqrt(total)
+    return _scaled_norm(values, count) if out_of_range(total) else np.sqrt(total)

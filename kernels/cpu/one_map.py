@@ -57,8 +57,7 @@ def _emit_row(emit: Emitter, x, y, w, g, ld, step):
     product = builder.extract_element(emit.fold(sums), _I32(0))
     residual = builder.fsub(product, builder.load(y), flags=EXACT)
     # In every lane: the slope then meets vectors of the row.
-    one = builder.insert_element(ir.Constant(emit.vector, ir.Undefined), residual, _I32(0))
-    slope, value = step(builder, emit.shuffle(one, one, [0] * lanes))
+    slope, value = step(builder, emit.spread(residual, emit.vector))
 
     def scaled(position, length):
         here, target = emit.at(x, (position, 1)), emit.at(g, (position, 1))

@@ -22,7 +22,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .any_power import exponent, intrinsic, power, splat
 from .jit import inlined, named
-from .simd import EXACT, Emitter
+from .simd import EXACT, Emitter, widened
 
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
@@ -160,8 +160,7 @@ def _make_column(dtype, lanes: int):
                 residual = builder.fsub(memory.load(here), memory.load(there), flags=EXACT)
                 slope, value = step(builder, residual)
                 memory.store(slope, here)
-                if value.type != wide:
-                    value = builder.fpext(value, wide)
+                value = widened(builder, value)
                 builder.store(builder.fadd(builder.load(totals), value, flags=EXACT), totals)
 
             def all_rows(step):

@@ -10,19 +10,21 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import carray
 
 from .jit import aligned_zeros, entry, inner, spliced
 from .norms import largest, out_of_range
+from .pointers import pointer
 
 _MAX_SWEEPS = 60
 _EPS = float(np.finfo(np.float64).eps)
 
 
 @inner
-def _products(W, G, unit):
+def _products(W, G, d, unit):
     """|w|^2 and <w, g> for w = W / unit."""
     square = along = 0.0
-    for i in range(W.size):
+    for i in range(d):
         w = np.float64(W[i]) / unit
         square += w * w
         along += w * np.float64(G[i])
@@ -30,19 +32,19 @@ def _products(W, G, unit):
 
 
 @inner
-def _single(W, G, depth, out):
+def _single(W, G, d, depth, out):
     unit = 1.0
-    square, along = _products(W, G, 1.0)
+    square, along = _products(W, G, d, 1.0)
     if out_of_range(square):
-        unit = largest(W)
+        unit = largest(W, d)
         if unit == 0.0:
-            for i in range(W.size):
+            for i in range(d):
                 out[i] = G[i] if depth == 1 else W[i]  # 0, or NaN
             return
-        square, along = _products(W, G, unit)
+        square, along = _products(W, G, d, unit)
     stretch = unit ** (2.0 - 2.0 / depth) * square ** (1.0 - 1.0 / depth)
     push = (depth - 1.0) * along / square
-    for i in range(W.size):
+    for i in range(d):
         out[i] = stretch * (np.float64(G[i]) + push * (np.float64(W[i]) / unit))
 
 
@@ -92,7 +94,7 @@ def _general(W, G, k, d, ld, depth, out, work):
 
     # The sum over j is the same for the transposed matrices, so take the shape with fewer rows.
     # Divided by the largest entry, no square overflows, and none vanishes that matters.
-    unit = largest(W)
+    unit = largest(W, k * ld)
     unit = unit if unit > 0.0 else 1.0
     for c in range(k):
         for i in range(d):
@@ -154,18 +156,20 @@ def work_size(k: int, d: int, depth: int) -> int:
 
 @spliced
 def apply(W, G, k, d, ld, depth, out, work):
-    """Apply the rule to flat rows of ``ld`` elements, d of which count."""
+    """Apply the rule to flat rows of ``ld`` elements, d of which count; all four are pointers."""
     if k == 1:
-        _single(W, G, depth, out)
+        _single(W, G, d, depth, out)
     else:
-        _general(W, G, k, d, ld, depth, out, work)
+        size, rows, columns = k * ld, min(k, d), max(k, d)
+        room = carray(work, 3 * rows * columns + rows * (rows + depth))
+        _general(carray(W, size), carray(G, size), k, d, ld, depth, carray(out, size), room)
 
 
 @cache
 def _make_entry(dtype: np.dtype[Any]):
     @entry("precondition", dtype.name)
     def whole(W, G, k, d, depth, out, work):
-        apply(W, G, k, d, d, depth, out, work)
+        apply(pointer(W), pointer(G), k, d, d, depth, pointer(out), pointer(work))
 
     return whole
 

@@ -109,10 +109,12 @@ class Emitter:
 
     def broadcast(self, address):
         """Load one element into every lane."""
-        first = self.builder.insert_element(
-            ir.Constant(self.vector, ir.Undefined), self.builder.load(address), _I32(0)
-        )
-        return self.shuffle(first, first, [0] * self.lanes)
+        return self.spread(self.builder.load(address), self.vector)
+
+    def spread(self, value, kind):
+        """Put a number into every lane of a vector of the type ``kind``."""
+        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, _I32(0))
+        return self.shuffle(first, first, [0] * kind.count)
 
     def shuffle(self, left, right, lanes):
         """Pick lanes out of two vectors."""
@@ -177,6 +179,12 @@ class Emitter:
 
 def _pairs(items):
     return zip(items[::2], items[1::2], strict=True)
+
+
+def widened(builder, vector):
+    """Convert a vector to float64."""
+    wide = ir.VectorType(ir.DoubleType(), vector.type.count)
+    return vector if vector.type == wide else builder.fpext(vector, wide)
 
 
 @intrinsic

@@ -23,7 +23,7 @@ which it was done, the element after it the last in which it was claimed; phases
 Two more pairs of lines hold the phase released last, and ABORT.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -162,6 +162,33 @@ def make_flags(units: int) -> np.ndarray:
 def abort(flags: np.ndarray) -> None:
     """Free every rank that waits now or later; callable from any Python thread."""
     flags[flags.size - SPACING] = 1
+
+
+def run_apart(
+    kernel: Callable[..., Any], calls: Sequence[tuple[Any, ...]], hurry: Callable[[], None]
+) -> None:
+    """Make these calls at the same time, the first in the calling thread.
+
+    As soon as one of them raises, or a Ctrl-C comes, ``hurry`` is called, to ask the others to end
+    soon; it is raised here once all have ended.
+    """
+
+    def work(call: tuple[Any, ...]) -> None:
+        try:
+            kernel(*call)
+        except BaseException:
+            hurry()
+            raise
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        try:
+            workers = [pool.submit(work, call) for call in calls[1:]]
+            kernel(*calls[0])
+            for worker in workers:
+                worker.result()
+        except BaseException:
+            hurry()
+            raise
 
 
 def run_team(kernel: Callable[..., Any], shared: tuple[Any, ...], threads: int, units: int) -> None:

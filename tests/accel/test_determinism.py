@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.kernels.cpu import advance, jit
+from accel.kernels.cpu import jit, solo
 
 from ..children import ROOT, python
 
@@ -44,7 +44,8 @@ def bits():
 def flags():
     """The fast-math flags in the LLVM code of the loop, and whether any assumes finite numbers."""
     dtype = np.dtype(np.float64)
-    (code,) = advance.make_advance(dtype, jit.lanes_for(16, dtype)).inspect_llvm().values()
+    kernel = solo.make_joint(dtype, jit.lanes_for(16, dtype))
+    (code,) = kernel.inspect_llvm().values()
     lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
     seen = {word for line in lines for word in line.split("@")[0].split()}
     attributes = re.findall(r'"(?:unsafe-fp-math|no-nans-fp-math|no-infs-fp-math)"="true"', code)

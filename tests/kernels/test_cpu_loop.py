@@ -43,14 +43,14 @@ def three_cpus(monkeypatch):
 def test_an_error_in_one_rank_frees_the_other(three_cpus, rank):
     run = Single(loop, *problem(3000, 128), DESCENT, threads=2)
     assert run.threads == 2
-    kernel = run.loop._kernel
+    kernel = run.loop._ranks.kernel
 
     def broken(*arguments):
         if arguments[-1] == rank:
             raise MemoryError("no more")
         return kernel(*arguments)
 
-    run.loop._kernel = broken
+    run.loop._ranks.kernel = broken
     with run, pytest.raises(MemoryError, match="no more"):
         run.advance(3)
 
@@ -60,7 +60,7 @@ def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(three_cpus, monkeypa
     case = problem(3000, 128)
     with Single(loop, *case, DESCENT, threads=3) as run:
         assert run.threads == 3
-        submit, kernel = ThreadPoolExecutor.submit, run.loop._kernel
+        submit, kernel = ThreadPoolExecutor.submit, run.loop._ranks.kernel
 
         def interrupted(*arguments):
             submit(*arguments)
@@ -70,7 +70,7 @@ def test_a_run_goes_on_after_a_ctrl_c_while_its_team_starts(three_cpus, monkeypa
             time.sleep(0.1 * arguments[-1])
             kernel(*arguments)
 
-        run.loop._kernel = slow_to_start
+        run.loop._ranks.kernel = slow_to_start
         with monkeypatch.context() as patch:
             patch.setattr(ThreadPoolExecutor, "submit", interrupted)
             with pytest.raises(KeyboardInterrupt):
@@ -111,23 +111,24 @@ def test_a_loop_made_before_a_fork_goes_on_in_the_child():
 
 
 @pytest.mark.parametrize("models", [1, 5])
-@pytest.mark.parametrize("n", [40, 3000])
-def test_the_number_of_processors_changes_no_bits(monkeypatch, n, models):
+@pytest.mark.parametrize(("n", "d"), [(40, 17), (40, 128), (3000, 128)])
+def test_the_number_of_processors_changes_no_bits(monkeypatch, n, d, models):
     """Three parts on as many ranks as there are processors; 40 rows are not worth cutting."""
-    X, Y, loss, widths, params = problem(n, 128)
+    X, Y, loss, widths, params = problem(n, d)
     rules = [DESCENT._replace(hyper=(1e-3 * (m + 1), *DESCENT.hyper[1:])) for m in range(models)]
     ends = []
     for count in (1, 2, 3, 8):
         ranks = set()
         monkeypatch.setattr(loop, "cpus", lambda count=count: count)
         run = loop.TrainingLoop(X, Y, loss, [ModelSpec(widths, params, rule) for rule in rules], 3)
-        kernel = run._kernel
+        kernel = run._ranks.kernel
 
         def noted(*arguments, kernel=kernel, ranks=ranks):
-            ranks.add(arguments[-1])
+            rank = arguments[-1]  # or the rank's memory
+            ranks.add(rank if isinstance(rank, int) else id(rank))
             kernel(*arguments)
 
-        run._kernel = noted
+        run._ranks.kernel = noted
         run.advance(20)
         parts = 3 if n > 40 else min(3, models)
         assert (run.threads, len(ranks)) == (parts, min(parts, count))
@@ -139,7 +140,7 @@ def test_the_number_of_processors_changes_no_bits(monkeypatch, n, models):
 def test_nobody_waits_for_a_rank_that_has_not_begun(three_cpus):
     case = problem(3000, 128)
     run = Single(loop, *case, DESCENT, threads=2)
-    kernel, ended = run.loop._kernel, []
+    kernel, ended = run.loop._ranks.kernel, []
 
     def late(*arguments):
         rank = arguments[-1]
@@ -147,7 +148,7 @@ def test_nobody_waits_for_a_rank_that_has_not_begun(three_cpus):
         kernel(*arguments)
         ended.append((rank, time.perf_counter()))
 
-    run.loop._kernel = late
+    run.loop._ranks.kernel = late
     assert run.advance(20) == RUNNING
     (first, began), (second, later) = ended
     assert (first, second) == (0, 1)
@@ -210,11 +211,11 @@ def test_a_request_to_stop_outlives_a_call_that_ended_otherwise():
 def test_read_only_data_compile_nothing_new():
     X, Y, *rest = problem(64, 16)
     with Single(loop, X, Y, *rest, DESCENT) as run:
-        before = len(run.loop._kernel.signatures)
+        before = len(run.loop._ranks.kernel.signatures)
     for array in (X, Y):
         array.flags.writeable = False
     with Single(loop, X, Y, *rest, DESCENT) as run:
-        assert len(run.loop._kernel.signatures) == before
+        assert len(run.loop._ranks.kernel.signatures) == before
         assert run.advance(3) == RUNNING
 
 

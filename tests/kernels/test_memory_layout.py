@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import factor_chain, jit, loop, lp_loss, precondition
+from accel.kernels.cpu import columns, factor_chain, jit, loop, lp_loss, precondition, solo
 from accel.kernels.specs import Loss
 
 from .runs import DTYPES
@@ -44,7 +44,7 @@ class Arena:
 
 def run(arena, monkeypatch, X, Y, loss, models):
     with monkeypatch.context() as patch:
-        for module in (factor_chain, loop, lp_loss):
+        for module in (columns, factor_chain, loop, lp_loss):
             patch.setattr(module, "aligned_zeros", arena)
         with loop.TrainingLoop(X, Y, loss, models) as training:
             training.advance(20, record_every=1)
@@ -121,3 +121,14 @@ def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):
         (code,) = kernel.inspect_llvm().values()
         assert "vector.body" in code
         assert guarded_totals(code) == []
+
+
+@pytest.mark.parametrize("shape", [{}, {"k": 3}], ids=["singly", "joint"])
+def test_nor_in_a_step(shape, monkeypatch):
+    monkeypatch.setenv("ACCEL_CACHE", "0")
+    for name in ("make_singly", "make_joint"):
+        monkeypatch.setattr(solo, name, getattr(solo, name).__wrapped__)
+    with loop.TrainingLoop(*mixed(**shape)) as run:
+        (code,) = run._ranks.kernel.inspect_llvm().values()
+    assert "vector.body" in code
+    assert guarded_totals(code) == []

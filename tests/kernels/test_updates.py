@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.kernels.cpu import updates as cpu
+from accel.kernels.cpu.jit import inner
+from accel.kernels.cpu.pointers import pointer
 from accel.kernels.specs import (
     ADADELTA,
     ADAGRAD,
@@ -171,9 +173,15 @@ def test_a_stretch_at_a_time_on_the_cpu(name):
     whole, whole_state = params.copy(), state.copy()
     cpu.update(kind, whole, grads, whole_state, hyper, 4)
     rule, update = cpu.make_rule(kind, hyper), cpu.make_update(params.dtype)
-    cpu.prepare(rule, 4)
+
+    @inner
+    def stretch(params, state, grads, start, rule, step):
+        cpu.prepare(rule, step)
+        memory = cpu.Memory(pointer(state), params.size, pointer(rule))
+        update(pointer(params), memory, pointer(grads), start, grads.size)
+
     for start, end in ((40, 100), (0, 40)):
-        update(params, state.reshape(-1), grads[start:end].copy(), start, end - start, rule)
+        stretch(params, state.reshape(-1), grads[start:end].copy(), start, rule, 4)
     np.testing.assert_array_equal(params, whole)
     np.testing.assert_array_equal(state, whole_state)
 

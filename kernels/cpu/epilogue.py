@@ -1,0 +1,218 @@
+"""What follows the pass over the data in a step, for one model.
+
+The partial gradients are added up in the order of the parts, the iterate is judged and recorded,
+the factors are updated and multiplied out for the next pass. All of it reads and writes through
+pointers (see :mod:`.pointers`), since on small data it is most of a step.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..specs import CONVERGED, DIVERGED, END_TO_END, RUNNING, TARGET
+from .factor_chain import (
+    COLUMNS,
+    FIELDS,
+    LD,
+    PARAMS,
+    Chain,
+    end_to_end_gradient,
+    end_to_end_matrix,
+    make_end_to_end,
+    make_gradients,
+)
+from .jit import inlined, inner, spliced
+from .norms import norm
+from .pointers import pointer, shift
+from .precondition import apply as precondition
+from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, make_update, prepare
+
+#: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
+#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY.
+RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, CONTROL_SIZE = range(5)
+#: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
+#: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
+#: of a step's two phases it is.
+STEP, STOP_AT, ACTIVE, HEEDING, GOING, EPILOGUE, PROGRESS_SIZE = range(7)
+#: Entries of ``limits`` (float64).
+P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
+#: Columns of ``models`` (int64): the rows of its factors in the table, its status and its steps.
+FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
+
+
+class Shared(NamedTuple):
+    """The memory of a run.
+
+    ``active[:progress[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
+    matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products`` and ``state``
+    hold all models, one after the other. ``history`` is (records, models, 3).
+    """
+
+    control: np.ndarray
+    progress: np.ndarray
+    limits: np.ndarray
+    models: np.ndarray
+    active: np.ndarray
+    table: np.ndarray
+    rules: np.ndarray
+    params: np.ndarray
+    products: np.ndarray
+    state: np.ndarray
+    weights: np.ndarray
+    history: np.ndarray
+
+
+class Run(NamedTuple):
+    """The same as pointers, with the numbers of models, of outputs and of all parameters."""
+
+    control: Any
+    progress: Any
+    limits: Any
+    models: Any
+    active: Any
+    table: Any
+    rules: Any
+    params: Any
+    products: Any
+    state: Any
+    weights: Any
+    history: Any
+    count: int
+    k: int
+    total: int
+
+
+class Room(NamedTuple):
+    """Scratch of a rank: a block of gradients, and what the end-to-end rule needs; pointers."""
+
+    block: Any
+    spare: Any
+
+
+@inner
+def point_into(shared, k):
+    """Make a ``Run`` of a ``Shared``."""
+    return Run(
+        pointer(shared.control),
+        pointer(shared.progress),
+        pointer(shared.limits),
+        pointer(shared.models),
+        pointer(shared.active),
+        pointer(shared.table),
+        pointer(shared.rules),
+        pointer(shared.params),
+        pointer(shared.products),
+        pointer(shared.state),
+        pointer(shared.weights),
+        pointer(shared.history),
+        shared.models.shape[0],
+        k,
+        shared.params.size,
+    )
+
+
+@inlined
+def chain_of(run, model):
+    """The factors of a model."""
+    row = shift(run.models, model * MODEL_SIZE)
+    table = shift(run.table, row[FIRST] * FIELDS)
+    return Chain(table, row[LAST] - row[FIRST], run.k, run.params, run.products)
+
+
+@inner
+def reduce(run, chain, sums, parts, length, place):
+    """Add up partial sums: G becomes the first pulled-back product, the loss is returned.
+
+    ``sums`` points to ``parts`` rows of ``length``; the model stands at ``place`` in each.
+    """
+    G, size = end_to_end_gradient(chain), chain.k * chain.table[LD]
+    start, loss = place * size, length - 1 - place
+    for part in range(1, parts):
+        other = shift(sums, part * length)
+        for i in range(start, start + size):
+            sums[i] += other[i]
+        sums[loss] += other[loss]
+    scale = run.limits[SCALE] * run.limits[P]
+    for i in range(size):
+        G[i] = scale * sums[start + i]
+    return run.limits[SCALE] * sums[loss]
+
+
+@inlined
+def _judge(run, chain, model, step, loss):
+    """Record the iterate if it is due; the status that it gives the model."""
+    control, limits, size = run.control, run.limits, chain.k * chain.table[LD]
+    gradient_norm = norm(end_to_end_gradient(chain), size)
+    finite = np.isfinite(loss) and np.isfinite(gradient_norm)
+    every, evaluate = control[RECORD_EVERY], control[EVALUATE] != 0
+    if evaluate or (every > 0 and finite and step % every == 0):
+        place = 0 if evaluate else step // every - control[FIRST_RECORD]
+        row = shift(run.history, 3 * (place * run.count + model))
+        row[0], row[1], row[2] = loss, gradient_norm, norm(end_to_end_matrix(chain), size)
+    if not finite:
+        return DIVERGED
+    if limits[TOL] > 0.0 and gradient_norm <= limits[TOL]:
+        return CONVERGED
+    return TARGET if loss <= limits[TARGET_LOSS] else RUNNING
+
+
+@inner
+def close_ranks(run, size):
+    """Drop the models that have ended; the weights of the others move up."""
+    active, weights, kept = run.active, run.weights, 0
+    for place in range(run.progress[ACTIVE]):
+        if run.models[active[place] * MODEL_SIZE + STATUS] == RUNNING:
+            if kept < place:
+                active[kept] = active[place]
+                for i in range(size):
+                    weights[kept * size + i] = weights[place * size + i]
+            kept += 1
+    run.progress[ACTIVE] = kept
+
+
+@cache
+def make_epilogue(dtype: np.dtype[Any], lanes: int):
+    """Compile ``settle(run, chain, model, step, loss, room)`` and ``multiply(chain)``.
+
+    ``settle`` takes a model from the loss and the gradient of its iterate to the next iterate and
+    returns its status; where that is not RUNNING, or nothing but an evaluation is asked for, there
+    is none. ``multiply`` makes the end-to-end matrix from the factors, once before the first step.
+    """
+    update = make_update(dtype)
+    multiply = make_end_to_end(dtype, lanes)
+
+    @spliced
+    def consume(chain, block, start, count, memory):
+        update(chain.params, memory, block, start, count)
+
+    descend = make_gradients(dtype, lanes, consume)
+
+    @inner
+    def step_end_to_end(chain, rule, room):
+        W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
+        k, d, ld, block = chain.k, chain.table[COLUMNS], chain.table[LD], room.block
+        precondition(W, G, k, d, ld, int(rule[A]), block, room.spare)
+        rate, keep = rule[RATE], 1.0 - rule[RATE] * rule[DECAY] * rule[A]
+        params = shift(chain.params, chain.table[PARAMS])
+        for c in range(k):
+            for i in range(c * ld, c * ld + d):  # the block's padding is not zero
+                params[i] = keep * params[i] - rate * block[i]
+
+    @spliced
+    def settle(run, chain, model, step, loss, room):
+        status = _judge(run, chain, model, step, loss)
+        if run.control[EVALUATE] == 0:
+            fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
+            fate[STATUS] = status
+            if status == RUNNING:
+                if rule[KIND] == END_TO_END:
+                    step_end_to_end(chain, rule, room)
+                else:
+                    prepare(rule, step + 1)
+                    descend(chain, room.block, Memory(run.state, run.total, rule))
+                fate[STEPS] += 1
+                multiply(chain)
+        return status
+
+    return settle, multiply

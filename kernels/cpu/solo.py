@@ -1,0 +1,145 @@
+"""Compiled training steps of one rank on its own: no team, no claims, nothing atomic.
+
+Models do not interact. So where the data are too small for their passes to be cut, each rank has a
+share of the models and makes thousands of steps of them without meeting another rank
+(:mod:`.ranks`). Two kernels do that:
+
+``make_joint``     all models of the share step by step, with one pass for all of them;
+``make_singly``    each model by itself for a stretch of steps, everything it needs in the
+                   first-level cache, with the pass of :mod:`.columns` for small data.
+
+In neither does a model's result depend on the share that it is in, nor on its place there.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..specs import RUNNING
+from .columns import make_columns_pass
+from .epilogue import (
+    ACTIVE,
+    EVALUATE,
+    HEEDING,
+    SCALE,
+    STEP,
+    STOP_AT,
+    STOP_REQUEST,
+    P,
+    Room,
+    chain_of,
+    close_ranks,
+    make_epilogue,
+    point_into,
+    reduce,
+)
+from .factor_chain import end_to_end_gradient, end_to_end_matrix
+from .jit import entry
+from .lp_loss import make_forward, make_gram_forward
+from .pointers import pointer
+
+#: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
+_WORK = 2**22
+
+
+class Scratch(NamedTuple):
+    """Memory of one rank, flat."""
+
+    work: np.ndarray
+    sums: np.ndarray
+    block: np.ndarray
+    spare: np.ndarray
+
+
+@cache
+def make_joint(dtype: np.dtype[Any], lanes: int):
+    """Make the kernel ``advance(data, shared, scratch)`` with one pass a step for all models."""
+    forward, gram_forward = make_forward(dtype, lanes), make_gram_forward(dtype, lanes)
+    settle, multiply = make_epilogue(dtype, lanes)
+
+    @entry("joint", dtype.name, lanes)
+    def advance(data, shared, scratch):
+        run, size = point_into(shared, data.k), data.k * data.ld
+        control, progress, p = run.control, run.progress, run.limits[P]
+        sums, length = pointer(scratch.sums), scratch.sums.size
+        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        n_tiles = (data.n + data.tile - 1) // data.tile
+        for place in range(progress[ACTIVE]):
+            chain = chain_of(run, run.active[place])
+            multiply(chain)
+            W = end_to_end_matrix(chain)
+            for i in range(size):
+                run.weights[place * size + i] = W[i]
+        while progress[ACTIVE] > 0:
+            count, step = progress[ACTIVE], progress[STEP]
+            mine = shared.weights[: count * size]
+            if data.from_gram:
+                gram_forward(data, mine, scratch.work, scratch.sums)
+            else:
+                backwards = step % 2 == 1
+                forward(data, mine, scratch.work, scratch.sums, 0, n_tiles, backwards, p)
+            ended = False
+            for place in range(count):
+                model = run.active[place]
+                chain = chain_of(run, model)
+                loss = reduce(run, chain, sums, 1, length, place)
+                if settle(run, chain, model, step, loss, room) != RUNNING:
+                    ended = True
+                W = end_to_end_matrix(chain)
+                for i in range(size):
+                    run.weights[place * size + i] = W[i]
+            if control[EVALUATE]:
+                return
+            if ended:
+                close_ranks(run, size)
+            if progress[ACTIVE] > 0:
+                progress[STEP] += 1
+            stopped = progress[HEEDING] and control[STOP_REQUEST]
+            if progress[STEP] >= progress[STOP_AT] or stopped:
+                return
+
+    return advance
+
+
+@cache
+def make_singly(dtype: np.dtype[Any], row_lanes: int, lanes: int):
+    """Make the kernel ``advance(data, shared, scratch)`` with passes over columns, one output.
+
+    The vectors of the pass have ``row_lanes`` elements, those of the factors ``lanes``.
+    """
+    one_pass = make_columns_pass(dtype, row_lanes)
+    settle, multiply = make_epilogue(dtype, lanes)
+
+    @entry("singly", dtype.name, row_lanes, lanes)
+    def advance(data, shared, scratch):
+        run = point_into(shared, 1)
+        control, progress, p, scale = run.control, run.progress, run.limits[P], run.limits[SCALE]
+        lane_sums = pointer(scratch.work)
+        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        while progress[ACTIVE] > 0:
+            begin = progress[STEP]
+            hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
+            count = progress[ACTIVE]
+            stretch = 1 if hurry else max(_WORK // (2 * data.rows * data.d * count), 1)
+            end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
+            furthest = begin
+            for place in range(count):
+                model = run.active[place]
+                chain = chain_of(run, model)
+                multiply(chain)
+                W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
+                for step in range(begin, end):
+                    furthest = max(furthest, step)
+                    loss = scale * one_pass(data, W, G, lane_sums, scale * p, p)
+                    if settle(run, chain, model, step, loss, room) != RUNNING:
+                        break
+            if control[EVALUATE]:
+                return
+            close_ranks(run, 0)
+            progress[STEP] = end if progress[ACTIVE] > 0 else furthest
+            stopped = progress[HEEDING] and control[STOP_REQUEST]
+            if progress[STEP] >= progress[STOP_AT] or stopped:
+                return
+
+    return advance
