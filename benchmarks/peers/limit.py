@@ -18,10 +18,18 @@ from benchmarks.peers.common import Descent, Gap, Stepper, one_line
 
 SOURCE = Path(__file__).parents[1] / "limit.c"
 #: Not -ffast-math: with it gcc's linker has every thread that loads the library flush subnormals.
-FLAGS = (
-    "-std=gnu11 -O3 -march=native -fno-math-errno -fno-trapping-math -fno-signed-zeros "
-    "-fassociative-math -shared -fPIC -pthread"
-).split()
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fassociative-math",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+]
 #: Columns of the two kinds of data that the passes are written for, as in limit.c.
 COLUMNS, NARROW = 128, 10
 #: X of more bytes is read from memory in every pass, row by row.

@@ -72,7 +72,7 @@ def ours_depth_1(run: Descent) -> Stepper:
 
 
 def ours_p_4(run: Descent) -> Stepper:
-    """The same data and start with p = 4: what a step with a power that is no integer is held to."""
+    """The same data and start with p = 4: what a step with a fractional power is held to."""
     return ours(replace(run, p=4.0))
 
 
