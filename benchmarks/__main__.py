@@ -7,6 +7,7 @@
     python -m benchmarks estimators              LpRegressor beside scikit-learn, SciPy and skglm
     python -m benchmarks distributed             a step on a dask cluster
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
+    python -m benchmarks shapes                  which shapes of the passes suit this machine
     python -m benchmarks table RECORD            the tables of an earlier run
     python -m benchmarks compare OLD NEW         what has become slower beyond the noise
     python -m benchmarks keep RECORD...          put what the tables read into benchmarks/results/
@@ -37,6 +38,7 @@ COMMANDS = {
     "probes denormals": "benchmarks.probes.denormals",
     "probes oversubscription": "benchmarks.probes.oversubscription",
     "probes leaks": "benchmarks.probes.leaks",
+    "shapes": "benchmarks.shapes",
     "table": "benchmarks.harness.table",
     "compare": "benchmarks.harness.compare",
     "keep": "benchmarks.harness.keep",

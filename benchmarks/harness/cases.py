@@ -11,7 +11,8 @@ from benchmarks import peers
 from benchmarks.harness.data import load
 from benchmarks.peers import Descent, Stepper, Sweep
 
-OURS, OURS_DEPTH_1, PLAIN_SUM = "accel", "accel, depth 1", "a plain sum over X"
+OURS, OURS_DEPTH_1, OURS_P_4 = "accel", "accel, depth 1", "accel, p = 4"
+PLAIN_SUM, LIMIT = "a plain sum over X", "limit in C"
 SINGLE_RUNS, PEAK = "accel, 64 single runs", "peak multiply-adds"
 COPY = "a device copy"  # on a GPU, of as many bytes read and written as X has
 LEFT_OUT = "left out by --peers"  # the gap of a contender that --peers does not name
@@ -42,6 +43,8 @@ ON_CPU = Contenders(
     descents={
         OURS: peers.ours,
         OURS_DEPTH_1: peers.ours_depth_1,
+        OURS_P_4: peers.ours_p_4,
+        LIMIT: peers.limit_in_c,
         "NumPy by hand": peers.numpy_by_hand,
         "NumPy by hand, 1 thread": functools.partial(peers.numpy_by_hand, threads=1),
         "NumPy Gram": peers.numpy_gram,
@@ -73,6 +76,8 @@ ON_CPU = Contenders(
 NOT_A_DIRECT_PEER = {
     OURS,
     OURS_DEPTH_1,
+    OURS_P_4,
+    LIMIT,
     "NumPy Gram",
     "JAX Gram",
     PLAIN_SUM,
@@ -82,7 +87,7 @@ NOT_A_DIRECT_PEER = {
 }
 
 #: No iterate to hold to the reference, or one of another model.
-NOT_A_DESCENT = {OURS_DEPTH_1, PLAIN_SUM, PEAK, COPY}
+NOT_A_DESCENT = {OURS_DEPTH_1, OURS_P_4, PLAIN_SUM, PEAK, COPY}
 
 # At depth 1 "layerwise" and "factors first" are one and the same.
 DEPTH_1 = (
@@ -95,8 +100,10 @@ DEPTH_1 = (
     "JAX layerwise",
     "JAX by hand",
 )
+BY_HAND = (OURS, "NumPy by hand", "PyTorch by hand", "JAX by hand")
 DEEP = (*DEPTH_1, "PyTorch factors first", "JAX factors first")
-SWEEP = (OURS, SINGLE_RUNS, "NumPy by hand", "PyTorch by hand", "JAX vmap", "JAX by hand", PEAK)
+SWEEP_PEERS = ("NumPy by hand", "PyTorch by hand", "JAX vmap", "JAX by hand")
+SWEEP = (OURS, SINGLE_RUNS, *SWEEP_PEERS, PEAK)
 GRAM_SWEEP = (OURS, SINGLE_RUNS, "NumPy by hand, Gram", "JAX vmap, Gram", PEAK)
 
 
@@ -115,7 +122,8 @@ class Case:
 
     `widths` are the hidden ones; `steps` is what one round of the pytest suite runs, the same for
     every contender so that its table compares like with like. With several `models` the case is a
-    sweep: their rates run geometrically from a tenth of the learning rate up to it.
+    sweep: their rates run geometrically from a tenth of the learning rate up to it. A step of ours
+    may take `must_microseconds`.
     """
 
     name: str
@@ -129,6 +137,7 @@ class Case:
     contenders: tuple[str, ...]
     targets: tuple[Target, ...]
     strive_microseconds: float | None = None
+    must_microseconds: float | None = None
     gram: bool = False
     models: int = 1
 
@@ -158,6 +167,55 @@ class Case:
         return Sweep(tuple(replace(run, learning_rate=float(r)) for r in rates)), source
 
 
+#: How far a step may be from the limit, and a sweep from JAX and from the peak.
+_NEAR_LIMIT = (Target(LIMIT, 1 / 1.35), Target(LIMIT, 1 / 1.15, strive=True))
+_SWEEP = (
+    Target("JAX vmap", 1.5),
+    Target("JAX vmap", 1.8, strive=True),
+    Target(PEAK, 0.7),
+    Target(PEAK, 0.8, strive=True),
+)
+
+
+def _power(dtype: str) -> Case:
+    return Case(
+        name=f"p25-{dtype.replace('loat', '')}",
+        title=f"depth 1, {dtype}, p = 2.5",
+        data="gas",
+        dtype=dtype,
+        p=2.5,
+        widths=(),
+        learning_rate=1e-4,
+        steps=1000,
+        contenders=(*BY_HAND, OURS_P_4),
+        targets=(Target(OURS_P_4, 1 / 1.25), Target(OURS_P_4, 1 / 1.1, strive=True)),
+    )
+
+
+def _small(
+    name: str, title: str, data: str, rate: float, must: float, models: int = 1, **options: Any
+) -> Case:
+    """Data within the first-level cache, float64, p = 4; `must` and half of it in microseconds."""
+    fields: dict[str, Any] = {"widths": (), "steps": 100_000 if data == "two-points" else 20_000}
+    if models > 1:
+        fields |= {"steps": 200, "contenders": (OURS, *SWEEP_PEERS)}
+    else:
+        fields |= {"contenders": (*BY_HAND, LIMIT)}
+    return Case(
+        name=f"{name}-f64",
+        title=f"{title}, float64, p = 4",
+        data=data,
+        dtype="float64",
+        p=4.0,
+        learning_rate=rate,
+        targets=(),
+        must_microseconds=must,
+        strive_microseconds=must / 2,
+        models=models,
+        **fields | options,
+    )
+
+
 CASES = (
     Case(
         name="depth1-f64",
@@ -168,8 +226,8 @@ CASES = (
         widths=(),
         learning_rate=1e-4,
         steps=1000,
-        contenders=DEPTH_1,
-        targets=(Target("best peer", 4.0),),
+        contenders=(*DEPTH_1, LIMIT),
+        targets=(Target("best peer", 4.0), *_NEAR_LIMIT),
         strive_microseconds=24.0,
     ),
     Case(
@@ -181,8 +239,8 @@ CASES = (
         widths=(),
         learning_rate=1e-4,
         steps=1000,
-        contenders=DEPTH_1,
-        targets=(Target("best peer", 2.0),),
+        contenders=(*DEPTH_1, LIMIT),
+        targets=(Target("best peer", 2.0), *_NEAR_LIMIT),
         strive_microseconds=10.5,
     ),
     Case(
@@ -233,8 +291,12 @@ CASES = (
         widths=(),
         learning_rate=1e-4,
         steps=5,
-        contenders=(*DEPTH_1, PLAIN_SUM),
-        targets=(Target("best peer", 1.5), Target(PLAIN_SUM, 0.85, strive=True)),
+        contenders=(*DEPTH_1, PLAIN_SUM, LIMIT),
+        targets=(
+            Target("best peer", 1.5),
+            Target(PLAIN_SUM, 0.8),
+            Target(PLAIN_SUM, 0.88, strive=True),
+        ),
     ),
     Case(
         name="outputs32-f32",
@@ -246,7 +308,7 @@ CASES = (
         learning_rate=1e-5,
         steps=10,
         contenders=DEEP,
-        targets=(Target("best peer", 1.0), Target("best peer", 1.3, strive=True)),
+        targets=(Target("best peer", 1.3), Target("best peer", 1.6, strive=True)),
     ),
     Case(
         name="sweep64-f64",
@@ -258,11 +320,7 @@ CASES = (
         learning_rate=1e-4,
         steps=20,
         contenders=SWEEP,
-        targets=(
-            Target(SINGLE_RUNS, 2.5),
-            Target("JAX vmap", 2.0),
-            Target(PEAK, 0.7, strive=True),
-        ),
+        targets=_SWEEP,
         models=64,
     ),
     Case(
@@ -275,11 +333,7 @@ CASES = (
         learning_rate=1e-4,
         steps=20,
         contenders=SWEEP,
-        targets=(
-            Target(SINGLE_RUNS, 4.0),
-            Target("JAX vmap", 2.0),
-            Target(PEAK, 0.7, strive=True),
-        ),
+        targets=_SWEEP,
         models=64,
     ),
     Case(
@@ -292,11 +346,7 @@ CASES = (
         learning_rate=1e-4,
         steps=20,
         contenders=SWEEP,
-        targets=(
-            Target(SINGLE_RUNS, 2.5),
-            Target("JAX vmap", 2.0),
-            Target(PEAK, 0.7, strive=True),
-        ),
+        targets=_SWEEP,
         models=64,
     ),
     Case(
@@ -316,5 +366,26 @@ CASES = (
         ),
         gram=True,
         models=64,
+    ),
+    _power("float64"),
+    _power("float32"),
+    _small("diabetes", "442 x 10, depth 1", "diabetes", 1e-3, 0.9),
+    _small(
+        "sweep64-diabetes",
+        "64 learning rates at once, 442 x 10, depth 1",
+        "diabetes",
+        1e-3,
+        64 * 0.9,
+        models=64,
+    ),
+    _small("two-points", "2 x 2, depth 1", "two-points", 1e-4, 0.15),
+    _small("two-points-depth3", "2 x 2, depth 3, width 1", "two-points", 1e-5, 0.15, widths=(1, 1)),
+    _small(
+        "sweep256-two-points",
+        "256 learning rates at once, 2 x 2, depth 1",
+        "two-points",
+        1e-4,
+        256 * 0.1,
+        models=256,
     ),
 )

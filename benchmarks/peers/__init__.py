@@ -30,13 +30,21 @@ from benchmarks.peers.jax_peers import (
     jax_sweep,
     jax_vmap,
 )
+from benchmarks.peers.limit import limit_in_c
 from benchmarks.peers.numpy_peers import (
     numpy_by_hand,
     numpy_gram,
     numpy_sweep,
     numpy_sweep_gram,
 )
-from benchmarks.peers.ours import our_single_runs, our_sweep, ours, ours_depth_1, read_once
+from benchmarks.peers.ours import (
+    our_single_runs,
+    our_sweep,
+    ours,
+    ours_depth_1,
+    ours_p_4,
+    read_once,
+)
 from benchmarks.peers.peak import multiply_adds_alone
 from benchmarks.peers.torch_peers import (
     torch_by_hand,
@@ -58,6 +66,7 @@ __all__ = [
     "jax_layerwise",
     "jax_sweep",
     "jax_vmap",
+    "limit_in_c",
     "multiply_adds_alone",
     "numpy_by_hand",
     "numpy_gram",
@@ -67,6 +76,7 @@ __all__ = [
     "our_sweep",
     "ours",
     "ours_depth_1",
+    "ours_p_4",
     "read_once",
     "torch_by_hand",
     "torch_compiled",

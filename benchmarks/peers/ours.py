@@ -71,6 +71,11 @@ def ours_depth_1(run: Descent) -> Stepper:
     )
 
 
+def ours_p_4(run: Descent) -> Stepper:
+    """The same data and start with p = 4: what a step with a fractional power is held to."""
+    return ours(replace(run, p=4.0))
+
+
 def read_once(run: Descent) -> Stepper:
     """A plain sum over X with the same threads: a step can not be faster than this one read."""
     import numba

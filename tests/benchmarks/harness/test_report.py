@@ -129,6 +129,17 @@ def test_without_our_own_figures():
     assert line == f"| shallow | none | JAX by hand, 143 us |  | {asked} |"
 
 
+def test_a_time_that_must_be_reached():
+    content = copy.deepcopy(CONTENT)
+    content["cases"] = content["cases"][:1]
+    content["cases"][0]["must_us"] = 30.0
+    lines = report.summary_table(content).splitlines()
+    assert lines[4] == "|  |  |  |  | must: 30 us | 24.2 us | yes |"
+    assert lines[5] == "|  |  |  |  | strive: 24 us | 24.2 us | **no** |"
+    content["cases"][0]["must_us"] = 12.0
+    assert report.furthest(content) == ["shallow (must: 12 us; measured: 24.2 us)"]
+
+
 @pytest.mark.parametrize("text", [None, "{", json.dumps({"machine_info": {}}), "[]"])
 def test_a_file_that_is_no_result(text, tmp_path, capsys):
     path = tmp_path / "result.json"

@@ -10,8 +10,10 @@ from benchmarks.harness.cases import (
     DEEP,
     DEPTH_1,
     GRAM_SWEEP,
+    LIMIT,
     ON_CPU,
     OURS_DEPTH_1,
+    OURS_P_4,
     PLAIN_SUM,
     SWEEP,
 )
@@ -88,7 +90,8 @@ def test_agrees_with_the_reference(tiny, contender, outcomes):
 
 
 def test_no_contender_is_forgotten():
-    checked = {peer for _, peer in PAIRS} | {TOO_SLOW, OURS_DEPTH_1, PLAIN_SUM}
+    checked = {peer for _, peer in PAIRS}
+    checked |= {TOO_SLOW, OURS_DEPTH_1, OURS_P_4, PLAIN_SUM, LIMIT}  # the last in test_limit.py
     assert checked == {*ON_CPU.descents, *ON_CPU.sweeps}
     assert {peer for case in CASES for peer in case.contenders} == checked
 
