@@ -26,12 +26,12 @@ _MANY_MAPS = ("sweep64-f64", "sweep64-f32", "outputs32-f32")
 #: The cases that each field of the shapes matters for; of one that is not here, all of them.
 CASES = {
     "tile_bytes": _ONE_MAP,
-    "rows": _ONE_MAP,
-    "matrix_rows": _MANY_MAPS,
-    "matrix_vectors": _MANY_MAPS,
-    "matrix_tile_rows": _MANY_MAPS,
-    "prefetch": ("tall-f32",),
-    "streaming_share": ("depth1-f64", "tall-f32"),
+    "many_rows": _MANY_MAPS,
+    "tile_height": _MANY_MAPS,
+    "tile_vectors": _MANY_MAPS,
+    "depth": ("outputs32-f32",),
+    "stream_bytes": ("tall-f32",),
+    "ahead_bytes": ("tall-f32",),
 }
 ROUNDS, SECONDS = 11, 0.1
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.005

@@ -68,11 +68,23 @@ def _caches() -> str:
 
 
 def _simd() -> str:
-    from accel.kernels.cpu.jit import vector_bytes
+    from accel.kernels.cpu.processor import vector_bytes
 
     width = vector_bytes()
     name = _INSTRUCTIONS.get(width) if platform.machine() in ("x86_64", "AMD64") else None
     return f"{8 * width} bit{f' ({name})' if name else ''}"
+
+
+def _shapes() -> str:
+    """What the passes over the data are compiled with on this machine."""
+    from accel.kernels.cpu.shapes import VARIABLE, choose_here, shapes
+
+    try:
+        chosen = shapes()
+    except ValueError as error:
+        return f"none: {error}"
+    words = ", ".join(f"{name} {value}" for name, value in chosen._asdict().items())
+    return words if chosen == choose_here() else f"{words} ({VARIABLE} is set)"
 
 
 def _kernel_cache() -> str:
@@ -220,6 +232,6 @@ def facts() -> Facts:
             "GPU": _gpu(),
         },
         "CUDA": _cuda(),
-        "kernels": {"backends": _backends(), "cache": _kernel_cache()},
+        "kernels": {"backends": _backends(), "cache": _kernel_cache(), "shapes": _shapes()},
         "extras": _extras(),
     }

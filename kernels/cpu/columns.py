@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import aligned_zeros, entry, inlined, named, padded, vector_bytes
+from .jit import aligned_zeros, entry, inlined, named, padded
 from .pointers import address, pointer
 from .powers import by_kind
 from .processor import cache_bytes, vector_bytes, vector_registers

@@ -33,8 +33,9 @@ class Data(NamedTuple):
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
     n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
     ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
-    from the run's dtype into float64. ``several`` says which pass is taken: that for one map and
-    output, from memory if ``streamed``, or that for many; ``turned`` holds the tiles of X transposed, or nothing.
+    from the run's dtype into float64. ``several`` says which pass is taken: that for many maps, or
+    that for one map and output, which takes X from memory if ``streamed``. ``turned`` holds the
+    tiles of X transposed, or nothing.
     """
 
     X: np.ndarray

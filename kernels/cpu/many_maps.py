@@ -72,7 +72,7 @@ def _make_split(lanes: int):
 
     @spliced
     def panel_of(first, columns):
-        """Where the panel with a column starts, and its width: what is left over has narrow ones."""
+        """Where the panel with a column starts, and its width: one vector for what is left over."""
         start = first // width * width
         if columns - start > width - lanes:
             return start, width
@@ -133,7 +133,7 @@ class _Places(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """A tile of the data: addresses of X and Y, its shape, and where the next one lies from here."""
+    """A tile of the data: addresses of X and Y, its shape, and how far on the next one lies."""
 
     X: int
     Y: int

@@ -164,8 +164,8 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
 def make_transpose(dtype: np.dtype[Any], lanes: int):
     """Compile ``transpose(A, B, m, n)``: B (n, m) = A (m, n)', m and n whole vectors."""
     # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
-    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned. So many
-    # rows are too many streams for the processor to see: the next ones are asked for.
+    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned. So
+    # many rows are too many streams for the processor to see: the next ones are asked for.
     piece = min(16 // dtype.itemsize, lanes)
 
     @intrinsic

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from .processor import cache_bytes, vector_bytes, vector_registers
 
-_VARIABLE = "ACCEL_SHAPES"
+#: Names fields and their values, for measurements.
+VARIABLE = "ACCEL_SHAPES"
 
 
 class Shapes(NamedTuple):
@@ -54,7 +55,6 @@ CANDIDATES: dict[str, tuple[int, ...]] = {
     "tile_height": (4, 6, 8, 12),
     "tile_vectors": (1, 2, 3, 4),
     "depth": (128, 256, 512, 1024),
-    "kept_bytes": (0, 2**18, 2**19, 2**20, 2**21, 2**22),
     "stream_bytes": (0, 2**40),
     "ahead_bytes": (2048, 4096, 8192, 16384, 32768),
 }
@@ -87,23 +87,28 @@ def shapes() -> Shapes:
     Raises
     ------
     ValueError
-        If ``ACCEL_SHAPES`` names a field that there is not, or a value that is no whole number
-        from 0 on (from 1 on for what a pass cannot do without).
+        If ``ACCEL_SHAPES`` names no field of the table, or sets one to what is no whole number from
+        0 on (from 1 on where a pass cannot do without).
     """
+    return choose_here()._replace(**settings(os.environ.get(VARIABLE, "")))
+
+
+def choose_here() -> Shapes:
+    """Return the row of the table for this processor, whatever ``ACCEL_SHAPES`` says."""
     caches = (cache_bytes(level) for level in (1, 2, 3))
-    chosen = choose(vector_bytes(), vector_registers(), *caches)
-    return chosen._replace(**_settings(os.environ.get(_VARIABLE, "")))
+    return choose(vector_bytes(), vector_registers(), *caches)
 
 
-def _settings(text: str) -> dict[str, int]:
-    settings = {}
+def settings(text: str) -> dict[str, int]:
+    """Read ``NAME=NUMBER,...``."""
+    fields = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
         least = 0 if name in ("kept_bytes", "stream_bytes", "ahead_bytes") else 1
         if name not in Shapes._fields or not value.isdecimal() or int(value) < least:
             raise ValueError(
-                f"{_VARIABLE} must be NAME=NUMBER, separated by commas, with names of "
+                f"{VARIABLE} must be NAME=NUMBER, separated by commas, with names of "
                 f"{', '.join(Shapes._fields)}; {part!r} is not"
             )
-        settings[name] = int(value)
-    return settings
+        fields[name] = int(value)
+    return fields

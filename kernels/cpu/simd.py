@@ -56,6 +56,7 @@ class Matrix(NamedTuple):
     col: Any
 
     def down(self, emit: "Emitter", i: Any) -> "Matrix":
+        """Skip i rows."""
         return self._replace(pointer=emit.at(self.pointer, (self.row, i)))
 
     def right(self, emit: "Emitter", j: Any) -> "Matrix":
