@@ -5,9 +5,9 @@ used twice, for its residuals and, from the first level, for its part of the gra
 matrix-vector product, and a sum of scaled rows. Every other pass of a run goes through the tiles
 backwards: what the last one left in the second-level cache is then still there.
 
-From memory, X being larger than the caches' share: a row at a time, in strictly ascending order,
-its lines asked for some way ahead; the row is in the first level when its part of the gradient is
-taken. That is as fast as memory delivers.
+From memory, X being larger than the caches' share: row after row, in strictly ascending order, its
+lines asked for some way ahead into the second level; a few rows are in the first level when their
+parts of the gradient are taken. That is as fast as memory delivers.
 """
 
 from functools import cache
@@ -22,55 +22,69 @@ from numba.extending import intrinsic as numba_intrinsic
 from .jit import LINE, inner, named, spliced
 from .powers import by_kind, make_differentiate
 from .shapes import shapes
-from .simd import EXACT, Emitter, View, at, cover, tiles
+from .simd import EXACT, Emitter, View, at, cover, tiles, widened
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
 
 #: Vectors of a row in flight, enough to hide the latency of a multiply-add.
 _CHAINS = 4
+#: Rows that are taken together, so that their gradients are added to memory once; fewer where a
+#: vector has fewer lanes.
+_TOGETHER = 4
 
 
-def _emit_row(emit: Emitter, x, y, w, g, ld, step):
-    """Take one row: its part of the gradient goes to ``g``; its |r|^p is returned, a float64."""
-    builder, lanes = emit.builder, emit.lanes
-    lengths = (_CHAINS * lanes, lanes)
-    totals = emit.variables(_CHAINS)
+def _emit_product(emit: Emitter, x, w, ld):
+    """The products of a row and the weights, as a vector yet to be folded; lines are asked for."""
+    builder, lanes, totals = emit.builder, emit.lanes, emit.variables(_CHAINS)
+    ahead = shapes().ahead_bytes // emit.itemsize
     for total in totals:
         builder.store(emit.zero, total)
-    ahead = shapes().ahead_bytes // emit.itemsize
 
     def products(position, length):
         here, weights = emit.at(x, (position, 1)), emit.at(w, (position, 1))
         for i in range(length // lanes):
-            term = emit.fma(
-                emit.load(here, i * lanes), emit.load(weights, i * lanes), builder.load(totals[i])
-            )
-            builder.store(term, totals[i])
+            left, right = emit.load(here, i * lanes), emit.load(weights, i * lanes)
+            builder.store(emit.fma(left, right, builder.load(totals[i])), totals[i])
         for shift in range(0, length, max(LINE // emit.itemsize, lanes)):
             emit.prefetch(builder.gep(here, [_I64(ahead + shift)]), level=2)
 
-    cover(builder, ld, lengths, products)
+    cover(builder, ld, (_CHAINS * lanes, lanes), products)
     sums = [builder.load(total) for total in totals]
     while len(sums) > 1:
         sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
-    product = builder.extract_element(emit.fold(sums), _I32(0))
-    residual = builder.fsub(product, builder.load(y), flags=EXACT)
-    # In every lane: the slope then meets vectors of the row.
-    slope, value = step(builder, emit.spread(residual, emit.vector))
+    return sums[0]
+
+
+def _emit_rows(emit: Emitter, x, y, w, g, ld, step, count: int, loss):
+    """Take ``count`` rows, one after the other: parts of the gradient go to ``g``, of the loss."""
+    builder, lanes = emit.builder, emit.lanes
+    rows = [emit.at(x, (ld, _I64(r))) for r in range(count)]
+    products = emit.fold([_emit_product(emit, row, w, ld) for row in rows])
+    targets = emit.load(y, lanes=count)
+    slopes, values = step(builder, builder.fsub(products, targets, flags=EXACT))
+    slopes = [
+        emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(count)
+    ]
 
     def scaled(position, length):
-        here, target = emit.at(x, (position, 1)), emit.at(g, (position, 1))
+        here, target = [emit.at(row, (position, 1)) for row in rows], emit.at(g, (position, 1))
         for i in range(length // lanes):
-            before = emit.load(target, i * lanes)
-            emit.store(emit.fma(emit.load(here, i * lanes), slope, before), target, i * lanes)
+            total = emit.load(target, i * lanes)
+            for row, slope in zip(here, slopes, strict=True):
+                total = emit.fma(emit.load(row, i * lanes), slope, total)
+            emit.store(total, target, i * lanes)
 
-    cover(builder, ld, lengths, scaled)
-    value = builder.extract_element(value, _I32(0))
-    return value if value.type == _DOUBLE else builder.fpext(value, _DOUBLE)
+    cover(builder, ld, (_CHAINS * lanes, lanes), scaled)
+    values = widened(builder, values)
+    for r in range(count):
+        value = builder.extract_element(values, _I32(r))
+        builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
 
 
 def _make_rows(dtype, lanes: int):
+    together = min(_TOGETHER, lanes)
+
     @numba_intrinsic
     def rows(typing_context, x, y, w, g, count, ld, p):
         def generate(context, builder, signature, arguments):
@@ -78,16 +92,23 @@ def _make_rows(dtype, lanes: int):
             pointer = emit.scalar.as_pointer()
             x, y, w, g = (builder.inttoptr(address, pointer) for address in arguments[:4])
             count, ld, p = arguments[4:]
-            loss = cgutils.alloca_once_value(builder, _DOUBLE(0.0))
+            loss = cgutils.alloca_once(builder, _DOUBLE)
             builder.store(_DOUBLE(0.0), loss)
 
-            def all_rows(step):
-                with cgutils.for_range(builder, count) as loop:
-                    row, target = emit.at(x, (loop.index, ld)), builder.gep(y, [loop.index])
-                    value = _emit_row(emit, row, target, w, g, ld, step)
-                    builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
+            def rows_of(length):
+                def take(step):
+                    def some(i, _):
+                        first, target = emit.at(x, (i, ld)), builder.gep(y, [i])
+                        _emit_rows(emit, first, target, w, g, ld, step, length, loss)
 
-            by_kind(builder, emit.vector, p, all_rows)
+                    cover(builder, builder.sub(end, begin), (length,), some)
+
+                return take
+
+            whole = builder.mul(builder.sdiv(count, _I64(together)), _I64(together))
+            for begin, end, length in ((_I64(0), whole, together), (whole, count, 1)):
+                x, y = emit.at(x, (begin, ld)), builder.gep(y, [begin])
+                by_kind(builder, ir.VectorType(emit.scalar, length), p, rows_of(length))
             return builder.load(loss)
 
         return types.float64(*(types.intp,) * 6, types.float64), generate

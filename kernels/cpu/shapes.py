@@ -50,7 +50,7 @@ class Shapes(NamedTuple):
 
 #: Values worth trying, by field.
 CANDIDATES: dict[str, tuple[int, ...]] = {
-    "tile_bytes": (4096, 8192, 16384, 24576, 32768),
+    "tile_bytes": (8192, 16384, 24576, 32768),
     "many_rows": (24, 48, 96, 192),
     "tile_height": (4, 6, 8, 12),
     "tile_vectors": (1, 2, 3, 4),
@@ -68,7 +68,7 @@ def choose(vector: int, registers: int, l1: int, l2: int, l3: int) -> Shapes:
     """Return the row of the table for a vector of so many bytes, registers and bytes of caches."""
     height, vectors = _REGISTER_TILES[registers]
     return Shapes(
-        tile_bytes=16 * 1024 if l1 >= 32 * 1024 else 8 * 1024,
+        tile_bytes=l1 * 2 // 3,
         many_rows=48,
         tile_height=height,
         tile_vectors=vectors,
