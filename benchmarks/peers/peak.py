@@ -27,7 +27,8 @@ def peak(dtype: np.dtype[Any]) -> Peak:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from accel.kernels.cpu.jit import inner, vector_bytes, vector_registers
+    from accel.kernels.cpu.jit import inner
+    from accel.kernels.cpu.processor import vector_bytes, vector_registers
     from accel.kernels.cpu.simd import Emitter, View, at
 
     lanes = vector_bytes() // dtype.itemsize

@@ -164,8 +164,7 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
 def make_transpose(dtype: np.dtype[Any], lanes: int):
     """Compile ``transpose(A, B, m, n)``: B (n, m) = A (m, n)', m and n whole vectors."""
     # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
-    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned. So
-    # many rows are too many streams for the processor to see: the next ones are asked for.
+    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
     piece = min(16 // dtype.itemsize, lanes)
 
     @intrinsic
@@ -186,8 +185,6 @@ def make_transpose(dtype: np.dtype[Any], lanes: int):
                             )
                             for first in range(piece)
                         ]
-                        for row in rows[start : start + piece]:
-                            emit.prefetch(emit.at(row, (a.row, lanes)))
                         for c, column in enumerate(emit.transposed(squares)):
                             place = emit.at(target.pointer, (b.row, start + c))
                             emit.store(column, place)
