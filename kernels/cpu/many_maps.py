@@ -53,14 +53,19 @@ def turned(X: np.ndarray, ld: int, columns: int, lanes: int) -> np.ndarray:
     data, whereas large data are waited for in any case.
     """
     tile, n = tile_rows(lanes), X.size // ld
-    if columns > _most_few(lanes) or X.nbytes > shapes().kept_bytes:
-        return aligned_zeros(0, X.dtype)
-    tiles = -(-n // tile)
-    kept = aligned_zeros(tiles * tile * ld, X.dtype)
-    rows = np.zeros((tiles * tile, ld), X.dtype)
-    rows[:n] = X.reshape(n, ld)
-    kept.reshape(tiles, ld, tile)[...] = rows.reshape(tiles, tile, ld).transpose(0, 2, 1)
+    kept = aligned_zeros(turned_size(n, ld, columns, lanes, X.dtype), X.dtype)
+    if kept.size:
+        rows = np.zeros((kept.size // ld, ld), X.dtype)
+        rows[:n] = X.reshape(n, ld)
+        kept.reshape(-1, ld, tile)[...] = rows.reshape(-1, tile, ld).transpose(0, 2, 1)
     return kept
+
+
+def turned_size(n: int, ld: int, columns: int, lanes: int, dtype: np.dtype[Any]) -> int:
+    """Elements of X that are kept transposed, whole tiles of them."""
+    if columns > _most_few(lanes) or n * ld * dtype.itemsize > shapes().kept_bytes:
+        return 0
+    return padded(n, tile_rows(lanes)) * ld
 
 
 def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
