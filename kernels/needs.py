@@ -22,6 +22,11 @@ class Shape(NamedTuple):
     gram: bool
 
 
+def useful_threads(shape: Shape, threads: int) -> int:
+    """Of so many threads, those that find work."""
+    return min(threads, 1 + shape.n * shape.d * shape.k * shape.dtype.itemsize // 2**16)
+
+
 def run_bytes(
     shape: Shape,
     models: Sequence[ModelSpec],
@@ -47,7 +52,7 @@ def run_bytes(
     line : int
         Rows are padded to a multiple of so many elements.
     """
-    n, d, k, dtype, gram = shape
+    _, d, k, dtype, gram = shape
     size, (factors, slots) = dtype.itemsize, copies
     params = products = 0
     for model in models:
@@ -55,7 +60,7 @@ def run_bytes(
         params += padded * (factors + slots * STATE_SLOTS[model.rule.kind])
         products += 2 * k * sum(columns + line for columns in model.widths[:-1])
     maps = len(models) * k * (d + line)
-    threads = min(threads, 1 + n * d * k * size // 2**16)  # more are of no use
+    threads = useful_threads(shape, threads)
     needs: dict[str, float] = {
         "parameters and optimiser state": size * params,
         "products of factors": size * products,

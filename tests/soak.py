@@ -92,13 +92,15 @@ def _same_bits(rng, folder):
 
 
 def _side_by_side(rng, folder):
-    """A sweep, with models that diverge or end early, equals as many single runs."""
+    """A sweep, with models that diverge or end early, equals as many sweeps of two models."""
     problem, network, rule = _model(rng.randrange(20))
     rates = [10.0 ** rng.uniform(-4, 2) for _ in range(rng.randint(1, 8))]
     models = [(network, rule), *((network, accel.GradientDescent(rate)) for rate in rates)]
     goal = problem.loss(np.zeros((problem.k, problem.d))) / 2
-    for ours, (net, own) in zip(sweep(problem, models, 100, target=goal), models, strict=True):
-        _assert_same(ours, train(problem, net, own, 100, target=goal))
+    together = sweep(problem, models, 100, target=goal)
+    for m, model in enumerate(models):
+        _, ours = sweep(problem, [models[m - 1], model], 100, target=goal)
+        _assert_same(ours, together[m])
 
 
 def _checkpoints(rng, folder):

@@ -104,8 +104,10 @@ def sweep(
     A step reads the data once for all models: their residuals and gradients are two products with
     as many columns as there are models, tile by tile out of the cache. Models may differ in rate,
     optimiser, depth, widths and start. One that diverges, or reaches ``target`` or ``tol``, leaves
-    and costs nothing any more. Each fares as in a run of its own by ``train``: on the CPU, with the
-    same number of threads, to the bit.
+    and costs nothing any more. Each fares as in a run of its own by ``train``, but for rounding. On
+    the CPU, with the same number of threads, its bits depend neither on the other models, of which
+    there is at least one, nor on its place among them; with several outputs, small data or the Gram
+    method they are those of ``train``, and so are those of a sweep of one model.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """``python -m benchmarks probes tiles``: would a BLAS product per tile of a sweep beat our own?
 
 The two products of a pass over one tile, with 64 maps and d = 128, on one thread: residuals
-R = W X' and gradients G = R X. Ours run inside compiled code, as in a pass; NumPy's are calls from
-Python, about a microsecond each, and its second overwrites G where a pass would have to add.
+R += X W and gradients G += X' R, maps along the rows of W, R and G, in panels of the width that the
+table of shapes names. Ours run inside compiled code, as in a pass; NumPy's are calls from Python,
+about a microsecond each, on whole matrices, and overwrite where a pass has to add.
 """
 
 import argparse
@@ -15,36 +16,49 @@ import numpy as np
 from benchmarks.harness import machine, page
 from benchmarks.harness.timing import elapsed, in_turn, medians, seconds_each
 
-MAPS, D, ROWS = 64, 128, (16, 32, 64, 128, 256)
+MAPS, D, ROWS = 64, 128, (24, 48, 96, 192)
 ROUNDS, SECONDS = 9, 0.01
 
 
 @functools.cache
-def products(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Our two products, ``repeats`` times over: (X, W, R, repeats) and (R, X, G, repeats)."""
-    from accel.kernels.cpu.jit import inner, lanes_for
-    from accel.kernels.cpu.simd import View, at, tiles
+def products(dtype: np.dtype[Any]) -> tuple[int, Any, Any]:
+    """Maps in a panel and our products, ``repeats`` times over.
 
-    routines = tiles(dtype, lanes_for(D, dtype))
-    dots, accumulate = routines.dots, routines.accumulate
+    They are called with (X, W, R, repeats) and (X, R, G, repeats); W, R and G hold a panel behind
+    the other.
+    """
+    from accel.kernels.cpu.jit import inner, lanes_for
+    from accel.kernels.cpu.panels import panels
+    from accel.kernels.cpu.shapes import shapes
+    from accel.kernels.cpu.simd import View, at
+
+    lanes, vectors = lanes_for(D, dtype), shapes().tile_vectors
+    width, depth = lanes * vectors, shapes().depth
+    routines = panels(dtype, lanes, vectors)
+    multiply, collect = routines.rows, routines.columns
 
     @inner
     def residuals(X, W, R, repeats):
-        (rows, d), maps = X.shape, len(W)
+        rows, d = X.shape
         x, w, r = X.ravel(), W.ravel(), R.ravel()
         for _ in range(repeats):
-            dots(View(at(x, 0), d, 1), View(at(w, 0), d, 1), View(at(r, 0), rows, 1), rows, maps, d)
+            for panel in range(len(W)):
+                first, target = panel * d * width, View(at(r, panel * rows * width), width, 1)
+                for t in range(0, d, depth):
+                    part = View(at(w, first + t * width), width, 1)
+                    multiply(View(at(x, t), d, 1), part, target, rows, min(depth, d - t), 0)
 
     @inner
-    def gradients(R, X, G, repeats):
-        (rows, d), maps = X.shape, len(R)
-        r, x, g = R.ravel(), X.ravel(), G.ravel()
+    def gradients(X, R, G, repeats):
+        rows, d = X.shape
+        x, r, g = X.ravel(), R.ravel(), G.ravel()
         for _ in range(repeats):
-            accumulate(
-                View(at(r, 0), rows, 1), View(at(x, 0), d, 1), View(at(g, 0), d, 1), maps, d, rows
-            )
+            for panel in range(len(R)):
+                slopes = View(at(r, panel * rows * width), width, 1)
+                target = View(at(g, panel * d * width), width, 1)
+                collect(View(at(x, 0), d, 1), slopes, target, d, rows)
 
-    return residuals, gradients
+    return width, residuals, gradients
 
 
 def contenders(dtype: np.dtype[Any], rows: int) -> dict[str, Callable[[int], object]]:
@@ -52,19 +66,37 @@ def contenders(dtype: np.dtype[Any], rows: int) -> dict[str, Callable[[int], obj
     from accel.kernels.cpu.jit import aligned_zeros
 
     rng = np.random.default_rng(0)
+    width, residuals, gradients = products(dtype)
+    count = -(-MAPS // width)
 
-    def matrix(n: int, m: int) -> np.ndarray:
-        return aligned_zeros(n * m, dtype).reshape(n, m)
+    def in_panels(matrix: np.ndarray) -> np.ndarray:
+        """Lay out a matrix whose columns are maps, panel by panel."""
+        n = len(matrix)
+        filled = np.zeros((n, count * width), dtype)
+        filled[:, :MAPS] = matrix
+        panels = aligned_zeros(filled.size, dtype).reshape(count, n, width)
+        panels[:] = filled.reshape(n, count, width).transpose(1, 0, 2)
+        return panels
 
-    X, W, R, G = matrix(rows, D), matrix(MAPS, D), matrix(MAPS, rows), matrix(MAPS, D)
-    X[:], W[:] = rng.standard_normal(X.shape), rng.standard_normal(W.shape)
-    P = np.matmul(W, X.T)
-    residuals, gradients = products(dtype)
-    residuals(X, W, R, 1)
-    gradients(P, X, G, 1)
+    def whole(panels: np.ndarray) -> np.ndarray:
+        """Undo ``in_panels``."""
+        _, n, _ = panels.shape
+        return panels.transpose(1, 0, 2).reshape(n, -1)[:, :MAPS]
+
+    X = aligned_zeros(rows * D, dtype).reshape(rows, D)
+    X[:] = rng.standard_normal(X.shape)
+    W = rng.standard_normal((D, MAPS)).astype(dtype)
+    P = np.matmul(X, W)
+    weights, slopes = in_panels(W), in_panels(P)
+    R, G = in_panels(np.zeros_like(P)), in_panels(np.zeros_like(W))
+    residuals(X, weights, R, 1)
+    gradients(X, slopes, G, 1)
     scale = np.sqrt(D * rows)
-    np.testing.assert_allclose(R, P, rtol=0, atol=1e-5 * scale)
-    np.testing.assert_allclose(G, P @ X, rtol=0, atol=1e-4 * scale)
+    np.testing.assert_allclose(whole(R), P, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(whole(G), X.T @ P, rtol=0, atol=1e-4 * scale)
+    # Sums grow by as much with every call: those of tiny numbers stay finite, and normal.
+    weights *= dtype.type(1e-10)
+    slopes *= dtype.type(1e-10)
 
     def blas(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> Callable[[int], object]:
         def run(repeats: int) -> None:
@@ -74,10 +106,10 @@ def contenders(dtype: np.dtype[Any], rows: int) -> dict[str, Callable[[int], obj
         return run
 
     return {
-        "dots": lambda repeats: residuals(X, W, R, repeats),
-        "BLAS W X'": blas(W, X.T, R.copy()),
-        "accumulate": lambda repeats: gradients(P, X, G, repeats),
-        "BLAS R X": blas(P, X, G.copy()),
+        "rows": lambda repeats: residuals(X, weights, R, repeats),
+        "BLAS X W": blas(X, W, np.empty_like(P)),
+        "columns": lambda repeats: gradients(X, slopes, G, repeats),
+        "BLAS X' R": blas(X.T, P, np.empty_like(W)),
     }
 
 
@@ -118,6 +150,7 @@ def main(arguments: list[str]) -> int:
             ceiling = rates({"peak": alone}, width)["peak"]
             print(f"\n{dtype}, one thread: peak {ceiling:.0f} GFLOP/s; GFLOP/s (share of it)\n")
             names = list(contenders(dtype, ROWS[0]))
+            print(f"Panels of {products(dtype)[0]} maps.\n")
             print(page.head(["rows", *names], text=()))
             for rows in ROWS:
                 measured = rates(contenders(dtype, rows), rows * D * MAPS)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..specs import Loss
 from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
-from .many_maps import make_many_maps
+from .many_maps import make_many_maps, tile_rows
 from .many_maps import turned as transposed_tiles
 from .many_maps import work_size as many_work_size
 from .one_map import make_one_map
@@ -75,8 +75,8 @@ def for_maps(data: Data, maps: int) -> Data:
     """The same data for passes over at most so many maps."""
     columns = maps * data.k
     if columns > 1:
-        tile = shapes().many_rows
-        turned = transposed_tiles(data.X, data.ld, columns, lanes_for(data.d, data.X.dtype))
+        lanes = lanes_for(data.d, data.X.dtype)
+        tile, turned = tile_rows(lanes), transposed_tiles(data.X, data.ld, columns, lanes)
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
         turned = data.turned

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import aligned_zeros, inner, named, spliced
+from .jit import aligned_zeros, inner, named, padded, spliced
 from .many_powers import make_panel_powers, make_row_powers
 from .panels import make_transpose, panels
 from .shapes import shapes
@@ -41,21 +41,31 @@ def _most_few(lanes: int) -> int:
     return lanes // 2
 
 
+def tile_rows(lanes: int) -> int:
+    """Rows of X in a tile, whole vectors of them: with few maps they lie along the lanes."""
+    return padded(shapes().many_rows, lanes)
+
+
 def turned(X: np.ndarray, ld: int, columns: int, lanes: int) -> np.ndarray:
     """The tiles of X (n, ld), flat, transposed; none where they are transposed in every pass.
 
     That takes as long as the products of two or three maps: it pays to keep the tiles of small
     data, whereas large data are waited for in any case.
     """
-    tile, n = shapes().many_rows, X.size // ld
-    if columns > _most_few(lanes) or X.nbytes > shapes().kept_bytes:
-        return aligned_zeros(0, X.dtype)
-    tiles = -(-n // tile)
-    kept = aligned_zeros(tiles * tile * ld, X.dtype)
-    rows = np.zeros((tiles * tile, ld), X.dtype)
-    rows[:n] = X.reshape(n, ld)
-    kept.reshape(tiles, ld, tile)[...] = rows.reshape(tiles, tile, ld).transpose(0, 2, 1)
+    tile, n = tile_rows(lanes), X.size // ld
+    kept = aligned_zeros(turned_size(n, ld, columns, lanes, X.dtype), X.dtype)
+    if kept.size:
+        rows = np.zeros((kept.size // ld, ld), X.dtype)
+        rows[:n] = X.reshape(n, ld)
+        kept.reshape(-1, ld, tile)[...] = rows.reshape(-1, tile, ld).transpose(0, 2, 1)
     return kept
+
+
+def turned_size(n: int, ld: int, columns: int, lanes: int, dtype: np.dtype[Any]) -> int:
+    """Elements of X that are kept transposed, whole tiles of them."""
+    if columns > _most_few(lanes) or n * ld * dtype.itemsize > shapes().kept_bytes:
+        return 0
+    return padded(n, tile_rows(lanes)) * ld
 
 
 def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
@@ -231,10 +241,10 @@ def _make_few(dtype: np.dtype[Any], lanes: int):
 
     @inner
     @named(dtype.name, lanes)
-    def minus_targets(residuals, data, row, rows, padded, columns):
+    def minus_targets(residuals, data, row, rows, whole, columns):
         k, tile = data.k, data.tile
         for c in range(columns):
-            target, mine = row * k + c % k, residuals[c * tile : c * tile + padded]
+            target, mine = row * k + c % k, residuals[c * tile : c * tile + whole]
             for s in range(rows):
                 mine[s] = -data.Y[target + s * k]
             mine[rows:] = zero
@@ -252,16 +262,17 @@ def _make_few(dtype: np.dtype[Any], lanes: int):
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
-            padded = (rows + lanes - 1) // lanes * lanes
-            minus_targets(R, data, row, rows, padded, columns)
+            whole = (rows + lanes - 1) // lanes * lanes
+            minus_targets(R, data, row, rows, whole, columns)
             if data.turned.size == 0:
                 turn(data, row, rows, turned)
                 T = View(at(turned, 0), tile, 1)
             else:
                 T = View(at(data.turned, row * ld), tile, 1)
-            accumulate(W, T, S, columns, padded, data.d)
+            accumulate(W, T, S, columns, whole, data.d)
             for c in range(columns):
-                losses[c // data.k] += differentiate(at(R, c * tile), padded, p)
+                R[c * tile + rows : c * tile + whole] = zero  # an infinite weight makes NaN of it
+                losses[c // data.k] += differentiate(at(R, c * tile), whole, p)
             X = View(at(data.X, row * ld), ld, 1)
             accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:

@@ -268,7 +268,7 @@ def _check_interrupted(ours, problem, network, optimizer, how, case, path):
 
 
 def _check_sweep(ours, case, problem, network, optimizer, how):
-    """A model has the same bits in a sweep as alone."""
+    """A model has the same bits in any sweep of several; alone as well, or with several outputs."""
     models = [(network, optimizer)]
     for constants in case.others:
         other = by_name(**constants)
@@ -277,7 +277,13 @@ def _check_sweep(ours, case, problem, network, optimizer, how):
     place = case.seed % len(models)
     models = [*models[1 : place + 1], models[0], *models[place + 1 :]]
     together = sweep(problem, models, case.steps, **how)
-    _assert_same(together[place], ours)
+    if len(models) == 1 or problem.k > 1:
+        _assert_same(together[place], ours)
     if len(models) > 1:
-        other = (place + 1) % len(models)
-        _assert_same(together[other], train(problem, *models[other], case.steps, **how))
+        pair = (place + 1) % len(models), place
+        two = sweep(problem, [models[m] for m in pair], case.steps, **how)
+        for m, result in zip(pair, two, strict=True):
+            _assert_same(together[m], result)
+        if problem.k > 1:
+            other = pair[0]
+            _assert_same(together[other], train(problem, *models[other], case.steps, **how))

@@ -9,7 +9,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from accel.kernels.cpu import any_power, jit, lp_loss, powers
-from accel.kernels.cpu.simd import Emitter
+from accel.kernels.cpu.simd import Emitter, at
 from accel.kernels.specs import Loss
 
 from .exact import LONG, needs_long_double
@@ -34,19 +34,18 @@ def compiled(dtype):
     differentiate = powers.make_differentiate(np.dtype(dtype), lanes_of(dtype))
 
     @jit.inner
-    def step(residuals, data, rows, losses, p):
-        differentiate(residuals, data, 0, rows, losses, p)
+    def step(residuals, targets, losses, p):
+        rows = residuals.size // losses.size
+        for c in range(losses.size):
+            losses[c] = differentiate(at(residuals, c * rows), at(targets, 0), rows, p)
 
     return step
 
 
 def step(predictions, targets, columns, p):
     """Slopes and sums of so many columns that lie one behind the other, with the same targets."""
-    rows = predictions.size // columns
     slopes, losses = predictions.copy(), np.zeros(columns)
-    X, Y = np.zeros((rows, 1), predictions.dtype), targets[:rows, None]
-    data = lp_loss.pack_rows(X, Y, 1)._replace(tile=rows)
-    compiled(predictions.dtype.type)(slopes, data, rows, losses, float(p))
+    compiled(predictions.dtype.type)(slopes, targets, losses, float(p))
     return slopes, losses
 
 
@@ -142,9 +141,8 @@ def test_every_number_of_rows_and_nothing_beyond_them(dtype, p):
         predictions, targets = rng.standard_normal((2, rows)).astype(dtype)
         room = np.full(rows + 64, dtype(7))
         room[32 : 32 + rows] = predictions
-        data = lp_loss.pack_rows(np.zeros((rows, 1), dtype), targets[:, None], 1)
         losses = np.zeros(1)
-        compiled(dtype)(room[32:-32], data._replace(tile=rows), rows, losses, p)
+        compiled(dtype)(room[32:-32], targets, losses, p)
         expected, totals = step(predictions - targets, np.zeros(rows, dtype), 1, p)
         np.testing.assert_array_equal(room[32:-32], expected)
         np.testing.assert_array_equal(losses, totals)

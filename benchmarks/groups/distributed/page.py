@@ -115,4 +115,4 @@ computing then, with passes that grow with the models as measured above:
 
 The last column is for a single model: so many steps would each worker have to take on its own rows
 between two sums. That is another algorithm (local gradient descent, which averages factors) with
-other iterates, and not offered here; a sweep changes no bit."""
+other iterates, and not offered here; a sweep changes them by rounding errors only."""
