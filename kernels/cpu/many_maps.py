@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .jit import aligned_zeros, inner, named, padded, spliced
-from .many_powers import make_panel_powers, make_row_powers
+from .many_powers import make_panel_powers
 from .panels import make_transpose, panels
+from .powers import make_differentiate
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -73,7 +74,7 @@ def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
     whole = -(-columns // lanes) * lanes
     many = (2 * whole + lanes) * ld + tile * _panel_width(lanes)
     columns = min(columns, _most_few(lanes))
-    return max(many, columns * (ld + tile) + ld * tile)
+    return max(many, (columns + ld + 1) * tile + columns * ld)
 
 
 @cache
@@ -158,7 +159,7 @@ class _Tile(NamedTuple):
 def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
     """Compile what is done with one tile of X and one panel of so many vectors."""
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
-    panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes, vectors)
+    panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes)
     multiply, collect, targets = panel.rows, panel.columns, panel.targets
 
     @inner
@@ -171,7 +172,9 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
             W = View(places.W + (start * ld + t * width) * size, width, 1)
             X = View(tile.X + t * size, ld, 1)
             multiply(X, W, R, tile.rows, min(depth, d - t), tile.ahead)
-        differentiate(places.R, places.totals, tile.rows, p)
+        for v in range(vectors):
+            r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
+            differentiate(r, totals, tile.rows, width, p)
         G = View(places.G + start * ld * size, width, 1)
         collect(View(tile.X, ld, 1), R, G, d, tile.rows)
 
@@ -226,7 +229,7 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
 @cache
 def _make_few(dtype: np.dtype[Any], lanes: int):
     accumulate, transpose = tiles(dtype, lanes).accumulate, make_transpose(dtype, lanes)
-    differentiate = make_row_powers(dtype, lanes)
+    differentiate = make_differentiate(dtype, lanes)
     zero = dtype.type(0)
 
     @inner
@@ -255,10 +258,12 @@ def _make_few(dtype: np.dtype[Any], lanes: int):
         ld, tile = data.ld, data.tile
         size = weights.size
         columns = size // ld
-        G, R, turned = work[:size], work[size:], work[size + columns * tile :]
+        G, R, none = work[:size], work[size:], work[size + columns * tile :]
+        turned = none[tile:]
         losses = sums[sums.size - columns // data.k :][::-1]
         W, S = View(at(weights, 0), ld, 1), View(at(R, 0), tile, 1)
         G[:] = zero
+        none[:tile] = zero  # the targets are in the residuals
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
@@ -271,8 +276,7 @@ def _make_few(dtype: np.dtype[Any], lanes: int):
                 T = View(at(data.turned, row * ld), tile, 1)
             accumulate(W, T, S, columns, whole, data.d)
             for c in range(columns):
-                R[c * tile + rows : c * tile + whole] = zero  # an infinite weight makes NaN of it
-                losses[c // data.k] += differentiate(at(R, c * tile), whole, p)
+                losses[c // data.k] += differentiate(at(R, c * tile), at(none, 0), rows, p)
             X = View(at(data.X, row * ld), ld, 1)
             accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:

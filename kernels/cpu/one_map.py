@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 
-from .jit import LINE, inner, named, spliced
+from .jit import LINE, inner, named
 from .powers import by_kind, make_differentiate
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, at, cover, tiles, widened
@@ -29,9 +29,11 @@ _DOUBLE = ir.DoubleType()
 
 #: Vectors of a row in flight, enough to hide the latency of a multiply-add.
 _CHAINS = 4
-#: Rows that are taken together, so that their gradients are added to memory once; fewer where a
-#: vector has fewer lanes.
-_TOGETHER = 4
+
+
+def _together(lanes: int) -> int:
+    """Rows whose parts of the gradient are added to memory at once, as they come from memory."""
+    return min(4, lanes)
 
 
 def _emit_product(emit: Emitter, x, w, ld):
@@ -83,8 +85,6 @@ def _emit_rows(emit: Emitter, x, y, w, g, ld, step, count: int, loss):
 
 
 def _make_rows(dtype, lanes: int):
-    together = min(_TOGETHER, lanes)
-
     @numba_intrinsic
     def rows(typing_context, x, y, w, g, count, ld, p):
         def generate(context, builder, signature, arguments):
@@ -92,23 +92,17 @@ def _make_rows(dtype, lanes: int):
             pointer = emit.scalar.as_pointer()
             x, y, w, g = (builder.inttoptr(address, pointer) for address in arguments[:4])
             count, ld, p = arguments[4:]
-            loss = cgutils.alloca_once(builder, _DOUBLE)
+            length, loss = _together(lanes), cgutils.alloca_once(builder, _DOUBLE)
             builder.store(_DOUBLE(0.0), loss)
 
-            def rows_of(length):
-                def take(step):
-                    def some(i, _):
-                        first, target = emit.at(x, (i, ld)), builder.gep(y, [i])
-                        _emit_rows(emit, first, target, w, g, ld, step, length, loss)
+            def all_rows(step):
+                def some(i, _):
+                    here, there = emit.at(x, (i, ld)), builder.gep(y, [i])
+                    _emit_rows(emit, here, there, w, g, ld, step, length, loss)
 
-                    cover(builder, builder.sub(end, begin), (length,), some)
+                cover(builder, count, (length,), some)
 
-                return take
-
-            whole = builder.mul(builder.sdiv(count, _I64(together)), _I64(together))
-            for begin, end, length in ((_I64(0), whole, together), (whole, count, 1)):
-                x, y = emit.at(x, (begin, ld)), builder.gep(y, [begin])
-                by_kind(builder, ir.VectorType(emit.scalar, length), p, rows_of(length))
+            by_kind(builder, ir.VectorType(emit.scalar, length), p, all_rows)
             return builder.load(loss)
 
         return types.float64(*(types.intp,) * 6, types.float64), generate
@@ -117,69 +111,37 @@ def _make_rows(dtype, lanes: int):
 
 
 @cache
-def _make_cached(dtype: np.dtype[Any], lanes: int):
-    routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes)
-    dots, weighted_sum = routines.dots, routines.weighted_sum
-
-    @inner
-    @named(dtype.name, lanes)
-    def cached(data, weights, work, sums, first, last, backwards, p):
-        ld, tile, loss = data.ld, data.tile, 0.0
-        gradient, residuals = work[:ld], work[ld:]
-        W, G, R = View(at(weights, 0), ld, 1), View(at(work, 0), ld, 1), View(at(work, ld), tile, 1)
-        gradient[:] = 0
-        for i in range(first, last):
-            row = (first + last - 1 - i if backwards else i) * tile
-            rows = min(tile, data.n - row)
-            X = View(at(data.X, row * ld), ld, 1)
-            dots(X, W, R, rows, 1, ld)
-            loss += differentiate(at(residuals, 0), at(data.Y, row), rows, p)
-            weighted_sum(R, X, G, ld, rows)
-            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
-                for j in range(ld):
-                    sums[j] += np.float64(gradient[j])
-                    gradient[j] = 0
-        sums[sums.size - 1] = loss
-
-    return cached
-
-
-@cache
-def _make_streamed(dtype: np.dtype[Any], lanes: int):
-    take = _make_rows(dtype, lanes)
-
-    @inner
-    @named(dtype.name, lanes)
-    def streamed(data, weights, work, sums, first, last, backwards, p):
-        ld, loss = data.ld, 0.0
-        gradient, w, g = work[:ld], at(weights, 0), at(work, 0)
-        gradient[:] = 0
-        for i in range(first, last):
-            row = i * data.tile
-            rows = min(data.tile, data.n - row)
-            loss += take(at(data.X, row * ld), at(data.Y, row), w, g, rows, ld, p)
-            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
-                for j in range(ld):
-                    sums[j] += np.float64(gradient[j])
-                    gradient[j] = 0
-        sums[sums.size - 1] = loss
-
-    return streamed
-
-
-@cache
 def make_one_map(dtype: np.dtype[Any], lanes: int):
     """Compile the pass for a run with one map and one output.
 
     Parameters and results are those of ``make_forward``.
     """
-    cached, streamed = _make_cached(dtype, lanes), _make_streamed(dtype, lanes)
+    routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes)
+    dots, weighted_sum = routines.dots, routines.weighted_sum
+    stream, together = _make_rows(dtype, lanes), _together(lanes)
 
-    @spliced
-    def forward(data, weights, work, sums, first, last, backwards, p):
-        if data.streamed:
-            streamed(data, weights, work, sums, first, last, backwards, p)
-        else:
-            cached(data, weights, work, sums, first, last, backwards, p)
+    @inner
+    @named(dtype.name, lanes)
+    def one(data, weights, work, sums, first, last, backwards, p):
+        ld, tile, loss = data.ld, data.tile, 0.0
+        gradient, w, g, r = work[:ld], at(weights, 0), at(work, 0), at(work, ld)
+        gradient[:] = 0
+        for i in range(first, last):
+            row = (first + last - 1 - i if backwards and not data.streamed else i) * tile
+            rows, streamed = min(tile, data.n - row), 0
+            if data.streamed:
+                streamed = rows // together * together
+                loss += stream(at(data.X, row * ld), at(data.Y, row), w, g, streamed, ld, p)
+            if streamed < rows:
+                row, rows = row + streamed, rows - streamed
+                X, R = View(at(data.X, row * ld), ld, 1), View(r, tile, 1)
+                dots(X, View(w, ld, 1), R, rows, 1, ld)
+                loss += differentiate(r, at(data.Y, row), rows, p)
+                weighted_sum(R, X, View(g, ld, 1), ld, rows)
+            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
+                for j in range(ld):
+                    sums[j] += np.float64(gradient[j])
+                    gradient[j] = 0
+        sums[sums.size - 1] = loss
 
-    return forward
+    return one

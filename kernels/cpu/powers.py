@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 
 from .any_power import exponent, intrinsic, power, splat
-from .jit import inlined, named
+from .jit import inner, named
 from .simd import EXACT, Emitter, widened
 
 _I32 = ir.IntType(32)
@@ -186,7 +186,7 @@ def make_differentiate(dtype: np.dtype[Any], lanes: int):
     """
     column = _make_column(dtype, lanes)
 
-    @inlined
+    @inner
     @named(dtype.name, lanes)
     def differentiate(residuals, targets, count, p):
         return column(residuals, targets, count, p)

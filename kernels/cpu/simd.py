@@ -318,7 +318,7 @@ def _make_accumulate(dtype, lanes: int, heights: tuple[int, ...]):
 def heights() -> tuple[int, ...]:
     """Heights of the register tiles, highest first."""
     height = shapes().tile_height
-    return height, *(rows for rows in (8, 4, 2, 1) if rows < height)
+    return height, *(rows for rows in (4, 2, 1) if rows < height)
 
 
 def _widths(lanes: int, rows: int) -> list[int]:
