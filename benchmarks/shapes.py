@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> int:
 
     pin(options.threads)
     from accel.kernels.cpu import shapes
-    from accel.kernels.cpu.jit import vector_bytes, vector_registers
+    from accel.kernels.cpu.processor import vector_bytes, vector_registers
 
     candidates, present = shapes.CANDIDATES, shapes.shapes()
     if unknown := sorted(set(options.field) - set(candidates)):

@@ -34,6 +34,8 @@ FROM_COMPILED = {
     ("accel._support.toolkit", "accel.kernels.cuda"),  # for the name that it makes in NumPy
     ("accel._reports.machine", "accel.kernels.cpu.cpus"),
     ("accel._reports.machine", "accel.kernels.cpu.jit"),  # for the place of its cache
+    ("accel._reports.machine", "accel.kernels.cpu.processor"),
+    ("accel._reports.machine", "accel.kernels.cpu.shapes"),
 }
 FOLDERS = {"accel": Path(accel.__file__).parent, "accel.kernels": Path(kernels.__file__).parent}
 #: By name, every module of the package.

@@ -12,18 +12,18 @@ from benchmarks.harness.cases import CASES
 
 class Shapes(NamedTuple):
     tile_bytes: int = 16384
-    rows: int = 4
-    prefetch: int = 0
+    many_rows: int = 4
+    ahead_bytes: int = 0
 
 
-CANDIDATES = {"tile_bytes": (8192, 32768), "rows": (2, 4, 8), "prefetch": (0, 4096)}
+CANDIDATES = {"tile_bytes": (8192, 32768), "many_rows": (2, 4, 8), "ahead_bytes": (0, 4096)}
 
 
 def made_up(case, choice):
     """Seconds: 32 KiB are best, and with them 8 rows; what prefetching saves is too little."""
-    tile, rows = choice["tile_bytes"], choice["rows"]
+    tile, rows = choice["tile_bytes"], choice["many_rows"]
     best_rows = 8 if tile == 32768 else 2
-    return 1 + (tile != 32768) + 0.1 * abs(rows - best_rows) - 1e-3 * (choice["prefetch"] > 0)
+    return 1 + (tile != 32768) + 0.1 * abs(rows - best_rows) - 1e-3 * (choice["ahead_bytes"] > 0)
 
 
 @pytest.fixture
@@ -47,9 +47,13 @@ def test_each_field_is_scanned_with_the_best_of_those_before_it(asked, capsys):
     assert shapes.main([]) == 0
     printed = capsys.readouterr().out
     assert printed.endswith(
-        "The row for this machine:\n\n    Shapes(tile_bytes=32768, rows=8, prefetch=0)\n"
+        "The row for this machine:\n\n    Shapes(tile_bytes=32768, many_rows=8, ahead_bytes=0)\n"
     )
-    assert [case for case, *_ in asked] == [*shapes.CASES["tile_bytes"] * 2, "tall-f32"]
+    assert [case for case, *_ in asked] == [
+        *shapes.CASES["tile_bytes"],
+        *shapes.CASES["many_rows"],
+        "tall-f32",
+    ]
     tried = [[choice["tile_bytes"] for choice in choices] for _, choices, *_ in asked]
     assert tried[0] == [8192, 16384, 32768]
     assert tried[-1] == [32768, 32768]
@@ -59,14 +63,16 @@ def test_each_field_is_scanned_with_the_best_of_those_before_it(asked, capsys):
 
 
 def test_one_field_quickly(asked, capsys):
-    assert shapes.main(["--quick", "--field", "rows"]) == 0
+    assert shapes.main(["--quick", "--field", "many_rows"]) == 0
     assert {call[2:] for call in asked} == {(shapes.QUICK_ROUNDS, shapes.QUICK_SECONDS, True)}
-    assert "Shapes(tile_bytes=16384, rows=2, prefetch=0)" in capsys.readouterr().out
+    assert "Shapes(tile_bytes=16384, many_rows=2, ahead_bytes=0)" in capsys.readouterr().out
 
 
 def test_an_unknown_field(asked, capsys):
     assert shapes.main(["--field", "colour"]) == 2
-    assert "unknown field colour; known: tile_bytes, rows, prefetch" in capsys.readouterr().err
+    assert (
+        "unknown field colour; known: tile_bytes, many_rows, ahead_bytes" in capsys.readouterr().err
+    )
 
 
 def test_a_field_that_no_case_is_named_for_is_scanned_on_all():
@@ -82,7 +88,7 @@ def test_the_cases_are_there():
 
 @pytest.mark.slow  # two processes compile the loop
 def test_samplers_answer_in_turn():
-    choices = [{"rows": 4}, {"rows": 8}]
+    choices = [{"many_rows": 16}, {"many_rows": 32}]
     samples = shapes.measured("two-points-f64", choices, rounds=3, seconds=0.001, quick=True)
     assert [len(values) for values in samples] == [3, 3]
     assert all(0 < value < 1 for values in samples for value in values)

@@ -118,11 +118,12 @@ for dtype in ("f4", "f8"):
 """
 
 
+@pytest.mark.slow  # two processes compile for minutes
 def test_a_run_in_parts():
     """Streamed and cached, by one thread and by two: the same numbers but for rounding."""
     runs = []
     for text in ("stream_bytes=0", f"stream_bytes={2**40}"):
-        done = children.python("-c", PROGRAM, cwd=children.ROOT, **{VARIABLE: text})
+        done = children.python("-c", PROGRAM, cwd=children.ROOT, limit=600, **{VARIABLE: text})
         runs.append([np.array(line.split(), float) for line in done.stdout.splitlines()])
     assert [int(row[0]) for lines in runs for row in lines] == [1] * 4 + [0] * 4
     for tolerance, rows in ((1e-4, (0, 1)), (1e-11, (2, 3))):
