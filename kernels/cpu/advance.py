@@ -17,7 +17,7 @@ run is cut into chunks. :mod:`.loop` holds a run; what is too small to cut is fo
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +42,6 @@ from .factor_chain import end_to_end_matrix
 from .jit import entry, inner, spliced
 from .lp_loss import make_forward
 from .pointers import pointer
-
-
-class Scratch(NamedTuple):
-    """Memory with a row for each rank to write, in ``sums`` for each part; every rank reads all."""
-
-    work: np.ndarray
-    sums: np.ndarray
-    block: np.ndarray
-    spare: np.ndarray
 
 
 @inner

@@ -16,7 +16,7 @@ def pieces(X: np.ndarray, Y: np.ndarray, d: int, block: int) -> list[Data]:
 
 def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
     """Unscaled sums of a piece for maps W (M, k, d), flat: gradients, then losses."""
-    piece = for_maps(piece, most)  # few maps: small data are transposed anew in every pass
+    piece = for_maps(piece, most)
     weights, work, total = buffers(piece, W)
     make_pass(W.dtype, lanes_for(piece.d, W.dtype))(piece, weights, work, total, p)
     gradients = total[: weights.size].reshape(-1, piece.ld)[:, : piece.d]

@@ -83,6 +83,18 @@ class Run(NamedTuple):
     total: int
 
 
+class Scratch(NamedTuple):
+    """Memory to write: flat for a rank on its own, for a team a row a rank, and in ``sums`` a part.
+
+    Each rank of a team writes its own row and reads all of them.
+    """
+
+    work: np.ndarray
+    sums: np.ndarray
+    block: np.ndarray
+    spare: np.ndarray
+
+
 class Room(NamedTuple):
     """Scratch of a rank: a block of gradients, and what the end-to-end rule needs; pointers."""
 

@@ -29,6 +29,7 @@ from .epilogue import (
     TARGET_LOSS,
     TOL,
     P,
+    Scratch,
     Shared,
 )
 from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
@@ -114,12 +115,9 @@ class TrainingLoop:
         if k == 1 and not loss.gram and fits(n, d, dtype):
             columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
             work, sums = columns_work_size(columns, wide), 0
-            return min(threads, count), Shares(
-                solo.make_singly(dtype, wide, lanes),
-                columns,
-                run,
-                self._scratches(min(threads, count), work, sums, block),
-            )
+            parts = min(threads, count)
+            scratches = self._scratches(parts, work, sums, block)
+            return parts, Shares(solo.make_singly(dtype, wide, lanes), columns, run, scratches)
         data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
         work, sums = work_size(data, count), sums_size(data, count)
         parts = 1 if loss.gram else min(threads, _useful_parts(data))
@@ -127,21 +125,24 @@ class TrainingLoop:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
             return parts, Shares(solo.make_joint(dtype, lanes), data, run, scratches)
-        ranks = min(parts, cpus())
-        scratch = advance.Scratch(
-            work=_rows_of(ranks, work, dtype),
-            sums=_rows_of(parts, sums, np.dtype(np.float64)),
-            block=_rows_of(ranks, block, dtype),
-            spare=_rows_of(ranks, self._spare, np.dtype(np.float64)),
-        )
+        scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
         return parts, Team(advance.make_advance(dtype, lanes), data, run, scratch)
 
-    def _scratches(self, parts: int, work: int, sums: int, block: int) -> list[solo.Scratch]:
-        """Memory for each of the ranks, at most ``parts``, that have models to themselves."""
+    def _scratch(self, ranks: int, parts: int, work: int, sums: int, block: int) -> Scratch:
+        """Memory for a team."""
         dtype, double = self._run.params.dtype, np.dtype(np.float64)
-        sizes = (work, dtype), (sums, double), (block, dtype), (self._spare, double)
-        rows = (_rows_of(min(parts, cpus()), max(size, 1), kind) for size, kind in sizes)
-        return [solo.Scratch(*row) for row in zip(*rows, strict=True)]
+        return Scratch(
+            work=_rows_of(ranks, max(work, 1), dtype),
+            sums=_rows_of(parts, max(sums, 1), double),
+            block=_rows_of(ranks, block, dtype),
+            spare=_rows_of(ranks, self._spare, double),
+        )
+
+    def _scratches(self, parts: int, work: int, sums: int, block: int) -> list[Scratch]:
+        """Memory for each of the ranks, at most ``parts``, that have models to themselves."""
+        ranks = min(parts, cpus())
+        rows = self._scratch(ranks, ranks, work, sums, block)
+        return [Scratch(*row) for row in zip(*rows, strict=True)]
 
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the factors of all models, their places in the common buffers, and FIRST, LAST."""

@@ -54,35 +54,42 @@ class Data(NamedTuple):
 
 
 def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
-    """Lay out X (n, d) and Y (n, k) for passes over so many maps; X is copied only if it has to be.
+    """Lay out X (n, d) and Y (n, k) for the passes of a run over so many maps.
 
-    That is at every call if d is no multiple of the vector length. No copy is kept: it would be a
-    second X in memory, and wrong as soon as somebody writes to the first.
+    X is copied only if it has to be: if d is no multiple of the vector length. No copy outlives the
+    run: it would be a second X in memory, and wrong as soon as somebody writes to the first.
     """
+    data = _pack_once(X, Y, maps)
+    lanes = lanes_for(data.d, data.X.dtype)
+    return data._replace(turned=transposed_tiles(data.X, data.ld, maps * data.k, lanes))
+
+
+def _pack_once(X: np.ndarray, Y: np.ndarray, maps: int) -> Data:
+    """The same for a single pass, which is not worth tiles that are kept transposed."""
     (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
-    return pack_rows(_rows(X, ld).reshape(n, ld), Y, d, maps)
+    return for_maps(pack_rows(_rows(X, ld).reshape(n, ld), Y, d), maps)
 
 
-def pack_rows(X: np.ndarray, Y: np.ndarray, d: int, maps: int = 1) -> Data:
-    """Lay out rows of whole vectors, X (n, ld) with zeros behind d elements; X is not copied."""
+def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
+    """Lay out rows of whole vectors, X (n, ld) with zeros behind d elements; X is not copied.
+
+    ``for_maps`` says for which passes.
+    """
     (n, ld), k = X.shape, Y.shape[1]
     none = aligned_zeros(0, X.dtype)
-    data = Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, none, False, 0.0)
-    return for_maps(data, maps)
+    return Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, none, False, 0.0)
 
 
 def for_maps(data: Data, maps: int) -> Data:
     """The same data for passes over at most so many maps."""
-    columns = maps * data.k
-    if columns > 1:
-        lanes = lanes_for(data.d, data.X.dtype)
-        tile, turned = tile_rows(lanes), transposed_tiles(data.X, data.ld, columns, lanes)
+    several = maps * data.k > 1
+    if several:
+        tile = tile_rows(lanes_for(data.d, data.X.dtype))
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
-        turned = data.turned
+    streamed = not several and data.X.nbytes > shapes().stream_bytes
     flush = max(_FLUSH // tile, 1)
-    several, streamed = columns > 1, columns == 1 and data.X.nbytes > shapes().stream_bytes
-    return data._replace(tile=tile, flush=flush, several=several, streamed=streamed, turned=turned)
+    return data._replace(tile=tile, flush=flush, several=several, streamed=streamed)
 
 
 def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
@@ -224,7 +231,7 @@ def loss_and_gradient(
     Residuals, powers and float32 gradients of up to 2^14 rows are rounded to the dtype, all else is
     added up in float64: see the reference for what that makes of the errors.
     """
-    data, scale, p = pack(X, Y), loss.factor / len(X), float(loss.p)
+    data, scale, p = _pack_once(X, Y, 1), loss.factor / len(X), float(loss.p)
     weights, work, sums = buffers(data, W.astype(X.dtype, copy=False))
     make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
     total, G = _unscaled(data, sums)

@@ -64,7 +64,8 @@ def turned(X: np.ndarray, ld: int, columns: int, lanes: int) -> np.ndarray:
 
 def turned_size(n: int, ld: int, columns: int, lanes: int, dtype: np.dtype[Any]) -> int:
     """Elements of X that are kept transposed, whole tiles of them."""
-    if columns > _most_few(lanes) or n * ld * dtype.itemsize > shapes().kept_bytes:
+    few = 1 < columns <= _most_few(lanes)
+    if not few or n * ld * dtype.itemsize > shapes().kept_bytes:
         return 0
     return padded(n, tile_rows(lanes)) * ld
 

@@ -16,7 +16,7 @@ from numba.extending import intrinsic as numba_intrinsic
 from .any_power import splat
 from .jit import inner, named
 from .powers import by_kind
-from .simd import EXACT, Emitter, widened
+from .simd import Emitter, add_wide, added
 
 _I64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -38,10 +38,8 @@ def make_panel_powers(dtype: np.dtype[Any], lanes: int):
             r = builder.inttoptr(arguments[0], emit.scalar.as_pointer())
             out = builder.inttoptr(arguments[1], wide.as_pointer())
             rows, width, p = arguments[2:]
-            total, parts = (
-                cgutils.alloca_once(builder, wide),
-                cgutils.alloca_once(builder, wide, lanes),
-            )
+            total = cgutils.alloca_once(builder, wide)
+            parts = cgutils.alloca_once(builder, wide, lanes)
 
             def all_rows(step):
                 with cgutils.for_range(builder, _I64(lanes)) as part:
@@ -52,16 +50,12 @@ def make_panel_powers(dtype: np.dtype[Any], lanes: int):
                         here = emit.at(r, (row, width))
                         slope, value = step(builder, emit.load(here))
                         emit.store(slope, here)
-                        value = widened(builder, value)
-                        builder.store(builder.fadd(builder.load(total), value, flags=EXACT), total)
+                        add_wide(builder, total, value)
                     builder.store(builder.load(total), builder.gep(parts, [part.index]))
 
             by_kind(builder, emit.vector, p, all_rows)
             sums = [builder.load(builder.gep(parts, [_I64(part)])) for part in range(lanes)]
-            while len(sums) > 1:
-                pairs = zip(sums[::2], sums[1::2], strict=True)
-                sums = [builder.fadd(a, b, flags=EXACT) for a, b in pairs]
-            builder.store(sums[0], out, align=8)
+            builder.store(added(builder, sums), out, align=8)
             return context.get_dummy_value()
 
         return types.void(*(types.intp,) * 4, types.float64), generate

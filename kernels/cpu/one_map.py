@@ -22,7 +22,7 @@ from numba.extending import intrinsic as numba_intrinsic
 from .jit import LINE, inner, named
 from .powers import by_kind, make_differentiate
 from .shapes import shapes
-from .simd import EXACT, Emitter, View, at, cover, tiles, widened
+from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -40,8 +40,6 @@ def _emit_product(emit: Emitter, x, w, ld):
     """The products of a row and the weights, as a vector yet to be folded; lines are asked for."""
     builder, lanes, totals = emit.builder, emit.lanes, emit.variables(_CHAINS)
     ahead = shapes().ahead_bytes // emit.itemsize
-    for total in totals:
-        builder.store(emit.zero, total)
 
     def products(position, length):
         here, weights = emit.at(x, (position, 1)), emit.at(w, (position, 1))
@@ -49,13 +47,10 @@ def _emit_product(emit: Emitter, x, w, ld):
             left, right = emit.load(here, i * lanes), emit.load(weights, i * lanes)
             builder.store(emit.fma(left, right, builder.load(totals[i])), totals[i])
         for shift in range(0, length, max(LINE // emit.itemsize, lanes)):
-            emit.prefetch(builder.gep(here, [_I64(ahead + shift)]), level=2)
+            emit.prefetch(builder.gep(here, [_I64(ahead + shift)]))
 
     cover(builder, ld, (_CHAINS * lanes, lanes), products)
-    sums = [builder.load(total) for total in totals]
-    while len(sums) > 1:
-        sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
-    return sums[0]
+    return added(builder, [builder.load(total) for total in totals])
 
 
 def _emit_rows(emit: Emitter, x, y, w, g, ld, step, count: int, loss):

@@ -33,20 +33,22 @@ class Panel(NamedTuple):
     targets: Any
 
 
-def _make_panel_rows(dtype, lanes: int, vectors: int):
+def _make_product(dtype, lanes: int, vectors: int, transposed: bool):
     width = _I64(vectors * lanes)
 
     @intrinsic
-    def panel_rows(typing_context, a, b, c, m, n, ahead):
+    def product(typing_context, a, b, c, m, n, ahead):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             (a, b, c), (m, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
             # Strides that are known save the registers of addresses.
-            a, b, c = a._replace(col=_I64(1)), b._replace(row=width), c._replace(row=width)
+            strides = (_I64(1), a.row) if transposed else (a.row, _I64(1))
+            a = Matrix(a.pointer, *strides)
+            b, c = b._replace(row=width), c._replace(row=width)
 
             def rows_at(i, rows):
                 here = a.down(emit, i)
-                soon = builder.gep(here.pointer, [ahead])
+                soon = None if transposed else builder.gep(here.pointer, [ahead])
                 emit_rank(emit, here, b, c.down(emit, i), n, rows, vectors, soon=soon)
 
             cover(builder, m, heights(), rows_at)
@@ -54,32 +56,7 @@ def _make_panel_rows(dtype, lanes: int, vectors: int):
 
         return types.void(a, b, c, *(types.intp,) * 3), generate
 
-    return panel_rows
-
-
-def _make_panel_columns(dtype, lanes: int, vectors: int):
-    width = _I64(vectors * lanes)
-
-    @intrinsic
-    def panel_columns(typing_context, a, b, c, m, n):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, n) = map(emit.unpack, arguments[:3]), arguments[3:]
-            a, b, c = (
-                Matrix(a.pointer, _I64(1), a.row),
-                b._replace(row=width),
-                c._replace(row=width),
-            )
-
-            def rows_at(i, rows):
-                emit_rank(emit, a.down(emit, i), b, c.down(emit, i), n, rows, vectors)
-
-            cover(builder, m, heights(), rows_at)
-            return context.get_dummy_value()
-
-        return types.void(a, b, c, types.intp, types.intp), generate
-
-    return panel_columns
+    return product
 
 
 def _make_targets(dtype, lanes: int, vectors: int):
@@ -138,8 +115,8 @@ def _make_targets(dtype, lanes: int, vectors: int):
 @cache
 def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
     """Build the routines of panels of ``vectors * lanes`` columns."""
-    emitted_rows = _make_panel_rows(dtype, lanes, vectors)
-    emitted_columns = _make_panel_columns(dtype, lanes, vectors)
+    emitted_rows = _make_product(dtype, lanes, vectors, transposed=False)
+    emitted_columns = _make_product(dtype, lanes, vectors, transposed=True)
     emitted_targets = _make_targets(dtype, lanes, vectors)
 
     @inner
@@ -150,7 +127,7 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
     @inner
     @named(dtype.name, lanes, vectors)
     def columns(a, b, c, m, n):
-        emitted_columns(a, b, c, m, n)
+        emitted_columns(a, b, c, m, n, 0)  # the tile is in a cache already
 
     @inner
     @named(dtype.name, lanes, vectors)

@@ -22,7 +22,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .any_power import exponent, intrinsic, power, splat
 from .jit import inner, named
-from .simd import EXACT, Emitter, widened
+from .simd import EXACT, Emitter, add_wide
 
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
@@ -160,8 +160,7 @@ def _make_column(dtype, lanes: int):
                 residual = builder.fsub(memory.load(here), memory.load(there), flags=EXACT)
                 slope, value = step(builder, residual)
                 memory.store(slope, here)
-                value = widened(builder, value)
-                builder.store(builder.fadd(builder.load(totals), value, flags=EXACT), totals)
+                add_wide(builder, totals, value)
 
             def all_rows(step):
                 with cgutils.for_range(builder, whole) as loop:

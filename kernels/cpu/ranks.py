@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from . import advance, solo, team
-from .epilogue import ACTIVE, HEEDING, STEP, STOP_AT, STOP_REQUEST, Shared
+from . import team
+from .epilogue import ACTIVE, HEEDING, STEP, STOP_AT, STOP_REQUEST, Scratch, Shared
 from .jit import LINE, aligned_zeros
 
 
@@ -18,7 +18,7 @@ class Team:
     """Ranks that divide every pass over the data."""
 
     def __init__(
-        self, kernel: Callable[..., Any], data: Any, run: Shared, scratch: advance.Scratch
+        self, kernel: Callable[..., Any], data: Any, run: Shared, scratch: Scratch
     ) -> None:
         self.kernel, self._data, self._run, self._scratch = kernel, data, run, scratch
 
@@ -41,7 +41,7 @@ class Shares:
         kernel: Callable[..., Any],
         data: Any,
         run: Shared,
-        scratch: list[solo.Scratch],
+        scratch: list[Scratch],
     ) -> None:
         self.kernel, self._data, self._run, self._scratch = kernel, data, run, scratch
         # Two cache lines a rank, since processors fetch them in pairs.

@@ -127,12 +127,12 @@ class Emitter:
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
-    def prefetch(self, address, level: int = 1):
-        """Ask for a cache line in the first- or second-level cache."""
+    def prefetch(self, address):
+        """Ask for a cache line in the second-level cache."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = _I32(0), _I32(4 - level), _I32(1)
+        read, keep, data = _I32(0), _I32(2), _I32(1)
         self.builder.call(function, [self.builder.bitcast(address, byte), read, keep, data])
 
     def variables(self, count: int):
@@ -180,6 +180,19 @@ class Emitter:
 
 def _pairs(items):
     return zip(items[::2], items[1::2], strict=True)
+
+
+def added(builder, vectors):
+    """Add 2^m vectors up in pairs."""
+    while len(vectors) > 1:
+        vectors = [builder.fadd(a, b, flags=EXACT) for a, b in _pairs(vectors)]
+    return vectors[0]
+
+
+def add_wide(builder, total, vector):
+    """Add a vector to one of float64 in memory, rounded before it is added."""
+    value = widened(builder, vector)
+    builder.store(builder.fadd(builder.load(total), value, flags=EXACT), total)
 
 
 def widened(builder, vector):
@@ -253,7 +266,7 @@ def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None):
         if soon is not None:
             for byte in range(0, rows * emit.itemsize, LINE):
                 place = emit.at(soon, (loop.index, rows), (_I64(byte // emit.itemsize), 1))
-                emit.prefetch(place, level=2)
+                emit.prefetch(place)
         for r in range(rows):
             weight = emit.broadcast(emit.at(a.pointer, (a.row, r), (loop.index, a.col)))
             for v in range(vectors):

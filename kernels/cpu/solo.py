@@ -12,7 +12,7 @@ In neither does a model's result depend on the share that it is in, nor on its p
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -41,15 +41,6 @@ from .pointers import pointer
 
 #: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
 _WORK = 2**22
-
-
-class Scratch(NamedTuple):
-    """Memory of one rank, flat."""
-
-    work: np.ndarray
-    sums: np.ndarray
-    block: np.ndarray
-    spare: np.ndarray
 
 
 @cache

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import loop, solo
+from accel.kernels.cpu import epilogue, loop
 from accel.kernels.cpu.epilogue import ACTIVE, HEEDING, STEP, STOP_AT
 from accel.kernels.cpu.ranks import Shares, Team
 from accel.kernels.specs import CONVERGED, DIVERGED, RUNNING, TARGET, ModelSpec
@@ -242,5 +242,5 @@ def test_a_scratch_is_of_one_rank_only():
     with loop.TrainingLoop(X, Y, loss, models, 3) as run:
         first, second, _ = run._ranks._scratch
         for ours, theirs in zip(first, second, strict=True):
-            assert isinstance(first, solo.Scratch)
+            assert isinstance(first, epilogue.Scratch)
             assert not np.shares_memory(ours, theirs)
