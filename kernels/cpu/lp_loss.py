@@ -14,7 +14,6 @@ import numpy as np
 from ..specs import Loss
 from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
 from .many_maps import make_many_maps, tile_rows
-from .many_maps import turned as transposed_tiles
 from .many_maps import work_size as many_work_size
 from .one_map import make_one_map
 from .powers import make_weights
@@ -34,8 +33,7 @@ class Data(NamedTuple):
     n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
     ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
     from the run's dtype into float64. ``several`` says which pass is taken: that for many maps, or
-    that for one map and output, which takes X from memory if ``streamed``. ``turned`` holds the
-    tiles of X transposed, or nothing.
+    that for one map and output, which takes X from memory if ``streamed``.
     """
 
     X: np.ndarray
@@ -48,7 +46,6 @@ class Data(NamedTuple):
     flush: int
     several: bool
     streamed: bool
-    turned: np.ndarray
     from_gram: bool
     yy: float
 
@@ -59,13 +56,6 @@ def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
     X is copied only if it has to be: if d is no multiple of the vector length. No copy outlives the
     run: it would be a second X in memory, and wrong as soon as somebody writes to the first.
     """
-    data = _pack_once(X, Y, maps)
-    lanes = lanes_for(data.d, data.X.dtype)
-    return data._replace(turned=transposed_tiles(data.X, data.ld, maps * data.k, lanes))
-
-
-def _pack_once(X: np.ndarray, Y: np.ndarray, maps: int) -> Data:
-    """The same for a single pass, which is not worth tiles that are kept transposed."""
     (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
     return for_maps(pack_rows(_rows(X, ld).reshape(n, ld), Y, d), maps)
 
@@ -76,8 +66,7 @@ def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
     ``for_maps`` says for which passes.
     """
     (n, ld), k = X.shape, Y.shape[1]
-    none = aligned_zeros(0, X.dtype)
-    return Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, none, False, 0.0)
+    return Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, False, 0.0)
 
 
 def for_maps(data: Data, maps: int) -> Data:
@@ -107,7 +96,6 @@ def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
         1,
         k > 1,
         False,
-        aligned_zeros(0, XX.dtype),
         True,
         YY,
     )
@@ -231,7 +219,7 @@ def loss_and_gradient(
     Residuals, powers and float32 gradients of up to 2^14 rows are rounded to the dtype, all else is
     added up in float64: see the reference for what that makes of the errors.
     """
-    data, scale, p = _pack_once(X, Y, 1), loss.factor / len(X), float(loss.p)
+    data, scale, p = pack(X, Y, 1), loss.factor / len(X), float(loss.p)
     weights, work, sums = buffers(data, W.astype(X.dtype, copy=False))
     make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
     total, G = _unscaled(data, sums)

@@ -9,11 +9,7 @@ the pass are matrix products in which an element of X meets vectors of maps,
 
 so no vector is ever folded: every number is a sum in the order of the features, or of the rows.
 It depends neither on the other maps nor on the place among them. Few maps would leave most lanes
-idle: for them the tile of X is transposed, and the same sums are made with the rows, then the
-features along the lanes, to the same bits,
-
-    residuals (maps, rows) += weights (maps, d) X' (d, rows)
-    gradients (maps, d)    += slopes (maps, rows) X (rows, d)
+idle: those are for :mod:`.few_maps`.
 
 Residuals start from -y. The sum of |r|^p of a tile has ``lanes`` parts, row i in part i modulo
 ``lanes``, which are folded in pairs.
@@ -24,12 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .jit import aligned_zeros, inner, named, padded, spliced
+from .few_maps import make_few, most_few
+from .few_maps import work_size as few_work_size
+from .jit import inner, named, padded, spliced
 from .many_powers import make_panel_powers
 from .panels import make_transpose, panels
-from .powers import make_differentiate
 from .shapes import shapes
-from .simd import View, at, tiles
+from .simd import View, at
 
 
 def _panel_width(lanes: int) -> int:
@@ -37,45 +34,16 @@ def _panel_width(lanes: int) -> int:
     return lanes * shapes().tile_vectors
 
 
-def _most_few(lanes: int) -> int:
-    """So many maps are few."""
-    return lanes // 2
-
-
 def tile_rows(lanes: int) -> int:
     """Rows of X in a tile, whole vectors of them: with few maps they lie along the lanes."""
     return padded(shapes().many_rows, lanes)
-
-
-def turned(X: np.ndarray, ld: int, columns: int, lanes: int) -> np.ndarray:
-    """The tiles of X (n, ld), flat, transposed; none where they are transposed in every pass.
-
-    That takes as long as the products of two or three maps: it pays to keep the tiles of small
-    data, whereas large data are waited for in any case.
-    """
-    tile, n = tile_rows(lanes), X.size // ld
-    kept = aligned_zeros(turned_size(n, ld, columns, lanes, X.dtype), X.dtype)
-    if kept.size:
-        rows = np.zeros((kept.size // ld, ld), X.dtype)
-        rows[:n] = X.reshape(n, ld)
-        kept.reshape(-1, ld, tile)[...] = rows.reshape(-1, tile, ld).transpose(0, 2, 1)
-    return kept
-
-
-def turned_size(n: int, ld: int, columns: int, lanes: int, dtype: np.dtype[Any]) -> int:
-    """Elements of X that are kept transposed, whole tiles of them."""
-    few = 1 < columns <= _most_few(lanes)
-    if not few or n * ld * dtype.itemsize > shapes().kept_bytes:
-        return 0
-    return padded(n, tile_rows(lanes)) * ld
 
 
 def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
     """Elements of scratch that a thread needs for a pass over at most so many columns."""
     whole = -(-columns // lanes) * lanes
     many = (2 * whole + lanes) * ld + tile * _panel_width(lanes)
-    columns = min(columns, _most_few(lanes))
-    return max(many, (columns + ld + 1) * tile + columns * ld)
+    return max(many, few_work_size(min(columns, most_few(lanes)), ld, tile, lanes))
 
 
 @cache
@@ -228,77 +196,16 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
 
 
 @cache
-def _make_few(dtype: np.dtype[Any], lanes: int):
-    accumulate, transpose = tiles(dtype, lanes).accumulate, make_transpose(dtype, lanes)
-    differentiate = make_differentiate(dtype, lanes)
-    zero = dtype.type(0)
-
-    @inner
-    @named(dtype.name, lanes)
-    def turn(data, row, rows, turned):
-        """Transpose a tile of X; zero in the samples that pad the last vector."""
-        ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
-        transpose(View(at(data.X, row * ld), ld, 1), View(at(turned, 0), tile, 1), whole, ld)
-        for t in range(ld if whole < rows else 0):
-            for i in range(whole, whole + lanes):
-                turned[t * tile + i] = data.X[(row + i) * ld + t] if i < rows else zero
-
-    @inner
-    @named(dtype.name, lanes)
-    def minus_targets(residuals, data, row, rows, whole, columns):
-        k, tile = data.k, data.tile
-        for c in range(columns):
-            target, mine = row * k + c % k, residuals[c * tile : c * tile + whole]
-            for s in range(rows):
-                mine[s] = -data.Y[target + s * k]
-            mine[rows:] = zero
-
-    @inner
-    @named(dtype.name, lanes)
-    def few(data, weights, work, sums, first, last, backwards, p):
-        ld, tile = data.ld, data.tile
-        size = weights.size
-        columns = size // ld
-        G, R, none = work[:size], work[size:], work[size + columns * tile :]
-        turned = none[tile:]
-        losses = sums[sums.size - columns // data.k :][::-1]
-        W, S = View(at(weights, 0), ld, 1), View(at(R, 0), tile, 1)
-        G[:] = zero
-        none[:tile] = zero  # the targets are in the residuals
-        for i in range(first, last):
-            row = (first + last - 1 - i if backwards else i) * tile
-            rows = min(tile, data.n - row)
-            whole = (rows + lanes - 1) // lanes * lanes
-            minus_targets(R, data, row, rows, whole, columns)
-            if data.turned.size == 0:
-                turn(data, row, rows, turned)
-                T = View(at(turned, 0), tile, 1)
-            else:
-                T = View(at(data.turned, row * ld), tile, 1)
-            accumulate(W, T, S, columns, whole, data.d)
-            for c in range(columns):
-                losses[c // data.k] += differentiate(at(R, c * tile), at(none, 0), rows, p)
-            X = View(at(data.X, row * ld), ld, 1)
-            accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
-            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
-                for j in range(size):
-                    sums[j] += np.float64(G[j])
-                G[:] = zero
-
-    return few
-
-
-@cache
 def make_many_maps(dtype: np.dtype[Any], lanes: int):
     """Compile the pass for a run with several columns, each an output of a map.
 
     Parameters and results are those of ``make_forward``.
     """
-    many, few, most_few = _make_many(dtype, lanes), _make_few(dtype, lanes), _most_few(lanes)
+    many, few, most = _make_many(dtype, lanes), make_few(dtype, lanes), most_few(lanes)
 
     @spliced
     def forward(data, weights, work, sums, first, last, backwards, p):
-        if weights.size // data.ld <= most_few:
+        if weights.size // data.ld <= most:
             few(data, weights, work, sums, first, last, backwards, p)
         else:
             many(data, weights, work, sums, first, last, backwards, p)

@@ -7,7 +7,7 @@ from ..needs import Shape
 from ..specs import ModelSpec
 from .columns import fits, row_lanes
 from .jit import LINE, lanes_for, padded, row_length
-from .many_maps import tile_rows, turned_size, work_size
+from .many_maps import tile_rows, work_size
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -37,9 +37,6 @@ def run_bytes(
     columns = len(models) * k
     if columns > 1 and not gram and not (k == 1 and fits(n, d, dtype)):
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
-        kept = turned_size(n, row, columns, lanes, dtype)
-        if kept:
-            bytes_of["transposed tiles of X"] = dtype.itemsize * kept
         work = work_size(columns, row, tile_rows(lanes), lanes)
         each = dtype.itemsize * work
         bytes_of["panels of maps"] = each * needs.useful_threads(shape, threads)

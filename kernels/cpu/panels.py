@@ -140,9 +140,6 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
 @cache
 def make_transpose(dtype: np.dtype[Any], lanes: int):
     """Compile ``transpose(A, B, m, n)``: B (n, m) = A (m, n)', m and n whole vectors."""
-    # A piece of 128 bits can be loaded into any part of a register, and within such parts a shuffle
-    # costs least: so rows i, i + piece, ... are laid side by side, and small squares turned.
-    piece = min(16 // dtype.itemsize, lanes)
 
     @intrinsic
     def emitted(typing_context, a, b, m, n):
@@ -155,16 +152,8 @@ def make_transpose(dtype: np.dtype[Any], lanes: int):
                     source = a.down(emit, i).right(emit, j)
                     target = b.down(emit, j).right(emit, i)
                     rows = [emit.at(source.pointer, (a.row, r)) for r in range(lanes)]
-                    for start in range(0, lanes, piece):
-                        squares = [
-                            emit.joined(
-                                [emit.load(row, start, piece) for row in rows[first::piece]]
-                            )
-                            for first in range(piece)
-                        ]
-                        for c, column in enumerate(emit.transposed(squares)):
-                            place = emit.at(target.pointer, (b.row, start + c))
-                            emit.store(column, place)
+                    for c, column in enumerate(emit.columns(rows)):
+                        emit.store(column, emit.at(target.pointer, (b.row, c)))
 
                 cover(builder, n, (lanes,), columns_at)
 

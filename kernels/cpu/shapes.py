@@ -29,8 +29,6 @@ class Shapes(NamedTuple):
     depth
         Features that are multiplied before the next rows: so much of a panel of weights is held in
         the first level.
-    kept_bytes
-        Bytes of X up to which its tiles are kept transposed, for a few maps: the second level.
     stream_bytes
         Bytes of X from which on it is read once, in ascending order, as it comes from memory: half
         of the last level, which other data need, too.
@@ -43,7 +41,6 @@ class Shapes(NamedTuple):
     tile_height: int
     tile_vectors: int
     depth: int
-    kept_bytes: int
     stream_bytes: int
     ahead_bytes: int
 
@@ -64,7 +61,7 @@ CANDIDATES: dict[str, tuple[int, ...]] = {
 _REGISTER_TILES = {16: (6, 2), 32: (12, 2)}
 
 
-def choose(vector: int, registers: int, l1: int, l2: int, l3: int) -> Shapes:
+def choose(vector: int, registers: int, l1: int, l3: int) -> Shapes:
     """Return the row of the table for a vector of so many bytes, registers and bytes of caches."""
     height, vectors = _REGISTER_TILES[registers]
     return Shapes(
@@ -74,7 +71,6 @@ def choose(vector: int, registers: int, l1: int, l2: int, l3: int) -> Shapes:
         tile_vectors=vectors,
         # A panel has a row of whole vectors a feature; half of the first level is for it.
         depth=max(l1 // 2 // (vectors * vector), 64),
-        kept_bytes=l2,
         stream_bytes=l3 // 2,
         ahead_bytes=8 * 1024,
     )
@@ -95,7 +91,7 @@ def shapes() -> Shapes:
 
 def choose_here() -> Shapes:
     """Return the row of the table for this processor, whatever ``ACCEL_SHAPES`` says."""
-    caches = (cache_bytes(level) for level in (1, 2, 3))
+    caches = (cache_bytes(level) for level in (1, 3))
     return choose(vector_bytes(), vector_registers(), *caches)
 
 
@@ -104,7 +100,7 @@ def settings(text: str) -> dict[str, int]:
     fields = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
-        least = 0 if name in ("kept_bytes", "stream_bytes", "ahead_bytes") else 1
+        least = 0 if name in ("stream_bytes", "ahead_bytes") else 1
         if name not in Shapes._fields or not value.isdecimal() or int(value) < least:
             raise ValueError(
                 f"{VARIABLE} must be NAME=NUMBER, separated by commas, with names of "

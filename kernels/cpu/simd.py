@@ -165,6 +165,20 @@ class Emitter:
             step *= 2
         return vectors
 
+    def columns(self, rows):
+        """Load the square that starts at the addresses of its rows, transposed."""
+        # A piece of 128 bits can be loaded into any part of a register, and within such parts a
+        # shuffle costs least: so rows i, i + piece, ... are laid side by side, and squares turned.
+        piece = min(16 // self.itemsize, self.lanes)
+        columns = []
+        for start in range(0, self.lanes, piece):
+            squares = [
+                self.joined([self.load(row, start, piece) for row in rows[first::piece]])
+                for first in range(piece)
+            ]
+            columns += self.transposed(squares)
+        return columns
+
     def joined(self, pieces):
         """Put 2^m short vectors side by side."""
         while len(pieces) > 1:

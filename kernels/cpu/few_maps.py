@@ -1,0 +1,172 @@
+"""The pass for few maps: so few that maps along the lanes would leave most lanes idle.
+
+The samples lie along the lanes, then the features,
+
+    residuals (maps, rows) += weights (maps, d) X' (d, rows)
+    gradients (maps, d)    += slopes (maps, rows) X (rows, d)
+
+A square of X, as many rows and columns as a vector has lanes, is transposed within the registers;
+each of its columns then meets the weights of its feature. So every number is the sum of the pass
+for many maps (:mod:`.many_maps`), in the same order, to the same bits.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import inner, named
+from .powers import make_differentiate
+from .simd import Emitter, View, at, cover, tiles
+
+_I64 = ir.IntType(64)
+
+#: Sums in flight, enough to hide most of the latency of a multiply-add behind the shuffles.
+_SUMS = 4
+
+
+def most_few(lanes: int) -> int:
+    """So many maps are few."""
+    return lanes // 2
+
+
+def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
+    """Elements of scratch that a thread needs for a pass over at most so many columns."""
+    return (columns + 1) * tile + (columns + lanes) * ld
+
+
+def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int):
+    """Take ``blocks`` times ``lanes`` rows of X: residuals of the maps at some addresses."""
+    builder, lanes = emit.builder, emit.lanes
+    places = [(target, b * lanes) for b in range(blocks) for target in residuals]
+    totals = emit.variables(len(places))
+    for total, place in zip(totals, places, strict=True):
+        builder.store(emit.load(*place), total)
+    with cgutils.for_range(builder, builder.sdiv(ld, _I64(lanes))) as loop:
+        t = (loop.index, lanes)
+        factors = [emit.at(weight, t) for weight in weights]
+        for b in range(blocks):
+            rows = [emit.at(x, (ld, _I64(b * lanes + i)), t) for i in range(lanes)]
+            mine = totals[b * len(factors) : (b + 1) * len(factors)]
+            for i, column in enumerate(emit.columns(rows)):
+                for factor, total in zip(factors, mine, strict=True):
+                    weight = emit.broadcast(emit.at(factor, (_I64(i), 1)))
+                    builder.store(emit.fma(column, weight, builder.load(total)), total)
+    for total, place in zip(totals, places, strict=True):
+        emit.store(builder.load(total), *place)
+
+
+def _make_residuals(dtype, lanes: int):
+    @intrinsic
+    def residuals(typing_context, x, w, r, rows, columns):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            (x, w, r), (rows, columns) = map(emit.unpack, arguments[:3]), arguments[3:]
+            last = builder.sub(columns, _I64(1))
+
+            def columns_at(count):
+                # The last map fills the group up: it is computed more than once.
+                chosen = [
+                    builder.select(builder.icmp_signed("<", _I64(c), last), _I64(c), last)
+                    for c in range(count)
+                ]
+                weights = [w.down(emit, column).pointer for column in chosen]
+                targets = [r.down(emit, column).pointer for column in chosen]
+
+                def rows_at(i, step):
+                    here = [emit.at(target, (i, 1)) for target in targets]
+                    _emit_product(
+                        emit, x.down(emit, i).pointer, x.row, weights, here, step // lanes
+                    )
+
+                most = max(_SUMS // count, 1)
+                cover(
+                    builder, rows, [lanes << b for b in reversed(range(most.bit_length()))], rows_at
+                )
+
+            def smallest_of(counts):
+                if len(counts) == 1:
+                    columns_at(counts[0])
+                    return
+                fewer = builder.icmp_signed("<=", columns, _I64(counts[0]))
+                with builder.if_else(fewer) as (then, otherwise):
+                    with then:
+                        columns_at(counts[0])
+                    with otherwise:
+                        smallest_of(counts[1:])
+
+            smallest_of(_groups(lanes))
+            return context.get_dummy_value()
+
+        return types.void(x, w, r, types.intp, types.intp), generate
+
+    return residuals
+
+
+def _groups(lanes: int) -> list[int]:
+    """Numbers of maps that a product is made for, least first."""
+    return [2 << i for i in range(max(most_few(lanes).bit_length() - 1, 1))]
+
+
+@cache
+def make_few(dtype: np.dtype[Any], lanes: int):
+    """Compile the pass for few columns, each an output of a map; see ``make_many_maps``."""
+    accumulate, differentiate = tiles(dtype, lanes).accumulate, make_differentiate(dtype, lanes)
+    multiply, zero = _make_residuals(dtype, lanes), dtype.type(0)
+
+    @inner
+    @named(dtype.name, lanes)
+    def minus_targets(residuals, data, row, rows, columns):
+        k, tile = data.k, data.tile
+        for c in range(columns):
+            target, mine = row * k + c % k, residuals[c * tile : c * tile + rows]
+            for s in range(rows):
+                mine[s] = -data.Y[target + s * k]
+
+    @inner
+    @named(dtype.name, lanes)
+    def products(data, row, rows, weights, residuals, columns, spare):
+        """Take the rows, those beyond whole vectors from a copy with zeros behind it."""
+        ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
+        W = View(at(weights, 0), ld, 1)
+        multiply(
+            View(at(data.X, row * ld), ld, 1), W, View(at(residuals, 0), tile, 1), whole, columns
+        )
+        if whole < rows:
+            count = (rows - whole) * ld
+            spare[:count] = data.X[(row + whole) * ld : (row + whole) * ld + count]
+            spare[count:] = zero
+            R = View(at(residuals, whole), tile, 1)
+            multiply(View(at(spare, 0), ld, 1), W, R, lanes, columns)
+
+    @inner
+    @named(dtype.name, lanes)
+    def few(data, weights, work, sums, first, last, backwards, p):
+        ld, tile = data.ld, data.tile
+        size = weights.size
+        columns = size // ld
+        G, R, none = work[:size], work[size:], work[size + columns * tile :]
+        spare = none[tile : tile + lanes * ld]
+        losses = sums[sums.size - columns // data.k :][::-1]
+        S = View(at(R, 0), tile, 1)
+        G[:] = zero
+        none[:tile] = zero  # the targets are in the residuals
+        for i in range(first, last):
+            row = (first + last - 1 - i if backwards else i) * tile
+            rows = min(tile, data.n - row)
+            minus_targets(R, data, row, rows, columns)
+            products(data, row, rows, weights, R, columns, spare)
+            for c in range(columns):
+                losses[c // data.k] += differentiate(at(R, c * tile), at(none, 0), rows, p)
+            X = View(at(data.X, row * ld), ld, 1)
+            accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
+            if (i - first) % data.flush == data.flush - 1 or i == last - 1:
+                for j in range(size):
+                    sums[j] += np.float64(G[j])
+                G[:] = zero
+
+    return few
