@@ -39,7 +39,7 @@ def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
     return (columns + 1) * tile + (columns + lanes) * ld
 
 
-def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int):
+def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int, ahead):
     """Take ``blocks`` times ``lanes`` rows of X: residuals of the maps at some addresses."""
     builder, lanes = emit.builder, emit.lanes
     places = [(target, b * lanes) for b in range(blocks) for target in residuals]
@@ -51,6 +51,9 @@ def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int):
         factors = [emit.at(weight, t) for weight in weights]
         for b in range(blocks):
             rows = [emit.at(x, (ld, _I64(b * lanes + i)), t) for i in range(lanes)]
+            with builder.if_then(builder.icmp_signed("!=", ahead, _I64(0))):
+                for row in rows:
+                    emit.prefetch(builder.gep(row, [ahead]))
             mine = totals[b * len(factors) : (b + 1) * len(factors)]
             for i, column in enumerate(emit.columns(rows)):
                 for factor, total in zip(factors, mine, strict=True):
@@ -62,10 +65,10 @@ def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int):
 
 def _make_residuals(dtype, lanes: int):
     @intrinsic
-    def residuals(typing_context, x, w, r, rows, columns):
+    def residuals(typing_context, x, w, r, rows, columns, ahead):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
-            (x, w, r), (rows, columns) = map(emit.unpack, arguments[:3]), arguments[3:]
+            (x, w, r), (rows, columns, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
             last = builder.sub(columns, _I64(1))
 
             def columns_at(count):
@@ -79,9 +82,8 @@ def _make_residuals(dtype, lanes: int):
 
                 def rows_at(i, step):
                     here = [emit.at(target, (i, 1)) for target in targets]
-                    _emit_product(
-                        emit, x.down(emit, i).pointer, x.row, weights, here, step // lanes
-                    )
+                    start, blocks = x.down(emit, i).pointer, step // lanes
+                    _emit_product(emit, start, x.row, weights, here, blocks, ahead)
 
                 most = max(_SUMS // count, 1)
                 cover(
@@ -102,7 +104,7 @@ def _make_residuals(dtype, lanes: int):
             smallest_of(_groups(lanes))
             return context.get_dummy_value()
 
-        return types.void(x, w, r, types.intp, types.intp), generate
+        return types.void(x, w, r, *(types.intp,) * 3), generate
 
     return residuals
 
@@ -129,19 +131,22 @@ def make_few(dtype: np.dtype[Any], lanes: int):
 
     @inner
     @named(dtype.name, lanes)
-    def products(data, row, rows, weights, residuals, columns, spare):
+    def products(data, row, rows, weights, residuals, spare, ahead):
         """Take the rows, those beyond whole vectors from a copy with zeros behind it."""
         ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
-        W = View(at(weights, 0), ld, 1)
-        multiply(
-            View(at(data.X, row * ld), ld, 1), W, View(at(residuals, 0), tile, 1), whole, columns
+        X, W, R = (
+            View(at(data.X, row * ld), ld, 1),
+            View(at(weights, 0), ld, 1),
+            View(at(residuals, 0), tile, 1),
         )
+        columns = weights.size // ld
+        multiply(X, W, R, whole, columns, ahead)
         if whole < rows:
             count = (rows - whole) * ld
             spare[:count] = data.X[(row + whole) * ld : (row + whole) * ld + count]
             spare[count:] = zero
             R = View(at(residuals, whole), tile, 1)
-            multiply(View(at(spare, 0), ld, 1), W, R, lanes, columns)
+            multiply(View(at(spare, 0), ld, 1), W, R, lanes, columns, 0)
 
     @inner
     @named(dtype.name, lanes)
@@ -155,11 +160,14 @@ def make_few(dtype: np.dtype[Any], lanes: int):
         S = View(at(R, 0), tile, 1)
         G[:] = zero
         none[:tile] = zero  # the targets are in the residuals
+        ahead = 0
+        if data.streamed:
+            ahead = -tile * ld if backwards else tile * ld
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
             minus_targets(R, data, row, rows, columns)
-            products(data, row, rows, weights, R, columns, spare)
+            products(data, row, rows, weights, R, spare, ahead)
             for c in range(columns):
                 losses[c // data.k] += differentiate(at(R, c * tile), at(none, 0), rows, p)
             X = View(at(data.X, row * ld), ld, 1)

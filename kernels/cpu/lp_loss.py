@@ -32,8 +32,8 @@ class Data(NamedTuple):
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
     n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
     ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
-    from the run's dtype into float64. ``several`` says which pass is taken: that for many maps, or
-    that for one map and output, which takes X from memory if ``streamed``.
+    from the run's dtype into float64. ``several`` says which pass is taken, that for several maps
+    or outputs or that for one; ``streamed``, whether X comes from memory.
     """
 
     X: np.ndarray
@@ -76,7 +76,7 @@ def for_maps(data: Data, maps: int) -> Data:
         tile = tile_rows(lanes_for(data.d, data.X.dtype))
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
-    streamed = not several and data.X.nbytes > shapes().stream_bytes
+    streamed = data.X.nbytes > shapes().stream_bytes
     flush = max(_FLUSH // tile, 1)
     return data._replace(tile=tile, flush=flush, several=several, streamed=streamed)
 
