@@ -58,9 +58,9 @@ def _turn(run, size):
 
 
 @cache
-def make_advance(dtype: np.dtype[Any], lanes: int):
+def make_advance(dtype: np.dtype[Any], lanes: int, form: str):
     """Make the kernel: chunks of steps of all models, called by every rank of the team."""
-    forward = make_forward(dtype, lanes)
+    forward = make_forward(dtype, lanes, form)
     settle, multiply = make_epilogue(dtype, lanes)
 
     @spliced
@@ -70,7 +70,7 @@ def make_advance(dtype: np.dtype[Any], lanes: int):
         for i in range(size):
             run.weights[start + i] = W[i]
 
-    @entry("advance", dtype.name, lanes)
+    @entry("advance", dtype.name, lanes, form)
     def advance(data, shared, scratch, flags, rank):
         run, size = point_into(shared, data.k), data.k * data.ld
         progress, p = run.progress, run.limits[P]

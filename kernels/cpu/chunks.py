@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .jit import lanes_for, row_length
-from .lp_loss import Data, buffers, for_maps, make_pass, pack_rows
+from .jit import row_length
+from .lp_loss import Data, buffers, for_maps, pack_rows, run_pass
 
 __all__ = ["pieces", "row_length", "sums"]
 
@@ -18,6 +18,6 @@ def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
     """Unscaled sums of a piece for maps W (M, k, d), flat: gradients, then losses."""
     piece = for_maps(piece, most)
     weights, work, total = buffers(piece, W)
-    make_pass(W.dtype, lanes_for(piece.d, W.dtype))(piece, weights, work, total, p)
+    run_pass(piece, weights, work, total, p)
     gradients = total[: weights.size].reshape(-1, piece.ld)[:, : piece.d]
     return np.concatenate([gradients.reshape(-1), total[weights.size :][::-1]])

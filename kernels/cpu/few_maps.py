@@ -51,9 +51,8 @@ def _emit_product(emit: Emitter, x, ld, weights, residuals, blocks: int, ahead):
         factors = [emit.at(weight, t) for weight in weights]
         for b in range(blocks):
             rows = [emit.at(x, (ld, _I64(b * lanes + i)), t) for i in range(lanes)]
-            with builder.if_then(builder.icmp_signed("!=", ahead, _I64(0))):
-                for row in rows:
-                    emit.prefetch(builder.gep(row, [ahead]))
+            for row in rows:
+                emit.prefetch(builder.gep(row, [ahead]))
             mine = totals[b * len(factors) : (b + 1) * len(factors)]
             for i, column in enumerate(emit.columns(rows)):
                 for factor, total in zip(factors, mine, strict=True):
@@ -118,7 +117,12 @@ def _groups(lanes: int) -> list[int]:
 def make_few(dtype: np.dtype[Any], lanes: int):
     """Compile the pass for few columns, each an output of a map; see ``make_many_maps``."""
     accumulate, differentiate = tiles(dtype, lanes).accumulate, make_differentiate(dtype, lanes)
-    multiply, zero = _make_residuals(dtype, lanes), dtype.type(0)
+    emitted, zero = _make_residuals(dtype, lanes), dtype.type(0)
+
+    @inner
+    @named(dtype.name, lanes)
+    def multiply(x, w, r, rows, columns, ahead):
+        emitted(x, w, r, rows, columns, ahead)
 
     @inner
     @named(dtype.name, lanes)

@@ -34,7 +34,7 @@ from .epilogue import (
 )
 from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
 from .jit import LINE, aligned_zeros, lanes_for, padded
-from .lp_loss import Data, gram, pack, pack_gram, sums_size, work_size
+from .lp_loss import Data, form_of, gram, pack, pack_gram, sums_size, work_size
 from .precondition import work_size as precondition_size
 from .ranks import Shares, Team
 from .updates import RATE, make_rule
@@ -119,14 +119,14 @@ class TrainingLoop:
             scratches = self._scratches(parts, work, sums, block)
             return parts, Shares(solo.make_singly(dtype, wide, lanes), columns, run, scratches)
         data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
-        work, sums = work_size(data, count), sums_size(data, count)
+        form, work, sums = form_of(data), work_size(data, count), sums_size(data, count)
         parts = 1 if loss.gram else min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            return parts, Shares(solo.make_joint(dtype, lanes), data, run, scratches)
+            return parts, Shares(solo.make_joint(dtype, lanes, form), data, run, scratches)
         scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
-        return parts, Team(advance.make_advance(dtype, lanes), data, run, scratch)
+        return parts, Team(advance.make_advance(dtype, lanes, form), data, run, scratch)
 
     def _scratch(self, ranks: int, parts: int, work: int, sums: int, block: int) -> Scratch:
         """Memory for a team."""

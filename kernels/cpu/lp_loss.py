@@ -113,34 +113,13 @@ def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
 
 
 @cache
-def make_forward(dtype: np.dtype[Any], lanes: int):
-    """Compile the pass over tiles ``first`` to ``last`` of ``data``, for all maps at once.
-
-    ``forward(data, weights, work, sums, first, last, backwards, p)``: ``weights`` holds k rows of
-    ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
-    map m is entry m from its end. ``work`` is scratch.
-    """
-    one, several = make_one_map(dtype, lanes), make_many_maps(dtype, lanes)
-
-    @spliced
-    def forward(data, weights, work, sums, first, last, backwards, p):
-        sums[:] = 0.0
-        if data.several:
-            several(data, weights, work, sums, first, last, backwards, p)
-        else:
-            one(data, weights, work, sums, first, last, backwards, p)
-
-    return forward
-
-
-@cache
-def make_gram_forward(dtype: np.dtype[Any], lanes: int):
-    """Compile the p = 2 pass from X'X and Y'X: the same results as ``forward``, O(k d^2) a map."""
+def _make_gram(dtype: np.dtype[Any], lanes: int):
+    """Compile the p = 2 pass from X'X and Y'X, O(k d^2) a map; see ``make_forward``."""
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
     @named(dtype.name, lanes)
-    def forward(data, weights, work, sums):
+    def from_gram(data, weights, work, sums, first, last, backwards, p):
         ld, size = data.ld, data.k * data.ld
         maps = weights.size // size
         for m in range(maps):
@@ -155,6 +134,35 @@ def make_gram_forward(dtype: np.dtype[Any], lanes: int):
             for i in range(m * size, (m + 1) * size):
                 sums[i] = work[i]
             sums[sums.size - 1 - m] = total
+
+    return from_gram
+
+
+#: The passes by form: each is a kernel of its own, since a run needs no more than one.
+_PASSES = {"one": make_one_map, "several": make_many_maps, "gram": _make_gram}
+
+
+def form_of(data: Data) -> str:
+    """Which pass goes over these data."""
+    if data.from_gram:
+        return "gram"
+    return "several" if data.several else "one"
+
+
+@cache
+def make_forward(dtype: np.dtype[Any], lanes: int, form: str):
+    """Compile the pass of a form over tiles ``first`` to ``last`` of ``data``, all maps at once.
+
+    ``forward(data, weights, work, sums, first, last, backwards, p)``: ``weights`` holds k rows of
+    ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
+    map m is entry m from its end. ``work`` is scratch. From X'X (p = 2) there is one tile.
+    """
+    one_pass = _PASSES[form](dtype, lanes)
+
+    @spliced
+    def forward(data, weights, work, sums, first, last, backwards, p):
+        sums[:] = 0.0
+        one_pass(data, weights, work, sums, first, last, backwards, p)
 
     return forward
 
@@ -174,11 +182,11 @@ def sums_size(data: Data, maps: int) -> int:
 
 
 @cache
-def make_pass(dtype: np.dtype[Any], lanes: int):
+def make_pass(dtype: np.dtype[Any], lanes: int, form: str):
     """Compile ``forward`` over all tiles, to be called from Python."""
-    forward = make_forward(dtype, lanes)
+    forward = make_forward(dtype, lanes, form)
 
-    @entry("pass", dtype.name, lanes)
+    @entry("pass", dtype.name, lanes, form)
     def whole_pass(data, weights, work, sums, p):
         last = (data.n + data.tile - 1) // data.tile
         forward(data, weights, work, sums, 0, last, False, p)
@@ -186,15 +194,10 @@ def make_pass(dtype: np.dtype[Any], lanes: int):
     return whole_pass
 
 
-@cache
-def _make_gram_pass(dtype: np.dtype[Any], lanes: int):
-    forward = make_gram_forward(dtype, lanes)
-
-    @entry("gram", dtype.name, lanes)
-    def whole_pass(data, weights, work, sums):
-        forward(data, weights, work, sums)
-
-    return whole_pass
+def run_pass(data: Data, weights: np.ndarray, work: np.ndarray, sums: np.ndarray, p: float) -> None:
+    """Make one pass over all tiles; ``buffers`` makes the other arrays."""
+    dtype = data.X.dtype
+    make_pass(dtype, lanes_for(data.d, dtype), form_of(data))(data, weights, work, sums, p)
 
 
 def buffers(data: Data, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,7 +224,7 @@ def loss_and_gradient(
     """
     data, scale, p = pack(X, Y, 1), loss.factor / len(X), float(loss.p)
     weights, work, sums = buffers(data, W.astype(X.dtype, copy=False))
-    make_pass(X.dtype, lanes_for(data.d, X.dtype))(data, weights, work, sums, p)
+    run_pass(data, weights, work, sums, p)
     total, G = _unscaled(data, sums)
     return scale * total, (scale * p * G).astype(X.dtype)
 
@@ -242,7 +245,7 @@ def gram_loss_and_gradient(
     """Loss and gradient for p = 2 from what ``gram`` returns."""
     data = pack_gram(XX, YX, YY, n)
     weights, work, sums = buffers(data, W.astype(XX.dtype, copy=False))
-    _make_gram_pass(XX.dtype, lanes_for(data.d, XX.dtype))(data, weights, work, sums)
+    run_pass(data, weights, work, sums, 2.0)
     total, G = _unscaled(data, sums)
     return factor / n * total, 2.0 * factor / n * G
 

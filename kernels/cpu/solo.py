@@ -36,7 +36,7 @@ from .epilogue import (
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
 from .jit import entry
-from .lp_loss import make_forward, make_gram_forward
+from .lp_loss import make_forward
 from .pointers import pointer
 
 #: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
@@ -44,12 +44,12 @@ _WORK = 2**22
 
 
 @cache
-def make_joint(dtype: np.dtype[Any], lanes: int):
+def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
     """Make the kernel ``advance(data, shared, scratch)`` with one pass a step for all models."""
-    forward, gram_forward = make_forward(dtype, lanes), make_gram_forward(dtype, lanes)
+    forward = make_forward(dtype, lanes, form)
     settle, multiply = make_epilogue(dtype, lanes)
 
-    @entry("joint", dtype.name, lanes)
+    @entry("joint", dtype.name, lanes, form)
     def advance(data, shared, scratch):
         run, size = point_into(shared, data.k), data.k * data.ld
         control, progress, p = run.control, run.progress, run.limits[P]
@@ -65,11 +65,8 @@ def make_joint(dtype: np.dtype[Any], lanes: int):
         while progress[ACTIVE] > 0:
             count, step = progress[ACTIVE], progress[STEP]
             mine = shared.weights[: count * size]
-            if data.from_gram:
-                gram_forward(data, mine, scratch.work, scratch.sums)
-            else:
-                backwards = step % 2 == 1
-                forward(data, mine, scratch.work, scratch.sums, 0, n_tiles, backwards, p)
+            backwards = step % 2 == 1
+            forward(data, mine, scratch.work, scratch.sums, 0, n_tiles, backwards, p)
             ended = False
             for place in range(count):
                 model = run.active[place]

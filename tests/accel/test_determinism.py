@@ -43,10 +43,13 @@ def bits():
 
 
 def flags():
-    """The fast-math flags in the LLVM code of the loop, and whether any assumes finite numbers."""
+    """The fast-math flags in the LLVM code of the loops, and whether any assumes finite numbers."""
     dtype = np.dtype(np.float64)
-    kernel = solo.make_joint(dtype, jit.lanes_for(16, dtype))
-    (code,) = kernel.inspect_llvm().values()
+    lanes = jit.lanes_for(16, dtype)
+    kernels = [solo.make_joint(dtype, lanes, form) for form in ("one", "several", "gram")]
+    codes = [code for kernel in kernels for code in kernel.inspect_llvm().values()]
+    assert len(codes) == 3
+    code = "".join(codes)
     lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
     seen = {word for line in lines for word in line.split("@")[0].split()}
     attributes = re.findall(r'"(?:unsafe-fp-math|no-nans-fp-math|no-infs-fp-math)"="true"', code)

@@ -72,15 +72,14 @@ def test_the_gram_pass_of_one_model_beside_its_data():
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 4), (40, 1), (1, 4)])
     data = lp_loss.pack_gram(*lp_loss.gram(X, Y), 40)
     weights, work, sums = lp_loss.buffers(data, W)
-    whole_pass = lp_loss._make_gram_pass(X.dtype, jit.lanes_for(4, X.dtype))
-    whole_pass(data, weights, work, sums)
+    lp_loss.run_pass(data, weights, work, sums, 2.0)
     memory = jit.aligned_zeros(1 << 11, np.uint8)
     middle = 1 << 10
     near = memory[middle : middle + weights.nbytes].view(X.dtype)
     near[:] = weights
     for distance in [*range(-512, -63, 64), *range(64, 513, 64)]:
         place = memory[middle + distance :][: sums.nbytes].view(X.dtype)
-        whole_pass(data, near, work, place)
+        lp_loss.run_pass(data, near, work, place, 2.0)
         np.testing.assert_array_equal(place, sums)
 
 
@@ -109,15 +108,14 @@ def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):
     rng, dtype = np.random.default_rng(0), np.dtype(np.float64)
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 16), (40, 1), (1, 16)])
     lanes = jit.lanes_for(16, dtype)
-    for name in ("make_pass", "_make_gram_pass"):
-        made = getattr(lp_loss, name).__wrapped__(dtype, lanes)
-        monkeypatch.setattr(lp_loss, name, lambda *_, made=made: made)
+    passes = {form: lp_loss.make_pass.__wrapped__(dtype, lanes, form) for form in ("one", "gram")}
+    monkeypatch.setattr(lp_loss, "make_pass", lambda *key: passes[key[-1]])
     rule = precondition._make_entry.__wrapped__(dtype)
     monkeypatch.setattr(precondition, "_make_entry", lambda _: rule)
     lp_loss.loss_and_gradient(X, Y, W, Loss(1.5))
     lp_loss.gram_loss_and_gradient(*lp_loss.gram(X, Y), 40, W, 1.0)
     precondition.precondition(W, W, 3)
-    for kernel in (lp_loss.make_pass(dtype, lanes), lp_loss._make_gram_pass(dtype, lanes), rule):
+    for kernel in (*passes.values(), rule):
         (code,) = kernel.inspect_llvm().values()
         assert "vector.body" in code
         assert guarded_totals(code) == []
