@@ -101,7 +101,7 @@ def test_float32_gradients_move_into_float64(streamed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_run_in_parts(monkeypatch, dtype):
-    """Streamed and cached, by one thread and by two, each of some tiles: the same but for rounding."""
+    """Streamed and cached, by one thread and by two: the same numbers but for rounding."""
     X, Y, loss, widths, params = runs.problem(n=5001, d=37, p=3.0, dtype=dtype)
     models, numbers = [ModelSpec(widths, params, runs.PLAIN)], []
     for stream_bytes in (0, 2**40):

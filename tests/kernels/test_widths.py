@@ -1,9 +1,9 @@
 """The CPU kernels as vectors of 128, 256 and 512 bits, each in a process that is told to use them.
 
-The width that this process has is left to the tests themselves. A kernel is compiled for a dtype and
-a length of vectors, which takes most of the time here. So what is quick has numbers of features that
-fill vectors of the whole width. The slow rest has all tests of a pass, with vectors of half the
-width, too; of the loops, which are made of the same passes, those without random shapes.
+The width that this process has is left to the tests themselves. A kernel is compiled for a dtype
+and a length of vectors, which takes most of the time here. So what is quick has numbers of features
+that fill vectors of the whole width. The slow rest has all tests of a pass, with vectors of half
+the width, too; of the loops, which are made of the same passes, those without random shapes.
 """
 
 import platform
