@@ -37,6 +37,14 @@ def pytest_configure(config):
     children.WARNINGS[:] = config.getoption("pythonwarnings") or []
 
 
+#: Files with tests of minutes: these run first, so that in the end no worker waits for another.
+LONGEST = ("test_processes.py", "test_cuda.py", "test_widths.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(request):
     """Where workers run the whole suite, each begins with other kernels, not all with the same."""
@@ -46,8 +54,11 @@ def compiled_once(request):
     number = int(worker["workerid"].removeprefix("gw"))
     kinds = [(dtype, d) for dtype in ("f8", "f4") for d in (3, 64)]  # and vectors of two lengths
     for dtype, d in kinds[number :: worker["workercount"]]:
-        problem = LpProblem(np.ones((8, d)), np.ones(8), p=4, dtype=dtype)
-        train(problem, LinearNetwork((d, 1), dtype=dtype), GradientDescent(0.01), 1, threads=1)
+        network = LinearNetwork((d, 1), dtype=dtype)
+        for n, threads in ((8, 1), (20_000, 1), (20_000, 2)):  # each has a loop of its own
+            problem = LpProblem(np.ones((n, d)), np.ones(n), p=4, dtype=dtype)
+            train(problem, network, GradientDescent(1e-9), 1, threads=threads, backend="cpu")
+        problem.loss(np.zeros(d, dtype), backend="cpu")
 
 
 def pytest_runtest_setup(item):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from accel.kernels.cpu import lp_loss
-from accel.kernels.cpu.shapes import VARIABLE
-from accel.kernels.specs import Loss
+from accel.kernels.cpu.loop import TrainingLoop
+from accel.kernels.specs import Loss, ModelSpec
 
-from .. import children
+from . import runs
 from .test_lp_loss import DTYPES, TOLERANCE, definition, lattice
 
 POWERS = [1.0, 1.5, 2.0, 2.2, 3.0, 3.5, 4.0]
@@ -98,34 +98,21 @@ def test_float32_gradients_move_into_float64(streamed):
     np.testing.assert_array_equal(gradient, np.full(3, -float(large) - 5000))
 
 
-# A run in two parts, each of some tiles; its numbers go out, and whether the pass was streamed.
-PROGRAM = """
-import numpy as np
-from accel.kernels.cpu.loop import TrainingLoop
-from tests.kernels.runs import RULES, problem
-from accel.kernels.specs import ModelSpec
-
-for dtype in ("f4", "f8"):
-    X, Y, loss, widths, params = problem(n=5001, d=37, p=3.0, dtype=np.dtype(dtype))
-    for threads in (1, 2):
-        models = [ModelSpec(widths, params, RULES["gradient descent"])]
-        with TrainingLoop(X, Y, loss, models, threads) as loop:
-            assert loop.threads == threads
-            data = loop._ranks._data
-            loop.advance(7)
-            print(int(data.streamed), *map(float, [*loop.evaluate()[0], *loop.params(0)]))
-"""
-
-
-@pytest.mark.slow  # two processes compile for minutes
-def test_a_run_in_parts():
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_run_in_parts(monkeypatch, dtype):
     """Streamed and cached, by one thread and by two: the same numbers but for rounding."""
-    runs = []
-    for text in ("stream_bytes=0", f"stream_bytes={2**40}"):
-        done = children.python("-c", PROGRAM, cwd=children.ROOT, limit=600, **{VARIABLE: text})
-        runs.append([np.array(line.split(), float) for line in done.stdout.splitlines()])
-    assert [int(row[0]) for lines in runs for row in lines] == [1] * 4 + [0] * 4
-    for tolerance, rows in ((1e-4, (0, 1)), (1e-11, (2, 3))):
-        one, *others = (lines[row][1:] for lines in runs for row in rows)
-        for other in others:
-            np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance)
+    X, Y, loss, widths, params = runs.problem(n=5001, d=37, p=3.0, dtype=dtype)
+    models, numbers = [ModelSpec(widths, params, runs.PLAIN)], []
+    for stream_bytes in (0, 2**40):
+        here = lp_loss.shapes()._replace(stream_bytes=stream_bytes)
+        with monkeypatch.context() as patch:
+            patch.setattr(lp_loss, "shapes", lambda here=here: here)
+            for threads in (1, 2):
+                with TrainingLoop(X, Y, loss, models, threads) as loop:
+                    assert loop.threads == threads
+                    assert loop._ranks._data.streamed == (stream_bytes == 0)
+                    loop.advance(7)
+                    numbers.append([*loop.evaluate()[0], *loop.params(0)])
+    tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    for other in numbers[1:]:
+        np.testing.assert_allclose(other, numbers[0], rtol=tolerance, atol=tolerance)

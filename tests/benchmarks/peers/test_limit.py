@@ -1,5 +1,6 @@
 """The passes in C are compiled for each width of vectors and make the reference's steps."""
 
+import functools
 import os
 import platform
 
@@ -16,19 +17,29 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 ARCHITECTURES = ["native", *(["x86-64", "haswell"] if X86 else [])]
 
 
+@functools.cache
+def library_for(architecture):
+    """The passes compiled for an architecture; a Gap if they cannot be."""
+    flags = [f"-march={architecture}" if "-march" in flag else flag for flag in limit.FLAGS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limit, "FLAGS", flags)
+        limit.library.cache_clear()
+        try:
+            return limit.library()
+        except Gap as gap:
+            return gap
+        finally:
+            limit.library.cache_clear()
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def compiled(request, monkeypatch):
     if request.param == "haswell" and "+avx2" not in get_host_cpu_features().split(","):
         pytest.skip("this CPU has no AVX2")
-    flags = [f"-march={request.param}" if "-march" in flag else flag for flag in limit.FLAGS]
-    monkeypatch.setattr(limit, "FLAGS", flags)
-    limit.library.cache_clear()
-    try:
-        yield limit.library()
-    except Gap as gap:
-        pytest.skip(str(gap))
-    finally:
-        limit.library.cache_clear()
+    library = library_for(request.param)
+    if isinstance(library, Gap):
+        pytest.skip(str(library))
+    monkeypatch.setattr(limit, "library", lambda: library)
 
 
 def descent(n, d, dtype="float64", hidden=(), threads=1, **options):

@@ -30,19 +30,24 @@ def kill_one(client):
     return callback, killed
 
 
+@pytest.fixture(scope="module")
+def mortal():
+    """A client of a cluster whose two workers may be killed."""
+    with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_worker_that_is_killed_costs_nothing_but_time(keep):
-    problem = make_problem(n=1000, d=8)
-    with cluster_of(2) as cluster, distributed.Client(cluster) as client:
-        there = split(problem, 90, keep=keep, client=client)
-        whole = train(there, steps=150)
-        callback, killed = kill_one(client)
-        result = train(there, steps=150, callback=callback)
-        assert killed
-        assert result.status == "completed"
-        same_bits(result, whole)
-        client.wait_for_workers(2)  # dask has started another
-        same_bits(train(there, steps=150), whole)
+def test_a_worker_that_is_killed_costs_nothing_but_time(mortal, keep):
+    there = split(make_problem(n=1000, d=8), 90, keep=keep, client=mortal)
+    whole = train(there, steps=150)
+    callback, killed = kill_one(mortal)
+    result = train(there, steps=150, callback=callback)
+    assert killed
+    assert result.status == "completed"
+    same_bits(result, whole)
+    mortal.wait_for_workers(2)  # dask has started another
+    same_bits(train(there, steps=150), whole)
 
 
 def test_a_worker_that_leaves_says_so_of_its_chunks():
