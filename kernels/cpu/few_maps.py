@@ -31,7 +31,7 @@ _SUMS = 4
 
 def most_few(lanes: int) -> int:
     """So many maps are few."""
-    return lanes // 2
+    return min(lanes // 2, 4)
 
 
 def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
@@ -84,33 +84,25 @@ def _make_residuals(dtype, lanes: int):
                     start, blocks = x.down(emit, i).pointer, step // lanes
                     _emit_product(emit, start, x.row, weights, here, blocks, ahead)
 
-                most = max(_SUMS // count, 1)
+                most = _SUMS // count
                 cover(
                     builder, rows, [lanes << b for b in reversed(range(most.bit_length()))], rows_at
                 )
 
-            def smallest_of(counts):
-                if len(counts) == 1:
-                    columns_at(counts[0])
-                    return
-                fewer = builder.icmp_signed("<=", columns, _I64(counts[0]))
-                with builder.if_else(fewer) as (then, otherwise):
+            if most_few(lanes) > 2:
+                two = builder.icmp_signed("<=", columns, _I64(2))
+                with builder.if_else(two) as (then, otherwise):
                     with then:
-                        columns_at(counts[0])
+                        columns_at(2)
                     with otherwise:
-                        smallest_of(counts[1:])
-
-            smallest_of(_groups(lanes))
+                        columns_at(4)
+            else:
+                columns_at(2)
             return context.get_dummy_value()
 
         return types.void(x, w, r, *(types.intp,) * 3), generate
 
     return residuals
-
-
-def _groups(lanes: int) -> list[int]:
-    """Numbers of maps that a product is made for, least first."""
-    return [2 << i for i in range(max(most_few(lanes).bit_length() - 1, 1))]
 
 
 @cache

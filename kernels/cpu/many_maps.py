@@ -7,9 +7,10 @@ the pass are matrix products in which an element of X meets vectors of maps,
     residuals (rows, width) += X (rows, d) weights (d, width)
     gradients (d, width)    += X' (d, rows) slopes (rows, width)
 
-so no vector is ever folded: every number is a sum in the order of the features, or of the rows.
-It depends neither on the other maps nor on the place among them. Few maps would leave most lanes
-idle: those are for :mod:`.few_maps`.
+so no vector is ever folded: every number is a sum in the order of the features, or of the rows. It
+depends neither on the other maps nor on the place among them. In a panel that is not full the
+features lie along the lanes in the second product, which changes no bit; so few maps that even the
+first would leave most lanes idle are for :mod:`.few_maps`.
 
 Residuals start from -y. The sum of |r|^p of a tile has ``lanes`` parts, row i in part i modulo
 ``lanes``, which are folded in pairs.
@@ -26,7 +27,7 @@ from .jit import inner, named, padded, spliced
 from .many_powers import make_panel_powers
 from .panels import make_transpose, panels
 from .shapes import shapes
-from .simd import View, at
+from .simd import View, at, tiles
 
 
 def _panel_width(lanes: int) -> int:
@@ -89,12 +90,16 @@ def _make_moves(dtype: np.dtype[Any], lanes: int):
         """Move the gradients into the float64 sums, and start again from zero."""
         for first in range(0, columns, lanes):
             start, width = panel_of(first, columns)
-            panel = View(at(panels, start * ld + first - start), width, 1)
-            transpose(panel, View(at(scratch, 0), ld, 1), ld, lanes)
             count = min(lanes, columns - first) * ld
+            if columns - start < width:
+                gradients = panels[first * ld : first * ld + count]
+            else:
+                gradients = scratch[:count]
+                panel = View(at(panels, start * ld + first - start), width, 1)
+                transpose(panel, View(at(scratch, 0), ld, 1), ld, lanes)
             total = unscaled[first * ld : first * ld + count]
             for i in range(count):
-                total[i] += np.float64(scratch[i])
+                total[i] += np.float64(gradients[i])
         panels[:] = zero
 
     return into, out_of
@@ -130,6 +135,7 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
     panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes)
     multiply, collect, targets = panel.rows, panel.columns, panel.targets
+    accumulate = tiles(dtype, lanes).accumulate
 
     @inner
     @named(dtype.name, lanes, vectors)
@@ -144,8 +150,12 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
         for v in range(vectors):
             r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
             differentiate(r, totals, tile.rows, width, p)
-        G = View(places.G + start * ld * size, width, 1)
-        collect(View(tile.X, ld, 1), R, G, d, tile.rows)
+        G, X = places.G + start * ld * size, View(tile.X, ld, 1)
+        if count == width:
+            collect(X, R, View(G, width, 1), d, tile.rows)
+        else:
+            S = View(places.R, 1, width)
+            accumulate(S, X, View(G, ld, 1), count, ld, tile.rows)
 
     return block
 
