@@ -14,7 +14,7 @@ SOURCES = {
     ROOT / "README.md": {
         "gpu": ("nvidia-h200-2026-11-28.json",),
         "benchmarks": (
-            "amd-epyc-family-26-model-2-2cpu-2026-11-25-targets.json",
+            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-28-targets.json",
             "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
         ),
     },
