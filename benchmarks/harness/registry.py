@@ -68,7 +68,7 @@ GROUPS = {
         ),
         Group("scaling", "Scaling and memory", "benchmarks.groups.scaling.measure", 2.0, 0.4),
         Group("convergence", "Seconds to the optimum", "benchmarks.groups.convergence", 11.0, 0.6),
-        Group("startup", "Start-up and size", "benchmarks.groups.startup", 1.5, 0.6),
+        Group("startup", "Start-up and size", "benchmarks.groups.startup", 1.0, 0.6),
     )
 }
 
