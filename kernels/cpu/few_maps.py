@@ -84,10 +84,8 @@ def _make_residuals(dtype, lanes: int):
                     start, blocks = x.down(emit, i).pointer, step // lanes
                     _emit_product(emit, start, x.row, weights, here, blocks, ahead)
 
-                most = _SUMS // count
-                cover(
-                    builder, rows, [lanes << b for b in reversed(range(most.bit_length()))], rows_at
-                )
+                steps = [blocks * lanes for blocks in (2, 1) if blocks * count <= _SUMS]
+                cover(builder, rows, steps, rows_at)
 
             if most_few(lanes) > 2:
                 two = builder.icmp_signed("<=", columns, _I64(2))
@@ -130,13 +128,9 @@ def make_few(dtype: np.dtype[Any], lanes: int):
     def products(data, row, rows, weights, residuals, spare, ahead):
         """Take the rows, those beyond whole vectors from a copy with zeros behind it."""
         ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
-        X, W, R = (
-            View(at(data.X, row * ld), ld, 1),
-            View(at(weights, 0), ld, 1),
-            View(at(residuals, 0), tile, 1),
-        )
+        X, W = View(at(data.X, row * ld), ld, 1), View(at(weights, 0), ld, 1)
         columns = weights.size // ld
-        multiply(X, W, R, whole, columns, ahead)
+        multiply(X, W, View(at(residuals, 0), tile, 1), whole, columns, ahead)
         if whole < rows:
             count = (rows - whole) * ld
             spare[:count] = data.X[(row + whole) * ld : (row + whole) * ld + count]

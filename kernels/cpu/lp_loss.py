@@ -170,7 +170,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int, form: str):
 def work_size(data: Data, maps: int) -> int:
     """Elements of scratch that a thread needs for a pass with so many maps."""
     columns = maps * data.k
-    if data.several and not data.from_gram:
+    if form_of(data) == "several":
         lanes = lanes_for(data.d, data.X.dtype)
         return many_work_size(columns, data.ld, data.tile, lanes)
     return columns * (data.ld + (0 if data.from_gram else data.tile))
