@@ -6,7 +6,7 @@ from benchmarks.harness.records import Record
 from benchmarks.harness.registry import Settings
 from benchmarks.harness.session import measured
 
-ROUNDS, SECONDS = 15, 0.15
+ROUNDS, SECONDS = 15, 0.12
 
 
 def measure(settings: Settings) -> Record:

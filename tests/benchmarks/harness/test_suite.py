@@ -152,7 +152,7 @@ def test_slopes():
 
 
 def test_the_estimate():
-    assert estimate(list(GROUPS), quick=False) <= 30
+    assert estimate(list(GROUPS), quick=False) <= 28
     assert all(group.quick_minutes < 1.5 for group in GROUPS.values())
 
 
