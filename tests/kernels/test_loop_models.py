@@ -46,6 +46,8 @@ SHAPES = {
     "large, three outputs": {"n": 1501, "d": 40, "k": 3},
     "p = 1.5": {"p": 1.5},
     "gram": {"p": 2.0, "form": "gram", "k": 2},
+    "diagonal": {"form": "diagonal", "k": 2},
+    "diagonal, one output": {"form": "diagonal", "d": 40},
     "one feature": {"d": 1, "n": 7},
 }
 
