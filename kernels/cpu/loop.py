@@ -34,8 +34,9 @@ from .epilogue import (
     Shared,
 )
 from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
+from .gram_pass import pack_gram
 from .jit import LINE, aligned_zeros, lanes_for, padded
-from .lp_loss import Data, form_of, gram, pack, pack_gram, sums_size, work_size
+from .lp_loss import Data, form_of, gram, pack, sums_size, work_size
 from .precondition import work_size as precondition_size
 from .ranks import Shares, Team
 from .updates import RATE, make_rule
@@ -119,16 +120,26 @@ class TrainingLoop:
             parts = min(threads, count)
             singly = solo.make_singly(dtype, lanes, lanes, "diagonal")
             return parts, Shares(singly, diagonal, run, self._scratches(parts, 0, 0, block))
-        if k == 1 and loss.form == "direct" and fits(n, d, dtype):
+        if loss.form == "gram":
+            matrices = pack_gram(*gram(X, Y), count)
+            parts, alone = min(threads, count), count * k == 1
+            if alone:
+                kernel = solo.make_singly(dtype, lanes, lanes, "gram")
+            else:
+                kernel = solo.make_grouped(dtype, lanes)
+            work = min(matrices.group, count) * k * self._layouts[0].row
+            scratches = self._scratches(parts, work, 0, block)
+            return parts, Shares(kernel, matrices, run, scratches)
+        if k == 1 and fits(n, d, dtype):
             columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
             work, sums = columns_work_size(columns, wide), 0
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
             singly = solo.make_singly(dtype, wide, lanes, "columns")
             return parts, Shares(singly, columns, run, scratches)
-        data = pack_gram(*gram(X, Y), n) if loss.form == "gram" else pack(X, Y, count)
+        data = pack(X, Y, count)
         form, work, sums = form_of(data), work_size(data, count), sums_size(data, count)
-        parts = 1 if loss.form == "gram" else min(threads, _useful_parts(data))
+        parts = min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)

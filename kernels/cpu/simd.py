@@ -127,12 +127,12 @@ class Emitter:
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
-    def prefetch(self, address):
-        """Ask for a cache line in the second-level cache."""
+    def prefetch(self, address, *, near: bool = False):
+        """Ask for a cache line in the second-level cache, or ``near``, in the first."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = _I32(0), _I32(2), _I32(1)
+        read, keep, data = _I32(0), _I32(3 if near else 2), _I32(1)
         self.builder.call(function, [self.builder.bitcast(address, byte), read, keep, data])
 
     def variables(self, count: int):

@@ -50,7 +50,8 @@ def assert_equal(ours, theirs):
         ({"n": 64, "d": 33}, 2, "joint"),
         ({"n": 3000, "d": 128}, 1, "joint"),
         ({"n": 3000, "d": 128}, 2, "team"),
-        ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "joint"),
+        ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "singly"),
+        ({"n": 3000, "d": 128, "k": 2, "p": 2.0, "form": "gram"}, 2, "grouped"),
         ({"d": 128, "form": "diagonal"}, 2, "singly"),
     ],
 )
