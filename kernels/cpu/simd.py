@@ -262,18 +262,20 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None):
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None, fresh=False):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
 
-    Meanwhile the second-level cache is asked for as many elements as A has, from ``soon`` on.
+    A ``fresh`` C starts from 0, whatever it holds. Meanwhile the second-level cache is asked for as
+    many elements as A has, from ``soon`` on.
     """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
     targets = [
         (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
     ]
-    for total, target in zip(totals, targets, strict=True):
-        builder.store(emit.load(*target), total)
+    if not fresh:
+        for total, target in zip(totals, targets, strict=True):
+            builder.store(emit.load(*target), total)
     with cgutils.for_range(builder, n) as loop:
         here = emit.at(b.pointer, (loop.index, b.row))
         terms = [emit.load(here, v * lanes) for v in range(vectors)]
