@@ -157,11 +157,11 @@ def reduce(run, chain, sums, parts, length, place):
 def judge(run, iterate, model, step, loss):
     """Record the iterate if it is due; the status that it gives the model.
 
-    ``iterate`` are pointers to its end-to-end matrix and gradient, and how many numbers they have.
+    ``iterate`` is a pointer to its end-to-end matrix, how many numbers that has, and the norm of its
+    gradient.
     """
-    W, G, size = iterate
+    W, size, gradient_norm = iterate
     control, limits = run.control, run.limits
-    gradient_norm = norm(G, size)
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
     every, evaluate = control[RECORD_EVERY], control[EVALUATE] != 0
     if evaluate or (every > 0 and finite and step % every == 0):
@@ -221,7 +221,7 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int):
     @spliced
     def settle(run, chain, model, step, loss, room):
         W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
-        status = judge(run, (W, G, size), model, step, loss)
+        status = judge(run, (W, size, norm(G, size)), model, step, loss)
         if run.control[EVALUATE] == 0:
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status

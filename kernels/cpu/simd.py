@@ -386,3 +386,20 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
         emitted_row(a, b, c, 1, columns, n)
 
     return Tiles(dots, accumulate, weighted_sum)
+
+
+@intrinsic
+def fetch(typing_context, address, size):
+    """Ask for so many bytes in the second-level cache."""
+
+    def generate(context, builder, signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        start, size = arguments
+        lines = builder.sdiv(builder.add(size, _I64(LINE - 1)), _I64(LINE))
+        emit = Emitter(context, builder, np.dtype(np.float64), 1)
+        with cgutils.for_range(builder, lines) as loop:
+            place = builder.add(start, builder.mul(loop.index, _I64(LINE)))
+            emit.prefetch(builder.inttoptr(place, byte))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate

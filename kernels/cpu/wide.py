@@ -44,6 +44,7 @@ from .epilogue import (
 )
 from .factor_chain import LD, ROWS, factor_row
 from .jit import entry, inner, named, spliced
+from .norms import norm, out_of_range
 from .pointers import pointer, shift
 from .shapes import shapes
 from .simd import at
@@ -52,11 +53,12 @@ from .wide_chain import (
     end_to_end_gradient,
     end_to_end_matrix,
     last_gradient,
+    make_fetch,
     make_layers,
     make_outputs,
     make_share,
 )
-from .wide_pass import PassMemory, make_wide_pass, total_loss
+from .wide_pass import PassMemory, make_wide_pass, totals
 
 #: Multiply-adds of all models, some hundredths of a second, between two looks at whether to stop.
 _WORK = 2**31
@@ -91,10 +93,12 @@ def _make_turn(lanes: int):
         fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
         if progress[EPILOGUE] == 0:
             chain = chain_of(run, model)
-            loss = run.limits[SCALE] * total_loss(data, sums, lanes, vectors)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
-            iterate = end_to_end_matrix(chain), end_to_end_gradient(chain), size
-            status = judge(run, iterate, model, step, loss)
+            loss, square = totals(data, shift(sums, size), lanes, vectors)
+            G = end_to_end_gradient(chain)
+            gradient_norm = norm(G, size) if out_of_range(square) else np.sqrt(square)
+            iterate = end_to_end_matrix(chain), size, gradient_norm
+            status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
             progress[FURTHEST] = max(progress[FURTHEST], step)
             if control[EVALUATE] == 0:
                 fate[STATUS] = status
@@ -133,6 +137,7 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
     own_pass, turn = make_wide_pass(dtype, lanes, form), _make_turn(lanes)
     multiply, pull_back = make_outputs(dtype, lanes)
     update, share = make_update(dtype), make_share()
+    fetch_factors, fetch_products = make_fetch(dtype, lanes)
 
     @spliced
     def consume(chain, block, start, count, memory):
@@ -148,6 +153,7 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
         vectors, sums = (data.k + lanes - 1) // lanes, pointer(scratch.sums)
         memory = PassMemory(at(scratch.work[rank], 0), sums)
         room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
+        small = run.total * 8 <= 1000000
         first, last, phase = parts * rank // ranks, parts * (rank + 1) // ranks, 0
         if rank == 0:
             last = parts  # its own, and then those that nobody has begun with
@@ -169,12 +175,16 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
                 chain = chain_of(run, model)
                 if progress[EPILOGUE] == 0:
                     span = share(vectors, part, parts), share(vectors, part + 1, parts)
+                    if parts > 1 and small:
+                        fetch_factors(chain, part, parts)
                     multiply(chain, span[0], span[1])
                     backwards = progress[TURN] % 2 == 1
                     own_pass(data, chain, memory, span, backwards, scale, p)
                     pull_back(chain, span[0], span[1])
                 else:
                     rule = shift(run.rules, model * RULE_SIZE)
+                    if parts > 1 and small:
+                        fetch_products(chain, part, parts)
                     if rule[KIND] != END_TO_END:
                         descend(chain, room.block, Memory(run.state, run.total, rule), part, parts)
                     elif part == 0:

@@ -27,9 +27,60 @@ from .jit import inner, named
 from .panels import make_product, make_transpose
 from .pointers import address, shift
 from .shapes import shapes
-from .simd import Emitter, View, cover, heights
+from .simd import Emitter, View, cover, fetch, heights
 
 _I64 = ir.IntType(64)
+
+
+@inner
+def rows_share(rows, part, parts):
+    """Rows of a factor that are a part's: registers hold multiples of four rows."""
+    units = (rows + 3) // 4
+    return 4 * (units * part // parts), min(4 * (units * (part + 1) // parts), rows)
+
+
+@cache
+def make_fetch(dtype: np.dtype[Any], lanes: int):
+    """Compile ``fetch_factors(chain, part, parts)`` and ``fetch_products(chain, part, parts)``."""
+    size, vectors = dtype.itemsize, shapes().tile_vectors
+    share = make_share()
+
+    @inner
+    @named(dtype.name, lanes)
+    def fetch_factors(chain, part, parts):
+        for f in range(chain.depth - 2, -1, -1):
+            row = factor_row(chain, f)
+            first, last = rows_share(row[ROWS], part, parts)
+            W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
+            fetch(W, first * line)
+            fetch(W + last * line, (row[ROWS] - last) * line)
+
+    @inner
+    @named(dtype.name, lanes)
+    def fetch_products(chain, part, parts):
+        outputs = (chain.k + lanes - 1) // lanes
+        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
+        for f in range(chain.depth - 1):
+            row = factor_row(chain, f)
+            T, Q = turned(chain, f, lanes), suffix(chain, f + 1)
+            first, last = rows_share(row[ROWS], part, parts)
+            v = 0
+            while v < outputs:
+                step = vectors if outputs - v >= vectors else 1
+                if v < begin or v >= end:
+                    line = step * lanes * size
+                    start = Q.address + (v * lanes * Q.rows) * size
+                    fetch(start + first * line, (last - first) * line)
+                v += step
+            start = 0
+            while start < row[LD]:
+                width = lanes * (vectors if row[LD] - start >= vectors * lanes else 1)
+                line, panel = width * size, T.address + start * T.rows * size
+                fetch(panel, begin * lanes * line)
+                fetch(panel + end * lanes * line, (outputs - end) * lanes * line)
+                start += width
+
+    return fetch_factors, fetch_products
 
 
 class Panels(NamedTuple):
@@ -301,8 +352,7 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
         for f in range(chain.depth):
             row = factor_row(chain, f)
             rows, ld, T = row[ROWS], row[LD], turned(chain, f, lanes)
-            units = (rows + 3) // 4  # registers hold multiples of four rows
-            first, last = 4 * (units * part // parts), min(4 * (units * (part + 1) // parts), rows)
+            first, last = rows_share(rows, part, parts)
             for r in range(first, last, height):
                 m = min(height, last - r)
                 start = row[PARAMS] + r * ld

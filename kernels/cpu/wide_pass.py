@@ -32,7 +32,7 @@ class PassMemory(NamedTuple):
 
     ``residuals`` is the address of a tile of them for one panel. ``sums`` points to float64 numbers
     that all ranks write, each for its outputs: the gradient, laid out like the product, and then the
-    sums of |r|^p, one a panel, at the number of its first vector.
+    sums of |r|^p and the squares of the gradient, one a panel, at the number of its first vector.
     """
 
     residuals: int
@@ -101,7 +101,7 @@ def in_panels(matrix: np.ndarray, ld: int, lanes: int) -> np.ndarray:
 def wide_sums_size(ld: int, k: int, lanes: int) -> int:
     """Float64 numbers in the sums of a pass."""
     columns = padded(k, lanes)
-    return ld * columns + columns // lanes
+    return ld * columns + 2 * (columns // lanes)
 
 
 @cache
@@ -207,24 +207,39 @@ def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str):
     """Compile ``own_pass(data, chain, memory, span, backwards, scale, p)``.
 
     It reads the weights of the outputs in the vectors of ``span``, first and last, and leaves
-    ``scale * p`` times their unscaled gradients, and in ``memory.sums`` their sums of |r|^p.
+    ``scale * p`` times their unscaled gradients, and in ``memory.sums`` their sums of |r|^p and the
+    squares of the norms of these gradients.
     """
     own = _PASSES[form](dtype, lanes)
+
+    vectors = shapes().tile_vectors
 
     @inner
     @named(dtype.name, lanes, form)
     def own_pass(data, chain, memory, span, backwards, scale, p):
         own(data, chain, memory, span, backwards, scale, p)
+        gradient, count = end_to_end_gradient(chain), (data.k + lanes - 1) // lanes
+        squares, v = shift(memory.sums, count * (lanes * data.ld + 1)), span[0]
+        while v < span[1]:
+            step, square = vectors if span[1] - v >= vectors else 1, 0.0
+            for i in range(v * lanes * data.ld, (v + step) * lanes * data.ld):
+                square += np.float64(gradient[i]) * np.float64(gradient[i])
+            squares[v] = square
+            v += step
 
     return own_pass
 
 
 @inner
-def total_loss(data, sums, lanes, vectors):
-    """Add up the sums of |r|^p that the passes for all outputs have left."""
+def totals(data, parts, lanes, vectors):
+    """Add up what the passes for all outputs have left: the sum of |r|^p, and |G|^2.
+
+    ``parts`` points behind the gradient in the sums.
+    """
     count = (data.k + lanes - 1) // lanes
-    losses, total, v = shift(sums, count * lanes * data.ld), data.yy, 0
+    loss, square, v = data.yy, 0.0, 0
     while v < count:
-        total += losses[v]
+        loss += parts[v]
+        square += parts[count + v]
         v += vectors if count - v >= vectors else 1
-    return total
+    return loss, square
