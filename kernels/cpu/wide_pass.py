@@ -47,7 +47,7 @@ def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], loss: Loss) -> bool:
     """
     if k <= wide_lanes(d, k, dtype):
         return False
-    return loss.gram or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
+    return loss.form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
 
 
 def wide_lanes(d: int, k: int, dtype: np.dtype[Any]) -> int:
@@ -55,25 +55,25 @@ def wide_lanes(d: int, k: int, dtype: np.dtype[Any]) -> int:
     return min(lanes_for(d, dtype), lanes_for(k, dtype))
 
 
-def form_of_wide(loss: Loss) -> str:
-    """Which pass goes over the data."""
-    return "gram" if loss.gram else "direct"
+def pack_wide(X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int) -> Data:
+    """Lay out the data for the passes of a wide network.
 
-
-def pack_wide(X: np.ndarray, Y: np.ndarray, form: str, lanes: int) -> Data:
-    """Lay out X (n, d) and Y (n, k), or X'X and X'Y in panels, for the passes of a wide network."""
-    (n, d), k = X.shape, Y.shape[1]
-    ld, yy = padded(d, lanes), 0.0
-    if form == "gram":
-        X, YX, yy = gram(X, Y)
-        flat = in_panels(YX.T, ld, lanes)
+    That is X (n, d) and Y (n, k); or X'X, and X'Y in panels; or the diagonal (d,), and Y (d, k) in
+    panels.
+    """
+    n, d, k = len(X), X.shape[-1], Y.shape[1]
+    ld, yy, tile = padded(d, lanes), 0.0, tile_rows(n)
+    if loss.form == "direct":
+        flat_X, flat_Y = rows_of(X, ld), rows_of(Y, k)
+    elif loss.form == "gram":
+        XX, YX, yy = gram(X, Y)
+        flat_X, flat_Y = rows_of(XX, ld), in_panels(YX.T, ld, lanes)
+        n = d
     else:
-        flat = rows_of(Y, k)
-    tile = tile_rows(n)
-    flush = max(FLUSH // tile, 1)
-    return Data(
-        rows_of(X, ld), flat, n, d, ld, k, tile, flush, True, False, form == "gram", yy
-    )
+        flat_X, flat_Y = rows_of(X.reshape(1, d), ld), in_panels(Y, ld, lanes)
+        n, yy = 1, loss.rest
+    gram_form, flush = loss.form == "gram", max(FLUSH // tile, 1)
+    return Data(flat_X, flat_Y, n, d, ld, k, tile, flush, True, False, gram_form, yy)
 
 
 def tile_rows(n: int) -> int:
@@ -198,8 +198,38 @@ def _make_gram(dtype: np.dtype[Any], lanes: int):
     return from_gram
 
 
+@cache
+def _make_diagonal(dtype: np.dtype[Any], lanes: int):
+    vectors = shapes().tile_vectors
+
+    @inner
+    @named(dtype.name, lanes)
+    def diagonal(data, chain, memory, span, backwards, scale, p):
+        ld = data.ld
+        weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
+        losses = shift(memory.sums, (data.k + lanes - 1) // lanes * lanes * ld)
+        v = span[0]
+        while v < span[1]:
+            step = vectors if span[1] - v >= vectors else 1
+            width, start, total = step * lanes, v * lanes * ld, 0.0
+            for j in range(data.d):
+                s, here = np.float64(data.X[j]), start + j * width
+                for i in range(here, here + width):
+                    gradient[i] = s * np.float64(weights[i]) - np.float64(data.Y[i])
+            for i in range(start, start + ld * width):
+                total += np.float64(gradient[i]) * np.float64(gradient[i])
+            for j in range(data.d):
+                s, here = scale * p * np.float64(data.X[j]), start + j * width
+                for i in range(here, here + width):
+                    gradient[i] = s * np.float64(gradient[i])
+            losses[v] = total
+            v += step
+
+    return diagonal
+
+
 #: The passes by form.
-_PASSES = {"direct": _make_direct, "gram": _make_gram}
+_PASSES = {"direct": _make_direct, "gram": _make_gram, "diagonal": _make_diagonal}
 
 
 @cache
