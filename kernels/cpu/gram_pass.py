@@ -255,7 +255,7 @@ def _make_product(lanes: int):
 def make_gram_pass(dtype: np.dtype[Any], lanes: int):
     """Compile ``one_pass(data, W, G, work, scale, p)`` for one map with one output.
 
-    The sum of the loss is returned, and G becomes ``scale`` times the unscaled half gradient.
+    The sum of the loss is returned, and G becomes ``scale`` times half the gradient of that sum.
     Nothing else is written, and p is 2. W and G are pointers; all is float64.
     """
     squares = _make_row(lanes, _emit_squares)

@@ -24,16 +24,17 @@ from .simd import View, at, tiles
 #: Bytes of X in a tile of the Hessian, which is worth more arithmetic.
 _HESSIAN_BYTES = 64 * 1024
 #: Rows after which a gradient moves from the run's dtype into float64, at most.
-_FLUSH = 2**14
+FLUSH = 2**14
 
 
 class Data(NamedTuple):
     """The problem as the kernels read it.
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
-    n rows of k. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
-    from the run's dtype into float64. ``several`` says which pass is taken, that for several maps
-    or outputs or that for one; ``streamed``, whether X comes from memory.
+    n rows of k. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves from the run's
+    dtype into float64. ``several`` says which pass is taken, that for several maps or outputs or
+    that for one; ``streamed``, whether X comes from memory. ``rest`` is added to the sum of the
+    loss.
     """
 
     X: np.ndarray
@@ -46,6 +47,7 @@ class Data(NamedTuple):
     flush: int
     several: bool
     streamed: bool
+    rest: float
 
 
 def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
@@ -55,7 +57,7 @@ def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
     run: it would be a second X in memory, and wrong as soon as somebody writes to the first.
     """
     (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
-    return for_maps(pack_rows(_rows(X, ld).reshape(n, ld), Y, d), maps)
+    return for_maps(pack_rows(rows_of(X, ld).reshape(n, ld), Y, d), maps)
 
 
 def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
@@ -64,7 +66,7 @@ def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
     ``for_maps`` says for which passes.
     """
     (n, ld), k = X.shape, Y.shape[1]
-    return Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False)
+    return Data(rows_of(X, ld), rows_of(Y, k), n, d, ld, k, 1, 1, False, False, 0.0)
 
 
 def for_maps(data: Data, maps: int) -> Data:
@@ -75,11 +77,11 @@ def for_maps(data: Data, maps: int) -> Data:
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
     streamed = data.X.nbytes > shapes().stream_bytes
-    flush = max(_FLUSH // tile, 1)
+    flush = max(FLUSH // tile, 1)
     return data._replace(tile=tile, flush=flush, several=several, streamed=streamed)
 
 
-def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
+def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
     rows, columns = matrix.shape
     if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % LINE == 0:
         flat = matrix.reshape(-1)

@@ -262,18 +262,20 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None):
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None, fresh=False):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
 
-    Meanwhile the second-level cache is asked for as many elements as A has, from ``soon`` on.
+    A ``fresh`` C starts from 0, whatever it holds. Meanwhile the second-level cache is asked for as
+    many elements as A has, from ``soon`` on.
     """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
     targets = [
         (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
     ]
-    for total, target in zip(totals, targets, strict=True):
-        builder.store(emit.load(*target), total)
+    if not fresh:
+        for total, target in zip(totals, targets, strict=True):
+            builder.store(emit.load(*target), total)
     with cgutils.for_range(builder, n) as loop:
         here = emit.at(b.pointer, (loop.index, b.row))
         terms = [emit.load(here, v * lanes) for v in range(vectors)]
@@ -384,3 +386,20 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
         emitted_row(a, b, c, 1, columns, n)
 
     return Tiles(dots, accumulate, weighted_sum)
+
+
+@intrinsic
+def fetch(typing_context, address, size):
+    """Ask for so many bytes in the second-level cache."""
+
+    def generate(context, builder, signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        start, size = arguments
+        lines = builder.sdiv(builder.add(size, _I64(LINE - 1)), _I64(LINE))
+        emit = Emitter(context, builder, np.dtype(np.float64), 1)
+        with cgutils.for_range(builder, lines) as loop:
+            place = builder.add(start, builder.mul(loop.index, _I64(LINE)))
+            emit.prefetch(builder.inttoptr(place, byte))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate

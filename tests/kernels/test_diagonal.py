@@ -1,14 +1,11 @@
 """The form "diagonal": p = 2 where the matrix of data is diagonal."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accel.kernels.cpu import diagonal
-from accel.kernels.cpu.jit import aligned_zeros, lanes_for
 from accel.kernels.reference import lp_loss
 from accel.kernels.specs import GRADIENT_DESCENT, RUNNING, Loss, ModelSpec, Rule
 
@@ -61,25 +58,6 @@ def test_is_the_direct_pass(plain, lay_out, module, seed, d, k, dtype, rest, lay
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     assert value == pytest.approx(expected, rel=tolerance)
     np.testing.assert_allclose(G, expected_G, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("d", [3, 64, 500])
-def test_rows_may_be_divided_anyhow(d, dtype):
-    rng, k = np.random.default_rng(d), 7
-    s, Y, W = (rng.standard_normal(shape).astype(dtype) for shape in [d, (d, k), (k, d)])
-    data = diagonal.pack_diagonal(s, Y, 0.25, 1)
-    kernel = diagonal._make_entry(np.dtype(dtype), lanes_for(d, np.dtype(dtype)))
-    weights = aligned_zeros(k * data.ld, dtype)
-    weights.reshape(k, -1)[:, :d] = W
-    value, expected = diagonal.diagonal_loss_and_gradient(s, Y, W, Loss(2.0, d, rest=0.25))
-    for cuts in ([0, 7], [0, 1, 2, 3, 4, 5, 6, 7], [0, 3, 7], [0, 6, 7]):
-        G, squares = np.full_like(weights, np.nan), np.full(k, np.nan)
-        for first, last in pairwise(cuts):
-            kernel(data, weights, G, squares, first, last, 2.0)
-        np.testing.assert_array_equal(G.reshape(k, -1)[:, :d], expected)
-        assert not G.reshape(k, -1)[:, d:].any()
-        assert float(sum(squares, 0.25)) == value
 
 
 # Accuracy ---------------------------------------------------------------------------------------
