@@ -19,7 +19,7 @@ from .test_loop_models import descent, grid, mixed, problem
 SHAPES = {
     "singly": {},
     "joint": {"k": 3},
-    "gram": {"p": 2.0, "form": "gram"},
+    "gram": {"p": 2.0, "form": "gram", "k": 2},
     "diagonal": {"form": "diagonal"},
 }
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
