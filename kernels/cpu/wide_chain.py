@@ -27,7 +27,7 @@ from .jit import inner, named
 from .panels import make_product, make_transpose
 from .pointers import address, shift
 from .shapes import shapes
-from .simd import Emitter, View, cover, fetch, heights
+from .simd import Emitter, View, claim, cover, fetch, heights
 
 _I64 = ir.IntType(64)
 
@@ -54,6 +54,15 @@ def make_fetch(dtype: np.dtype[Any], lanes: int):
             W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
             fetch(W, first * line)
             fetch(W + last * line, (row[ROWS] - last) * line)
+        outputs = (chain.k + lanes - 1) // lanes
+        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
+        for f in range(1, chain.depth):
+            row, Q = factor_row(chain, f), suffix(chain, f)
+            line = row[LD] * lanes * size
+            claim(Q.address + begin * line, (end - begin) * line)
+        for f in range(chain.depth - 1):
+            line = factor_row(chain, f)[LD] * lanes * size
+            claim(turned(chain, f, lanes) + begin * line, (end - begin) * line)
 
     @inner
     @named(dtype.name, lanes)
@@ -64,6 +73,8 @@ def make_fetch(dtype: np.dtype[Any], lanes: int):
             row = factor_row(chain, f)
             T, Q = turned(chain, f, lanes), suffix(chain, f + 1)
             first, last = rows_share(row[ROWS], part, parts)
+            W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
+            claim(W + first * line, (last - first) * line)
             v = 0
             while v < outputs:
                 step = vectors if outputs - v >= vectors else 1
@@ -72,13 +83,9 @@ def make_fetch(dtype: np.dtype[Any], lanes: int):
                     start = Q.address + (v * lanes * Q.rows) * size
                     fetch(start + first * line, (last - first) * line)
                 v += step
-            start = 0
-            while start < row[LD]:
-                width = lanes * (vectors if row[LD] - start >= vectors * lanes else 1)
-                line, panel = width * size, T.address + start * T.rows * size
-                fetch(panel, begin * lanes * line)
-                fetch(panel + end * lanes * line, (outputs - end) * lanes * line)
-                start += width
+            line = row[LD] * lanes * size
+            fetch(T, begin * line)
+            fetch(T + end * line, (outputs - end) * line)
 
     return fetch_factors, fetch_products
 
@@ -199,7 +206,7 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
                 source, start = P.address + v * lanes * ld * size, 0
                 while start < ld:
                     across = ld if whole else lanes * (vectors if ld - start >= vectors * lanes else 1)
-                    target = T.address + (start * T.rows + v * lanes * across) * size
+                    target = T + (v * lanes * ld + start * width) * size
                     square = View(source + start * width * size, width, 1)
                     transpose(square, View(target, across, 1), across, width)
                     start += across
@@ -227,10 +234,13 @@ def pull(chain, f):
 
 @inner
 def turned(chain, f, lanes):
-    """Return the transpose of ``pull(chain, f)``: (k, n_f), in panels, at the last factor rows."""
+    """Address of the transpose of ``pull(chain, f)``.
+
+    It is cut as the outputs are: the rows of a panel of outputs stand together, in panels of their
+    columns, and for the last factor row after row.
+    """
     row, outputs = factor_row(chain, f), (chain.k + lanes - 1) // lanes * lanes
-    start = row[PULL] + row[LD] * outputs
-    return Panels(address(shift(chain.products, start)), outputs)
+    return address(shift(chain.products, row[PULL] + row[LD] * outputs))
 
 
 @inner
@@ -252,19 +262,26 @@ def last_gradient(chain, lanes):
     return shift(chain.products, row[PULL] + row[LD] * outputs)
 
 
-class _Left(NamedTuple):
-    """Rows of a suffix product in panels, from one on: its address, that row, and k."""
+class _Outer(NamedTuple):
+    """What a gradient is made of, for some rows from ``first`` on and one panel of columns.
 
-    address: int
+    Addresses of the suffix product, with its number of rows, and of the transposed pulled-back one,
+    with the length of its rows and the column where the panel starts; the number of outputs.
+    """
+
+    suffix: int
     rows: int
     first: int
+    turned: int
+    ld: int
+    column: int
     k: int
 
 
-def _emit_outer(emit: Emitter, left, t, c, rows: int, vectors: int):
-    """C[r, v] = sum_c A[r, c] T[c, v]: A in panels, of T one panel."""
+def _emit_outer(emit: Emitter, outer, c, rows: int, vectors: int):
+    """C[r, v] = sum_o suffix[r, o] turned[o, v], o the outputs."""
     builder, lanes, broad = emit.builder, emit.lanes, shapes().tile_vectors
-    base, total_rows, first, k = left
+    base, total_rows, first, t, ld, column, k = outer
     one, zero = _I64(1), _I64(0)
     totals = emit.variables(rows * vectors)
     count = builder.sdiv(builder.add(k, _I64(lanes - 1)), _I64(lanes))
@@ -275,12 +292,12 @@ def _emit_outer(emit: Emitter, left, t, c, rows: int, vectors: int):
         with cgutils.for_range_slice(builder, begin, end, one) as (panel, _):
             start = builder.mul(panel, _I64(width))
             here = emit.at(base, (start, total_rows), (first, width))
+            terms_at = emit.at(t, (start, ld), (column, width))
             left_over = builder.sub(k, start)
             less = builder.icmp_signed("<", left_over, _I64(width))
             inside = builder.select(less, left_over, _I64(width))
             with cgutils.for_range(builder, inside) as loop:
-                place = builder.add(start, loop.index)
-                there = emit.at(t, (place, vectors * lanes))
+                there = emit.at(terms_at, (loop.index, vectors * lanes))
                 terms = [emit.load(there, v * lanes) for v in range(vectors)]
                 for r in range(rows):
                     weight = emit.broadcast(emit.at(here, (_I64(r), width), (loop.index, 1)))
@@ -299,22 +316,22 @@ def _emit_outer(emit: Emitter, left, t, c, rows: int, vectors: int):
 
 def _make_outer(dtype, lanes: int, vectors: int):
     @intrinsic
-    def outer(typing_context, left, t, c, m):
+    def outer(typing_context, outer, c, m):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
-            base, total_rows, first, k = (builder.extract_value(arguments[0], i) for i in range(4))
-            base = builder.inttoptr(base, emit.scalar.as_pointer())
-            panel = builder.inttoptr(arguments[1], emit.scalar.as_pointer())
-            c = emit.unpack(arguments[2])
+            fields = [builder.extract_value(arguments[0], i) for i in range(7)]
+            for i in (0, 3):
+                fields[i] = builder.inttoptr(fields[i], emit.scalar.as_pointer())
+            c = emit.unpack(arguments[1])
 
             def rows_at(i, rows):
-                here = base, total_rows, builder.add(first, i), k
-                _emit_outer(emit, here, panel, c.down(emit, i), rows, vectors)
+                here = fields[:2] + [builder.add(fields[2], i)] + fields[3:]
+                _emit_outer(emit, here, c.down(emit, i), rows, vectors)
 
-            cover(builder, arguments[3], heights(), rows_at)
+            cover(builder, arguments[2], heights(), rows_at)
             return context.get_dummy_value()
 
-        return types.void(left, t, c, m), generate
+        return types.void(outer, c, m), generate
 
     return outer
 
@@ -333,17 +350,17 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
 
     @inner
     @named(dtype.name, lanes)
-    def rows_of(left, T, block, m, ld):
+    def rows_of(Q, first, T, block, m, ld, k):
         """The gradient of m rows, all columns of it, in ``block``."""
         start = 0
         while start < ld:
-            panel = T.address + start * T.rows * size
+            outer = _Outer(Q.address, Q.rows, first, T, ld, start, k)
             C = View(block + start * size, ld, 1)
             if ld - start >= width:
-                broad(left, panel, C, m)
+                broad(outer, C, m)
                 start += width
             else:
-                narrow(left, panel, C, m)
+                narrow(outer, C, m)
                 start += lanes
 
     @inner
@@ -361,7 +378,7 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
                     consume(chain, gradient, start, m * ld, sink)
                 else:
                     Q = suffix(chain, f + 1)
-                    rows_of(_Left(Q.address, Q.rows, r, chain.k), T, address(block), m, ld)
+                    rows_of(Q, r, T, address(block), m, ld, chain.k)
                     consume(chain, block, start, m * ld, sink)
 
     return descend
