@@ -48,8 +48,8 @@ from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
 _HISTORY, _RECORDS = 2**20, 4096
 #: Below this many bytes of X a part, a barrier costs more than another rank saves.
 _BYTES_PER_PART = 96 * 1024
-#: The same for multiply-adds of a step with many outputs, which has two barriers.
-_WORK_PER_PART = 2**16
+#: The same for multiply-adds of a step with many outputs, where half of all numbers change ranks.
+_WORK_PER_PART = 2**20
 
 
 class TrainingLoop:

@@ -127,13 +127,16 @@ class Emitter:
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
-    def prefetch(self, address, *, near: bool = False):
-        """Ask for a cache line in the second-level cache, or ``near``, in the first."""
+    def prefetch(self, address, *, near: bool = False, write: bool = False):
+        """Ask for a cache line in the second-level cache, or ``near``: in the first.
+
+        With ``write`` it is asked for to be written to.
+        """
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = _I32(0), _I32(3 if near else 2), _I32(1)
-        self.builder.call(function, [self.builder.bitcast(address, byte), read, keep, data])
+        intent, keep, data = _I32(int(write)), _I32(3 if near else 2), _I32(1)
+        self.builder.call(function, [self.builder.bitcast(address, byte), intent, keep, data])
 
     def variables(self, count: int):
         """Vectors of zeros that LLVM keeps in registers."""
@@ -388,18 +391,24 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     return Tiles(dots, accumulate, weighted_sum)
 
 
-@intrinsic
-def fetch(typing_context, address, size):
-    """Ask for so many bytes in the second-level cache."""
+def _make_fetch(*, write: bool):
+    @intrinsic
+    def fetch(typing_context, address, size):
+        def generate(context, builder, signature, arguments):
+            byte = ir.IntType(8).as_pointer()
+            start, size = arguments
+            lines = builder.sdiv(builder.add(size, _I64(LINE - 1)), _I64(LINE))
+            emit = Emitter(context, builder, np.dtype(np.float64), 1)
+            with cgutils.for_range(builder, lines) as loop:
+                place = builder.add(start, builder.mul(loop.index, _I64(LINE)))
+                emit.prefetch(builder.inttoptr(place, byte), write=write)
+            return context.get_dummy_value()
 
-    def generate(context, builder, signature, arguments):
-        byte = ir.IntType(8).as_pointer()
-        start, size = arguments
-        lines = builder.sdiv(builder.add(size, _I64(LINE - 1)), _I64(LINE))
-        emit = Emitter(context, builder, np.dtype(np.float64), 1)
-        with cgutils.for_range(builder, lines) as loop:
-            place = builder.add(start, builder.mul(loop.index, _I64(LINE)))
-            emit.prefetch(builder.inttoptr(place, byte))
-        return context.get_dummy_value()
+        return types.void(types.intp, types.intp), generate
 
-    return types.void(types.intp, types.intp), generate
+    return fetch
+
+
+#: ``fetch(address, size)`` asks for so many bytes in the second-level cache, to be read there;
+#: ``claim`` takes them from the caches of other processors, to be written.
+fetch, claim = _make_fetch(write=False), _make_fetch(write=True)

@@ -61,7 +61,7 @@ from .wide_chain import (
 from .wide_pass import PassMemory, make_wide_pass, totals
 
 #: Multiply-adds of all models, some hundredths of a second, between two looks at whether to stop.
-_WORK = 2**31
+_WORK = 2**32
 
 
 @inner
