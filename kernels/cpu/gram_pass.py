@@ -60,30 +60,34 @@ def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, maps: int = 1) -> Gram:
     """Lay out what ``gram`` returns for so many maps, in squares for one with one output."""
     k, d = YX.shape
     ld, lanes = row_length(d, _FLOAT64), lanes_for(d, _FLOAT64)
-    whole = np.zeros((ld, ld))
-    whole[:d, :d] = XX
     targets = aligned_zeros(k * ld, _FLOAT64)
     targets.reshape(k, ld)[:, :d] = YX
-    flat = _in_squares(whole, lanes) if maps * k == 1 else _in_panels(whole[:d], lanes)
+    flat = _in_squares(XX, ld, lanes) if maps * k == 1 else _in_panels(XX, ld, lanes)
     group = max(shapes().tile_height // k, 1)
     return Gram(flat, targets, d, ld, k, YY, k * d * ld, group)
 
 
-def _in_squares(XX: np.ndarray, lanes: int) -> np.ndarray:
-    count = len(XX) // lanes
-    squares = XX.reshape(count, lanes, count, lanes).transpose(0, 2, 1, 3)
-    flat = aligned_zeros(count * (count + 1) // 2 * lanes**2, XX.dtype)
-    flat[:] = squares[np.triu_indices(count)].ravel()
+def _in_squares(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
+    count, end = ld // lanes, 0
+    flat = aligned_zeros(count * (count + 1) // 2 * lanes**2, _FLOAT64)
+    for start in range(0, ld, lanes):
+        rows = XX[start : start + lanes, start:]
+        padded = np.zeros((lanes, ld - start))
+        padded[: rows.shape[0], : rows.shape[1]] = rows
+        squares = padded.reshape(lanes, -1, lanes).transpose(1, 0, 2)
+        begin, end = end, end + squares.size
+        flat[begin:end] = squares.ravel()
     return flat
 
 
-def _in_panels(XX: np.ndarray, lanes: int) -> np.ndarray:
-    d, ld = XX.shape
-    width = lanes * shapes().tile_vectors
-    flat, start = aligned_zeros(d * ld, XX.dtype), 0
+def _in_panels(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
+    d, width = len(XX), lanes * shapes().tile_vectors
+    flat, start = aligned_zeros(d * ld, _FLOAT64), 0
     while start < ld:
         step = width if ld - start >= width else lanes
-        flat[start * d : (start + step) * d] = XX[:, start : start + step].ravel()
+        columns = XX[:, start : start + step]
+        panel = flat[start * d : (start + step) * d].reshape(d, step)
+        panel[:, : columns.shape[1]] = columns
         start += step
     return flat
 
