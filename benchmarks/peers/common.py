@@ -1,6 +1,7 @@
 """The input and the output of every contender, and the algebra that all forms share."""
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -35,6 +36,16 @@ class Descent:
         """The number k of outputs."""
         return self.widths[-1]
 
+    @property
+    def multiply_adds(self) -> int:
+        """Those of a step: the pass over the data, or over X'X, and the products of the factors.
+
+        For every factor but one these are a suffix product, a prefix product and a gradient.
+        """
+        layers = [rows * columns for rows, columns in itertools.pairwise(self.widths)]
+        n, d = self.X.shape
+        return self.outputs * (d * (d if self.gram else 2 * n) + 3 * sum(layers[:-1]))
+
     def factors(self, params: np.ndarray) -> list[np.ndarray]:
         """W_1 to W_N as views into `params`; stacks of them if `params` has a row a model."""
         views, start = [], 0
@@ -47,16 +58,12 @@ class Descent:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Models with one output that descend side by side: same data, loss and widths.
+    """Models that descend side by side: same data, loss and widths.
 
     Its parameters are a row a model; a step of it is one step of every model.
     """
 
     descents: tuple[Descent, ...]
-
-    def __post_init__(self) -> None:
-        if self.first.outputs != 1:
-            raise ValueError("the peers of a sweep are written for one output")
 
     @property
     def first(self) -> Descent:
@@ -86,9 +93,8 @@ class Sweep:
 
     @property
     def multiply_adds(self) -> int:
-        """Those of a step's products with the data, or with X'X: all but a few of its work."""
-        n, d = self.X.shape
-        return len(self.descents) * d * (d if self.first.gram else 2 * n)
+        """Those of a step of all models."""
+        return len(self.descents) * self.first.multiply_adds
 
 
 class Stepper(NamedTuple):
