@@ -65,12 +65,12 @@ class Problem(ABC):
     @property
     def spec(self) -> Loss:
         """The loss as the kernels take it."""
-        return Loss(self.p, self.factor, self.method == "gram")
+        return Loss(self.p, self.factor, self.method)
 
     @property
     def shape(self) -> Shape:
         """The shape of the data as the kernels take it."""
-        return Shape(self.n, self.d, self.k, self.dtype, self.method == "gram")
+        return Shape(self.n, self.d, self.k, self.dtype, self.method)
 
     @property
     @abstractmethod
