@@ -48,7 +48,7 @@ def _case(
         learning_rate=rate if data == "gas" else 10 * rate,
         steps=5 if large else 200,
         contenders=(OURS, *_PEERS, *further),
-        gram=gram,
+        form="gram" if gram else "direct",
     )
 
 

@@ -15,7 +15,11 @@ class Gap(Exception):
 
 @dataclass(frozen=True)
 class Descent:
-    """Full-batch gradient descent: X (n, d), Y (n, k), flat `params` of the given `widths`."""
+    """Full-batch gradient descent: X (n, d), Y (n, k), flat `params` of the given `widths`.
+
+    At p = 2 ours may read X'X in the place of the data, in the form "gram", or the singular values
+    of X, in the form "diagonal". The peers' forms go by their names.
+    """
 
     X: np.ndarray
     Y: np.ndarray
@@ -23,7 +27,7 @@ class Descent:
     widths: tuple[int, ...]
     params: np.ndarray
     learning_rate: float
-    gram: bool = False
+    form: str = "direct"
     threads: int = 2
 
     @property
@@ -38,13 +42,14 @@ class Descent:
 
     @property
     def multiply_adds(self) -> int:
-        """Those of a step: the pass over the data, or over X'X, and the products of the factors.
+        """Those of a step: the pass over what its form reads, and the products of the factors.
 
         For every factor but one these are a suffix product, a prefix product and a gradient.
         """
         layers = [rows * columns for rows, columns in itertools.pairwise(self.widths)]
         n, d = self.X.shape
-        return self.outputs * (d * (d if self.gram else 2 * n) + 3 * sum(layers[:-1]))
+        passes = {"direct": 2 * n * d, "gram": d * d, "diagonal": 2 * d}
+        return self.outputs * (passes[self.form] + 3 * sum(layers[:-1]))
 
     def factors(self, params: np.ndarray) -> list[np.ndarray]:
         """W_1 to W_N as views into `params`; stacks of them if `params` has a row a model."""

@@ -1,4 +1,4 @@
-"""The ceiling of what computes more than it reads: fused multiply-adds that never leave the registers."""
+"""The ceiling of sweeps and of products: fused multiply-adds that never leave the registers."""
 
 from functools import cache
 from typing import Any, NamedTuple

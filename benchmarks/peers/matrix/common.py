@@ -19,7 +19,7 @@ Variants = Mapping[str, Callable[[], Stepper]]
 def multiply_adds(one: Descent, form: str) -> int:
     """Those of a step of one model in a form: what the products of matrices take."""
     if form != LAYERWISE:
-        return replace(one, gram=form == GRAM).multiply_adds
+        return replace(one, form="gram" if form == GRAM else "direct").multiply_adds
     layers = [rows * columns for rows, columns in itertools.pairwise(one.widths)]
     # Forward, to the weights and back to the inputs, of which the first layer's are not needed.
     return len(one.X) * (3 * sum(layers) - layers[0])
