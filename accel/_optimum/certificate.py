@@ -33,15 +33,18 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from accel._optimum.twofold import EPS, Twofold, added, dot, total, two_product, two_sum
-from accel._support.arrays import Array, aligned
+from accel._support.arrays import Array, aligned_empty
 
 __all__ = [
     "Basis",
     "Gap",
     "Rows",
     "capped_loss",
+    "column_norms",
     "gap_at",
     "gap_terms",
+    "off_identity",
+    "product",
     "trimmed_median",
     "weighted",
 ]
@@ -67,16 +70,19 @@ class Rows:
     center : (d,) array or None
         None if there is no intercept b. Else ``columns`` and ``products`` are about the matrix
         ``[X - center, 1]``, in which large means cost no digits.
+    backend : str
+        Whose dot products with twice the digits to use.
     """
 
     X: Array
     y: Array
     root: Array | None = None
     center: Array | None = None
+    backend: str = "auto"
 
     def residual(self, w: Array, b: float = 0.0) -> tuple[Array, Array]:
         """Return r, and a bound of the error of each."""
-        r, error = added(added(dot(self.X.T, w), np.asarray(b)), -self.y).rounded()
+        r, error = added(added(dot(self.X.T, w, self.backend), np.asarray(b)), -self.y).rounded()
         if self.root is None:
             return r, error
         return self.root * r, self.root * (error + EPS * np.abs(r))
@@ -97,7 +103,7 @@ class Rows:
             v, lost = two_product(v, self.root)
             low = low * self.root + lost
         few = (len(v) + 8) * EPS
-        g = added(dot(self.X, v), low @ self.X)
+        g = added(dot(self.X, v, self.backend), low @ self.X)
         error = few * (np.abs(low) @ np.abs(self.X)) if low.any() else np.zeros(g.high.shape)
         if self.center is not None:
             ones = added(total(v), low.sum())
@@ -109,6 +115,25 @@ class Rows:
             error = np.append(error, rough)
         value, grain = g.rounded()
         return value, grain + error
+
+
+def product(X: Array, T: Array) -> Array:
+    """``X T``, aligned."""
+    A = aligned_empty((len(X), T.shape[1]), np.dtype(np.float64))
+    return np.matmul(X, T, out=A)
+
+
+def off_identity(gram: Array) -> float:
+    """How far a square matrix is from the identity, in the Frobenius norm."""
+    return float(np.linalg.norm(gram - np.eye(len(gram))))
+
+
+def column_norms(X: Array) -> tuple[Array, Array]:
+    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
+    peak = np.maximum(X.max(axis=0), -X.min(axis=0))
+    peak[peak == 0] = 1.0
+    scaled = X / peak  # so that no square overflows
+    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +162,24 @@ class Basis:
     @classmethod
     def of(cls, columns: Array, T: Array) -> Self:
         """Make it from X, whose entries may have an error of one or two roundings, and T."""
-        A = aligned(columns @ T)
-        peak = np.maximum(columns.max(axis=0), -columns.min(axis=0))
-        peak[peak == 0] = 1.0
-        scaled = columns / peak  # so that no square overflows
-        sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
+        A = product(columns, T)
+        return cls.of_product(A, T, off_identity(A.T @ A), *column_norms(columns))
+
+    @classmethod
+    def of_product(cls, A: Array, T: Array, off: float, peak: Array, sizes: Array) -> Self:
+        """Make it from ``A = X T`` in floating point and what else is known.
+
+        Parameters
+        ----------
+        A, T : array
+        off : float
+            How far ``A'A`` in floating point is from the identity, in the Frobenius norm.
+        peak, sizes : (d,) array
+            The norms of the columns of X are ``peak * sizes``.
+        """
         with np.errstate(under="ignore"):
             widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
         error = (len(T) + 8) * EPS * float(sizes @ widths)
-        off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
         least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
         row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
         return cls(A, T, row_norms, error, max(least, 0.0))

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel._core.problem import LpProblem, local_problem
+from accel._optimum.basis import decompose
 from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed_median
 from accel._optimum.newton import Search, minimize
-from accel._optimum.rank import Rank, checked_rcond, numerical_rank
+from accel._optimum.rank import checked_rcond
 from accel._optimum.twofold import EPS
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array, aligned
@@ -78,28 +79,6 @@ class Optimum:
     doubtful: int
 
 
-def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank, Array]:
-    """Decompose X (n, d).
-
-    Returns
-    -------
-    S : (min(n, d),) array
-        Singular values of X, each column divided by its largest absolute value.
-    used : Rank
-    R : (min(n, d), d) array
-        Of a QR decomposition ``X = Q R``.
-    """
-    # Columns of one size, since errors of 1e-16 of the largest would hide the small ones.
-    scale = np.maximum(X.max(axis=0), -X.min(axis=0))
-    nothing = scale == 0
-    scale[nothing] = 1.0
-    R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
-    _, S, Vt = np.linalg.svd(R, full_matrices=False)
-    used = numerical_rank(S, Vt, scale, len(X), rcond)
-    used.M[nothing] = 0.0  # zero already, but for rounding errors of LAPACK
-    return S, used, R * scale
-
-
 class _Output(NamedTuple):
     """The optimum of one output.
 
@@ -148,7 +127,7 @@ def _solve(
     Each round begins at the point of the last one, whose residuals, computed with twice the digits,
     are its targets. ``stop`` is the tolerance and the largest number of Newton steps.
     """
-    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y)
+    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y, backend=backend)
     (tol, max_iter), (n, rank) = stop, A.shape
     w = np.zeros(X.shape[1])
     for _ in range(2):  # the second time removes rounding errors of the first
@@ -246,8 +225,7 @@ def proven(
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    values, (sizes, M, doubtful), R = _decompose(X, rcond)
-    basis = Basis.of(X, M / sizes)
+    values, basis, doubtful, R = decompose(X, rcond)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
     residuals = W @ X.T - Y.T
@@ -261,7 +239,7 @@ def proven(
         duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
         iterations=sum(output.iterations for output in outputs),
         converged=all(output.gap <= tol * output.reference for output in outputs),
-        rank=len(sizes),
+        rank=basis.T.shape[1],
         singular_values=values,
         doubtful=doubtful,
     )

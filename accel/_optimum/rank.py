@@ -46,6 +46,27 @@ class Rank(NamedTuple):
     doubtful: int
 
 
+def _negligible(S: Array, n: int, d: int) -> float:
+    """The error of singular values S of an (n, d) matrix."""
+    return max(n, d) * _EPS * float(S[0])
+
+
+def _errors(norms: Array, rcond: float | Array) -> Array:
+    """The errors of columns of these norms."""
+    errors: Array = np.maximum(rcond, _EPS) * np.where(norms > 0, norms, norms.max() or 1.0)
+    return errors
+
+
+def _is_clear(least: float, negligible: float, errors: Array) -> bool:
+    """Whether the least singular value is so large that no direction is doubtful."""
+    return least > _DOUBT * max(negligible, math.sqrt(len(errors)) * float(errors.max()))
+
+
+def is_clearly_full(S: Array, norms: Array, n: int, rcond: float | Array) -> bool:
+    """Whether, by singular values S (d,) and norms (d,) of its columns alone, X has full rank."""
+    return _is_clear(float(S[-1]), _negligible(S, n, len(S)), _errors(norms, rcond))
+
+
 def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> Rank:
     """Find out which directions are more than rounding errors.
 
@@ -59,7 +80,7 @@ def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Arr
     rcond : float or (d,) array
         The e_j.
     """
-    column, negligible = scale[:, np.newaxis], max(n, len(scale)) * _EPS * S[0]
+    column, negligible = scale[:, np.newaxis], _negligible(S, n, len(scale))
     clear = negligible < S  # the others are errors of the decomposition
     sizes, V = S[clear], Vt[clear].T
     M = V / column
@@ -67,9 +88,8 @@ def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Arr
         rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
         M = rows @ (rows.T @ M)
     norms = np.sqrt(S**2 @ Vt**2)
-    errors = np.maximum(rcond, _EPS) * np.where(norms > 0, norms, norms.max() or 1.0)
-    most = max(negligible, math.sqrt(len(scale)) * float(errors.max()))
-    if not len(sizes) or sizes[-1] > _DOUBT * most:
+    errors = _errors(norms, rcond)
+    if not len(sizes) or _is_clear(float(sizes[-1]), negligible, errors):
         return Rank(sizes, M, 0)
     _, T, Wt = np.linalg.svd(sizes[:, np.newaxis] * V.T / errors, full_matrices=False)
     V = Wt.T / errors[:, np.newaxis]
