@@ -1,26 +1,101 @@
-r"""A basis of the columns of X, orthonormal but for rounding errors, and the singular values.
+r"""A basis of the columns of X, orthonormal but for small errors, and the singular values.
 
-Where X is far from rank-deficient, Cholesky's factor of ``X'X`` will do. Its columns scaled to one
-size, ``X'X = R'R``, and ``A = X T`` with ``T = R^{-1}`` is orthonormal but for errors of about
-:math:`\kappa^2 \epsilon`, :math:`\kappa` the condition number of X. What ``A'A`` then is, is
-computed, and the same done once more if need be (Yamamoto, Nakatsukasa, Yanagisawa and Fukaya 2015,
-"Roundoff error analysis of the CholeskyQR2 algorithm": for :math:`\kappa` to some 1e7 the result is
-as good as Householder's). All of that is matrix products, several times as fast as a decomposition
-by reflections. Else, and wherever the rank may be in doubt, singular vectors decide.
+Where X is far from rank-deficient, Cholesky's factor of ``X'X`` will do. With its columns scaled to
+one size let ``X'X = R'R``; then the columns of ``A = X T``, ``T = R^{-1}``, are orthonormal but for
+errors of about :math:`\kappa^2 \epsilon`, :math:`\kappa` being the condition number of X. These
+errors are computed, ``E = A'A - 1``, and to second order ``(1 + E/2 - E^2/8) R`` is the factor with
+which they would not have been made. Where they are not small enough, T is corrected likewise, and A
+made once more (Yamamoto, Nakatsukasa, Yanagisawa and Fukaya 2015, "Roundoff error analysis of the
+CholeskyQR2 algorithm": the result is as good as Householder's). All of that is matrix products,
+several times as fast as reflections. Else, and where the rank may be in doubt, singular vectors
+decide.
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from accel._optimum.certificate import Basis, column_norms, off_identity, product
 from accel._optimum.rank import is_clearly_full, numerical_rank
-from accel._support.arrays import Array
+from accel._optimum.twofold import EPS
+from accel._support.arrays import Array, aligned_empty
 
-# Of |A'A - 1|, in the Frobenius norm:
-_NEAR = 0.1  # the largest that a second time removes
-_ENOUGH = 1e-12  # what is left as it is
-_AFTER = 1e-8  # the largest after the second time
+# Of E, in the Frobenius norm:
+_NEAR = 1e-5  # the largest of which E^3 does not count
+_ENOUGH = 1e-7  # the largest that is left as it is: the methods project twice or more
+
+
+def _product(X: Array, T: Array) -> Array:
+    """``X T``, aligned."""
+    A = aligned_empty((len(X), T.shape[1]), np.dtype(np.float64))
+    return np.matmul(X, T, out=A)
+
+
+def _off_identity(A: Array) -> Array:
+    """``A'A - 1``."""
+    gram: Array = A.T @ A
+    gram.flat[:: len(gram) + 1] -= 1.0
+    return gram
+
+
+def _column_norms(X: Array) -> tuple[Array, Array]:
+    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
+    peak = np.maximum(X.max(axis=0), -X.min(axis=0))
+    peak[peak == 0] = 1.0
+    scaled = X / peak  # so that no square overflows
+    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A basis of the column space of X: the matrix ``X T``, with nearly orthonormal columns.
+
+    Attributes
+    ----------
+    A : (n, rank) array
+        ``X T`` in floating point.
+    T : (d, rank) array
+    row_norms : (n,) array
+        Of A.
+    error : float
+        An upper bound of the Frobenius norm of A less the exact ``X T``.
+    least : float
+        A lower bound of the smallest singular value of the exact ``X T``; 0 if there is none.
+    """
+
+    A: Array
+    T: Array
+    row_norms: Array
+    error: float
+    least: float
+
+    @classmethod
+    def of(cls, columns: Array, T: Array) -> Self:
+        """Make it from X, whose entries may have an error of one or two roundings, and T."""
+        A = _product(columns, T)
+        return cls.of_product(
+            A, T, float(np.linalg.norm(_off_identity(A))), *_column_norms(columns)
+        )
+
+    @classmethod
+    def of_product(cls, A: Array, T: Array, off: float, peak: Array, sizes: Array) -> Self:
+        """Make it from ``A = X T`` in floating point and what else is known.
+
+        Parameters
+        ----------
+        A, T : array
+        off : float
+            The Frobenius norm of ``A'A - 1`` in floating point.
+        peak, sizes : (d,) array
+            The norms of the columns of X are ``peak * sizes``.
+        """
+        with np.errstate(under="ignore"):
+            widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
+        error = (len(T) + 8) * EPS * float(sizes @ widths)
+        least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
+        row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
+        return cls(A, T, row_norms, error, max(least, 0.0))
 
 
 class Decomposition(NamedTuple):
@@ -56,25 +131,25 @@ def _by_cholesky(X: Array, scale: Array, rcond: float | Array) -> Decomposition 
     # Beyond these sizes squares may overflow, or lose digits.
     if n < d or not (scale.min() > 1e-100 and scale.max() < 1e100):
         return None
+    G = (X.T @ X) / scale / scale[:, np.newaxis]
     try:
-        G = (X.T @ X) / scale / scale[:, np.newaxis]
         R = np.linalg.cholesky(G).T
-        T = np.linalg.inv(R) / scale[:, np.newaxis]
-        A = product(X, T)
-        gram = A.T @ A
-        off = off_identity(gram)
-        if not off <= _NEAR:
-            return None
-        second = np.linalg.cholesky(gram).T
     except np.linalg.LinAlgError:
         return None
-    R = second @ R
+    T = np.linalg.inv(R) / scale[:, np.newaxis]
+    A = _product(X, T)
+    E = _off_identity(A)
+    off = float(np.linalg.norm(E))
+    if not off <= _NEAR:
+        return None
+    E2 = E @ E
+    R += (E / 2 - E2 / 8) @ R
     if off > _ENOUGH:
-        T = T @ np.linalg.inv(second)
-        A = product(X, T)
-        off = off_identity(A.T @ A)
+        T -= T @ (E / 2 - 3 / 8 * E2)
+        np.matmul(X, T, out=A)
+        off = float(np.linalg.norm(_off_identity(A)))
     values, sizes = np.linalg.svd(R, compute_uv=False), np.sqrt(np.diag(G))
-    if off > _AFTER or not is_clearly_full(values, sizes, n, rcond):
+    if off > _ENOUGH or not is_clearly_full(values, sizes, n, rcond):
         return None
     return Decomposition(values, Basis.of_product(A, T, off, scale, sizes), 0, R * scale)
 

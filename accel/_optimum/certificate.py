@@ -28,23 +28,21 @@ let ``rho = A'v``. There are two ways to correct the bound for it; the smaller r
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
+from accel._optimum.basis import Basis
 from accel._optimum.twofold import EPS, Twofold, added, dot, total, two_product, two_sum
-from accel._support.arrays import Array, aligned_empty
+from accel._support.arrays import Array
 
 __all__ = [
     "Basis",
     "Gap",
     "Rows",
     "capped_loss",
-    "column_norms",
     "gap_at",
     "gap_terms",
-    "off_identity",
-    "product",
     "trimmed_median",
     "weighted",
 ]
@@ -115,74 +113,6 @@ class Rows:
             error = np.append(error, rough)
         value, grain = g.rounded()
         return value, grain + error
-
-
-def product(X: Array, T: Array) -> Array:
-    """``X T``, aligned."""
-    A = aligned_empty((len(X), T.shape[1]), np.dtype(np.float64))
-    return np.matmul(X, T, out=A)
-
-
-def off_identity(gram: Array) -> float:
-    """How far a square matrix is from the identity, in the Frobenius norm."""
-    return float(np.linalg.norm(gram - np.eye(len(gram))))
-
-
-def column_norms(X: Array) -> tuple[Array, Array]:
-    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
-    peak = np.maximum(X.max(axis=0), -X.min(axis=0))
-    peak[peak == 0] = 1.0
-    scaled = X / peak  # so that no square overflows
-    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """A basis of the column space of X: the matrix ``X T``, with nearly orthonormal columns.
-
-    Attributes
-    ----------
-    A : (n, rank) array
-        ``X T`` in floating point.
-    T : (d, rank) array
-    row_norms : (n,) array
-        Of A.
-    error : float
-        An upper bound of the Frobenius norm of A less the exact ``X T``.
-    least : float
-        A lower bound of the smallest singular value of the exact ``X T``; 0 if there is none.
-    """
-
-    A: Array
-    T: Array
-    row_norms: Array
-    error: float
-    least: float
-
-    @classmethod
-    def of(cls, columns: Array, T: Array) -> Self:
-        """Make it from X, whose entries may have an error of one or two roundings, and T."""
-        A = product(columns, T)
-        return cls.of_product(A, T, off_identity(A.T @ A), *column_norms(columns))
-
-    @classmethod
-    def of_product(cls, A: Array, T: Array, off: float, peak: Array, sizes: Array) -> Self:
-        """Make it from ``A = X T`` in floating point and what else is known.
-
-        Parameters
-        ----------
-        A, T : array
-        off : float
-            How far ``A'A`` in floating point is from the identity, in the Frobenius norm.
-        peak, sizes : (d,) array
-            The norms of the columns of X are ``peak * sizes``.
-        """
-        with np.errstate(under="ignore"):
-            widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
-        error = (len(T) + 8) * EPS * float(sizes @ widths)
-        least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
-        row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
-        return cls(A, T, row_norms, error, max(least, 0.0))
 
 
 class Gap(NamedTuple):
@@ -391,7 +321,7 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     scaled, error = r / unit, error / unit
     size = np.abs(scaled)
     error += EPS * size
-    loss = math.fsum(size**p)
+    loss = float(total(size**p).rounded()[0])
     most = float(np.sum((size + error) ** p)) * (1 + 64 * EPS * (1 + p))
     s, sure = np.sign(scaled) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
     if p == 1:

@@ -10,7 +10,7 @@ import numpy as np
 from ..protocols import Array
 
 EPS = float(np.finfo(np.float64).eps)
-HALVES = 2.0**27 + 1  # Dekker's factor: splits 53 binary digits into two halves
+_HALVES = 2.0**27 + 1  # Dekker's factor: splits 53 binary digits into two halves
 LEAST = 2.0**-1060  # the rounding errors of smaller products underflow
 _BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
 _LARGEST = 1023  # the largest exponent of a float64
@@ -25,7 +25,7 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 def _split(a: Array) -> tuple[Array, Array]:
     """Two numbers of at most 26 binary digits whose sum is a: their products are exact."""
-    shifted = HALVES * a
+    shifted = _HALVES * a
     high = shifted - (shifted - a)
     return high, a - high
 
@@ -36,7 +36,7 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     a has at least as many dimensions as b.
     """
     product = np.multiply(a, b, order="C")
-    high, rest = np.multiply(a, HALVES, order="C"), np.empty_like(product)  # as in _split
+    high, rest = np.multiply(a, _HALVES, order="C"), np.empty_like(product)  # as in _split
     np.subtract(high, a, out=rest)
     high -= rest
     np.subtract(a, high, out=rest)
