@@ -133,7 +133,7 @@ def _by_cholesky(X: Array, scale: Array, rcond: float | Array) -> Decomposition 
         return None
     G = (X.T @ X) / scale / scale[:, np.newaxis]
     try:
-        R = np.linalg.cholesky(G).T
+        R: Array = np.linalg.cholesky(G).T
     except np.linalg.LinAlgError:
         return None
     T = np.linalg.inv(R) / scale[:, np.newaxis]
@@ -143,7 +143,7 @@ def _by_cholesky(X: Array, scale: Array, rcond: float | Array) -> Decomposition 
     if not off <= _NEAR:
         return None
     E2 = E @ E
-    R += (E / 2 - E2 / 8) @ R
+    R = R + (E / 2 - E2 / 8) @ R
     if off > _ENOUGH:
         T -= T @ (E / 2 - 3 / 8 * E2)
         np.matmul(X, T, out=A)
@@ -157,7 +157,8 @@ def _by_cholesky(X: Array, scale: Array, rcond: float | Array) -> Decomposition 
 def _by_singular_vectors(X: Array, scale: Array, rcond: float | Array) -> Decomposition:
     nothing = scale == 0
     scale = np.where(nothing, 1.0, scale)
-    R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
+    # Without the left vectors it takes half the time.
+    R = np.asarray(np.linalg.qr(X / scale, mode="r"))
     _, S, Vt = np.linalg.svd(R, full_matrices=False)
     sizes, M, doubtful = numerical_rank(S, Vt, scale, len(X), rcond)
     M[nothing] = 0.0  # zero already, but for rounding errors of LAPACK

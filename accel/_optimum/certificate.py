@@ -47,12 +47,21 @@ __all__ = [
     "weighted",
 ]
 
+_BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
 # In units of the median residual:
 _CAP = 10.0  # what larger residuals are cut to in the loss that a gap is compared with
 _FAR = 1e3  # larger residuals may dominate the loss
 _NEAR = 1e-4  # smaller residuals get the weight of this one
 _TINY = 1e-290  # smaller slopes have lost digits to underflow
 _SURE = 1e4  # residuals of at least this times their error have powers that are accurate
+
+
+def _sizes(v: Array, X: Array) -> Array:
+    """``|v|' |X|``, without a copy of X."""
+    total, rows = np.zeros(X.shape[1]), max(_BLOCK // X.shape[1], 1)
+    for i in range(0, len(X) if v.any() else 0, rows):
+        total += np.abs(v[i : i + rows]) @ np.abs(X[i : i + rows])
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +111,7 @@ class Rows:
             low = low * self.root + lost
         few = (len(v) + 8) * EPS
         g = added(dot(self.X, v, self.backend), low @ self.X)
-        error = few * (np.abs(low) @ np.abs(self.X)) if low.any() else np.zeros(g.high.shape)
+        error = few * _sizes(low, self.X)
         if self.center is not None:
             ones = added(total(v), low.sum())
             rough = ones.error + few * np.abs(low).sum()

@@ -334,8 +334,9 @@ def minimize(
         s = slopes(r, p, e)
         g = p / n * (A.T @ s)
         weights = _curvatures(r, v, p, e)
+        step: Array
         if p == 2:  # the Hessian is p/n A'A
-            step = -n / p * g
+            damped, step = None, -n / p * g
         else:
             H = hessian(z) if p > 2 else p / n * weighted(A, weights)
             damped = _ridged(H, p / n * float(weights.max()))
@@ -346,7 +347,7 @@ def minimize(
         decrease = max(-float(g @ step), 0.0)
         search.decrement = math.sqrt(decrease)
         after = s + weights * by
-        if p >= 2:
+        if p >= 2 or damped is None:
             search.propose(after - A @ (A.T @ after))
         elif (projected := _in_null_space(A, after, weights, damped, p)) is not None:
             search.propose(projected)

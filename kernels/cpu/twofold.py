@@ -24,9 +24,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..reference.twofold import EPS, LEAST
+from .any_power import intrinsic as call
 from .jit import aligned_zeros, as_written, entry
 from .pointers import pointer, shift
-from .any_power import intrinsic as call
 from .processor import vector_bytes, vector_registers
 from .simd import EXACT, Emitter
 
