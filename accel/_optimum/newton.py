@@ -134,7 +134,8 @@ class Search:
 def loss_changes(r: Array, by: Array, p: float, e: float) -> Array:
     """The change of ``(r^2 + e^2)^(p/2)`` in every row, if r changes by ``by``."""
     with np.errstate(all="ignore"):  # a step may be far too long, and is shortened then
-        return _power_differences(np.hypot(r, e), np.hypot(r + by, e), by * (2 * r + by), p)
+        before, after = (np.hypot(a, e) if e else np.abs(a) for a in (r, r + by))
+        return _power_differences(before, after, by * (2 * r + by), p)
 
 
 def _power_differences(before: Array, after: Array, squares: Array, p: float) -> Array:
@@ -144,6 +145,8 @@ def _power_differences(before: Array, after: Array, squares: Array, p: float) ->
             return np.where(squares == 0, 0.0, squares / (before + after))
         if p == 2:
             return squares
+        if p == 4:
+            return squares * (before**2 + after**2)
         x = squares / before**2
         small = np.abs(x) < 0.5  # not where it is nan
         near = before**p * np.expm1(p / 2 * np.log1p(np.where(small, x, 0.0)))
