@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from accel._optimum.rank import is_clearly_full, numerical_rank
+from accel._optimum.rank import column_norms, is_clearly_full, numerical_rank
 from accel._optimum.twofold import EPS
 from accel._support.arrays import Array, aligned_empty
 
@@ -37,14 +37,6 @@ def _off_identity(A: Array) -> Array:
     gram: Array = A.T @ A
     gram.flat[:: len(gram) + 1] -= 1.0
     return gram
-
-
-def _column_norms(X: Array) -> tuple[Array, Array]:
-    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
-    peak = np.maximum(X.max(axis=0), -X.min(axis=0))
-    peak[peak == 0] = 1.0
-    scaled = X / peak  # so that no square overflows
-    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +66,7 @@ class Basis:
     def of(cls, columns: Array, T: Array) -> Self:
         """Make it from X, whose entries may have an error of one or two roundings, and T."""
         A = _product(columns, T)
-        return cls.of_product(
-            A, T, float(np.linalg.norm(_off_identity(A))), *_column_norms(columns)
-        )
+        return cls.of_product(A, T, float(np.linalg.norm(_off_identity(A))), *column_norms(columns))
 
     @classmethod
     def of_product(cls, A: Array, T: Array, off: float, peak: Array, sizes: Array) -> Self:

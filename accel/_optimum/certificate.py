@@ -98,7 +98,9 @@ class Rows:
         """The columns (n, d), or (n, d + 1) with an intercept, in floating point."""
         columns = self.X
         if self.center is not None:
-            columns = np.column_stack([columns - self.center, np.ones(len(columns))])
+            n, d = columns.shape
+            columns = np.ones((n, d + 1))
+            np.subtract(self.X, self.center, out=columns[:, :d])
         return columns if self.root is None else columns * self.root[:, np.newaxis]
 
     def products(self, v: Array, low: Array) -> tuple[Array, Array]:

@@ -146,7 +146,8 @@ def _power_differences(before: Array, after: Array, squares: Array, p: float) ->
         if p == 2:
             return squares
         if p == 4:
-            return squares * (before**2 + after**2)
+            fourth: Array = squares * (before**2 + after**2)
+            return fourth
         x = squares / before**2
         small = np.abs(x) < 0.5  # not where it is nan
         near = before**p * np.expm1(p / 2 * np.log1p(np.where(small, x, 0.0)))

@@ -27,6 +27,7 @@ _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are ro
 # The relative gap to reach at p = 1, where a vertex that is the minimum has all digits.
 _VERTEX = 1e-13
 _PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
+_WORTH = 2**16  # numbers in X from which twofold products are worth the 0.4 s that Numba loads
 _LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 
 
@@ -127,7 +128,8 @@ def _solve(
     Each round begins at the point of the last one, whose residuals, computed with twice the digits,
     are its targets. ``stop`` is the tolerance and the largest number of Newton steps.
     """
-    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y, backend=backend)
+    A, T, p = basis.A, basis.T, loss.p
+    rows = Rows(X, y, backend=for_proofs(backend, X.size, p))
     (tol, max_iter), (n, rank) = stop, A.shape
     w = np.zeros(X.shape[1])
     for _ in range(2):  # the second time removes rounding errors of the first
@@ -168,6 +170,11 @@ def _solve(
         done = best.gap <= enough * best.reference or math.isinf(best.gap)
         if done or iterations >= max_iter:
             return best
+
+
+def for_proofs(backend: str, size: int, p: float) -> str:
+    """Whose twofold products to use for X of this size, where the user asks for ``backend``."""
+    return "reference" if backend == "auto" and size < _WORTH and p <= 2 else backend
 
 
 def losses_at_zero(problem: LpProblem) -> Array:
@@ -224,7 +231,7 @@ def proven(
     losses_at_zero(problem)  # raises if one overflows
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
-        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
+        _log.info("the optimum needs %.0f MiB for a basis of the columns", 2 * X.nbytes / 2**20)
     values, basis, doubtful, R = decompose(X, rcond)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
@@ -270,8 +277,9 @@ def optimum(
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}
-        Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. NumPy computes the rest on
-        the host, above all the singular value decomposition; data on a GPU is copied there.
+        Whose Hessian kernel, for p > 2, and products with twice the digits to use; ``"auto"`` is
+        ``"cpu"``, or NumPy where loading Numba is not worth it. NumPy computes the rest on the
+        host, above all a basis of the columns of X; data on a GPU is copied there.
     rcond : float or (d,) array_like, optional
         How large the rounding errors in the entries of X are, relative to the root mean square of
         their column; 1e-12 by default, 4.8e-7 in float32. A combination ``X v`` of columns counts
@@ -292,7 +300,7 @@ def optimum(
         If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
         unknown, if rcond is negative or no number, or if y is so large that the loss overflows.
     MemoryError
-        If the machine has no memory for the singular vectors.
+        If the machine has no memory for the basis.
 
     References
     ----------

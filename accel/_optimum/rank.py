@@ -23,6 +23,7 @@ from accel._support.arrays import Array
 _EPS = float(np.finfo(np.float64).eps)
 _RCOND = 1e-12  # the e_j that are assumed
 _DIGITS = 5e-15  # half a unit in the 15th digit: the error of numbers in decimal tables
+_SAFE = 1e100  # squares of numbers between this and its inverse lose nothing
 _DOUBT = 10.0  # directions within this factor of the limit are doubtful
 
 
@@ -121,6 +122,16 @@ def checked_rcond(rcond: Any, d: int, dtype: np.dtype[Any]) -> float | Array:
     return each
 
 
+def column_norms(X: Array) -> tuple[Array, Array]:
+    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
+    peak = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    peak[peak == 0] = 1.0
+    if X.dtype == np.float64 and peak.min() > 1 / _SAFE and peak.max() < _SAFE:
+        return peak, np.sqrt(np.einsum("ij,ij->j", X, X)) / peak
+    scaled = X / peak  # so that no square overflows
+    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
+
+
 def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
     """The e_j of columns from which multiples of the last one, the intercept's, were subtracted.
 
@@ -133,10 +144,8 @@ def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
     within : float
         Other errors, relative to the columns as they are now.
     """
-    peak = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
-    peak[peak == 0] = 1.0
-    scaled = X / peak  # so that no square overflows
-    sizes = peak * np.sqrt(np.einsum("ij,ij->j", scaled, scaled) / len(X))
+    peak, norms = column_norms(X)
+    sizes = peak * norms / math.sqrt(len(X))
     before = np.append(np.abs(offsets), 0.0) * sizes[-1]
     own = min(within, max(_DIGITS, float(np.finfo(X.dtype).eps)))
     rcond: Array = within + own * before / np.where(sizes > 0, sizes, 1.0)
