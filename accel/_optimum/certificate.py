@@ -352,7 +352,10 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     point = _polished(point, basis, weights, K)
     gap = most
     if basis.least > 0:
-        rho = _null_space_error(rows, point, basis)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rho = _null_space_error(rows, point, basis)
+        if math.isnan(rho):
+            return Gap(r, math.inf, math.inf, math.inf)
         reach = 2 * n ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
         if p == 1:
             reach = min(reach, _reach(point, basis))
