@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 
 from ..reference.twofold import EPS, LEAST
 from .any_power import intrinsic as call
-from .jit import aligned_zeros, as_written, entry
+from .jit import aligned_zeros, as_written, entry, named
 from .pointers import pointer, shift
 from .processor import vector_bytes, vector_registers
 from .simd import EXACT, Emitter
@@ -101,6 +101,7 @@ def _make_dot(lanes: int, vectors: int):
     emitted, columns = _make_add_rows(lanes, vectors), lanes * vectors
 
     @as_written
+    @named(lanes, vectors)
     def add_rows(A, stride, x, sums, rows):
         emitted(A, stride, x, sums, rows)
 
