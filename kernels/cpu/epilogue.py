@@ -157,8 +157,8 @@ def reduce(run, chain, sums, parts, length, place):
 def judge(run, iterate, model, step, loss):
     """Record the iterate if it is due; the status that it gives the model.
 
-    ``iterate`` is a pointer to its end-to-end matrix, how many numbers that has, and the norm of its
-    gradient.
+    ``iterate`` is a pointer to its end-to-end matrix, how many numbers that has, and the norm of
+    its gradient.
     """
     W, size, gradient_norm = iterate
     control, limits = run.control, run.limits

@@ -77,7 +77,7 @@ class TrainingLoop:
         threads: int = 1,
     ) -> None:
         n, d, k, dtype, count = len(X), X.shape[-1], Y.shape[1], X.dtype, len(models)
-        self._wide = is_wide(n, d, k, dtype, loss)
+        self._wide = is_wide(n, d, k, dtype, loss.form)
         lanes = wide_lanes(d, k, dtype) if self._wide else lanes_for(d, dtype)
         self._layouts = [
             Layout(tuple(model.widths), dtype, lanes, wide=self._wide) for model in models
@@ -160,7 +160,7 @@ class TrainingLoop:
     def _divide_wide(
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
     ) -> tuple[int, Team | Shares]:
-        """The same for many outputs: a rank has models of its own, or outputs where these are few."""
+        """The same for many outputs: ranks divide the models, or the outputs of few models."""
         d, k, dtype, run = X.shape[-1], Y.shape[1], X.dtype, self._run
         count, lanes = len(self._layouts), self._layouts[0].lanes
         data = pack_wide(X, Y, loss, lanes)

@@ -84,6 +84,7 @@ def for_maps(data: Data, maps: int) -> Data:
 
 
 def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
+    """Lay out rows of ``ld`` elements on cache lines, flat; a copy only if they are not so yet."""
     rows, columns = matrix.shape
     if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % LINE == 0:
         flat = matrix.reshape(-1)

@@ -134,8 +134,8 @@ def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int):
     """Compile ``slopes(tile, W, places, first, count, p)``: the first half of what a tile takes.
 
     W is the address of a panel of weights, (d, width). ``places.R`` becomes |r|^(p-1) sign(r) of
-    its maps, whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals`` their
-    sums of |r|^p.
+    its maps, whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals``
+    their sums of |r|^p.
     """
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
     panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes)

@@ -8,6 +8,7 @@ from ..specs import ModelSpec
 from .columns import fits, row_lanes
 from .jit import LINE, lanes_for, padded, row_length
 from .many_maps import tile_rows, work_size
+from .wide_pass import is_wide, wide_lanes, wide_sums_size
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -18,6 +19,13 @@ def data_bytes(shape: Shape) -> dict[str, float]:
     X and Y are contiguous and start on cache lines, as ``LpProblem`` lays them out.
     """
     n, d, k, dtype, form = shape
+    if is_wide(n, d, k, dtype, form):
+        row = padded(d, wide_lanes(d, k, dtype))
+        copied = form == "direct" and row != d
+        bytes_of = {"a padded copy of X": float(n * row * dtype.itemsize) if copied else 0.0}
+        if form != "direct":
+            bytes_of["a copy of the targets"] = float(row * (k + LINE) * dtype.itemsize)
+        return bytes_of
     if form == "diagonal":
         return {"a copy of the diagonal": 8.0 * (k + 1) * row_length(d, dtype)}
     if k == 1 and form == "direct" and fits(n, d, dtype):
@@ -37,7 +45,14 @@ def run_bytes(
         shape, models, records, threads, copies=(5, 3), line=LINE // dtype.itemsize
     )
     columns = len(models) * k
-    if columns > 1 and form == "direct" and not (k == 1 and fits(n, d, dtype)):
+    if is_wide(n, d, k, dtype, form):
+        lanes = wide_lanes(d, k, dtype)
+        outputs = padded(k, lanes)
+        rows = sum(padded(width, lanes) for model in models for width in model.widths[:-1])
+        bytes_of["products of factors"] = 3.0 * dtype.itemsize * outputs * rows
+        ranks = min(threads, len(models))
+        bytes_of["gradients"] = 8.0 * ranks * wide_sums_size(padded(d, lanes), k, lanes)
+    elif columns > 1 and form == "direct" and not (k == 1 and fits(n, d, dtype)):
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
         work = work_size(columns, row, tile_rows(lanes), lanes)
         each = dtype.itemsize * work

@@ -3,8 +3,8 @@
 A step of a model has two phases, each cut into parts for the ranks:
 
     outputs   each part has some of the outputs: the factors are multiplied out for them, the pass
-              goes over all data, the gradient is pulled back through the factors (:mod:`.wide_pass`,
-              :mod:`.wide_chain`);
+              goes over all data, the gradient is pulled back through the factors
+              (:mod:`.wide_pass`, :mod:`.wide_chain`);
     layers    each part has some rows of every factor: their gradients, and the update.
 
 Between the two the leader judges the iterate. The models take turns, each for a stretch of steps in
@@ -46,18 +46,13 @@ from .factor_chain import LD, ROWS, factor_row
 from .jit import entry, inner, named, spliced
 from .norms import norm, out_of_range
 from .pointers import pointer, shift
+from .processor import cache_bytes
 from .shapes import shapes
 from .simd import at
 from .updates import KIND, RULE_SIZE, Memory, make_update, prepare
-from .wide_chain import (
-    end_to_end_gradient,
-    end_to_end_matrix,
-    last_gradient,
-    make_fetch,
-    make_layers,
-    make_outputs,
-    make_share,
-)
+from .wide_ahead import make_fetch
+from .wide_chain import make_layers, make_outputs
+from .wide_layout import end_to_end_gradient, end_to_end_matrix, last_gradient, make_share
 from .wide_pass import PassMemory, make_wide_pass, totals
 
 #: Multiply-adds of all models, some hundredths of a second, between two looks at whether to stop.
@@ -137,7 +132,9 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
     own_pass, turn = make_wide_pass(dtype, lanes, form), _make_turn(lanes)
     multiply, pull_back = make_outputs(dtype, lanes)
     update, share = make_update(dtype), make_share()
-    fetch_factors, fetch_products = make_fetch(dtype, lanes)
+    # Factors that have room in half of the second level are asked for ahead.
+    near = cache_bytes(2) // 2 // dtype.itemsize
+    before_outputs, before_layers = make_fetch(dtype, lanes)
 
     @spliced
     def consume(chain, block, start, count, memory):
@@ -153,7 +150,7 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
         vectors, sums = (data.k + lanes - 1) // lanes, pointer(scratch.sums)
         memory = PassMemory(at(scratch.work[rank], 0), sums)
         room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
-        small = run.total * 8 <= 1000000
+        ahead = parts > 1 and run.total <= near
         first, last, phase = parts * rank // ranks, parts * (rank + 1) // ranks, 0
         if rank == 0:
             last = parts  # its own, and then those that nobody has begun with
@@ -175,16 +172,16 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
                 chain = chain_of(run, model)
                 if progress[EPILOGUE] == 0:
                     span = share(vectors, part, parts), share(vectors, part + 1, parts)
-                    if parts > 1 and small:
-                        fetch_factors(chain, part, parts)
+                    if ahead:
+                        before_outputs(chain, part, parts)
                     multiply(chain, span[0], span[1])
                     backwards = progress[TURN] % 2 == 1
                     own_pass(data, chain, memory, span, backwards, scale, p)
                     pull_back(chain, span[0], span[1])
                 else:
                     rule = shift(run.rules, model * RULE_SIZE)
-                    if parts > 1 and small:
-                        fetch_products(chain, part, parts)
+                    if ahead:
+                        before_layers(chain, part, parts)
                     if rule[KIND] != END_TO_END:
                         descend(chain, room.block, Memory(run.state, run.total, rule), part, parts)
                     elif part == 0:

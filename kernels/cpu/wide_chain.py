@@ -4,13 +4,13 @@ An output of the end-to-end matrix takes its own way through the factors: column
 
     suffix[f] = W_f' ... W_{N-1}'  (n_f, k)      pull[f] = W_{f-1} ... W_0 G'  (n_f, k)
 
-depends on no other column. So a rank of a team makes all these products for outputs of its own,
-:class:`Panels` of them, as many products of a factor with a panel. Only the gradient of a factor,
+depends on no other column. So a rank of a team makes all these products for outputs of its own, as
+products of a factor with panels (:mod:`.wide_layout`). Only the gradient of a factor,
 ``suffix[f+1] pull[f]'``, is a sum over the outputs; there a rank has rows of its own. One meeting a
 step, between the two, is enough.
 
 In the sum over the outputs the features lie along the lanes, so every pulled-back product is also
-kept transposed, ``turned[f] = pull[f]'``: in panels of its columns, the last one by rows.
+kept transposed, ``turned[f] = pull[f]'``.
 """
 
 from functools import cache
@@ -22,100 +22,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .factor_chain import COLUMNS, LD, PARAMS, PULL, ROWS, SUFFIX, factor_row
+from .factor_chain import COLUMNS, LD, PARAMS, ROWS, factor_row
 from .jit import inner, named
 from .panels import make_product, make_transpose
 from .pointers import address, shift
 from .shapes import shapes
-from .simd import Emitter, View, claim, cover, fetch, heights
+from .simd import Emitter, View, cover, heights
+from .wide_layout import last_gradient, pull, rows_share, suffix, turned
 
 _I64 = ir.IntType(64)
-
-
-@inner
-def rows_share(rows, part, parts):
-    """Rows of a factor that are a part's: registers hold multiples of four rows."""
-    units = (rows + 3) // 4
-    return 4 * (units * part // parts), min(4 * (units * (part + 1) // parts), rows)
-
-
-@cache
-def make_fetch(dtype: np.dtype[Any], lanes: int):
-    """Compile ``fetch_factors(chain, part, parts)`` and ``fetch_products(chain, part, parts)``."""
-    size, vectors = dtype.itemsize, shapes().tile_vectors
-    share = make_share()
-
-    @inner
-    @named(dtype.name, lanes)
-    def fetch_factors(chain, part, parts):
-        for f in range(chain.depth - 2, -1, -1):
-            row = factor_row(chain, f)
-            first, last = rows_share(row[ROWS], part, parts)
-            W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
-            fetch(W, first * line)
-            fetch(W + last * line, (row[ROWS] - last) * line)
-        outputs = (chain.k + lanes - 1) // lanes
-        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
-        for f in range(1, chain.depth):
-            row, Q = factor_row(chain, f), suffix(chain, f)
-            line = row[LD] * lanes * size
-            claim(Q.address + begin * line, (end - begin) * line)
-        for f in range(chain.depth - 1):
-            line = factor_row(chain, f)[LD] * lanes * size
-            claim(turned(chain, f, lanes) + begin * line, (end - begin) * line)
-
-    @inner
-    @named(dtype.name, lanes)
-    def fetch_products(chain, part, parts):
-        outputs = (chain.k + lanes - 1) // lanes
-        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
-        for f in range(chain.depth - 1):
-            row = factor_row(chain, f)
-            T, Q = turned(chain, f, lanes), suffix(chain, f + 1)
-            first, last = rows_share(row[ROWS], part, parts)
-            W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
-            claim(W + first * line, (last - first) * line)
-            v = 0
-            while v < outputs:
-                step = vectors if outputs - v >= vectors else 1
-                if v < begin or v >= end:
-                    line = step * lanes * size
-                    start = Q.address + (v * lanes * Q.rows) * size
-                    fetch(start + first * line, (last - first) * line)
-                v += step
-            line = row[LD] * lanes * size
-            fetch(T, begin * line)
-            fetch(T + end * line, (outputs - end) * line)
-
-    return fetch_factors, fetch_products
-
-
-class Panels(NamedTuple):
-    """A matrix of ``rows`` rows in panels: that from vector v on stands at ``v * lanes * rows``.
-
-    A panel has ``shapes().tile_vectors`` vectors a row, or one where fewer are left.
-    """
-
-    address: int
-    rows: int
-
-
-@cache
-def make_share():
-    """Compile ``share(vectors, part, parts)``: where a part of so many vectors of outputs begins.
-
-    That is with a whole panel.
-    """
-    width = shapes().tile_vectors
-
-    @inner
-    @named(width)
-    def share(vectors, part, parts):
-        if part == parts:
-            return vectors
-        return (2 * vectors * part + width * parts) // (2 * width * parts) * width
-
-    return share
 
 
 @cache
@@ -123,8 +38,8 @@ def make_times(dtype: np.dtype[Any], lanes: int, *, transposed: bool, fresh: boo
     """Compile ``times(A, B, C, m, n, first, last)``: C (m, k) += A (m, n) B (n, k).
 
     A is a ``View``, given by its transpose (n, m) if ``transposed``; B and C are ``Panels``, of
-    which vectors ``first`` to ``last`` are taken. A ``fresh`` C starts from 0. Every number is a sum
-    in the order of n.
+    which vectors ``first`` to ``last`` are taken. A ``fresh`` C starts from 0. Every number is a
+    sum in the order of n.
     """
     vectors, depth, size = shapes().tile_vectors, shapes().depth, dtype.itemsize
 
@@ -180,7 +95,11 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
     @named(dtype.name, lanes)
     def multiply(chain, first, last):
         row = factor_row(chain, chain.depth - 1)
-        ld, W, Q = row[LD], address(shift(chain.params, row[PARAMS])), suffix(chain, chain.depth - 1)
+        ld, W, Q = (
+            row[LD],
+            address(shift(chain.params, row[PARAMS])),
+            suffix(chain, chain.depth - 1),
+        )
         v = first
         while v < last:
             width = (vectors if last - v >= vectors else 1) * lanes
@@ -205,7 +124,9 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
                 width = (vectors if last - v >= vectors else 1) * lanes
                 source, start = P.address + v * lanes * ld * size, 0
                 while start < ld:
-                    across = ld if whole else lanes * (vectors if ld - start >= vectors * lanes else 1)
+                    across = (
+                        ld if whole else lanes * (vectors if ld - start >= vectors * lanes else 1)
+                    )
                     target = T + (v * lanes * ld + start * width) * size
                     square = View(source + start * width * size, width, 1)
                     transpose(square, View(target, across, 1), across, width)
@@ -216,50 +137,6 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
                 times(A, P, pull(chain, f + 1), row[ROWS], row[COLUMNS], first, last)
 
     return multiply, pull_back
-
-
-@inner
-def suffix(chain, f):
-    """Return W_f' ... W_{N-1}', (n_f, k)."""
-    row = factor_row(chain, f)
-    return Panels(address(shift(chain.products, row[SUFFIX])), row[LD])
-
-
-@inner
-def pull(chain, f):
-    """Return W_{f-1} ... W_0 G', (n_f, k)."""
-    row = factor_row(chain, f)
-    return Panels(address(shift(chain.products, row[PULL])), row[LD])
-
-
-@inner
-def turned(chain, f, lanes):
-    """Address of the transpose of ``pull(chain, f)``.
-
-    It is cut as the outputs are: the rows of a panel of outputs stand together, in panels of their
-    columns, and for the last factor row after row.
-    """
-    row, outputs = factor_row(chain, f), (chain.k + lanes - 1) // lanes * lanes
-    return address(shift(chain.products, row[PULL] + row[LD] * outputs))
-
-
-@inner
-def end_to_end_matrix(chain):
-    """Point to the first suffix product."""
-    return shift(chain.products, factor_row(chain, 0)[SUFFIX])
-
-
-@inner
-def end_to_end_gradient(chain):
-    """Point to the first pulled-back product."""
-    return shift(chain.products, factor_row(chain, 0)[PULL])
-
-
-@inner
-def last_gradient(chain, lanes):
-    """Point to the gradient of the last factor, laid out like that."""
-    row, outputs = factor_row(chain, chain.depth - 1), (chain.k + lanes - 1) // lanes * lanes
-    return shift(chain.products, row[PULL] + row[LD] * outputs)
 
 
 class _Outer(NamedTuple):
@@ -325,7 +202,7 @@ def _make_outer(dtype, lanes: int, vectors: int):
             c = emit.unpack(arguments[1])
 
             def rows_at(i, rows):
-                here = fields[:2] + [builder.add(fields[2], i)] + fields[3:]
+                here = [*fields[:2], builder.add(fields[2], i), *fields[3:]]
                 _emit_outer(emit, here, c.down(emit, i), rows, vectors)
 
             cover(builder, arguments[2], heights(), rows_at)

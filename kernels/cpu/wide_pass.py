@@ -20,8 +20,8 @@ from .pointers import shift
 from .processor import cache_bytes
 from .shapes import shapes
 from .simd import View, at
-from .wide_chain import end_to_end_gradient, end_to_end_matrix, make_times, pull, suffix
-
+from .wide_chain import make_times
+from .wide_layout import end_to_end_gradient, end_to_end_matrix, pull, suffix
 
 #: Outputs from which on X may come from further away than the second-level cache.
 _OUTPUTS = 64
@@ -31,15 +31,16 @@ class PassMemory(NamedTuple):
     """What a rank writes in a pass.
 
     ``residuals`` is the address of a tile of them for one panel. ``sums`` points to float64 numbers
-    that all ranks write, each for its outputs: the gradient, laid out like the product, and then the
-    sums of |r|^p and the squares of the gradient, one a panel, at the number of its first vector.
+    that all ranks write, each for its outputs: the gradient, laid out like the product, and then
+    the sums of |r|^p and the squares of the gradient, one a panel, at the number of its first
+    vector.
     """
 
     residuals: int
     sums: Any
 
 
-def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], loss: Loss) -> bool:
+def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], form: str) -> bool:
     """Whether a run is for these kernels: several vectors of outputs, and data at hand.
 
     Every rank reads all of X, for its own outputs. So X is at home in a second-level cache, or the
@@ -47,7 +48,7 @@ def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], loss: Loss) -> bool:
     """
     if k <= wide_lanes(d, k, dtype):
         return False
-    return loss.form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
+    return form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
 
 
 def wide_lanes(d: int, k: int, dtype: np.dtype[Any]) -> int:

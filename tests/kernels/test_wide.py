@@ -1,4 +1,4 @@
-"""Networks with many outputs: products shared by the outputs, gradients by the rows of the factors."""
+"""Networks with many outputs: products shared by outputs, gradients by the rows of the factors."""
 
 import numpy as np
 import pytest
