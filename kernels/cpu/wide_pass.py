@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import aligned_zeros, inner, lanes_for, named, padded
+from .jit import aligned_zeros, inner, lanes_for, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
 from .many_maps import Places, Tile, make_slopes
 from .panels import panels
@@ -112,8 +112,7 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
     collect = panels(dtype, lanes, vectors).columns
     collect_narrow = panels(dtype, lanes, 1).columns
 
-    @inner
-    @named(dtype.name, lanes)
+    @spliced
     def direct(data, chain, memory, span, backwards, scale, p):
         d, ld, k = data.d, data.ld, data.k
         W, G = suffix(chain, 0), pull(chain, 0)
@@ -173,8 +172,7 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
 def _make_gram(dtype: np.dtype[Any], lanes: int):
     vectors, times = shapes().tile_vectors, make_times(dtype, lanes, transposed=False, fresh=False)
 
-    @inner
-    @named(dtype.name, lanes)
+    @spliced
     def from_gram(data, chain, memory, span, backwards, scale, p):
         d, ld = data.d, data.ld
         first, last = span
@@ -203,8 +201,7 @@ def _make_gram(dtype: np.dtype[Any], lanes: int):
 def _make_diagonal(dtype: np.dtype[Any], lanes: int):
     vectors = shapes().tile_vectors
 
-    @inner
-    @named(dtype.name, lanes)
+    @spliced
     def diagonal(data, chain, memory, span, backwards, scale, p):
         ld = data.ld
         weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
@@ -245,8 +242,7 @@ def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str):
 
     vectors = shapes().tile_vectors
 
-    @inner
-    @named(dtype.name, lanes, form)
+    @spliced
     def own_pass(data, chain, memory, span, backwards, scale, p):
         own(data, chain, memory, span, backwards, scale, p)
         gradient, count = end_to_end_gradient(chain), (data.k + lanes - 1) // lanes
