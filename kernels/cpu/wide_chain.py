@@ -26,6 +26,7 @@ from .factor_chain import COLUMNS, LD, PARAMS, ROWS, factor_row
 from .jit import inner, named
 from .panels import make_product, make_transpose
 from .pointers import address, shift
+from .processor import cache_bytes
 from .shapes import shapes
 from .simd import Emitter, View, cover, heights
 from .wide_layout import last_gradient, pull, rows_share, suffix, turned
@@ -218,22 +219,25 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
     """Compile ``descend(chain, block, sink, part, parts)``: a part of the rows of all gradients.
 
     ``consume(chain, block, start, count, sink)`` receives the gradient of ``count`` parameters from
-    ``start`` on in ``block``, a few rows at a time, while they are in a cache. ``block`` holds
+    ``start`` on, a few rows at a time, while they are in a cache. ``block`` has room for
     ``shapes().tile_height`` rows.
     """
     height, vectors, size = shapes().tile_height, shapes().tile_vectors, dtype.itemsize
     broad, narrow = _make_outer(dtype, lanes, vectors), _make_outer(dtype, lanes, 1)
     width = vectors * lanes
+    # So many columns at a time that what all their rows read has room in the second level.
+    near = cache_bytes(2) // 4
 
     @inner
     @named(dtype.name, lanes)
-    def rows_of(Q, first, T, block, m, ld, k):
-        """The gradient of m rows, all columns of it, in ``block``."""
-        start = 0
-        while start < ld:
+    def rows_of(Q, first, T, block, m, columns, ld, k):
+        """The gradient of m rows and the columns from ``columns[0]`` to ``[1]``, in ``block``."""
+        start, end = columns
+        size_of_row = end - start
+        while start < end:
             outer = _Outer(Q.address, Q.rows, first, T, ld, start, k)
-            C = View(block + start * size, ld, 1)
-            if ld - start >= width:
+            C = View(block + (start - columns[0]) * size, size_of_row, 1)
+            if end - start >= width:
                 broad(outer, C, m)
                 start += width
             else:
@@ -243,19 +247,27 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
     @inner
     @named(dtype.name, lanes)
     def descend(chain, block, sink, part, parts):
-        for f in range(chain.depth):
-            row = factor_row(chain, f)
-            rows, ld, T = row[ROWS], row[LD], turned(chain, f, lanes)
-            first, last = rows_share(rows, part, parts)
-            for r in range(first, last, height):
-                m = min(height, last - r)
-                start = row[PARAMS] + r * ld
-                if f == chain.depth - 1:
-                    gradient = shift(last_gradient(chain, lanes), r * ld)
-                    consume(chain, gradient, start, m * ld, sink)
-                else:
-                    Q = suffix(chain, f + 1)
-                    rows_of(Q, r, T, address(block), m, ld, chain.k)
-                    consume(chain, block, start, m * ld, sink)
+        outputs = (chain.k + lanes - 1) // lanes * lanes
+        most = max(near // (outputs * size) // width, 1) * width
+        for f in range(chain.depth - 1):
+            row, Q = factor_row(chain, f), suffix(chain, f + 1)
+            ld, T = row[LD], turned(chain, f, lanes)
+            first, last = rows_share(row[ROWS], part, parts)
+            for begin in range(0, ld, most):
+                end = min(begin + most, ld)
+                for r in range(first, last, height):
+                    m, start = min(height, last - r), row[PARAMS] + r * ld + begin
+                    rows_of(Q, r, T, address(block), m, (begin, end), ld, chain.k)
+                    if end - begin == ld:
+                        consume(chain, block, start, m * ld, sink)
+                    else:
+                        for i in range(m):
+                            done = shift(block, i * (end - begin))
+                            consume(chain, done, start + i * ld, end - begin, sink)
+        row = factor_row(chain, chain.depth - 1)
+        first, last = rows_share(row[ROWS], part, parts)
+        start, count = first * row[LD], max(last - first, 0) * row[LD]
+        gradient = shift(last_gradient(chain, lanes), start)
+        consume(chain, gradient, row[PARAMS] + start, count, sink)
 
     return descend
