@@ -66,6 +66,11 @@ def fitting_rows(
     return [rows for rows in _ROWS if rows <= most and layout_of(rows).words(dtype) <= words]
 
 
+def _rows(data: Data, loss: Loss) -> int:
+    """Return the rows that a pass takes into account: of the data, of X'X, of a diagonal none."""
+    return {"direct": data.n, "gram": data.d, "diagonal": 0}[loss.form]
+
+
 def _resident_layout(
     data: Data, loss: Loss, models: Models, blocks: int
 ) -> tuple[ResidentLayout, int] | None:
@@ -74,16 +79,17 @@ def _resident_layout(
     kinds = {int(kind) for kind in models.rules[:, KIND]}
     kind = kinds.pop() if len(kinds) == 1 else ANY
     several = kind in (END_TO_END, ANY) and k > 1
-    if k > _MOST_OUTPUTS or several or blocks > MOST_BLOCKS:
+    diagonal = loss.form == "diagonal"
+    if several or blocks > (1 if diagonal else MOST_BLOCKS) or (k > _MOST_OUTPUTS and not diagonal):
         return None
-    of_block = -(-(d if loss.form == "gram" else data.n) // blocks)
+    of_block = -(-_rows(data, loss) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
 
     def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
-        spills, from_gram = rows * warps < of_block, loss.form == "gram"
-        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, from_gram, spills, inside)
+        spills = rows * warps < of_block
+        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.form, spills, inside)
 
-    fitting = fitting_rows(layout_of, dtype, power_of(loss.p))
+    fitting = [0] if diagonal else fitting_rows(layout_of, dtype, power_of(loss.p))
     if not fitting:
         return None
     rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
@@ -106,9 +112,9 @@ def _streaming_cycles(
     data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: estimates.Terms
 ) -> float:
     """Estimate a streaming step of all models, one block a model."""
-    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
+    rows, itemsize = _rows(data, loss), models.memory.dtype.itemsize
     maps, processors = data.k * len(models.layouts), attribute("MultiProcessorCount")
-    by_host = loss.form == "gram" or maps > TILES_MAPS[itemsize]
+    by_host = loss.form == "gram" or (rows > 0 and maps > TILES_MAPS[itemsize])
     rounds = -(-len(models.layouts) // processors)
     of_block = estimates.Chain(rounds * chain.factors, rounds * chain.multiply_adds)
     counts = estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, of_block, costs)
@@ -129,7 +135,7 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
         If so many ``blocks`` cannot hold the data.
     """
     count, costs = len(models.layouts), estimates.costs_of(capability())
-    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
+    rows, itemsize = max(_rows(data, loss), 1), models.memory.dtype.itemsize
     processors, chain = min(attribute("MultiProcessorCount"), MOST_BLOCKS), _average_chain(models)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
@@ -201,7 +207,7 @@ class Streaming:
         dtype, k = models.memory.dtype, data.k
         self._deepest = models.deepest
         self._shared = shared_bytes(dtype, self._deepest)
-        self._epilogue = make_epilogue(dtype, k, loss.form == "gram")
+        self._epilogue = make_epilogue(dtype, k, loss.form)
         self._publish = make_publish(dtype, k)
         kinds = models.rules[:, KIND]
         self._by_host = np.flatnonzero(kinds == END_TO_END) if k > 1 else np.empty(0, np.int64)

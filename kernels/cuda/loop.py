@@ -38,7 +38,7 @@ from .epilogue import (
 )
 from .jit import ON_HOST, xp
 from .launch import Launcher, Resident, Streaming, plan
-from .lp_loss import gram, pack, pack_gram
+from .lp_loss import gram, pack, pack_diagonal, pack_gram
 from .updates import RATE
 
 #: Numbers of history that fit between two launches, and rows at most.
@@ -53,7 +53,7 @@ class TrainingLoop:
 
     Parameters
     ----------
-    X, Y : arrays, shapes (n, d) and (n, k), one dtype
+    X, Y : arrays, shapes (n, d), or (d,) in the form "diagonal", and (n, k), one dtype
         NumPy's are copied to the device, CuPy's are used where they are, once all is done that
         the stream that is current has been asked for: they may still be on their way there.
     loss : Loss
@@ -83,8 +83,6 @@ class TrainingLoop:
         threads: int = 1,
         blocks: int | None = None,
     ) -> None:
-        if loss.form == "diagonal":
-            raise NotImplementedError("the CUDA backend has no loop for the diagonal form")
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
@@ -93,6 +91,8 @@ class TrainingLoop:
             if loss.form == "gram":
                 XX, YX, self._limits[YY] = gram(xp.asarray(X), xp.asarray(Y))
                 data = pack_gram(XX, YX, n)
+            elif loss.form == "diagonal":
+                data, self._limits[YY] = pack_diagonal(X, Y), loss.rest
             else:
                 data = pack(X, Y)
             self._models = Models(models, dtype)

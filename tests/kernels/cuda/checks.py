@@ -266,6 +266,12 @@ WAVES = [
         "streaming-gram": partial(
             check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, form="gram", way="streaming"
         ),
+        "diagonal": partial(
+            check_run, F8, size((128, 1), (9, 1)), n=128, form="diagonal", models=3
+        ),
+        "diagonal-f4": partial(
+            check_run, F4, size((128, 40, 20), (9, 5, 5)), n=128, form="diagonal", way="streaming"
+        ),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),
         "tiles-f8-odd": partial(check_pass, "tiles", F8, size(777, 77), 17, 5, p=3.0),
         "same-bits": check_same_bits,

@@ -46,12 +46,14 @@ def rows(dtype, d, maps, power=4):
     return cuda.lp_loss.make_rows(dtype, power, cuda.lp_loss.rows_shape(d, maps, dtype))
 
 
-def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
+def resident(dtype, d, k, kind, power=4, form="direct", spills=True, inside=True):
     """The kernel with the most rows in registers that a plan would ask for."""
 
     def layout_of(count):
-        return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, gram, spills, inside)
+        return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, form, spills, inside)
 
+    if form == "diagonal":
+        return cuda.resident.make_resident(dtype, power, layout_of(0)._replace(spills=False))
     fitting = cuda.launch.fitting_rows(layout_of, dtype, power)
     return cuda.resident.make_resident(dtype, power, layout_of(fitting[-1]))
 
@@ -72,7 +74,9 @@ KERNELS = {
     "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),
     "several outputs, float32": lambda: resident(F4, 128, 4, GRADIENT_DESCENT),
     "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, power=0),
-    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, gram=True),
+    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="gram"),
+    "diagonal": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="diagonal"),
+    "diagonal, any rules, outputs": lambda: resident(F4, 100, 20, ANY, power=2, form="diagonal"),
     "streamed rows, float32": lambda: rows(F4, 128, 1),
     "streamed rows, float64": lambda: rows(F8, 128, 1),
     "streamed rows, four maps": lambda: rows(F8, 128, 4),
@@ -83,8 +87,9 @@ KERNELS = {
     "tiles, odd rows": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2),
     "tiles, long rows": lambda: tiles(F4, 512, 1, 4, 8, 4, 2, 64, 8, 2, 1),
     "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, power=0),
-    "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, False),
-    "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, False),
+    "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, "direct"),
+    "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, "direct"),
+    "epilogue, diagonal": lambda: cuda.streaming.make_epilogue(F8, 100, "diagonal"),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [

@@ -36,6 +36,8 @@ CASES = {
     "streaming, tiles and fewer": ({"n": 300, "d": 12, "p": 3.0}, ENDS, GRADIENT_DESCENT),
     "streaming, products": ({"n": 300, "d": 8, "k": 40, "hidden": (3,)}, [1e-3], GRADIENT_DESCENT),
     "streaming, Gram": ({"n": 300, "d": 8, "p": 2.0, "form": "gram"}, ENDS, GRADIENT_DESCENT),
+    "diagonal": ({"d": 8, "form": "diagonal"}, [0.01, 1e9, 0.02], GRADIENT_DESCENT),
+    "streaming, diagonal": ({"d": 8, "k": 9, "form": "diagonal"}, [0.01], GRADIENT_DESCENT),
     "streaming, end to end": ({"n": 300, "d": 8, "k": 3}, [1e-3], END_TO_END),
 }
 
