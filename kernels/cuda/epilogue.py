@@ -113,8 +113,8 @@ def run_type(dtype: np.dtype[Any]) -> Any:
 #: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.
 CORRECTIONS, LOSS, STUCK, DOUBLES = 0, 2, 3, 4
 
-#: What ``block_sums`` adds up: |G|^2; the quadratic part of the Gram loss, or the residuals' squares
-#: in the form "diagonal"; |W|^2; <W, G>. The first suffices for most steps.
+#: What ``block_sums`` adds up: |G|^2; the quadratic part of the Gram loss, or in the form
+#: "diagonal" the squares of residuals; |W|^2; <W, G>. The first suffices for most steps.
 SQUARE, QUADRATIC, WEIGHTS, ALONG = range(SUMS)
 
 

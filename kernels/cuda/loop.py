@@ -1,9 +1,11 @@
 """The whole training loop on the device; the host queues steps and reads every model's status.
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
-other has its data streamed once a step (``streaming``). Results do not depend on where a run is cut
-into launches, nor on the other models of the run, but for the rounding of cuBLAS on the products
-route (see ``lp_loss``): that depends on which models were in the run when ``advance`` began.
+other has its data streamed once a step, after which one block a model goes on (``streaming``) or,
+with wide networks of several outputs, all blocks do (``wide``). Results do not depend on where a
+run is cut into launches, nor on the other models of the run, but for the rounding of cuBLAS on the
+products route (see ``lp_loss``): that depends on which models were in the run when ``advance``
+began.
 """
 
 import contextlib
@@ -37,7 +39,7 @@ from .epilogue import (
     Shared,
 )
 from .jit import ON_HOST, xp
-from .launch import Launcher, Resident, Streaming, plan
+from .launch import Launcher, Resident, plan, stream
 from .lp_loss import gram, pack, pack_diagonal, pack_gram
 from .updates import RATE
 
@@ -69,7 +71,7 @@ class TrainingLoop:
     Attributes
     ----------
     engine : str
-        "resident" or "streaming".
+        "resident", "streaming", or "wide": streaming with many blocks a model.
     """
 
     threads = 1
@@ -112,7 +114,7 @@ class TrainingLoop:
             )
             chosen = plan(data, loss, self._models, blocks)
             self._launcher: Launcher = (
-                Streaming(data, loss, self._models, self._run)
+                stream(data, loss, self._models, self._run)
                 if chosen is None
                 else Resident(data, loss, self._models, self._run, chosen)
             )
@@ -125,7 +127,7 @@ class TrainingLoop:
 
     @property
     def engine(self) -> str:
-        """How the data are held: "resident" or "streaming"."""
+        """How the data are held and a model's work is shared out: see ``launch``."""
         return self._launcher.name
 
     @property

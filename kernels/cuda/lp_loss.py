@@ -12,6 +12,9 @@ rows
     16-byte loads a lane are under way at a time.
 tiles
     More maps, as long as the pass takes not much longer than reading X (``tiles.py``).
+blocks
+    For wide networks, two products of our own (``blocks_pass.py``), also on the Gram path: by
+    request only, since it depends on what else a step has in it.
 products
     Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
 
@@ -25,6 +28,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
+from . import blocks_pass
 from .jit import (
     THREADS,
     WARP,
@@ -233,8 +237,8 @@ class Pass:
     most : int, optional
         Maps of the largest pass of the run, which decides on the route: so the bits of a map do not
         depend on how many others there are.
-    route : {"rows", "tiles", "products"}, optional
-        For measurements and tests; chosen by the shape of the problem otherwise.
+    route : {"rows", "tiles", "products", "blocks"}, optional
+        For wide networks, measurements and tests; chosen by the shape of the problem otherwise.
 
     Attributes
     ----------
@@ -267,9 +271,12 @@ class Pass:
         slots = loss_slots = groups = 1
         self.on_device = False
         if loss.form == "diagonal":
-            self.on_device, self._make = True, _nothing
+            self.on_device = True
+        elif route == "blocks":
+            slots, loss_slots = blocks_pass.slots_of(data, loss.form == "gram")
+            self.on_device = True
         elif loss.form == "gram":
-            self._make = self._from_gram
+            pass
         elif route == "rows":
             slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
             launch = make_rows(dtype, power, shape._replace(maps=maps))
@@ -284,16 +291,22 @@ class Pass:
             self._rows = min(self._rows, max(_TILE_BYTES // (maps * dtype.itemsize), 1))
             self._chunks = -(-self._rows // _CHUNK)
             loss_slots = self._chunks * -(-data.n // self._rows)
-            self._make = self._by_products
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
         self.losses = xp.zeros((loss_slots, maps), np.float64)
-        if loss.form != "direct":
-            return
-        if self.on_device:
+        if loss.form == "diagonal":
+            self._make = _nothing
+        elif route == "blocks":
+            self._make = blocks_pass.prepared(
+                data, weights, loss, running, self.partials, self.losses
+            )
+        elif loss.form == "gram":
+            self._make = self._from_gram
+        elif self.on_device:
             arguments = (data, weights, self.partials, self.losses, running)
             arguments += (maps, float(loss.p)) if route == "tiles" else (float(loss.p),)
             self._make = launch.prepared((slots, groups), arguments, shared=shared)
         else:
+            self._make = self._by_products
             self._prepare_products(power)
 
     def __call__(self) -> None:

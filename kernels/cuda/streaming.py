@@ -70,6 +70,20 @@ def shared_bytes(dtype: np.dtype[Any], deepest: int) -> int:
     return 8 * doubles + THREADS * dtype.itemsize
 
 
+@device
+def add_slots(partials, first, step, slots, stride, at):
+    """Add up one entry over every step-th slot, several of which are on their way at a time."""
+    terms, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
+    while slot < slots:
+        for i in range(_FLIGHT):
+            there = slot + i * step
+            terms[i] = partials[there * stride + at] if there < slots else 0.0
+        for i in range(_FLIGHT):
+            total += terms[i]
+        slot += _FLIGHT * step
+    return total
+
+
 @makes_kernel
 def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
     """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
@@ -81,19 +95,6 @@ def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
     enter, take_step = make_enter(dtype, form), make_step(dtype, ANY)
     direct, diagonal = form == "direct", form == "diagonal"
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
-
-    @device
-    def add_slots(partials, first, step, slots, stride, at):
-        """Add up one entry over every step-th slot, several of which are on their way at a time."""
-        terms, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
-        while slot < slots:
-            for i in range(_FLIGHT):
-                there = slot + i * step
-                terms[i] = partials[there * stride + at] if there < slots else 0.0
-            for i in range(_FLIGHT):
-                total += terms[i]
-            slot += _FLIGHT * step
-        return total
 
     def epilogue(data, run, sums, deepest):
         thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k

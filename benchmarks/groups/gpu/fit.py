@@ -48,6 +48,8 @@ PRIOR = Terms(
     by_host=100_000.0,
     byte=1 / 2100,
     multiply_add=1 / 64,
+    stage=6_000.0,
+    product=1 / 40,
 )
 #: The order in which terms become free: each has to explain what those before it cannot.
 _ORDER = ("rest", "instruction", "byte", "block", "chain", "factor", "pair", "poll", "exchange",

@@ -90,12 +90,24 @@ KERNELS = {
     "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, "direct"),
     "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, "direct"),
     "epilogue, diagonal": lambda: cuda.streaming.make_epilogue(F8, 100, "diagonal"),
+    "blocks, residuals": lambda: cuda.blocks_pass.make_residuals(F8, 4),
+    "blocks, residuals, any power": lambda: cuda.blocks_pass.make_residuals(F4, 0),
+    "blocks, gradients": lambda: cuda.blocks_pass.make_gradients(F8, False),
+    "blocks, Gram": lambda: cuda.blocks_pass.make_gradients(F8, True),
+    "wide, enter": lambda: cuda.wide.make_enter_all(F8, 100, "direct"),
+    "wide, enter, diagonal": lambda: cuda.wide.make_enter_all(F4, 100, "diagonal"),
+    "wide, verdict": lambda: cuda.wide.make_verdict(F8, 100, "direct"),
+    "wide, descend": lambda: cuda.wide.make_descend_wide(F8),
+    "wide, descend, float32": lambda: cuda.wide.make_descend_wide(F4),
+    "wide, update": lambda: cuda.wide.make_update_wide(F8),
+    "wide, multiply": lambda: cuda.wide.make_multiply_wide(F8),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [
     "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
-    "tiles, long rows", "epilogue, float32",
+    "tiles, long rows", "epilogue, float32", "blocks, residuals", "wide, enter", "wide, descend",
+    "wide, update",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")
