@@ -213,6 +213,20 @@ def test_the_products_of_a_tile_read_wide_and_seldom(compiled, name, operation, 
         assert ".local" not in part
 
 
+@pytest.mark.parametrize(("name", "operation"), [
+    ("wide, multiply", "fma.rn.f64"), ("wide, descend, float32", "fma.rn.f32"),
+])  # fmt: skip
+def test_the_products_of_blocks_read_half_as_often_as_they_multiply(compiled, name, operation):
+    """From shared memory: four elements of either factor for sixteen products."""
+    ptx, _ = compiled(KERNELS[name](), (9, 0))
+    parts = re.split(r"^\$L", ptx, flags=re.MULTILINE)
+    products = [part for part in parts if operation in part and "ld.shared" in part]
+    assert products
+    for part in products:
+        assert part.count(operation) == 2 * part.count("ld.shared")
+    assert ".local" not in ptx
+
+
 def test_the_resident_loop_keeps_its_rows_in_registers(compiled):
     ptx, _ = compiled(KERNELS["gas, float32"](), (9, 0))
     assert ".local" not in ptx
