@@ -162,10 +162,10 @@ class WideStreaming(Streaming):
             self._weights, of_pass.partials, of_pass.losses, self._going, self._moves, sums,
             self._grads, self._places, slots, loss_slots, parts,
         )  # fmt: skip
-        enter = make_enter_all(dtype, k, form).prepared(
+        enter = make_enter_all(dtype, form).prepared(
             (parts, seats), (data, run, wide, deepest), shared=wide_shared_bytes(deepest)
         )
-        verdict = make_verdict(dtype, k, form).prepared(seats, (run, wide))
+        verdict = make_verdict(dtype, form).prepared(seats, (data, run, wide))
         shapes = [layout.table[:, (ROWS, COLUMNS)].tolist() for layout in models.layouts]
         descend, multiply = [], []
         for f in range(max(deepest - 1, 1)):

@@ -109,7 +109,7 @@ def _ended(run, wide, model, place):
 
 
 @makes_kernel
-def make_enter_all(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
+def make_enter_all(dtype: np.dtype[Any], form: str) -> Kernel:
     """Make the kernel ``enter(data, run, wide, deepest)``: blocks are (parts, active models)."""
     enter_one, warps, diagonal = make_enter(dtype, form), THREADS // WARP, form == "diagonal"
 
@@ -124,8 +124,8 @@ def make_enter_all(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
         bring_table(run, model, table, run.models[model * MODEL_SIZE + START])
         block = Block(run.memory, table, doubles, floats, 0)
         cuda.syncthreads()
-        size, stride = k * data.d, cuda.gridDim.y * k * data.d
-        scale = run.limits[SCALE] * run.limits[P]
+        size = data.k * data.d
+        stride, scale = cuda.gridDim.y * size, run.limits[SCALE] * run.limits[P]
         values = cuda.local.array(SUMS, np.float64)
         for i in range(SUMS):
             values[i] = 0.0
@@ -140,19 +140,19 @@ def make_enter_all(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
                 wide.sums[(place * wide.parts + part) * SUMS + i] = values[i]
 
     signature = [data_type(dtype), run_type(dtype), wide_type(dtype), types.int64]
-    return Kernel(enter, signature, (dtype.name, k, form))
+    return Kernel(enter, signature, (dtype.name, form))
 
 
 @makes_kernel
-def make_verdict(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
-    """Make the kernel ``verdict(run, wide)``, a block for each active model.
+def make_verdict(dtype: np.dtype[Any], form: str) -> Kernel:
+    """Make the kernel ``verdict(data, run, wide)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else.
     """
     warps, direct = THREADS // WARP, form == "direct"
 
-    def verdict(run, wide):
-        thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k
+    def verdict(data, run, wide):
+        thread, place, k = this_thread(), cuda.blockIdx.x, data.k
         model = run.active[place]
         row = model * MODEL_SIZE
         if _ended(run, wide, model, place):
@@ -164,7 +164,7 @@ def make_verdict(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
         if direct:
             values[0] = 0.0
             for slot in range(thread, wide.loss_slots * k, THREADS):
-                values[0] += wide.losses[slot // k * maps + place * k + slot % k]
+                values[0] += wide.losses[(slot // k * cuda.gridDim.x + place) * k + slot % k]
             block_sums(values, 1, warps, doubles, 0)
             loss = values[0]
             cuda.syncthreads()
@@ -196,7 +196,8 @@ def make_verdict(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
         else:
             wide.going[place] = 0
 
-    return Kernel(verdict, [run_type(dtype), wide_type(dtype)], (dtype.name, k, form))
+    signature = [data_type(dtype), run_type(dtype), wide_type(dtype)]
+    return Kernel(verdict, signature, (dtype.name, form))
 
 
 @makes_kernel
