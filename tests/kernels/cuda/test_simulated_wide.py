@@ -146,6 +146,15 @@ def test_float32(form, rule):
     run(WIDE, case, RULES[rule], 3)
 
 
+@pytest.mark.parametrize(("form", "k"), [("direct", 3), ("direct", 9), ("direct", 17), ("gram", 3)])
+def test_the_other_passes_go_with_it_too(form, k, monkeypatch):
+    """Rows, tiles, and products or the Gram matrix by cuBLAS."""
+    monkeypatch.setattr(cuda_loop, "plan", lambda *arguments: None)
+    monkeypatch.setattr(cuda_loop, "stream", streamed.WideStreaming)
+    case = problem(**SMALL, p=2.0, form=form, hidden=(3,), k=k)
+    run(cuda_loop, case, PLAIN, 2)
+
+
 def test_any_power_and_weight_decay():
     case = problem(**SMALL, p=1.5, factor=1 / 1.5, hidden=(4,), k=2)
     run(WIDE, case, Rule(GRADIENT_DESCENT, (0.02, 0.1, 0.0, 0.0, 0.0)), 2)
