@@ -20,6 +20,7 @@ from accel.kernels.specs import (
 )
 from benchmarks import peers
 
+from .. import exact
 from ..runs import DTYPES, PLAIN, RULES, Single, assert_same_run, for_rule, problem, written_out
 from ..simulator import options
 from .ways import Way
@@ -115,6 +116,29 @@ def test_a_sweep_on_a_diagonal(diagonal_way, k):
         for m, end in enumerate(ends):
             np.testing.assert_array_equal(ours.params(m), end)
         np.testing.assert_array_equal(ours.take_history()[1], history)
+
+
+@exact.needs_long_double
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["1 block", "streaming", "wide"])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_the_bounds_of_a_diagonal(name, noise, dtype):
+    """Singular values over twelve orders of magnitude, residuals of nothing but rounding or not."""
+    k, d, size = 3, 9, np.finfo(dtype).tiny
+    rng = np.random.default_rng(0)
+    s, W = np.logspace(0, -12, d).astype(dtype), rng.standard_normal((k, d)).astype(dtype)
+    Y = (s[:, np.newaxis] * W.T + noise * rng.standard_normal((d, k))).astype(dtype)
+    loss = Loss(2.0, 0.5, "diagonal", 0.25)
+    # A step of rate 1 from 0, on targets that are residuals there: the gradient itself.
+    Z = (s[:, np.newaxis] * W.T - Y).astype(dtype)
+    rule = Rule(GRADIENT_DESCENT, (1.0, 0.0, 0.0, 0.0, 0.0))
+    models = [ModelSpec((d, k), params, rule) for params in (W.ravel(), np.zeros(k * d, dtype))]
+    value, error, *_ = exact.diagonal_loss_and_gradient(s, Y, W, 0.5, 0.25)
+    assert abs(Way(name).TrainingLoop(s, Y, loss, models).evaluate()[0, 1] - value) <= error
+    loop = Way(name).TrainingLoop(s, Z, loss, models[1:])
+    loop.advance(1)
+    *_, G, G_error = exact.diagonal_loss_and_gradient(s, Z, np.zeros_like(W), 0.5, 0.25)
+    assert np.all(abs(-loop.params(0).reshape(k, d) - G) <= G_error + size)
 
 
 def test_a_diagonal_is_on_one_block():
