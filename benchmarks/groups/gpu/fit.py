@@ -249,7 +249,7 @@ def _wide(record: dict[str, Any], case: Case, source: str) -> Terms:
     size = sum(a * b for a, b in itertools.pairwise(widths))
     processors = record["machine"]["device"]["multiprocessors"]
     parts = (
-        estimates.blocks_pass("direct", n, d, k, itemsize, processors, case.models),
+        estimates.blocks_pass(case.form, n, d, k, itemsize, processors, case.models),
         estimates.wide(widths, size, size, itemsize, processors, case.models),
     )
     return Terms(*(sum(counts) for counts in zip(*parts, strict=True)))
