@@ -25,6 +25,12 @@ def find_gas() -> str | None:
     return os.environ.get("ACCEL_DATA") or (str(shared) if shared.is_file() else None)
 
 
+def shape_of(name: str) -> tuple[int, int, int]:
+    """n, d and k of a problem by its name, or by its shape."""
+    n, d, k = SHAPES.get(name) or (*map(int, name.split("x")), 1)[:3]
+    return n, d, k
+
+
 @functools.lru_cache(maxsize=1)  # the tall case is half a gigabyte: keep one problem at a time
 def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.ndarray, str]:
     """X (n, d) and Y (n, k), 64-byte aligned for every contender, and what they are.
@@ -45,7 +51,7 @@ def load(name: str, dtype: str, quick: bool = False) -> tuple[np.ndarray, np.nda
         X, Y = diabetes.X, diabetes.y[:, None]
         source = "scikit-learn's diabetes data, 442 x 10, standardised"
     else:
-        n, d, k = SHAPES.get(name) or (*map(int, name.split("x")), 1)[:3]
+        n, d, k = shape_of(name)
         n = n // 20 if quick and n > 10_000 else n
         rng = np.random.default_rng(0)
         X = rng.standard_normal((n, d), dtype=np.float32)

@@ -25,5 +25,7 @@ COSTS = {
         "by_host": 100000.0,  # an estimate, which no figure here tells
         "byte": 0.000466,
         "multiply_add": 0.015625,  # an estimate, which no figure here tells
+        "stage": 6000.0,  # an estimate, which no figure here tells
+        "product": 0.025,  # an estimate, which no figure here tells
     },
 }

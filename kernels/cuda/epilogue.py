@@ -113,8 +113,8 @@ def run_type(dtype: np.dtype[Any]) -> Any:
 #: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.
 CORRECTIONS, LOSS, STUCK, DOUBLES = 0, 2, 3, 4
 
-#: What ``block_sums`` adds up: |G|^2, the quadratic part of the Gram loss, |W|^2 and <W, G>. The
-#: first suffices for most steps.
+#: What ``block_sums`` adds up: |G|^2; the quadratic part of the Gram loss, or in the form
+#: "diagonal" the squares of residuals; |W|^2; <W, G>. The first suffices for most steps.
 SQUARE, QUADRATIC, WEIGHTS, ALONG = range(SUMS)
 
 
@@ -165,13 +165,14 @@ def judge(loss, square, tol, target):
 
 
 @cache
-def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
+def make_enter(dtype: np.dtype[Any], form: str) -> Any:
     """Make ``enter(data, block, e, total, scale, everything, sums)``: entry e of G from its total.
 
-    It leaves its share in ``sums``: of the first, on the Gram path the second, and of all four if
+    In the form "diagonal" an entry needs no total: nothing else of W goes into it. It leaves its
+    share in ``sums``: of the first, of the second unless the form is "direct", and of all four if
     ``everything`` is asked for.
     """
-    scalar = dtype.type
+    scalar, from_gram, diagonal = dtype.type, form == "gram", form == "diagonal"
 
     @device
     def enter(data, block, e, total, scale, everything, sums):
@@ -181,6 +182,11 @@ def make_enter(dtype: np.dtype[Any], from_gram: bool) -> Any:
             target = float(data.Y[e])
             sums[QUADRATIC] += w * (total - 2.0 * target)
             total -= target
+        if diagonal:
+            s = float(data.X[e])
+            r = s * w - float(data.Y[e])
+            sums[QUADRATIC] += r * r
+            total = r * s
         g = scalar(scale * total)
         memory[block.table[PULL] + e] = g
         sums[SQUARE] += float(g) * float(g)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from .costs import COSTS
 
 _WARP = 32
+#: Rows and columns of a tile of ``products``.
+TILE = 32
 
 
 class Terms(NamedTuple):
@@ -30,13 +32,22 @@ class Terms(NamedTuple):
     ``chain``        a multiply-add on factors, on words of 32 bits: every block makes them all
     ===============  ======================================================================
 
-    and of a streaming one, beside ``factor`` and ``chain``:
+    of a streaming one, beside ``factor`` and ``chain``:
 
     ================  =====================================================================
     ``launches``      those of a step, replayed from a graph
     ``by_host``       those of a step with cuBLAS in it, which no graph holds
     ``byte``          a byte of X, read by all multiprocessors together
     ``multiply_add``  one on X, on words of 32 bits and one multiprocessor
+    ================  =====================================================================
+
+    and of a wide one, beside ``byte`` and, where cuBLAS makes the pass, ``by_host`` and
+    ``multiply_add``:
+
+    ================  =====================================================================
+    ``stage``         a kernel of many blocks that a graph holds, after the one before it
+    ``product``       a multiply-add of a tile of ours, on words of 32 bits: those of the
+                      multiprocessor that has the most
     ================  =====================================================================
     """
 
@@ -52,6 +63,8 @@ class Terms(NamedTuple):
     by_host: float = 0.0
     byte: float = 0.0
     multiply_add: float = 0.0
+    stage: float = 0.0
+    product: float = 0.0
 
 
 class Chain(NamedTuple):
@@ -152,6 +165,75 @@ def streaming(
         by_host=by_host,
         byte=nbytes if bound else 0,
         multiply_add=0 if bound else work,
+    )
+
+
+def _tiles(rows: int, columns: int) -> int:
+    return -(-rows // TILE) * -(-columns // TILE)
+
+
+def _tile_work(products: Sequence[tuple[int, int]], itemsize: int, processors: int) -> float:
+    """Return the multiply-adds of the busiest multiprocessor in one kernel.
+
+    ``products`` are the tiles and the terms of each.
+    """
+    shared_out = sum(tiles * terms for tiles, terms in products) / processors
+    longest = max(terms for _, terms in products)
+    return TILE**2 * max(shared_out, longest) * (itemsize // 4)
+
+
+def blocks_pass(
+    form: str, rows: int, d: int, k: int, itemsize: int, processors: int, models: int
+) -> Terms:
+    """Count what occurs in a pass by ``blocks_pass``, or in the form "diagonal", where none is.
+
+    Parameters
+    ----------
+    form : str
+        Of the loss.
+    rows, d, k : int
+        Of the data, or of X'X.
+    itemsize : int
+        Bytes of an element.
+    processors : int
+        Multiprocessors of the device.
+    models : int
+    """
+    if form == "diagonal":
+        return Terms()
+    # The rows are shared out in as many slots as it takes to have work for all.
+    tiles = models * _tiles(k, d)
+    work = TILE**2 * (itemsize // 4) * max(rows * tiles / processors, min(rows, TILE))
+    if form == "gram":
+        return Terms(stage=1, product=_tile_work([(tiles, rows)], itemsize, processors))
+    work += _tile_work([(models * _tiles(rows, k), d)], itemsize, processors)
+    return Terms(stage=2, product=work)
+
+
+def wide(
+    widths: Sequence[int], params: int, kept: int, itemsize: int, processors: int, models: int
+) -> Terms:
+    """Count what follows the pass in a wide step of so many models, all alike.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        n_0 = d to n_N = k.
+    params, kept : int
+        Parameters of a model, and numbers that a step carries on: with the optimiser's state.
+    itemsize, processors, models : int
+        As above.
+    """
+    k, work = widths[-1], 0.0
+    for columns, rows in itertools.pairwise(widths[:-1]):
+        pull, gradient = (models * _tiles(k, rows), columns), (models * _tiles(rows, columns), k)
+        work += _tile_work([pull, gradient], itemsize, processors)
+        work += _tile_work([(models * _tiles(k, columns), rows)], itemsize, processors)
+    hidden = len(widths) - 2
+    return Terms(
+        stage=3 + max(hidden, 1) + hidden,
+        product=work,
+        byte=models * itemsize * (2 * params + 2 * kept),
     )
 
 

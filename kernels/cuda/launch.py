@@ -7,16 +7,16 @@ import numpy as np
 
 from ..specs import ADAM, END_TO_END, Loss
 from . import estimates
-from .epilogue import START, Models, Shared
-from .factor_chain import PULL
-from .jit import ON_HOST, THREADS, WARP, attribute, capability, xp
-from .lp_loss import TILES_MAPS, Pass
+from .epilogue import Models, Shared
+from .estimates import Terms
+from .factor_chain import Layout
+from .jit import THREADS, WARP, attribute, capability, xp
+from .lp_loss import TILES_MAPS
 from .powers import Data, power_of
-from .precondition import precondition
 from .resident import make_resident
 from .resident_layout import MOST_BLOCKS, ResidentLayout, shared_memory
-from .streaming import Sums, make_epilogue, make_publish, shared_bytes
-from .updates import ANY, DECAY, KIND, RATE, A
+from .streamed import Streaming, WideStreaming
+from .updates import ANY, KIND
 
 #: Most outputs of a resident run, and what a lane may spend on data (``ResidentLayout.words``)
 #: before the compiler spills, less with Adam; rows times outputs up to which it unrolls a loop with
@@ -24,11 +24,11 @@ from .updates import ANY, DECAY, KIND, RATE, A
 _MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
-#: Streaming is taken only if its estimate is smaller by this factor, since estimates of different
-#: kinds of steps are compared. A choice, not measured.
+#: Streaming is taken only if its estimate is smaller by this factor, and within it many blocks a
+#: model, since estimates of different kinds of steps are compared. A choice, not measured.
 _ADVANTAGE = 2.0
-#: Steps in a CUDA graph: many enough to hide a launch by the host. A choice, and not measured.
-_GRAPH = 16
+#: Most models of a wide run: they are counted along the second side of a grid.
+_MOST_WIDE = 2**16 - 1
 
 
 class Plan(NamedTuple):
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 class Launcher(Protocol):
-    """Launches the kernels of steps; the two classes below are the two kinds."""
+    """Launches the kernels of steps: ``Resident``, ``Streaming`` or ``WideStreaming``."""
 
     name: str
 
@@ -66,6 +66,11 @@ def fitting_rows(
     return [rows for rows in _ROWS if rows <= most and layout_of(rows).words(dtype) <= words]
 
 
+def _rows(data: Data, loss: Loss) -> int:
+    """Return the rows that a pass takes into account: of the data, of X'X, of a diagonal none."""
+    return {"direct": data.n, "gram": data.d, "diagonal": 0}[loss.form]
+
+
 def _resident_layout(
     data: Data, loss: Loss, models: Models, blocks: int
 ) -> tuple[ResidentLayout, int] | None:
@@ -74,16 +79,17 @@ def _resident_layout(
     kinds = {int(kind) for kind in models.rules[:, KIND]}
     kind = kinds.pop() if len(kinds) == 1 else ANY
     several = kind in (END_TO_END, ANY) and k > 1
-    if k > _MOST_OUTPUTS or several or blocks > MOST_BLOCKS:
+    diagonal = loss.form == "diagonal"
+    if several or blocks > (1 if diagonal else MOST_BLOCKS) or (k > _MOST_OUTPUTS and not diagonal):
         return None
-    of_block = -(-(d if loss.form == "gram" else data.n) // blocks)
+    of_block = -(-_rows(data, loss) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
 
     def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
-        spills, from_gram = rows * warps < of_block, loss.form == "gram"
-        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, from_gram, spills, inside)
+        spills = rows * warps < of_block
+        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.form, spills, inside)
 
-    fitting = fitting_rows(layout_of, dtype, power_of(loss.p))
+    fitting = [0] if diagonal else fitting_rows(layout_of, dtype, power_of(loss.p))
     if not fitting:
         return None
     rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
@@ -102,17 +108,85 @@ def _average_chain(models: Models) -> estimates.Chain:
     return estimates.Chain(*np.mean(chains, axis=0).tolist())
 
 
-def _streaming_cycles(
-    data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: estimates.Terms
+def _one_block_cycles(
+    data: Data, loss: Loss, itemsize: int, chain: estimates.Chain, count: int, costs: Terms
 ) -> float:
-    """Estimate a streaming step of all models, one block a model."""
-    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
-    maps, processors = data.k * len(models.layouts), attribute("MultiProcessorCount")
-    by_host = loss.form == "gram" or maps > TILES_MAPS[itemsize]
-    rounds = -(-len(models.layouts) // processors)
+    """Estimate a streaming step of so many models, one block each."""
+    rows, maps, processors = _rows(data, loss), data.k * count, attribute("MultiProcessorCount")
+    by_host = loss.form == "gram" or (rows > 0 and maps > TILES_MAPS[itemsize])
+    rounds = -(-count // processors)
     of_block = estimates.Chain(rounds * chain.factors, rounds * chain.multiply_adds)
     counts = estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, of_block, costs)
     return estimates.cycles(counts, costs)
+
+
+def _passes(
+    data: Data, loss: Loss, itemsize: int, count: int, costs: Terms
+) -> dict[str | None, Terms]:
+    """Count what occurs in passes of a wide step, by their route; None is that of other steps."""
+    rows, maps, processors = _rows(data, loss), data.k * count, attribute("MultiProcessorCount")
+    if loss.form == "diagonal":
+        return {None: Terms()}
+    by_host, none = loss.form == "gram" or maps > TILES_MAPS[itemsize], estimates.Chain(0, 0)
+    passes: dict[str | None, Terms] = {
+        None: estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, none, costs)
+    }
+    if by_host:
+        passes["blocks"] = estimates.blocks_pass(
+            loss.form, rows, data.d, data.k, itemsize, processors, count
+        )
+    return passes
+
+
+def _wide_terms(models: Models, count: int) -> Terms:
+    """Count what follows the pass in a wide step of so many models like the largest."""
+    layout, itemsize = _largest(models), models.memory.dtype.itemsize
+    processors = attribute("MultiProcessorCount")
+    return estimates.wide(
+        layout.widths, layout.n_params, layout.n_kept, itemsize, processors, count
+    )
+
+
+def _largest(models: Models) -> Layout:
+    return max(models.layouts, key=lambda layout: layout.n_params)
+
+
+def wide_route(data: Data, loss: Loss, models: Models) -> tuple[bool, str | None]:
+    """Return whether a streamed run has many blocks a model, and the route of its passes then.
+
+    Only what follows a pass is compared, so that small networks are left to one block whatever the
+    data are like; and so is one output. All depends on the largest model as if it were alone: the
+    bits of a model do not depend on how many others like it there are.
+    """
+    if data.k == 1 or len(models.layouts) > _MOST_WIDE:
+        return False, None
+    costs, itemsize = estimates.costs_of(capability()), models.memory.dtype.itemsize
+    chain = estimates.chain(_largest(models).widths, _largest(models).n_kept)
+    alone = Terms(factor=chain.factors, chain=itemsize // 4 * chain.multiply_adds)
+    wide = _ADVANTAGE * estimates.cycles(_wide_terms(models, 1), costs)
+    passes = _passes(data, loss, itemsize, 1, costs)
+    route = min(passes, key=lambda route: estimates.cycles(passes[route], costs))
+    return wide < estimates.cycles(alone, costs), route
+
+
+def _streaming_cycles(
+    data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: Terms
+) -> float:
+    """Estimate a streaming step of all models, laid out as ``stream`` does."""
+    itemsize, count = models.memory.dtype.itemsize, len(models.layouts)
+    wide, route = wide_route(data, loss, models)
+    if wide:
+        parts = _wide_terms(models, count), _passes(data, loss, itemsize, count, costs)[route]
+        return sum(estimates.cycles(part, costs) for part in parts)
+    return _one_block_cycles(data, loss, itemsize, chain, count, costs)
+
+
+def stream(data: Data, loss: Loss, models: Models, run: Shared) -> Launcher:
+    """Return the launcher of a run whose data are streamed, with one block a model or with many."""
+    wide, route = wide_route(data, loss, models)
+    if wide:
+        return WideStreaming(data, loss, models, run, route)
+    return Streaming(data, loss, models, run)
 
 
 def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> Plan | None:
@@ -129,7 +203,7 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
         If so many ``blocks`` cannot hold the data.
     """
     count, costs = len(models.layouts), estimates.costs_of(capability())
-    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
+    rows, itemsize = max(_rows(data, loss), 1), models.memory.dtype.itemsize
     processors, chain = min(attribute("MultiProcessorCount"), MOST_BLOCKS), _average_chain(models)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
@@ -189,97 +263,3 @@ class Resident:
     def evaluate(self, active: np.ndarray) -> None:
         """Queue a pass that records the iterates of these models in the history's first row."""
         self.advance(active, active, 1)
-
-
-class Streaming:
-    """Runs on data that are read from memory once a step; see ``streaming`` and ``lp_loss``."""
-
-    name = "streaming"
-
-    def __init__(self, data: Data, loss: Loss, models: Models, run: Shared) -> None:
-        self._data, self._loss, self._models, self._run = data, loss, models, run
-        dtype, k = models.memory.dtype, data.k
-        self._deepest = models.deepest
-        self._shared = shared_bytes(dtype, self._deepest)
-        self._epilogue = make_epilogue(dtype, k, loss.form == "gram")
-        self._publish = make_publish(dtype, k)
-        kinds = models.rules[:, KIND]
-        self._by_host = np.flatnonzero(kinds == END_TO_END) if k > 1 else np.empty(0, np.int64)
-        self._seats = np.empty(0, np.int64)
-
-    def _sit(self, seats: np.ndarray) -> None:
-        """Prepare passes for these models, in this order."""
-        if np.array_equal(seats, self._seats):
-            return
-        data, dtype, self._seats = self._data, self._models.memory.dtype, seats.copy()
-        maps = len(seats) * data.k
-        self._going = xp.zeros(len(seats), np.int64)
-        self._weights = xp.zeros(maps * data.d, dtype)
-        most = len(self._models.layouts) * data.k
-        self._pass = Pass(data, self._weights, self._loss, self._going, most)
-        slots, loss_slots = len(self._pass.partials), len(self._pass.losses)
-        sums = Sums(
-            self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
-        )
-        self._judge = self._epilogue.prepared(
-            len(seats), (data, self._run, sums, self._deepest), shared=self._shared
-        )
-        self._multiply = self._publish.prepared(
-            len(seats), (self._run, self._weights, self._deepest),
-            shared=self._shared,
-        )  # fmt: skip
-        self._graph: Any = None
-
-    def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
-        """Queue so many steps of the active models, which are among the partners."""
-        self._begin(partners, active)
-        by_host = [place for place, m in enumerate(self._seats) if m in self._by_host]
-        if self._pass.on_device and not by_host and not ON_HOST:
-            for _ in range(steps // _GRAPH):
-                self._several()
-            steps %= _GRAPH
-        for _ in range(steps):
-            self._step()
-            for place in by_host:
-                self._step_end_to_end(place)
-
-    def _step(self) -> None:
-        self._pass()
-        self._judge()
-
-    def _several(self) -> None:
-        """Queue ``_GRAPH`` steps in one go."""
-        if self._graph is None:
-            # Not on one that waits for the default stream: work of another thread would end it.
-            with xp.cuda.Stream(non_blocking=True) as stream:
-                stream.begin_capture()
-                for _ in range(_GRAPH):
-                    self._step()
-                self._graph = stream.end_capture()
-        self._graph.launch()
-
-    def evaluate(self, active: np.ndarray) -> None:
-        """Queue a pass that records the iterates of these models in the history's first row."""
-        self._begin(active, active)
-        self._step()
-
-    def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
-        self._sit(seats)
-        self._run.active[: len(seats)] = xp.asarray(seats)
-        self._going[...] = xp.asarray(np.isin(seats, active).astype(np.int64))
-        self._multiply()
-
-    def _step_end_to_end(self, place: int) -> None:
-        """The end-to-end rule with several outputs, unless the model has ended."""
-        model, data = int(self._seats[place]), self._data
-        layout, row = self._models.layouts[model], self._models.rows[model]
-        rule, size = self._models.rules[model], data.k * data.d
-        start = int(row[START])
-        W = self._run.memory[start : start + size].reshape(data.k, data.d)
-        G = self._run.memory[start + int(layout.table[0, PULL]) :][:size].reshape(data.k, data.d)
-        running = self._going[place] != 0
-        direction = precondition(xp.where(running, W, 0), xp.where(running, G, 0), int(rule[A]))
-        keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-        moved = keep * W.astype(np.float64) - rule[RATE] * direction.astype(np.float64)
-        W[...] = xp.where(running, moved.astype(W.dtype), W)
-        self._weights[place * size : (place + 1) * size] = W.ravel()

@@ -1,9 +1,11 @@
 """The whole training loop on the device; the host queues steps and reads every model's status.
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
-other has its data streamed once a step (``streaming``). Results do not depend on where a run is cut
-into launches, nor on the other models of the run, but for the rounding of cuBLAS on the products
-route (see ``lp_loss``): that depends on which models were in the run when ``advance`` began.
+other has its data streamed once a step, after which one block a model goes on (``streaming``) or,
+with wide networks of several outputs, all blocks do (``wide``). Results do not depend on where a
+run is cut into launches, nor on the other models of the run, but for the rounding of cuBLAS on the
+products route (see ``lp_loss``): that depends on which models were in the run when ``advance``
+began.
 """
 
 import contextlib
@@ -37,8 +39,8 @@ from .epilogue import (
     Shared,
 )
 from .jit import ON_HOST, xp
-from .launch import Launcher, Resident, Streaming, plan
-from .lp_loss import gram, pack, pack_gram
+from .launch import Launcher, Resident, plan, stream
+from .lp_loss import gram, pack, pack_diagonal, pack_gram
 from .updates import RATE
 
 #: Numbers of history that fit between two launches, and rows at most.
@@ -53,7 +55,7 @@ class TrainingLoop:
 
     Parameters
     ----------
-    X, Y : arrays, shapes (n, d) and (n, k), one dtype
+    X, Y : arrays, shapes (n, d), or (d,) in the form "diagonal", and (n, k), one dtype
         NumPy's are copied to the device, CuPy's are used where they are, once all is done that
         the stream that is current has been asked for: they may still be on their way there.
     loss : Loss
@@ -69,7 +71,7 @@ class TrainingLoop:
     Attributes
     ----------
     engine : str
-        "resident" or "streaming".
+        "resident", "streaming", or "wide": streaming with many blocks a model.
     """
 
     threads = 1
@@ -83,8 +85,6 @@ class TrainingLoop:
         threads: int = 1,
         blocks: int | None = None,
     ) -> None:
-        if loss.form == "diagonal":
-            raise NotImplementedError("the CUDA backend has no loop for the diagonal form")
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
@@ -93,6 +93,8 @@ class TrainingLoop:
             if loss.form == "gram":
                 XX, YX, self._limits[YY] = gram(xp.asarray(X), xp.asarray(Y))
                 data = pack_gram(XX, YX, n)
+            elif loss.form == "diagonal":
+                data, self._limits[YY] = pack_diagonal(X, Y), loss.rest
             else:
                 data = pack(X, Y)
             self._models = Models(models, dtype)
@@ -112,7 +114,7 @@ class TrainingLoop:
             )
             chosen = plan(data, loss, self._models, blocks)
             self._launcher: Launcher = (
-                Streaming(data, loss, self._models, self._run)
+                stream(data, loss, self._models, self._run)
                 if chosen is None
                 else Resident(data, loss, self._models, self._run, chosen)
             )
@@ -125,7 +127,7 @@ class TrainingLoop:
 
     @property
     def engine(self) -> str:
-        """How the data are held: "resident" or "streaming"."""
+        """How the data are held and a model's work is shared out: see ``launch``."""
         return self._launcher.name
 
     @property

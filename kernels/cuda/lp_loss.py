@@ -12,8 +12,14 @@ rows
     16-byte loads a lane are under way at a time.
 tiles
     More maps, as long as the pass takes not much longer than reading X (``tiles.py``).
+blocks
+    For wide networks, two products of our own (``blocks_pass.py``), also on the Gram path: by
+    request only, since it depends on what else a step has in it.
 products
     Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
+
+In the form "diagonal" no pass is made: what follows it takes an entry of the gradient from its own
+entry of the map.
 """
 
 from typing import Any, NamedTuple
@@ -22,6 +28,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
+from . import blocks_pass
 from .jit import (
     THREADS,
     WARP,
@@ -230,14 +237,14 @@ class Pass:
     most : int, optional
         Maps of the largest pass of the run, which decides on the route: so the bits of a map do not
         depend on how many others there are.
-    route : {"rows", "tiles", "products"}, optional
-        For measurements and tests; chosen by the shape of the problem otherwise.
+    route : {"rows", "tiles", "products", "blocks"}, optional
+        For wide networks, measurements and tests; chosen by the shape of the problem otherwise.
 
     Attributes
     ----------
     partials : (slots, maps, d) float64 device array
     losses : (loss slots, maps) float64 device array
-        Not filled on the Gram path.
+        Filled in the form "direct" only.
     on_device : bool
         Whether a pass is nothing but kernel launches, so that a CUDA graph can hold it.
     """
@@ -263,8 +270,13 @@ class Pass:
             route = "rows" if shape and few else "tiles" if tiles and some else "products"
         slots = loss_slots = groups = 1
         self.on_device = False
-        if loss.form == "gram":
-            self._make = self._from_gram
+        if loss.form == "diagonal":
+            self.on_device = True
+        elif route == "blocks":
+            slots, loss_slots = blocks_pass.slots_of(data, loss.form == "gram")
+            self.on_device = True
+        elif loss.form == "gram":
+            pass
         elif route == "rows":
             slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
             launch = make_rows(dtype, power, shape._replace(maps=maps))
@@ -279,14 +291,22 @@ class Pass:
             self._rows = min(self._rows, max(_TILE_BYTES // (maps * dtype.itemsize), 1))
             self._chunks = -(-self._rows // _CHUNK)
             loss_slots = self._chunks * -(-data.n // self._rows)
-            self._make = self._by_products
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
         self.losses = xp.zeros((loss_slots, maps), np.float64)
-        if self.on_device:
+        if loss.form == "diagonal":
+            self._make = _nothing
+        elif route == "blocks":
+            self._make = blocks_pass.prepared(
+                data, weights, loss, running, self.partials, self.losses
+            )
+        elif loss.form == "gram":
+            self._make = self._from_gram
+        elif self.on_device:
             arguments = (data, weights, self.partials, self.losses, running)
             arguments += (maps, float(loss.p)) if route == "tiles" else (float(loss.p),)
             self._make = launch.prepared((slots, groups), arguments, shared=shared)
-        elif loss.form == "direct":
+        else:
+            self._make = self._by_products
             self._prepare_products(power)
 
     def __call__(self) -> None:
@@ -323,6 +343,10 @@ class Pass:
             self.partials[0] += self._product
 
 
+def _nothing() -> None:
+    """The pass in the form "diagonal"."""
+
+
 def on_device(a: Any, dtype: Any = None) -> Any:
     """Return an array as a contiguous one on the device, itself if it is that already."""
     return xp.ascontiguousarray(xp.asarray(a, dtype=dtype))
@@ -331,6 +355,14 @@ def on_device(a: Any, dtype: Any = None) -> Any:
 def pack(X: Any, Y: Any) -> Data:
     """Put X (n, d) and Y (n, k) where the kernels read them; no copy if they are there already."""
     return Data(on_device(X).reshape(-1), on_device(Y).reshape(-1), *X.shape, Y.shape[1])
+
+
+def pack_diagonal(s: Any, Y: Any) -> Data:
+    """Put a diagonal s (d,) and targets Y (d, k) in the form of ``Data``."""
+    diagonal, targets = on_device(s), xp.asarray(Y).T
+    repeated = diagonal * xp.ones((len(targets), 1), diagonal.dtype)
+    d, k = Y.shape
+    return Data(repeated.reshape(-1), on_device(targets).reshape(-1), d, d, k)
 
 
 def pack_gram(XX: Any, YX: Any, n: int) -> Data:

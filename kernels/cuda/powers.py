@@ -12,7 +12,8 @@ from .jit import device, record
 class Data(NamedTuple):
     """The problem as the kernels read it: X (n, d) and Y (n, k) row by row.
 
-    On the Gram path they hold X'X (d, d) and Y'X (k, d).
+    On the Gram path they hold X'X (d, d) and Y'X (k, d), and in the form "diagonal" the diagonal
+    once for each output (k, d) and Y' (k, d), both as the end-to-end matrix lies.
     """
 
     X: Any

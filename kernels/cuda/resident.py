@@ -12,6 +12,9 @@ The all-reduce (``all_reduce``) is the only time that blocks wait for each other
 its number, so that waiting for the data is the barrier.
 
 All blocks of a team hold the same numbers, add in the same order and so take the same decisions.
+
+In the form "diagonal" a team is one block, which needs no rows: each entry of the gradient comes
+from its own entry of the end-to-end matrix.
 """
 
 from functools import cache
@@ -74,7 +77,7 @@ def _make_batch(dtype: np.dtype[Any], power: int, layout: ResidentLayout, rows: 
     scalar, differentiate = dtype.type, make_power(dtype, power)
     vectors, outputs, count = layout.vectors, layout.outputs, rows * layout.outputs
     # With several outputs a loop over rows is too long to be unrolled for sm_100.
-    from_gram, at_once = layout.from_gram, rows if outputs == 1 else 1
+    from_gram, at_once = layout.form == "gram", rows if outputs == 1 else 1
     add = make_lane_sums(count, 16, 8, 4, 2, 1)
 
     def make_gradient(begin: int, end: int) -> Any:
@@ -118,7 +121,8 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
     that of the largest model, and ``outside`` holds the blocks' copies of a model where they do not
     fit into shared memory.
     """
-    d, outputs, rows, _, kind, from_gram, spills, inside = layout
+    d, outputs, rows, _, kind, form, spills, inside = layout
+    direct, from_gram, diagonal = form == "direct", form == "gram", form == "diagonal"
     scalar, vectors, size = dtype.type, layout.vectors, layout.size
     warps, step_size, pairs = THREADS // WARP, size + size % 2, layout.pairs(dtype)
     of_w, of_x, of_y = outputs * vectors, max(rows * vectors, 1), max(rows * outputs, 1)
@@ -128,7 +132,7 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
     held, spilled = (_make_batch(dtype, power, layout, count) for count in (rows, batch))
     send, gather, receive = make_all_reduce(dtype, layout)
-    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, kind)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, kind)
     multiply, constants = make_multiply(dtype), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
     single = dtype.itemsize == 4
@@ -248,12 +252,13 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
             due, entry = first_due(run, step), 0
             going = evaluate or step < stop_at
             while going:
-                partial_sums(block, at_rows, count, first, last, x, y, p)
+                if not diagonal:
+                    partial_sums(block, at_rows, count, first, last, x, y, p)
                 cuda.syncthreads()
                 if adam and thread == THREADS - 1:
                     prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
                 now, all_here = np.uint64(0), True
-                if blocks > 1:
+                if not diagonal and blocks > 1:
                     sent += 1
                     now = np.uint64((tag + sent) & 0xFFFFFFFF)
                     send(mail, box + 2 * member * pairs, now, floats, doubles)
@@ -265,7 +270,9 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                     sums[i] = 0.0
                 for e in range(thread, size, THREADS):
                     total = 0.0
-                    if blocks == 1:
+                    if diagonal:
+                        pass
+                    elif blocks == 1:
                         part = scalar(0)
                         for w in range(warps):
                             part += floats[at_partial + w * step_size + e]
@@ -279,7 +286,7 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                         else:
                             total = joined(pair)
                     enter(data, block, e, total, scale * p, everything, sums)
-                if thread == THREADS - 1:
+                if not diagonal and thread == THREADS - 1:
                     loss = 0.0
                     if blocks == 1:
                         for w in range(warps):
@@ -291,14 +298,14 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                     doubles[extra + LOSS] = loss
                 if not all_here:
                     doubles[extra + STUCK] = 1.0
-                wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
+                wanted = SUMS if everything else SQUARE + 1 if direct else QUADRATIC + 1
                 block_sums(sums, wanted, holders, doubles, at_doubles)
                 if doubles[extra + STUCK] != 0.0:
                     if thread == 0:
                         run.control[FAILED] = 1
                     return
                 loss = doubles[extra + LOSS]
-                if from_gram:
+                if not direct:
                     loss = sums[QUADRATIC] + run.limits[YY]
                 loss *= scale
                 status = judge(loss, sums[SQUARE], tol, target)
@@ -324,4 +331,5 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
 
     signature = [data_type(dtype), run_type(dtype), pointer(np.uint64), pointer(dtype)]
     signature += [types.int64] * 3
-    return Kernel(resident, signature, (dtype.name, power, *map(int, layout)))
+    words = (int(word) if isinstance(word, bool) else word for word in layout)
+    return Kernel(resident, signature, (dtype.name, power, *words))

@@ -19,7 +19,8 @@ class ResidentLayout(NamedTuple):
 
     A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
     shared memory. ``deepest`` is the room for factors in a model's table, ``kind`` that of all
-    rules or ANY. ``inside`` where the model's memory is shared, too.
+    rules or ANY, ``form`` the loss's: a diagonal has no rows. ``inside`` where the model's memory
+    is shared, too.
     """
 
     d: int
@@ -27,7 +28,7 @@ class ResidentLayout(NamedTuple):
     rows: int
     deepest: int
     kind: int
-    from_gram: bool
+    form: str
     spills: bool
     inside: bool
 
@@ -76,7 +77,8 @@ def shared_memory(dtype: np.dtype[Any], layout: ResidentLayout) -> SharedMemory:
     """Lay out the shared memory, up to the model's memory and the rows that registers don't hold.
 
     Vectors of ``size`` elements are padded to an even length, for pairs of float32. ``losses`` has
-    one a warp, then one a block; ``collected`` a block's own entries, from all blocks.
+    one a warp, then one a block; ``collected`` a block's own entries, from all blocks. In the form
+    "diagonal" there are no partial sums, and a block by itself.
     """
     warps, step = THREADS // WARP, layout.size + layout.size % 2
     doubles = layout.deepest * TABLE
@@ -84,6 +86,8 @@ def shared_memory(dtype: np.dtype[Any], layout: ResidentLayout) -> SharedMemory:
     losses = extra + DOUBLES
     scratch = (losses + warps + MOST_BLOCKS) * (8 // dtype.itemsize)
     partial = scratch + THREADS
+    if layout.form == "diagonal":
+        return SharedMemory(doubles, extra, losses, scratch, partial, partial, partial)
     collected = partial + warps * step
     size = (layout.pairs(dtype) + MOST_BLOCKS) * (8 // dtype.itemsize)
     return SharedMemory(doubles, extra, losses, scratch, partial, collected, collected + size)

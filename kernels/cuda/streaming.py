@@ -70,29 +70,31 @@ def shared_bytes(dtype: np.dtype[Any], deepest: int) -> int:
     return 8 * doubles + THREADS * dtype.itemsize
 
 
+@device
+def add_slots(partials, first, step, slots, stride, at):
+    """Add up one entry over every step-th slot, several of which are on their way at a time."""
+    terms, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
+    while slot < slots:
+        for i in range(_FLIGHT):
+            there = slot + i * step
+            terms[i] = partials[there * stride + at] if there < slots else 0.0
+        for i in range(_FLIGHT):
+            total += terms[i]
+        slot += _FLIGHT * step
+    return total
+
+
 @makes_kernel
-def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
+def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
     """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
     the host.
     """
-    enter, take_step = make_enter(dtype, from_gram), make_step(dtype, ANY)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, ANY)
+    direct, diagonal = form == "direct", form == "diagonal"
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
-
-    @device
-    def add_slots(partials, first, step, slots, stride, at):
-        """Add up one entry over every step-th slot, several of which are on their way at a time."""
-        terms, total, slot = cuda.local.array(_FLIGHT, np.float64), 0.0, first
-        while slot < slots:
-            for i in range(_FLIGHT):
-                there = slot + i * step
-                terms[i] = partials[there * stride + at] if there < slots else 0.0
-            for i in range(_FLIGHT):
-                total += terms[i]
-            slot += _FLIGHT * step
-        return total
 
     def epilogue(data, run, sums, deepest):
         thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k
@@ -112,12 +114,13 @@ def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
         block = Block(run.memory, table, doubles, floats, scratch)
         bring_table(run, model, table, run.models[row + START])
 
-        values = cuda.local.array(SUMS, np.float64)
-        values[0] = 0.0
-        for slot in range(thread, sums.loss_slots * k, THREADS):
-            values[0] += sums.losses[slot // k * maps + place * k + slot % k]
-        block_sums(values, 1, warps, doubles, at_sums)
-        loss = values[0]
+        values, loss = cuda.local.array(SUMS, np.float64), 0.0
+        if not diagonal:
+            values[0] = 0.0
+            for slot in range(thread, sums.loss_slots * k, THREADS):
+                values[0] += sums.losses[slot // k * maps + place * k + slot % k]
+            block_sums(values, 1, warps, doubles, at_sums)
+            loss = values[0]
         cuda.syncthreads()
 
         every = run.control[RECORD_EVERY]
@@ -130,7 +133,10 @@ def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
         parts = max(min(THREADS // size, sums.slots), 1)
         part, e = thread // size, thread % size
         stride, start = maps * data.d, place * size
-        if parts > 1:
+        if diagonal:
+            for entry in range(thread, size, THREADS):
+                enter(data, block, entry, 0.0, scale, everything, values)
+        elif parts > 1:
             total = 0.0
             if part < parts:
                 total = add_slots(sums.partials, part, parts, sums.slots, stride, start + e)
@@ -144,11 +150,11 @@ def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
             for entry in range(thread, size, THREADS):
                 total = add_slots(sums.partials, 0, 1, sums.slots, stride, start + entry)
                 enter(data, block, entry, total, scale, everything, values)
-        wanted = SUMS if everything else QUADRATIC + 1 if from_gram else SQUARE + 1
+        wanted = SUMS if everything else SQUARE + 1 if direct else QUADRATIC + 1
         if thread == 0:
             prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
         block_sums(values, wanted, warps, doubles, at_sums)
-        if from_gram:
+        if not direct:
             loss = values[QUADRATIC] + run.limits[YY]
         loss *= run.limits[SCALE]
         status = judge(loss, values[SQUARE], run.limits[TOL], run.limits[TARGET_LOSS])
@@ -173,7 +179,7 @@ def make_epilogue(dtype: np.dtype[Any], k: int, from_gram: bool) -> Kernel:
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(epilogue, signature, (dtype.name, k, int(from_gram)))
+    return Kernel(epilogue, signature, (dtype.name, k, form))
 
 
 @makes_kernel

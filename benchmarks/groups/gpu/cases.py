@@ -89,6 +89,22 @@ def _sweep(dtype: str) -> Case:
     )
 
 
+def _square(width: int, dtype: str) -> Case:
+    """As many samples, features and outputs as a hidden layer is wide, depth 3."""
+    return Case(
+        name=f"square{width}-{dtype.replace('loat', '')}",
+        title=f"{width} x {width}, depth 3, p = 2, {dtype}",
+        data=f"{width}x{width}x{width}",
+        dtype=dtype,
+        p=2.0,
+        widths=(width, width),
+        learning_rate=1e-4,
+        steps=200,
+        contenders=(OURS, BY_HAND, "PyTorch eager", GRAPH, "JAX scan"),
+        targets=(Target("best peer", 2.0),),
+    )
+
+
 #: The most valuable first, for runs that are short of time.
 CASES = (
     _gas("float32", (), 1e-4, _RATIOS, 4.0, "depth1"),
@@ -106,6 +122,8 @@ CASES = (
         targets=(Target("best peer", 1.5), Target(COPY, 0.85, strive=True)),
     ),
     _gas("float32", (100, 100), 1e-5, (Target("best peer", 4.0),), 8.0, "wide"),
+    _square(100, "float64"),
+    _square(200, "float64"),
     _sweep("float32"),
     _sweep("float64"),
     _gas("float32", (1, 1), 1e-5, _RATIOS, 4.0, "depth3"),

@@ -34,7 +34,8 @@ COSTS = ROOT / "kernels" / "cuda" / "costs.py"
 #: ``rest``); polls (from 8 to 132 blocks a square looks like a line: either term alone would do,
 #: polls for 0.06); launches (12 us, measured on that H200 beside 20 000 x 128, in no record);
 #: launches by the host (50 us); multiply-adds (a multiprocessor makes 128 a cycle, of which half
-#: are counted on). The others are an H200's, rounded.
+#: are counted on); stages (3 us a kernel in a graph); products (a lane's multiply-adds by half as
+#: many loads from shared memory: 40 a cycle). The others are an H200's, rounded.
 PRIOR = Terms(
     rest=6000.0,
     instruction=0.9,
@@ -48,10 +49,12 @@ PRIOR = Terms(
     by_host=100_000.0,
     byte=1 / 2100,
     multiply_add=1 / 64,
+    stage=6_000.0,
+    product=1 / 40,
 )
 #: The order in which terms become free: each has to explain what those before it cannot.
 _ORDER = ("rest", "instruction", "byte", "block", "chain", "factor", "pair", "poll", "exchange",
-          "launches", "multiply_add", "by_host")  # fmt: skip
+          "launches", "multiply_add", "by_host", "stage", "product")  # fmt: skip
 #: A term is fitted if, at its prior value, it moves a figure by so much in a way that the terms
 #: before it cannot: as much as figures of one layout in one session differ, alone or beside peers.
 _SEEN = 0.03
@@ -214,6 +217,9 @@ def _cases(record: dict[str, Any], layouts: Layouts) -> _Rows:
             yield name, "not measured", 0.0, {}
             continue
         case, (n, d) = known[name], _shape(measured["data"])
+        if row["note"] == "wide":
+            yield name, _wide(record, case, measured["data"]), row["median_us"], {}
+            continue
         if row["note"] == "streaming":
             if case.models > 1:
                 yield name, "a streamed sweep, which is not a figure of this model", 0.0, {}
@@ -234,6 +240,19 @@ def _cases(record: dict[str, Any], layouts: Layouts) -> _Rows:
         blocks_of = f"{teams} x {blocks}" if teams > 1 else f"{blocks}"
         label = f"{name}, {blocks_of} blocks beside its peers"
         yield label, counts, row["median_us"], {"fitted": case.models == 1}
+
+
+def _wide(record: dict[str, Any], case: Case, source: str) -> Terms:
+    """A step with many blocks a model, its pass by products of ours."""
+    (n, d), k = _shape(source), int(source.partition(" to ")[2].partition(",")[0])
+    itemsize, widths = np.dtype(case.dtype).itemsize, (d, *case.widths, k)
+    size = sum(a * b for a, b in itertools.pairwise(widths))
+    processors = record["machine"]["device"]["multiprocessors"]
+    parts = (
+        estimates.blocks_pass(case.form, n, d, k, itemsize, processors, case.models),
+        estimates.wide(widths, size, size, itemsize, processors, case.models),
+    )
+    return Terms(*(sum(counts) for counts in zip(*parts, strict=True)))
 
 
 def _copy(record: dict[str, Any]) -> _Rows:

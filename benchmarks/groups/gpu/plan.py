@@ -12,7 +12,7 @@ from accel.kernels.cuda import planning
 from benchmarks.groups.gpu import ceilings, data
 from benchmarks.groups.gpu.cases import BLOCKS, CASES, ON_GPU, SCANNED
 from benchmarks.harness.cases import OURS, SINGLE_RUNS
-from benchmarks.harness.data import SHAPES
+from benchmarks.harness.data import shape_of
 from benchmarks.peers import Sweep
 
 _SOME = (2, 4, 8, 16, 32)
@@ -20,8 +20,8 @@ _SOME = (2, 4, 8, 16, 32)
 
 def shaped(name: str, dtype: str, quick: bool = False) -> tuple[Any, Any, str]:
     """X and Y of a case, which are never read or written, so that they take no memory."""
-    n, d = data.VAST if name == "vast" else SHAPES[name][:2]
-    return np.empty((n, d), dtype), np.empty((n, 1), dtype), "no content"
+    n, d, k = (*data.VAST, 1) if name == "vast" else shape_of(name)
+    return np.empty((n, d), dtype), np.empty((n, k), dtype), "no content"
 
 
 def main() -> int:

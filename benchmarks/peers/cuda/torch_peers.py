@@ -28,7 +28,7 @@ _WARM_UP = 3
 
 
 def torch_eager(run: Descent, device: str = "cuda") -> Stepper:
-    """One call of PyTorch an operation: addmv_, addr_ and pow, in place."""
+    """One call of PyTorch an operation, in place: addmv_, addr_ and pow; with outputs addmm_."""
     step, factors = _by_hand(run, device)
 
     def advance(steps: int) -> None:
@@ -126,10 +126,42 @@ class _Calls:
 
 def _by_hand(run: Descent, device: str) -> tuple[Callable[[], None], list[Any]]:
     torch = _float32_alone()
-    X, y, factors = _tensors(run, device)
-    do = _Calls(X, len(X), run.p)
-    step = chain_step(do, X, y, factors, run.learning_rate * run.p / len(X))
+    if run.outputs > 1:
+        step, factors = _with_outputs(run, device)
+    else:
+        X, y, factors = _tensors(run, device)
+        do = _Calls(X, len(X), run.p)
+        step = chain_step(do, X, y, factors, run.learning_rate * run.p / len(X))
     return torch.no_grad()(step), factors
+
+
+def _with_outputs(run: Descent, device: str) -> tuple[Callable[[], None], list[Any]]:
+    """The same with several outputs: matrix times matrix, every update in a product."""
+    import torch
+
+    X, Y, p = on_device(run.X, device), on_device(run.Y, device), run.p
+    factors = [on_device(factor.copy(), device) for factor in run.factors(run.params)]
+    last, scale = factors[-1], -run.learning_rate * p / len(X)
+    # S_(N-1) is W_N itself; prefixes are -rate times the gradients T.
+    suffixes = [*(X.new_empty(run.outputs, factor.shape[1]) for factor in factors[:-1]), last]
+    prefixes = [X.new_empty(run.outputs, factor.shape[1]) for factor in factors]
+    r, power = torch.empty_like(Y), torch.empty_like(Y)
+
+    def step() -> None:
+        for j in range(len(factors) - 2, -1, -1):
+            torch.mm(suffixes[j + 1], factors[j], out=suffixes[j])
+        torch.addmm(Y, X, suffixes[0].T, beta=-1, out=r)
+        slopes = r
+        if p != 2:
+            even = p % 2 == 0
+            slopes = torch.pow(r, int(p) - 1, out=power) if even else residual_power(r, p)
+        torch.addmm(prefixes[0], slopes.T, X, beta=0, alpha=scale, out=prefixes[0])
+        for j, factor in enumerate(factors[:-1]):
+            torch.mm(prefixes[j], factor.T, out=prefixes[j + 1])
+            factor.addmm_(suffixes[j + 1].T, prefixes[j])
+        last.add_(prefixes[-1])
+
+    return step, factors
 
 
 def _tensors(run: Descent, device: str) -> tuple[Any, Any, list[Any]]:

@@ -93,8 +93,8 @@ def test_every_case_has_its_contenders_and_its_targets():
 
 def test_the_order_is_by_value():
     assert cases.in_order() == [
-        "ceilings", "depth1-f32", "depth1-f64", "scan", "vast-f32", "wide-f32", "sweep64-f32",
-        "sweep64-f64", "depth3-f32", "depth3-f64", "figure3",
+        "ceilings", "depth1-f32", "depth1-f64", "scan", "vast-f32", "wide-f32", "square100-f64",
+        "square200-f64", "sweep64-f32", "sweep64-f64", "depth3-f32", "depth3-f64", "figure3",
     ]  # fmt: skip
 
 

@@ -106,7 +106,8 @@ def test_made_up_costs_are_recovered(written, capsys):
     printed = capsys.readouterr().out
     assert "| depth1-f32, 8 blocks |" in printed
     assert "| wide-f32, 60 blocks beside its peers |" in printed
-    for name in ("exchange", "poll", "launches", "multiply_add", "by_host"):
+    untold = ("exchange", "poll", "launches", "multiply_add", "by_host", "stage", "product")
+    for name in untold:
         assert f"| {name} | {getattr(TRUE, name):g} | an estimate: not identified" in printed
     assert "blocks are the fastest by estimate" in printed
     text = path.read_text()
@@ -114,7 +115,25 @@ def test_made_up_costs_are_recovered(written, capsys):
     assert "1500 MHz (clocks.sm at_end): 29 figures, met within 0." in " ".join(
         text.replace("#", "").split()
     )
-    assert text.count("# an estimate, which no figure here tells") == 5
+    assert text.count("# an estimate, which no figure here tells") == len(untold)
+
+
+def test_square_networks_tell_stages_and_products(written, capsys):
+    """From two figures of steps with many blocks a model."""
+    true, cases = TRUE._replace(stage=4000.0, product=0.02), made_up()["cases"]
+    for width, itemsize in ((100, 8), (200, 8)):
+        size = 3 * width**2
+        of_pass = estimates.blocks_pass("direct", width, width, width, itemsize, 100, 1)
+        rest = estimates.wide((width,) * 4, size, size, itemsize, 100, 1)
+        median = microseconds(of_pass, true) + microseconds(rest, true)
+        source = f"synthetic Gaussian, {width} x {width} to {width}, standardised"
+        cases.append(case(f"square{width}-f{8 * itemsize}", median, source, note="wide"))
+    code, path = written(made_up(cases=cases))
+    assert code == 0
+    fitted = costs_in(path)[8, 6]
+    for name in ("stage", "product"):
+        assert fitted[name] == pytest.approx(getattr(true, name), rel=0.02), name
+    assert "| square100-f64 |" in capsys.readouterr().out
 
 
 def test_polls_are_told_from_blocks_by_many_blocks(written):

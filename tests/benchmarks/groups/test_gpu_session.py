@@ -52,6 +52,8 @@ def here(monkeypatch):
     small = {"gas": (60, 7), "vast": (80, 5)}
 
     def load(name, dtype, quick):
+        if name not in small:
+            return *(10 * array for array in data.vast(np, 9, 5, dtype)), "made up"
         X, Y = data.vast(np, *small[name], dtype)
         return X, 10 * Y, "made up"  # steps large enough to be seen in float32
 

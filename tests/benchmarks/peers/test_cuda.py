@@ -42,7 +42,7 @@ def sweep_eager(run):
 
 outcomes = {}
 for name, (hidden, p, dtype, models) in json.loads(sys.argv[2]).items():
-    run = tiny(tuple(hidden), p, dtype)
+    run = tiny(tuple(hidden), p, dtype, outputs=3 if "outputs" in name else 1)
     if models == 1:
         contenders = {
             "torch": lambda: cuda.torch_eager(run, "cpu"),
@@ -76,6 +76,9 @@ RUNS = {
     "shallow, float32": ((), 4.0, "float32", 1),
     "deep": ((5, 3), 3.0, "float64", 1),
     "width 1": ((1, 1), 2.0, "float64", 1),
+    "outputs": ((5, 3), 4.0, "float64", 1),
+    "outputs, odd": ((3,), 3.0, "float32", 1),
+    "outputs, depth 1": ((), 2.0, "float64", 1),
     "sweep": ((), 4.0, "float64", 3),
 }
 PAIRS = [

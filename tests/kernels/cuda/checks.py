@@ -266,6 +266,38 @@ WAVES = [
         "streaming-gram": partial(
             check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, form="gram", way="streaming"
         ),
+        "diagonal": partial(
+            check_run, F8, size((128, 1), (9, 1)), n=128, form="diagonal", models=3
+        ),
+        "diagonal-f4": partial(
+            check_run, F4, size((128, 40, 20), (9, 5, 5)), n=128, form="diagonal", way="streaming"
+        ),
+        "blocks-f4": partial(check_pass, "blocks", F4, size(3000, 60), size(100, 17), size(70, 9)),
+        "square-f8": partial(
+            check_run, F8, size((100,) * 4, (9,) * 3), n=size(1000, 21), way="wide"
+        ),
+        "square-f4": partial(
+            check_run, F4, size((200, 200, 200), (9, 9)), n=size(2000, 21), rule="adam", way="wide"
+        ),
+        "square-gram": partial(
+            check_run,
+            F8,
+            size((100,) * 3, (9,) * 3),
+            n=200,
+            p=2.0,
+            form="gram",
+            way="wide",
+            models=size(16, 2),
+        ),
+        "square-diagonal": partial(
+            check_run,
+            F4,
+            size((100,) * 4, (9,) * 3),
+            n=100,
+            form="diagonal",
+            rule="momentum",
+            way="wide",
+        ),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),
         "tiles-f8-odd": partial(check_pass, "tiles", F8, size(777, 77), 17, 5, p=3.0),
         "same-bits": check_same_bits,

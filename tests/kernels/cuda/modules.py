@@ -17,8 +17,9 @@ if STANDS_IN:
 cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss", "resident",
-                     "resident_layout", "streaming", "tiles", "updates")
+        for name in ("blocks_pass", "epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss",
+                     "products", "resident", "resident_layout", "streamed", "streaming", "tiles",
+                     "updates", "wide")
     }
 )  # fmt: skip
 if STANDS_IN:

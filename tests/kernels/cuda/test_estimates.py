@@ -52,6 +52,33 @@ def test_a_streaming_step_is_bound_by_bytes_or_by_arithmetic(maps):
     assert estimates.cycles(counts, prices) == launches + max(nbytes, work)
 
 
+def test_the_counts_of_a_wide_step():
+    """100 x 100 at depth 3: 4 x 4 tiles of 32 x 32, fewer than multiprocessors."""
+    counts = estimates.wide((100, 100, 100, 100), 30_000, 60_000, 8, 132, 1)
+    assert counts.stage == 3 + 2 + 2  # enter, verdict, update; two each of descend and multiply
+    assert counts.product == 4 * 2 * 32**2 * 100
+    assert counts.byte == 8 * 2 * (30_000 + 60_000)
+    many = estimates.wide((100, 100, 100, 100), 30_000, 60_000, 8, 132, 99)
+    assert many.stage == counts.stage
+    # 32 tiles of descend and 16 of multiply, of each model, all with 100 terms.
+    assert many.product == pytest.approx(2 * 2 * 32**2 * 100 * (32 + 16) * 99 / 132)
+    one = estimates.wide((40, 70), 2800, 2800, 4, 132, 1)
+    assert (one.stage, one.product) == (4, 0)
+
+
+def test_the_counts_of_a_pass_by_our_products():
+    def count(form, models=1):
+        return estimates.blocks_pass(form, 1000, 100, 100, 4, 132, models)
+
+    assert count("diagonal") == Terms()
+    residuals, gradients = 32**2 * 128 / 132 * 100, 32**2 * 16 / 132 * 1000
+    assert count("direct").stage == 2
+    assert count("direct").product == pytest.approx(max(residuals, 32**2 * 100) + gradients)
+    assert count("direct", 33).product == pytest.approx(33 * (residuals + gradients))
+    gram = estimates.blocks_pass("gram", 100, 100, 100, 8, 132, 1)
+    assert gram == Terms(stage=1, product=2 * 32**2 * 100)
+
+
 def test_a_device_gets_the_nearest_older_costs(monkeypatch):
     old, new = {"rest": 1.0, "byte": 2.0}, {"rest": 3.0, "byte": 4.0}
     monkeypatch.setattr(estimates, "COSTS", {(9, 0): old, (10, 3): new})

@@ -24,8 +24,8 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss", "precondition", "reduce",
-           "updates")  # fmt: skip
+MODULES = ("blocks_pass", "epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss",
+           "precondition", "reduce", "streamed", "updates")  # fmt: skip
 
 
 @pytest.fixture
@@ -260,6 +260,37 @@ def test_a_streamed_run_replays_a_graph(cupy):
     assert len(cupy.launches) - before == 1 + 2 * 16 + 2 * 8
     loop.advance(16)
     assert cupy.replays == 3
+
+
+@pytest.mark.parametrize(("form", "of_pass"), [("direct", 2), ("gram", 1), ("diagonal", 0)])
+def test_a_wide_run_is_launches_alone_and_replays_a_graph(cupy, form, of_pass):
+    """No product of CuPy's: those are ours, shared out among many blocks."""
+    _, loop = training(cupy, d=100, n=100, hidden=(100, 100), k=100, p=2.0, form=form, models=2)
+    assert loop.engine == "wide"
+    cupy.notes.clear()
+    before = len(cupy.launches)
+    loop.advance(20)
+    assert cupy.replays == 1
+    assert "matmul" not in {what for what, *_ in cupy.notes}
+    # The maps, at first; the pass, enter, verdict, two of descend, update, two of multiply.
+    here = cupy.launches[before:]
+    assert len(here) == 2 + (16 + 4) * (of_pass + 7)
+    step = [(name.split("_")[0], grid) for name, grid, *_ in here[-(of_pass + 7) :]]
+    grids = dict(step[of_pass:])
+    assert grids["enter"] == (40, 2)
+    assert grids["verdict"] == (2,)
+    assert grids["descend"] == (2 * 16, 2)
+    assert grids["multiply"] == (16, 2)
+    assert grids["update"] == (118, 2)
+
+
+def test_a_wide_run_on_large_data_has_passes_by_cublas(cupy):
+    _, loop = training(cupy, d=200, n=40_000, hidden=(200,), k=200, large=True)
+    assert loop.engine == "wide"
+    cupy.notes.clear()
+    loop.advance(2)
+    assert cupy.replays == 0
+    assert "matmul" in {what for what, *_ in cupy.notes}
 
 
 def test_products_are_prepared_once(cupy, monkeypatch):

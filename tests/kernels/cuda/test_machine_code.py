@@ -46,12 +46,14 @@ def rows(dtype, d, maps, power=4):
     return cuda.lp_loss.make_rows(dtype, power, cuda.lp_loss.rows_shape(d, maps, dtype))
 
 
-def resident(dtype, d, k, kind, power=4, gram=False, spills=True, inside=True):
+def resident(dtype, d, k, kind, power=4, form="direct", spills=True, inside=True):
     """The kernel with the most rows in registers that a plan would ask for."""
 
     def layout_of(count):
-        return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, gram, spills, inside)
+        return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, form, spills, inside)
 
+    if form == "diagonal":
+        return cuda.resident.make_resident(dtype, power, layout_of(0)._replace(spills=False))
     fitting = cuda.launch.fitting_rows(layout_of, dtype, power)
     return cuda.resident.make_resident(dtype, power, layout_of(fitting[-1]))
 
@@ -72,7 +74,9 @@ KERNELS = {
     "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),
     "several outputs, float32": lambda: resident(F4, 128, 4, GRADIENT_DESCENT),
     "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, power=0),
-    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, gram=True),
+    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="gram"),
+    "diagonal": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="diagonal"),
+    "diagonal, any rules, outputs": lambda: resident(F4, 100, 20, ANY, power=2, form="diagonal"),
     "streamed rows, float32": lambda: rows(F4, 128, 1),
     "streamed rows, float64": lambda: rows(F8, 128, 1),
     "streamed rows, four maps": lambda: rows(F8, 128, 4),
@@ -83,14 +87,27 @@ KERNELS = {
     "tiles, odd rows": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2),
     "tiles, long rows": lambda: tiles(F4, 512, 1, 4, 8, 4, 2, 64, 8, 2, 1),
     "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, power=0),
-    "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, False),
-    "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, False),
+    "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, "direct"),
+    "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, "direct"),
+    "epilogue, diagonal": lambda: cuda.streaming.make_epilogue(F8, 100, "diagonal"),
+    "blocks, residuals": lambda: cuda.blocks_pass.make_residuals(F8, 4),
+    "blocks, residuals, any power": lambda: cuda.blocks_pass.make_residuals(F4, 0),
+    "blocks, gradients": lambda: cuda.blocks_pass.make_gradients(F8, False),
+    "blocks, Gram": lambda: cuda.blocks_pass.make_gradients(F8, True),
+    "wide, enter": lambda: cuda.wide.make_enter_all(F8, "direct"),
+    "wide, enter, diagonal": lambda: cuda.wide.make_enter_all(F4, "diagonal"),
+    "wide, verdict": lambda: cuda.wide.make_verdict(F8, "direct"),
+    "wide, descend": lambda: cuda.wide.make_descend_wide(F8),
+    "wide, descend, float32": lambda: cuda.wide.make_descend_wide(F4),
+    "wide, update": lambda: cuda.wide.make_update_wide(F8),
+    "wide, multiply": lambda: cuda.wide.make_multiply_wide(F8),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [
     "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
-    "tiles, long rows", "epilogue, float32",
+    "tiles, long rows", "epilogue, float32", "blocks, residuals", "wide, enter", "wide, descend",
+    "wide, update",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")
@@ -194,6 +211,20 @@ def test_the_products_of_a_tile_read_wide_and_seldom(compiled, name, operation, 
         assert part.count(operation) == count
         assert len(re.findall(r"ld\.shared\.v[24]\.f(32|64)", part)) == 12
         assert ".local" not in part
+
+
+@pytest.mark.parametrize(("name", "operation"), [
+    ("wide, multiply", "fma.rn.f64"), ("wide, descend, float32", "fma.rn.f32"),
+])  # fmt: skip
+def test_the_products_of_blocks_read_half_as_often_as_they_multiply(compiled, name, operation):
+    """From shared memory: four elements of either factor for sixteen products."""
+    ptx, _ = compiled(KERNELS[name](), (9, 0))
+    parts = re.split(r"^\$L", ptx, flags=re.MULTILINE)
+    products = [part for part in parts if operation in part and "ld.shared" in part]
+    assert products
+    for part in products:
+        assert part.count(operation) == 2 * part.count("ld.shared")
+    assert ".local" not in ptx
 
 
 def test_the_resident_loop_keeps_its_rows_in_registers(compiled):

@@ -27,6 +27,41 @@ def hopper(monkeypatch):
     monkeypatch.setattr(cuda.epilogue, "xp", np)
 
 
+def wide(widths, form="direct", dtype=F8, count=1, n=None):
+    """Whether a streamed run has many blocks a model, and the route of its passes."""
+    d, k = widths[0], widths[-1]
+    size = sum(a * b for a, b in itertools.pairwise(widths))
+    models = cuda.epilogue.Models([ModelSpec(widths, np.zeros(size), PLAIN)] * count, dtype)
+    data = cuda.launch.Data(None, None, n or 10 * d, d, k)
+    return cuda.launch.wide_route(data, Loss(2.0, form=form), models)
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+@pytest.mark.parametrize(("form", "route"), [
+    ("direct", "blocks"), ("gram", "blocks"), ("diagonal", None),
+])  # fmt: skip
+def test_square_networks_have_many_blocks_a_model(form, route, dtype):
+    for d, hidden in itertools.product((64, 100, 200), (1, 2, 3)):
+        assert wide((d,) * (hidden + 2), form, dtype) == (True, route)
+    assert wide((500, 500, 500), form, dtype)[0]
+
+
+def test_small_networks_and_one_output_are_left_to_one_block():
+    for widths in [(20, 20, 20), (20, 20, 20, 20), (128, 3, 2), (500, 500, 500, 1)]:
+        for form in ("direct", "gram", "diagonal"):
+            assert not wide(widths, form)[0]
+
+
+def test_cublas_makes_the_passes_over_large_data():
+    assert wide((200, 200, 200), n=2000) == (True, "blocks")
+    assert wide((200, 200, 200), n=100_000) == (True, None)
+
+
+def test_wide_networks_have_the_same_layout_in_any_company():
+    for n in (100, 1000, 10_000, 100_000):
+        assert wide((100, 100, 100), n=n, count=16) == wide((100, 100, 100), n=n)
+
+
 def plan(widths=(128, 1), dtype=F4, count=1, n=2565, rule=PLAIN):
     size = sum(a * b for a, b in itertools.pairwise(widths))
     models = cuda.epilogue.Models([ModelSpec(widths, np.zeros(size), rule)] * count, dtype)

@@ -36,6 +36,15 @@ CASES = {
     "streaming, tiles and fewer": ({"n": 300, "d": 12, "p": 3.0}, ENDS, GRADIENT_DESCENT),
     "streaming, products": ({"n": 300, "d": 8, "k": 40, "hidden": (3,)}, [1e-3], GRADIENT_DESCENT),
     "streaming, Gram": ({"n": 300, "d": 8, "p": 2.0, "form": "gram"}, ENDS, GRADIENT_DESCENT),
+    "diagonal": ({"d": 8, "form": "diagonal"}, [0.01, 1e9, 0.02], GRADIENT_DESCENT),
+    "streaming, diagonal": ({"d": 8, "k": 9, "form": "diagonal"}, [0.01], GRADIENT_DESCENT),
+    "wide": ({"n": 300, "d": 64, "k": 64, "hidden": (64, 64)}, [1e-4], GRADIENT_DESCENT),
+    "wide, Gram": (
+        {"n": 300, "d": 64, "k": 64, "hidden": (64,), "p": 2.0, "form": "gram"},
+        [1e-3],
+        ADAM,
+    ),
+    "wide, diagonal": ({"d": 64, "k": 64, "hidden": (64,), "form": "diagonal"}, [1e-3], ADAM),
     "streaming, end to end": ({"n": 300, "d": 8, "k": 3}, [1e-3], END_TO_END),
 }
 
@@ -106,7 +115,8 @@ def test_what_is_planned_is_what_is_launched(planned, cupy, monkeypatch, name):
     made._launcher.advance = and_so_it_does
     with np.errstate(all="ignore"):
         advance(made)
-    assert made.engine == ("streaming" if name.startswith("streaming") else "resident")
+    engine = name.partition(",")[0]
+    assert made.engine == (engine if engine in ("streaming", "wide") else "resident")
     assert len(made.active) == sum(rate < 1 for rate in CASES[name][1])
     launched = {launch[0] for launch in cupy.launches}
     assert set(planned[name]) == launched

@@ -1,0 +1,190 @@
+"""Launchers of runs whose data are read from memory once a step: one block a model, or many."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..specs import END_TO_END, Loss
+from .epilogue import N_PARAMS, START, Models, Shared
+from .factor_chain import COLUMNS, PULL, ROWS
+from .jit import ON_HOST, THREADS, blocks_at_once, xp
+from .lp_loss import Pass
+from .powers import Data
+from .precondition import precondition
+from .products import tiles
+from .reduce import SUMS
+from .streaming import Sums, make_epilogue, make_publish, shared_bytes
+from .updates import DECAY, KIND, RATE, A
+from .wide import (
+    ENTER_BLOCKS,
+    Wide,
+    make_descend_wide,
+    make_enter_all,
+    make_multiply_wide,
+    make_update_wide,
+    make_verdict,
+)
+from .wide import shared_bytes as wide_shared_bytes
+
+#: Steps in a CUDA graph: many enough to hide a launch by the host. A choice, and not measured.
+_GRAPH = 16
+
+#: Functions that queue kernels, one after the other.
+Launches = list[Callable[[], None]]
+
+
+class Streaming:
+    """One block a model takes a step from a pass on; see ``streaming`` and ``lp_loss``."""
+
+    name = "streaming"
+    _route: str | None = None
+
+    def __init__(self, data: Data, loss: Loss, models: Models, run: Shared) -> None:
+        self._data, self._loss, self._models, self._run = data, loss, models, run
+        kinds = models.rules[:, KIND]
+        self._by_host = np.flatnonzero(kinds == END_TO_END) if data.k > 1 else np.empty(0, np.int64)
+        self._seats = np.empty(0, np.int64)
+
+    def _sit(self, seats: np.ndarray) -> None:
+        """Prepare passes for these models, in this order."""
+        if np.array_equal(seats, self._seats):
+            return
+        data, dtype, self._seats = self._data, self._models.memory.dtype, seats.copy()
+        self._going = xp.zeros(len(seats), np.int64)
+        self._weights = xp.zeros(len(seats) * data.k * data.d, dtype)
+        most = len(self._models.layouts) * data.k
+        self._pass = Pass(data, self._weights, self._loss, self._going, most, self._route)
+        self._after, self._before = self._prepared(len(seats))
+        self._graph: Any = None
+
+    def _prepared(self, seats: int) -> tuple[Launches, Launches]:
+        """Return what follows a pass in a step, and what makes the maps for the first one."""
+        models, run, k = self._models, self._run, self._data.k
+        dtype, deepest = models.memory.dtype, models.deepest
+        slots, loss_slots = len(self._pass.partials), len(self._pass.losses)
+        sums = Sums(
+            self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
+        )
+        epilogue, publish = make_epilogue(dtype, k, self._loss.form), make_publish(dtype, k)
+        shared = shared_bytes(dtype, deepest)
+        after = epilogue.prepared(seats, (self._data, run, sums, deepest), shared=shared)
+        before = publish.prepared(seats, (run, self._weights, deepest), shared=shared)
+        return [after], [before]
+
+    def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
+        """Queue so many steps of the active models, which are among the partners."""
+        self._begin(partners, active)
+        by_host = [place for place, m in enumerate(self._seats) if m in self._by_host]
+        if self._pass.on_device and not by_host and not ON_HOST:
+            for _ in range(steps // _GRAPH):
+                self._several()
+            steps %= _GRAPH
+        for _ in range(steps):
+            self._step()
+            for place in by_host:
+                self._step_end_to_end(place)
+
+    def _step(self) -> None:
+        self._pass()
+        for launch in self._after:
+            launch()
+
+    def _several(self) -> None:
+        """Queue ``_GRAPH`` steps in one go."""
+        if self._graph is None:
+            # Not on one that waits for the default stream: work of another thread would end it.
+            with xp.cuda.Stream(non_blocking=True) as stream:
+                stream.begin_capture()
+                for _ in range(_GRAPH):
+                    self._step()
+                self._graph = stream.end_capture()
+        self._graph.launch()
+
+    def evaluate(self, active: np.ndarray) -> None:
+        """Queue a pass that records the iterates of these models in the history's first row."""
+        self._begin(active, active)
+        self._step()
+
+    def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
+        self._sit(seats)
+        self._run.active[: len(seats)] = xp.asarray(seats)
+        self._going[...] = xp.asarray(np.isin(seats, active).astype(np.int64))
+        for launch in self._before:
+            launch()
+
+    def _step_end_to_end(self, place: int) -> None:
+        """The end-to-end rule with several outputs, unless the model has ended."""
+        model, data = int(self._seats[place]), self._data
+        layout, row = self._models.layouts[model], self._models.rows[model]
+        rule, size = self._models.rules[model], data.k * data.d
+        start = int(row[START])
+        W = self._run.memory[start : start + size].reshape(data.k, data.d)
+        G = self._run.memory[start + int(layout.table[0, PULL]) :][:size].reshape(data.k, data.d)
+        running = self._going[place] != 0
+        direction = precondition(xp.where(running, W, 0), xp.where(running, G, 0), int(rule[A]))
+        keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
+        moved = keep * W.astype(np.float64) - rule[RATE] * direction.astype(np.float64)
+        W[...] = xp.where(running, moved.astype(W.dtype), W)
+        self._weights[place * size : (place + 1) * size] = W.ravel()
+
+
+class WideStreaming(Streaming):
+    """Many blocks share a model's products and update; see ``wide``.
+
+    Parameters
+    ----------
+    data, loss, models, run
+    route : str, optional
+        Of the passes, see ``lp_loss.Pass``.
+    """
+
+    name = "wide"
+
+    def __init__(
+        self, data: Data, loss: Loss, models: Models, run: Shared, route: str | None = None
+    ) -> None:
+        super().__init__(data, loss, models, run)
+        self._by_host, self._route = np.flatnonzero(models.rules[:, KIND] == END_TO_END), route
+        # Gradients of all models, one after the other, as their parameters are counted.
+        places = np.cumsum([0, *models.rows[:, N_PARAMS]])
+        self._places = xp.asarray(places[:-1])
+        self._grads = xp.zeros(int(places[-1]), models.memory.dtype)
+
+    def _prepared(self, seats: int) -> tuple[Launches, Launches]:
+        models, run, (data, form) = self._models, self._run, (self._data, self._loss.form)
+        dtype, k, deepest = models.memory.dtype, self._data.k, models.deepest
+        parts = min(-(-k * data.d // THREADS), ENTER_BLOCKS)
+        self._moves = xp.zeros(seats, np.int64)
+        of_pass, sums = self._pass, xp.zeros(seats * parts * SUMS, np.float64)
+        slots, loss_slots = len(of_pass.partials), len(of_pass.losses)
+        wide = Wide(
+            self._weights, of_pass.partials, of_pass.losses, self._going, self._moves, sums,
+            self._grads, self._places, slots, loss_slots, parts,
+        )  # fmt: skip
+        enter = make_enter_all(dtype, form).prepared(
+            (parts, seats), (data, run, wide, deepest), shared=wide_shared_bytes(deepest)
+        )
+        verdict = make_verdict(dtype, form).prepared(seats, (data, run, wide))
+        shapes = [layout.table[:, (ROWS, COLUMNS)].tolist() for layout in models.layouts]
+        descend, multiply = [], []
+        for f in range(max(deepest - 1, 1)):
+            here = [shape for shape in shapes if f < max(len(shape) - 1, 1)]
+            over = [(tiles(shape[f][0]), tiles(shape[f][1])) for shape in here]
+            if deepest > 1:
+                blocks = max(rows * (tiles(k) + columns) for rows, columns in over)
+                launch = make_descend_wide(dtype).prepared((blocks, seats), (run, wide, f))
+                descend.append(launch)
+            blocks = tiles(k) * max(columns for _, columns in over)
+            multiply.append(make_multiply_wide(dtype).prepared((blocks, seats), (run, wide, f)))
+        most = -(-int(models.rows[:, N_PARAMS].max()) // THREADS)
+        update = make_update_wide(dtype).prepared(
+            (min(most, blocks_at_once(4)), seats), (run, wide)
+        )
+        multiply.reverse()
+        return [enter, verdict, *descend, update, *multiply], multiply
+
+    def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
+        self._sit(seats)
+        self._moves[...] = 1
+        super()._begin(seats, active)
