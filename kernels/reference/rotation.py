@@ -1,0 +1,124 @@
+r"""Rotations of the input: the run of a problem in coordinates where its data are smaller.
+
+Let B (d, q) have orthonormal columns that span at least the row space of X (n, d). Write X' = X B,
+so that X = X' B^T, and let the columns of V (d, r), orthonormal and orthogonal to B, span the rest of
+the row space of the first factor W_1 (n_1, d). Then W_1 = W_1' [B V]^T with W_1' = W_1 [B V], and for
+the data [X' 0] (n, q + r)
+
+.. math::
+    X W_1^\top = [X' \; 0] \, W_1'^\top, \qquad
+    \nabla_{W_1} L^N = \nabla_{W_1'} L^N \, [B \; V]^\top .
+
+A rule that maps factors and gradients linearly along the input, with coefficients that depend on
+them through inner products only, does the same to W_1' as to W_1: gradient descent, momentum and
+Nesterov's form of it, weight decay, and the end-to-end rule, since :math:`P_{W Q}(G Q) = P_W(G) Q`
+for Q with orthonormal columns that span the rows of W and G. So the run of W_1' on [X' 0] is that of
+W_1 on X, rotated, to the end: with the same losses, and the same norms of gradients and end-to-end
+matrices. Rules that scale every entry by itself (AdaGrad, AdaDelta, RMSProp, Adam) do not commute.
+
+Two choices of B serve:
+
+- ``row_space``, for every p: X^T = B X'^T is the QR decomposition. With n < d, X' is (n, n).
+- ``spectral``, for p = 2: X = U diag(s) B^T is the singular value decomposition. With Z = U^T Y
+
+  .. math:: |X W^\top - Y|^2 = |\operatorname{diag}(s) (W B)^\top - Z|^2 + |Y - U Z|^2 ,
+
+  whose last term is a constant. A pass costs one multiply-add for each entry of W B.
+"""
+
+import numpy as np
+
+from ..protocols import Array
+from .norms import norm
+
+#: Rows of a block beside those of the triangle that it is reduced to, for each of its columns: such
+#: blocks stay in the caches.
+_ROWS = 8
+#: A part of a factor that is smaller than this, relative to all of it, is taken for rounding errors.
+_ROUNDING = 32 * 2.0**-52
+
+
+def row_space(X: Array) -> tuple[Array, Array]:
+    """A basis of the row space of the data, and the data in it.
+
+    Parameters
+    ----------
+    X : (n, d) array
+
+    Returns
+    -------
+    basis : (d, q) float64 array
+        With q = min(n, d) orthonormal columns.
+    coordinates : (n, q) float64 array
+        ``X`` is ``coordinates @ basis.T``, with an error of at most ``16 q eps`` times its norm in
+        every row.
+    """
+    basis, triangle = np.linalg.qr(X.T.astype(np.float64))
+    return basis, np.ascontiguousarray(triangle.T)
+
+
+def spectral(X: Array, Y: Array) -> tuple[Array, Array, Array, float]:
+    """The p = 2 problem in the basis of the right singular vectors of X.
+
+    Parameters
+    ----------
+    X : (n, d) array
+    Y : (n, k) array
+
+    Returns
+    -------
+    basis : (d, q) float64 array
+        With q = min(n, d) orthonormal columns.
+    s : (q,) float64 array
+        Singular values of X, descending.
+    Z : (q, k) float64 array
+    rest : float
+        ``|X W' - Y|^2`` is ``|diag(s) (W basis)' - Z|^2 + rest``.
+
+    Notes
+    -----
+    Nothing is squared before the end: s and Z come from a QR decomposition of [X Y], block by block
+    of rows, and the decomposition of the triangle of X. With b blocks the result is that of data
+    that are wrong by at most ``16 (b + q + k) eps |X|`` and ``16 (b + q + k) eps |Y|`` (Frobenius
+    norms; Higham 2002, "Accuracy and Stability of Numerical Algorithms", theorem 19.4), which is an
+    error of that times ``|W| |X| + |Y|`` in the norm of the residuals, as passes over the data have
+    it: also where the residuals are small, or X is badly conditioned.
+    """
+    outer, (n, d), k = None, X.shape, Y.shape[1]
+    if n < d:
+        outer, X = row_space(X)
+    q = X.shape[1]
+    triangle, rows = np.empty((0, q + k)), _ROWS * (q + k)
+    for start in range(0, n, rows):
+        block = slice(start, start + rows)
+        stacked = np.concatenate([triangle, np.concatenate([X[block], Y[block]], axis=1)])
+        triangle = np.linalg.qr(stacked.astype(np.float64, copy=False), mode="r")
+    U, s, basis = np.linalg.svd(triangle[:q, :q])
+    Z = U.T @ triangle[:q, q:]
+    basis = basis.T if outer is None else outer @ basis.T
+    return np.ascontiguousarray(basis), s, Z, float(np.sum(triangle[q:, q:] ** 2))
+
+
+def outside(basis: Array, W: Array) -> Array:
+    """An orthonormal basis of what the rows of a factor have outside of the span of a basis.
+
+    Parameters
+    ----------
+    basis : (d, q) array
+        With orthonormal columns.
+    W : (n_1, d) array
+
+    Returns
+    -------
+    (d, r) float64 array
+        With r at most ``min(n_1, d - q)``: directions in which W is below ``32 eps`` times its norm
+        are left out.
+    """
+    (d, q), given = basis.shape, W.T.astype(np.float64)
+    rest = given - basis @ (basis.T @ given)
+    rest -= basis @ (basis.T @ rest)  # once is not enough where little is left
+    U, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+    kept = min(int(np.sum(sizes > _ROUNDING * norm(W))), d - q)
+    V = U[:, :kept]
+    V, _ = np.linalg.qr(V - basis @ (basis.T @ V))
+    return np.ascontiguousarray(V)
