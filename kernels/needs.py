@@ -12,19 +12,20 @@ from .specs import STATE_SLOTS, ModelSpec
 class Shape(NamedTuple):
     """The shape of a problem: n samples, d features, k outputs.
 
-    ``gram`` is that of the run's ``Loss``: whether steps are made from the Gram matrices.
+    ``form`` is that of the run's ``Loss``. In the form "diagonal" n is d.
     """
 
     n: int
     d: int
     k: int
     dtype: np.dtype[Any]
-    gram: bool
+    form: str
 
 
 def useful_threads(shape: Shape, threads: int) -> int:
     """Of so many threads, those that find work."""
-    return min(threads, 1 + shape.n * shape.d * shape.k * shape.dtype.itemsize // 2**16)
+    row = 1 if shape.form == "diagonal" else shape.d
+    return min(threads, 1 + shape.n * row * shape.k * shape.dtype.itemsize // 2**16)
 
 
 def run_bytes(
@@ -52,7 +53,7 @@ def run_bytes(
     line : int
         Rows are padded to a multiple of so many elements.
     """
-    _, d, k, dtype, gram = shape
+    _, d, k, dtype, form = shape
     size, (factors, slots) = dtype.itemsize, copies
     params = products = 0
     for model in models:
@@ -67,6 +68,6 @@ def run_bytes(
         "gradients": maps * (size + threads * (size + 8)),
         f"a history of {records:.3g} records": 140 * records * len(models),
     }
-    if gram:
+    if form == "gram":
         needs["the Gram matrix"] = 16 * d * (d + line)
     return needs

@@ -128,10 +128,11 @@ class LoopModule(Protocol):
 
         Parameters
         ----------
-        X, Y : (n, d) and (n, k) arrays of one dtype
+        X, Y : (n, d), or (d,) in the form "diagonal", and (n, k) arrays of one dtype
             On the device only where ``NeedsModule.TAKES_DEVICE_ARRAYS``.
         loss : Loss
-            With ``gram`` (p = 2 and float64) steps are made from the Gram matrices.
+            In the form "gram" (p = 2 and float64) steps are made from the Gram matrices; in the
+            form "diagonal" (p = 2) X is the diagonal (d,) of a matrix (d, d), and Y (d, k).
         models : sequence of ModelSpec
             At least one; ``widths`` from d to k, and (d, k) for the end-to-end rule.
         threads : int
@@ -143,7 +144,7 @@ class LossModule(Protocol):
     """``lp_loss``: the loss of a linear map, by one pass over the data or from Gram matrices."""
 
     def loss_and_gradient(self, X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, Array]:
-        """Return loss and gradient (k, d) at W (k, d), by a pass whatever ``loss.gram``."""
+        """Return loss and gradient (k, d) at W (k, d), by a pass whatever ``loss.form``."""
 
     def gram(self, X: Array, Y: Array) -> tuple[Array, Array, float]:
         """Return X'X (d, d), Y'X (k, d) and the sum of squares of Y, in float64."""

@@ -17,11 +17,17 @@ RUNNING, CONVERGED, TARGET, DIVERGED = range(4)
 
 
 class Loss(NamedTuple):
-    """``factor * (1/n) * sum_i sum_c |W x_i - y_i|_c ** p``; ``gram`` asks for the p = 2 path."""
+    """``factor * (1/n) * (sum_i sum_c |W x_i - y_i|_c ** p + rest)``, and how it is computed.
+
+    ``form`` is "direct", by a pass over the data; "gram" (p = 2), from their Gram matrices; or
+    "diagonal" (p = 2): the data are a diagonal matrix (n = d), of which X (d,) is the diagonal,
+    and Y is (d, k). Only there is ``rest`` not 0: the squares of targets that no map reaches.
+    """
 
     p: float
     factor: float = 1.0
-    gram: bool = False
+    form: str = "direct"
+    rest: float = 0.0
 
 
 class Rule(NamedTuple):

@@ -47,7 +47,7 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Step
         for run in descents
     ]
     run = descents[0]
-    loss = specs.Loss(run.p, 1.0, run.gram)
+    loss = specs.Loss(run.p, 1.0, "gram" if run.gram else "direct")
     loop = TrainingLoop(run.X, run.Y, loss, models, threads=run.threads, **options)
 
     def advance(steps: int) -> None:

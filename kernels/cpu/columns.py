@@ -34,12 +34,17 @@ _FEATURES = 32
 
 
 class Columns(NamedTuple):
-    """One output and its data: ``X`` is flat, d columns of ``rows`` elements, and so is ``Y``."""
+    """One output (k = 1) and its data: ``X`` is flat, d columns of ``rows`` elements; so is ``Y``.
+
+    A pass takes ``cost`` multiply-adds.
+    """
 
     X: np.ndarray
     Y: np.ndarray
     rows: int
     d: int
+    k: int
+    cost: int
 
 
 class _View(NamedTuple):
@@ -74,7 +79,7 @@ def pack_columns(X: np.ndarray, Y: np.ndarray) -> Columns:
     columns, y = aligned_zeros(d * rows, X.dtype), aligned_zeros(rows, X.dtype)
     columns.reshape(d, rows)[:, :n] = X.T
     y[:n] = Y[:, 0]
-    return Columns(columns, y, rows, d)
+    return Columns(columns, y, rows, d, 1, 2 * rows * d)
 
 
 def columns_work_size(data: Columns, lanes: int) -> int:

@@ -10,6 +10,7 @@ from ..specs import END_TO_END, STATE_SLOTS, Loss, ModelSpec
 from . import advance, solo
 from .columns import columns_work_size, fits, pack_columns, row_lanes
 from .cpus import cpus
+from .diagonal import pack_diagonal
 from .epilogue import (
     ACTIVE,
     CONTROL_SIZE,
@@ -50,10 +51,10 @@ class TrainingLoop:
 
     Parameters
     ----------
-    X, Y : ndarray, shapes (n, d) and (n, k), one dtype
+    X, Y : ndarray, shapes (n, d), or (d,) in the form "diagonal", and (n, k), one dtype
         The data; copied if they are small, or their rows no whole aligned vectors already.
     loss : Loss
-        With ``gram`` the dtype must be float64.
+        In the form "gram" the dtype must be float64.
     models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
@@ -69,7 +70,7 @@ class TrainingLoop:
         models: Sequence[ModelSpec],
         threads: int = 1,
     ) -> None:
-        (n, d), k, dtype, count = X.shape, Y.shape[1], X.dtype, len(models)
+        n, d, k, dtype, count = len(X), X.shape[-1], Y.shape[1], X.dtype, len(models)
         self._layouts = [
             Layout(tuple(model.widths), dtype, lanes_for(d, dtype)) for model in models
         ]
@@ -109,18 +110,25 @@ class TrainingLoop:
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
     ) -> tuple[int, Team | Shares]:
         """Lay out the data, and say in how many parts the work is cut, and how."""
-        (n, d), k, dtype, run = X.shape, Y.shape[1], X.dtype, self._run
+        n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
         count, lanes = len(self._layouts), lanes_for(d, dtype)
         block = max(block_size(run.table), run.weights.size // count)
-        if k == 1 and not loss.gram and fits(n, d, dtype):
+        if loss.form == "diagonal":
+            largest = max(layout.n_params for layout in self._layouts)
+            diagonal = pack_diagonal(X, Y, loss.rest, 3 * k * largest)
+            parts = min(threads, count)
+            singly = solo.make_singly(dtype, lanes, lanes, "diagonal")
+            return parts, Shares(singly, diagonal, run, self._scratches(parts, 0, 0, block))
+        if k == 1 and loss.form == "direct" and fits(n, d, dtype):
             columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
             work, sums = columns_work_size(columns, wide), 0
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            return parts, Shares(solo.make_singly(dtype, wide, lanes), columns, run, scratches)
-        data = pack_gram(*gram(X, Y), n) if loss.gram else pack(X, Y, count)
+            singly = solo.make_singly(dtype, wide, lanes, "columns")
+            return parts, Shares(singly, columns, run, scratches)
+        data = pack_gram(*gram(X, Y), n) if loss.form == "gram" else pack(X, Y, count)
         form, work, sums = form_of(data), work_size(data, count), sums_size(data, count)
-        parts = 1 if loss.gram else min(threads, _useful_parts(data))
+        parts = 1 if loss.form == "gram" else min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)

@@ -6,7 +6,8 @@ share of the models and makes thousands of steps of them without meeting another
 
 ``make_joint``     all models of the share step by step, with one pass for all of them;
 ``make_singly``    each model by itself for a stretch of steps, everything it needs in the
-                   first-level cache, with the pass of :mod:`.columns` for small data.
+                   first-level cache, with the pass of :mod:`.columns` for small data or that of
+                   :mod:`.diagonal` for diagonal ones.
 
 In neither does a model's result depend on the share that it is in, nor on its place there.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..specs import RUNNING
 from .columns import make_columns_pass
+from .diagonal import make_diagonal_pass
 from .epilogue import (
     ACTIVE,
     EVALUATE,
@@ -41,6 +43,9 @@ from .pointers import pointer
 
 #: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
 _WORK = 2**22
+
+#: The passes for one model by itself.
+_PASSES = {"columns": make_columns_pass, "diagonal": make_diagonal_pass}
 
 
 @cache
@@ -91,25 +96,25 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
 
 
 @cache
-def make_singly(dtype: np.dtype[Any], row_lanes: int, lanes: int):
-    """Make the kernel ``advance(data, shared, scratch)`` with passes over columns, one output.
+def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
+    """Make the kernel ``advance(data, shared, scratch)`` with a pass for every model.
 
-    The vectors of the pass have ``row_lanes`` elements, those of the factors ``lanes``.
+    The vectors of the pass have ``pass_lanes`` elements, those of the factors ``lanes``.
     """
-    one_pass = make_columns_pass(dtype, row_lanes)
+    one_pass = _PASSES[form](dtype, pass_lanes)
     settle, multiply = make_epilogue(dtype, lanes)
 
-    @entry("singly", dtype.name, row_lanes, lanes)
+    @entry("singly", dtype.name, pass_lanes, lanes, form)
     def advance(data, shared, scratch):
-        run = point_into(shared, 1)
+        run = point_into(shared, data.k)
         control, progress, p, scale = run.control, run.progress, run.limits[P], run.limits[SCALE]
-        lane_sums = pointer(scratch.work)
+        work = pointer(scratch.work)
         room = Room(pointer(scratch.block), pointer(scratch.spare))
         while progress[ACTIVE] > 0:
             begin = progress[STEP]
             hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
             count = progress[ACTIVE]
-            stretch = 1 if hurry else max(_WORK // (2 * data.rows * data.d * count), 1)
+            stretch = 1 if hurry else max(_WORK // (data.cost * count), 1)
             end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
             furthest = begin
             for place in range(count):
@@ -119,7 +124,7 @@ def make_singly(dtype: np.dtype[Any], row_lanes: int, lanes: int):
                 W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
                 for step in range(begin, end):
                     furthest = max(furthest, step)
-                    loss = scale * one_pass(data, W, G, lane_sums, scale * p, p)
+                    loss = scale * one_pass(data, W, G, work, scale * p, p)
                     if settle(run, chain, model, step, loss, room) != RUNNING:
                         break
             if control[EVALUATE]:

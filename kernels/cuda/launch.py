@@ -76,12 +76,12 @@ def _resident_layout(
     several = kind in (END_TO_END, ANY) and k > 1
     if k > _MOST_OUTPUTS or several or blocks > MOST_BLOCKS:
         return None
-    of_block = -(-(d if loss.gram else data.n) // blocks)
+    of_block = -(-(d if loss.form == "gram" else data.n) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
 
     def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
-        spills = rows * warps < of_block
-        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.gram, spills, inside)
+        spills, from_gram = rows * warps < of_block, loss.form == "gram"
+        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, from_gram, spills, inside)
 
     fitting = fitting_rows(layout_of, dtype, power_of(loss.p))
     if not fitting:
@@ -106,9 +106,9 @@ def _streaming_cycles(
     data: Data, loss: Loss, models: Models, chain: estimates.Chain, costs: estimates.Terms
 ) -> float:
     """Estimate a streaming step of all models, one block a model."""
-    rows, itemsize = data.d if loss.gram else data.n, models.memory.dtype.itemsize
+    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
     maps, processors = data.k * len(models.layouts), attribute("MultiProcessorCount")
-    by_host = loss.gram or maps > TILES_MAPS[itemsize]
+    by_host = loss.form == "gram" or maps > TILES_MAPS[itemsize]
     rounds = -(-len(models.layouts) // processors)
     of_block = estimates.Chain(rounds * chain.factors, rounds * chain.multiply_adds)
     counts = estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, of_block, costs)
@@ -129,7 +129,7 @@ def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> P
         If so many ``blocks`` cannot hold the data.
     """
     count, costs = len(models.layouts), estimates.costs_of(capability())
-    rows, itemsize = data.d if loss.gram else data.n, models.memory.dtype.itemsize
+    rows, itemsize = data.d if loss.form == "gram" else data.n, models.memory.dtype.itemsize
     processors, chain = min(attribute("MultiProcessorCount"), MOST_BLOCKS), _average_chain(models)
     best, least = None, np.inf
     for candidate in range(1, processors + 1) if blocks is None else [blocks]:
@@ -201,7 +201,7 @@ class Streaming:
         dtype, k = models.memory.dtype, data.k
         self._deepest = models.deepest
         self._shared = shared_bytes(dtype, self._deepest)
-        self._epilogue = make_epilogue(dtype, k, loss.gram)
+        self._epilogue = make_epilogue(dtype, k, loss.form == "gram")
         self._publish = make_publish(dtype, k)
         kinds = models.rules[:, KIND]
         self._by_host = np.flatnonzero(kinds == END_TO_END) if k > 1 else np.empty(0, np.int64)

@@ -57,7 +57,7 @@ class TrainingLoop:
         NumPy's are copied to the device, CuPy's are used where they are, once all is done that
         the stream that is current has been asked for: they may still be on their way there.
     loss : Loss
-        With ``gram`` the dtype must be float64.
+        In the form "gram" the dtype must be float64.
     models : sequence of ModelSpec
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
@@ -83,12 +83,14 @@ class TrainingLoop:
         threads: int = 1,
         blocks: int | None = None,
     ) -> None:
+        if loss.form == "diagonal":
+            raise NotImplementedError("the CUDA backend has no loop for the diagonal form")
         dtype, count, n = np.dtype(X.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
-            if loss.gram:
+            if loss.form == "gram":
                 XX, YX, self._limits[YY] = gram(xp.asarray(X), xp.asarray(Y))
                 data = pack_gram(XX, YX, n)
             else:

@@ -263,7 +263,7 @@ class Pass:
             route = "rows" if shape and few else "tiles" if tiles and some else "products"
         slots = loss_slots = groups = 1
         self.on_device = False
-        if loss.gram:
+        if loss.form == "gram":
             self._make = self._from_gram
         elif route == "rows":
             slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
@@ -286,7 +286,7 @@ class Pass:
             arguments = (data, weights, self.partials, self.losses, running)
             arguments += (maps, float(loss.p)) if route == "tiles" else (float(loss.p),)
             self._make = launch.prepared((slots, groups), arguments, shared=shared)
-        elif not loss.gram:
+        elif loss.form == "direct":
             self._prepare_products(power)
 
     def __call__(self) -> None:
@@ -343,7 +343,7 @@ def loss_and_gradient(X: Any, Y: Any, W: Any, loss: Loss) -> tuple[float, Any]:
     """Loss and end-to-end gradient (k, d) at W, in one pass."""
     data, scale = pack(X, Y), loss.factor / len(X)
     weights = on_device(W, data.X.dtype).reshape(-1)
-    one = Pass(data, weights, loss._replace(gram=False), xp.ones(1, np.int64))
+    one = Pass(data, weights, loss._replace(form="direct"), xp.ones(1, np.int64))
     one()
     gradient = (scale * loss.p * one.partials.sum(axis=0)).astype(data.X.dtype)
     return scale * float(one.losses.sum()), as_like(W, gradient)

@@ -32,7 +32,12 @@ from ..specs import (
     Rule,
 )
 from .factor_chain import end_to_end, gradients
-from .lp_loss import gram, gram_loss_and_gradient, loss_and_gradient
+from .lp_loss import (
+    diagonal_loss_and_gradient,
+    gram,
+    gram_loss_and_gradient,
+    loss_and_gradient,
+)
 from .norms import norm
 from .precondition import precondition
 from .updates import update
@@ -208,10 +213,11 @@ class TrainingLoop(BaseTrainingLoop):
 
     Parameters
     ----------
-    X : (n, d) array
+    X : (n, d) array, or (d,) in the form "diagonal"
     Y : (n, k) array
     loss : Loss
-        ``loss.gram`` (p = 2 only) replaces the pass over the data by the Gram matrices.
+        For p = 2 its form may replace the data by their Gram matrices, or say that they are a
+        diagonal matrix.
     models : sequence of ModelSpec
     threads : int
         Ignored: NumPy decides.
@@ -222,10 +228,12 @@ class TrainingLoop(BaseTrainingLoop):
     ) -> None:
         super().__init__(models)
         self._X, self._Y, self._loss = X, Y, loss
-        self._gram = gram(X, Y) if loss.gram else None
+        self._gram = gram(X, Y) if loss.form == "gram" else None
 
     def _pass(self, m: int) -> tuple[Array, float, Array]:
         W = end_to_end(self._params[m], self._models[m].widths)
+        if self._loss.form == "diagonal":
+            return W, *diagonal_loss_and_gradient(self._X, self._Y, W, self._loss)
         if self._gram is None:
             return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
         return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)

@@ -17,6 +17,15 @@ For p = 2 the loss is a quadratic of W whose coefficients ``XX = X'X``, ``YX = Y
 .. math::
     L(W) = \frac{f}{n} \left( \langle W \, XX, W \rangle - 2 \langle YX, W \rangle + YY \right),
     \qquad G = \frac{2 f}{n} (W \, XX - YX).
+
+A singular value decomposition ``X = U diag(s) Q'`` takes it apart into d quadratics for each
+output. With ``V = W Q``, and ``Z = U'Y`` (d, k) in place of the targets,
+
+.. math::
+    L(W) = \frac{f}{n} \Bigl( \sum_{c,i} (s_i v_{ci} - z_{ic})^2 + |Y|^2 - |Z|^2 \Bigr),
+    \qquad G Q = \frac{2 f}{n} \bigl( (s_i v_{ci} - z_{ic}) s_i \bigr)_{ci},
+
+which is the loss of V on the data ``diag(s)`` with targets Z, but for a constant, the ``rest``.
 """
 
 import numpy as np
@@ -34,7 +43,7 @@ def loss_and_gradient(X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, 
     Y : (n, k) array
     W : (k, d) array
     loss : Loss
-        ``loss.gram`` is ignored: this is the direct pass.
+        ``loss.form`` is ignored: this is the direct pass.
 
     Returns
     -------
@@ -100,6 +109,42 @@ def gram_loss_and_gradient(
     WX = W @ XX
     value = factor / n * float(np.sum((WX - 2 * YX) * W) + YY)
     return value, (2 * factor / n) * (WX - YX)
+
+
+def diagonal_loss_and_gradient(s: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, Array]:
+    r"""Loss and end-to-end gradient for p = 2 where the matrix of data is diagonal.
+
+    They are those of ``loss_and_gradient(np.diag(s), Y, W, loss)``, where n is d, and ``loss.rest``
+    is added to the sum of the loss.
+
+    Parameters
+    ----------
+    s : (d,) array
+        The diagonal.
+    Y : (d, k) array
+    W : (k, d) array
+    loss : Loss
+
+    Returns
+    -------
+    value : float
+        Summed in float64 whatever the dtype of the data.
+    gradient : (k, d) array of the dtype of W
+
+    Notes
+    -----
+    With eps that of the dtype, what is returned belongs to residuals that are wrong by at most
+
+    .. math:: \delta_{ci} = 2 \epsilon \, (|w_{ci}| s_i + |y_{ic}|)
+
+    and, given those, every element of the gradient has a relative error of at most ``4 eps``, and
+    every square in the loss; its sum has one of ``k d + 4`` times the eps of float64. Nothing is
+    added up in the gradient, so the error of an element does not depend on the other singular
+    values, however large their ratio is.
+    """
+    residual = s * W - Y.T
+    total = float(np.sum(residual**2, dtype=np.float64)) + loss.rest
+    return loss.factor / len(s) * total, (2 * loss.factor / len(s)) * (residual * s)
 
 
 def hessian(X: Array, y: Array, w: Array, loss: Loss) -> Array:

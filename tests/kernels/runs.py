@@ -79,7 +79,17 @@ class Single:
         return np.column_stack([steps, rows[:, 0]])
 
 
-def problem(seed=0, n=203, d=17, hidden=(5,), k=1, p=4.0, factor=1.0, gram=False, dtype=np.float64):
+def diagonal(seed=0, d=17, k=1, rest=0.7):
+    """A diagonal, as singular values are sorted, targets, and a loss."""
+    rng = np.random.default_rng(seed)
+    s = np.sort(rng.uniform(0, 2, d) ** 3)[::-1]
+    Y = s[:, np.newaxis] * rng.standard_normal((d, k)) + 0.2 * rng.standard_normal((d, k))
+    return s, Y, Loss(2.0, 0.5, "diagonal", rest)
+
+
+def problem(
+    seed=0, n=203, d=17, hidden=(5,), k=1, p=4.0, factor=1.0, form="direct", dtype=np.float64
+):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d)) / np.sqrt(d)
     Y = X @ rng.standard_normal((d, k)) + 0.2 * rng.standard_normal((n, k))
@@ -89,12 +99,23 @@ def problem(seed=0, n=203, d=17, hidden=(5,), k=1, p=4.0, factor=1.0, gram=False
         for rows, columns in zip(widths[1:], widths[:-1], strict=True)
     ]
     params = np.concatenate(blocks).astype(dtype)
-    return Problem(X.astype(dtype), Y.astype(dtype), Loss(p, factor, gram), widths, params)
+    loss = Loss(p, factor, form)
+    if form == "diagonal":
+        X, Y, loss = diagonal(d=d, k=k)
+    return Problem(X.astype(dtype), Y.astype(dtype), loss, widths, params)
 
 
 def for_rule(name, **shape):
     """A problem on which this rule can run: the end-to-end rule has a single factor."""
     return problem(**{**shape, "hidden": ()} if name.startswith("end-to-end") else shape)
+
+
+def by_definition(plain, X, Y, W, loss):
+    """Loss and gradient by the direct pass, in the form "diagonal" over the matrix itself."""
+    if loss.form != "diagonal":
+        return plain.lp_loss.loss_and_gradient(X, Y, W, loss)
+    value, G = plain.lp_loss.loss_and_gradient(np.diag(X), Y, W, loss)
+    return value + loss.factor * loss.rest / len(X), G
 
 
 def written_out(plain, case, rule, steps):
@@ -105,7 +126,7 @@ def written_out(plain, case, rule, steps):
     state = np.zeros((STATE_SLOTS[kind], params.size), params.dtype)
     for step in range(steps + 1):
         W = plain.factor_chain.end_to_end(params, widths)
-        value, G = plain.lp_loss.loss_and_gradient(X, Y, W, loss)
+        value, G = by_definition(plain, X, Y, W, loss)
         norms = (float(np.sqrt(np.sum(A.astype(np.float64) ** 2))) for A in (G, W))
         rows.append((step, value, *norms))
         if step == steps:

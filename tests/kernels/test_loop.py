@@ -94,7 +94,7 @@ def test_random_shapes(kernels, plain, lay_out, seed, n, d, hidden, k, p, dtype,
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("k", [1, 3])
 def test_gram_path_is_the_direct_run(kernels, plain, k, threads):
-    case = problem(p=2.0, gram=True, k=k, factor=0.5)
+    case = problem(p=2.0, form="gram", k=k, factor=0.5)
     data = case._replace(X=case.X.copy(), Y=case.Y.copy())
     with Single(kernels.loop, *data, PLAIN, threads) as loop:
         data.X[:] = data.Y[:] = math.nan  # they are not read again

@@ -5,22 +5,25 @@ import importlib
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import columns, lp_loss
+from accel.kernels.cpu import columns, diagonal, lp_loss
 from accel.kernels.cpu.jit import aligned_zeros, row_length
 from accel.kernels.needs import Shape
 from accel.kernels.specs import ADADELTA, ADAM, GRADIENT_DESCENT, MOMENTUM, ModelSpec, Rule
 
 #: Shapes of problems; widths and rules of models; threads.
 CASES = {
-    "deep": (Shape(1000, 10, 1, np.dtype("f8"), False), [((10, 3, 1), ADAM)], 2),
+    "deep": (Shape(1000, 10, 1, np.dtype("f8"), "direct"), [((10, 3, 1), ADAM)], 2),
     "float32": (
-        Shape(500, 33, 3, np.dtype("f4"), False), [((33, 7, 5, 3), GRADIENT_DESCENT)] * 3, 4,
+        Shape(500, 33, 3, np.dtype("f4"), "direct"), [((33, 7, 5, 3), GRADIENT_DESCENT)] * 3, 4,
     ),
     "Gram": (
-        Shape(2000, 16, 2, np.dtype("f8"), True), [((16, 2), MOMENTUM), ((16, 2), ADADELTA)], 8,
+        Shape(2000, 16, 2, np.dtype("f8"), "gram"), [((16, 2), MOMENTUM), ((16, 2), ADADELTA)], 8,
+    ),
+    "diagonal": (
+        Shape(33, 33, 3, np.dtype("f4"), "diagonal"), [((33, 7, 5, 3), GRADIENT_DESCENT)] * 3, 4,
     ),
     "many threads": (
-        Shape(200_000, 100, 1, np.dtype("f4"), False), [((100, 1), GRADIENT_DESCENT)], 64,
+        Shape(200_000, 100, 1, np.dtype("f4"), "direct"), [((100, 1), GRADIENT_DESCENT)], 64,
     ),
 }  # fmt: skip
 #: By backend and case: bytes for factors and state, products, gradients, history, Gram matrix.
@@ -34,6 +37,9 @@ EXPECTED = {
     ("reference", "Gram"): [6912, 1088, 9248, 34440, 4352],
     ("cpu", "Gram"): [4864, 1536, 13056, 34440, 6144],
     ("cuda", "Gram"): [1024, 1088, 9248, 34440, 4352],
+    ("reference", "diagonal"): [30348, 3456, 4896, 51660],
+    ("cpu", "diagonal"): [27840, 6696, 7056, 51660],
+    ("cuda", "diagonal"): [6744, 3456, 4896, 51660],
     ("reference", "many threads"): [3600, 808, 77972, 17220],
     ("cpu", "many threads"): [2240, 928, 89552, 17220],
     ("cuda", "many threads"): [800, 808, 77972, 17220],
@@ -62,15 +68,19 @@ def test_of_a_run(backend, case):
 @pytest.mark.parametrize("case", CASES)
 def test_of_the_data(case):
     shape, *_ = CASES[case]
-    n, d, k, dtype, gram = shape
+    n, d, k, dtype, form = shape
     assert needs("reference").data_bytes(shape) == {"residuals": 4 * n * k * dtype.itemsize}
     assert needs("cuda").data_bytes(shape) == {}
     of_cpu = needs("cpu").data_bytes(shape)
     if k == 1 and columns.fits(n, d, dtype):
         data = columns.pack_columns(np.zeros((n, d), dtype), np.zeros((n, k), dtype))
         assert of_cpu == {"a copy of the data by columns": data.X.nbytes + data.Y.nbytes}
+    elif form == "diagonal":
+        data = diagonal.pack_diagonal(np.zeros(d, dtype), np.zeros((d, k), dtype), 0.0, 0)
+        assert of_cpu == {"a copy of the diagonal": data.s.nbytes + data.Y.nbytes}
     else:
-        copy = 0 if gram or row_length(d, dtype) == d else n * row_length(d, dtype) * dtype.itemsize
+        row = row_length(d, dtype)
+        copy = 0 if form == "gram" or row == d else n * row * dtype.itemsize
         assert of_cpu == {"a padded copy of X": copy}
 
 
@@ -81,7 +91,7 @@ def test_of_the_data(case):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_of_several_maps(dtype, n, d, k, count):
     """What is said of the passes is what they take."""
-    shape = Shape(n, d, k, np.dtype(dtype), False)
+    shape = Shape(n, d, k, np.dtype(dtype), "direct")
     rule = Rule(GRADIENT_DESCENT, (0.1, 0.0, 0.0, 0.0, 0.0))
     models = [ModelSpec((d, k), np.zeros(d * k, dtype), rule)] * count
     said = needs("cpu").run_bytes(shape, models, 1, 1)

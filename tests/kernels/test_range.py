@@ -28,9 +28,9 @@ def data(n=150, d=17, k=1, dtype=np.float64, seed=0):
     return tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes)
 
 
-def loop_of(kernels, X, Y, W, p, rule=PLAIN, gram=False, threads=1):
+def loop_of(kernels, X, Y, W, p, rule=PLAIN, form="direct", threads=1):
     widths = (X.shape[1], Y.shape[1])
-    return Single(kernels.loop, X, Y, Loss(p, 1.0, gram), widths, W.ravel(), rule, threads)
+    return Single(kernels.loop, X, Y, Loss(p, 1.0, form), widths, W.ravel(), rule, threads)
 
 
 @exact.needs_long_double

@@ -16,7 +16,7 @@ from .runs import DTYPES, RULES, Single
 from .test_loop_models import descent, grid, mixed, problem
 
 #: For one pass a model, for one pass for all, and from Gram matrices.
-SHAPES = {"singly": {}, "joint": {"k": 3}, "gram": {"p": 2.0, "gram": True}}
+SHAPES = {"singly": {}, "joint": {"k": 3}, "gram": {"p": 2.0, "form": "gram"}}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
@@ -45,7 +45,7 @@ def assert_equal(ours, theirs):
         ({"n": 64, "d": 33}, 2, "joint"),
         ({"n": 3000, "d": 128}, 1, "joint"),
         ({"n": 3000, "d": 128}, 2, "team"),
-        ({"n": 3000, "d": 128, "p": 2.0, "gram": True}, 2, "joint"),
+        ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "joint"),
     ],
 )
 def test_who_does_what(shape, threads, kind):

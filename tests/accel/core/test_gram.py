@@ -53,7 +53,7 @@ def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
     # The loss by the Gram form, had it been used:
     kernels = kernels_for(given, 1, 1, backend)
     model = ModelSpec((6, 1), start(given).params, RATE.rule)
-    loop = kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, True), [model])
+    loop = kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, "gram"), [model])
     loop.advance(result.steps + 200, target=target)
     misjudged = abs(loop.evaluate()[0, 1] - given.loss(loop.params(0)[None]))
     assert loop.statuses[0] != TARGET or given.loss(loop.params(0)[None]) > target

@@ -104,7 +104,7 @@ def test_attributes():
     problem = LpProblem(X, Y, p=3, scale="1/p")
     assert (problem.n, problem.d, problem.k, problem.p) == (12, 3, 2, 3.0)
     assert problem.factor == pytest.approx(1 / 3)
-    assert problem.spec == Loss(3.0, 1 / 3, gram=False)
+    assert problem.spec == Loss(3.0, 1 / 3, "direct")
     assert LpProblem(X, y).Y.shape == (12, 1)
     assert LpProblem(X, y).factor == 1.0
     assert repr(problem).startswith("LpProblem(n=12, d=3, k=2, p=3, scale='1/p'")
@@ -155,7 +155,7 @@ def test_nothing_is_rounded_unasked():
 def test_method(n, p, dtype, method, expected):
     problem = LpProblem(np.ones((n, 3)), np.ones(n), p=p, dtype=dtype, method=method)
     assert problem.method == expected
-    assert problem.spec.gram == (expected == "gram")
+    assert problem.spec.form == expected
 
 
 def changed(a, value):

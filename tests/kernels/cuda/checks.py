@@ -125,10 +125,10 @@ def check_pass(route, dtype, n, d, k, p=4.0):
     return Outcome(largest(off(value / n, expected), off(p / n * G, expected_G)), PASSES[dtype])
 
 
-def started(dtype, widths, n, rule="gradient descent", p=4.0, gram=False, models=1):
+def started(dtype, widths, n, rule="gradient descent", p=4.0, form="direct", models=1):
     """Return the arguments of a TrainingLoop, and of the reference's on the same numbers."""
     shape = {"n": n, "d": widths[0], "hidden": widths[1:-1], "k": widths[-1], "p": p}
-    cases = [problem(seed, **shape, gram=gram, dtype=dtype) for seed in range(models)]
+    cases = [problem(seed, **shape, form=form, dtype=dtype) for seed in range(models)]
     X, Y, loss, *_ = cases[0]
 
     def listed(of):
@@ -262,9 +262,9 @@ WAVES = [
         ),
         "adam-k3": partial(check_run, F8, (17, 6, 3), n=size(900, 20), rule="adam"),
         "sweep-17": partial(check_run, F8, (17, 4, 1), n=size(2565, 10), models=size(17, 4)),
-        "gram": partial(check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, gram=True),
+        "gram": partial(check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, form="gram"),
         "streaming-gram": partial(
-            check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, gram=True, way="streaming"
+            check_run, F8, size((40, 1), (9, 1)), n=2565, p=2.0, form="gram", way="streaming"
         ),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),
         "tiles-f8-odd": partial(check_pass, "tiles", F8, size(777, 77), 17, 5, p=3.0),

@@ -285,9 +285,9 @@ def test_products_are_prepared_once(cupy, monkeypatch):
     assert places == [(7 * i, min(7, 40 - 7 * i), i) for i in range(6)]
 
 
-@pytest.mark.parametrize("gram", [True, False])
-def test_products_and_gram_are_not_captured(cupy, gram):
-    _, loop = training(cupy, large=True, k=1 if gram else 40, p=2.0, gram=gram, models=2)
+@pytest.mark.parametrize("form", ["gram", "direct"])
+def test_products_and_gram_are_not_captured(cupy, form):
+    _, loop = training(cupy, large=True, k=1 if form == "gram" else 40, p=2.0, form=form, models=2)
     loop.advance(20)
     assert cupy.replays == 0
     assert loop.step == 20

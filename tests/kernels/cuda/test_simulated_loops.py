@@ -64,7 +64,7 @@ def test_every_power(way, p):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_gram(way, k):
-    run(way, problem(**SMALL, p=2.0, gram=True, k=k, factor=0.5), PLAIN, 4)
+    run(way, problem(**SMALL, p=2.0, form="gram", k=k, factor=0.5), PLAIN, 4)
 
 
 @pytest.mark.parametrize("name", ["end-to-end 3", "adam", "gradient descent"])

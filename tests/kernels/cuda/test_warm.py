@@ -35,7 +35,7 @@ CASES = {
     "streaming, rows and fewer": ({"n": 300, "d": 17}, ENDS[1:5], GRADIENT_DESCENT),
     "streaming, tiles and fewer": ({"n": 300, "d": 12, "p": 3.0}, ENDS, GRADIENT_DESCENT),
     "streaming, products": ({"n": 300, "d": 8, "k": 40, "hidden": (3,)}, [1e-3], GRADIENT_DESCENT),
-    "streaming, Gram": ({"n": 300, "d": 8, "p": 2.0, "gram": True}, ENDS, GRADIENT_DESCENT),
+    "streaming, Gram": ({"n": 300, "d": 8, "p": 2.0, "form": "gram"}, ENDS, GRADIENT_DESCENT),
     "streaming, end to end": ({"n": 300, "d": 8, "k": 3}, [1e-3], END_TO_END),
 }
 
