@@ -83,7 +83,8 @@ class LpProblem(Problem):
     ValueError
         If the data is empty, of the wrong shape, not finite or has missing values, if p < 1, if
         scale or method is unknown, if the Gram or the spectral method is asked for with p != 2, or
-        the former in float32, or if the data is on a GPU that cannot be used here; the message says what is missing.
+        the former in float32, or if the data is on a GPU that cannot be used here; the message says
+        what is missing.
     MemoryError
         If the data has to be copied and the machine has no memory for that.
 

@@ -35,6 +35,8 @@ _QR, _QR_WITH_BASIS, _SVD = 3.0, 5.0, 7.0
 _BEGIN = 1e6  # of any rotation: calls of NumPy, and a second loop in a mixed sweep
 _DEVICE = 100.0  # how much faster a GPU makes passes than the host makes decompositions
 
+_LINE = 8  # coordinates in a cache line
+
 
 def form_of(method: str) -> str:
     """Return the form of the loss that the kernels compute for a method."""
@@ -143,4 +145,4 @@ def rotated_width(problem: Problem, hidden: int, outside: int | None = None) -> 
     if q == problem.d:
         return q
     width = q + min(hidden if outside is None else outside, problem.d - q)
-    return -(-width // _LINE) * _LINE
+    return math.ceil(width / _LINE) * _LINE

@@ -1,9 +1,9 @@
 r"""Rotations of the input: the run of a problem in coordinates where its data are smaller.
 
 Let B (d, q) have orthonormal columns that span at least the row space of X (n, d). Write X' = X B,
-so that X = X' B^T, and let the columns of V (d, r), orthonormal and orthogonal to B, span the rest of
-the row space of the first factor W_1 (n_1, d). Then W_1 = W_1' [B V]^T with W_1' = W_1 [B V], and for
-the data [X' 0] (n, q + r)
+so that X = X' B^T, and let the columns of V (d, r), orthonormal and orthogonal to B, span what the
+rows of the first factor W_1 (n_1, d) have outside of it. Then W_1 = W_1' [B V]^T with W_1' = W_1 [B
+V], and for the data [X' 0] (n, q + r)
 
 .. math::
     X W_1^\top = [X' \; 0] \, W_1'^\top, \qquad
@@ -12,9 +12,10 @@ the data [X' 0] (n, q + r)
 A rule that maps factors and gradients linearly along the input, with coefficients that depend on
 them through inner products only, does the same to W_1' as to W_1: gradient descent, momentum and
 Nesterov's form of it, weight decay, and the end-to-end rule, since :math:`P_{W Q}(G Q) = P_W(G) Q`
-for Q with orthonormal columns that span the rows of W and G. So the run of W_1' on [X' 0] is that of
-W_1 on X, rotated, to the end: with the same losses, and the same norms of gradients and end-to-end
-matrices. Rules that scale every entry by itself (AdaGrad, AdaDelta, RMSProp, Adam) do not commute.
+for Q with orthonormal columns that span the rows of W and G. So the run of W_1' on [X' 0] is that
+of W_1 on X, rotated, to the end: with the same losses, and the same norms of gradients and
+end-to-end matrices. Rules that scale every entry by itself (AdaGrad, AdaDelta, RMSProp, Adam) do
+not commute.
 
 Two choices of B serve:
 
@@ -34,7 +35,7 @@ from .norms import norm
 #: Rows of a block beside those of the triangle that it is reduced to, for each of its columns: such
 #: blocks stay in the caches.
 _ROWS = 8
-#: A part of a factor that is smaller than this, relative to all of it, is taken for rounding errors.
+#: What is smaller, relative to all of a factor, is taken for its rounding errors.
 _ROUNDING = 32 * 2.0**-52
 
 
@@ -92,7 +93,7 @@ def spectral(X: Array, Y: Array) -> tuple[Array, Array, Array, float]:
     for start in range(0, n, rows):
         block = slice(start, start + rows)
         stacked = np.concatenate([triangle, np.concatenate([X[block], Y[block]], axis=1)])
-        triangle = np.linalg.qr(stacked.astype(np.float64, copy=False), mode="r")
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
     U, s, basis = np.linalg.svd(triangle[:q, :q])
     Z = U.T @ triangle[:q, q:]
     basis = basis.T if outer is None else outer @ basis.T
