@@ -72,36 +72,30 @@ def check_rules(method: str, models: Sequence[Model]) -> None:
 
 
 def _method(problem: Problem, network: LinearNetwork, optimizer: Optimizer, limits: Limits) -> str:
-    weights, tol, target = 0.0, limits.tol, limits.target
+    method, weights, tol, target = problem.method, 0.0, limits.tol, limits.target
     if tol > 0 or target > -math.inf:
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
             weights = norm(network.end_to_end())
-    if problem.method == "rowspace":
-        return "rowspace"
-    if problem.method == "spectral" or (
-        problem.p == 2 and optimizer.rotates and pays(problem, network, limits.steps, "spectral")
-    ):
-        bound = limits if problem.dtype == np.float64 else None  # float32: see the digits' module
-        reason = shortfall(
-            "spectral", problem.squares, problem.n, problem.factor, weights,
-            *((bound.tol, bound.target) if bound else ()),
-        )  # fmt: skip
-        if reason is None:
-            return "spectral"
-        if problem.method == "spectral":
-            raise ValueError(
-                f"method 'spectral' has not the digits, use 'direct' or 'auto': {reason}"
-            )
-        _log.info("passes over the data in place of the spectral method: %s", reason)
-        return "direct"
-    if (
-        problem.p != 2
-        and 2 * problem.n <= problem.d
-        and optimizer.rotates
-        and pays(problem, network, limits.steps, "rowspace")
-    ):
-        return "rowspace"
-    return problem.form(weights, tol, target)
+    if method == "auto":
+        rotation = "spectral" if problem.p == 2 else "rowspace"
+        applies = optimizer.rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
+        if applies and pays(problem, network, limits.steps, rotation):
+            method = rotation
+    if method == "rowspace":
+        return method
+    if method != "spectral":
+        return problem.form(weights, tol, target)
+    if problem.dtype == np.float32:  # a pass in float32 knows the residuals no better
+        tol, target = 0.0, -math.inf
+    reason = shortfall(
+        "spectral", problem.squares, problem.n, problem.factor, weights, tol, target
+    )
+    if reason is None:
+        return method
+    if problem.method == "spectral":
+        raise ValueError(f"method 'spectral' has not the digits, use 'direct' or 'auto': {reason}")
+    _log.info("passes over the data in place of the spectral method: %s", reason)
+    return "direct"
 
 
 def pays(problem: Problem, network: LinearNetwork, steps: int, method: str) -> bool:

@@ -32,9 +32,9 @@ import numpy as np
 from ..protocols import Array
 from .norms import norm
 
-#: Rows of a block beside those of the triangle that it is reduced to, for each of its columns: such
-#: blocks stay in the caches.
-_ROWS = 8
+#: A block has so many rows for each of its columns, and so many numbers, at least: it stays in the
+#: caches, and what it is reduced to is small beside it.
+_ROWS, _NUMBERS = 8, 2**15
 #: What is smaller, relative to all of a factor, is taken for its rounding errors.
 _ROUNDING = 32 * 2.0**-52
 
@@ -58,6 +58,24 @@ def row_space(X: Array) -> tuple[Array, Array]:
     return basis, np.ascontiguousarray(triangle.T)
 
 
+def _triangle(X: Array, Y: Array) -> Array:
+    """The triangular factor of [X Y], by blocks of rows that are joined in pairs, as in a tree."""
+    m = X.shape[1] + Y.shape[1]
+    rows = max(_ROWS * m, _NUMBERS // m)
+    triangles: list[tuple[int, Array]] = []  # each of 2^level blocks; the levels descend
+
+    def reduced(stacked: Array) -> Array:
+        return np.asarray(np.linalg.qr(stacked, mode="r"))
+
+    for start in range(0, len(X), rows):
+        block = (X[start : start + rows], Y[start : start + rows])
+        level, triangle = 0, reduced(np.concatenate(block, axis=1, dtype=np.float64))
+        while triangles and triangles[-1][0] == level:
+            level, triangle = level + 1, reduced(np.concatenate([triangles.pop()[1], triangle]))
+        triangles.append((level, triangle))
+    return reduced(np.concatenate([triangle for _, triangle in triangles]))
+
+
 def spectral(X: Array, Y: Array) -> tuple[Array, Array, Array, float]:
     """The p = 2 problem in the basis of the right singular vectors of X.
 
@@ -79,21 +97,16 @@ def spectral(X: Array, Y: Array) -> tuple[Array, Array, Array, float]:
     Notes
     -----
     Nothing is squared before the end: s and Z come from a QR decomposition of [X Y], block by block
-    of rows, and the decomposition of the triangle of X. With b blocks the result is that of data
-    that are wrong by at most ``16 (b + q + k) eps |X|`` and ``16 (b + q + k) eps |Y|`` (Frobenius
-    norms; Higham 2002, "Accuracy and Stability of Numerical Algorithms", theorem 19.4), which is an
-    error of that times ``|W| |X| + |Y|`` in the norm of the residuals, as passes over the data have
-    it: also where the residuals are small, or X is badly conditioned.
+    of rows, and the decomposition of the triangle of X. Such steps by orthogonal matrices give what
+    data would give that are wrong by ``c eps |X|`` and ``c eps |Y|`` (Frobenius norms; Higham 2002,
+    "Accuracy and Stability of Numerical Algorithms", section 19.3), so the norm of the residuals is
+    wrong by at most ``c eps (|W| |X| + |Y|)``: also where the residuals are small, or X is badly
+    conditioned. c is at most ``16 (q + k) log2(n)``; in practice it is below 8.
     """
-    outer, (n, d), k = None, X.shape, Y.shape[1]
+    outer, (n, d) = None, X.shape
     if n < d:
         outer, X = row_space(X)
-    q = X.shape[1]
-    triangle, rows = np.empty((0, q + k)), _ROWS * (q + k)
-    for start in range(0, n, rows):
-        block = slice(start, start + rows)
-        stacked = np.concatenate([triangle, np.concatenate([X[block], Y[block]], axis=1)])
-        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+    q, triangle = X.shape[1], _triangle(X, Y)
     U, s, basis = np.linalg.svd(triangle[:q, :q])
     Z = U.T @ triangle[:q, q:]
     basis = basis.T if outer is None else outer @ basis.T
