@@ -13,7 +13,7 @@ from accel._core.digits import shortfall
 from accel._core.network import LinearNetwork
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
-from accel._runs.methods import ROTATED, Model, methods_of, multiply_adds
+from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
 from accel._runs.progress import preparing, progress
 from accel._runs.results import History, Result
@@ -32,7 +32,7 @@ def kernels_for(
 ) -> Backend:
     """Return the backend that will train models on a problem, each by its method."""
     work = sum(
-        multiply_adds(problem, network, method)
+        pass_work(problem, network, method)
         for (network, _), method in zip(models, methods, strict=True)
     )
     return problem.resolve(backend, work=work, steps=steps)

@@ -20,7 +20,16 @@ from accel._core.optimizers import Optimizer
 from accel._runs.checks import Limits
 from accel.kernels.reference.norms import norm
 
-__all__ = ["ROTATED", "Model", "check_rules", "form_of", "methods_of", "multiply_adds"]
+__all__ = [
+    "ROTATED",
+    "Model",
+    "check_rules",
+    "form_of",
+    "methods_of",
+    "pass_work",
+    "pays",
+    "rotated_width",
+]
 
 _log = logging.getLogger("accel")
 
@@ -32,6 +41,7 @@ Model = tuple[LinearNetwork, Optimizer]
 # What decompositions cost, in multiply-adds of a pass that take as long (one thread of a Xeon,
 # family 6, model 207, 2026-11-28: LAPACK's run at 0.7 to 2 of them a nanosecond, a pass at 5).
 _QR, _QR_WITH_BASIS, _SVD = 3.0, 5.0, 7.0
+_GRAM = 0.25  # of a multiply-add of a pass by X'X: half of it is read, and that from a cache
 _BEGIN = 1e6  # of any rotation: calls of NumPy, and a second loop in a mixed sweep
 _DEVICE = 100.0  # how much faster a GPU makes passes than the host makes decompositions
 
@@ -87,9 +97,7 @@ def _method(problem: Problem, network: LinearNetwork, optimizer: Optimizer, limi
         return problem.form(weights, tol, target)
     if problem.dtype == np.float32:  # a pass in float32 knows the residuals no better
         tol, target = 0.0, -math.inf
-    reason = shortfall(
-        "spectral", problem.squares, problem.n, problem.factor, weights, tol, target
-    )
+    reason = shortfall("spectral", problem.squares, problem.n, problem.factor, weights, tol, target)
     if reason is None:
         return method
     if problem.method == "spectral":
@@ -101,9 +109,10 @@ def _method(problem: Problem, network: LinearNetwork, optimizer: Optimizer, limi
 def pays(problem: Problem, network: LinearNetwork, steps: int, method: str) -> bool:
     """Whether so many steps by a rotation and its decompositions are less work than by passes.
 
-    Counted are multiply-adds: those of a step by ``multiply_adds``; n (d + k)^2 for the QR
-    decomposition of [X Y] or, for n < d, d n^2 for that of X', d n_1^2 for that of W_1; and q^3,
-    q = min(n, d), for the singular values, each weighted by what LAPACK takes for one.
+    Counted are multiply-adds. A step has those of its pass and three for every weight. Before it,
+    there are n (d + k)^2 for the QR decomposition of [X Y] or, for n < d, d n^2 for that of X' and
+    d n_1^2 for that of W_1; and q^3, q = min(n, d), for the singular values; each counts as often
+    as it would fit into the time that LAPACK takes for one.
     """
     if method not in problem.methods:
         return False
@@ -114,18 +123,23 @@ def pays(problem: Problem, network: LinearNetwork, steps: int, method: str) -> b
     elif n >= d:
         work += _QR_WITH_BASIS * n * d**2
     usual = "gram" if problem.p == 2 and problem.dtype == np.float64 and n > 2 * d else "direct"
-    saved = multiply_adds(problem, network, usual) - multiply_adds(problem, network, method)
+    saved = _work(problem, network, usual) - _work(problem, network, method)
     return steps * saved > (work + _BEGIN) * (_DEVICE if problem.on_device else 1.0)
 
 
-def multiply_adds(problem: Problem, network: LinearNetwork, method: str) -> float:
-    """Return the multiply-adds of a step: of the pass, and three for every weight."""
-    n, d, k = problem.n, problem.d, problem.k
-    rotated = method in ROTATED
-    q = rotated_width(problem, network.widths[1]) if rotated else d
-    rows = {"spectral": 1, "gram": d / 2}.get(method, n)
-    weights = sum(a * b for a, b in pairwise((q, *network.widths[1:])))
-    return 2.0 * rows * q * k + 3.0 * weights
+def pass_work(problem: Problem, network: LinearNetwork, method: str) -> float:
+    """Return the multiply-adds of the pass of a step."""
+    d = problem.d
+    columns = rotated_width(problem, network.widths[1]) if method in ROTATED else d
+    return 2.0 * {"spectral": 1, "gram": d}.get(method, problem.n) * columns * problem.k
+
+
+def _work(problem: Problem, network: LinearNetwork, method: str) -> float:
+    """The multiply-adds of a step: of the pass, and three for every weight."""
+    columns = rotated_width(problem, network.widths[1]) if method in ROTATED else problem.d
+    weights = sum(a * b for a, b in pairwise((columns, *network.widths[1:])))
+    scale = _GRAM if method == "gram" else 1.0
+    return scale * pass_work(problem, network, method) + 3.0 * weights
 
 
 def rotated_width(problem: Problem, hidden: int, outside: int | None = None) -> int:

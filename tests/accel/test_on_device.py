@@ -119,7 +119,7 @@ def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
     assert sweep(PROBLEM, models, 49)[0].backend == "cpu"
     assert sweep(PROBLEM, models[:1], 50)[0].backend == "cpu"
     gram = make_problem(p=2)
-    assert gram.method == "gram"
+    assert gram.form() == "gram"
     assert sweep(gram, models, 50)[0].backend == "cpu"
     assert sweep(gram, models, 500)[0].backend == "cuda"
 
