@@ -1,6 +1,7 @@
 """Runs of one or many models, chunk by chunk, with callback, checkpoint and Ctrl-C in between."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
+
+_log = logging.getLogger("accel")
 
 
 def kernels_for(
@@ -119,7 +122,25 @@ def run_models(
     methods = methods_of(problem, models, limits)
     if saved is not None and problem.method == "auto":
         methods = _resumed(problem, models, saved) or methods
-    kernels = kernels_for(problem, models, methods, limits.steps, options.backend)
+    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
+    # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
+    certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
+    records = limits.steps // limits.record_every if certain else 0
+    threads = cpu_threads(options.threads)
+
+    def backend_of(methods: Sequence[str]) -> Backend:
+        kernels = kernels_for(problem, models, methods, limits.steps, options.backend)
+        memory.require("the run", needs_of(problem, kernels, methods, starts, records, threads))
+        return kernels
+
+    try:
+        kernels = backend_of(methods)
+    except MemoryError as error:
+        if problem.method != "auto" or saved is not None or not set(methods) & set(ROTATED):
+            raise
+        _log.info("no rotation of the data: %s", error)
+        methods = methods_of(problem, models, limits, rotations=False)
+        kernels = backend_of(methods)
     checkpoint: Checkpoint | None = None
     if place is not None:
         identity = of_models(problem, models, methods, asdict(limits), kernels.name)
@@ -128,12 +149,6 @@ def run_models(
         checkpoint = Checkpoint(place, identity, GROWING)
         if saved is not None:
             checkpoint.check_run(saved)
-    # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
-    certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
-    records = limits.steps // limits.record_every if certain else 0
-    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
-    threads = cpu_threads(options.threads)
-    memory.require("the run", needs_of(problem, kernels, methods, starts, records, threads))
     with preparing(), _reading(checkpoint, saved):
         arrays = None if saved is None else saved.arrays
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays)

@@ -45,6 +45,7 @@ _GRAM = 0.25  # of a multiply-add of a pass by X'X: half of it is read, and that
 _BEGIN = 1e6  # of any rotation: calls of NumPy, and a second loop in a mixed sweep
 _DEVICE = 100.0  # how much faster a GPU makes passes than the host makes decompositions
 
+_EARLY = 10  # a run that may end by itself is taken to make one in so many of its steps
 _LINE = 8  # coordinates in a cache line
 
 
@@ -53,8 +54,10 @@ def form_of(method: str) -> str:
     return {"spectral": "diagonal", "rowspace": "direct"}.get(method, method)
 
 
-def methods_of(problem: Problem, models: Sequence[Model], limits: Limits) -> list[str]:
-    """Return the method of each model.
+def methods_of(
+    problem: Problem, models: Sequence[Model], limits: Limits, *, rotations: bool = True
+) -> list[str]:
+    """Return the method of each model; without rotations, if the choice is ours.
 
     Raises
     ------
@@ -67,7 +70,8 @@ def methods_of(problem: Problem, models: Sequence[Model], limits: Limits) -> lis
     known: dict[tuple[LinearNetwork, bool], str] = {}
     for network, optimizer in models:
         if (network, optimizer.rotates) not in known:
-            known[network, optimizer.rotates] = _method(problem, network, optimizer, limits)
+            rotates = rotations and optimizer.rotates
+            known[network, optimizer.rotates] = _method(problem, network, rotates, limits)
     return [known[network, optimizer.rotates] for network, optimizer in models]
 
 
@@ -81,15 +85,17 @@ def check_rules(method: str, models: Sequence[Model]) -> None:
             )
 
 
-def _method(problem: Problem, network: LinearNetwork, optimizer: Optimizer, limits: Limits) -> str:
+def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Limits) -> str:
     method, weights, tol, target = problem.method, 0.0, limits.tol, limits.target
-    if tol > 0 or target > -math.inf:
+    open_end = tol > 0 or target > -math.inf
+    if open_end:
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
             weights = norm(network.end_to_end())
     if method == "auto":
         rotation = "spectral" if problem.p == 2 else "rowspace"
-        applies = optimizer.rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
-        if applies and pays(problem, network, limits.steps, rotation):
+        applies = rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
+        steps = limits.steps / (_EARLY if open_end else 1)
+        if applies and pays(problem, network, steps, rotation):
             method = rotation
     if method == "rowspace":
         return method
@@ -106,7 +112,7 @@ def _method(problem: Problem, network: LinearNetwork, optimizer: Optimizer, limi
     return "direct"
 
 
-def pays(problem: Problem, network: LinearNetwork, steps: int, method: str) -> bool:
+def pays(problem: Problem, network: LinearNetwork, steps: float, method: str) -> bool:
     """Whether so many steps by a rotation and its decompositions are less work than by passes.
 
     Counted are multiply-adds. A step has those of its pass and three for every weight. Before it,

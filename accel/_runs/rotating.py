@@ -225,6 +225,7 @@ def needs_of(
             # The basis, and what its decomposition takes meanwhile; twice X of float64 with QR.
             work = 2 * n * d if method == "rowspace" or n < d else 4 * (d + k) ** 2
             work += n * q if method == "rowspace" else 0
+            work += n * (d + k) if problem.on_device else 0  # the copy that is decomposed
             of_data |= {"a rotation of the data": 8.0 * (d * (q + outer) + work)}
         of_run = kernels.needs.run_bytes(shape, own, records, threads)
         for name, size in (of_data | of_run).items():
