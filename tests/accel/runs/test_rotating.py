@@ -14,7 +14,11 @@ from accel._files import archives
 from accel._runs import methods as choice
 from accel._runs.checks import limits
 from accel._runs.methods import methods_of
+from accel._runs.rotating import needs_of
+from accel._support import memory
+from accel._support.backends import resolve
 from accel.kernels.reference import rotation
+from accel.kernels.specs import ModelSpec
 
 from ..problems import BACKENDS, make_problem
 from .test_sweeping import assert_same
@@ -440,3 +444,38 @@ def test_a_decomposition_is_made_once(monkeypatch):
         train(problem, network, accel.GradientDescent(rate), 10)
     assert calls == [1]
     assert math.isfinite(stable_rate(problem, network, accel.GradientDescent(1.0)))
+
+
+@always_worth_it
+def test_without_memory_there_is_no_rotation(monkeypatch, caplog):
+    """Unless it is asked for by name; a lack of memory for passes is an error."""
+    problem = problem_of(10, 400)
+    model = start_of(problem, 1, "near_zero"), accel.GradientDescent(0.001), 10
+    spec = ModelSpec(model[0].widths, model[0].params, model[1].rule)
+    rotated, direct = (
+        sum(needs_of(problem, resolve("cpu"), [method], [spec], 10, 1).values())
+        for method in ("rowspace", "direct")
+    )
+    assert rotated > 2 * direct
+    monkeypatch.setattr(memory, "_SMALL", 0)
+    monkeypatch.setattr(memory, "available", lambda: rotated / 2)
+    with caplog.at_level(logging.INFO, "accel"):
+        assert train(problem, *model, threads=1).method == "direct"
+    assert "no rotation of the data: the run needs about" in caplog.text
+    with pytest.raises(MemoryError, match="for a rotation of the data"):
+        train(like(problem, "rowspace"), *model, threads=1)
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    with pytest.raises(MemoryError):
+        train(problem, *model, threads=1)
+
+
+def test_a_run_that_may_end_early_counts_for_less():
+    problem = problem_of(500, 50, p=2.0)
+    model = LinearNetwork.for_problem(problem, 1), accel.GradientDescent(0.1)
+    steps = next(
+        2**i for i in range(60)
+        if choice.pays(problem, model[0], 2**i, "spectral")
+    )  # fmt: skip
+    assert methods_of(problem, [model], limits(steps, None, 0.0, None)) == ["spectral"]
+    assert methods_of(problem, [model], limits(steps, None, 0.1, None)) == ["gram"]
+    assert methods_of(problem, [model], limits(10 * steps, None, 0.1, None)) == ["spectral"]
