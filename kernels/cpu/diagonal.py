@@ -8,7 +8,7 @@ With the diagonal s and the targets of an output in the order of its weights, ro
 
 Nothing is added up but the loss. The data are float64 and so is all arithmetic, whatever the dtype
 of the run: only W and G are of that. A row has a sum of its own, four vectors of them that are then
-added and folded, and the rows are added in their order: no bit depends on how they are divided.
+added and folded. More outputs than a vector has lanes are for :mod:`.wide_pass`.
 """
 
 from functools import cache
@@ -98,33 +98,11 @@ def _make_row(dtype, lanes: int):
 
 
 @cache
-def make_diagonal_rows(dtype: np.dtype[Any], lanes: int):
-    """Compile ``rows(data, W, G, squares, first, last, scale)`` for some of the k rows.
-
-    Rows ``first`` to ``last`` of G become ``scale`` times the unscaled half gradient, the elements
-    of ``squares`` (float64) with their numbers the sums of their squared residuals. W, G and
-    ``squares`` are pointers, to all of them.
-    """
-    row = _make_row(dtype, lanes)
-
-    @inlined
-    @named(dtype.name, lanes)
-    def rows(data, W, G, squares, first, last, scale):
-        s, ld = address(pointer(data.s)), data.ld
-        for c in range(first, last):
-            y, start = address(shift(pointer(data.Y), c * ld)), c * ld
-            w, g = address(shift(W, start)), address(shift(G, start))
-            squares[c] = row(s, y, w, g, ld, scale)
-
-    return rows
-
-
-@cache
 def make_diagonal_pass(dtype: np.dtype[Any], lanes: int):
     """Compile ``one_pass(data, W, G, work, scale, p)``: the sum of the loss is returned.
 
-    G becomes ``scale`` times the unscaled half gradient; nothing else is written, and p is 2. W and
-    G are pointers.
+    G becomes ``scale`` times half the gradient of that sum; nothing else is written, and p is 2. W
+    and G are pointers.
     """
     row = _make_row(dtype, lanes)
 
@@ -143,13 +121,13 @@ def make_diagonal_pass(dtype: np.dtype[Any], lanes: int):
 
 @cache
 def _make_entry(dtype: np.dtype[Any], lanes: int):
-    rows = make_diagonal_rows(dtype, lanes)
+    one_pass = make_diagonal_pass(dtype, lanes)
 
     @entry("diagonal", dtype.name, lanes)
-    def some(data, W, G, squares, first, last, scale):
-        rows(data, pointer(W), pointer(G), pointer(squares), first, last, scale)
+    def whole(data, W, G, scale):
+        return one_pass(data, pointer(W), pointer(G), pointer(W), scale, 2.0)
 
-    return some
+    return whole
 
 
 def diagonal_loss_and_gradient(
@@ -158,8 +136,7 @@ def diagonal_loss_and_gradient(
     """Loss and end-to-end gradient (k, d) at W where the matrix of data is diagonal."""
     (k, d), scale = W.shape, loss.factor / len(s)
     data = pack_diagonal(s, Y, loss.rest, 0)
-    weights, G = (aligned_zeros(k * data.ld, s.dtype).reshape(k, -1) for _ in range(2))
-    weights[:, :d], squares = W, np.empty(k)
-    kernel = _make_entry(s.dtype, lanes_for(d, s.dtype))
-    kernel(data, weights.reshape(-1), G.reshape(-1), squares, 0, k, 2.0 * scale)
-    return scale * float(sum(squares, loss.rest)), G[:, :d].copy()
+    weights, G = (aligned_zeros(k * data.ld, s.dtype) for _ in range(2))
+    weights.reshape(k, data.ld)[:, :d] = W
+    total = _make_entry(s.dtype, lanes_for(d, s.dtype))(data, weights, G, 2.0 * scale)
+    return scale * total, G.reshape(k, data.ld)[:, :d].copy()

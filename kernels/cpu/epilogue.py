@@ -33,8 +33,10 @@ from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, make_update, prepa
 RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, CONTROL_SIZE = range(5)
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
-#: of a step's two phases it is.
-STEP, STOP_AT, ACTIVE, HEEDING, GOING, EPILOGUE, PROGRESS_SIZE = range(7)
+#: of a step's two phases it is. Where models take turns, the model at PLACE is at its step TURN,
+#: each makes steps until END, and FURTHEST is the last step that one has begun.
+STEP, STOP_AT, ACTIVE, HEEDING, GOING, EPILOGUE, PLACE, TURN, END, FURTHEST = range(10)
+PROGRESS_SIZE = 10
 #: Entries of ``limits`` (float64).
 P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
 #: Columns of ``models`` (int64): the rows of its factors in the table, its status and its steps.
@@ -152,16 +154,20 @@ def reduce(run, chain, sums, parts, length, place):
 
 
 @inlined
-def _judge(run, chain, model, step, loss):
-    """Record the iterate if it is due; the status that it gives the model."""
-    control, limits, size = run.control, run.limits, chain.k * chain.table[LD]
-    gradient_norm = norm(end_to_end_gradient(chain), size)
+def judge(run, iterate, model, step, loss):
+    """Record the iterate if it is due; the status that it gives the model.
+
+    ``iterate`` is a pointer to its end-to-end matrix, how many numbers that has, and the norm of its
+    gradient.
+    """
+    W, size, gradient_norm = iterate
+    control, limits = run.control, run.limits
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
     every, evaluate = control[RECORD_EVERY], control[EVALUATE] != 0
     if evaluate or (every > 0 and finite and step % every == 0):
         place = 0 if evaluate else step // every - control[FIRST_RECORD]
         row = shift(run.history, 3 * (place * run.count + model))
-        row[0], row[1], row[2] = loss, gradient_norm, norm(end_to_end_matrix(chain), size)
+        row[0], row[1], row[2] = loss, gradient_norm, norm(W, size)
     if not finite:
         return DIVERGED
     if limits[TOL] > 0.0 and gradient_norm <= limits[TOL]:
@@ -183,6 +189,18 @@ def close_ranks(run, size):
     run.progress[ACTIVE] = kept
 
 
+@inner
+def step_end_to_end(chain, G, rule, room):
+    """Make a step of the end-to-end rule; G points to the gradient, laid out like the factor."""
+    k, d, ld, block = chain.k, chain.table[COLUMNS], chain.table[LD], room.block
+    W = shift(chain.params, chain.table[PARAMS])
+    precondition(W, G, k, d, ld, int(rule[A]), block, room.spare)
+    rate, keep = rule[RATE], 1.0 - rule[RATE] * rule[DECAY] * rule[A]
+    for c in range(k):
+        for i in range(c * ld, c * ld + d):  # the block's padding is not zero
+            W[i] = keep * W[i] - rate * block[i]
+
+
 @cache
 def make_epilogue(dtype: np.dtype[Any], lanes: int):
     """Compile ``settle(run, chain, model, step, loss, room)`` and ``multiply(chain)``.
@@ -200,26 +218,16 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int):
 
     descend = make_gradients(dtype, lanes, consume)
 
-    @inner
-    def step_end_to_end(chain, rule, room):
-        W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
-        k, d, ld, block = chain.k, chain.table[COLUMNS], chain.table[LD], room.block
-        precondition(W, G, k, d, ld, int(rule[A]), block, room.spare)
-        rate, keep = rule[RATE], 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-        params = shift(chain.params, chain.table[PARAMS])
-        for c in range(k):
-            for i in range(c * ld, c * ld + d):  # the block's padding is not zero
-                params[i] = keep * params[i] - rate * block[i]
-
     @spliced
     def settle(run, chain, model, step, loss, room):
-        status = _judge(run, chain, model, step, loss)
+        W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
+        status = judge(run, (W, size, norm(G, size)), model, step, loss)
         if run.control[EVALUATE] == 0:
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status
             if status == RUNNING:
                 if rule[KIND] == END_TO_END:
-                    step_end_to_end(chain, rule, room)
+                    step_end_to_end(chain, G, rule, room)
                 else:
                     prepare(rule, step + 1)
                     descend(chain, room.block, Memory(run.state, run.total, rule))

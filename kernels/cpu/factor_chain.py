@@ -41,20 +41,27 @@ class Chain(NamedTuple):
 
 
 class Layout:
-    """Where each factor stands in the flat padded buffers, and how to move to and from there."""
+    """Where each factor stands in the flat padded buffers, and how to move to and from there.
 
-    def __init__(self, widths: tuple[int, ...], dtype: np.dtype[Any], k_lanes: int) -> None:
+    In a ``wide`` chain (:mod:`.wide_chain`) the outputs are whole vectors, too: the products have
+    them along the lanes, and the pulled-back ones are kept a second time, transposed.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...], dtype: np.dtype[Any], k_lanes: int, *, wide: bool = False
+    ) -> None:
         self.widths, self.dtype, self.lanes = widths, dtype, k_lanes
         self.k, depth = widths[-1], len(widths) - 1
+        k = padded(self.k, k_lanes) if wide else self.k
         self.row = padded(widths[0], k_lanes)
         self.table = np.zeros((depth, FIELDS), np.int64)
         params = products = 0
         for f in range(depth):
             columns, rows = widths[f], widths[f + 1]
             ld = padded(columns, k_lanes)
-            self.table[f] = rows, columns, ld, params, products, products + self.k * ld
-            params += rows * ld
-            products += 2 * self.k * ld
+            self.table[f] = rows, columns, ld, params, products, products + k * ld
+            params += (k if f == depth - 1 else rows) * ld
+            products += (3 if wide else 2) * k * ld
         self.n_params, self.n_products = params, products
 
     def pad(self, params: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..protocols import Snapshot
 from ..specs import END_TO_END, STATE_SLOTS, Loss, ModelSpec
-from . import advance, solo
+from . import advance, solo, team
 from .columns import columns_work_size, fits, pack_columns, row_lanes
 from .cpus import cpus
 from .diagonal import pack_diagonal
@@ -33,17 +33,23 @@ from .epilogue import (
     Scratch,
     Shared,
 )
-from .factor_chain import PARAMS, PULL, SUFFIX, Layout, block_size
+from .factor_chain import LD, PARAMS, PULL, ROWS, SUFFIX, Layout, block_size
+from .gram_pass import pack_gram
 from .jit import LINE, aligned_zeros, lanes_for, padded
-from .lp_loss import Data, form_of, gram, pack, pack_gram, sums_size, work_size
+from .lp_loss import Data, form_of, gram, pack, sums_size, work_size
 from .precondition import work_size as precondition_size
 from .ranks import Shares, Team
+from .shapes import shapes
 from .updates import RATE, make_rule
+from .wide import make_wide
+from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
 
 #: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
 #: Below this many bytes of X a part, a barrier costs more than another rank saves.
 _BYTES_PER_PART = 96 * 1024
+#: The same for multiply-adds of a step with many outputs, where half of all numbers change ranks.
+_WORK_PER_PART = 2**20
 
 
 class TrainingLoop:
@@ -71,8 +77,10 @@ class TrainingLoop:
         threads: int = 1,
     ) -> None:
         n, d, k, dtype, count = len(X), X.shape[-1], Y.shape[1], X.dtype, len(models)
+        self._wide = is_wide(n, d, k, dtype, loss)
+        lanes = wide_lanes(d, k, dtype) if self._wide else lanes_for(d, dtype)
         self._layouts = [
-            Layout(tuple(model.widths), dtype, lanes_for(d, dtype)) for model in models
+            Layout(tuple(model.widths), dtype, lanes, wide=self._wide) for model in models
         ]
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
@@ -91,7 +99,7 @@ class TrainingLoop:
             params=aligned_zeros(total, dtype),
             products=aligned_zeros(sum(layout.n_products for layout in self._layouts), dtype),
             state=aligned_zeros(self._slots * total, dtype),
-            weights=aligned_zeros(count * size, dtype),
+            weights=aligned_zeros(count * (1 if self._wide else size), dtype),
             history=np.full((min(max(_HISTORY // (3 * count), 2), _RECORDS), count, 3), np.nan),
         )
         for layout, start, model in zip(self._layouts, self._ends, models, strict=False):
@@ -111,7 +119,9 @@ class TrainingLoop:
     ) -> tuple[int, Team | Shares]:
         """Lay out the data, and say in how many parts the work is cut, and how."""
         n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
-        count, lanes = len(self._layouts), lanes_for(d, dtype)
+        count, lanes = len(self._layouts), self._layouts[0].lanes
+        if self._wide:
+            return self._divide_wide(X, Y, loss, threads)
         block = max(block_size(run.table), run.weights.size // count)
         if loss.form == "diagonal":
             largest = max(layout.n_params for layout in self._layouts)
@@ -119,22 +129,62 @@ class TrainingLoop:
             parts = min(threads, count)
             singly = solo.make_singly(dtype, lanes, lanes, "diagonal")
             return parts, Shares(singly, diagonal, run, self._scratches(parts, 0, 0, block))
-        if k == 1 and loss.form == "direct" and fits(n, d, dtype):
+        if loss.form == "gram":
+            matrices = pack_gram(*gram(X, Y), count)
+            parts, alone = min(threads, count), count * k == 1
+            if alone:
+                kernel = solo.make_singly(dtype, lanes, lanes, "gram")
+            else:
+                kernel = solo.make_grouped(dtype, lanes)
+            work = min(matrices.group, count) * k * self._layouts[0].row
+            scratches = self._scratches(parts, work, 0, block)
+            return parts, Shares(kernel, matrices, run, scratches)
+        if k == 1 and fits(n, d, dtype):
             columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
             work, sums = columns_work_size(columns, wide), 0
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
             singly = solo.make_singly(dtype, wide, lanes, "columns")
             return parts, Shares(singly, columns, run, scratches)
-        data = pack_gram(*gram(X, Y), n) if loss.form == "gram" else pack(X, Y, count)
+        data = pack(X, Y, count)
         form, work, sums = form_of(data), work_size(data, count), sums_size(data, count)
-        parts = 1 if loss.form == "gram" else min(threads, _useful_parts(data))
+        parts = min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
             return parts, Shares(solo.make_joint(dtype, lanes, form), data, run, scratches)
         scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
-        return parts, Team(advance.make_advance(dtype, lanes, form), data, run, scratch)
+        kernel = advance.make_advance(dtype, lanes, form)
+        return parts, Team(kernel, data, run, scratch, parts)
+
+    def _divide_wide(
+        self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
+    ) -> tuple[int, Team | Shares]:
+        """The same for many outputs: a rank has models of its own, or outputs where these are few."""
+        d, k, dtype, run = X.shape[-1], Y.shape[1], X.dtype, self._run
+        count, lanes = len(self._layouts), self._layouts[0].lanes
+        data = pack_wide(X, Y, loss, lanes)
+        kernel = make_wide(dtype, lanes, loss.form)
+        work = data.tile * shapes().tile_vectors * lanes
+        sums = wide_sums_size(data.ld, k, lanes)
+        block = shapes().tile_height * int(run.table[:, LD].max())
+        if self._spare > 1:
+            block = max(block, k * data.ld)  # the end-to-end rule's direction
+        if count >= threads:
+            ranks = min(threads, count, cpus())
+            rows = self._scratch(ranks, ranks, work, sums, block)
+            scratches = [Scratch(*(a[i : i + 1] for a in rows)) for i in range(ranks)]
+            flags = team.make_flags(1)
+
+            def by_itself(data: Data, share: Shared, scratch: Scratch) -> None:
+                kernel(data, share, scratch, flags, 0)
+
+            return min(threads, count), Shares(by_itself, data, run, scratches)
+        chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
+        step = k * (2 * data.n * d + 3 * chain)
+        parts = max(min(threads, k // (shapes().tile_vectors * lanes), step // _WORK_PER_PART), 1)
+        scratch = self._scratch(min(parts, cpus()), 1, work, sums, block)
+        return parts, Team(kernel, data, run, scratch, parts)
 
     def _scratch(self, ranks: int, parts: int, work: int, sums: int, block: int) -> Scratch:
         """Memory for a team."""

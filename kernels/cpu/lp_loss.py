@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import LINE, aligned_zeros, entry, inner, lanes_for, named, padded, row_length, spliced
+from .gram_pass import gram_loss_and_gradient as gram_loss_and_gradient
+from .jit import LINE, aligned_zeros, entry, lanes_for, padded, row_length, spliced
 from .many_maps import make_many_maps, tile_rows
 from .many_maps import work_size as many_work_size
 from .one_map import make_one_map
@@ -23,17 +24,17 @@ from .simd import View, at, tiles
 #: Bytes of X in a tile of the Hessian, which is worth more arithmetic.
 _HESSIAN_BYTES = 64 * 1024
 #: Rows after which a gradient moves from the run's dtype into float64, at most.
-_FLUSH = 2**14
+FLUSH = 2**14
 
 
 class Data(NamedTuple):
     """The problem as the kernels read it.
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
-    n rows of k. On the Gram path they hold X'X (d rows of ``ld``) and Y'X (k rows of ``ld``) and
-    ``yy`` the sum of squares of Y. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves
-    from the run's dtype into float64. ``several`` says which pass is taken, that for several maps
-    or outputs or that for one; ``streamed``, whether X comes from memory.
+    n rows of k. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves from the run's
+    dtype into float64. ``several`` says which pass is taken, that for several maps or outputs or
+    that for one; ``streamed``, whether X comes from memory. ``rest`` is added to the sum of the
+    loss.
     """
 
     X: np.ndarray
@@ -46,8 +47,7 @@ class Data(NamedTuple):
     flush: int
     several: bool
     streamed: bool
-    from_gram: bool
-    yy: float
+    rest: float
 
 
 def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
@@ -57,7 +57,7 @@ def pack(X: np.ndarray, Y: np.ndarray, maps: int = 1) -> Data:
     run: it would be a second X in memory, and wrong as soon as somebody writes to the first.
     """
     (n, d), ld = X.shape, row_length(X.shape[1], X.dtype)
-    return for_maps(pack_rows(_rows(X, ld).reshape(n, ld), Y, d), maps)
+    return for_maps(pack_rows(rows_of(X, ld).reshape(n, ld), Y, d), maps)
 
 
 def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
@@ -66,7 +66,7 @@ def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
     ``for_maps`` says for which passes.
     """
     (n, ld), k = X.shape, Y.shape[1]
-    return Data(_rows(X, ld), _rows(Y, k), n, d, ld, k, 1, 1, False, False, False, 0.0)
+    return Data(rows_of(X, ld), rows_of(Y, k), n, d, ld, k, 1, 1, False, False, 0.0)
 
 
 def for_maps(data: Data, maps: int) -> Data:
@@ -77,31 +77,11 @@ def for_maps(data: Data, maps: int) -> Data:
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
     streamed = data.X.nbytes > shapes().stream_bytes
-    flush = max(_FLUSH // tile, 1)
+    flush = max(FLUSH // tile, 1)
     return data._replace(tile=tile, flush=flush, several=several, streamed=streamed)
 
 
-def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, n: int) -> Data:
-    """Lay out what ``gram`` returns, in the form of ``Data``."""
-    k, d = YX.shape
-    ld = row_length(d, XX.dtype)
-    return Data(
-        _rows(XX, ld),
-        _rows(YX, ld),
-        n,
-        d,
-        ld,
-        k,
-        n,
-        1,
-        k > 1,
-        False,
-        True,
-        YY,
-    )
-
-
-def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
+def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
     rows, columns = matrix.shape
     if columns == ld and matrix.flags.c_contiguous and matrix.ctypes.data % LINE == 0:
         flat = matrix.reshape(-1)
@@ -112,40 +92,12 @@ def _rows(matrix: np.ndarray, ld: int) -> np.ndarray:
     return flat
 
 
-@cache
-def _make_gram(dtype: np.dtype[Any], lanes: int):
-    """Compile the p = 2 pass from X'X and Y'X, O(k d^2) a map; see ``make_forward``."""
-    accumulate = tiles(dtype, lanes).accumulate
-
-    @inner
-    @named(dtype.name, lanes)
-    def from_gram(data, weights, work, sums, first, last, backwards, p):
-        ld, size = data.ld, data.k * data.ld
-        maps = weights.size // size
-        for m in range(maps):
-            for j in range(size):
-                work[m * size + j] = -data.Y[j]
-        W, G = View(at(weights, 0), ld, 1), View(at(work, 0), ld, 1)
-        accumulate(W, View(at(data.X, 0), ld, 1), G, maps * data.k, ld, data.d)
-        for m in range(maps):
-            total = data.yy
-            for j in range(size):  # nothing is stored here, see FASTMATH
-                total += weights[m * size + j] * (work[m * size + j] - data.Y[j])
-            for i in range(m * size, (m + 1) * size):
-                sums[i] = work[i]
-            sums[sums.size - 1 - m] = total
-
-    return from_gram
-
-
 #: The passes by form: each is a kernel of its own, since a run needs no more than one.
-_PASSES = {"one": make_one_map, "several": make_many_maps, "gram": _make_gram}
+_PASSES = {"one": make_one_map, "several": make_many_maps}
 
 
 def form_of(data: Data) -> str:
     """Which pass goes over these data."""
-    if data.from_gram:
-        return "gram"
     return "several" if data.several else "one"
 
 
@@ -155,7 +107,7 @@ def make_forward(dtype: np.dtype[Any], lanes: int, form: str):
 
     ``forward(data, weights, work, sums, first, last, backwards, p)``: ``weights`` holds k rows of
     ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
-    map m is entry m from its end. ``work`` is scratch. From X'X (p = 2) there is one tile.
+    map m is entry m from its end. ``work`` is scratch.
     """
     one_pass = _PASSES[form](dtype, lanes)
 
@@ -173,7 +125,7 @@ def work_size(data: Data, maps: int) -> int:
     if form_of(data) == "several":
         lanes = lanes_for(data.d, data.X.dtype)
         return many_work_size(columns, data.ld, data.tile, lanes)
-    return columns * (data.ld + (0 if data.from_gram else data.tile))
+    return columns * (data.ld + data.tile)
 
 
 def sums_size(data: Data, maps: int) -> int:
@@ -237,17 +189,6 @@ def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """
     X, Y = X.astype(np.float64, copy=False), Y.astype(np.float64, copy=False)
     return X.T @ X, np.einsum("ic,id->cd", Y, X), float(np.sum(Y * Y))
-
-
-def gram_loss_and_gradient(
-    XX: np.ndarray, YX: np.ndarray, YY: float, n: int, W: np.ndarray, factor: float
-) -> tuple[float, np.ndarray]:
-    """Loss and gradient for p = 2 from what ``gram`` returns."""
-    data = pack_gram(XX, YX, YY, n)
-    weights, work, sums = buffers(data, W.astype(XX.dtype, copy=False))
-    run_pass(data, weights, work, sums, 2.0)
-    total, G = _unscaled(data, sums)
-    return factor / n * total, 2.0 * factor / n * G
 
 
 @cache

@@ -105,7 +105,7 @@ def _make_moves(dtype: np.dtype[Any], lanes: int):
     return into, out_of
 
 
-class _Places(NamedTuple):
+class Places(NamedTuple):
     """Addresses of what a tile and a panel need: no references are counted in the inner loops.
 
     Weights and gradients in panels, the residuals and losses (a column) of one panel.
@@ -117,7 +117,7 @@ class _Places(NamedTuple):
     totals: int
 
 
-class _Tile(NamedTuple):
+class Tile(NamedTuple):
     """A tile of the data: addresses of X and Y, its shape, and how far on the next one lies."""
 
     X: int
@@ -130,27 +130,47 @@ class _Tile(NamedTuple):
 
 
 @cache
-def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
-    """Compile what is done with one tile of X and one panel of so many vectors."""
+def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int):
+    """Compile ``slopes(tile, W, places, first, count, p)``: the first half of what a tile takes.
+
+    W is the address of a panel of weights, (d, width). ``places.R`` becomes |r|^(p-1) sign(r) of
+    its maps, whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals`` their
+    sums of |r|^p.
+    """
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
     panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes)
-    multiply, collect, targets = panel.rows, panel.columns, panel.targets
+    multiply, targets = panel.rows, panel.targets
+
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def slopes(tile, W, places, first, count, p):
+        R = View(places.R, width, 1)
+        targets(View(tile.Y, tile.k, 1), R, tile.rows, first, count)
+        for t in range(0, tile.d, depth):
+            weights = View(W + t * width * size, width, 1)
+            X = View(tile.X + t * size, tile.ld, 1)
+            multiply(X, weights, R, tile.rows, min(depth, tile.d - t), tile.ahead)
+        for v in range(vectors):
+            r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
+            differentiate(r, totals, tile.rows, width, p)
+
+    return slopes
+
+
+@cache
+def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
+    """Compile what is done with one tile of X and one panel of so many vectors."""
+    width, size = vectors * lanes, dtype.itemsize
+    slopes, collect = make_slopes(dtype, lanes, vectors), panels(dtype, lanes, vectors).columns
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
     @named(dtype.name, lanes, vectors)
     def block(tile, places, start, count, p):
         d, ld = tile.d, tile.ld
-        R = View(places.R, width, 1)
-        targets(View(tile.Y, tile.k, 1), R, tile.rows, start % tile.k, count)
-        for t in range(0, d, depth):
-            W = View(places.W + (start * ld + t * width) * size, width, 1)
-            X = View(tile.X + t * size, ld, 1)
-            multiply(X, W, R, tile.rows, min(depth, d - t), tile.ahead)
-        for v in range(vectors):
-            r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
-            differentiate(r, totals, tile.rows, width, p)
-        G, X = places.G + start * ld * size, View(tile.X, ld, 1)
+        W, G = places.W + start * ld * size, places.G + start * ld * size
+        slopes(tile, W, places, start % tile.k, count, p)
+        R, X = View(places.R, width, 1), View(tile.X, ld, 1)
         if count == width:
             collect(X, R, View(G, width, 1), d, tile.rows)
         else:
@@ -176,7 +196,7 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
         W, G, spare = work[:size], work[size : 2 * size], work[2 * size : 2 * size + lanes * ld]
         R, losses = work[2 * size + lanes * ld :], sums[sums.size - columns // k :][::-1]
         totals = np.empty(vectors * lanes)
-        places = _Places(at(W, 0), at(G, 0), at(R, 0), at(totals, 0))
+        places = Places(at(W, 0), at(G, 0), at(R, 0), at(totals, 0))
         into_panels(weights, W, columns, ld)
         G[:] = zero
         for i in range(first, last):
@@ -188,7 +208,7 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
                 start, width = panel_of(start, columns)
                 count = min(width, columns - start)
                 X, Y = at(data.X, row * ld), at(data.Y, row * k)
-                tile = _Tile(X, Y, rows, d, ld, k, ahead if start == 0 else 0)
+                tile = Tile(X, Y, rows, d, ld, k, ahead if start == 0 else 0)
                 if width > lanes:
                     broad(tile, places, start, count, p)
                 else:

@@ -33,11 +33,25 @@ class Panel(NamedTuple):
     targets: Any
 
 
-def _make_product(dtype, lanes: int, vectors: int, transposed: bool):
+@cache
+def make_product(
+    dtype: np.dtype[Any],
+    lanes: int,
+    vectors: int,
+    *,
+    transposed: bool,
+    ask: bool = False,
+    fresh: bool = False,
+):
+    """Compile ``product(A, B, C, m, n, ahead)``: C (m, width) += A (m, n) B (n, width).
+
+    A is given by its transpose (n, m) if ``transposed``. With ``ask`` the elements that lie
+    ``ahead`` of A travel to the second-level cache meanwhile. A ``fresh`` C starts from 0.
+    """
     width = _I64(vectors * lanes)
 
     @intrinsic
-    def product(typing_context, a, b, c, m, n, ahead):
+    def emitted(typing_context, a, b, c, m, n, ahead):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             (a, b, c), (m, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
@@ -48,13 +62,19 @@ def _make_product(dtype, lanes: int, vectors: int, transposed: bool):
 
             def rows_at(i, rows):
                 here = a.down(emit, i)
-                soon = None if transposed else builder.gep(here.pointer, [ahead])
-                emit_rank(emit, here, b, c.down(emit, i), n, rows, vectors, soon=soon)
+                soon = builder.gep(here.pointer, [ahead]) if ask else None
+                target = c.down(emit, i)
+                emit_rank(emit, here, b, target, n, rows, vectors, soon=soon, fresh=fresh)
 
             cover(builder, m, heights(), rows_at)
             return context.get_dummy_value()
 
         return types.void(a, b, c, *(types.intp,) * 3), generate
+
+    @inner
+    @named(dtype.name, lanes, vectors, transposed, ask, fresh)
+    def product(a, b, c, m, n, ahead):
+        emitted(a, b, c, m, n, ahead)
 
     return product
 
@@ -115,19 +135,14 @@ def _make_targets(dtype, lanes: int, vectors: int):
 @cache
 def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
     """Build the routines of panels of ``vectors * lanes`` columns."""
-    emitted_rows = _make_product(dtype, lanes, vectors, transposed=False)
-    emitted_columns = _make_product(dtype, lanes, vectors, transposed=True)
+    rows = make_product(dtype, lanes, vectors, transposed=False, ask=True)
+    product = make_product(dtype, lanes, vectors, transposed=True)
     emitted_targets = _make_targets(dtype, lanes, vectors)
 
     @inner
     @named(dtype.name, lanes, vectors)
-    def rows(a, b, c, m, n, ahead):
-        emitted_rows(a, b, c, m, n, ahead)
-
-    @inner
-    @named(dtype.name, lanes, vectors)
     def columns(a, b, c, m, n):
-        emitted_columns(a, b, c, m, n, 0)  # the tile is in a cache already
+        product(a, b, c, m, n, 0)  # the tile is in a cache already
 
     @inner
     @named(dtype.name, lanes, vectors)

@@ -15,18 +15,19 @@ from .jit import LINE, aligned_zeros
 
 
 class Team:
-    """Ranks that divide every pass over the data."""
+    """Ranks that divide every step into so many parts."""
 
     def __init__(
-        self, kernel: Callable[..., Any], data: Any, run: Shared, scratch: Scratch
+        self, kernel: Callable[..., Any], data: Any, run: Shared, scratch: Scratch, parts: int
     ) -> None:
         self.kernel, self._data, self._run, self._scratch = kernel, data, run, scratch
+        self._parts = parts
 
     def run(self, stop_at: int, ranks: int) -> None:
         """Make steps; one rank can make them all."""
-        self._run.progress[STOP_AT] = stop_at
+        self._run.progress[STOP_AT], self._run.progress[HEEDING] = stop_at, 1
         shared = (self._data, self._run, self._scratch)
-        team.run_team(self.kernel, shared, ranks, len(self._scratch.sums))
+        team.run_team(self.kernel, shared, ranks, self._parts)
 
 
 class Shares:

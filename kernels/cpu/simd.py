@@ -127,13 +127,16 @@ class Emitter:
         product = self.builder.fmul(left, right, flags=_FUSE)
         return self.builder.fadd(product, total, flags=_FUSE)
 
-    def prefetch(self, address):
-        """Ask for a cache line in the second-level cache."""
+    def prefetch(self, address, *, near: bool = False, write: bool = False):
+        """Ask for a cache line in the second-level cache, or ``near``: in the first.
+
+        With ``write`` it is asked for to be written to.
+        """
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, keep, data = _I32(0), _I32(2), _I32(1)
-        self.builder.call(function, [self.builder.bitcast(address, byte), read, keep, data])
+        intent, keep, data = _I32(int(write)), _I32(3 if near else 2), _I32(1)
+        self.builder.call(function, [self.builder.bitcast(address, byte), intent, keep, data])
 
     def variables(self, count: int):
         """Vectors of zeros that LLVM keeps in registers."""
@@ -262,18 +265,20 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None):
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None, fresh=False):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
 
-    Meanwhile the second-level cache is asked for as many elements as A has, from ``soon`` on.
+    A ``fresh`` C starts from 0, whatever it holds. Meanwhile the second-level cache is asked for as
+    many elements as A has, from ``soon`` on.
     """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
     targets = [
         (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
     ]
-    for total, target in zip(totals, targets, strict=True):
-        builder.store(emit.load(*target), total)
+    if not fresh:
+        for total, target in zip(totals, targets, strict=True):
+            builder.store(emit.load(*target), total)
     with cgutils.for_range(builder, n) as loop:
         here = emit.at(b.pointer, (loop.index, b.row))
         terms = [emit.load(here, v * lanes) for v in range(vectors)]
@@ -384,3 +389,26 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
         emitted_row(a, b, c, 1, columns, n)
 
     return Tiles(dots, accumulate, weighted_sum)
+
+
+def _make_fetch(*, write: bool):
+    @intrinsic
+    def fetch(typing_context, address, size):
+        def generate(context, builder, signature, arguments):
+            byte = ir.IntType(8).as_pointer()
+            start, size = arguments
+            lines = builder.sdiv(builder.add(size, _I64(LINE - 1)), _I64(LINE))
+            emit = Emitter(context, builder, np.dtype(np.float64), 1)
+            with cgutils.for_range(builder, lines) as loop:
+                place = builder.add(start, builder.mul(loop.index, _I64(LINE)))
+                emit.prefetch(builder.inttoptr(place, byte), write=write)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), generate
+
+    return fetch
+
+
+#: ``fetch(address, size)`` asks for so many bytes in the second-level cache, to be read there;
+#: ``claim`` takes them from the caches of other processors, to be written.
+fetch, claim = _make_fetch(write=False), _make_fetch(write=True)

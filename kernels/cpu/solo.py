@@ -2,14 +2,16 @@
 
 Models do not interact. So where the data are too small for their passes to be cut, each rank has a
 share of the models and makes thousands of steps of them without meeting another rank
-(:mod:`.ranks`). Two kernels do that:
+(:mod:`.ranks`). Three kernels do that:
 
 ``make_joint``     all models of the share step by step, with one pass for all of them;
 ``make_singly``    each model by itself for a stretch of steps, everything it needs in the
-                   first-level cache, with the pass of :mod:`.columns` for small data or that of
-                   :mod:`.diagonal` for diagonal ones.
+                   first-level cache, with the pass of :mod:`.columns` for small data, that of
+                   :mod:`.diagonal` for diagonal ones, or that of :mod:`.gram_pass` for one map;
+``make_grouped``   a few models at a time for a stretch of steps, with the matrix product of
+                   :mod:`.gram_pass`.
 
-In neither does a model's result depend on the share that it is in, nor on its place there.
+In none of them does a model's result depend on the share that it is in, nor on its place there.
 """
 
 from functools import cache
@@ -24,7 +26,9 @@ from .epilogue import (
     ACTIVE,
     EVALUATE,
     HEEDING,
+    MODEL_SIZE,
     SCALE,
+    STATUS,
     STEP,
     STOP_AT,
     STOP_REQUEST,
@@ -37,15 +41,22 @@ from .epilogue import (
     reduce,
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
-from .jit import entry
+from .gram_pass import make_gram_pass, make_gram_passes
+from .jit import entry, inner, spliced
 from .lp_loss import make_forward
-from .pointers import pointer
+from .pointers import pointer, shift
 
 #: Multiply-adds of all models, a millisecond or so, between two looks at whether to stop.
 _WORK = 2**22
+#: The same where they are made in matrix products, which are some ten times as fast.
+_PRODUCTS = 2**25
 
 #: The passes for one model by itself.
-_PASSES = {"columns": make_columns_pass, "diagonal": make_diagonal_pass}
+_PASSES = {
+    "columns": make_columns_pass,
+    "diagonal": make_diagonal_pass,
+    "gram": make_gram_pass,
+}
 
 
 @cache
@@ -127,6 +138,82 @@ def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
                     loss = scale * one_pass(data, W, G, work, scale * p, p)
                     if settle(run, chain, model, step, loss, room) != RUNNING:
                         break
+            if control[EVALUATE]:
+                return
+            close_ranks(run, 0)
+            progress[STEP] = end if progress[ACTIVE] > 0 else furthest
+            stopped = progress[HEEDING] and control[STOP_REQUEST]
+            if progress[STEP] >= progress[STOP_AT] or stopped:
+                return
+
+    return advance
+
+
+@inner
+def _gather(run, first, count):
+    """Put the models that still run before the others, in their order; how many there are."""
+    active, kept = shift(run.active, first), 0
+    for place in range(count):
+        model = active[place]
+        if run.models[model * MODEL_SIZE + STATUS] == RUNNING:
+            for behind in range(place, kept, -1):
+                active[behind] = active[behind - 1]
+            active[kept] = model
+            kept += 1
+    return kept
+
+
+@cache
+def make_grouped(dtype: np.dtype[Any], lanes: int):
+    """Make the kernel ``advance(data, shared, scratch)`` with Gram passes for a few models."""
+    multiply_rows, collect = make_gram_passes(lanes)
+    settle, multiply = make_epilogue(dtype, lanes)
+
+    @spliced
+    def publish(chain, target, size):
+        """Leave W where the product reads it."""
+        W = end_to_end_matrix(chain)
+        for i in range(size):
+            target[i] = W[i]
+
+    @entry("grouped", dtype.name, lanes)
+    def advance(data, shared, scratch):
+        run, size = point_into(shared, data.k), data.k * data.ld
+        control, progress, scale = run.control, run.progress, run.limits[SCALE]
+        work, slope = pointer(scratch.work), scale * run.limits[P]
+        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        while progress[ACTIVE] > 0:
+            begin = progress[STEP]
+            hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
+            models = progress[ACTIVE]
+            stretch = 1 if hurry else max(_PRODUCTS // (data.cost * models), 1)
+            end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
+            furthest, group = begin, data.group
+            for first in range(0, models, group):
+                count, step = min(group, models - first), begin
+                for place in range(count):
+                    chain = chain_of(run, run.active[first + place])
+                    multiply(chain)
+                    publish(chain, shift(run.weights, place * size), size)
+                while count > 0 and step < end:
+                    furthest = max(furthest, step)
+                    multiply_rows(data, run.weights, work, count * data.k)
+                    ended = False
+                    for place in range(count):
+                        model = run.active[first + place]
+                        chain = chain_of(run, model)
+                        W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
+                        product = shift(work, place * size)
+                        loss = scale * collect(data, W, G, product, slope)
+                        if settle(run, chain, model, step, loss, room) != RUNNING:
+                            ended = True
+                        publish(chain, shift(run.weights, place * size), size)
+                    step += 1
+                    if ended and not control[EVALUATE]:
+                        count = _gather(run, first, count)
+                        for place in range(count):
+                            chain = chain_of(run, run.active[first + place])
+                            publish(chain, shift(run.weights, place * size), size)
             if control[EVALUATE]:
                 return
             close_ranks(run, 0)

@@ -101,12 +101,12 @@ def make_update(dtype: np.dtype[Any]):
         elif kind == ADAM:
             t = shift(s, memory.slot)
             rate = scalar(rule[RATE] / rule[CORRECTION_1])
-            spread = scalar(rule[CORRECTION_2])
+            spread = scalar(1.0 / rule[CORRECTION_2])
             for i in range(count):
                 g = grads[i]
                 s[i] = a * s[i] + rest_a * g
                 t[i] = b * t[i] + rest_b * (g * g)
-                step = s[i] / (np.sqrt(t[i]) / spread + eps) + (t[i] - t[i])
+                step = s[i] / (np.sqrt(t[i]) * spread + eps) + (t[i] - t[i])
                 w[i] = keep * w[i] - rate * step
 
     return update

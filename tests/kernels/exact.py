@@ -104,6 +104,22 @@ def gram_loss_and_gradient(X, Y, W, factor):
     return value, unit * scale * np.sum(reach**2), gradient, 2 * unit * scale * (reach.T @ abs(X))
 
 
+def diagonal_loss_and_gradient(s, Y, W, factor, rest):
+    """For p = 2 and diagonal data, with the bounds of that form, which are elementwise."""
+    eps, tiny = eps_of(W.dtype), smallest(W.dtype)
+    s, Y, W = long(s, Y, W)
+    scale = LONG(factor) / len(s)
+    r = s * W - Y.T
+    delta = 2 * eps * (s * abs(W) + abs(Y.T)) + 2 * tiny
+    size = abs(r) + delta
+    value = scale * (np.sum(r**2) + LONG(rest))
+    error = scale * np.sum(moved(abs(r), delta, 2) + 4 * eps * size**2 + tiny)
+    error += (W.size + 4) * EPS64 * scale * (np.sum(size**2) + LONG(rest))
+    error += 4 * smallest(np.float64)
+    gradient_error = 2 * scale * (s * delta + 4 * eps * s * size + tiny) + tiny
+    return value, error, 2 * scale * (r * s), gradient_error
+
+
 def hessian(X, y, w, p, factor, backend=""):
     n = len(X)
     X, y, w = long(X, y, w)

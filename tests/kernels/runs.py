@@ -82,7 +82,7 @@ class Single:
 def diagonal(seed=0, d=17, k=1, rest=0.7):
     """A diagonal, as singular values are sorted, targets, and a loss."""
     rng = np.random.default_rng(seed)
-    s = np.sort(rng.uniform(0, 2, d) ** 3)[::-1]
+    s = np.sort(rng.uniform(0.5, 4, d))[::-1]
     Y = s[:, np.newaxis] * rng.standard_normal((d, k)) + 0.2 * rng.standard_normal((d, k))
     return s, Y, Loss(2.0, 0.5, "diagonal", rest)
 

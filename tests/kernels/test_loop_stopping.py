@@ -47,7 +47,7 @@ def test_evaluate_changes_nothing(kernels, plain):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("form", ["direct", "gram"])
+@pytest.mark.parametrize("form", ["direct", "gram", "diagonal"])
 @pytest.mark.parametrize(
     ("column", "rule", "status"), [(1, "target", TARGET), (2, "tol", CONVERGED)], ids=["1", "2"]
 )

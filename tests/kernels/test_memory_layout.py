@@ -10,7 +10,17 @@ import re
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import columns, factor_chain, jit, loop, lp_loss, precondition, solo
+from accel.kernels.cpu import (
+    columns,
+    diagonal,
+    factor_chain,
+    gram_pass,
+    jit,
+    loop,
+    lp_loss,
+    precondition,
+    solo,
+)
 from accel.kernels.specs import Loss
 
 from .runs import DTYPES
@@ -44,7 +54,7 @@ class Arena:
 
 def run(arena, monkeypatch, X, Y, loss, models):
     with monkeypatch.context() as patch:
-        for module in (columns, factor_chain, loop, lp_loss):
+        for module in (columns, diagonal, factor_chain, gram_pass, loop, lp_loss):
             patch.setattr(module, "aligned_zeros", arena)
         with loop.TrainingLoop(X, Y, loss, models) as training:
             training.advance(20, record_every=1)
@@ -70,17 +80,19 @@ def test_the_gram_pass_of_one_model_beside_its_data():
     """Every distance at which LLVM might take the arrays of so small a problem for overlapping."""
     rng = np.random.default_rng(0)
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 4), (40, 1), (1, 4)])
-    data = lp_loss.pack_gram(*lp_loss.gram(X, Y), 40)
-    weights, work, sums = lp_loss.buffers(data, W)
-    lp_loss.run_pass(data, weights, work, sums, 2.0)
+    data = gram_pass.pack_gram(*lp_loss.gram(X, Y))
+    kernel = gram_pass._make_entry(jit.lanes_for(4, X.dtype), False)
+    weights, expected, none = (jit.aligned_zeros(data.ld, X.dtype) for _ in range(3))
+    weights[:4] = W
+    total = kernel(data, weights, expected, none, 1.0)
     memory = jit.aligned_zeros(1 << 11, np.uint8)
     middle = 1 << 10
     near = memory[middle : middle + weights.nbytes].view(X.dtype)
     near[:] = weights
     for distance in [*range(-512, -63, 64), *range(64, 513, 64)]:
-        place = memory[middle + distance :][: sums.nbytes].view(X.dtype)
-        lp_loss.run_pass(data, near, work, place, 2.0)
-        np.testing.assert_array_equal(place, sums)
+        place = memory[middle + distance :][: expected.nbytes].view(X.dtype)
+        assert kernel(data, near, place, none, 1.0) == total
+        np.testing.assert_array_equal(place, expected)
 
 
 def guarded_totals(code):
@@ -108,23 +120,26 @@ def test_no_total_is_added_up_behind_a_comparison_of_addresses(monkeypatch):
     rng, dtype = np.random.default_rng(0), np.dtype(np.float64)
     X, Y, W = (rng.standard_normal(shape) for shape in [(40, 16), (40, 1), (1, 16)])
     lanes = jit.lanes_for(16, dtype)
-    passes = {form: lp_loss.make_pass.__wrapped__(dtype, lanes, form) for form in ("one", "gram")}
-    monkeypatch.setattr(lp_loss, "make_pass", lambda *key: passes[key[-1]])
+    one = lp_loss.make_pass.__wrapped__(dtype, lanes, "one")
+    monkeypatch.setattr(lp_loss, "make_pass", lambda *key: one)
     rule = precondition._make_entry.__wrapped__(dtype)
     monkeypatch.setattr(precondition, "_make_entry", lambda _: rule)
     lp_loss.loss_and_gradient(X, Y, W, Loss(1.5))
-    lp_loss.gram_loss_and_gradient(*lp_loss.gram(X, Y), 40, W, 1.0)
     precondition.precondition(W, W, 3)
-    for kernel in (*passes.values(), rule):
+    for kernel in (one, rule):
         (code,) = kernel.inspect_llvm().values()
         assert "vector.body" in code
         assert guarded_totals(code) == []
 
 
-@pytest.mark.parametrize("shape", [{}, {"k": 3}], ids=["singly", "joint"])
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"k": 3}, {"p": 2.0, "form": "gram"}, {"form": "diagonal"}],
+    ids=["singly", "joint", "grouped", "diagonal"],
+)
 def test_nor_in_a_step(shape, monkeypatch):
     monkeypatch.setenv("ACCEL_CACHE", "0")
-    for name in ("make_singly", "make_joint"):
+    for name in ("make_singly", "make_joint", "make_grouped"):
         monkeypatch.setattr(solo, name, getattr(solo, name).__wrapped__)
     with loop.TrainingLoop(*mixed(**shape)) as run:
         (code,) = run._ranks.kernel.inspect_llvm().values()

@@ -15,8 +15,13 @@ from accel.kernels.specs import CONVERGED, DIVERGED, RUNNING, TARGET, ModelSpec
 from .runs import DTYPES, RULES, Single
 from .test_loop_models import descent, grid, mixed, problem
 
-#: For one pass a model, for one pass for all, and from Gram matrices.
-SHAPES = {"singly": {}, "joint": {"k": 3}, "gram": {"p": 2.0, "form": "gram"}}
+#: For one pass a model, for one pass for all, from Gram matrices, and for diagonal data.
+SHAPES = {
+    "singly": {},
+    "joint": {"k": 3},
+    "gram": {"p": 2.0, "form": "gram", "k": 2},
+    "diagonal": {"form": "diagonal"},
+}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
@@ -45,7 +50,9 @@ def assert_equal(ours, theirs):
         ({"n": 64, "d": 33}, 2, "joint"),
         ({"n": 3000, "d": 128}, 1, "joint"),
         ({"n": 3000, "d": 128}, 2, "team"),
-        ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "joint"),
+        ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "singly"),
+        ({"n": 3000, "d": 128, "k": 2, "p": 2.0, "form": "gram"}, 2, "grouped"),
+        ({"d": 128, "form": "diagonal"}, 2, "singly"),
     ],
 )
 def test_who_does_what(shape, threads, kind):

@@ -1,0 +1,201 @@
+"""Compiled training steps of networks with many outputs, by a team or by a rank on its own.
+
+A step of a model has two phases, each cut into parts for the ranks:
+
+    outputs   each part has some of the outputs: the factors are multiplied out for them, the pass
+              goes over all data, the gradient is pulled back through the factors (:mod:`.wide_pass`,
+              :mod:`.wide_chain`);
+    layers    each part has some rows of every factor: their gradients, and the update.
+
+Between the two the leader judges the iterate. The models take turns, each for a stretch of steps in
+which all that it needs stays in the caches. No number depends on how many parts there are.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..specs import END_TO_END, RUNNING
+from . import team
+from .epilogue import (
+    ACTIVE,
+    END,
+    EPILOGUE,
+    EVALUATE,
+    FURTHEST,
+    HEEDING,
+    MODEL_SIZE,
+    PLACE,
+    SCALE,
+    STATUS,
+    STEP,
+    STEPS,
+    STOP_AT,
+    STOP_REQUEST,
+    TURN,
+    P,
+    Room,
+    chain_of,
+    close_ranks,
+    judge,
+    point_into,
+    step_end_to_end,
+)
+from .factor_chain import LD, ROWS, factor_row
+from .jit import entry, inner, named, spliced
+from .norms import norm, out_of_range
+from .pointers import pointer, shift
+from .shapes import shapes
+from .simd import at
+from .updates import KIND, RULE_SIZE, Memory, make_update, prepare
+from .wide_chain import (
+    end_to_end_gradient,
+    end_to_end_matrix,
+    last_gradient,
+    make_fetch,
+    make_layers,
+    make_outputs,
+    make_share,
+)
+from .wide_pass import PassMemory, make_wide_pass, totals
+
+#: Multiply-adds of all models, some hundredths of a second, between two looks at whether to stop.
+_WORK = 2**32
+
+
+@inner
+def _begin(data, run):
+    """Leader: begin a round, in which each model in the run makes some steps."""
+    control, progress = run.control, run.progress
+    chain, work = chain_of(run, run.active[0]), data.n * data.d
+    for f in range(chain.depth):
+        row = factor_row(chain, f)
+        work += 2 * row[ROWS] * row[LD]
+    begin = progress[STEP]
+    hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
+    most = max(_WORK // (2 * work * data.k * progress[ACTIVE]), 1)
+    progress[END] = min(begin + (1 if hurry else most), max(progress[STOP_AT], begin + 1))
+    progress[PLACE], progress[TURN], progress[EPILOGUE] = 0, begin, 0
+    progress[FURTHEST] = begin
+
+
+@cache
+def _make_turn(lanes: int):
+    vectors = shapes().tile_vectors
+
+    @inner
+    @named(lanes)
+    def turn(data, run, sums):
+        """Leader: what comes after a phase, and whether another one does."""
+        control, progress = run.control, run.progress
+        model, step = run.active[progress[PLACE]], progress[TURN]
+        fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
+        if progress[EPILOGUE] == 0:
+            chain = chain_of(run, model)
+            size = (data.k + lanes - 1) // lanes * lanes * data.ld
+            loss, square = totals(data, shift(sums, size), lanes, vectors)
+            G = end_to_end_gradient(chain)
+            gradient_norm = norm(G, size) if out_of_range(square) else np.sqrt(square)
+            iterate = end_to_end_matrix(chain), size, gradient_norm
+            status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
+            progress[FURTHEST] = max(progress[FURTHEST], step)
+            if control[EVALUATE] == 0:
+                fate[STATUS] = status
+                if status == RUNNING:
+                    prepare(rule, step + 1)
+                    progress[EPILOGUE] = 1
+                    return True
+        else:
+            fate[STEPS] += 1
+            progress[TURN], progress[EPILOGUE] = step + 1, 0
+            if step + 1 < progress[END]:
+                return True
+        progress[PLACE] += 1
+        if progress[PLACE] < progress[ACTIVE]:
+            progress[TURN] = progress[STEP]
+            return True
+        if control[EVALUATE]:
+            return False
+        close_ranks(run, 0)
+        progress[STEP] = progress[END] if progress[ACTIVE] > 0 else progress[FURTHEST]
+        stopped = progress[HEEDING] and control[STOP_REQUEST]
+        if progress[ACTIVE] == 0 or progress[STEP] >= progress[STOP_AT] or stopped:
+            return False
+        _begin(data, run)
+        return True
+
+    return turn
+
+
+@cache
+def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
+    """Make the kernel ``advance(data, shared, scratch, flags, rank)``, called by every rank.
+
+    A rank on its own has one part, and flags that nobody reads.
+    """
+    own_pass, turn = make_wide_pass(dtype, lanes, form), _make_turn(lanes)
+    multiply, pull_back = make_outputs(dtype, lanes)
+    update, share = make_update(dtype), make_share()
+    fetch_factors, fetch_products = make_fetch(dtype, lanes)
+
+    @spliced
+    def consume(chain, block, start, count, memory):
+        update(chain.params, memory, block, start, count)
+
+    descend = make_layers(dtype, lanes, consume)
+
+    @entry("wide", dtype.name, lanes, form)
+    def advance(data, shared, scratch, flags, rank):
+        run = point_into(shared, data.k)
+        progress, scale, p = run.progress, run.limits[SCALE], run.limits[P]
+        parts, ranks = flags.size // team.SPACING - 2, scratch.work.shape[0]
+        vectors, sums = (data.k + lanes - 1) // lanes, pointer(scratch.sums)
+        memory = PassMemory(at(scratch.work[rank], 0), sums)
+        room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
+        small = run.total * 8 <= 1000000
+        first, last, phase = parts * rank // ranks, parts * (rank + 1) // ranks, 0
+        if rank == 0:
+            last = parts  # its own, and then those that nobody has begun with
+            if progress[ACTIVE] == 0:
+                return
+            _begin(data, run)
+        while True:
+            if rank > 0:
+                phase = team.await_leader(flags, phase)
+                if phase == 0:
+                    return
+            elif parts > 1:
+                phase += 1
+                team.release(flags, phase)
+            for part in range(first, last):
+                if parts > 1 and not team.claim(flags, part, phase):
+                    continue
+                model = run.active[progress[PLACE]]
+                chain = chain_of(run, model)
+                if progress[EPILOGUE] == 0:
+                    span = share(vectors, part, parts), share(vectors, part + 1, parts)
+                    if parts > 1 and small:
+                        fetch_factors(chain, part, parts)
+                    multiply(chain, span[0], span[1])
+                    backwards = progress[TURN] % 2 == 1
+                    own_pass(data, chain, memory, span, backwards, scale, p)
+                    pull_back(chain, span[0], span[1])
+                else:
+                    rule = shift(run.rules, model * RULE_SIZE)
+                    if parts > 1 and small:
+                        fetch_products(chain, part, parts)
+                    if rule[KIND] != END_TO_END:
+                        descend(chain, room.block, Memory(run.state, run.total, rule), part, parts)
+                    elif part == 0:
+                        step_end_to_end(chain, last_gradient(chain, lanes), rule, room)
+                if parts > 1:
+                    team.arrive(flags, part, phase)
+            if rank > 0:
+                continue
+            if parts > 1 and not team.await_units(flags, phase):
+                return
+            if not turn(data, run, sums):
+                return
+
+    return advance

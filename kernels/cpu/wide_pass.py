@@ -1,0 +1,275 @@
+"""The pass over the data of a network with many outputs: for some of them, all of the data.
+
+The outputs lie along the lanes of the vectors, as in :mod:`.many_maps`. What comes of it stands in
+the products of the chain: the pass reads the first suffix product, the weights, and leaves the
+gradient as the first pulled-back product, both in panels. Loss and gradient of an output depend on
+no other one, nor on which outputs are taken together.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..specs import Loss
+from .jit import aligned_zeros, inner, lanes_for, named, padded
+from .lp_loss import FLUSH, Data, gram, rows_of
+from .many_maps import Places, Tile, make_slopes
+from .panels import panels
+from .pointers import shift
+from .processor import cache_bytes
+from .shapes import shapes
+from .simd import View, at
+from .wide_chain import end_to_end_gradient, end_to_end_matrix, make_times, pull, suffix
+
+
+#: Outputs from which on X may come from further away than the second-level cache.
+_OUTPUTS = 64
+
+
+class PassMemory(NamedTuple):
+    """What a rank writes in a pass.
+
+    ``residuals`` is the address of a tile of them for one panel. ``sums`` points to float64 numbers
+    that all ranks write, each for its outputs: the gradient, laid out like the product, and then the
+    sums of |r|^p and the squares of the gradient, one a panel, at the number of its first vector.
+    """
+
+    residuals: int
+    sums: Any
+
+
+def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], loss: Loss) -> bool:
+    """Whether a run is for these kernels: several vectors of outputs, and data at hand.
+
+    Every rank reads all of X, for its own outputs. So X is at home in a second-level cache, or the
+    outputs are so many that reading it is little beside them.
+    """
+    if k <= wide_lanes(d, k, dtype):
+        return False
+    return loss.form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
+
+
+def wide_lanes(d: int, k: int, dtype: np.dtype[Any]) -> int:
+    """Elements in a vector, along features and outputs alike."""
+    return min(lanes_for(d, dtype), lanes_for(k, dtype))
+
+
+def pack_wide(X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int) -> Data:
+    """Lay out the data for the passes of a wide network.
+
+    That is X (n, d) and Y (n, k); or X'X, and X'Y in panels; or the diagonal (d,), and Y (d, k) in
+    panels.
+    """
+    n, d, k = len(X), X.shape[-1], Y.shape[1]
+    ld, rest, tile = padded(d, lanes), 0.0, tile_rows(n)
+    if loss.form == "direct":
+        flat_X, flat_Y = rows_of(X, ld), rows_of(Y, k)
+    elif loss.form == "gram":
+        XX, YX, rest = gram(X, Y)
+        flat_X, flat_Y = rows_of(XX, ld), in_panels(YX.T, ld, lanes)
+        n = d
+    else:
+        flat_X, flat_Y = rows_of(X.reshape(1, d), ld), in_panels(Y, ld, lanes)
+        n, rest = 1, loss.rest
+    flush = max(FLUSH // tile, 1)
+    return Data(flat_X, flat_Y, n, d, ld, k, tile, flush, True, False, rest)
+
+
+def tile_rows(n: int) -> int:
+    """Rows of X in a tile: as equal as can be, and no more than four times ``many_rows``."""
+    most = 4 * shapes().many_rows
+    return padded(-(-n // -(-n // most)), 4)
+
+
+def in_panels(matrix: np.ndarray, ld: int, lanes: int) -> np.ndarray:
+    """Lay out a matrix (d, k) like a product of the chain, flat; ``ld`` is d in whole vectors."""
+    d, k = matrix.shape
+    columns, width = padded(k, lanes), shapes().tile_vectors * lanes
+    padded_matrix = np.zeros((ld, columns), matrix.dtype)
+    padded_matrix[:d, :k] = matrix
+    flat = aligned_zeros(ld * columns, matrix.dtype)
+    start = 0
+    while start < columns:
+        step = width if columns - start >= width else lanes
+        flat[start * ld : (start + step) * ld] = padded_matrix[:, start : start + step].ravel()
+        start += step
+    flat.flags.writeable = False
+    return flat
+
+
+def wide_sums_size(ld: int, k: int, lanes: int) -> int:
+    """Float64 numbers in the sums of a pass."""
+    columns = padded(k, lanes)
+    return ld * columns + 2 * (columns // lanes)
+
+
+@cache
+def _make_direct(dtype: np.dtype[Any], lanes: int):
+    vectors, size, zero = shapes().tile_vectors, dtype.itemsize, dtype.type(0)
+    broad, narrow = make_slopes(dtype, lanes, vectors), make_slopes(dtype, lanes, 1)
+    collect = panels(dtype, lanes, vectors).columns
+    collect_narrow = panels(dtype, lanes, 1).columns
+
+    @inner
+    @named(dtype.name, lanes)
+    def direct(data, chain, memory, span, backwards, scale, p):
+        d, ld, k = data.d, data.ld, data.k
+        W, G = suffix(chain, 0), pull(chain, 0)
+        first, last = span
+        begin, end = first * lanes * ld, last * lanes * ld
+        sums, losses = memory.sums, shift(memory.sums, (k + lanes - 1) // lanes * lanes * ld)
+        gradient = end_to_end_gradient(chain)
+        for i in range(begin, end):
+            gradient[i] = zero
+        for v in range(first, last):
+            losses[v] = 0.0
+        totals = np.empty(vectors * lanes)
+        places = Places(0, 0, memory.residuals, at(totals, 0))
+        n_tiles = (data.n + data.tile - 1) // data.tile
+        if n_tiles > data.flush:
+            for i in range(begin, end):
+                sums[i] = 0.0
+        for i in range(n_tiles):
+            row = (n_tiles - 1 - i if backwards else i) * data.tile
+            rows = min(data.tile, data.n - row)
+            X, Y = at(data.X, row * ld), at(data.Y, row * k)
+            tile = Tile(X, Y, rows, d, ld, k, 0)
+            v = first
+            while v < last:
+                start = v * lanes
+                count = min(vectors * lanes if last - v >= vectors else lanes, k - start)
+                here = start * ld * size
+                if last - v >= vectors:
+                    width = vectors * lanes
+                    broad(tile, W.address + here, places, start, count, p)
+                    R, target = View(places.R, width, 1), View(G.address + here, width, 1)
+                    collect(View(X, ld, 1), R, target, d, rows)
+                else:
+                    width = lanes
+                    narrow(tile, W.address + here, places, start, count, p)
+                    R, target = View(places.R, width, 1), View(G.address + here, width, 1)
+                    collect_narrow(View(X, ld, 1), R, target, d, rows)
+                for c in range(count):
+                    losses[v] += totals[c]
+                v += width // lanes
+            if n_tiles > data.flush and (i % data.flush == data.flush - 1 or i == n_tiles - 1):
+                for j in range(begin, end):
+                    sums[j] += np.float64(gradient[j])
+                for j in range(begin, end):
+                    gradient[j] = zero
+        if n_tiles > data.flush:
+            for i in range(begin, end):
+                gradient[i] = scale * p * sums[i]
+        else:
+            for i in range(begin, end):
+                gradient[i] = scale * p * np.float64(gradient[i])
+
+    return direct
+
+
+@cache
+def _make_gram(dtype: np.dtype[Any], lanes: int):
+    vectors, times = shapes().tile_vectors, make_times(dtype, lanes, transposed=False, fresh=False)
+
+    @inner
+    @named(dtype.name, lanes)
+    def from_gram(data, chain, memory, span, backwards, scale, p):
+        d, ld = data.d, data.ld
+        first, last = span
+        begin, end = first * lanes * ld, last * lanes * ld
+        weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
+        losses = shift(memory.sums, (data.k + lanes - 1) // lanes * lanes * ld)
+        for i in range(begin, end):
+            gradient[i] = -data.Y[i]
+        X = View(at(data.X, 0), ld, 1)
+        times(X, suffix(chain, 0), pull(chain, 0), d, d, first, last)
+        v = first
+        while v < last:
+            step = vectors if last - v >= vectors else 1
+            total = 0.0
+            for i in range(v * lanes * ld, (v + step) * lanes * ld):
+                total += weights[i] * (gradient[i] - data.Y[i])
+            losses[v] = total
+            v += step
+        for i in range(begin, end):
+            gradient[i] = scale * p * gradient[i]
+
+    return from_gram
+
+
+@cache
+def _make_diagonal(dtype: np.dtype[Any], lanes: int):
+    vectors = shapes().tile_vectors
+
+    @inner
+    @named(dtype.name, lanes)
+    def diagonal(data, chain, memory, span, backwards, scale, p):
+        ld = data.ld
+        weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
+        losses = shift(memory.sums, (data.k + lanes - 1) // lanes * lanes * ld)
+        v = span[0]
+        while v < span[1]:
+            step = vectors if span[1] - v >= vectors else 1
+            width, start, total = step * lanes, v * lanes * ld, 0.0
+            for j in range(data.d):
+                s, here = np.float64(data.X[j]), start + j * width
+                for i in range(here, here + width):
+                    gradient[i] = s * np.float64(weights[i]) - np.float64(data.Y[i])
+            for i in range(start, start + ld * width):
+                total += np.float64(gradient[i]) * np.float64(gradient[i])
+            for j in range(data.d):
+                s, here = scale * p * np.float64(data.X[j]), start + j * width
+                for i in range(here, here + width):
+                    gradient[i] = s * np.float64(gradient[i])
+            losses[v] = total
+            v += step
+
+    return diagonal
+
+
+#: The passes by form.
+_PASSES = {"direct": _make_direct, "gram": _make_gram, "diagonal": _make_diagonal}
+
+
+@cache
+def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str):
+    """Compile ``own_pass(data, chain, memory, span, backwards, scale, p)``.
+
+    It reads the weights of the outputs in the vectors of ``span``, first and last, and leaves
+    ``scale * p`` times their unscaled gradients, and in ``memory.sums`` their sums of |r|^p and the
+    squares of the norms of these gradients.
+    """
+    own = _PASSES[form](dtype, lanes)
+
+    vectors = shapes().tile_vectors
+
+    @inner
+    @named(dtype.name, lanes, form)
+    def own_pass(data, chain, memory, span, backwards, scale, p):
+        own(data, chain, memory, span, backwards, scale, p)
+        gradient, count = end_to_end_gradient(chain), (data.k + lanes - 1) // lanes
+        squares, v = shift(memory.sums, count * (lanes * data.ld + 1)), span[0]
+        while v < span[1]:
+            step, square = vectors if span[1] - v >= vectors else 1, 0.0
+            for i in range(v * lanes * data.ld, (v + step) * lanes * data.ld):
+                square += np.float64(gradient[i]) * np.float64(gradient[i])
+            squares[v] = square
+            v += step
+
+    return own_pass
+
+
+@inner
+def totals(data, parts, lanes, vectors):
+    """Add up what the passes for all outputs have left: the sum of |r|^p, and |G|^2.
+
+    ``parts`` points behind the gradient in the sums.
+    """
+    count = (data.k + lanes - 1) // lanes
+    loss, square, v = data.rest, 0.0, 0
+    while v < count:
+        loss += parts[v]
+        square += parts[count + v]
+        v += vectors if count - v >= vectors else 1
+    return loss, square
