@@ -18,6 +18,7 @@ class Part(NamedTuple):
     Attributes
     ----------
     loop : TrainingLoop
+        Of these models first, and then of any that are not in the run.
     models : (m,) int64 array
         Which they are of the run's, ascending.
     back : callable
@@ -80,7 +81,7 @@ class Parts:
         """Join what every loop says of each of its models, in the order of the run's models."""
         whole = np.empty((self._count, *pieces[0].shape[1:]), pieces[0].dtype)
         for part, piece in zip(self._parts, pieces, strict=True):
-            whole[part.models] = piece
+            whole[part.models] = piece[: len(part.models)]
         return whole
 
     def params(self, model: int) -> Array:
@@ -115,7 +116,8 @@ class Parts:
         steps: Array = np.unique(np.concatenate([steps for steps, _ in taken]))
         rows = np.full((len(steps), self._count, 3), np.nan)
         for part, (own, records) in zip(self._parts, taken, strict=True):
-            rows[np.searchsorted(steps, own)[:, np.newaxis], part.models] = records
+            places = np.searchsorted(steps, own)[:, np.newaxis]
+            rows[places, part.models] = records[:, : len(part.models)]
         return steps, rows
 
     def set_rate(self, model: int, rate: float) -> None:
@@ -141,13 +143,9 @@ class Parts:
                 flat[ends[i] : ends[i + 1]]
                 for flat, ends in zip((snapshot.params, snapshot.state), self._ends, strict=True)
             )
-            own = Snapshot(
-                snapshot.step,
-                _places(part, snapshot.active),
-                snapshot.fates[part.models],
-                params,
-                state,
-            )
+            fates = snapshot.fates[np.resize(part.models, len(part.loop.statuses))]
+            active = _places(part, snapshot.active)
+            own = Snapshot(snapshot.step, active, fates, params, state)
             part.loop.restore(own, None if chosen is None else _places(part, chosen))
 
     def stop(self) -> None:

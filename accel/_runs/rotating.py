@@ -127,6 +127,12 @@ def _rotated_loop(
     return kernels.loop.TrainingLoop(X, Y, loss, models, threads=threads)
 
 
+def _without_spare(loop: TrainingLoop, chosen: Sequence[int]) -> None:
+    """Take the models beyond those that were chosen out of the run."""
+    if len(loop.active) > len(chosen):
+        loop.restore(loop.snapshot(), range(len(chosen)))
+
+
 def begin(
     problem: Problem,
     kernels: Backend,
@@ -182,12 +188,16 @@ def begin(
         places.setdefault((method, widths.get(m, problem.d)), []).append(m)
 
     def part(method: str, width: int, chosen: list[int]) -> Part:
+        # Passes for one model have other bits than those for several. A sweep's model may be the
+        # only one in its loop, or not: a second one, which is not in the run, makes no difference.
+        listed = chosen * 2 if len(chosen) == 1 < len(models) and method != "spectral" else chosen
         if method not in ROTATED:
-            own = [models[m] for m in chosen]
-            loop = problem.loop(kernels, own, threads, method)
+            loop = problem.loop(kernels, [models[m] for m in listed], threads, method)
+            _without_spare(loop, chosen)
             return Part(loop, np.array(chosen), lambda _, params: params)
-        turned = [_turned(models[m], data.basis, beside[m], width) for m in chosen]
+        turned = [_turned(models[m], data.basis, beside[m], width) for m in listed]
         loop = _rotated_loop(problem, kernels, data, turned, width, cpu_threads(threads))
+        _without_spare(loop, chosen)
 
         def back(m: int, params: Array) -> Array:
             moved = bool(loop.steps[chosen.index(m)])
