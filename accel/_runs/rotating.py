@@ -13,7 +13,7 @@ from accel._runs.parts import Part, Parts
 from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import Backend, cpu_threads
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.reference.rotation import outside
+from accel.kernels.reference.rotation import block_rows, outside
 from accel.kernels.specs import Loss, ModelSpec
 
 __all__ = ["begin", "needs_of"]
@@ -232,9 +232,10 @@ def needs_of(
                 shape = shape._replace(n=width)
             of_data = kernels.needs.data_bytes(shape)
             outer = max(min(model.widths[1], d - q) for model in own)
-            # The basis, and what its decomposition takes meanwhile; twice X of float64 with QR.
-            work = 2 * n * d if method == "rowspace" or n < d else 4 * (d + k) ** 2
-            work += n * q if method == "rowspace" else 0
+            # The basis, and what its decomposition takes meanwhile: of X', or of blocks of rows.
+            work, m = 2 * n * d + n * q if n < d or method == "rowspace" else 0, q + k
+            if method == "spectral":
+                work += 2 * min(n, block_rows(m)) * m + 3 * m**2
             work += n * (d + k) if problem.on_device else 0  # the copy that is decomposed
             of_data |= {"a rotation of the data": 8.0 * (d * (q + outer) + work)}
         of_run = kernels.needs.run_bytes(shape, own, records, threads)

@@ -58,10 +58,14 @@ def row_space(X: Array) -> tuple[Array, Array]:
     return basis, np.ascontiguousarray(triangle.T)
 
 
+def block_rows(m: int) -> int:
+    """Rows of a block of m columns, features and targets, that ``spectral`` takes at a time."""
+    return max(_ROWS * m, _NUMBERS // m)
+
+
 def _triangle(X: Array, Y: Array) -> Array:
     """The triangular factor of [X Y], by blocks of rows that are joined in pairs, as in a tree."""
-    m = X.shape[1] + Y.shape[1]
-    rows = max(_ROWS * m, _NUMBERS // m)
+    rows = block_rows(X.shape[1] + Y.shape[1])
     triangles: list[tuple[int, Array]] = []  # each of 2^level blocks; the levels descend
 
     def reduced(stacked: Array) -> Array:
