@@ -46,15 +46,15 @@ class LpProblem(Problem):
         Convert the data to it. Without it nothing is ever rounded.
     method : {"auto", "direct", "gram", "spectral", "rowspace"}
         How training evaluates the loss. ``"direct"``: by a pass over the data. ``"gram"``, for p =
-        2 in float64: from ``X'X``, ``X'y`` and ``y'y``, at a cost of k d^2 that does not depend on
-        n. ``"spectral"``, for p = 2: in the basis of the singular vectors of X, at a cost of k d.
-        ``"rowspace"``: by a pass over X in a basis of its row space, (n, n) numbers for n < d. The
-        last two give the run that passes over the data give, in exact arithmetic, for rules that
-        commute with rotations of the input: ``GradientDescent``, ``Momentum``, ``Nesterov`` and
-        ``EndToEnd``. ``"auto"`` chooses for every model of a run. For those rules, if the steps
-        outweigh the decomposition: ``"spectral"`` for p = 2, and ``"rowspace"`` for other p with
-        n <= d / 2. Else ``"gram"`` for p = 2 in float64 with n > 2 d. Except in runs whose ``tol``
-        or ``target`` need more digits, which are ``"direct"``, as all others are.
+        2 in float64: from ``X'X``, ``X'y`` and ``y'y``, at a cost of k d^2 a step. ``"spectral"``,
+        for p = 2: in the basis of the singular vectors of X, at a cost of k d. ``"rowspace"``: by a
+        pass over X in a basis of its row space, n^2 numbers for n < d. The last two are, but for
+        rounding, the run by passes over the data, for the rules that commute with rotations of the
+        input: ``GradientDescent``, ``Momentum``, ``Nesterov`` and ``EndToEnd``; others are refused.
+        ``"auto"`` chooses for every model of a run: for such a rule and enough steps to outweigh a
+        decomposition of X ``"spectral"`` if p = 2, and ``"rowspace"`` if not and n <= d / 2;
+        otherwise ``"gram"`` for p = 2 in float64 with n > 2 d; otherwise, or if ``tol`` or
+        ``target`` need more digits, ``"direct"``.
 
     Attributes
     ----------

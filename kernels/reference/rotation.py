@@ -24,7 +24,9 @@ Two choices of B serve:
 
   .. math:: |X W^\top - Y|^2 = |\operatorname{diag}(s) (W B)^\top - Z|^2 + |Y - U Z|^2 ,
 
-  whose last term is a constant. A pass costs one multiply-add for each entry of W B.
+  whose last term is a constant. A pass costs two multiply-adds for each entry of W B.
+
+They are made once a run, on the host and whatever the backend: there is no compiled version.
 """
 
 import numpy as np

@@ -14,9 +14,11 @@ from accel._files import archives
 from accel._runs import methods as choice
 from accel._runs.checks import limits
 from accel._runs.methods import methods_of
+from accel._runs.parts import Part, Parts
 from accel._runs.rotating import needs_of
 from accel._support import memory
 from accel._support.backends import resolve
+from accel.kernels.protocols import Snapshot
 from accel.kernels.reference import rotation
 from accel.kernels.specs import ModelSpec
 
@@ -483,3 +485,43 @@ def test_a_run_that_may_end_early_counts_for_less():
     assert methods_of(problem, [model], limits(steps, None, 0.0, None)) == ["spectral"]
     assert methods_of(problem, [model], limits(steps, None, 0.1, None)) == ["gram"]
     assert methods_of(problem, [model], limits(10 * steps, None, 0.1, None)) == ["spectral"]
+
+
+@always_worth_it
+def test_ctrl_c_in_a_sweep_of_two_methods():
+    """All models that are in the run have made the same steps."""
+    problem = problem_of(60, 8, p=2.0)
+
+    def strike(step, losses):
+        if step >= 20:
+            raise KeyboardInterrupt
+
+    swept = sweep(problem, mixed(problem), 10**6, callback=strike)
+    assert swept.status == "interrupted"
+    assert {result.method for result in swept} == {"spectral", "gram"}
+    steps = {result.steps for result in swept if result.status == "interrupted"}
+    assert len(steps) == 1
+    assert min(steps) >= 20
+    for result, model in zip(swept, mixed(problem), strict=True):
+        if result.status == "interrupted":
+            again = sweep(problem, [model, mixed(problem)[1]], result.steps)[0]
+            np.testing.assert_array_equal(result.network.params, again.network.params)
+
+
+class Stopping:
+    """A loop of one model that only knows whether it was asked to stop."""
+
+    stopped = False
+
+    def snapshot(self):
+        return Snapshot(0, np.zeros(1, int), np.zeros((1, 2), int), np.zeros(1), np.zeros(0))
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_several_loops_finish_a_call(count):
+    loops = [Stopping() for _ in range(count)]
+    Parts([Part(loop, np.array([m]), None) for m, loop in enumerate(loops)]).stop()
+    assert [loop.stopped for loop in loops] == [count == 1] * count
