@@ -18,14 +18,16 @@ All but the first have options of their own: ``python -m benchmarks gpu --help``
 """
 
 import argparse
+import fnmatch
 import importlib
+import itertools
 import os
 import sys
 from pathlib import Path
 
 from benchmarks import REPORT
 from benchmarks.harness import machine
-from benchmarks.harness.registry import GROUPS, Settings
+from benchmarks.harness.registry import DEFAULT, GROUPS, Settings
 
 #: The commands beside a run of groups: modules with ``main(arguments)``, imported when called.
 COMMANDS = {
@@ -53,12 +55,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; by default all"
-    )
+        "groups", nargs="*", metavar="GROUP",
+        help=f"of {', '.join(GROUPS)}; by default {', '.join(DEFAULT)}",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a minute a group: it runs, no more")
     parser.add_argument(
         "--case", action="append", default=[], metavar="NAME",
-        help="only this case, of targets and step; repeatable",
+        help="only this case, of targets, step and matrix, or those that a pattern such as "
+        "'square*' matches; repeatable",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, help="samples of each contender")
     parser.add_argument("--seconds", type=float, help="length of a sample of a step")
@@ -127,23 +131,23 @@ def main(arguments: list[str]) -> int:
             return 2
         gpu.fair_environment()
 
-    from benchmarks.groups import step
+    from benchmarks.groups import matrix, step
     from benchmarks.harness import suite
     from benchmarks.harness.cases import CASES
 
-    known = {"targets": CASES, "step": step.CASES}
-    names = {group: {case.name for case in cases} for group, cases in known.items()}
-    unknown = sorted(set(options.case).difference(*names.values()))
+    known = {"targets": CASES, "step": step.CASES, "matrix": matrix.CASES}
+    names = {group: [case.name for case in cases] for group, cases in known.items()}
+    every = [name for some in names.values() for name in some]
+    found = {given: fnmatch.filter(every, given) for given in options.case}
+    unknown = sorted(given for given, matched in found.items() if not matched)
     if unknown:
-        every = ", ".join(sorted(set().union(*names.values())))
-        print(f"unknown case {', '.join(unknown)}; known: {every}", file=sys.stderr)
+        print(f"unknown case {', '.join(unknown)}; known: {', '.join(every)}", file=sys.stderr)
         return 2
-    chosen = options.groups or list(GROUPS)
-    if options.case:
-        chosen = [group for group in chosen if names.get(group, set()) & set(options.case)]
-    settings = Settings(
-        options.quick, options.rounds, options.seconds, tuple(options.case), options.backend
-    )
+    chosen, cases = options.groups or list(DEFAULT), tuple(itertools.chain(*found.values()))
+    if cases:
+        asked = options.groups or list(GROUPS)
+        chosen = [group for group in asked if set(names.get(group, ())).intersection(cases)]
+    settings = Settings(options.quick, options.rounds, options.seconds, cases, options.backend)
     written = suite.run(chosen, settings, options.output, options.resume)
     print(f"\nwritten: {', '.join(map(str, written))}")
     return 0

@@ -217,6 +217,13 @@ class ChunksModule(Protocol):
         """
 
 
+class TwofoldModule(Protocol):
+    """``twofold``: dot products with twice the digits of float64, of NumPy's arrays."""
+
+    def dot(self, A: Array, x: Array) -> tuple[Array, Array, Array]:
+        """Return ``x' A`` for A (m, k) and x (m,): two numbers each, and a bound of the error."""
+
+
 class NeedsModule(Protocol):
     """``needs``: what a run takes of the host's memory, and where its data may lie.
 

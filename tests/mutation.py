@@ -48,7 +48,9 @@ RESULTS = "tests/accel/theory/test_results.py"
 #: Module: what pytest is told, one call after the other until one fails.
 TESTS = {
     "kernels/reference/factor_chain.py": [["tests/kernels/test_factor_chain.py", *REFERENCE]],
-    "kernels/reference/lp_loss.py": [["tests/kernels/test_lp_loss.py", *REFERENCE]],
+    "kernels/reference/lp_loss.py": [
+        ["tests/kernels/test_lp_loss.py", "tests/kernels/test_diagonal.py", *REFERENCE]
+    ],
     "kernels/reference/precondition.py": [["tests/kernels/test_precondition.py", *REFERENCE]],
     "kernels/reference/updates.py": [["tests/kernels/test_updates.py", *REFERENCE]],
     "kernels/reference/loop.py": [

@@ -99,8 +99,8 @@ class Units:
 
     def _moved(self, a: Array) -> Array:
         # The first difference is exact near the mean, so that subtracting the rest has an effect.
-        moved: Array = a.astype(np.float64) - self.mean - self.rest
-        return moved
+        moved: Array = np.subtract(a, self.mean, dtype=np.float64)
+        return moved - self.rest if self.rest.any() else moved
 
     def _centred(self, a: Array, weight: Array | None, constant: Array) -> Self:
         first = np.asarray(a[0], np.float64)

@@ -28,12 +28,13 @@ let ``rho = A'v``. There are two ways to correct the bound for it; the smaller r
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
+from accel._optimum.basis import Basis
 from accel._optimum.twofold import EPS, Twofold, added, dot, total, two_product, two_sum
-from accel._support.arrays import Array, aligned
+from accel._support.arrays import Array
 
 __all__ = [
     "Basis",
@@ -46,12 +47,21 @@ __all__ = [
     "weighted",
 ]
 
+_BLOCK = 2**15  # numbers at a time: a few arrays of them stay in the cache
 # In units of the median residual:
 _CAP = 10.0  # what larger residuals are cut to in the loss that a gap is compared with
 _FAR = 1e3  # larger residuals may dominate the loss
 _NEAR = 1e-4  # smaller residuals get the weight of this one
 _TINY = 1e-290  # smaller slopes have lost digits to underflow
 _SURE = 1e4  # residuals of at least this times their error have powers that are accurate
+
+
+def _sizes(v: Array, X: Array) -> Array:
+    """``|v|' |X|``, without a copy of X."""
+    total, rows = np.zeros(X.shape[1]), max(_BLOCK // X.shape[1], 1)
+    for i in range(0, len(X) if v.any() else 0, rows):
+        total += np.abs(v[i : i + rows]) @ np.abs(X[i : i + rows])
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +77,19 @@ class Rows:
     center : (d,) array or None
         None if there is no intercept b. Else ``columns`` and ``products`` are about the matrix
         ``[X - center, 1]``, in which large means cost no digits.
+    backend : str
+        Whose dot products with twice the digits to use.
     """
 
     X: Array
     y: Array
     root: Array | None = None
     center: Array | None = None
+    backend: str = "auto"
 
     def residual(self, w: Array, b: float = 0.0) -> tuple[Array, Array]:
         """Return r, and a bound of the error of each."""
-        r, error = added(added(dot(self.X.T, w), np.asarray(b)), -self.y).rounded()
+        r, error = added(added(dot(self.X.T, w, self.backend), np.asarray(b)), -self.y).rounded()
         if self.root is None:
             return r, error
         return self.root * r, self.root * (error + EPS * np.abs(r))
@@ -85,7 +98,9 @@ class Rows:
         """The columns (n, d), or (n, d + 1) with an intercept, in floating point."""
         columns = self.X
         if self.center is not None:
-            columns = np.column_stack([columns - self.center, np.ones(len(columns))])
+            n, d = columns.shape
+            columns = np.ones((n, d + 1))
+            np.subtract(self.X, self.center, out=columns[:, :d])
         return columns if self.root is None else columns * self.root[:, np.newaxis]
 
     def products(self, v: Array, low: Array) -> tuple[Array, Array]:
@@ -97,8 +112,8 @@ class Rows:
             v, lost = two_product(v, self.root)
             low = low * self.root + lost
         few = (len(v) + 8) * EPS
-        g = added(dot(self.X, v), low @ self.X)
-        error = few * (np.abs(low) @ np.abs(self.X)) if low.any() else np.zeros(g.high.shape)
+        g = added(dot(self.X, v, self.backend), low @ self.X)
+        error = few * _sizes(low, self.X)
         if self.center is not None:
             ones = added(total(v), low.sum())
             rough = ones.error + few * np.abs(low).sum()
@@ -109,46 +124,6 @@ class Rows:
             error = np.append(error, rough)
         value, grain = g.rounded()
         return value, grain + error
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """A basis of the column space of X: the matrix ``X T``, with nearly orthonormal columns.
-
-    Attributes
-    ----------
-    A : (n, rank) array
-        ``X T`` in floating point.
-    T : (d, rank) array
-    row_norms : (n,) array
-        Of A.
-    error : float
-        An upper bound of the Frobenius norm of A less the exact ``X T``.
-    least : float
-        A lower bound of the smallest singular value of the exact ``X T``; 0 if there is none.
-    """
-
-    A: Array
-    T: Array
-    row_norms: Array
-    error: float
-    least: float
-
-    @classmethod
-    def of(cls, columns: Array, T: Array) -> Self:
-        """Make it from X, whose entries may have an error of one or two roundings, and T."""
-        A = aligned(columns @ T)
-        peak = np.maximum(columns.max(axis=0), -columns.min(axis=0))
-        peak[peak == 0] = 1.0
-        scaled = columns / peak  # so that no square overflows
-        sizes = np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
-        with np.errstate(under="ignore"):
-            widths = np.linalg.norm(peak[:, np.newaxis] * T, axis=1)
-        error = (len(T) + 8) * EPS * float(sizes @ widths)
-        off = float(np.linalg.norm(A.T @ A - np.eye(A.shape[1])))
-        least = math.sqrt(max(1 - off - len(A) * EPS * A.shape[1], 0.0)) - error
-        row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
-        return cls(A, T, row_norms, error, max(least, 0.0))
 
 
 class Gap(NamedTuple):
@@ -357,7 +332,7 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     scaled, error = r / unit, error / unit
     size = np.abs(scaled)
     error += EPS * size
-    loss = math.fsum(size**p)
+    loss = float(total(size**p).rounded()[0])
     most = float(np.sum((size + error) ** p)) * (1 + 64 * EPS * (1 + p))
     s, sure = np.sign(scaled) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
     if p == 1:
@@ -377,7 +352,10 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     point = _polished(point, basis, weights, K)
     gap = most
     if basis.least > 0:
-        rho = _null_space_error(rows, point, basis)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rho = _null_space_error(rows, point, basis)
+        if math.isnan(rho):
+            return Gap(r, math.inf, math.inf, math.inf)
         reach = 2 * n ** max(0.5 - 1 / p, 0.0) * most ** (1 / p) / basis.least
         if p == 1:
             reach = min(reach, _reach(point, basis))

@@ -72,8 +72,6 @@ class Search:
 
     Attributes
     ----------
-    row_norms : (n,) array
-        Of A.
     z, r : (rank,), (n,) array
         The best point, and its residuals.
     slopes : (n,) array
@@ -92,7 +90,6 @@ class Search:
         self, A: Array, y: Array, p: float, reference_loss: Callable[[Array], float]
     ) -> None:
         self.A, self.y, self.p, self.reference_loss = A, y, p, reference_loss
-        self.row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
         self.z, self.r = np.zeros(A.shape[1]), -y
         self.slopes = np.zeros_like(y)
         self.gap = float(np.sum(np.abs(y) ** p))
@@ -137,7 +134,8 @@ class Search:
 def loss_changes(r: Array, by: Array, p: float, e: float) -> Array:
     """The change of ``(r^2 + e^2)^(p/2)`` in every row, if r changes by ``by``."""
     with np.errstate(all="ignore"):  # a step may be far too long, and is shortened then
-        return _power_differences(np.hypot(r, e), np.hypot(r + by, e), by * (2 * r + by), p)
+        before, after = (np.hypot(a, e) if e else np.abs(a) for a in (r, r + by))
+        return _power_differences(before, after, by * (2 * r + by), p)
 
 
 def _power_differences(before: Array, after: Array, squares: Array, p: float) -> Array:
@@ -147,6 +145,9 @@ def _power_differences(before: Array, after: Array, squares: Array, p: float) ->
             return np.where(squares == 0, 0.0, squares / (before + after))
         if p == 2:
             return squares
+        if p == 4:
+            fourth: Array = squares * (before**2 + after**2)
+            return fourth
         x = squares / before**2
         small = np.abs(x) < 0.5  # not where it is nan
         near = before**p * np.expm1(p / 2 * np.log1p(np.where(small, x, 0.0)))
@@ -221,15 +222,11 @@ def _step_length(r: Array, by: Array, p: float, e: float, decrease: float) -> fl
 
 
 def _in_null_space(A: Array, v: Array, weights: Array, H: Array, p: float) -> Array | None:
-    """Change v so that ``A'v = 0``, given that it is, but for rounding errors.
+    """For p < 2: change v so that ``A'v = 0``, given that it is, but for rounding errors.
 
-    For p < 2 each row is changed in proportion to its weight, which spares rows with large
-    residuals. None if ``A'v`` is more than rounding errors afterwards.
+    Each row is changed in proportion to its weight, which spares rows with large residuals. None if
+    ``A'v`` is more than rounding errors afterwards.
     """
-    if p >= 2:
-        v = v - A @ (A.T @ v)
-        v -= A @ (A.T @ v)
-        return v
     for _ in range(2):
         if p == 1:
             v = np.clip(v, -1.0, 1.0)
@@ -303,6 +300,12 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
         search.propose(v)
 
 
+def _largest_terms(A: Array, z: Array) -> Array:
+    """Bounds of ``|A z|``."""
+    bounds: Array = np.sqrt(np.einsum("ij,ij->i", A, A)) * float(np.linalg.norm(z))
+    return bounds
+
+
 def minimize(
     search: Search, tol: float, max_iter: int, hessian: Callable[[Array], Array], *, again: bool
 ) -> None:
@@ -335,17 +338,22 @@ def minimize(
         s = slopes(r, p, e)
         g = p / n * (A.T @ s)
         weights = _curvatures(r, v, p, e)
-        H = hessian(z) if p > 2 else p / n * weighted(A, weights)
-        damped = _ridged(H, p / n * float(weights.max()))
-        if damped is None:
-            break
-        step = np.linalg.solve(damped, -g)
+        step: Array
+        if p == 2:  # the Hessian is p/n A'A
+            damped, step = None, -n / p * g
+        else:
+            H = hessian(z) if p > 2 else p / n * weighted(A, weights)
+            damped = _ridged(H, p / n * float(weights.max()))
+            if damped is None:
+                break
+            step = np.linalg.solve(damped, -g)
         by = A @ step
         decrease = max(-float(g @ step), 0.0)
         search.decrement = math.sqrt(decrease)
         after = s + weights * by
-        projected = _in_null_space(A, after, weights, damped, p)
-        if projected is not None:
+        if p >= 2 or damped is None:
+            search.propose(after - A @ (A.T @ after))
+        elif (projected := _in_null_space(A, after, weights, damped, p)) is not None:
             search.propose(projected)
         if search.met(tol):
             if p == 1:
@@ -366,6 +374,5 @@ def minimize(
             if search.gap <= grain:
                 break
             e = max(min(_SHRINK * e, trimmed_median(np.abs(r), rank)), _FASTEST * e)
-            terms = np.abs(search.y) + search.row_norms * float(np.linalg.norm(z))
-            if e <= EPS * trimmed_median(terms, 0):
+            if e <= EPS * trimmed_median(np.abs(search.y) + _largest_terms(A, z), 0):
                 break  # e is below the rounding errors of r, or 0 for p >= 2

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel._core.problem import LpProblem, local_problem
+from accel._optimum.basis import decompose
 from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed_median
 from accel._optimum.newton import Search, minimize
-from accel._optimum.rank import Rank, checked_rcond, numerical_rank
+from accel._optimum.rank import checked_rcond
 from accel._optimum.twofold import EPS
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array, aligned
@@ -26,6 +27,7 @@ _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are ro
 # The relative gap to reach at p = 1, where a vertex that is the minimum has all digits.
 _VERTEX = 1e-13
 _PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
+_WORTH = 2**16  # numbers in X from which twofold products are worth the 0.4 s that Numba loads
 _LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 
 
@@ -78,28 +80,6 @@ class Optimum:
     doubtful: int
 
 
-def _decompose(X: Array, rcond: float | Array) -> tuple[Array, Rank, Array]:
-    """Decompose X (n, d).
-
-    Returns
-    -------
-    S : (min(n, d),) array
-        Singular values of X, each column divided by its largest absolute value.
-    used : Rank
-    R : (min(n, d), d) array
-        Of a QR decomposition ``X = Q R``.
-    """
-    # Columns of one size, since errors of 1e-16 of the largest would hide the small ones.
-    scale = np.maximum(X.max(axis=0), -X.min(axis=0))
-    nothing = scale == 0
-    scale[nothing] = 1.0
-    R = np.linalg.qr(X / scale, mode="r")  # without the left vectors it takes half the time
-    _, S, Vt = np.linalg.svd(R, full_matrices=False)
-    used = numerical_rank(S, Vt, scale, len(X), rcond)
-    used.M[nothing] = 0.0  # zero already, but for rounding errors of LAPACK
-    return S, used, R * scale
-
-
 class _Output(NamedTuple):
     """The optimum of one output.
 
@@ -148,7 +128,8 @@ def _solve(
     Each round begins at the point of the last one, whose residuals, computed with twice the digits,
     are its targets. ``stop`` is the tolerance and the largest number of Newton steps.
     """
-    A, T, p, rows = basis.A, basis.T, loss.p, Rows(X, y)
+    A, T, p = basis.A, basis.T, loss.p
+    rows = Rows(X, y, backend=for_proofs(backend, X.size, p))
     (tol, max_iter), (n, rank) = stop, A.shape
     w = np.zeros(X.shape[1])
     for _ in range(2):  # the second time removes rounding errors of the first
@@ -189,6 +170,11 @@ def _solve(
         done = best.gap <= enough * best.reference or math.isinf(best.gap)
         if done or iterations >= max_iter:
             return best
+
+
+def for_proofs(backend: str, size: int, p: float) -> str:
+    """Whose twofold products to use for X of this size, where the user asks for ``backend``."""
+    return "reference" if backend == "auto" and size < _WORTH and p <= 2 else backend
 
 
 def losses_at_zero(problem: LpProblem) -> Array:
@@ -245,9 +231,8 @@ def proven(
     losses_at_zero(problem)  # raises if one overflows
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
-        _log.info("the optimum needs %.0f MiB for singular vectors", 2 * X.nbytes / 2**20)
-    values, (sizes, M, doubtful), R = _decompose(X, rcond)
-    basis = Basis.of(X, M / sizes)
+        _log.info("the optimum needs %.0f MiB for a basis of the columns", 2 * X.nbytes / 2**20)
+    values, basis, doubtful, R = decompose(X, rcond)
     outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
     W = np.array([output.w for output in outputs])
     residuals = W @ X.T - Y.T
@@ -261,7 +246,7 @@ def proven(
         duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
         iterations=sum(output.iterations for output in outputs),
         converged=all(output.gap <= tol * output.reference for output in outputs),
-        rank=len(sizes),
+        rank=basis.T.shape[1],
         singular_values=values,
         doubtful=doubtful,
     )
@@ -292,8 +277,9 @@ def optimum(
     max_iter : int
         Newton steps for each output.
     backend : {"auto", "cpu", "cuda", "reference"}
-        Whose Hessian kernel to use for p > 2; ``"auto"`` is ``"cpu"``. NumPy computes the rest on
-        the host, above all the singular value decomposition; data on a GPU is copied there.
+        Whose Hessian kernel, for p > 2, and products with twice the digits to use; ``"auto"`` is
+        ``"cpu"``, or NumPy where loading Numba is not worth it. NumPy computes the rest on the
+        host, above all a basis of the columns of X; data on a GPU is copied there.
     rcond : float or (d,) array_like, optional
         How large the rounding errors in the entries of X are, relative to the root mean square of
         their column; 1e-12 by default, 4.8e-7 in float32. A combination ``X v`` of columns counts
@@ -314,7 +300,7 @@ def optimum(
         If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
         unknown, if rcond is negative or no number, or if y is so large that the loss overflows.
     MemoryError
-        If the machine has no memory for the singular vectors.
+        If the machine has no memory for the basis.
 
     References
     ----------

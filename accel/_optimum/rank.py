@@ -23,6 +23,7 @@ from accel._support.arrays import Array
 _EPS = float(np.finfo(np.float64).eps)
 _RCOND = 1e-12  # the e_j that are assumed
 _DIGITS = 5e-15  # half a unit in the 15th digit: the error of numbers in decimal tables
+_SAFE = 1e100  # squares of numbers between this and its inverse lose nothing
 _DOUBT = 10.0  # directions within this factor of the limit are doubtful
 
 
@@ -46,6 +47,27 @@ class Rank(NamedTuple):
     doubtful: int
 
 
+def _negligible(S: Array, n: int, d: int) -> float:
+    """The error of singular values S of an (n, d) matrix."""
+    return max(n, d) * _EPS * float(S[0])
+
+
+def _errors(norms: Array, rcond: float | Array) -> Array:
+    """The errors of columns of these norms."""
+    errors: Array = np.maximum(rcond, _EPS) * np.where(norms > 0, norms, norms.max() or 1.0)
+    return errors
+
+
+def _is_clear(least: float, negligible: float, errors: Array) -> bool:
+    """Whether the least singular value is so large that no direction is doubtful."""
+    return least > _DOUBT * max(negligible, math.sqrt(len(errors)) * float(errors.max()))
+
+
+def is_clearly_full(S: Array, norms: Array, n: int, rcond: float | Array) -> bool:
+    """Whether, by singular values S (d,) and norms (d,) of its columns alone, X has full rank."""
+    return _is_clear(float(S[-1]), _negligible(S, n, len(S)), _errors(norms, rcond))
+
+
 def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Array) -> Rank:
     """Find out which directions are more than rounding errors.
 
@@ -59,7 +81,7 @@ def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Arr
     rcond : float or (d,) array
         The e_j.
     """
-    column, negligible = scale[:, np.newaxis], max(n, len(scale)) * _EPS * S[0]
+    column, negligible = scale[:, np.newaxis], _negligible(S, n, len(scale))
     clear = negligible < S  # the others are errors of the decomposition
     sizes, V = S[clear], Vt[clear].T
     M = V / column
@@ -67,9 +89,8 @@ def numerical_rank(S: Array, Vt: Array, scale: Array, n: int, rcond: float | Arr
         rows = np.linalg.qr(V * column)[0]  # a basis of the row space of X
         M = rows @ (rows.T @ M)
     norms = np.sqrt(S**2 @ Vt**2)
-    errors = np.maximum(rcond, _EPS) * np.where(norms > 0, norms, norms.max() or 1.0)
-    most = max(negligible, math.sqrt(len(scale)) * float(errors.max()))
-    if not len(sizes) or sizes[-1] > _DOUBT * most:
+    errors = _errors(norms, rcond)
+    if not len(sizes) or _is_clear(float(sizes[-1]), negligible, errors):
         return Rank(sizes, M, 0)
     _, T, Wt = np.linalg.svd(sizes[:, np.newaxis] * V.T / errors, full_matrices=False)
     V = Wt.T / errors[:, np.newaxis]
@@ -101,6 +122,16 @@ def checked_rcond(rcond: Any, d: int, dtype: np.dtype[Any]) -> float | Array:
     return each
 
 
+def column_norms(X: Array) -> tuple[Array, Array]:
+    """Return the largest sizes of the columns of X, 1 for 0, and their norms divided by those."""
+    peak = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    peak[peak == 0] = 1.0
+    if X.dtype == np.float64 and peak.min() > 1 / _SAFE and peak.max() < _SAFE:
+        return peak, np.sqrt(np.einsum("ij,ij->j", X, X)) / peak
+    scaled = X / peak  # so that no square overflows
+    return peak, np.sqrt(np.einsum("ij,ij->j", scaled, scaled))
+
+
 def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
     """The e_j of columns from which multiples of the last one, the intercept's, were subtracted.
 
@@ -113,10 +144,8 @@ def centred_rcond(X: Array, offsets: Array, within: float) -> Array:
     within : float
         Other errors, relative to the columns as they are now.
     """
-    peak = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
-    peak[peak == 0] = 1.0
-    scaled = X / peak  # so that no square overflows
-    sizes = peak * np.sqrt(np.einsum("ij,ij->j", scaled, scaled) / len(X))
+    peak, norms = column_norms(X)
+    sizes = peak * norms / math.sqrt(len(X))
     before = np.append(np.abs(offsets), 0.0) * sizes[-1]
     own = min(within, max(_DIGITS, float(np.finfo(X.dtype).eps)))
     rcond: Array = within + own * before / np.where(sizes > 0, sizes, 1.0)

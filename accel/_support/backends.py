@@ -38,7 +38,7 @@ class Backend:
     Attributes
     ----------
     name : str
-    lp_loss, factor_chain, updates, precondition, loop, chunks, needs : module
+    lp_loss, factor_chain, updates, precondition, loop, chunks, twofold, needs : module
     """
 
     name: str
@@ -75,6 +75,11 @@ class Backend:
     def chunks(self) -> protocols.ChunksModule:
         """Sums over a part of the rows."""
         return cast(protocols.ChunksModule, self._file("chunks"))
+
+    @property
+    def twofold(self) -> protocols.TwofoldModule:
+        """Dot products with twice the digits."""
+        return cast(protocols.TwofoldModule, self._file("twofold"))
 
     @property
     def needs(self) -> protocols.NeedsModule:

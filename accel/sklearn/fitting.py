@@ -8,7 +8,7 @@ import numpy as np
 
 from accel._core.problem import LpProblem
 from accel._optimum.certificate import Basis, Rows, gap_at
-from accel._optimum.optimum import Proof, proven, rounding
+from accel._optimum.optimum import Proof, for_proofs, proven, rounding
 from accel._optimum.rank import centred_rcond, singular_values, usual_rcond
 from accel._runs.results import History
 from accel._support.arrays import Array
@@ -115,6 +115,7 @@ def user_gap(
     weight: Array | None,
     coef: Array,
     b: Array,
+    backend: str,
 ) -> float:
     """Bound how far the loss in the units of the user is above its minimum, rounding included.
 
@@ -128,6 +129,7 @@ def user_gap(
     coef : (k, d) array
     b : (k,) array
         The intercepts.
+    backend : str
 
     Returns
     -------
@@ -140,9 +142,11 @@ def user_gap(
     center = scaled.x.mean if scaled.intercept else None
     T = proof.T.copy()
     T[: X.shape[1]] /= scaled.x.scale[:, np.newaxis]
-    total, basis = 0.0, Basis.of(Rows(X, Y[:, 0], root, center).columns(), T)
+    backend = for_proofs(backend, X.size, p)
+    outputs = [Rows(X, y, root, center, backend) for y in Y.T]
+    total, basis = 0.0, Basis.of(outputs[0].columns(), T)
     for i, v in enumerate(proof.slopes):
-        bound = gap_at(Rows(X, Y[:, i], root, center), coef[i], basis, p, v, float(b[i]))
+        bound = gap_at(outputs[i], coef[i], basis, p, v, float(b[i]))
         with np.errstate(over="ignore"):
             unit = np.float64(bound.unit) ** p / n
             total += float(

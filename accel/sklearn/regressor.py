@@ -261,7 +261,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         self.status_ = fit.status
         self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
         if fit.proof is not None:
-            self.dual_gap_ = fitting.user_gap(scaled, fit.proof, X, Y, weight, coef, intercept)
+            self.dual_gap_ = fitting.user_gap(
+                scaled, fit.proof, X, Y, weight, coef, intercept, self.backend
+            )
         self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if scaled.intercept else 0.0

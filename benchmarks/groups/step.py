@@ -48,7 +48,7 @@ def _case(
         learning_rate=rate if data == "gas" else 10 * rate,
         steps=5 if large else 200,
         contenders=(OURS, *_PEERS, *further),
-        gram=gram,
+        form="gram" if gram else "direct",
     )
 
 
@@ -83,6 +83,10 @@ def measure(settings: Settings) -> Record:
 
 
 def markdown(content: Record) -> str:
+    return f"{report.header(content)}\n\n{lines(content)}"
+
+
+def lines(content: Record) -> str:
     """A line a case: ours, and every other contender as a multiple of it."""
     others = [name for case in content["cases"] for name in _timed(case) if name != OURS]
     others = list(dict.fromkeys(others))
@@ -94,7 +98,7 @@ def markdown(content: Record) -> str:
         cells = [report.ratio_words(timed[name]) if name in timed else "" for name in others]
         rows.append([case["title"], time, *cells])
     header = ["n x d (x k), model", "ours, us a step", *(f"{name} / ours" for name in others)]
-    parts = [report.header(content), page.table(header, rows)]
+    parts = [page.table(header, rows)]
     if gaps := _gaps(content):
         parts.append("Not measured: " + "; ".join(gaps) + ".")
     return "\n\n".join(parts)

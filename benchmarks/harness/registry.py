@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 class Settings:
     """How to measure; what is None is the group's own choice.
 
-    ``cases`` are names of cases of steps, all of them if empty; ``backend`` is ours.
+    ``cases`` are names of cases of steps, those of a full run if empty; ``backend`` is ours.
     """
 
     quick: bool = False
@@ -41,13 +41,17 @@ class GroupModule(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """A group: its module, and the minutes that a run of either form takes on two cores."""
+    """A group: its module, and the minutes that a run of either form takes on two cores.
+
+    One `on_request` runs only where it is named.
+    """
 
     name: str
     title: str
     module: str
     minutes: float
     quick_minutes: float
+    on_request: bool = False
 
     @property
     def functions(self) -> GroupModule:
@@ -69,8 +73,19 @@ GROUPS = {
         Group("scaling", "Scaling and memory", "benchmarks.groups.scaling.measure", 2.0, 0.4),
         Group("convergence", "Seconds to the optimum", "benchmarks.groups.convergence", 11.0, 0.6),
         Group("startup", "Start-up and size", "benchmarks.groups.startup", 1.0, 0.6),
+        Group(
+            "matrix",
+            "Networks of square matrices",
+            "benchmarks.groups.matrix",
+            6.0,
+            0.6,
+            on_request=True,
+        ),
     )
 }
+
+#: What a run measures that names no group.
+DEFAULT = tuple(name for name, group in GROUPS.items() if not group.on_request)
 
 
 #: Modules with ``summary(content)`` for the records of the other commands.

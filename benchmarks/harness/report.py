@@ -57,9 +57,9 @@ def case_record(
 
 def rates(case: Case, name: str, run: Descent | Sweep, seconds: float) -> dict[str, float]:
     """How fast a contender computes, or reads the data, by its seconds a step."""
-    if isinstance(run, Sweep):
+    if isinstance(run, Sweep) or PEAK in case.contenders:
         return {"gigaflops": 2e-9 * run.multiply_adds / seconds}
-    if name in (OURS, PLAIN_SUM, COPY) and not case.gram:
+    if name in (OURS, PLAIN_SUM, COPY) and case.form == "direct":
         return {"gigabytes_per_second": run.X.nbytes / 1e9 / seconds}
     return {}
 

@@ -1,10 +1,10 @@
-"""Cases timed one after the other: what the groups `targets`, `step` and `gpu` have in common."""
+"""Cases timed one after the other: what all groups of steps have in common."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.harness import machine, records, report, timing
-from benchmarks.harness.cases import ON_CPU, OURS, Case
+from benchmarks.harness.cases import ON_CPU, OURS, Case, Contenders
 from benchmarks.harness.records import Record
 from benchmarks.harness.reference import reference_params, start
 from benchmarks.harness.registry import Settings
@@ -53,7 +53,12 @@ def add(
 
 
 def measured(
-    group: str, cases: Sequence[Case], settings: Settings, rounds: int, seconds: float
+    group: str,
+    cases: Sequence[Case],
+    settings: Settings,
+    rounds: int,
+    seconds: float,
+    contenders: Contenders = ON_CPU,
 ) -> Record:
     """The record of a group of cases; their tables are printed as they come.
 
@@ -67,7 +72,8 @@ def measured(
         if settings.cases and case.name not in settings.cases:
             continue
         run, source = case.descent(machine.peer_threads(), quick)
-        build = functools.partial(start, run=run, reference=reference_params(run))
-        samples = timed(case, build, rounds, seconds, left_out=ON_CPU.left_out(quick))
+        reference = reference_params(run)
+        build = functools.partial(start, run=run, reference=reference, contenders=contenders)
+        samples = timed(case, build, rounds, seconds, left_out=contenders.left_out(quick))
         add(content, case, source, run, samples)
     return content

@@ -135,7 +135,7 @@ def interleaved(
         results[name] = Samples(name, note=stepper.note, layout=stepper.layout, steps=steps)
         time.sleep(pause)
     calls = {
-        name: functools.partial(_seconds_a_step, stepper, results[name].steps)
+        name: functools.partial(seconds_a_step, stepper, results[name].steps)
         for name, stepper in contenders.items()
     }
     for name, samples in in_turn(calls, rounds, pause).items():
@@ -154,7 +154,8 @@ def _steps_of_a_sample(stepper: Stepper, seconds: float) -> int:
     return max(10 * round(estimate / 10), 5)
 
 
-def _seconds_a_step(stepper: Stepper, steps: int) -> float:
+def seconds_a_step(stepper: Stepper, steps: int) -> float:
+    """One sample of so many steps, after a tenth of them."""
     stepper.advance(max(1, steps // 10))  # caches and threads awake again
     return elapsed(functools.partial(stepper.advance, steps)) / steps
 

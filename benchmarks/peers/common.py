@@ -1,6 +1,7 @@
 """The input and the output of every contender, and the algebra that all forms share."""
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +15,11 @@ class Gap(Exception):
 
 @dataclass(frozen=True)
 class Descent:
-    """Full-batch gradient descent: X (n, d), Y (n, k), flat `params` of the given `widths`."""
+    """Full-batch gradient descent: X (n, d), Y (n, k), flat `params` of the given `widths`.
+
+    At p = 2 ours may read X'X in the place of the data, in the form "gram", or the singular values
+    of X, in the form "diagonal". The peers' forms go by their names.
+    """
 
     X: np.ndarray
     Y: np.ndarray
@@ -22,7 +27,7 @@ class Descent:
     widths: tuple[int, ...]
     params: np.ndarray
     learning_rate: float
-    gram: bool = False
+    form: str = "direct"
     threads: int = 2
 
     @property
@@ -34,6 +39,17 @@ class Descent:
     def outputs(self) -> int:
         """The number k of outputs."""
         return self.widths[-1]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Those of a step: the pass over what its form reads, and the products of the factors.
+
+        For every factor but one these are a suffix product, a prefix product and a gradient.
+        """
+        layers = [rows * columns for rows, columns in itertools.pairwise(self.widths)]
+        n, d = self.X.shape
+        passes = {"direct": 2 * n * d, "gram": d * d, "diagonal": 2 * d}
+        return self.outputs * (passes[self.form] + 3 * sum(layers[:-1]))
 
     def factors(self, params: np.ndarray) -> list[np.ndarray]:
         """W_1 to W_N as views into `params`; stacks of them if `params` has a row a model."""
@@ -47,16 +63,12 @@ class Descent:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Models with one output that descend side by side: same data, loss and widths.
+    """Models that descend side by side: same data, loss and widths.
 
     Its parameters are a row a model; a step of it is one step of every model.
     """
 
     descents: tuple[Descent, ...]
-
-    def __post_init__(self) -> None:
-        if self.first.outputs != 1:
-            raise ValueError("the peers of a sweep are written for one output")
 
     @property
     def first(self) -> Descent:
@@ -86,9 +98,8 @@ class Sweep:
 
     @property
     def multiply_adds(self) -> int:
-        """Those of a step's products with the data, or with X'X: all but a few of its work."""
-        n, d = self.X.shape
-        return len(self.descents) * d * (d if self.first.gram else 2 * n)
+        """Those of a step of all models."""
+        return len(self.descents) * self.first.multiply_adds
 
 
 class Stepper(NamedTuple):

@@ -86,7 +86,7 @@ def jax_vmap(run: Sweep, loop: Loop | None = None) -> Stepper:
     """One model's step by hand, mapped over the models."""
 
     def one(X: Any, y: Any, factors: list[Any], rate: Any) -> list[Any]:
-        return _descended(factors, _gradients_by_hand(run.first.p, X, y, factors), rate)
+        return descended(factors, _gradients_by_hand(run.first.p, X, y, factors), rate)
 
     return _jax_vmap(run, one, run.X, run.first.Y[:, 0], loop)
 
@@ -95,7 +95,7 @@ def jax_gram_vmap(run: Sweep) -> Stepper:
     """One model's step from X'X and Y'X, mapped over the models."""
 
     def one(XX: Any, YX: Any, factors: list[Any], rate: Any) -> list[Any]:
-        return _descended(factors, [factors[0] @ XX - YX], rate)
+        return descended(factors, [factors[0] @ XX - YX], rate)
 
     return _jax_vmap(run, one, *scaled_gram(replace(run.first, learning_rate=1.0)))
 
@@ -118,7 +118,7 @@ def jax_sweep(run: Sweep, loop: Loop | None = None) -> Stepper:
     def step(_: Any, X: Any, y: Any, stacks: list[Any]) -> list[Any]:
         suffixes = suffix_products(stacks)
         G = scale * (residual_power(X @ suffixes[0][:, 0].T - y, run.first.p).T @ X)
-        return _descended(stacks, factor_gradients(stacks, suffixes, G[:, None]), 1)
+        return descended(stacks, factor_gradients(stacks, suffixes, G[:, None]), 1)
 
     return (loop or compiled_loop)(step, run.X, run.first.Y, run.first.factors(run.params))
 
@@ -132,12 +132,12 @@ def _jax_run(
     Y = run.Y[:, 0] if flatten and run.outputs == 1 else run.Y
 
     def step(jax: Any, X: Any, Y: Any, factors: list[Any]) -> list[Any]:
-        return _descended(factors, gradients(jax, X, Y, factors), run.learning_rate)
+        return descended(factors, gradients(jax, X, Y, factors), run.learning_rate)
 
     return (loop or compiled_loop)(step, run.X, Y, run.factors(run.params))
 
 
-def _descended(factors: list[Any], gradients: list[Any], rate: Any) -> list[Any]:
+def descended(factors: list[Any], gradients: list[Any], rate: Any) -> list[Any]:
     return [f - rate * gradient for f, gradient in zip(factors, gradients, strict=True)]
 
 

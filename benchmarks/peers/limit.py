@@ -47,7 +47,7 @@ def limit_in_c(run: Descent) -> Stepper:
         If there is none, or no compiler.
     """
     n, d = run.X.shape
-    if run.p != 4 or run.outputs != 1 or run.gram:
+    if run.p != 4 or run.outputs != 1 or run.form != "direct":
         raise Gap("written in C for p = 4 and one output, over the data")
     if (n, d) == (2, 2) and run.widths[1:] in ((1,), (1, 1, 1)) and run.X.dtype == np.float64:
         return _two_points(run)

@@ -54,7 +54,7 @@ def array_step(xp: Any, run: Descent) -> tuple[Any, Callable[[], None]]:
             xp.dot(suffixes[j + 1], factors[j], out=suffixes[j])
         xp.dot(X, w, out=r)
         xp.subtract(r, y, out=r)
-        xp.dot(_residual_power_into(xp, power, r, p).T, X, out=g)
+        xp.dot(residual_power_into(xp, power, r, p).T, X, out=g)
         xp.multiply(G, scale, out=G)
         for j in range(run.depth - 1):
             xp.dot(prefixes[j], factors[j].T, out=prefixes[j + 1])
@@ -67,7 +67,7 @@ def array_step(xp: Any, run: Descent) -> tuple[Any, Callable[[], None]]:
     return params, step
 
 
-def _residual_power_into(xp: Any, out: Any, r: Any, p: float) -> Any:
+def residual_power_into(xp: Any, out: Any, r: Any, p: float) -> Any:
     """`residual_power` without a temporary; at p = 2 it is `r` itself."""
     if p == 2:
         return r
@@ -134,7 +134,7 @@ def array_sweep_step(xp: Any, run: Sweep) -> tuple[Any, Callable[[], None]]:
         suffixes = suffix_products(factors)
         xp.dot(X, suffixes[0][:, 0].T, out=r)
         xp.subtract(r, y, out=r)
-        xp.dot(_residual_power_into(xp, power, r, p).T, X, out=G)
+        xp.dot(residual_power_into(xp, power, r, p).T, X, out=G)
         xp.multiply(G, scale, out=G)
         gradients = factor_gradients(factors, suffixes, G[:, None])
         for factor, gradient in zip(factors, gradients, strict=True):

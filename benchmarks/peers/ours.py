@@ -47,8 +47,14 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Step
         for run in descents
     ]
     run = descents[0]
-    loss = specs.Loss(run.p, 1.0, "gram" if run.gram else "direct")
-    loop = TrainingLoop(run.X, run.Y, loss, models, threads=run.threads, **options)
+    X, Y, loss = run.X, run.Y, specs.Loss(run.p, 1.0, run.form)
+    if run.form == "diagonal":
+        X, Y, loss, basis = _diagonal(run)
+        models = [
+            model._replace(params=_rotated(descent, descent.params, basis))
+            for model, descent in zip(models, descents, strict=True)
+        ]
+    loop = TrainingLoop(X, Y, loss, models, threads=run.threads, **options)
 
     def advance(steps: int) -> None:
         loop.advance(steps)
@@ -56,11 +62,38 @@ def _together(descents: Sequence[Descent], backend: str, **options: Any) -> Step
             raise RuntimeError(f"a run stopped by step {loop.step}, codes {loop.statuses}")
 
     def params() -> np.ndarray:
-        return np.stack([loop.params(m) for m in range(len(models))])
+        stack = [loop.params(m) for m in range(len(models))]
+        if run.form == "diagonal":
+            stack = [_rotated(run, params, basis.T) for params in stack]
+        return np.stack(stack)
 
     note = getattr(loop, "engine", "")
     layout = (loop._launcher.blocks, loop._launcher.teams) if note == "resident" else None
     return Stepper(advance, params, note=note, layout=layout)
+
+
+def _diagonal(run: Descent) -> tuple[np.ndarray, np.ndarray, Any, np.ndarray]:
+    """The singular values of X, the targets and the loss there, and the basis of X's rows, (d, d).
+
+    A run from W_1 times the basis is that from W_1, rotated: what the method "spectral" of
+    `accel.LpProblem` does.
+    """
+    from accel.kernels import specs
+
+    (n, d), dtype = run.X.shape, run.X.dtype
+    U, s, basis = np.linalg.svd(run.X.astype(np.float64), full_matrices=False)
+    Z = U.T @ run.Y
+    rest = float(np.sum(run.Y.astype(np.float64) ** 2) - np.sum(Z**2))
+    loss = specs.Loss(run.p, d / n, "diagonal", rest)
+    return s.astype(dtype), np.ascontiguousarray(Z, dtype), loss, basis.T
+
+
+def _rotated(run: Descent, params: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """The parameters with W_1 times a basis of the inputs."""
+    rotated = params.copy()
+    first = run.factors(rotated)[0]
+    first[...] = first @ basis
+    return rotated
 
 
 def ours_depth_1(run: Descent) -> Stepper:

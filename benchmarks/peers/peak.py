@@ -1,11 +1,11 @@
-"""The ceiling of a sweep: fused multiply-adds that never leave the registers."""
+"""The ceiling of sweeps and of products: fused multiply-adds that never leave the registers."""
 
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.peers.common import Stepper, Sweep
+from benchmarks.peers.common import Descent, Stepper, Sweep
 
 
 class Peak(NamedTuple):
@@ -74,8 +74,8 @@ def start_values(fastest: Peak, threads: int, dtype: np.dtype[Any]) -> np.ndarra
     return values
 
 
-def multiply_adds_alone(run: Sweep) -> Stepper:
-    """As many multiply-adds as the products of a step take, with the same threads and no data."""
+def multiply_adds_alone(run: Descent | Sweep) -> Stepper:
+    """As many multiply-adds as a step takes, with the same threads and no data."""
     from accel.kernels.cpu import team
 
     fastest = peak(run.X.dtype)
@@ -85,4 +85,4 @@ def multiply_adds_alone(run: Sweep) -> Stepper:
         rounds = -(-steps * run.multiply_adds // (run.threads * fastest.width))
         team.run_team(fastest.kernel, (values, rounds), run.threads, run.threads)
 
-    return Stepper(advance, lambda: run.params)
+    return Stepper(advance, lambda: np.array(run.params))

@@ -111,8 +111,8 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str):
                 for place in range(begin, end):
                     model = run.active[place]
                     chain = chain_of(run, model)
-                    loss = reduce(run, chain, sums, parts, length, place)
-                    settle(run, chain, model, step, loss, room)
+                    value = reduce(run, chain, sums, parts, length, place)
+                    settle(run, chain, model, step, value, room)
                     publish(chain, run, place, size)
                 if not alone:
                     team.arrive(flags, part, phase)

@@ -21,6 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import aligned_zeros, entry, inlined, named, padded
+from .norms import sum_of_squares
 from .pointers import address, pointer
 from .powers import by_kind
 from .processor import cache_bytes, vector_bytes, vector_registers
@@ -178,10 +179,10 @@ def _make_pass(dtype, lanes: int):
 
 @cache
 def make_columns_pass(dtype: np.dtype[Any], lanes: int):
-    """Compile ``one_pass(data, W, G, lane_sums, scale, p)``: the sum of |r|^p is returned.
+    """Compile ``one_pass(data, W, G, lane_sums, scale, p)``.
 
-    ``G[:d]`` becomes ``scale`` times the unscaled gradient; ``lane_sums`` is scratch. W, G and it
-    are pointers.
+    The sum of |r|^p is returned, and that of the squares of G. ``G[:d]`` becomes ``scale`` times
+    the unscaled gradient; ``lane_sums`` is scratch. W, G and it are pointers.
     """
     whole = _make_pass(dtype, lanes)
 
@@ -189,7 +190,8 @@ def make_columns_pass(dtype: np.dtype[Any], lanes: int):
     @named(dtype.name, lanes)
     def one_pass(data, W, G, lane_sums, scale, p):
         view = _View(address(pointer(data.X)), address(pointer(data.Y)), data.rows, data.d)
-        return whole(view, address(W), address(G), address(lane_sums), scale, p)
+        total = whole(view, address(W), address(G), address(lane_sums), scale, p)
+        return total, sum_of_squares(G, data.d)
 
     return one_pass
 
@@ -201,6 +203,7 @@ def make_columns_entry(dtype: np.dtype[Any], lanes: int):
 
     @entry("columns", dtype.name, lanes)
     def whole(data, W, G, lane_sums, scale, p):
-        return one_pass(data, pointer(W), pointer(G), pointer(lane_sums), scale, p)
+        total, _ = one_pass(data, pointer(W), pointer(G), pointer(lane_sums), scale, p)
+        return total
 
     return whole

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from ..specs import Loss
 from .jit import aligned_zeros, entry, inlined, lanes_for, named, row_length
 from .pointers import address, pointer, shift
-from .simd import EXACT, Emitter, added, cover
+from .simd import EXACT, Emitter, cover, folded, widened
 
 _I64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -56,17 +56,17 @@ def pack_diagonal(s: np.ndarray, Y: np.ndarray, rest: float, cost: int) -> Diago
 
 
 def _emit_row(emit: Emitter, s, y, w, g, ld, scale):
-    """The gradient of a row goes to ``g``; the sum of the squares of its residuals."""
+    """The gradient of a row goes to ``g``; the sums of the squares of its residuals and of it."""
     builder, lanes = emit.builder, emit.lanes
     wide = Emitter(emit.context, builder, np.dtype(np.float64), lanes)
     totals, factor = wide.variables(_SUMS), wide.spread(scale, wide.vector)
+    squares = wide.variables(_SUMS)
 
     def vectors(position, length):
         (left, target, weights, gradient) = (emit.at(a, (position, 1)) for a in (s, y, w, g))
         for i in range(length // lanes):
             diagonal, weight = wide.load(left, i * lanes), emit.load(weights, i * lanes)
-            if weight.type != wide.vector:
-                weight = builder.fpext(weight, wide.vector)
+            weight = widened(builder, weight)
             residual = wide.fma(diagonal, weight, builder.fneg(wide.load(target, i * lanes)))
             total = builder.load(totals[i])
             builder.store(wide.fma(residual, residual, total), totals[i])
@@ -74,10 +74,11 @@ def _emit_row(emit: Emitter, s, y, w, g, ld, scale):
             if emit.vector != wide.vector:
                 slope = builder.fptrunc(slope, emit.vector)
             emit.store(slope, gradient, i * lanes)
+            slope = widened(builder, slope)
+            builder.store(wide.fma(slope, slope, builder.load(squares[i])), squares[i])
 
     cover(builder, ld, (_SUMS * lanes, lanes), vectors)
-    total = wide.fold([added(builder, [builder.load(total) for total in totals])])
-    return builder.extract_element(total, ir.IntType(32)(0))
+    return folded(wide, (totals, squares))
 
 
 def _make_row(dtype, lanes: int):
@@ -90,31 +91,34 @@ def _make_row(dtype, lanes: int):
                 builder.inttoptr(number, kind.as_pointer())
                 for number, kind in zip(arguments[:4], kinds, strict=True)
             ]
-            return _emit_row(emit, *places, *arguments[4:])
+            sums = _emit_row(emit, *places, *arguments[4:])
+            return context.make_tuple(builder, signature.return_type, sums)
 
-        return types.float64(*(types.intp,) * 5, types.float64), generate
+        return types.UniTuple(types.float64, 2)(*(types.intp,) * 5, types.float64), generate
 
     return row
 
 
 @cache
 def make_diagonal_pass(dtype: np.dtype[Any], lanes: int):
-    """Compile ``one_pass(data, W, G, work, scale, p)``: the sum of the loss is returned.
+    """Compile ``one_pass(data, W, G, work, scale, p)``.
 
-    G becomes ``scale`` times half the gradient of that sum; nothing else is written, and p is 2. W
-    and G are pointers.
+    G becomes ``scale`` times half the gradient of the sum of the loss, which is returned with the
+    sum of squares of G. Nothing else is written, and p is 2. W and G are pointers.
     """
     row = _make_row(dtype, lanes)
 
     @inlined
     @named(dtype.name, lanes)
     def one_pass(data, W, G, work, scale, p):
-        s, Y, ld, total = address(pointer(data.s)), pointer(data.Y), data.ld, data.rest
+        s, Y, ld = address(pointer(data.s)), pointer(data.Y), data.ld
+        total, square = data.rest, 0.0
         for c in range(data.k):
             start = c * ld
             y, w, g = address(shift(Y, start)), address(shift(W, start)), address(shift(G, start))
-            total += row(s, y, w, g, ld, scale)
-        return total
+            terms = row(s, y, w, g, ld, scale)
+            total, square = total + terms[0], square + terms[1]
+        return total, square
 
     return one_pass
 
@@ -138,5 +142,5 @@ def diagonal_loss_and_gradient(
     data = pack_diagonal(s, Y, loss.rest, 0)
     weights, G = (aligned_zeros(k * data.ld, s.dtype) for _ in range(2))
     weights.reshape(k, data.ld)[:, :d] = W
-    total = _make_entry(s.dtype, lanes_for(d, s.dtype))(data, weights, G, 2.0 * scale)
+    total, _ = _make_entry(s.dtype, lanes_for(d, s.dtype))(data, weights, G, 2.0 * scale)
     return scale * total, G.reshape(k, data.ld)[:, :d].copy()

@@ -23,7 +23,7 @@ from .factor_chain import (
     make_gradients,
 )
 from .jit import inlined, inner, spliced
-from .norms import norm
+from .norms import norm, root, sum_of_squares
 from .pointers import pointer, shift
 from .precondition import apply as precondition
 from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, make_update, prepare
@@ -136,9 +136,10 @@ def chain_of(run, model):
 
 @inner
 def reduce(run, chain, sums, parts, length, place):
-    """Add up partial sums: G becomes the first pulled-back product, the loss is returned.
+    """Add up partial sums: G becomes the first pulled-back product.
 
-    ``sums`` points to ``parts`` rows of ``length``; the model stands at ``place`` in each.
+    The loss and the sum of squares of G are returned. ``sums`` points to ``parts`` rows of
+    ``length``; the model stands at ``place`` in each.
     """
     G, size = end_to_end_gradient(chain), chain.k * chain.table[LD]
     start, loss = place * size, length - 1 - place
@@ -150,7 +151,7 @@ def reduce(run, chain, sums, parts, length, place):
     scale = run.limits[SCALE] * run.limits[P]
     for i in range(size):
         G[i] = scale * sums[start + i]
-    return run.limits[SCALE] * sums[loss]
+    return run.limits[SCALE] * sums[loss], sum_of_squares(G, size)
 
 
 @inlined
@@ -203,11 +204,12 @@ def step_end_to_end(chain, G, rule, room):
 
 @cache
 def make_epilogue(dtype: np.dtype[Any], lanes: int):
-    """Compile ``settle(run, chain, model, step, loss, room)`` and ``multiply(chain)``.
+    """Compile ``settle(run, chain, model, step, value, room)`` and ``multiply(chain)``.
 
     ``settle`` takes a model from the loss and the gradient of its iterate to the next iterate and
     returns its status; where that is not RUNNING, or nothing but an evaluation is asked for, there
-    is none. ``multiply`` makes the end-to-end matrix from the factors, once before the first step.
+    is none. ``value`` is the loss and the sum of squares of the gradient. ``multiply`` makes the
+    end-to-end matrix from the factors, once before the first step.
     """
     update = make_update(dtype)
     multiply = make_end_to_end(dtype, lanes)
@@ -219,9 +221,10 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int):
     descend = make_gradients(dtype, lanes, consume)
 
     @spliced
-    def settle(run, chain, model, step, loss, room):
+    def settle(run, chain, model, step, value, room):
         W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
-        status = judge(run, (W, size, norm(G, size)), model, step, loss)
+        loss, square = value
+        status = judge(run, (W, size, root(square, G, size)), model, step, loss)
         if run.control[EVALUATE] == 0:
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status

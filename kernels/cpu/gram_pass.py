@@ -25,9 +25,9 @@ from numba.extending import intrinsic
 from .jit import LINE, aligned_zeros, entry, inlined, inner, lanes_for, named, row_length
 from .pointers import address, pointer, shift
 from .shapes import shapes
-from .simd import EXACT, Emitter, added, cover, heights
+from .simd import EXACT, Emitter, cover, folded, heights
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_I64 = ir.IntType(64)
 _FLOAT64 = np.dtype(np.float64)
 
 #: Sums in flight, enough to hide the latency of a multiply-add.
@@ -60,30 +60,34 @@ def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, maps: int = 1) -> Gram:
     """Lay out what ``gram`` returns for so many maps, in squares for one with one output."""
     k, d = YX.shape
     ld, lanes = row_length(d, _FLOAT64), lanes_for(d, _FLOAT64)
-    whole = np.zeros((ld, ld))
-    whole[:d, :d] = XX
     targets = aligned_zeros(k * ld, _FLOAT64)
     targets.reshape(k, ld)[:, :d] = YX
-    flat = _in_squares(whole, lanes) if maps * k == 1 else _in_panels(whole[:d], lanes)
+    flat = _in_squares(XX, ld, lanes) if maps * k == 1 else _in_panels(XX, ld, lanes)
     group = max(shapes().tile_height // k, 1)
     return Gram(flat, targets, d, ld, k, YY, k * d * ld, group)
 
 
-def _in_squares(XX: np.ndarray, lanes: int) -> np.ndarray:
-    count = len(XX) // lanes
-    squares = XX.reshape(count, lanes, count, lanes).transpose(0, 2, 1, 3)
-    flat = aligned_zeros(count * (count + 1) // 2 * lanes**2, XX.dtype)
-    flat[:] = squares[np.triu_indices(count)].ravel()
+def _in_squares(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
+    count, end = ld // lanes, 0
+    flat = aligned_zeros(count * (count + 1) // 2 * lanes**2, _FLOAT64)
+    for start in range(0, ld, lanes):
+        rows = XX[start : start + lanes, start:]
+        padded = np.zeros((lanes, ld - start))
+        padded[: rows.shape[0], : rows.shape[1]] = rows
+        squares = padded.reshape(lanes, -1, lanes).transpose(1, 0, 2)
+        begin, end = end, end + squares.size
+        flat[begin:end] = squares.ravel()
     return flat
 
 
-def _in_panels(XX: np.ndarray, lanes: int) -> np.ndarray:
-    d, ld = XX.shape
-    width = lanes * shapes().tile_vectors
-    flat, start = aligned_zeros(d * ld, XX.dtype), 0
+def _in_panels(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
+    d, width = len(XX), lanes * shapes().tile_vectors
+    flat, start = aligned_zeros(d * ld, _FLOAT64), 0
     while start < ld:
         step = width if ld - start >= width else lanes
-        flat[start * d : (start + step) * d] = XX[:, start : start + step].ravel()
+        columns = XX[:, start : start + step]
+        panel = flat[start * d : (start + step) * d].reshape(d, step)
+        panel[:, : columns.shape[1]] = columns
         start += step
     return flat
 
@@ -113,25 +117,27 @@ def _pointers(emit: Emitter, numbers):
     return [emit.builder.inttoptr(number, emit.scalar.as_pointer()) for number in numbers]
 
 
-def _sum_of(emit: Emitter, vectors):
-    """The sum of all lanes of 2^m vectors."""
-    return emit.builder.extract_element(emit.fold([added(emit.builder, vectors)]), _I32(0))
+def _emit_end(emit: Emitter, product, row, scale, sums):
+    """A vector of the gradient; ``sums`` gain its terms of the loss, and its squares.
 
-
-def _emit_end(emit: Emitter, product, target, weights, scale):
-    """The gradient of a vector of features, and its terms of the loss but for their weights."""
-    builder = emit.builder
+    ``row`` has the addresses of its targets and weights, and of where it goes.
+    """
+    builder, (target, weights, place) = emit.builder, row
+    target = emit.load(target)
     gradient = builder.fsub(product, target, flags=EXACT)
     terms = builder.fsub(gradient, target, flags=EXACT)
-    return builder.fmul(gradient, scale, flags=EXACT), lambda total: emit.fma(weights, terms, total)
+    gradient = builder.fmul(gradient, scale, flags=EXACT)
+    emit.store(gradient, place)
+    for total, factors in zip(sums, [(emit.load(weights), terms), (gradient,) * 2], strict=True):
+        builder.store(emit.fma(*factors, builder.load(total)), total)
 
 
 def _emit_squares(emit: Emitter, row, ld, scale):
-    """Gradient and loss of one map with one output."""
+    """The gradient of one map with one output; the sums of its loss and squares."""
     builder, lanes = emit.builder, emit.lanes
     x, y, w, g = row
     square, factor = lanes * lanes, emit.spread(scale, emit.vector)
-    blocks, total = builder.sdiv(ld, _I64(lanes)), cgutils.alloca_once_value(builder, emit.zero)
+    blocks, totals = builder.sdiv(ld, _I64(lanes)), emit.variables(2)
     place = cgutils.alloca_once_value(builder, x)
     with cgutils.for_range(builder, blocks) as loop:
         emit.store(emit.zero, emit.at(g, (loop.index, lanes)))
@@ -156,28 +162,24 @@ def _emit_squares(emit: Emitter, row, ld, scale):
             emit.store(product, others)
         builder.store(emit.at(here, (builder.add(right, _I64(1)), square)), place)
         own = builder.fadd(own, emit.fold([builder.load(part) for part in sums]), flags=EXACT)
-        end, loss = _emit_end(emit, own, emit.load(target), emit.load(weights), factor)
-        emit.store(end, gradient)
-        builder.store(loss(builder.load(total)), total)
-    return _sum_of(emit, [builder.load(total)])
+        _emit_end(emit, own, (target, weights, gradient), factor, totals)
+    return folded(emit, [[total] for total in totals])
 
 
 def _emit_row(emit: Emitter, row, ld, scale):
-    """Gradient and loss of a row whose product is there."""
+    """The same for a row whose product is there."""
     builder, lanes = emit.builder, emit.lanes
-    x, y, w, g = row
-    totals, factor = emit.variables(_SUMS), emit.spread(scale, emit.vector)
+    totals, squares = emit.variables(_SUMS), emit.variables(_SUMS)
+    factor = emit.spread(scale, emit.vector)
 
     def vectors(position, length):
-        product, target, weights, gradient = (emit.at(a, (position, 1)) for a in (x, y, w, g))
         for i in range(length // lanes):
-            operands = (emit.load(a, i * lanes) for a in (product, target, weights))
-            end, loss = _emit_end(emit, *operands, factor)
-            emit.store(end, gradient, i * lanes)
-            builder.store(loss(builder.load(totals[i])), totals[i])
+            start = builder.add(position, _I64(i * lanes))
+            product, *places = (builder.gep(place, [start]) for place in row)
+            _emit_end(emit, emit.load(product), places, factor, (totals[i], squares[i]))
 
     cover(builder, ld, (_SUMS * lanes, lanes), vectors)
-    return _sum_of(emit, [builder.load(total) for total in totals])
+    return folded(emit, (totals, squares))
 
 
 def _make_row(lanes: int, body):
@@ -186,9 +188,10 @@ def _make_row(lanes: int, body):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, _FLOAT64, lanes)
             *numbers, ld = (builder.extract_value(arguments[0], i) for i in range(5))
-            return body(emit, _pointers(emit, numbers), ld, arguments[1])
+            sums = body(emit, _pointers(emit, numbers), ld, arguments[1])
+            return context.make_tuple(builder, signature.return_type, sums)
 
-        return types.float64(view, types.float64), generate
+        return types.UniTuple(types.float64, 2)(view, types.float64), generate
 
     return row
 
@@ -255,8 +258,8 @@ def _make_product(lanes: int):
 def make_gram_pass(dtype: np.dtype[Any], lanes: int):
     """Compile ``one_pass(data, W, G, work, scale, p)`` for one map with one output.
 
-    The sum of the loss is returned, and G becomes ``scale`` times half the gradient of that sum.
-    Nothing else is written, and p is 2. W and G are pointers; all is float64.
+    G becomes ``scale`` times half the gradient of the sum of the loss, which is returned with the
+    sum of squares of G. Nothing else is written, and p is 2. W and G are pointers; all is float64.
     """
     squares = _make_row(lanes, _emit_squares)
 
@@ -264,7 +267,8 @@ def make_gram_pass(dtype: np.dtype[Any], lanes: int):
     @named(lanes)
     def one_pass(data, W, G, work, scale, p):
         x, y = address(pointer(data.X)), address(pointer(data.Y))
-        return data.yy + squares(_Row(x, y, address(W), address(G), data.ld), scale)
+        total, square = squares(_Row(x, y, address(W), address(G), data.ld), scale)
+        return data.yy + total, square
 
     return one_pass
 
@@ -288,13 +292,14 @@ def make_gram_passes(lanes: int):
     @inlined
     @named(lanes)
     def collect(data, W, G, product, scale):
-        ld, total = data.ld, data.yy
+        ld, total, square = data.ld, data.yy, 0.0
         for c in range(data.k):
             start = c * ld
             x, y = address(shift(product, start)), address(shift(pointer(data.Y), start))
             w, g = address(shift(W, start)), address(shift(G, start))
-            total += end(_Row(x, y, w, g, ld), scale)
-        return total
+            terms = end(_Row(x, y, w, g, ld), scale)
+            total, square = total + terms[0], square + terms[1]
+        return total, square
 
     return multiply, collect
 
@@ -326,5 +331,5 @@ def gram_loss_and_gradient(
     data, (k, d) = pack_gram(XX, YX, YY), YX.shape
     weights, G, work = (aligned_zeros(k * data.ld, _FLOAT64) for _ in range(3))
     weights.reshape(k, data.ld)[:, :d] = W
-    total = _make_entry(lanes_for(d, _FLOAT64), k > 1)(data, weights, G, work, 2.0 * factor / n)
+    total, _ = _make_entry(lanes_for(d, _FLOAT64), k > 1)(data, weights, G, work, 2.0 * factor / n)
     return factor / n * total, G.reshape(k, data.ld)[:, :d].copy()

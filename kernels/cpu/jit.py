@@ -38,6 +38,8 @@ _OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "bounds
 inner = njit(**_OPTIONS)
 #: For formulas in which an intermediate result may overflow: ``reassoc`` makes NaN of inf there.
 in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
+#: For sums that compute their own rounding errors: every operation as it is written.
+as_written = njit(**{**_OPTIONS, "fastmath": False})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
 inlined = njit(forceinline=True, **_OPTIONS)
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.

@@ -23,6 +23,8 @@ from .simd import View, at, tiles
 
 #: Bytes of X in a tile of the Hessian, which is worth more arithmetic.
 _HESSIAN_BYTES = 64 * 1024
+#: Rows of the Hessian at a time, whole vectors.
+_HESSIAN_COLUMNS = 32
 #: Rows after which a gradient moves from the run's dtype into float64, at most.
 FLUSH = 2**14
 
@@ -216,7 +218,14 @@ def _make_hessian(lanes: int):
             for i in range(m):
                 for j in range(ld):
                     work[scaled + i * ld + j] = work[residuals + i] * work[plain + i * ld + j]
-            accumulate(View(at(work, scaled), 1, ld), tile, View(at(H, 0), ld, 1), d, ld, m)
+            for left in range(0, d, _HESSIAN_COLUMNS):  # H is symmetric: nothing left of these
+                part = View(at(work, scaled + left), 1, ld)
+                right = View(at(work, plain + left), ld, 1)
+                target = View(at(H, left * ld + left), ld, 1)
+                accumulate(part, right, target, min(_HESSIAN_COLUMNS, d - left), ld - left, m)
+        for i in range(d):
+            for j in range(i):
+                H[i * ld + j] = H[j * ld + i]
 
     return hessian
 

@@ -41,9 +41,21 @@ def _scaled_norm(values, count):
 
 
 @inner
-def norm(values, count):
-    """The Euclidean norm, in float64 whatever the dtype."""
+def sum_of_squares(values, count):
+    """The sum of squares, in float64 whatever the dtype, which may be out of range."""
     total = 0.0
     for i in range(count):
         total += np.float64(values[i]) * np.float64(values[i])
-    return _scaled_norm(values, count) if out_of_range(total) else np.sqrt(total)
+    return total
+
+
+@inner
+def root(square, values, count):
+    """The Euclidean norm of numbers whose squares have been added up."""
+    return _scaled_norm(values, count) if out_of_range(square) else np.sqrt(square)
+
+
+@inner
+def norm(values, count):
+    """The Euclidean norm, in float64 whatever the dtype."""
+    return root(sum_of_squares(values, count), values, count)

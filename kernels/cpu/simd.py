@@ -206,6 +206,15 @@ def added(builder, vectors):
     return vectors[0]
 
 
+def folded(emit: Emitter, groups):
+    """The sum of all lanes of all vectors, of each group of 2^m variables."""
+    builder, sums = emit.builder, []
+    for group in groups:
+        total = emit.fold([added(builder, [builder.load(vector) for vector in group])])
+        sums.append(builder.extract_element(total, _I32(0)))
+    return sums
+
+
 def add_wide(builder, total, vector):
     """Add a vector to one of float64 in memory, rounded before it is added."""
     value = widened(builder, vector)

@@ -87,8 +87,8 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
             for place in range(count):
                 model = run.active[place]
                 chain = chain_of(run, model)
-                loss = reduce(run, chain, sums, 1, length, place)
-                if settle(run, chain, model, step, loss, room) != RUNNING:
+                value = reduce(run, chain, sums, 1, length, place)
+                if settle(run, chain, model, step, value, room) != RUNNING:
                     ended = True
                 W = end_to_end_matrix(chain)
                 for i in range(size):
@@ -135,8 +135,8 @@ def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
                 W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
                 for step in range(begin, end):
                     furthest = max(furthest, step)
-                    loss = scale * one_pass(data, W, G, work, scale * p, p)
-                    if settle(run, chain, model, step, loss, room) != RUNNING:
+                    total, square = one_pass(data, W, G, work, scale * p, p)
+                    if settle(run, chain, model, step, (scale * total, square), room) != RUNNING:
                         break
             if control[EVALUATE]:
                 return
@@ -204,8 +204,9 @@ def make_grouped(dtype: np.dtype[Any], lanes: int):
                         chain = chain_of(run, model)
                         W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
                         product = shift(work, place * size)
-                        loss = scale * collect(data, W, G, product, slope)
-                        if settle(run, chain, model, step, loss, room) != RUNNING:
+                        total, square = collect(data, W, G, product, slope)
+                        value = scale * total, square
+                        if settle(run, chain, model, step, value, room) != RUNNING:
                             ended = True
                         publish(chain, shift(run.weights, place * size), size)
                     step += 1

@@ -11,7 +11,9 @@ from accel.kernels.cuda import planning
 BACKENDS = ["reference", "cpu"]
 if planning.DEVICE or (gpu.missing() is None and not gpu.simulated()):
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
-FILES = {"lp_loss", "factor_chain", "updates", "precondition", "loop", "chunks", "needs"}
+FILES = {
+    "lp_loss", "factor_chain", "updates", "precondition", "loop", "chunks", "twofold", "needs",
+}  # fmt: skip
 
 
 class Kernels:

@@ -24,6 +24,7 @@ from .runs import (
     problem,
     written_out,
 )
+from .test_accuracy import SCALES, within
 
 BOTH = pytest.mark.parametrize("module", [lp_loss, diagonal], ids=["reference", "cpu"])
 DEPTHS = {**HIDDEN, "depth 4": (1, 1, 1)}
@@ -85,6 +86,32 @@ def test_error_bounds(module, seed, d, k, condition, noise, size, dtype):
     value, error, G, G_error = exact.diagonal_loss_and_gradient(s, Y, W, 0.5, rest)
     assert abs(LONG(got[0]) - value) <= error
     assert np.all(abs(got[1].astype(LONG) - G) <= G_error)
+
+
+@needs_long_double
+@BOTH
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_error_bounds_at_all_sizes(module, dtype):
+    """What overflows must not look like a number, and what vanishes must do no harm."""
+    rng = np.random.default_rng(4)
+    s, W = np.sort(rng.random(24))[::-1], rng.standard_normal((2, 24))
+    Y = s[:, np.newaxis] * W.T + rng.standard_normal((24, 2))
+    for of_s in SCALES[dtype]:
+        for of_w in SCALES[dtype]:
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                data = (of_s * s, of_s * of_w * Y, of_w * W)
+                data = tuple(a.astype(dtype) for a in data)
+                if not all(np.isfinite(a).all() for a in data):
+                    continue
+                got = module.diagonal_loss_and_gradient(*data, Loss(2.0, 0.5, "diagonal"))
+                value, error, G, G_error = exact.diagonal_loss_and_gradient(*data, 0.5, 0.0)
+                finite = within(got[0], value, error) & within(got[1], G, G_error).all()
+                top = LONG(np.finfo(dtype).max) / 4
+                reach = max(np.max(abs(data[0]) * abs(exact.long(data[2])[0])), abs(data[1]).max())
+                size, slopes = 48 * reach**2, 2 * reach * LONG(data[0].max())
+                assert finite or max(size, slopes, reach) > top / 4  # no false alarm
+                if value > np.finfo(np.float64).max:
+                    assert not np.isfinite(got[0])
 
 
 @needs_long_double

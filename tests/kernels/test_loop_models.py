@@ -50,6 +50,9 @@ SHAPES = {
     "diagonal": {"form": "diagonal", "k": 2},
     "diagonal, one output": {"form": "diagonal", "d": 40},
     "one feature": {"d": 1, "n": 7},
+    "many outputs": {"k": 21, "n": 60},
+    "many outputs, gram": {"k": 21, "p": 2.0, "form": "gram"},
+    "many outputs, diagonal": {"k": 21, "form": "diagonal"},
 }
 
 

@@ -15,12 +15,14 @@ from accel.kernels.specs import CONVERGED, DIVERGED, RUNNING, TARGET, ModelSpec
 from .runs import DTYPES, RULES, Single
 from .test_loop_models import descent, grid, mixed, problem
 
-#: For one pass a model, for one pass for all, from Gram matrices, and for diagonal data.
+#: For one pass a model, for one pass for all, from Gram matrices, for diagonal data, and for many
+#: outputs.
 SHAPES = {
     "singly": {},
     "joint": {"k": 3},
     "gram": {"p": 2.0, "form": "gram", "k": 2},
     "diagonal": {"form": "diagonal"},
+    "wide": {"k": 21, "n": 60},
 }
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -53,15 +55,21 @@ def assert_equal(ours, theirs):
         ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "singly"),
         ({"n": 3000, "d": 128, "k": 2, "p": 2.0, "form": "gram"}, 2, "grouped"),
         ({"d": 128, "form": "diagonal"}, 2, "singly"),
+        ({"d": 20, "k": 20, "n": 20}, 2, "wide team"),
+        ({"d": 20, "k": 20, "form": "diagonal"}, 2, "wide team"),
+        ({"d": 20, "k": 20, "n": 3000}, 1, "wide"),
     ],
 )
 def test_who_does_what(shape, threads, kind):
     case = problem(hidden=(), **shape)
     with Single(loop, *case, RULES["gradient descent"], threads) as run:
         ranks = run.loop._ranks
-        assert isinstance(ranks, Team if kind == "team" else Shares)
-        name = "advance" if kind == "team" else f"make_{kind}"
-        assert name in ranks.kernel.py_func.__qualname__
+        assert isinstance(ranks, Team if kind.endswith("team") else Shares)
+        if kind.startswith("wide"):
+            assert run.loop._wide
+        else:
+            name = "advance" if kind == "team" else f"make_{kind}"
+            assert name in ranks.kernel.py_func.__qualname__
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -67,7 +67,7 @@ class Task:
         lp, network = self.problem.lp, self.network
         return Descent(
             lp.X, lp.Y, lp.p, network.widths, network.params, self.rate,
-            lp.form() == "gram", self.threads,
+            lp.form(), self.threads,
         )  # fmt: skip
 
     def at(self, rate: float) -> "Task":

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.groups.scaling.measure import slope
 from benchmarks.harness import records, suite
-from benchmarks.harness.registry import GROUPS, Settings, estimate
+from benchmarks.harness.registry import DEFAULT, GROUPS, Settings, estimate
 
 from ...children import ROOT, python
 
@@ -30,7 +30,7 @@ pin(1)  # a team of two would wait for each other wherever something else is run
 
 from accel.tuning import Model
 from benchmarks.groups.scaling import memory, measure as scaling
-from benchmarks.groups import startup, step, targets
+from benchmarks.groups import matrix, startup, step, targets
 from benchmarks.harness import suite
 from benchmarks.groups.convergence import methods, problems
 from benchmarks.harness.registry import GROUPS, Settings
@@ -38,6 +38,7 @@ from benchmarks.harness.registry import GROUPS, Settings
 tiny = dict(data="60x7", steps=5)
 targets.CASES = tuple(replace(targets.CASES[i], **tiny) for i in (0, -1))
 step.CASES = tuple(replace(case, **tiny) for case in (step.CASES[0], step._case(data="442x10x10")))
+matrix.QUICK, matrix.TRIAL_SECONDS = matrix.QUICK[:2], 0.001
 scaling.series = lambda threads: (
     scaling.Series("depth", "tiny", 0.0, "why", (1, 2, 3)),
     scaling.Series("threads", "tiny", -1.0, "why", (1,)),
@@ -83,6 +84,7 @@ def test_missing_peers_are_named_gaps(folder):
     for library in ("torch", "jax"):
         assert f"{library} is not installed" in text
     assert "JAX by hand (jax is not installed)" in text  # of a step
+    assert "JAX (jax is not installed)" in text  # of a step of square matrices
     assert "Not measured: PyTorch: torch is not installed (gd, depth 1, adam, depth 2)" in text
     assert "| import torch | torch is not installed |" in text
     assert "the end-to-end rule is in no other library" in text
@@ -95,7 +97,7 @@ def test_the_pages(folder):
         assert f"## {group.title}" in text
         assert f"<h2>{group.title}</h2>" in made
     assert made.count("data:image/svg+xml") == 2
-    assert "about 3 minutes: targets, step" in (folder / "stdout").read_text()
+    assert "about 4 minutes: targets, step" in (folder / "stdout").read_text()
 
 
 @pytest.mark.slow
@@ -152,7 +154,9 @@ def test_slopes():
 
 
 def test_the_estimate():
-    assert estimate(list(GROUPS), quick=False) <= 28
+    assert estimate(DEFAULT, quick=False) <= 28
+    assert {name for name, group in GROUPS.items() if group.on_request} == {"matrix"}
+    assert GROUPS["matrix"].minutes <= 7
     assert all(group.quick_minutes < 1.5 for group in GROUPS.values())
 
 

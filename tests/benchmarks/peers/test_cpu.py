@@ -24,14 +24,14 @@ from ...children import ROOT, python
 # A compiler run of half a minute; held to the reference where it is timed.
 TOO_SLOW = "PyTorch compiled"
 
-#: p, hidden widths, outputs, Gram or not, models, contenders
+#: p, hidden widths, outputs, our form, models, contenders
 TINY = {
-    "deep": (4.0, (5, 3), 1, False, 1, DEEP),
-    "outputs": (3.0, (5,), 2, False, 1, DEEP),
-    "gram": (2.0, (), 1, True, 1, (*DEPTH_1, "NumPy Gram", "JAX Gram")),
-    "sweep": (4.0, (), 1, False, 5, SWEEP),
-    "deep sweep": (3.0, (4, 1), 1, False, 5, SWEEP),
-    "Gram sweep": (2.0, (), 1, True, 5, GRAM_SWEEP),
+    "deep": (4.0, (5, 3), 1, "direct", 1, DEEP),
+    "outputs": (3.0, (5,), 2, "direct", 1, DEEP),
+    "gram": (2.0, (), 1, "gram", 1, (*DEPTH_1, "NumPy Gram", "JAX Gram")),
+    "sweep": (4.0, (), 1, "direct", 5, SWEEP),
+    "deep sweep": (3.0, (4, 1), 1, "direct", 5, SWEEP),
+    "Gram sweep": (2.0, (), 1, "gram", 5, GRAM_SWEEP),
 }
 PAIRS = [(name, peer) for name, tiny in TINY.items() for peer in tiny[-1] if peer != TOO_SLOW]
 
@@ -44,12 +44,12 @@ from benchmarks.peers import Descent, Gap, Sweep
 from benchmarks.harness.reference import reference_params, start
 
 outcomes = {}
-for name, (p, hidden, outputs, gram, models, contenders) in json.loads(sys.argv[1]).items():
+for name, (p, hidden, outputs, form, models, contenders) in json.loads(sys.argv[1]).items():
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((60, 7)), rng.standard_normal((60, outputs))
     widths = (7, *hidden, outputs)
     params = 0.3 * rng.standard_normal(sum(a * b for a, b in zip(widths[1:], widths[:-1])))
-    run = Descent(X, Y, p, widths, params, 1e-3, gram, threads=1)
+    run = Descent(X, Y, p, widths, params, 1e-3, form, threads=1)
     if models > 1:
         rates = np.geomspace(1e-4, 1e-3, models)
         run = Sweep(tuple(
