@@ -5,12 +5,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from accel._core.checks import checked_weights
-from accel._core.gram import shortfall
+from accel._core.digits import shortfall
 from accel._support import validation
 from accel._support.arrays import Array, laid_out
 from accel._support.backends import Backend
@@ -39,7 +39,10 @@ class Problem(ABC):
         float32 or float64: of the data, and of every network trained on it.
     p : float
     scale : {"mean", "1/p"}
-    method : {"direct", "gram"}
+    method : str
+        As it was asked for; a run chooses by itself where that is ``"auto"``.
+    methods : tuple of str
+        Those that problems of the class have.
     """
 
     n: int
@@ -49,7 +52,7 @@ class Problem(ABC):
     p: float
     scale: str
     method: str
-    _any_method: bool  # whether the method may be changed, since "auto" was given
+    methods: ClassVar[tuple[str, ...]]
 
     def __repr__(self) -> str:
         return (
@@ -64,13 +67,12 @@ class Problem(ABC):
 
     @property
     def spec(self) -> Loss:
-        """The loss as the kernels take it."""
-        return Loss(self.p, self.factor, self.method)
+        """The loss as the kernels take it, of a pass over the data."""
+        return Loss(self.p, self.factor)
 
-    @property
-    def shape(self) -> Shape:
-        """The shape of the data as the kernels take it."""
-        return Shape(self.n, self.d, self.k, self.dtype, self.method)
+    def shape(self, form: str) -> Shape:
+        """The shape of the data as the kernels take it, for a run in this form of the loss."""
+        return Shape(self.n, self.d, self.k, self.dtype, form)
 
     @property
     @abstractmethod
@@ -82,7 +84,7 @@ class Problem(ABC):
     def squares(self) -> tuple[Array, float]:
         """Squares of the norms of the columns of X, (d,), and of Y; not 0 unless all numbers are.
 
-        Asked for with the Gram method only.
+        Asked for with p = 2 only.
         """
 
     @property
@@ -110,14 +112,17 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def needs(self, kernels: Backend) -> dict[str, float]:
+    def needs(self, kernels: Backend, form: str) -> dict[str, float]:
         """Return bytes on this host for the data of a run beside the problem's own, by purpose."""
 
     @abstractmethod
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
     ) -> TrainingLoop:
-        """Begin a run of models on this problem, with so many threads."""
+        """Begin a run of models on this problem, with so many threads.
+
+        ``form`` is ``"direct"`` or ``"gram"``.
+        """
 
     @abstractmethod
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
@@ -153,11 +158,8 @@ class Problem(ABC):
         """Return the gradient at W; see ``loss_and_gradient``."""
         return self.loss_and_gradient(W, backend=backend)[1]
 
-    def suited(self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf) -> Self:
-        """Return the problem as a run should take it.
-
-        That is itself, or if X'X has not the digits that the run needs, the same data with the
-        direct method.
+    def form(self, weights: float = 0.0, tol: float = 0.0, target: float = -math.inf) -> str:
+        """Return the form of the loss for a run of any rule, in the coordinates of the data.
 
         Parameters
         ----------
@@ -166,20 +168,32 @@ class Problem(ABC):
         tol, target : float
             As for ``train``.
 
+        Returns
+        -------
+        str
+            ``"gram"`` if that is the method by name, or for p = 2 in float64 if n > 2 d, X'X has
+            the digits that the run needs, and no method is named that does without; else
+            ``"direct"``.
+
         Raises
         ------
         ValueError
-            If the Gram method was asked for by name.
+            If the Gram method was asked for by name and has not the digits.
         """
-        if self.method != "gram":
-            return self
-        reason = shortfall(*self.squares, self.n, self.factor, weights, tol, target)
+        if self.method != "gram" and not (
+            self.p == 2
+            and self.dtype == np.float64
+            and self.n > 2 * self.d
+            and self.method in ("auto", "spectral")
+        ):
+            return "direct"
+        reason = shortfall("gram", self.squares, self.n, self.factor, weights, tol, target)
         if reason is None:
-            return self
-        if not self._any_method:
+            return "gram"
+        if self.method == "gram":
             raise ValueError(f"method 'gram' has not the digits, use 'direct' or 'auto': {reason}")
         _log.info("passes over the data in place of the Gram method: %s", reason)
-        return self._with(method="direct")
+        return "direct"
 
     def _with(self, **changed: Any) -> Self:
         """Return a copy with other values of some fields."""

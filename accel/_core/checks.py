@@ -54,21 +54,15 @@ def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array
 _SCALES = ("mean", "1/p")
 
 
-_METHODS = ("auto", "direct", "gram")
-
-
 def checked_loss(
-    p: object, scale: str, method: str, dtype: np.dtype[Any], shape: tuple[int, int]
-) -> tuple[float, str]:
-    """Check p, scale and method for data of this shape; return p and the resolved method."""
+    p: object, scale: str, method: str, dtype: np.dtype[Any], methods: tuple[str, ...]
+) -> float:
+    """Check p, scale and method, one of ``methods``; return p."""
     p = validation.real("p", p, least=1)
     validation.choice("scale", scale, _SCALES)
-    validation.choice("method", method, _METHODS)
-    if method == "gram" and p != 2:
-        raise ValueError(f"method 'gram' needs p = 2, got p = {p:g}")
+    validation.choice("method", method, methods)
+    if method in ("gram", "spectral") and p != 2:
+        raise ValueError(f"method {method!r} needs p = 2, got p = {p:g}")
     if method == "gram" and dtype != np.float64:
         raise ValueError(f"method 'gram' needs float64, got dtype {dtype}: it would lose digits")
-    if method == "auto":
-        gram = p == 2 and dtype == np.float64 and shape[0] > 2 * shape[1]
-        method = "gram" if gram else "direct"
-    return p, method
+    return p

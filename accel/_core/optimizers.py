@@ -42,6 +42,9 @@ class Optimizer:
         Short and lower-case, as ``by_name`` takes it.
     learning_rate, weight_decay : float
         At least 0.
+    rotates : bool
+        Whether the rule commutes with rotations of the input, which it does if it does not scale
+        every entry of the gradient by itself.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class Optimizer:
     learning_rate: float
     weight_decay: float = field(default=0.0, kw_only=True)
     name: ClassVar[str]
+    rotates: ClassVar[bool] = True
     _kind: ClassVar[int]
     _a: ClassVar[str] = ""  # names of the fields that the kernels call a and b
     _b: ClassVar[str] = ""
@@ -138,6 +142,7 @@ class AdaGrad(Optimizer):
     eps: float = 1e-10
 
     name = "adagrad"
+    rotates = False
     _kind = specs.ADAGRAD
 
 
@@ -160,6 +165,7 @@ class AdaDelta(Optimizer):
     eps: float = 1e-6
 
     name = "adadelta"
+    rotates = False
     _kind = specs.ADADELTA
     _a = "rho"
 
@@ -183,6 +189,7 @@ class RMSProp(Optimizer):
     eps: float = 1e-8
 
     name = "rmsprop"
+    rotates = False
     _kind = specs.RMSPROP
     _a = "alpha"
 
@@ -208,6 +215,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     name = "adam"
+    rotates = False
     _kind = specs.ADAM
     _a = "beta1"
     _b = "beta2"

@@ -10,7 +10,8 @@ import numpy as np
 
 from accel._core.base import Problem, checked_problem
 from accel._core.checks import checked_data, checked_loss, common_dtype, unrounded
-from accel._core.gram import squares_by_column
+from accel._core.digits import squares_by_column
+from accel._core.rotated import Rotated
 from accel._support import arrays, validation
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
@@ -43,10 +44,17 @@ class LpProblem(Problem):
         text.
     dtype : {"float32", "float64"}, optional
         Convert the data to it. Without it nothing is ever rounded.
-    method : {"auto", "direct", "gram"}
-        How training evaluates the loss: by a pass over the data, or for p = 2 from ``X'X``, ``X'y``
-        and ``y'y``, at a cost that does not depend on n. ``"auto"`` is ``"gram"`` for p = 2 in
-        float64 with n > 2 d, except in runs whose ``tol`` or ``target`` need more digits.
+    method : {"auto", "direct", "gram", "spectral", "rowspace"}
+        How training evaluates the loss. ``"direct"``: by a pass over the data. ``"gram"``, for p =
+        2 in float64: from ``X'X``, ``X'y`` and ``y'y``, at a cost of k d^2 a step. ``"spectral"``,
+        for p = 2: in the basis of the singular vectors of X, at a cost of k d. ``"rowspace"``: by a
+        pass over X in a basis of its row space, n^2 numbers for n < d. The last two are, but for
+        rounding, the run by passes over the data, for the rules that commute with rotations of the
+        input: ``GradientDescent``, ``Momentum``, ``Nesterov`` and ``EndToEnd``; others are refused.
+        ``"auto"`` chooses for every model of a run: for such a rule and enough steps to outweigh a
+        decomposition of X ``"spectral"`` if p = 2, and ``"rowspace"`` if not and n <= d / 2;
+        otherwise ``"gram"`` for p = 2 in float64 with n > 2 d; otherwise, or if ``tol`` or
+        ``target`` need more digits, ``"direct"``.
 
     Attributes
     ----------
@@ -64,8 +72,7 @@ class LpProblem(Problem):
         Whether the data is on a GPU.
     p, factor : float
     scale, method : str
-        The method is resolved: ``"direct"`` or ``"gram"``. A run may use the direct method in
-        place of the Gram method, see above; its result says which.
+        The method as given; the result of a run says which one it took.
 
     Raises
     ------
@@ -75,8 +82,9 @@ class LpProblem(Problem):
         than the dtype, 53 or 24.
     ValueError
         If the data is empty, of the wrong shape, not finite or has missing values, if p < 1, if
-        scale or method is unknown, if the Gram method is asked for with p != 2 or in float32, or if
-        the data is on a GPU that cannot be used here; the message says what is missing.
+        scale or method is unknown, if the Gram or the spectral method is asked for with p != 2, or
+        the former in float32, or if the data is on a GPU that cannot be used here; the message says
+        what is missing.
     MemoryError
         If the data has to be copied and the machine has no memory for that.
 
@@ -90,13 +98,14 @@ class LpProblem(Problem):
     >>> import accel
     >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
     >>> problem
-    LpProblem(n=2, d=2, k=1, p=4, scale='mean', dtype=float64, method='direct')
+    LpProblem(n=2, d=2, k=1, p=4, scale='mean', dtype=float64, method='auto')
     >>> problem.loss([0.0, 0.0])
     41.0
     """
 
     X: Array
     Y: Array
+    methods = ("auto", "direct", "gram", "spectral", "rowspace")
 
     def __init__(
         self,
@@ -114,8 +123,7 @@ class LpProblem(Problem):
             for name, a, before in zip("Xy", (X, y), given, strict=True):
                 unrounded(name, a, dtype, before)
         dtype = validation.float_dtype("dtype", dtype)
-        any_method = method == "auto"
-        p, method = checked_loss(p, scale, method, dtype, X.shape)
+        p = checked_loss(p, scale, method, dtype, self.methods)
         ready = []
         for name, a in (("X", X), ("y", y)):
             b = laid_out(a, dtype)
@@ -124,7 +132,7 @@ class LpProblem(Problem):
         X, y = ready
         Y = y.reshape(len(y), -1)
         (n, d), k = X.shape, Y.shape[1]
-        super().__init__(n, d, k, dtype, p, scale, method, any_method)
+        super().__init__(n, d, k, dtype, p, scale, method)
         object.__setattr__(self, "X", X)  # the class is frozen
         object.__setattr__(self, "Y", Y)
 
@@ -157,16 +165,28 @@ class LpProblem(Problem):
         """Return the backend of that name; see ``Problem.resolve``."""
         return resolve(backend, work=work, steps=steps, on_device=self.on_device)
 
-    def needs(self, kernels: Backend) -> dict[str, float]:
+    def needs(self, kernels: Backend, form: str) -> dict[str, float]:
         """Return bytes on the host that these kernels take for the data beside X and Y."""
-        return kernels.needs.data_bytes(self.shape)
+        return kernels.needs.data_bytes(self.shape(form))
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
     ) -> TrainingLoop:
         """Begin a run of models on this problem."""
-        data, threads = self._for(kernels), cpu_threads(threads)
-        return kernels.loop.TrainingLoop(data.X, data.Y, self.spec, models, threads=threads)
+        data, loss = self._for(kernels), self.spec._replace(form=form)
+        return kernels.loop.TrainingLoop(data.X, data.Y, loss, models, threads=cpu_threads(threads))
+
+    def rotated(self, method: str) -> Rotated:
+        """The data in the basis of a method, ``"spectral"`` or ``"rowspace"``; computed once."""
+        return self._spectral if method == "spectral" else self._in_row_space
+
+    @cached_property
+    def _spectral(self) -> Rotated:
+        return Rotated.spectral(self.host.X, self.host.Y)
+
+    @cached_property
+    def _in_row_space(self) -> Rotated:
+        return Rotated.row_space(self.host.X, self.host.Y)
 
     def _for(self, kernels: Backend) -> "LpProblem":
         """The problem with arrays that these kernels take."""

@@ -1,5 +1,6 @@
 """Checkpoints: the state of a run in one file, from which it goes on after an interruption."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,7 +19,7 @@ from accel._files import archives, paths
 from accel._support import validation
 from accel._support.arrays import Array
 
-__all__ = ["EVERY", "Checkpoint", "Place", "digest", "of_models", "place"]
+__all__ = ["EVERY", "Checkpoint", "Place", "Saved", "digest", "of_models", "place", "read"]
 
 EVERY = 30.0  # seconds
 _FORMAT = 2
@@ -56,9 +57,52 @@ def digest(*parts: Any) -> str:
     return checksum.hexdigest()[:32]
 
 
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    run : dict
+        What identifies the run.
+    arrays : dict of str to array
+    """
+
+    run: dict[str, Any]
+    arrays: dict[str, Array]
+
+    def methods(self, models: int) -> list[Any]:
+        """Return what it says is the method of each of so many models; nothing is checked."""
+        method = self.run.get("method")
+        return method if isinstance(method, list) else [method] * models
+
+
+def read(place: Place) -> Saved | None:
+    """Read a file; None if there is none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is damaged.
+    """
+    archives.remove_unfinished(place.path)
+    try:
+        with archives.reading("checkpoint", place.path):
+            described, arrays = archives.read(place.path, _FORMAT)
+            run = dict(described["run"])
+            if "loss" in run and "method" not in run:  # of version 0.1: one of two, for all models
+                loss, _, gram = run["loss"].rpartition(", gram=")
+                run |= {"loss": f"{loss})", "method": {"True)": "gram", "False)": "direct"}[gram]}
+            return Saved(run, arrays)
+    except FileNotFoundError:
+        return None
+
+
 def of_models(
     problem: Problem,
     models: Sequence[tuple[LinearNetwork, Optimizer]],
+    methods: Sequence[str],
     limits: Mapping[str, Any],
     backend: str,
 ) -> dict[str, Any]:
@@ -68,11 +112,12 @@ def of_models(
     """
     return {
         "data": digest(*problem.fingerprint),
-        "loss": repr(problem.spec),
+        "loss": f"Loss(p={problem.p}, factor={problem.factor})",
         "start": digest(*(part for net, _ in models for part in (net.widths, net.params))),
         "optimizers": [repr(optimizer) for _, optimizer in models],
         **limits,
         "backend": backend,
+        "method": methods[0] if len(set(methods)) == 1 else list(methods),
     }
 
 
@@ -130,10 +175,25 @@ class Checkpoint:
                 _log.warning("no checkpoint for now, the run goes on and tries again: %s", error)
             self._failing = True
 
-    def load(self, like: Mapping[str, Array]) -> dict[str, Array] | None:
-        """Read the file, or return None if there is none.
+    def check_run(self, saved: Saved) -> None:
+        """Raise ValueError if what a file holds is of another run."""
+        theirs = saved.run
+        other = next((k for k, own in self._run.items() if theirs.get(k) != own), None)
+        if other is not None:
+            there, here = (validation.shown(run.get(other)) for run in (theirs, self._run))
+            raise ValueError(
+                f"checkpoint {os.fspath(self._path)} belongs to another run ({other}: {there} "
+                f"there, {here} here): choose another file, or delete it"
+            )
 
-        Its arrays must have the dtypes and shapes of ``like``.
+    def check_arrays(self, saved: Saved, like: Mapping[str, Array]) -> None:
+        """Raise ValueError if its arrays have not the dtypes and shapes of ``like``."""
+        with archives.reading("checkpoint", self._path):
+            if self._kinds(saved.arrays) != self._kinds(like):
+                raise ValueError("its arrays are not those of this run on this processor")
+
+    def load(self, like: Mapping[str, Array]) -> dict[str, Array] | None:
+        """Read the file and check it, or return None if there is none.
 
         Raises
         ------
@@ -142,23 +202,16 @@ class Checkpoint:
         ValueError
             If it is damaged or belongs to another run.
         """
-        archives.remove_unfinished(self._path)
-        try:
-            with archives.reading("checkpoint", self._path):
-                described, arrays = archives.read(self._path, _FORMAT)
-                theirs = described["run"]
-                other = next((k for k, own in self._run.items() if theirs[k] != own), None)
-                if other is None and self._kinds(arrays) != self._kinds(like):
-                    raise ValueError("its arrays are not those of this run on this processor")
-        except FileNotFoundError:
+        saved = read(Place(self._path, self._every))
+        if saved is None:
             return None
-        if other is not None:
-            there, here = (validation.shown(run[other]) for run in (theirs, self._run))
-            raise ValueError(
-                f"checkpoint {os.fspath(self._path)} belongs to another run ({other}: {there} "
-                f"there, {here} here): choose another file, or delete it"
-            )
-        return arrays
+        self.check_run(saved)
+        self.check_arrays(saved, like)
+        return saved.arrays
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """Convert exceptions that a damaged file causes to a ValueError that names it."""
+        return archives.reading("checkpoint", self._path)
 
     def _kinds(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
         return {

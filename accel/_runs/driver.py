@@ -1,67 +1,98 @@
 """Runs of one or many models, chunk by chunk, with callback, checkpoint and Ctrl-C in between."""
 
 import contextlib
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
 
 from accel._core.base import Problem
-from accel._core.gram import shortfall
+from accel._core.digits import shortfall
 from accel._core.network import LinearNetwork
-from accel._core.optimizers import Optimizer
-from accel._runs.checkpoints import Checkpoint, of_models
+from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
+from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
 from accel._runs.progress import preparing, progress
 from accel._runs.results import History, Result
+from accel._runs.rotating import begin, needs_of
 from accel._runs.run import GROWING, Check, Ending, Run
 from accel._runs.worker import Work
 from accel._support import memory, validation
+from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 
+_log = logging.getLogger("accel")
 
-def kernels_for(problem: Problem, models: int, steps: int, backend: str) -> Backend:
-    """Return the backend that will train so many models on a problem."""
-    rows = problem.d if problem.method == "gram" else problem.n
-    work = 2.0 * rows * problem.d * problem.k * models
+
+def kernels_for(
+    problem: Problem, models: Sequence[Model], methods: Sequence[str], steps: int, backend: str
+) -> Backend:
+    """Return the backend that will train models on a problem, each by its method."""
+    work = sum(
+        pass_work(problem, network, method)
+        for (network, _), method in zip(models, methods, strict=True)
+    )
     return problem.resolve(backend, work=work, steps=steps)
 
 
-def suited(problem: Problem, networks: Iterable[LinearNetwork], limits: Limits) -> Problem:
-    """Return the problem with a method that has the digits for these limits."""
-    if problem.method != "gram":
-        return problem
-    weights = 0.0
-    if limits.tol > 0 or limits.target > -math.inf:
-        with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
-            weights = max(norm(network.end_to_end()) for network in set(networks))
-    return problem.suited(weights, limits.tol, limits.target)
+def backend_for(problem: Problem, models: Sequence[Model], limits: Limits, backend: str) -> str:
+    """Return the name of the backend that a run of these models would take."""
+    methods = methods_of(problem, models, limits)
+    return kernels_for(problem, models, methods, limits.steps, backend).name
 
 
-def _settle(problem: Problem, kernels: Backend, network: LinearNetwork, history: History) -> None:
-    """Correct the last record of a run by X'X where X'X has not the digits for it.
+def _resumed(problem: Problem, models: Sequence[Model], saved: Saved) -> list[str] | None:
+    """The methods that a checkpoint names, if these models can take them."""
+    methods = saved.methods(len(models))
+    if len(methods) != len(models) or len(set(methods) & set(ROTATED)) > 1:
+        return None
+    possible = {"direct", "rowspace"} | ({"gram", "spectral"} if problem.p == 2 else set())
+    for (_, optimizer), method in zip(models, methods, strict=True):
+        if method not in possible.intersection(problem.methods):
+            return None
+        if method in ROTATED and not optimizer.rotates:
+            return None
+    return methods
 
-    The losses of a good fit are then rounding errors, of either sign.
+
+def _reading(
+    checkpoint: Checkpoint | None, saved: Saved | None
+) -> contextlib.AbstractContextManager[None]:
+    """A context in which what was saved is used, if there is something."""
+    return contextlib.nullcontext() if checkpoint is None or saved is None else checkpoint.reading()
+
+
+def _settle(
+    problem: Problem, method: str, kernels: Backend, network: LinearNetwork, history: History
+) -> None:
+    """Correct the last record of a run where its form of the loss has not the digits for it.
+
+    The losses of a good fit by X'X are then rounding errors, of either sign.
     """
-    np.maximum(history.loss, 0.0, out=history.loss)
+    if method == "gram":
+        np.maximum(history.loss, 0.0, out=history.loss)
     loss, weights = float(history.loss[-1]), float(history.weight_norm[-1])
     if not math.isfinite(loss):
         return
-    if shortfall(*problem.squares, problem.n, problem.factor, weights, tol=0.0, target=loss):
+    if shortfall(method, problem.squares, problem.n, problem.factor, weights, target=loss):
         loss, gradient = problem.single_pass(network.end_to_end(), kernels)
         history.loss[-1], history.gradient_norm[-1] = loss, norm(gradient)
 
 
 def _end(
-    run: Run, checkpoint: Checkpoint | None, settle: Callable[[int, History], None]
+    run: Run,
+    checkpoint: Checkpoint | None,
+    export: Callable[[], dict[str, Array]],
+    settle: Callable[[int, History], None],
 ) -> list[Ending]:
     if checkpoint is not None:
-        checkpoint.keep(run.export(), last=True)
+        checkpoint.keep(export(), last=True)
     endings = run.finish()
     for m, (*_, history) in enumerate(endings):
         settle(m, history)
@@ -70,7 +101,7 @@ def _end(
 
 def run_models(
     problem: Problem,
-    models: Sequence[tuple[LinearNetwork, Optimizer]],
+    models: Sequence[Model],
     limits: Limits,
     options: RunOptions,
     *,
@@ -86,51 +117,72 @@ def run_models(
     -----
     Whatever the callback raises ends the run and is passed on; a true return value stops it.
     """
-    problem = suited(problem, (network for network, _ in models), limits)
-    kernels = kernels_for(problem, len(models), limits.steps, options.backend)
+    place = options.checkpoint
+    saved = None if place is None else read(place)  # what an earlier call has done
+    methods = methods_of(problem, models, limits)
+    if saved is not None and problem.method == "auto":
+        methods = _resumed(problem, models, saved) or methods
+    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
-    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
     threads = cpu_threads(options.threads)
-    of_run = kernels.needs.run_bytes(problem.shape, starts, records, threads)
-    memory.require("the run", problem.needs(kernels) | of_run)
-    with preparing():
-        loop = problem.loop(kernels, starts, options.threads)
+
+    def backend_of(methods: Sequence[str]) -> Backend:
+        kernels = kernels_for(problem, models, methods, limits.steps, options.backend)
+        memory.require("the run", needs_of(problem, kernels, methods, starts, records, threads))
+        return kernels
+
+    try:
+        kernels = backend_of(methods)
+    except MemoryError as error:
+        if problem.method != "auto" or saved is not None or not set(methods) & set(ROTATED):
+            raise
+        _log.info("no rotation of the data: %s", error)
+        methods = methods_of(problem, models, limits, rotations=False)
+        kernels = backend_of(methods)
+    checkpoint: Checkpoint | None = None
+    if place is not None:
+        identity = of_models(problem, models, methods, asdict(limits), kernels.name)
+        if first_rate is not None:
+            identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
+        checkpoint = Checkpoint(place, identity, GROWING)
+        if saved is not None:
+            checkpoint.check_run(saved)
+    with preparing(), _reading(checkpoint, saved):
+        arrays = None if saved is None else saved.arrays
+        loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays)
     pace = pace_of(problem, *models[0]) if first_rate is not None else None
     watched = options.progress or options.callback is not None
     run = Run(loop, len(models), limits, watched, check, pace)
-    checkpoint: Checkpoint | None = None
-    if options.checkpoint is not None:
-        identity = of_models(problem, models, asdict(limits), kernels.name)
-        if pace is not None:
-            identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
-        checkpoint = Checkpoint(options.checkpoint, identity, GROWING)
-    saved = None  # what the checkpoint holds of an earlier call
+
+    def export() -> dict[str, Array]:
+        return run.export() | rotation
 
     def settle(m: int, history: History) -> None:
-        if problem.method == "gram":
+        if methods[m] == "gram" or (methods[m] == "spectral" and problem.dtype == np.float64):
             network = models[m][0].with_params(loop.device_params(m))
-            _settle(problem, kernels, network, history)
+            _settle(problem, methods[m], kernels, network, history)
 
     with ThreadPoolExecutor(1, "accel-train") as pool:
-        if checkpoint is not None and (saved := checkpoint.load(run.export())) is not None:
-            run.resume(saved)
+        if checkpoint is not None and saved is not None:
+            checkpoint.check_arrays(saved, export())
+            run.resume(saved.arrays)
         if pace is not None and first_rate is not None and saved is None:
             run.begin(pace, first_rate())
         if checkpoint is not None:
             if run.going:  # fail now, not in hours, if the file cannot be written
-                checkpoint.save(run.export() if saved is None else saved)
+                checkpoint.save(export() if saved is None else saved.arrays)
             else:
                 checkpoint = None
         try:
-            _drive(run, pool, limits.steps, options, checkpoint)
+            _drive(run, pool, limits.steps, options, checkpoint, export)
         except KeyboardInterrupt:
             loop.stop()
         except BaseException:
             loop.stop()
             raise
-        ending = Work(pool, lambda: _end(run, checkpoint, settle))
+        ending = Work(pool, lambda: _end(run, checkpoint, export, settle))
         with contextlib.suppress(KeyboardInterrupt):  # it is ending already
             ending.result()
         results = [
@@ -144,7 +196,7 @@ def run_models(
                 optimizer=optimizer if pace is None else replace(optimizer, learning_rate=run.rate),
                 p=problem.p,
                 scale=problem.scale,
-                method=problem.method,
+                method=methods[m],
                 backend=kernels.name,
                 threads=int(loop.threads),
             )
@@ -177,6 +229,7 @@ def _drive(
     steps: int,
     options: RunOptions,
     checkpoint: Checkpoint | None,
+    export: Callable[[], dict[str, Array]],
 ) -> None:
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
     with progress(options.progress, steps) as report:
@@ -187,6 +240,6 @@ def _drive(
             step, losses = run.newest
             report(run.loop.step, float(np.nanmin(losses, initial=math.inf)))
             if checkpoint is not None and checkpoint.due:
-                Work(pool, lambda: checkpoint.keep(run.export())).result()
+                Work(pool, lambda: checkpoint.keep(export())).result()
             if options.callback is not None and _true(options.callback(step, losses)):
                 return

@@ -57,9 +57,8 @@ def _gradient(given: Problem) -> _Field:
     problem = local_problem(given)
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
-    problem = problem.suited()
     (n, d), X, Y = problem.X.shape, problem.X, problem.Y
-    if problem.method == "gram" and not problem.on_device:
+    if problem.form() == "gram" and not problem.on_device:
         reference, factor = resolve("reference").lp_loss, problem.factor
         XX, YX, YY = reference.gram(X, Y)
         return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)

@@ -82,7 +82,8 @@ class Result:
     optimizer : Optimizer
     p : float
     scale : {"mean", "1/p"}
-    method : {"direct", "gram"}
+    method : {"direct", "gram", "spectral", "rowspace"}
+        How the loss was evaluated, see ``LpProblem``.
     backend : str
     threads : int
         1 where that is not ours to say: on the GPU, and for ``"reference"``.
@@ -248,7 +249,7 @@ class Result:
 _NAMED = {
     "status": get_args(Status),
     "scale": ("mean", "1/p"),
-    "method": ("direct", "gram"),
+    "method": ("direct", "gram", "spectral", "rowspace"),
 }
 #: The attributes of a result that JSON holds as they are.
 _PLAIN = tuple(f.name for f in fields(Result) if f.name not in ("network", "history", "optimizer"))

@@ -42,8 +42,11 @@ class DaskProblem(Problem):
         same bits, on any number of workers. Several chunks of columns are joined.
     y : (n,) or (n, k) dask.array.Array
         Rechunked like X if necessary.
-    p, scale, dtype, method
-        As for ``LpProblem``. The Gram matrices of p = 2 are summed up once, by the workers.
+    p, scale, dtype
+        As for ``LpProblem``.
+    method : {"auto", "direct", "gram"}
+        As for ``LpProblem``, without its decompositions of X. The Gram matrices of p = 2 are
+        summed up once, by the workers.
     keep : {"auto", True, False}
         Whether X is laid out in the workers' memory, or read from where it comes from for every
         pass. ``"auto"`` does the latter if the data would fill more than half of that memory.
@@ -87,6 +90,7 @@ class DaskProblem(Problem):
 
     chunks: Chunks
     keep: bool
+    methods = ("auto", "direct", "gram")
 
     def __init__(
         self,
@@ -103,8 +107,7 @@ class DaskProblem(Problem):
         X, y = _checked(X, y)
         exact = dtype is None
         dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
-        any_method = method == "auto"
-        p, method = checked_loss(p, scale, method, dtype, X.shape)
+        p = checked_loss(p, scale, method, dtype, self.methods)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
         client = _client(client)
@@ -116,7 +119,7 @@ class DaskProblem(Problem):
                 raise ValueError("keep must not be False for an X that is persisted: it is kept")
             chunks = place(client, X, y, dtype, bool(keep), exact)
         (n, d), k = X.shape, 1 if y.ndim == 1 else y.shape[1]
-        super().__init__(int(n), int(d), int(k), dtype, p, scale, method, any_method)
+        super().__init__(int(n), int(d), int(k), dtype, p, scale, method)
         object.__setattr__(self, "chunks", chunks)  # the class is frozen
         object.__setattr__(self, "keep", bool(keep))
 
@@ -167,19 +170,19 @@ class DaskProblem(Problem):
                 raise ValueError(f"{why} (worker {address})")
         return resolve("cpu" if backend == "auto" else backend)
 
-    def needs(self, kernels: Backend) -> dict[str, float]:
+    def needs(self, kernels: Backend, form: str) -> dict[str, float]:
         """Always empty: the data live on the workers."""
         return {}
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None
+        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
     ) -> TrainingLoop:
         """Begin a run of models: the workers make its passes, all else is done here."""
         asked = 0 if threads is None else cpu_threads(threads)
         with connected(self.chunks.client):
             have = self.chunks.client.nthreads()
         used = sum(asked or have.get(address, 1) for address in self.chunks.homes)
-        gram = self.gram if self.method == "gram" else None
+        gram = self.gram if form == "gram" else None
         if gram is None:
             W = np.zeros((len(models), self.k, self.d), self.dtype)
             prepare = Question("prepare", W, self.p, len(models), kernels.name)

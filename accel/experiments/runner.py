@@ -8,7 +8,7 @@ from typing import Any
 
 from accel._core.problem import LpProblem
 from accel._optimum.optimum import Optimum, optimum
-from accel._runs import driver
+from accel._runs import checks, driver
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.sweeping import sweep
@@ -153,7 +153,8 @@ class CurveRunner:
             (curve.start.network(problem, curve.model), curve.model.at(GRID.rate(index)))
             for curve, index in jobs
         ]
-        backend = driver.kernels_for(problem, len(models), steps, self.backend).name
+        limited = checks.limits(steps, None, 0.0, None)
+        backend = driver.backend_for(problem, models, limited, self.backend)
         key = _digest([PLAN, data_digest(problem), problem, steps, *jobs, *_other(backend)])
         self.state.mkdir(parents=True, exist_ok=True)
         path = self.state / f"{key}.npz"
@@ -181,7 +182,7 @@ class CurveRunner:
         searches = {
             curve: StagedSearch(
                 first_pilot(first_rate(problem, curve.model.optimizer)),
-                dense=problem.method == "gram",
+                dense=problem.form() == "gram",
             )
             for curve in curves
         }

@@ -7,13 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
+from accel._core.optimizers import OPTIMIZERS
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
 from accel.tuning.stages import stage_steps
 
 __all__ = ["Stage", "StageProgress", "TimeLeft", "sweep_stage"]
 
-_GRAM = 0.2  # cost of a step at p = 2, where X is not read, relative to one at another p
+# Cost of a step at p = 2, where X is not read, relative to one at another p: by X'X, and in the
+# basis of the singular vectors of X.
+_GRAM, _SPECTRAL = 0.2, 0.02
 _WIDE = 1.0  # additional cost of hidden layers of a hundred units
 #: How many runs the search of one curve is likely to make, and how many are made after it.
 _PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 8, 0.5
@@ -46,7 +49,9 @@ class StageProgress(Protocol):
 
 def _weight(curve: Curve) -> float:
     wide = _WIDE if (curve.start.width or 1) > 1 and curve.model.optimizer != "end-to-end" else 0.0
-    return (_GRAM if curve.p == 2 else 1.0) + wide
+    if curve.p != 2:
+        return 1.0 + wide
+    return (_SPECTRAL if OPTIMIZERS[curve.model.optimizer].rotates else _GRAM) + wide
 
 
 def sweep_stage(name: str, curves: Sequence[Curve], steps: int) -> Stage:

@@ -251,9 +251,8 @@ def grid_search(
         factor = validation.integer("halving", halving, least=2)
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
-    problem = driver.suited(problem, [network], limits)
     # The small sweeps that follow use the same backend, so that all rates are compared on one.
-    chosen = driver.kernels_for(problem, len(rates), limits.steps, backend).name
+    chosen = driver.backend_for(problem, [(network, optimizer)] * len(rates), limits, backend)
     options = RunOptions(progress=progress, backend=chosen, threads=threads)
     tried = _Tried(problem, network, optimizer, options)
     tried.add(rates, first)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accel import GradientDescent, LinearNetwork, LpProblem, optimum, train
+from accel import Adam, GradientDescent, LinearNetwork, LpProblem, optimum, train
 
 
 @pytest.mark.slow
@@ -37,23 +37,32 @@ def test_rates_above_the_bound_diverge(gas_l4):
     assert np.isfinite(result.network.params).all()
 
 
-def test_gram_path_reports_the_loss_of_the_direct_pass(gas):
+def test_other_paths_report_the_loss_of_the_direct_pass(gas):
     """To 1e-10 relative, along a run at close to the largest stable rate."""
     histories = []
-    for method in ("gram", "direct"):
+    for method in ("gram", "spectral", "direct"):
         problem = LpProblem(gas.X, gas.y, p=2, method=method)
         start = LinearNetwork.for_problem(problem, depth=1, scale=0.1)
         result = train(problem, start, GradientDescent(1e-2), steps=5000, record_every=100)
         assert result.status == "completed"
         histories.append(result.history)
-    gram, direct = histories
-    np.testing.assert_allclose(gram.loss, direct.loss, rtol=1e-10)
-    np.testing.assert_allclose(gram.gradient_norm, direct.gradient_norm, rtol=1e-8)
+    *others, direct = histories
+    for other in others:
+        np.testing.assert_allclose(other.loss, direct.loss, rtol=1e-10)
+        np.testing.assert_allclose(other.gradient_norm, direct.gradient_norm, rtol=1e-8)
 
 
-def test_auto_takes_the_gram_path_for_p_2(gas):
-    assert LpProblem(gas.X, gas.y, p=2).method == "gram"
-    assert LpProblem(gas.X, gas.y, p=4).method == "direct"
+def test_auto_reads_the_data_once_for_p_2(gas):
+    """Few steps are not worth a decomposition, and rules that scale entries do not allow it."""
+    for p, rule, steps, method in (
+        (2, GradientDescent(1e-2), 10, "gram"),
+        (2, GradientDescent(1e-2), 100_000, "spectral"),
+        (2, Adam(), 100, "gram"),
+        (4, GradientDescent(1e-4), 10, "direct"),
+    ):
+        problem = LpProblem(gas.X, gas.y, p=p)
+        start = LinearNetwork.for_problem(problem, depth=1, scale=0.1)
+        assert train(problem, start, rule, steps).method == method
 
 
 def test_published_l2_minimum(gas):

@@ -119,9 +119,37 @@ def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
     assert sweep(PROBLEM, models, 49)[0].backend == "cpu"
     assert sweep(PROBLEM, models[:1], 50)[0].backend == "cpu"
     gram = make_problem(p=2)
-    assert gram.method == "gram"
+    assert gram.form() == "gram"
     assert sweep(gram, models, 50)[0].backend == "cpu"
     assert sweep(gram, models, 500)[0].backend == "cuda"
+
+
+@pytest.mark.parametrize("method", ["spectral", "rowspace"])
+def test_rotated_runs(gpu_stand_in, method, tmp_path):
+    """The decomposition is made on the host, and factors end up where the run was."""
+    here = make_problem(n=8, d=30, p=2, method=method)
+    there, model = on_device(here, method=method), (start(here), accel.GradientDescent(0.01), 50)
+    ours, theirs = train(there, *model), train(here, *model, backend="reference")
+    assert (ours.method, ours.backend) == (method, "cuda")
+    assert_same(ours, theirs)
+    assert hasattr(ours.network, "__cuda_array_interface__")
+    path = tmp_path / "run.npz"
+    train(there, *model, checkpoint=path, callback=lambda step, _: step > 5)
+    assert_same(train(there, *model, checkpoint=path), theirs)
+
+
+def test_a_sweep_of_two_methods(gpu_stand_in):
+    here = make_problem(d=16, p=2)
+    there = on_device(here)
+    models = [(start(here), accel.GradientDescent(r)) for r in (0.01, 1e3)]
+    models += [(start(here), accel.Adam(0.01))]
+    ours, theirs = (sweep(which, models, 10**7, target=0.02) for which in (there, here))
+    assert [result.method for result in ours] == ["gram"] * 3  # the GPU makes steps so fast
+    assert [result.method for result in theirs] == ["spectral", "spectral", "gram"]
+    ours = sweep(here, models, 10**7, target=0.02, backend="cuda")
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.method, one.backend) == (other.method, "cuda")
+        assert_same(one, other, exact=False)
 
 
 def test_a_grid_search_has_one_backend(gpu_stand_in, monkeypatch):

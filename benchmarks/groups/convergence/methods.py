@@ -67,7 +67,7 @@ class Task:
         lp, network = self.problem.lp, self.network
         return Descent(
             lp.X, lp.Y, lp.p, network.widths, network.params, self.rate,
-            lp.spec.form, self.threads,
+            lp.form(), self.threads,
         )  # fmt: skip
 
     def at(self, rate: float) -> "Task":
@@ -103,7 +103,8 @@ def reference(task: Task) -> Stepper:
 
 def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Stepper:
     loops = importlib.import_module(f"accel.kernels.{backend}.loop")
-    network, loss = task.network, task.problem.lp.spec
+    network, lp = task.network, task.problem.lp
+    loss = lp.spec._replace(form=lp.form())
     models = [specs.ModelSpec(network.widths, network.params.copy(), task.optimizer.rule)]
     loop = loops.TrainingLoop(*data, loss, models, threads=task.threads)
 

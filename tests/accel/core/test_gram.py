@@ -8,7 +8,8 @@ import pytest
 import accel
 from accel import LinearNetwork, LpProblem, grid_search, stable_rate, sweep, train
 from accel._runs.checks import limits
-from accel._runs.driver import kernels_for, suited
+from accel._runs.methods import methods_of
+from accel._support.backends import resolve
 from accel.kernels.specs import TARGET, Loss, ModelSpec
 
 BACKENDS = ["reference", "cpu"]
@@ -32,7 +33,7 @@ def method_of(given, **stops):
 
 def test_a_usual_target_and_tolerance_leave_it_as_it_is():
     given = problem()
-    assert given.method == "gram"
+    assert given.method == "auto"
     assert method_of(given) == "gram"
     assert method_of(given, target=0.011, tol=1e-9) == "gram"
 
@@ -51,7 +52,7 @@ def test_a_target_that_only_the_direct_pass_can_tell(backend, caplog):
     assert 1e-19 < result.loss <= target
 
     # The loss by the Gram form, had it been used:
-    kernels = kernels_for(given, 1, 1, backend)
+    kernels = resolve(backend)
     model = ModelSpec((6, 1), start(given).params, RATE.rule)
     loop = kernels.loop.TrainingLoop(given.X, given.Y, Loss(2.0, 1.0, "gram"), [model])
     loop.advance(result.steps + 200, target=target)
@@ -157,11 +158,11 @@ def test_the_rounding_errors_are_what_it_takes_them_for():
         lowest = 1e-6 * np.array([1e-4, 1e4])  # of targets, beside the loss at 0
         at_zero = given.loss(np.zeros((1, 8)))
         chosen = [
-            suited(given, [LinearNetwork((8, 1), init=[W])], limits(1, 1, 0.0, t)).method
+            methods_of(given, [(LinearNetwork((8, 1), init=[W]), RATE)], limits(1, 1, 0.0, t))
             for t in lowest * at_zero
         ]
-        assert chosen == ["direct", "gram"]
-        kernels = kernels_for(given, 1, 1, "cpu").lp_loss
+        assert chosen == [["direct"], ["gram"]]
+        kernels = resolve("cpu").lp_loss
         value, _ = kernels.gram_loss_and_gradient(*kernels.gram(given.X, given.Y), n, W, 1.0)
         size = (np.linalg.norm(given.Y) + np.linalg.norm(W) * np.linalg.norm(X)) ** 2
         assert abs(value) <= size / np.sqrt(n) * 2.0**-53

@@ -91,15 +91,6 @@ def test_a_pickled_problem_is_the_same():
     np.testing.assert_array_equal(copy.Y, problem.Y)
 
 
-def test_another_method_is_no_other_data():
-    problem = LpProblem(*arrays_of(float, n=100), p=2)
-    direct = problem.suited(target=0.0)
-    assert (problem.method, direct.method) == ("gram", "direct")
-    assert direct.X is problem.X
-    assert direct.Y is problem.Y
-    assert direct.suited(target=0.0) is direct
-
-
 def test_attributes():
     problem = LpProblem(X, Y, p=3, scale="1/p")
     assert (problem.n, problem.d, problem.k, problem.p) == (12, 3, 2, 3.0)
@@ -150,12 +141,14 @@ def test_nothing_is_rounded_unasked():
         (7, 4, "f8", "auto", "direct"),
         (7, 2, "f8", "direct", "direct"),
         (2, 2, "f8", "gram", "gram"),
+        (7, 2, "f8", "spectral", "gram"),
+        (7, 4, "f8", "rowspace", "direct"),
     ],
 )
-def test_method(n, p, dtype, method, expected):
+def test_the_form_for_any_rule(n, p, dtype, method, expected):
     problem = LpProblem(np.ones((n, 3)), np.ones(n), p=p, dtype=dtype, method=method)
-    assert problem.method == expected
-    assert problem.spec.form == expected
+    assert problem.method == method
+    assert problem.form() == expected
 
 
 def changed(a, value):
@@ -201,6 +194,7 @@ BAD = {
     "scale None": (TypeError, "scale .*None", {"scale": None}),
     "method": (ValueError, "method .*'grams'.*'gram'", {"method": "grams"}),
     "gram with p 4": (ValueError, "gram.*p = 4", {"method": "gram"}),
+    "spectral with p 4": (ValueError, "spectral.*p = 4", {"method": "spectral"}),
     "gram in float32": (
         ValueError,
         "gram.*float64.*float32",

@@ -179,6 +179,18 @@ def trained(rule, backend, depth=2, **problem):
     return lambda: accel.train(problem, network, rule, 3, backend=backend, threads=2)
 
 
+def rotated(method, n, d):
+    """A run that begins with a decomposition of the data, anew each time."""
+    data = make_problem(n=n, d=d, p=2)
+    network = accel.LinearNetwork.for_problem(data, 2, 20)
+
+    def call():
+        problem = accel.LpProblem(data.X, data.Y, 2, method=method)
+        accel.train(problem, network, accel.GradientDescent(1e-6), 3, backend="cpu")
+
+    return call
+
+
 def recorded():
     problem = make_problem(n=2)
     network = start(problem)
@@ -196,6 +208,9 @@ ESTIMATES = {
     "reference": trained(accel.Adam(1e-6), "reference", depth=3, d=1000),
     "a padded copy": trained(accel.GradientDescent(1e-6), "cpu", n=20_000, d=129, depth=1),
     "gram": trained(accel.GradientDescent(1e-6), "cpu", n=1500, d=700, depth=1, p=2),
+    "spectral": rotated("spectral", 2000, 600),
+    "spectral, wide": rotated("spectral", 300, 4000),
+    "row space": rotated("rowspace", 300, 4000),
     "history": recorded(),
     "optimum": lambda: accel.optimum(LARGE, max_iter=2),
     "data set": lambda: datasets.make_ill_conditioned(5000, 200),
