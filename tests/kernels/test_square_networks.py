@@ -1,4 +1,4 @@
-"""Square networks with as many outputs as features, which every backend shares out in its own way."""
+"""Square networks with many outputs, which every backend shares out in its own way."""
 
 import numpy as np
 import pytest
