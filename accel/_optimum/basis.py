@@ -19,6 +19,7 @@ import numpy as np
 
 from accel._optimum.rank import column_norms, is_clearly_full, numerical_rank
 from accel._optimum.twofold import EPS
+from accel._support import memory
 from accel._support.arrays import Array, aligned_empty
 
 # Of E, in the Frobenius norm:
@@ -145,6 +146,7 @@ def _by_cholesky(X: Array, scale: Array, rcond: float | Array) -> Decomposition 
 
 
 def _by_singular_vectors(X: Array, scale: Array, rcond: float | Array) -> Decomposition:
+    memory.require("the singular vectors of X", {"copies of X": 32 * X.size})
     nothing = scale == 0
     scale = np.where(nothing, 1.0, scale)
     # Without the left vectors it takes half the time.

@@ -226,7 +226,7 @@ def proven(
     resolve(backend)
     rcond = checked_rcond(rcond, problem.d, problem.dtype)
     n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
-    memory.require("the optimum", {"copies of X": 32 * n * d, "Newton's method": 64 * rank * rank})
+    memory.require("the optimum", {"a basis": 10 * n * d, "Newton's method": 64 * rank * rank})
     p, c = problem.p, problem.factor / n
     losses_at_zero(problem)  # raises if one overflows
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
