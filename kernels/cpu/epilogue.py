@@ -177,6 +177,18 @@ def judge(run, iterate, model, step, loss):
 
 
 @inner
+def end_of_round(run, most):
+    """Where a round ends that begins now: models take turns, each for ``most`` steps at most.
+
+    One step is enough if the run is to be evaluated, or stopped.
+    """
+    control, progress = run.control, run.progress
+    begin = progress[STEP]
+    hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
+    return min(begin + (1 if hurry else max(most, 1)), max(progress[STOP_AT], begin + 1))
+
+
+@inner
 def close_ranks(run, size):
     """Drop the models that have ended; the weights of the others move up."""
     active, weights, kept = run.active, run.weights, 0

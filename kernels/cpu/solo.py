@@ -36,6 +36,7 @@ from .epilogue import (
     Room,
     chain_of,
     close_ranks,
+    end_of_round,
     make_epilogue,
     point_into,
     reduce,
@@ -122,11 +123,8 @@ def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
         work = pointer(scratch.work)
         room = Room(pointer(scratch.block), pointer(scratch.spare))
         while progress[ACTIVE] > 0:
-            begin = progress[STEP]
-            hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
-            count = progress[ACTIVE]
-            stretch = 1 if hurry else max(_WORK // (data.cost * count), 1)
-            end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
+            begin, count = progress[STEP], progress[ACTIVE]
+            end = end_of_round(run, _WORK // (data.cost * count))
             furthest = begin
             for place in range(count):
                 model = run.active[place]
@@ -183,11 +181,8 @@ def make_grouped(dtype: np.dtype[Any], lanes: int):
         work, slope = pointer(scratch.work), scale * run.limits[P]
         room = Room(pointer(scratch.block), pointer(scratch.spare))
         while progress[ACTIVE] > 0:
-            begin = progress[STEP]
-            hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
-            models = progress[ACTIVE]
-            stretch = 1 if hurry else max(_PRODUCTS // (data.cost * models), 1)
-            end = min(begin + stretch, max(progress[STOP_AT], begin + 1))
+            begin, models = progress[STEP], progress[ACTIVE]
+            end = end_of_round(run, _PRODUCTS // (data.cost * models))
             furthest, group = begin, data.group
             for first in range(0, models, group):
                 count, step = min(group, models - first), begin

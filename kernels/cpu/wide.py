@@ -38,6 +38,7 @@ from .epilogue import (
     Room,
     chain_of,
     close_ranks,
+    end_of_round,
     judge,
     point_into,
     step_end_to_end,
@@ -62,17 +63,14 @@ _WORK = 2**32
 @inner
 def _begin(data, run):
     """Leader: begin a round, in which each model in the run makes some steps."""
-    control, progress = run.control, run.progress
+    progress = run.progress
     chain, work = chain_of(run, run.active[0]), data.n * data.d
     for f in range(chain.depth):
         row = factor_row(chain, f)
         work += 2 * row[ROWS] * row[LD]
-    begin = progress[STEP]
-    hurry = control[EVALUATE] or (progress[HEEDING] and control[STOP_REQUEST])
-    most = max(_WORK // (2 * work * data.k * progress[ACTIVE]), 1)
-    progress[END] = min(begin + (1 if hurry else most), max(progress[STOP_AT], begin + 1))
-    progress[PLACE], progress[TURN], progress[EPILOGUE] = 0, begin, 0
-    progress[FURTHEST] = begin
+    progress[END] = end_of_round(run, _WORK // (2 * work * data.k * progress[ACTIVE]))
+    progress[PLACE], progress[TURN], progress[EPILOGUE] = 0, progress[STEP], 0
+    progress[FURTHEST] = progress[STEP]
 
 
 @cache
