@@ -50,7 +50,7 @@ SHAPES = {
     "diagonal": {"form": "diagonal", "k": 2},
     "diagonal, one output": {"form": "diagonal", "d": 40},
     "one feature": {"d": 1, "n": 7},
-    "many outputs": {"k": 21, "n": 60},
+    "many outputs": {"k": 21, "n": 60, "factor": 0.05},
 }
 
 
