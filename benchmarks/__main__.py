@@ -5,6 +5,7 @@
     python -m benchmarks gpu merge OUT PART...   one record of several runs on a GPU
     python -m benchmarks gpu fit RECORD...       the costs of the planner, from records of GPUs
     python -m benchmarks estimators              LpRegressor beside scikit-learn, SciPy and skglm
+    python -m benchmarks methods                 in singular vectors and in the row space, or without
     python -m benchmarks distributed             a step on a dask cluster
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
     python -m benchmarks shapes                  which shapes of the passes suit this machine
@@ -35,6 +36,7 @@ COMMANDS = {
     "gpu merge": "benchmarks.groups.gpu.merge",
     "gpu fit": "benchmarks.groups.gpu.fit",
     "estimators": "benchmarks.groups.estimators",
+    "methods": "benchmarks.groups.methods",
     "distributed": "benchmarks.groups.distributed.measure",
     "probes tiles": "benchmarks.probes.tiles",
     "probes denormals": "benchmarks.probes.denormals",

@@ -92,6 +92,7 @@ DEFAULT = tuple(name for name, group in GROUPS.items() if not group.on_request)
 _OTHERS = {
     "gpu": "benchmarks.groups.gpu.report",
     "estimators": "benchmarks.groups.estimators",
+    "methods": "benchmarks.groups.methods",
     "distributed": "benchmarks.groups.distributed.page",
 }
 
