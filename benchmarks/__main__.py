@@ -5,7 +5,7 @@
     python -m benchmarks gpu merge OUT PART...   one record of several runs on a GPU
     python -m benchmarks gpu fit RECORD...       the costs of the planner, from records of GPUs
     python -m benchmarks estimators              LpRegressor beside scikit-learn, SciPy and skglm
-    python -m benchmarks methods                 in singular vectors and in the row space, or without
+    python -m benchmarks methods                 singular vectors and row space beside doing without
     python -m benchmarks distributed             a step on a dask cluster
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
     python -m benchmarks shapes                  which shapes of the passes suit this machine
