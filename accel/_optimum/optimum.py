@@ -226,7 +226,9 @@ def proven(
     resolve(backend)
     rcond = checked_rcond(rcond, problem.d, problem.dtype)
     n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
-    memory.require("the optimum", {"a basis": 10 * n * d, "Newton's method": 64 * rank * rank})
+    copies = 13 + 8 * (problem.dtype != np.float64) + 8 * (problem.p < 2)
+    needs = {"a basis of the columns": copies * n * d, "Newton's method": 64 * rank * rank}
+    memory.require("the optimum", needs)
     p, c = problem.p, problem.factor / n
     losses_at_zero(problem)  # raises if one overflows
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
@@ -266,7 +268,7 @@ def optimum(
     Parameters
     ----------
     problem : LpProblem
-        All is computed in float64 whatever its dtype, with memory for about three copies of X.
+        All is computed in float64 whatever its dtype, with memory for two to four copies of X.
     tol : float
         The duality gap to reach, relative to the loss. Where all residuals are below 1.4e-14
         sqrt(n) of the largest target, they count as rounding errors, since the minimum may be 0,

@@ -190,7 +190,8 @@ def begin(
     def part(method: str, width: int, chosen: list[int]) -> Part:
         # Passes for one model have other bits than those for several. A sweep's model may be the
         # only one in its loop, or not: a second one, which is not in the run, makes no difference.
-        listed = chosen * 2 if len(chosen) == 1 < len(models) and method != "spectral" else chosen
+        spare = len(chosen) == 1 < len(models) and method != "spectral" and problem.k == 1
+        listed = chosen * 2 if spare else chosen
         if method not in ROTATED:
             loop = problem.loop(kernels, [models[m] for m in listed], threads, method)
             _without_spare(loop, chosen)

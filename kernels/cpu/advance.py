@@ -37,6 +37,7 @@ from .epilogue import (
     make_epilogue,
     point_into,
     reduce,
+    squared_slope,
 )
 from .factor_chain import end_to_end_matrix
 from .jit import entry, inner, spliced
@@ -111,7 +112,8 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str):
                 for place in range(begin, end):
                     model = run.active[place]
                     chain = chain_of(run, model)
-                    value = reduce(run, chain, sums, parts, length, place)
+                    loss = reduce(run, chain, sums, parts, length, place)
+                    value = loss, squared_slope(chain)
                     settle(run, chain, model, step, value, room)
                     publish(chain, run, place, size)
                 if not alone:

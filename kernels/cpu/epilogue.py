@@ -136,10 +136,9 @@ def chain_of(run, model):
 
 @inner
 def reduce(run, chain, sums, parts, length, place):
-    """Add up partial sums: G becomes the first pulled-back product.
+    """Add up partial sums: G becomes the first pulled-back product, the loss is returned.
 
-    The loss and the sum of squares of G are returned. ``sums`` points to ``parts`` rows of
-    ``length``; the model stands at ``place`` in each.
+    ``sums`` points to ``parts`` rows of ``length``; the model stands at ``place`` in each.
     """
     G, size = end_to_end_gradient(chain), chain.k * chain.table[LD]
     start, loss = place * size, length - 1 - place
@@ -151,7 +150,13 @@ def reduce(run, chain, sums, parts, length, place):
     scale = run.limits[SCALE] * run.limits[P]
     for i in range(size):
         G[i] = scale * sums[start + i]
-    return run.limits[SCALE] * sums[loss], sum_of_squares(G, size)
+    return run.limits[SCALE] * sums[loss]
+
+
+@inner
+def squared_slope(chain):
+    """Return the sum of squares of G, not in a loop that ``reduce`` writes G in: see FASTMATH."""
+    return sum_of_squares(end_to_end_gradient(chain), chain.k * chain.table[LD])
 
 
 @inlined

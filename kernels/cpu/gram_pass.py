@@ -220,6 +220,7 @@ def _emit_tile(emit: Emitter, w, x, out, d, ld, rows: int, panels: int, width: i
 
 def _make_product(lanes: int):
     width = lanes * shapes().tile_vectors
+    pairs = tuple(rows for rows in heights() if rows % 2 == 0) or (2,)
 
     @intrinsic
     def product(typing_context, view):
@@ -237,7 +238,7 @@ def _make_product(lanes: int):
                     above, there = emit.at(w, (i, ld)), emit.at(target, (i, ld))
                     _emit_tile(emit, above, panel, there, d, ld, count, 1, step)
 
-                cover(builder, even, heights()[:-1], rows_at)
+                cover(builder, even, pairs, rows_at)
 
             def panels_at(column, step):
                 panel, target = emit.at(x, (column, d)), emit.at(out, (column, 1), (even, ld))

@@ -170,7 +170,10 @@ class TrainingLoop:
         block = shapes().tile_height * int(run.table[:, LD].max())
         if self._spare > 1:
             block = max(block, k * data.ld)  # the end-to-end rule's direction
-        if count >= threads:
+        chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
+        step, width = k * (2 * data.n * d + 3 * chain), shapes().tile_vectors * lanes
+        parts = max(min(threads, -(-k // width), step // _WORK_PER_PART), 1)
+        if parts <= count:
             ranks = min(threads, count, cpus())
             rows = self._scratch(ranks, ranks, work, sums, block)
             scratches = [Scratch(*(a[i : i + 1] for a in rows)) for i in range(ranks)]
@@ -180,9 +183,6 @@ class TrainingLoop:
                 kernel(data, share, scratch, flags, 0)
 
             return min(threads, count), Shares(by_itself, data, run, scratches)
-        chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
-        step = k * (2 * data.n * d + 3 * chain)
-        parts = max(min(threads, k // (shapes().tile_vectors * lanes), step // _WORK_PER_PART), 1)
         scratch = self._scratch(min(parts, cpus()), 1, work, sums, block)
         return parts, Team(kernel, data, run, scratch, parts)
 

@@ -40,6 +40,7 @@ from .epilogue import (
     make_epilogue,
     point_into,
     reduce,
+    squared_slope,
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
 from .gram_pass import make_gram_pass, make_gram_passes
@@ -88,7 +89,7 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
             for place in range(count):
                 model = run.active[place]
                 chain = chain_of(run, model)
-                value = reduce(run, chain, sums, 1, length, place)
+                value = reduce(run, chain, sums, 1, length, place), squared_slope(chain)
                 if settle(run, chain, model, step, value, room) != RUNNING:
                     ended = True
                 W = end_to_end_matrix(chain)

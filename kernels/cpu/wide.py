@@ -175,7 +175,8 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
                     multiply(chain, span[0], span[1])
                     backwards = progress[TURN] % 2 == 1
                     own_pass(data, chain, memory, span, backwards, scale, p)
-                    pull_back(chain, span[0], span[1])
+                    if run.control[EVALUATE] == 0:
+                        pull_back(chain, span[0], span[1])
                 else:
                     rule = shift(run.rules, model * RULE_SIZE)
                     if ahead:

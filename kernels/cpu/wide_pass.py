@@ -23,6 +23,8 @@ from .simd import View, at
 from .wide_chain import make_times
 from .wide_layout import end_to_end_gradient, end_to_end_matrix, pull, suffix
 
+#: Rows that are shared in place of outputs: this many times as many as features or outputs.
+_ROWS = 32
 #: Outputs from which on X may come from further away than the second-level cache.
 _OUTPUTS = 64
 
@@ -44,9 +46,10 @@ def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], form: str) -> bool:
     """Whether a run is for these kernels: several vectors of outputs, and data at hand.
 
     Every rank reads all of X, for its own outputs. So X is at home in a second-level cache, or the
-    outputs are so many that reading it is little beside them.
+    outputs are so many that reading it is little beside them, and the rows are not so many more
+    than features and outputs that it were better to share these.
     """
-    if k <= wide_lanes(d, k, dtype):
+    if k <= wide_lanes(d, k, dtype) or (form == "direct" and n > _ROWS * max(d, k)):
         return False
     return form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
 
@@ -150,8 +153,10 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
                     narrow(tile, W.address + here, places, start, count, p)
                     R, target = View(places.R, width, 1), View(G.address + here, width, 1)
                     collect_narrow(View(X, ld, 1), R, target, d, rows)
+                loss = losses[v]
                 for c in range(count):
-                    losses[v] += totals[c]
+                    loss += totals[c]
+                losses[v] = loss
                 v += width // lanes
             if n_tiles > data.flush and (i % data.flush == data.flush - 1 or i == n_tiles - 1):
                 for j in range(begin, end):

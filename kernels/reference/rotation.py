@@ -135,6 +135,8 @@ def outside(basis: Array, W: Array) -> Array:
         are left out.
     """
     (d, q), given = basis.shape, W.T.astype(np.float64)
+    if q == d:
+        return np.zeros((d, 0))  # a basis of everything
     rest = given - basis @ (basis.T @ given)
     rest -= basis @ (basis.T @ rest)  # once is not enough where little is left
     U, sizes, _ = np.linalg.svd(rest, full_matrices=False)

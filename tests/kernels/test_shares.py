@@ -55,9 +55,10 @@ def assert_equal(ours, theirs):
         ({"n": 3000, "d": 128, "p": 2.0, "form": "gram"}, 2, "singly"),
         ({"n": 3000, "d": 128, "k": 2, "p": 2.0, "form": "gram"}, 2, "grouped"),
         ({"d": 128, "form": "diagonal"}, 2, "singly"),
-        ({"d": 20, "k": 20, "n": 20}, 2, "wide team"),
-        ({"d": 20, "k": 20, "form": "diagonal"}, 2, "wide team"),
-        ({"d": 20, "k": 20, "n": 3000}, 1, "wide"),
+        ({"d": 100, "k": 100, "n": 100}, 2, "wide team"),
+        ({"d": 100, "k": 100, "form": "diagonal"}, 2, "wide team"),
+        ({"d": 20, "k": 20, "n": 20}, 2, "wide"),
+        ({"d": 20, "k": 20, "n": 600}, 1, "wide"),
     ],
 )
 def test_who_does_what(shape, threads, kind):

@@ -101,7 +101,7 @@ def test_factors_longer_than_a_block_of_the_cache(plain):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_more_rows_than_are_added_up_in_the_dtype(plain, dtype):
     """Sums over rows move into float64 after 2^14 of them."""
-    case = problem(n=40_000, d=3, hidden=(4,), k=70, dtype=dtype)
+    case = problem(n=17_000, d=3, hidden=(4,), k=540, dtype=dtype)
     with Single(loop, *case, descent(1e-3), 2) as run:
         assert run.loop._wide
         assert_same_run(plain, run, case, descent(1e-3), 3)
