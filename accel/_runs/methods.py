@@ -33,6 +33,8 @@ __all__ = [
 
 _log = logging.getLogger("accel")
 
+_PASSES = {"direct": "passes over the data", "gram": "the Gram method"}  # in the log
+
 #: The methods that train in other coordinates than those of the data.
 ROTATED = ("spectral", "rowspace")
 
@@ -44,6 +46,10 @@ _QR, _QR_WITH_BASIS, _SVD = 3.0, 5.0, 7.0
 _GRAM = 0.25  # of a multiply-add of a pass by X'X: half of it is read, and that from a cache
 _BEGIN = 1e6  # of any rotation: calls of NumPy, and a second loop in a mixed sweep
 _DEVICE = 100.0  # how much faster a GPU makes passes than the host makes decompositions
+
+# A weight comes back from a rotation with an error of 1e-16 of the largest of its row, which a
+# large column multiplies: in the row space norms of columns differ by this much at most.
+_SPREAD = 1e6
 
 _EARLY = 10  # a run that may end by itself is taken to make one in so many of its steps
 _LINE = 8  # coordinates in a cache line
@@ -95,8 +101,9 @@ def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Lim
         rotation = "spectral" if problem.p == 2 else "rowspace"
         applies = rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
         steps = limits.steps / (_EARLY if open_end else 1)
-        if applies and pays(problem, network, steps, rotation):
-            method = rotation
+        usual = _usual(problem, weights, tol, target)
+        if applies and pays(problem, network, steps, rotation, usual):
+            method = rotation if _turns(problem, network, rotation) else usual
     if method == "rowspace":
         return method
     if method != "spectral":
@@ -108,12 +115,32 @@ def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Lim
         return method
     if problem.method == "spectral":
         raise ValueError(f"method 'spectral' has not the digits, use 'direct' or 'auto': {reason}")
-    _log.info("passes over the data in place of the spectral method: %s", reason)
-    return "direct"
+    usual = _usual(problem, weights, limits.tol, limits.target)
+    _log.info("%s in place of the spectral method: %s", _PASSES[usual], reason)
+    return usual
 
 
-def pays(problem: Problem, network: LinearNetwork, steps: float, method: str) -> bool:
-    """Whether so many steps by a rotation and its decompositions are less work than by passes.
+def _usual(problem: Problem, weights: float, tol: float, target: float) -> str:
+    """The form that a run takes in the coordinates of the data; see ``Problem.form``."""
+    if problem.form() == "direct":
+        return "direct"
+    squares, n, factor = problem.squares, problem.n, problem.factor
+    enough = shortfall("gram", squares, n, factor, weights, tol, target) is None
+    return "gram" if enough else "direct"
+
+
+def _turns(problem: Problem, network: LinearNetwork, method: str) -> bool:
+    """Whether numbers come back from a rotation as they are: see ``_SPREAD``; nothing overflows."""
+    first = network.params[: network.widths[1] * problem.d]
+    if not norm(first) * math.sqrt(problem.d) < float(np.finfo(problem.dtype).max):
+        return False
+    columns = problem.squares[0] if method == "rowspace" else np.ones(1)
+    columns = columns[columns > 0]
+    return not len(columns) or bool(columns.max() <= _SPREAD**2 * columns.min())
+
+
+def pays(problem: Problem, network: LinearNetwork, steps: float, method: str, usual: str) -> bool:
+    """Whether so many steps by a rotation and its decompositions are less work than as usual.
 
     Counted are multiply-adds. A step has those of its pass and three for every weight. Before it,
     there are n (d + k)^2 for the QR decomposition of [X Y] or, for n < d, d n^2 for that of X' and
@@ -128,7 +155,6 @@ def pays(problem: Problem, network: LinearNetwork, steps: float, method: str) ->
         work += _SVD * min(n, d) ** 3 + _QR * n * (min(n, d) + k) ** 2
     elif n >= d:
         work += _QR_WITH_BASIS * n * d**2
-    usual = "gram" if problem.p == 2 and problem.dtype == np.float64 and n > 2 * d else "direct"
     saved = _work(problem, network, usual) - _work(problem, network, method)
     return steps * saved > (work + _BEGIN) * (_DEVICE if problem.on_device else 1.0)
 

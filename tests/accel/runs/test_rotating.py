@@ -441,6 +441,39 @@ def test_the_loss_of_a_good_fit_is_that_of_the_network(offset):
     assert (result.history.loss >= 0).all()
 
 
+@always_worth_it
+@pytest.mark.parametrize(("n", "d", "p"), [(30, 20, 2.0), (5, 20, 2.0), (5, 20, 4.0)])
+def test_a_start_at_the_end_of_the_numbers_diverges(n, d, p):
+    """No rotation of what would overflow in it; the run says what became of it."""
+    problem = problem_of(n, d, p=p)
+    network = LinearNetwork((d, 1), init=[np.full((1, d), 1.5e308)])
+    result = train(problem, network, accel.GradientDescent(0.1), 5)
+    assert result.status == "diverged"
+    assert result.method in ("direct", "gram")
+
+
+@always_worth_it
+def test_columns_of_very_different_sizes_are_not_rotated():
+    problem = problem_of(8, 40)
+    X = problem.X.copy()
+    X[:, 3] *= 1e5
+    network = LinearNetwork((40, 1))
+    rule = accel.GradientDescent(1e-30)
+    assert train(LpProblem(X, problem.Y), network, rule, 2).method == "rowspace"
+    X[:, 3] *= 1e4
+    assert train(LpProblem(X, problem.Y), network, rule, 2).method == "direct"
+
+
+def test_where_the_gram_form_has_not_the_digits_it_is_passes_that_are_spared():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 20))
+    problem = LpProblem(X, X @ rng.standard_normal(20), 2)
+    model = LinearNetwork((20, 1)), accel.GradientDescent(1e-3)
+    assert problem.form(0.0, 0.0, 1e-9) == "direct"
+    assert methods_of(problem, [model], limits(10_000, None, 0.0, 1e-9)) == ["spectral"]
+    assert methods_of(problem, [model], limits(10_000, None, 0.0, None)) == ["gram"]
+
+
 def test_a_decomposition_is_made_once(monkeypatch):
     calls, spectral = [], rotation.spectral
     monkeypatch.setattr(rotation, "spectral", lambda *data: calls.append(1) or spectral(*data))
@@ -480,7 +513,7 @@ def test_a_run_that_may_end_early_counts_for_less():
     model = LinearNetwork.for_problem(problem, 1), accel.GradientDescent(0.1)
     steps = next(
         2**i for i in range(60)
-        if choice.pays(problem, model[0], 2**i, "spectral")
+        if choice.pays(problem, model[0], 2**i, "spectral", "gram")
     )  # fmt: skip
     assert methods_of(problem, [model], limits(steps, None, 0.0, None)) == ["spectral"]
     assert methods_of(problem, [model], limits(steps, None, 0.1, None)) == ["gram"]
