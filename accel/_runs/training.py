@@ -111,7 +111,7 @@ def train(
     Notes
     -----
     Whatever the callback raises ends the run and is passed on. The same seed, backend, dtype and
-    number of threads give the same bits.
+    number of threads, those of NumPy's BLAS too, give the same bits.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """The group ``matrix``: networks of square matrices of all sizes, with as many outputs as inputs.
 
-At p = 2 ours reads the singular values of X, as `accel.train` does for gradient descent, and the
-peers read X'X. Of a step of ours the share of the peak is told: its multiply-adds by its time, over
+At p = 2 ours reads the singular values of X, as `accel.train` does in a long descent, and the peers
+read X'X. Of a step of ours the share of the peak is told: its multiply-adds by its time, over
 what the machine makes of them at most. A step of N factors of d x d takes ``3 (N - 1) d**3`` for
 the products of factors, and ``2 n d**2`` for the pass over the data or, at p = 2, ``2 d**2``.
 Of both times the quickest sample counts, of the peak that of the whole run: for seconds a machine
@@ -82,7 +82,7 @@ class Square:
 
     @property
     def form(self) -> str:
-        """The form of ours, as `accel.train` decides."""
+        """The form of ours, as `accel.train` decides for many steps."""
         return "diagonal" if self.p == 2 else "direct"
 
     @property

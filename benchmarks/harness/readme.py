@@ -17,6 +17,7 @@ SOURCES = {
             "intel-xeon-processor-family-6-model-207-2cpu-2026-11-28-targets.json",
             "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
         ),
+        "matrix": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-matrix.json",),
     },
     ROOT / "docs" / "distributed.md": {
         "measured": ("distributed-amd-epyc-family-26-model-2-2cpu-2026-11-25.json",),

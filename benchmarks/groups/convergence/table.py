@@ -16,8 +16,8 @@ _HOW = (
     "distance of the optimum (absolute, of standardised data); medians. All start at one linear "
     "map, every method at the best learning rate of one grid; libraries make the same iterates, "
     "which is checked. A time of the grid is measured for accel; for the peers it is the steps of "
-    "the same runs at their time of a step. At p = 2 accel works from X'X, as `LpProblem` "
-    "chooses, and what it takes to make that is on its clock."
+    "the same runs at their time of a step. At p = 2 accel works from X'X, and what it takes to "
+    "make that is on its clock."
 )
 
 
