@@ -65,7 +65,8 @@ class TrainingLoop:
         At least one; ``widths`` from n_0 = d to n_N = k.
     threads : int
         Parts that the work is cut into, at most: the passes over the data or, where those are too
-        small to split, the models. Each has a thread of its own as far as there are processors.
+        small to split, the models; of networks with many outputs the models, or the outputs. Each
+        has a thread of its own as far as there are processors.
     """
 
     def __init__(

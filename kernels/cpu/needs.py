@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from .. import needs
 from ..needs import Shape
-from ..specs import ModelSpec
+from ..specs import END_TO_END, STATE_SLOTS, ModelSpec
 from .columns import fits, row_lanes
+from .factor_chain import Layout
 from .jit import LINE, lanes_for, padded, row_length
 from .many_maps import tile_rows, work_size
+from .precondition import work_size as precondition_size
 from .wide_pass import is_wide, wide_lanes, wide_sums_size
 
 TAKES_DEVICE_ARRAYS = False
@@ -46,15 +48,31 @@ def run_bytes(
     )
     columns = len(models) * k
     if is_wide(n, d, k, dtype, form):
-        lanes = wide_lanes(d, k, dtype)
-        outputs = padded(k, lanes)
-        rows = sum(padded(width, lanes) for model in models for width in model.widths[:-1])
-        bytes_of["products of factors"] = 3.0 * dtype.itemsize * outputs * rows
-        ranks = min(threads, len(models))
-        bytes_of["gradients"] = 8.0 * ranks * wide_sums_size(padded(d, lanes), k, lanes)
+        bytes_of |= _wide_bytes(shape, models, threads)
     elif columns > 1 and form == "direct" and not (k == 1 and fits(n, d, dtype)):
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
         work = work_size(columns, row, tile_rows(lanes), lanes)
         each = dtype.itemsize * work
         bytes_of["panels of maps"] = each * needs.useful_threads(shape, threads)
     return bytes_of
+
+
+def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict[str, float]:
+    """Return the bytes of what networks with many outputs hold otherwise, or in addition."""
+    _, d, k, dtype, _ = shape
+    lanes, size = wide_lanes(d, k, dtype), dtype.itemsize
+    row, factors, products, scratch = padded(d, lanes), 0, 0, 0
+    for model in models:
+        layout = Layout(tuple(model.widths), dtype, lanes, wide=True)
+        kind, hyper = model.rule
+        factors += layout.n_params * (5 + 3 * STATE_SLOTS[kind])
+        products += layout.n_products
+        if kind == END_TO_END:
+            scratch = max(scratch, 8 * precondition_size(k, d, int(hyper[2])) + size * k * row)
+    ranks = min(threads, len(models))
+    bytes_of = {
+        "parameters and optimiser state": float(size * factors),
+        "products of factors": float(size * products),
+        "gradients": 8.0 * ranks * wide_sums_size(row, k, lanes),
+    }
+    return bytes_of | ({"the end-to-end rule": float(threads * scratch)} if scratch else {})

@@ -56,7 +56,7 @@ from .wide_chain import make_layers, make_outputs
 from .wide_layout import end_to_end_gradient, end_to_end_matrix, last_gradient, make_share
 from .wide_pass import PassMemory, make_wide_pass, totals
 
-#: Multiply-adds of all models, some hundredths of a second, between two looks at whether to stop.
+#: Multiply-adds of all models, tenths of a second, between two looks at whether to stop.
 _WORK = 2**32
 
 

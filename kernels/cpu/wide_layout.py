@@ -42,7 +42,7 @@ def make_share():
 
 @inner
 def rows_share(rows, part, parts):
-    """Rows of a factor that are a part's: registers hold multiples of four rows."""
+    """Rows of a factor that are a part's: in fours, so that few low tiles are left over."""
     units = (rows + 3) // 4
     return 4 * (units * part // parts), min(4 * (units * (part + 1) // parts), rows)
 

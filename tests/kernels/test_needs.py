@@ -5,10 +5,12 @@ import importlib
 import numpy as np
 import pytest
 
-from accel.kernels.cpu import columns, diagonal, lp_loss
+from accel.kernels.cpu import columns, diagonal, loop, lp_loss
 from accel.kernels.cpu.jit import aligned_zeros, row_length
 from accel.kernels.needs import Shape
 from accel.kernels.specs import ADADELTA, ADAM, GRADIENT_DESCENT, MOMENTUM, ModelSpec, Rule
+
+from .runs import RULES, for_rule
 
 #: Shapes of problems; widths and rules of models; threads.
 CASES = {
@@ -106,3 +108,22 @@ def test_of_several_maps(dtype, n, d, k, count):
 def test_where_data_may_lie():
     takes = {name: needs(name).TAKES_DEVICE_ARRAYS for name in ("reference", "cpu", "cuda")}
     assert takes == {"reference": False, "cpu": False, "cuda": True}
+
+
+@pytest.mark.parametrize("name", ["adam", "end-to-end 3"])
+def test_of_many_outputs(name):
+    """What a run holds is what was said, the padding of the outputs too."""
+    X, Y, loss, widths, params = for_rule(name, n=50, d=20, k=37, hidden=(11,))
+    model = ModelSpec(widths, params, RULES[name])
+    shape = Shape(50, 20, 37, X.dtype, "direct")
+    bytes_of = needs("cpu").run_bytes(shape, [model], 123, 1)
+    held = loop.TrainingLoop(X, Y, loss, [model], 1)
+    run, (scratch,) = held._run, held._ranks._scratch
+    assert bytes_of["products of factors"] == run.products.nbytes
+    in_use = 5 * run.params.nbytes + 3 * run.state.nbytes
+    assert bytes_of["parameters and optimiser state"] == in_use
+    assert scratch.sums.nbytes - 128 < bytes_of["gradients"] <= scratch.sums.nbytes
+    of_rule = bytes_of.get("the end-to-end rule", 0)
+    assert of_rule <= scratch.spare.nbytes + scratch.block.nbytes
+    if name != "adam":
+        assert of_rule > scratch.spare.nbytes
