@@ -28,9 +28,9 @@ QUICK = ["test_powers.py", "test_factor_chain.py", *(f"test_lp_loss.py::test_{t}
 QUICK += ["test_diagonal.py::test_is_the_direct_pass"]
 LONG = ["test_lp_loss.py", "test_accuracy.py", "test_loop.py", "test_loop_models.py"]
 LONG += ["test_many_maps.py::test_few_maps_have_the_bits_of_many"]
-LONG += ["test_wide.py::test_every_form"]
 LONG += [f"test_diagonal.py::test_{t}" for t in ("error_bounds", "every_rule_depth_and_output")]
-CHOSEN = "not reference and not (test_loop and random_shapes)"
+WIDE = ["test_wide.py::test_every_form"]
+CHOSEN = "not reference and not (test_loop and random_shapes) and not (test_loop_models and many)"
 
 
 def run(width, files):
@@ -58,3 +58,9 @@ def test_passes_and_chains(width):
 @pytest.mark.parametrize("width", PROCESSORS)
 def test_loops(width):
     run(width, LONG)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", PROCESSORS)
+def test_many_outputs(width):
+    run(width, WIDE)
