@@ -23,6 +23,8 @@ from .simd import View, at
 from .wide_chain import make_times
 from .wide_layout import end_to_end_gradient, end_to_end_matrix, pull, suffix
 
+#: Outputs that are not many, however short a vector is.
+_FEW = 8
 #: Rows that are shared in place of outputs: this many times as many as features or outputs.
 _ROWS = 32
 #: Outputs from which on X may come from further away than the second-level cache.
@@ -49,7 +51,7 @@ def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], form: str) -> bool:
     outputs are so many that reading it is little beside them, and the rows are not so many more
     than features and outputs that it were better to share these.
     """
-    if k <= wide_lanes(d, k, dtype) or (form == "direct" and n > _ROWS * max(d, k)):
+    if k <= max(wide_lanes(d, k, dtype), _FEW) or (form == "direct" and n > _ROWS * max(d, k)):
         return False
     return form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
 
