@@ -219,6 +219,19 @@ def step_end_to_end(chain, G, rule, room):
             W[i] = keep * W[i] - rate * block[i]
 
 
+@inner
+def close_round(run, end, furthest):
+    """End a round in which models made steps until ``end``; whether another one follows.
+
+    Models that have ended leave the run. Where all have, its step is ``furthest``.
+    """
+    control, progress = run.control, run.progress
+    close_ranks(run, 0)
+    progress[STEP] = end if progress[ACTIVE] > 0 else furthest
+    stopped = progress[HEEDING] and control[STOP_REQUEST]
+    return progress[ACTIVE] > 0 and progress[STEP] < progress[STOP_AT] and not stopped
+
+
 @cache
 def make_epilogue(dtype: np.dtype[Any], lanes: int):
     """Compile ``settle(run, chain, model, step, value, room)`` and ``multiply(chain)``.

@@ -23,6 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import LINE, aligned_zeros, entry, inlined, inner, lanes_for, named, row_length
+from .panels import in_panels
 from .pointers import address, pointer, shift
 from .shapes import shapes
 from .simd import EXACT, Emitter, cover, folded, heights
@@ -62,7 +63,7 @@ def pack_gram(XX: np.ndarray, YX: np.ndarray, YY: float, maps: int = 1) -> Gram:
     ld, lanes = row_length(d, _FLOAT64), lanes_for(d, _FLOAT64)
     targets = aligned_zeros(k * ld, _FLOAT64)
     targets.reshape(k, ld)[:, :d] = YX
-    flat = _in_squares(XX, ld, lanes) if maps * k == 1 else _in_panels(XX, ld, lanes)
+    flat = _in_squares(XX, ld, lanes) if maps * k == 1 else in_panels(XX, d, lanes)
     group = max(shapes().tile_height // k, 1)
     return Gram(flat, targets, d, ld, k, YY, k * d * ld, group)
 
@@ -77,18 +78,6 @@ def _in_squares(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
         squares = padded.reshape(lanes, -1, lanes).transpose(1, 0, 2)
         begin, end = end, end + squares.size
         flat[begin:end] = squares.ravel()
-    return flat
-
-
-def _in_panels(XX: np.ndarray, ld: int, lanes: int) -> np.ndarray:
-    d, width = len(XX), lanes * shapes().tile_vectors
-    flat, start = aligned_zeros(d * ld, _FLOAT64), 0
-    while start < ld:
-        step = width if ld - start >= width else lanes
-        columns = XX[:, start : start + step]
-        panel = flat[start * d : (start + step) * d].reshape(d, step)
-        panel[:, : columns.shape[1]] = columns
-        start += step
     return flat
 
 

@@ -13,7 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import inner, named
+from .jit import aligned_zeros, inner, named, padded
+from .shapes import shapes
 from .simd import Emitter, Matrix, cover, emit_rank, heights
 
 _I64 = ir.IntType(64)
@@ -150,6 +151,24 @@ def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
         emitted_targets(y, c, m, first, count)
 
     return Panel(rows, columns, targets)
+
+
+def in_panels(matrix: np.ndarray, rows: int, lanes: int) -> np.ndarray:
+    """Lay out a matrix in panels of its columns, flat and read-only; zeros fill up to ``rows``.
+
+    Columns are filled up to whole vectors. A panel has ``shapes().tile_vectors`` of them, or one
+    where fewer are left.
+    """
+    columns, width = padded(matrix.shape[1], lanes), shapes().tile_vectors * lanes
+    flat, start = aligned_zeros(rows * columns, matrix.dtype), 0
+    while start < columns:
+        step = width if columns - start >= width else lanes
+        part = matrix[:, start : start + step]
+        panel = flat[start * rows : (start + step) * rows].reshape(rows, step)
+        panel[: part.shape[0], : part.shape[1]] = part
+        start += step
+    flat.flags.writeable = False
+    return flat
 
 
 @cache

@@ -36,6 +36,7 @@ from .epilogue import (
     Room,
     chain_of,
     close_ranks,
+    close_round,
     end_of_round,
     make_epilogue,
     point_into,
@@ -139,10 +140,7 @@ def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
                         break
             if control[EVALUATE]:
                 return
-            close_ranks(run, 0)
-            progress[STEP] = end if progress[ACTIVE] > 0 else furthest
-            stopped = progress[HEEDING] and control[STOP_REQUEST]
-            if progress[STEP] >= progress[STOP_AT] or stopped:
+            if not close_round(run, end, furthest):
                 return
 
     return advance
@@ -213,10 +211,7 @@ def make_grouped(dtype: np.dtype[Any], lanes: int):
                             publish(chain, shift(run.weights, place * size), size)
             if control[EVALUATE]:
                 return
-            close_ranks(run, 0)
-            progress[STEP] = end if progress[ACTIVE] > 0 else furthest
-            stopped = progress[HEEDING] and control[STOP_REQUEST]
-            if progress[STEP] >= progress[STOP_AT] or stopped:
+            if not close_round(run, end, furthest):
                 return
 
     return advance

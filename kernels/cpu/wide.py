@@ -24,20 +24,17 @@ from .epilogue import (
     EPILOGUE,
     EVALUATE,
     FURTHEST,
-    HEEDING,
     MODEL_SIZE,
     PLACE,
     SCALE,
     STATUS,
     STEP,
     STEPS,
-    STOP_AT,
-    STOP_REQUEST,
     TURN,
     P,
     Room,
     chain_of,
-    close_ranks,
+    close_round,
     end_of_round,
     judge,
     point_into,
@@ -45,7 +42,7 @@ from .epilogue import (
 )
 from .factor_chain import LD, ROWS, factor_row
 from .jit import entry, inner, named, spliced
-from .norms import norm, out_of_range
+from .norms import root
 from .pointers import pointer, shift
 from .processor import cache_bytes
 from .shapes import shapes
@@ -88,8 +85,7 @@ def _make_turn(lanes: int):
             chain = chain_of(run, model)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
             loss, square = totals(data, shift(sums, size), lanes, vectors)
-            G = end_to_end_gradient(chain)
-            gradient_norm = norm(G, size) if out_of_range(square) else np.sqrt(square)
+            gradient_norm = root(square, end_to_end_gradient(chain), size)
             iterate = end_to_end_matrix(chain), size, gradient_norm
             status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
             progress[FURTHEST] = max(progress[FURTHEST], step)
@@ -110,10 +106,7 @@ def _make_turn(lanes: int):
             return True
         if control[EVALUATE]:
             return False
-        close_ranks(run, 0)
-        progress[STEP] = progress[END] if progress[ACTIVE] > 0 else progress[FURTHEST]
-        stopped = progress[HEEDING] and control[STOP_REQUEST]
-        if progress[ACTIVE] == 0 or progress[STEP] >= progress[STOP_AT] or stopped:
+        if not close_round(run, progress[END], progress[FURTHEST]):
             return False
         _begin(data, run)
         return True

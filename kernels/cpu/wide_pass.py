@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import aligned_zeros, inner, lanes_for, padded, spliced
+from .jit import inner, lanes_for, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
 from .many_maps import Places, Tile, make_slopes
-from .panels import panels
+from .panels import in_panels, panels
 from .pointers import shift
 from .processor import cache_bytes
 from .shapes import shapes
@@ -88,22 +88,6 @@ def tile_rows(n: int) -> int:
     return padded(-(-n // -(-n // most)), 4)
 
 
-def in_panels(matrix: np.ndarray, ld: int, lanes: int) -> np.ndarray:
-    """Lay out a matrix (d, k) like a product of the chain, flat; ``ld`` is d in whole vectors."""
-    d, k = matrix.shape
-    columns, width = padded(k, lanes), shapes().tile_vectors * lanes
-    padded_matrix = np.zeros((ld, columns), matrix.dtype)
-    padded_matrix[:d, :k] = matrix
-    flat = aligned_zeros(ld * columns, matrix.dtype)
-    start = 0
-    while start < columns:
-        step = width if columns - start >= width else lanes
-        flat[start * ld : (start + step) * ld] = padded_matrix[:, start : start + step].ravel()
-        start += step
-    flat.flags.writeable = False
-    return flat
-
-
 def wide_sums_size(ld: int, k: int, lanes: int) -> int:
     """Float64 numbers in the sums of a pass."""
     columns = padded(k, lanes)
@@ -142,18 +126,14 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
             tile = Tile(X, Y, rows, d, ld, k, 0)
             v = first
             while v < last:
-                start = v * lanes
-                count = min(vectors * lanes if last - v >= vectors else lanes, k - start)
-                here = start * ld * size
-                if last - v >= vectors:
-                    width = vectors * lanes
+                start, width = v * lanes, lanes * (vectors if last - v >= vectors else 1)
+                count, here = min(width, k - start), start * ld * size
+                R, target = View(places.R, width, 1), View(G.address + here, width, 1)
+                if width > lanes:
                     broad(tile, W.address + here, places, start, count, p)
-                    R, target = View(places.R, width, 1), View(G.address + here, width, 1)
                     collect(View(X, ld, 1), R, target, d, rows)
                 else:
-                    width = lanes
                     narrow(tile, W.address + here, places, start, count, p)
-                    R, target = View(places.R, width, 1), View(G.address + here, width, 1)
                     collect_narrow(View(X, ld, 1), R, target, d, rows)
                 loss = losses[v]
                 for c in range(count):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from accel.kernels.cpu import loop
 from accel.kernels.cpu.factor_chain import Layout
-from accel.kernels.cpu.wide_pass import in_panels
+from accel.kernels.cpu.panels import in_panels
 from accel.kernels.specs import DIVERGED, RUNNING, Loss, ModelSpec, Rule
 
 from .runs import DTYPES, RULES, Single, assert_same_run, for_rule, problem
