@@ -101,9 +101,11 @@ def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Lim
         rotation = "spectral" if problem.p == 2 else "rowspace"
         applies = rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
         steps = limits.steps / (_EARLY if open_end else 1)
-        usual = _usual(problem, weights, tol, target)
-        if applies and pays(problem, network, steps, rotation, usual):
-            method = rotation if _turns(problem, network, rotation) else usual
+        applies = applies and pays(
+            problem, network, steps, rotation, _usual(problem, weights, tol, target)
+        )
+        if applies and _turns(problem, network, rotation):
+            method = rotation
     if method == "rowspace":
         return method
     if method != "spectral":
