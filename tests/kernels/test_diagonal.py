@@ -158,9 +158,14 @@ def test_error_bounds_with_a_computed_decomposition(module, seed, n, d, k, condi
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize(("name", "hidden"), RUNS)
 def test_every_rule_depth_and_output(kernels, plain, name, hidden, k, dtype):
+    """For as long as the runs do not amplify rounding errors.
+
+    AdaDelta and RMSProp do that near an optimum, where the steps of a coordinate grow until it is
+    left again: in steps 40 to 50 AdaDelta at depth 8 makes 1e-10 of a perturbation by 1e-15.
+    """
     case = for_rule(name, hidden=hidden, k=k, form="diagonal", dtype=dtype)
     with Single(kernels.loop, *case, RULES[name]) as loop:
-        assert_same_run(plain, loop, case, RULES[name], 20 if dtype == np.float32 else 60)
+        assert_same_run(plain, loop, case, RULES[name], 20 if dtype == np.float32 else 30)
 
 
 @each_rule
