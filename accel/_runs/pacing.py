@@ -76,7 +76,7 @@ class Pace:
 
     Parameters
     ----------
-    penalty : callable
+    penalty : callable, optional
         From the parameters to what is added to the loss.
     noise, relative : float
         By how much the objective may rise through rounding: ``noise``, and ``relative`` times its
@@ -92,7 +92,7 @@ class Pace:
 
     def __init__(
         self,
-        penalty: Callable[[Array], float],
+        penalty: Callable[[Array], float] | None,
         noise: float,
         relative: float,
         least: int,
@@ -177,15 +177,15 @@ def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> P
     )
 
 
-def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], float]:
+def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], float] | None:
     r"""Return the penalty that weight decay adds to the loss, as a function of the parameters.
 
-    :math:`\lambda/2` times the squares of all weights. For the end-to-end rule it is that of
-    balanced factors: N times the sum of the singular values to the power 2/N.
+    :math:`\lambda/2` times the squares of all weights; None without decay. For the end-to-end rule
+    it is that of balanced factors: N times the sum of the singular values to the power 2/N.
     """
     decay = optimizer.weight_decay / 2
     if not decay:
-        return lambda params: 0.0
+        return None
     if isinstance(optimizer, EndToEnd):
         shape, N = (network.widths[1], network.widths[0]), optimizer.depth
 

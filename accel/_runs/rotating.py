@@ -37,14 +37,14 @@ class _Starts:
     def __init__(
         self, basis: Array, models: Sequence[ModelSpec], saved: Mapping[str, Array] | None
     ) -> None:
-        firsts = [_first(model) for model in models]
-        distinct = {digest(W): W for W in firsts}  # the rates of a search share a start
+        names = _names(models)
+        firsts = {name: _first(model) for name, model in zip(names, models, strict=True)}
         if saved is None:
-            parts = [outside(basis, W) for W in distinct.values()]
+            parts = [outside(basis, W) for W in firsts.values()]
         else:
-            parts = _split(saved[_OUTSIDE], saved[_RANKS], len(basis), list(distinct.values()))
-        by_digest = dict(zip(distinct, parts, strict=True))
-        self.of_model = [by_digest[digest(W)] for W in firsts]
+            parts = _split(saved[_OUTSIDE], saved[_RANKS], len(basis), list(firsts.values()))
+        by_name = dict(zip(firsts, parts, strict=True))
+        self.of_model = [by_name[name] for name in names]
         self._distinct = parts
 
     def export(self) -> dict[str, Array]:
@@ -72,6 +72,14 @@ def _first(model: ModelSpec) -> Array:
     d, rows = model.widths[:2]
     first: Array = model.params[: rows * d].reshape(rows, d)
     return first
+
+
+def _names(models: Sequence[ModelSpec]) -> list[str]:
+    """A name of the first factor of every model: those of one name are equal."""
+    keys = [(id(model.params), model.widths) for model in models]
+    distinct = dict(zip(keys, models, strict=True))  # the models of a search share a start
+    names = {key: digest(_first(model)) for key, model in distinct.items()}
+    return [names[key] for key in keys]
 
 
 def _turned(model: ModelSpec, basis: Array, beside: Array, width: int) -> ModelSpec:
@@ -226,19 +234,22 @@ def needs_of(
             shape, of_data = problem.shape(form_of(method)), problem.needs(kernels, form_of(method))
         else:
             q = min(n, d)
+            starts = dict(zip(_names(own), own, strict=True)).values()
+            outer = [min(model.widths[1], d - q) for model in starts]
             width = max(rotated_width(problem, model.widths[1]) for model in own)
             own = [model._replace(widths=(width, *model.widths[1:])) for model in own]
             shape = problem.shape(form_of(method))._replace(d=width)
             if method == "spectral":
                 shape = shape._replace(n=width)
             of_data = kernels.needs.data_bytes(shape)
-            outer = max(min(model.widths[1], d - q) for model in own)
-            # The basis, and what its decomposition takes meanwhile: of X', or of blocks of rows.
+            # The basis, what the starts have outside of it, and what the decompositions take
+            # meanwhile: of X', or of blocks of rows; and of one start after the other.
             work, m = 2 * n * d + n * q if n < d or method == "rowspace" else 0, q + k
+            work = max(work, 4 * d * max(outer))
             if method == "spectral":
                 work += 2 * min(n, block_rows(m)) * m + 3 * m**2
             work += n * (d + k) if problem.on_device else 0  # the copy that is decomposed
-            of_data |= {"a rotation of the data": 8.0 * (d * (q + outer) + work)}
+            of_data |= {"a rotation of the data": 8.0 * (d * (q + sum(outer)) + work)}
         of_run = kernels.needs.run_bytes(shape, own, records, threads)
         for name, size in (of_data | of_run).items():
             needs[name] = needs.get(name, 0.0) + size

@@ -143,7 +143,8 @@ class Run:
     def _objective(self, pace: Pace) -> float:
         """The current value that the pace judges by: the loss and the penalty of weight decay."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(self.loop.evaluate()[0, 1]) + pace.penalty(self.loop.params(0))
+            loss = float(self.loop.evaluate()[0, 1])
+            return loss if pace.penalty is None else loss + pace.penalty(self.loop.params(0))
 
     @property
     def _end_of_kept(self) -> Snapshot:

@@ -88,7 +88,8 @@ class Run(NamedTuple):
 class Scratch(NamedTuple):
     """Memory to write: flat for a rank on its own, for a team a row a rank, and in ``sums`` a part.
 
-    Each rank of a team writes its own row and reads all of them.
+    Each rank of a team writes its own row and reads all of them. For wide networks ``work``,
+    ``block`` and ``spare`` have a row a rank, and all ranks write to one ``sums``.
     """
 
     work: np.ndarray

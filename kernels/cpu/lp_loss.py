@@ -33,10 +33,10 @@ class Data(NamedTuple):
     """The problem as the kernels read it.
 
     ``X`` is flat, n rows of ``ld`` elements of which d count and the rest are zero; ``Y`` is flat,
-    n rows of k. A tile has ``tile`` rows; after ``flush`` tiles a gradient moves from the run's
-    dtype into float64. ``several`` says which pass is taken, that for several maps or outputs or
-    that for one; ``streamed``, whether X comes from memory. ``rest`` is added to the sum of the
-    loss.
+    n rows of k, and for wide networks in panels if the form is not "direct". A tile has ``tile``
+    rows; after ``flush`` tiles a gradient moves from the run's dtype into float64. ``several`` says
+    which pass is taken, that for several maps or outputs or that for one; ``streamed``, whether X
+    comes from memory. ``rest`` is added to the sum of the loss.
     """
 
     X: np.ndarray

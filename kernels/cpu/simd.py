@@ -400,9 +400,9 @@ def tiles(dtype: np.dtype[Any], lanes: int) -> Tiles:
     return Tiles(dots, accumulate, weighted_sum)
 
 
-def _make_fetch(*, write: bool):
+def _make_ask(*, write: bool):
     @intrinsic
-    def fetch(typing_context, address, size):
+    def ask(typing_context, address, size):
         def generate(context, builder, signature, arguments):
             byte = ir.IntType(8).as_pointer()
             start, size = arguments
@@ -415,9 +415,9 @@ def _make_fetch(*, write: bool):
 
         return types.void(types.intp, types.intp), generate
 
-    return fetch
+    return ask
 
 
-#: ``fetch(address, size)`` asks for so many bytes in the second-level cache, to be read there;
-#: ``claim`` takes them from the caches of other processors, to be written.
-fetch, claim = _make_fetch(write=False), _make_fetch(write=True)
+#: ``ask_to_read(address, size)`` asks for so many bytes in the second-level cache, to be read;
+#: ``ask_to_write`` takes them from the caches of other processors, to be written.
+ask_to_read, ask_to_write = _make_ask(write=False), _make_ask(write=True)

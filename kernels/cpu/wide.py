@@ -48,7 +48,7 @@ from .processor import cache_bytes
 from .shapes import shapes
 from .simd import at
 from .updates import KIND, RULE_SIZE, Memory, make_update, prepare
-from .wide_ahead import make_fetch
+from .wide_ahead import make_ahead
 from .wide_chain import make_layers, make_outputs
 from .wide_layout import end_to_end_gradient, end_to_end_matrix, last_gradient, make_share
 from .wide_pass import PassMemory, make_wide_pass, totals
@@ -125,7 +125,7 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str):
     update, share = make_update(dtype), make_share()
     # Factors that have room in half of the second level are asked for ahead.
     near = cache_bytes(2) // 2 // dtype.itemsize
-    before_outputs, before_layers = make_fetch(dtype, lanes)
+    before_outputs, before_layers = make_ahead(dtype, lanes)
 
     @spliced
     def consume(chain, block, start, count, memory):

@@ -14,12 +14,12 @@ from .factor_chain import LD, PARAMS, ROWS, factor_row
 from .jit import inner, named
 from .pointers import address, shift
 from .shapes import shapes
-from .simd import claim, fetch
+from .simd import ask_to_read, ask_to_write
 from .wide_layout import make_share, rows_share, suffix, turned
 
 
 @cache
-def make_fetch(dtype: np.dtype[Any], lanes: int):
+def make_ahead(dtype: np.dtype[Any], lanes: int):
     """Compile ``before_outputs(chain, part, parts)`` and ``before_layers(chain, part, parts)``.
 
     Before its outputs a part reads the rows of the factors that others have updated, and writes its
@@ -36,17 +36,17 @@ def make_fetch(dtype: np.dtype[Any], lanes: int):
             row = factor_row(chain, f)
             first, last = rows_share(row[ROWS], part, parts)
             W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
-            fetch(W, first * line)
-            fetch(W + last * line, (row[ROWS] - last) * line)
+            ask_to_read(W, first * line)
+            ask_to_read(W + last * line, (row[ROWS] - last) * line)
         outputs = (chain.k + lanes - 1) // lanes
         begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
         for f in range(1, chain.depth):
             row, Q = factor_row(chain, f), suffix(chain, f)
             line = row[LD] * lanes * size
-            claim(Q.address + begin * line, (end - begin) * line)
+            ask_to_write(Q.address + begin * line, (end - begin) * line)
         for f in range(chain.depth - 1):
             line = factor_row(chain, f)[LD] * lanes * size
-            claim(turned(chain, f, lanes) + begin * line, (end - begin) * line)
+            ask_to_write(turned(chain, f, lanes) + begin * line, (end - begin) * line)
 
     @inner
     @named(dtype.name, lanes)
@@ -58,17 +58,17 @@ def make_fetch(dtype: np.dtype[Any], lanes: int):
             T, Q = turned(chain, f, lanes), suffix(chain, f + 1)
             first, last = rows_share(row[ROWS], part, parts)
             W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
-            claim(W + first * line, (last - first) * line)
+            ask_to_write(W + first * line, (last - first) * line)
             v = 0
             while v < outputs:
                 step = vectors if outputs - v >= vectors else 1
                 if v < begin or v >= end:
                     line = step * lanes * size
                     start = Q.address + (v * lanes * Q.rows) * size
-                    fetch(start + first * line, (last - first) * line)
+                    ask_to_read(start + first * line, (last - first) * line)
                 v += step
             line = row[LD] * lanes * size
-            fetch(T, begin * line)
-            fetch(T + end * line, (outputs - end) * line)
+            ask_to_read(T, begin * line)
+            ask_to_read(T + end * line, (outputs - end) * line)
 
     return before_outputs, before_layers

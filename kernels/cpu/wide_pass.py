@@ -68,7 +68,7 @@ def pack_wide(X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int) -> Data:
     panels.
     """
     n, d, k = len(X), X.shape[-1], Y.shape[1]
-    ld, rest, tile = padded(d, lanes), 0.0, tile_rows(n)
+    ld, rest, tile = padded(d, lanes), 0.0, _tile_rows(n)
     if loss.form == "direct":
         flat_X, flat_Y = rows_of(X, ld), rows_of(Y, k)
     elif loss.form == "gram":
@@ -82,7 +82,7 @@ def pack_wide(X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int) -> Data:
     return Data(flat_X, flat_Y, n, d, ld, k, tile, flush, True, False, rest)
 
 
-def tile_rows(n: int) -> int:
+def _tile_rows(n: int) -> int:
     """Rows of X in a tile: as equal as can be, and no more than four times ``many_rows``."""
     most = 4 * shapes().many_rows
     return padded(-(-n // -(-n // most)), 4)

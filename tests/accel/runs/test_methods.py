@@ -1,6 +1,7 @@
 """Which method a run takes: where a rotation applies, pays, and has the digits."""
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from accel import LinearNetwork, LpProblem, sweep, train
 from accel._runs import methods as choice
 from accel._runs.checks import limits
 from accel._runs.methods import methods_of
-from accel._runs.rotating import needs_of
+from accel._runs.rotating import begin, needs_of
 from accel._support import memory
 from accel._support.backends import resolve
 from accel.kernels.specs import ModelSpec
@@ -136,6 +137,28 @@ def test_columns_of_very_different_sizes_are_not_rotated():
     assert train(LpProblem(X, problem.Y), network, rule, 2).method == "rowspace"
     X[:, 3] *= 1e4
     assert train(LpProblem(X, problem.Y), network, rule, 2).method == "direct"
+
+
+def test_memory_for_every_start():
+    """Of what stays, and of what is there for a while when the run begins."""
+    problem, rule = problem_of(20, 4000), accel.GradientDescent(0.001).rule
+    starts = [
+        LinearNetwork.for_problem(problem, 2, 40, init="near_zero", seed=seed) for seed in range(5)
+    ]
+    specs = [ModelSpec(network.widths, network.params, rule) for network in starts]
+    kernels, methods = resolve("cpu"), ["rowspace"] * len(specs)
+    shared, own = (
+        sum(needs_of(problem, kernels, methods, models, 10, 1).values())
+        for models in (specs[:1] * len(specs), specs)
+    )
+    assert own - shared == (len(specs) - 1) * 8 * 4000 * 40
+    tracemalloc.start()
+    try:
+        begin(problem, kernels, methods, specs, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert own / 2 < peak < own
 
 
 @always_worth_it
