@@ -25,7 +25,7 @@ from .few_maps import make_few, most_few
 from .few_maps import work_size as few_work_size
 from .jit import inner, named, padded, spliced
 from .many_powers import make_panel_powers
-from .panels import make_transpose, panels
+from .panels import block_of, make_product, make_transpose, panels
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -130,26 +130,28 @@ class Tile(NamedTuple):
 
 
 @cache
-def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int):
+def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int, *, ask: bool = True):
     """Compile ``slopes(tile, W, places, first, count, p)``: the first half of what a tile takes.
 
     W is the address of a panel of weights, (d, width). ``places.R`` becomes |r|^(p-1) sign(r) of
     its maps, whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals``
-    their sums of |r|^p.
+    their sums of |r|^p. With ``ask`` the next tile travels to the second-level cache meanwhile.
     """
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
-    panel, differentiate = panels(dtype, lanes, vectors), make_panel_powers(dtype, lanes)
-    multiply, targets = panel.rows, panel.targets
+    multiply = make_product(dtype, lanes, vectors, transposed=False, ask=ask)
+    targets = panels(dtype, lanes, vectors).targets
+    differentiate = make_panel_powers(dtype, lanes)
 
     @inner
-    @named(dtype.name, lanes, vectors)
+    @named(dtype.name, lanes, vectors, ask)
     def slopes(tile, W, places, first, count, p):
         R = View(places.R, width, 1)
         targets(View(tile.Y, tile.k, 1), R, tile.rows, first, count)
-        for t in range(0, tile.d, depth):
+        block = block_of(tile.d, depth)
+        for t in range(0, tile.d, block):
             weights = View(W + t * width * size, width, 1)
             X = View(tile.X + t * size, tile.ld, 1)
-            multiply(X, weights, R, tile.rows, min(depth, tile.d - t), tile.ahead)
+            multiply(X, weights, R, tile.rows, min(block, tile.d - t), tile.ahead, 0)
         for v in range(vectors):
             r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
             differentiate(r, totals, tile.rows, width, p)

@@ -23,13 +23,11 @@ _I64 = ir.IntType(64)
 class Panel(NamedTuple):
     """The compiled routines of panels: of one dtype, vector length and number of vectors in a row.
 
-    ``rows(A, B, C, m, n, ahead)``: C (m, width) += A (m, n) B (n, width), while the elements that
-    lie ``ahead`` of A travel to the second-level cache. ``columns(A, B, C, m, n)``: the same with A
-    given by its transpose (n, m). ``targets(Y, C, m, first, count)``: C[r, c] = -Y[r, first + c],
+    ``columns(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width) with A given by its transpose
+    (n, m). ``targets(Y, C, m, first, count)``: C[r, c] = -Y[r, first + c],
     modulo the columns of Y, and 0 from c = ``count`` on.
     """
 
-    rows: Any
     columns: Any
     targets: Any
 
@@ -42,9 +40,8 @@ def make_product(
     *,
     transposed: bool,
     ask: bool = False,
-    fresh: bool = False,
 ):
-    """Compile ``product(A, B, C, m, n, ahead)``: C (m, width) += A (m, n) B (n, width).
+    """Compile ``product(A, B, C, m, n, ahead, fresh)``: C (m, width) += A (m, n) B (n, width).
 
     A is given by its transpose (n, m) if ``transposed``. With ``ask`` the elements that lie
     ``ahead`` of A travel to the second-level cache meanwhile. A ``fresh`` C starts from 0.
@@ -52,10 +49,10 @@ def make_product(
     width = _I64(vectors * lanes)
 
     @intrinsic
-    def emitted(typing_context, a, b, c, m, n, ahead):
+    def emitted(typing_context, a, b, c, m, n, ahead, fresh):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
-            (a, b, c), (m, n, ahead) = map(emit.unpack, arguments[:3]), arguments[3:]
+            (a, b, c), (m, n, ahead, fresh) = map(emit.unpack, arguments[:3]), arguments[3:]
             # Strides that are known save the registers of addresses.
             strides = (_I64(1), a.row) if transposed else (a.row, _I64(1))
             a = Matrix(a.pointer, *strides)
@@ -70,12 +67,12 @@ def make_product(
             cover(builder, m, heights(), rows_at)
             return context.get_dummy_value()
 
-        return types.void(a, b, c, *(types.intp,) * 3), generate
+        return types.void(a, b, c, *(types.intp,) * 4), generate
 
     @inner
-    @named(dtype.name, lanes, vectors, transposed, ask, fresh)
-    def product(a, b, c, m, n, ahead):
-        emitted(a, b, c, m, n, ahead)
+    @named(dtype.name, lanes, vectors, transposed, ask)
+    def product(a, b, c, m, n, ahead, fresh):
+        emitted(a, b, c, m, n, ahead, fresh)
 
     return product
 
@@ -133,24 +130,32 @@ def _make_targets(dtype, lanes: int, vectors: int):
     return targets
 
 
+@inner
+def block_of(n, most):
+    """Cut n into equal blocks of at most ``most``, or a quarter more: the length of one."""
+    if 4 * n <= 5 * most:
+        return n
+    count = (4 * n + 5 * most - 1) // (5 * most)
+    return (n + count - 1) // count
+
+
 @cache
 def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
     """Build the routines of panels of ``vectors * lanes`` columns."""
-    rows = make_product(dtype, lanes, vectors, transposed=False, ask=True)
     product = make_product(dtype, lanes, vectors, transposed=True)
     emitted_targets = _make_targets(dtype, lanes, vectors)
 
     @inner
     @named(dtype.name, lanes, vectors)
     def columns(a, b, c, m, n):
-        product(a, b, c, m, n, 0)  # the tile is in a cache already
+        product(a, b, c, m, n, 0, 0)  # the tile is in a cache already
 
     @inner
     @named(dtype.name, lanes, vectors)
     def targets(y, c, m, first, count):
         emitted_targets(y, c, m, first, count)
 
-    return Panel(rows, columns, targets)
+    return Panel(columns, targets)
 
 
 def in_panels(matrix: np.ndarray, rows: int, lanes: int) -> np.ndarray:

@@ -274,20 +274,33 @@ def _emit_dots(emit: Emitter, a, b, out, n, rows: int, columns: int):
             emit.store(sums, target, first)
 
 
-def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None, fresh=False):
+def begin_sums(emit: Emitter, totals, targets, fresh=None):
+    """Load sums, variables of 0, from their targets, unless ``fresh`` is there and not 0."""
+    builder = emit.builder
+
+    def load():
+        for total, target in zip(totals, targets, strict=True):
+            builder.store(emit.load(*target), total)
+
+    if fresh is None:
+        load()
+    else:
+        with builder.if_then(builder.icmp_signed("==", fresh, _I64(0))):
+            load()
+
+
+def emit_rank(emit: Emitter, a, b, c, n, rows: int, vectors: int, soon=None, fresh=None):
     """C[r, v] += sum_{t < n} A[r, t] B[t, v] for ``rows`` rows and ``vectors`` vectors of C.
 
-    A ``fresh`` C starts from 0, whatever it holds. Meanwhile the second-level cache is asked for as
-    many elements as A has, from ``soon`` on.
+    Where ``fresh``, an integer, is not 0, C starts from 0, whatever it holds. Meanwhile the
+    second-level cache is asked for as many elements as A has, from ``soon`` on.
     """
     builder, lanes = emit.builder, emit.lanes
     totals = emit.variables(rows * vectors)
     targets = [
         (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
     ]
-    if not fresh:
-        for total, target in zip(totals, targets, strict=True):
-            builder.store(emit.load(*target), total)
+    begin_sums(emit, totals, targets, fresh)
     with cgutils.for_range(builder, n) as loop:
         here = emit.at(b.pointer, (loop.index, b.row))
         terms = [emit.load(here, v * lanes) for v in range(vectors)]

@@ -24,57 +24,56 @@ from numba.extending import intrinsic
 
 from .factor_chain import COLUMNS, LD, PARAMS, ROWS, factor_row
 from .jit import inner, named
-from .panels import make_product, make_transpose
+from .panels import block_of, make_product, make_transpose
 from .pointers import address, shift
 from .processor import cache_bytes
 from .shapes import shapes
-from .simd import Emitter, View, cover, heights
+from .simd import Emitter, View, begin_sums, cover, heights
 from .wide_layout import last_gradient, pull, rows_share, suffix, turned
 
 _I64 = ir.IntType(64)
 
 
 @cache
-def make_times(dtype: np.dtype[Any], lanes: int, *, transposed: bool, fresh: bool):
-    """Compile ``times(A, B, C, m, n, first, last)``: C (m, k) += A (m, n) B (n, k).
+def make_times(dtype: np.dtype[Any], lanes: int, *, transposed: bool):
+    """Compile ``times(A, B, C, shape, span, fresh)``: C (m, k) += A (m, n) B (n, k).
 
-    A is a ``View``, given by its transpose (n, m) if ``transposed``; B and C are ``Panels``, of
-    which vectors ``first`` to ``last`` are taken. A ``fresh`` C starts from 0. Every number is a
-    sum in the order of n.
+    A is a ``View``, given by its transpose (n, m) if ``transposed``; ``shape`` is m and n. B and C
+    are ``Panels``, of which the vectors of ``span``, first and last, are taken. A ``fresh`` C
+    starts from 0. Every number is a sum in the order of n.
     """
     vectors, depth, size = shapes().tile_vectors, shapes().depth, dtype.itemsize
+    # So many elements of A at a time, for all of B, have room in the second level beside the rest.
+    height, near = shapes().tile_height, cache_bytes(2) // 4 // dtype.itemsize
 
-    def products(count: int):
-        begin = make_product(dtype, lanes, count, transposed=transposed, fresh=fresh)
-        follow = make_product(dtype, lanes, count, transposed=transposed)
-        return begin, follow
-
-    begin_broad, broad = products(vectors)
-    begin_narrow, narrow = products(1)
+    broad = make_product(dtype, lanes, vectors, transposed=transposed)
+    narrow = make_product(dtype, lanes, 1, transposed=transposed)
 
     @inner
-    @named(dtype.name, lanes, transposed, fresh)
-    def times(a, b, c, m, n, first, last):
-        for t in range(0, n, depth):
-            count = min(depth, n - t)
-            skipped = t * a.row if transposed else t
-            A = View(a.address + skipped * size, a.row, 1)
-            v = first
-            while v < last:
-                taken = vectors if last - v >= vectors else 1
-                width = taken * lanes
-                B = View(b.address + (v * lanes * b.rows + t * width) * size, width, 1)
-                C = View(c.address + v * lanes * c.rows * size, width, 1)
-                if taken == vectors:
-                    if t == 0:
-                        begin_broad(A, B, C, m, count, 0)
+    @named(dtype.name, lanes, transposed)
+    def times(a, b, c, shape, span, fresh):
+        (m, n), (first, last) = shape, span
+        block, band = block_of(n, depth), m
+        if m * block > near:
+            band = height * block_of((m + height - 1) // height, max(near // (block * height), 1))
+        for t in range(0, n, block):
+            count = min(block, n - t)
+            for i in range(0, m, band):
+                rows = min(band, m - i)
+                skipped = t * a.row + i if transposed else i * a.row + t
+                A = View(a.address + skipped * size, a.row, 1)
+                v = first
+                while v < last:
+                    taken = vectors if last - v >= vectors else 1
+                    width = taken * lanes
+                    B = View(b.address + (v * lanes * b.rows + t * width) * size, width, 1)
+                    C = View(c.address + (v * lanes * c.rows + i * width) * size, width, 1)
+                    begins = fresh if t == 0 else 0
+                    if taken == vectors:
+                        broad(A, B, C, rows, count, 0, begins)
                     else:
-                        broad(A, B, C, m, count, 0)
-                elif t == 0:
-                    begin_narrow(A, B, C, m, count, 0)
-                else:
-                    narrow(A, B, C, m, count, 0)
-                v += taken
+                        narrow(A, B, C, rows, count, 0, begins)
+                    v += taken
 
     return times
 
@@ -88,8 +87,8 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
     with what is kept of them transposed.
     """
     vectors, size = shapes().tile_vectors, dtype.itemsize
-    times = make_times(dtype, lanes, transposed=False, fresh=True)
-    times_transposed = make_times(dtype, lanes, transposed=True, fresh=True)
+    times = make_times(dtype, lanes, transposed=False)
+    times_transposed = make_times(dtype, lanes, transposed=True)
     transpose = make_transpose(dtype, lanes)
 
     @inner
@@ -111,7 +110,7 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
             row = factor_row(chain, f)
             A = View(address(shift(chain.params, row[PARAMS])), row[LD], 1)
             B, C = suffix(chain, f + 1), suffix(chain, f)
-            times_transposed(A, B, C, row[COLUMNS], row[ROWS], first, last)
+            times_transposed(A, B, C, (row[COLUMNS], row[ROWS]), (first, last), 1)
 
     @inner
     @named(dtype.name, lanes)
@@ -135,7 +134,7 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
                 v += width // lanes
             if not whole:
                 A = View(address(shift(chain.params, row[PARAMS])), ld, 1)
-                times(A, P, pull(chain, f + 1), row[ROWS], row[COLUMNS], first, last)
+                times(A, P, pull(chain, f + 1), (row[ROWS], row[COLUMNS]), (first, last), 1)
 
     return multiply, pull_back
 
@@ -144,7 +143,8 @@ class _Outer(NamedTuple):
     """What a gradient is made of, for some rows from ``first`` on and one panel of columns.
 
     Addresses of the suffix product, with its number of rows, and of the transposed pulled-back one,
-    with the length of its rows and the column where the panel starts; the number of outputs.
+    with the length of its rows and the column where the panel starts; the number of outputs; and
+    whether these are the first ones.
     """
 
     suffix: int
@@ -154,14 +154,19 @@ class _Outer(NamedTuple):
     ld: int
     column: int
     k: int
+    fresh: int
 
 
 def _emit_outer(emit: Emitter, outer, c, rows: int, vectors: int):
-    """C[r, v] = sum_o suffix[r, o] turned[o, v], o the outputs."""
+    """C[r, v] += sum_o suffix[r, o] turned[o, v], o the outputs; a fresh C starts from 0."""
     builder, lanes, broad = emit.builder, emit.lanes, shapes().tile_vectors
-    base, total_rows, first, t, ld, column, k = outer
+    base, total_rows, first, t, ld, column, k, fresh = outer
     one, zero = _I64(1), _I64(0)
     totals = emit.variables(rows * vectors)
+    targets = [
+        (emit.at(c.pointer, (c.row, r)), v * lanes) for r in range(rows) for v in range(vectors)
+    ]
+    begin_sums(emit, totals, targets, fresh)
     count = builder.sdiv(builder.add(k, _I64(lanes - 1)), _I64(lanes))
     whole = builder.sdiv(count, _I64(broad))
 
@@ -186,10 +191,8 @@ def _emit_outer(emit: Emitter, outer, c, rows: int, vectors: int):
     panels_from(zero, whole, broad * lanes)
     if broad > 1:
         panels_from(builder.mul(whole, _I64(broad)), count, lanes)
-    for r in range(rows):
-        target = emit.at(c.pointer, (c.row, r))
-        for v in range(vectors):
-            emit.store(builder.load(totals[r * vectors + v]), target, v * lanes)
+    for total, target in zip(totals, targets, strict=True):
+        emit.store(builder.load(total), *target)
 
 
 def _make_outer(dtype, lanes: int, vectors: int):
@@ -197,7 +200,7 @@ def _make_outer(dtype, lanes: int, vectors: int):
     def outer(typing_context, outer, c, m):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
-            fields = [builder.extract_value(arguments[0], i) for i in range(7)]
+            fields = [builder.extract_value(arguments[0], i) for i in range(8)]
             for i in (0, 3):
                 fields[i] = builder.inttoptr(fields[i], emit.scalar.as_pointer())
             c = emit.unpack(arguments[1])
@@ -224,7 +227,7 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
     """
     height, vectors, size = shapes().tile_height, shapes().tile_vectors, dtype.itemsize
     broad, narrow = _make_outer(dtype, lanes, vectors), _make_outer(dtype, lanes, 1)
-    width = vectors * lanes
+    width, depth = vectors * lanes, shapes().depth
     # So many columns at a time that what all their rows read has room in the second level.
     near = cache_bytes(2) // 4
 
@@ -232,17 +235,21 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
     @named(dtype.name, lanes)
     def rows_of(Q, first, T, block, m, columns, ld, k):
         """The gradient of m rows and the columns from ``columns[0]`` to ``[1]``, in ``block``."""
-        start, end = columns
-        size_of_row = end - start
-        while start < end:
-            outer = _Outer(Q.address, Q.rows, first, T, ld, start, k)
-            C = View(block + (start - columns[0]) * size, size_of_row, 1)
-            if end - start >= width:
-                broad(outer, C, m)
-                start += width
-            else:
-                narrow(outer, C, m)
-                start += lanes
+        end, size_of_row = columns[1], columns[1] - columns[0]
+        panels = (k + width - 1) // width
+        some = width * block_of(panels, max(depth // width, 1))
+        for o in range(0, k, some):
+            start, outputs = columns[0], min(some, k - o)
+            here, there = Q.address + o * Q.rows * size, T + o * ld * size
+            while start < end:
+                outer = _Outer(here, Q.rows, first, there, ld, start, outputs, int(o == 0))
+                C = View(block + (start - columns[0]) * size, size_of_row, 1)
+                if end - start >= width:
+                    broad(outer, C, m)
+                    start += width
+                else:
+                    narrow(outer, C, m)
+                    start += lanes
 
     @inner
     @named(dtype.name, lanes)

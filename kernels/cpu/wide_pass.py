@@ -97,7 +97,7 @@ def wide_sums_size(ld: int, k: int, lanes: int) -> int:
 @cache
 def _make_direct(dtype: np.dtype[Any], lanes: int):
     vectors, size, zero = shapes().tile_vectors, dtype.itemsize, dtype.type(0)
-    broad, narrow = make_slopes(dtype, lanes, vectors), make_slopes(dtype, lanes, 1)
+    broad, narrow = (make_slopes(dtype, lanes, count, ask=False) for count in (vectors, 1))
     collect = panels(dtype, lanes, vectors).columns
     collect_narrow = panels(dtype, lanes, 1).columns
 
@@ -157,7 +157,7 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
 
 @cache
 def _make_gram(dtype: np.dtype[Any], lanes: int):
-    vectors, times = shapes().tile_vectors, make_times(dtype, lanes, transposed=False, fresh=False)
+    vectors, times = shapes().tile_vectors, make_times(dtype, lanes, transposed=False)
 
     @spliced
     def from_gram(data, chain, memory, span, backwards, scale, p):
@@ -169,7 +169,7 @@ def _make_gram(dtype: np.dtype[Any], lanes: int):
         for i in range(begin, end):
             gradient[i] = -data.Y[i]
         X = View(at(data.X, 0), ld, 1)
-        times(X, suffix(chain, 0), pull(chain, 0), d, d, first, last)
+        times(X, suffix(chain, 0), pull(chain, 0), (d, d), (first, last), 0)
         v = first
         while v < last:
             step = vectors if last - v >= vectors else 1

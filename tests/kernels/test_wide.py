@@ -90,9 +90,10 @@ def test_no_bit_depends_on_the_number_of_parts(form, dtype):
                 np.testing.assert_array_equal(ours, theirs)
 
 
-def test_factors_longer_than_a_block_of_the_cache(plain):
-    """More features, and more in between, than the products take at a time."""
-    case = problem(hidden=(700,), k=40, d=600, n=30)
+@pytest.mark.parametrize(("d", "width", "k"), [(600, 700, 40), (37, 45, 700)])
+def test_factors_longer_than_a_block_of_the_cache(plain, d, width, k):
+    """More features, more in between, or more outputs than the products take at a time."""
+    case = problem(hidden=(width,), k=k, d=d, n=30)
     with Single(loop, *case, descent(1e-3), 2) as run:
         assert run.loop._wide
         assert_same_run(plain, run, case, descent(1e-3), 3)

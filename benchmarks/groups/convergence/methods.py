@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from accel import EndToEnd, LinearNetwork, Optimizer
+from accel import EndToEnd, LinearNetwork, LpProblem, Optimizer
+from accel._runs.checks import limits
+from accel._runs.methods import methods_of
+from accel._runs.rotating import begin
+from accel._support.backends import resolve
 from accel.kernels import specs
 from accel.tuning import Model, Start
 from benchmarks.groups.convergence import jax_methods, torch_methods
@@ -86,27 +90,31 @@ class Task:
 
 
 def ours(task: Task) -> Fresh:
-    """Our loop; what it lays out or multiplies beforehand, X'X at p = 2, is on the clock."""
+    """Our loop, by the method that ``train`` takes for as many steps as the search has made.
+
+    What it computes beforehand is on the clock: at p = 2 a decomposition of X, or X'X.
+    """
     lp = task.problem.lp
     data: tuple[Any, Any] = lp.X, lp.Y
     if task.backend == "cuda":
         cupy = importlib.import_module("cupy")
         data = cupy.asarray(lp.X), cupy.asarray(lp.Y)
-    return functools.partial(_our_run, task, task.backend, data)
+    asked_for = limits(task.problem.steps, record_every=None, tol=0.0, target=None)
+    (method,) = methods_of(lp, [(task.network, task.optimizer)], asked_for)
+    return functools.partial(_our_run, task, task.backend, data, method)
 
 
 def reference(task: Task) -> Stepper:
     """The same by the plain NumPy backend: every library's first steps are held to it."""
     lp = task.problem.lp
-    return _our_run(task, "reference", (lp.X, lp.Y))
+    return _our_run(task, "reference", (lp.X, lp.Y), lp.form())
 
 
-def _our_run(task: Task, backend: str, data: tuple[Any, Any]) -> Stepper:
-    loops = importlib.import_module(f"accel.kernels.{backend}.loop")
-    network, lp = task.network, task.problem.lp
-    loss = lp.spec._replace(form=lp.form())
-    models = [specs.ModelSpec(network.widths, network.params.copy(), task.optimizer.rule)]
-    loop = loops.TrainingLoop(*data, loss, models, threads=task.threads)
+def _our_run(task: Task, backend: str, data: tuple[Any, Any], method: str) -> Stepper:
+    problem = LpProblem(*data, p=task.problem.lp.p)  # a new one, which remembers nothing
+    network = task.network
+    models = [specs.ModelSpec(network.widths, network.params, task.optimizer.rule)]
+    loop, _ = begin(problem, resolve(backend), [method], models, task.threads)
 
     def advance(steps: int) -> None:
         loop.advance(steps)
