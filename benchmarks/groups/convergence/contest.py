@@ -132,6 +132,13 @@ def _entered(task: Task, library: str, searched: Searched, ours: Entrant | None)
             ran = race.trace(entrant.task, entrant.fresh, budget)
             if ran.ended != "diverged":
                 break
+        if library == OURS and ran.ended != "diverged":
+            method = methods.method_of(entrant.task, ran.steps)
+            if method != task.problem.lp.form():  # a rotation is worth it for so many steps
+                entrant.fresh = methods.ours(entrant.task, method)
+                ran = race.trace(entrant.task, entrant.fresh, budget)
+                seconds = seconds_each(entrant.fresh().advance, 0.01)
+                entrant.note = f"method {method}"
         note = entrant.fresh().note
         entrant.points, entrant.steps, entrant.ended = ran.points, ran.reached, ran.ended
         entrant.note = "; ".join(filter(None, (entrant.note, note)))

@@ -89,19 +89,21 @@ class Task:
         return distance
 
 
-def ours(task: Task) -> Fresh:
-    """Our loop, by the method that ``train`` takes for as many steps as the search has made.
+def method_of(task: Task, steps: int) -> str:
+    """The method by which ``train`` makes so many steps."""
+    asked_for = limits(steps, record_every=None, tol=0.0, target=None)
+    (method,) = methods_of(task.problem.lp, [(task.network, task.optimizer)], asked_for)
+    return method
 
-    What it computes beforehand is on the clock: at p = 2 a decomposition of X, or X'X.
-    """
+
+def ours(task: Task, method: str | None = None) -> Fresh:
+    """Our loop; what it computes beforehand is on the clock: at p = 2, X'X or a decomposition."""
     lp = task.problem.lp
     data: tuple[Any, Any] = lp.X, lp.Y
     if task.backend == "cuda":
         cupy = importlib.import_module("cupy")
         data = cupy.asarray(lp.X), cupy.asarray(lp.Y)
-    asked_for = limits(task.problem.steps, record_every=None, tol=0.0, target=None)
-    (method,) = methods_of(lp, [(task.network, task.optimizer)], asked_for)
-    return functools.partial(_our_run, task, task.backend, data, method)
+    return functools.partial(_our_run, task, task.backend, data, method or lp.form())
 
 
 def reference(task: Task) -> Stepper:

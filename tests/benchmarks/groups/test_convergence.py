@@ -11,11 +11,11 @@ import pytest
 
 import accel
 from accel.tuning import Model
-from benchmarks.groups.convergence import contest, race, table
+from benchmarks.groups.convergence import contest, methods, race, table
 from benchmarks.groups.convergence.contest import Entrant
-from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, DivergedError
+from benchmarks.groups.convergence.methods import LIBRARIES, MODELS, DivergedError, Task
 from benchmarks.groups.convergence.problems import Problem
-from benchmarks.groups.convergence.search import search
+from benchmarks.groups.convergence.search import Searched, search
 from benchmarks.groups.convergence.solvers import Solver
 from benchmarks.harness import timing
 from benchmarks.peers import Stepper
@@ -96,6 +96,25 @@ def test_the_best_rate_comes_first(searches):
     changes["interrupted"] = True
     with pytest.raises(KeyboardInterrupt):
         search(problem, Model("gd", 1), "cpu", 1)
+
+
+def test_long_runs_go_by_the_method_that_train_takes(monkeypatch):
+    data = accel.datasets.make_ill_conditioned(60, 7, 100.0)
+    lp = accel.LpProblem(data.X, data.y, p=2.0)
+    problem = Problem("tiny", "tiny", lp, accel.optimum(lp), 0.05, 100)
+    task = Task(problem, Model("gd", 2), 0.01, 1)
+    assert [methods.method_of(task, steps) for steps in (1, 10**9)] == [lp.form(), "spectral"]
+    rotated, judge = methods.ours(task, "spectral")(), methods.reference(task)
+    rotated.advance(50)
+    judge.advance(50)
+    np.testing.assert_allclose(rotated.params(), judge.params(), rtol=1e-10, atol=1e-12)
+    taken = []
+    monkeypatch.setattr(methods, "method_of", lambda task, steps: taken.append(steps) or "spectral")
+    entrant = contest._entered(task, "accel", Searched((0.01,), 100, 1.0, False), None)
+    assert (entrant.note, entrant.gap) == ("method spectral", "")
+    assert len(taken) == 1
+    assert taken[0] > 1
+    assert entrant.steps  # it has come within some tolerance
 
 
 def test_checkpoints():
