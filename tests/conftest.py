@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items):
 def compiled_once(request):
     """Where workers run the whole suite, each begins with other kernels, not all with the same."""
     worker = getattr(request.config, "workerinput", None)
-    if worker is None or request.session.testscollected < 1000:
+    if worker is None or request.session.testscollected < 3000:
         return
     number = int(worker["workerid"].removeprefix("gw"))
     kinds = [(dtype, d) for dtype in ("f8", "f4") for d in (3, 64)]  # and vectors of two lengths

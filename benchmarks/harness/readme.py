@@ -14,8 +14,8 @@ SOURCES = {
     ROOT / "README.md": {
         "gpu": ("nvidia-h200-2026-11-28.json",),
         "benchmarks": (
-            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-28-targets.json",
-            "amd-epyc-family-26-model-2-2cpu-2026-11-25-convergence.json",
+            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-targets.json",
+            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-convergence.json",
         ),
         "matrix": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-matrix.json",),
         "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),

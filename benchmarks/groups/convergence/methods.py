@@ -4,6 +4,7 @@ A library *prepares* a method: it brings the data where it needs them, compiles,
 settings. What it returns makes fresh runs from the start, and the clock of a run begins there.
 """
 
+import copy
 import functools
 import importlib
 from collections.abc import Callable
@@ -103,17 +104,18 @@ def ours(task: Task, method: str | None = None) -> Fresh:
     if task.backend == "cuda":
         cupy = importlib.import_module("cupy")
         data = cupy.asarray(lp.X), cupy.asarray(lp.Y)
-    return functools.partial(_our_run, task, task.backend, data, method or lp.form())
+    problem = LpProblem(*data, p=lp.p)
+    return functools.partial(_our_run, task, task.backend, problem, method or lp.form())
 
 
 def reference(task: Task) -> Stepper:
     """The same by the plain NumPy backend: every library's first steps are held to it."""
     lp = task.problem.lp
-    return _our_run(task, "reference", (lp.X, lp.Y), lp.form())
+    return _our_run(task, "reference", lp, lp.form())
 
 
-def _our_run(task: Task, backend: str, data: tuple[Any, Any], method: str) -> Stepper:
-    problem = LpProblem(*data, p=task.problem.lp.p)  # a new one, which remembers nothing
+def _our_run(task: Task, backend: str, problem: LpProblem, method: str) -> Stepper:
+    problem = copy.copy(problem)  # what it remembers of its data, it remembers for this run
     network = task.network
     models = [specs.ModelSpec(network.widths, network.params, task.optimizer.rule)]
     loop, _ = begin(problem, resolve(backend), [method], models, task.threads)
