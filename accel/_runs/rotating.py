@@ -242,14 +242,14 @@ def needs_of(
             if method == "spectral":
                 shape = shape._replace(n=width)
             of_data = kernels.needs.data_bytes(shape)
-            # The basis, what the starts have outside of it, and what the decompositions take
-            # meanwhile: of X', or of blocks of rows; and of one start after the other.
+            # The basis, what the starts have outside of it, side by side for a checkpoint, too, and
+            # what decompositions take meanwhile: of X' or blocks of rows, and of one start a time.
             work, m = 2 * n * d + n * q if n < d or method == "rowspace" else 0, q + k
             work = max(work, 4 * d * max(outer))
             if method == "spectral":
                 work += 2 * min(n, block_rows(m)) * m + 3 * m**2
             work += n * (d + k) if problem.on_device else 0  # the copy that is decomposed
-            of_data |= {"a rotation of the data": 8.0 * (d * (q + sum(outer)) + work)}
+            of_data |= {"a rotation of the data": 8.0 * (d * (q + 2 * sum(outer)) + work)}
         of_run = kernels.needs.run_bytes(shape, own, records, threads)
         for name, size in (of_data | of_run).items():
             needs[name] = needs.get(name, 0.0) + size

@@ -151,7 +151,9 @@ def test_memory_for_every_start():
         sum(needs_of(problem, kernels, methods, models, 10, 1).values())
         for models in (specs[:1] * len(specs), specs)
     )
-    assert own - shared == (len(specs) - 1) * 8 * 4000 * 40
+    assert own - shared == (len(specs) - 1) * 2 * 8 * 4000 * 40
+    begin(problem, kernels, methods, specs, 1)  # compiles, and decomposes X
+    problem = like(problem, "auto")
     tracemalloc.start()
     try:
         begin(problem, kernels, methods, specs, 1)
