@@ -29,11 +29,12 @@ QUICK += ["test_diagonal.py::test_is_the_direct_pass"]
 LONG = ["test_lp_loss.py", "test_accuracy.py", "test_loop.py", "test_loop_models.py"]
 LONG += ["test_many_maps.py::test_few_maps_have_the_bits_of_many"]
 LONG += [f"test_diagonal.py::test_{t}" for t in ("error_bounds", "every_rule_depth_and_output")]
-WIDE = ["test_wide.py::test_every_form"]
+WIDE = ["test_wide.py::test_every_form", "test_loop_models.py"]
 CHOSEN = "not reference and not (test_loop and random_shapes) and not (test_loop_models and many)"
+MANY = "not reference and (every_form or many)"
 
 
-def run(width, files):
+def run(width, files, chosen=CHOSEN):
     name, features = PROCESSORS[width]
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("vectors of other widths are those of x86")
@@ -46,7 +47,7 @@ def run(width, files):
     code = "from accel.kernels.cpu.jit import vector_bytes; print(vector_bytes())"
     assert int(python("-c", code, **processor).stdout) == width
     paths = [f"tests/kernels/{file}" for file in files]
-    pytest_in_a_child(*paths, "-k", CHOSEN, limit=600, **processor)
+    pytest_in_a_child(*paths, "-k", chosen, limit=600, **processor)
 
 
 @pytest.mark.parametrize("width", PROCESSORS)
@@ -63,4 +64,4 @@ def test_loops(width):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", PROCESSORS)
 def test_many_outputs(width):
-    run(width, WIDE)
+    run(width, WIDE, MANY)
