@@ -25,7 +25,7 @@ from .few_maps import make_few, most_few
 from .few_maps import work_size as few_work_size
 from .jit import inner, named, padded, spliced
 from .many_powers import make_panel_powers
-from .panels import block_of, make_product, make_transpose, panels
+from .panels import block_of, make_product, make_targets, make_transpose
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -139,7 +139,7 @@ def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int, *, ask: bool = T
     """
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
     multiply = make_product(dtype, lanes, vectors, transposed=False, ask=ask)
-    targets = panels(dtype, lanes, vectors).targets
+    targets = make_targets(dtype, lanes, vectors)
     differentiate = make_panel_powers(dtype, lanes)
 
     @inner
@@ -163,7 +163,8 @@ def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int, *, ask: bool = T
 def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
     """Compile what is done with one tile of X and one panel of so many vectors."""
     width, size = vectors * lanes, dtype.itemsize
-    slopes, collect = make_slopes(dtype, lanes, vectors), panels(dtype, lanes, vectors).columns
+    slopes = make_slopes(dtype, lanes, vectors)
+    collect = make_product(dtype, lanes, vectors, transposed=True)
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
@@ -174,7 +175,7 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
         slopes(tile, W, places, start % tile.k, count, p)
         R, X = View(places.R, width, 1), View(tile.X, ld, 1)
         if count == width:
-            collect(X, R, View(G, width, 1), d, tile.rows)
+            collect(X, R, View(G, width, 1), d, tile.rows, 0, 0)
         else:
             S = View(places.R, 1, width)
             accumulate(S, X, View(G, ld, 1), count, ld, tile.rows)

@@ -5,7 +5,7 @@ sample. What meets it is an element of X in every lane.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -18,18 +18,6 @@ from .shapes import shapes
 from .simd import Emitter, Matrix, cover, emit_rank, heights
 
 _I64 = ir.IntType(64)
-
-
-class Panel(NamedTuple):
-    """The compiled routines of panels: of one dtype, vector length and number of vectors in a row.
-
-    ``columns(A, B, C, m, n)``: C (m, width) += A (m, n) B (n, width) with A given by its transpose
-    (n, m). ``targets(Y, C, m, first, count)``: C[r, c] = -Y[r, first + c],
-    modulo the columns of Y, and 0 from c = ``count`` on.
-    """
-
-    columns: Any
-    targets: Any
 
 
 @cache
@@ -77,11 +65,16 @@ def make_product(
     return product
 
 
-def _make_targets(dtype, lanes: int, vectors: int):
+@cache
+def make_targets(dtype: np.dtype[Any], lanes: int, vectors: int):
+    """Compile ``targets(Y, C, m, first, count)`` for panels of so many vectors.
+
+    C[r, c] = -Y[r, first + c], modulo the columns of Y, and 0 from c = ``count`` on.
+    """
     width = vectors * lanes
 
     @intrinsic
-    def targets(typing_context, y, c, m, first, count):
+    def emitted(typing_context, y, c, m, first, count):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             (y, c), (m, first, count) = map(emit.unpack, arguments[:2]), arguments[2:]
@@ -127,6 +120,11 @@ def _make_targets(dtype, lanes: int, vectors: int):
 
         return types.void(y, c, *(types.intp,) * 3), generate
 
+    @inner
+    @named(dtype.name, lanes, vectors)
+    def targets(y, c, m, first, count):
+        emitted(y, c, m, first, count)
+
     return targets
 
 
@@ -137,25 +135,6 @@ def block_of(n, most):
         return n
     count = (4 * n + 5 * most - 1) // (5 * most)
     return (n + count - 1) // count
-
-
-@cache
-def panels(dtype: np.dtype[Any], lanes: int, vectors: int) -> Panel:
-    """Build the routines of panels of ``vectors * lanes`` columns."""
-    product = make_product(dtype, lanes, vectors, transposed=True)
-    emitted_targets = _make_targets(dtype, lanes, vectors)
-
-    @inner
-    @named(dtype.name, lanes, vectors)
-    def columns(a, b, c, m, n):
-        product(a, b, c, m, n, 0, 0)  # the tile is in a cache already
-
-    @inner
-    @named(dtype.name, lanes, vectors)
-    def targets(y, c, m, first, count):
-        emitted_targets(y, c, m, first, count)
-
-    return Panel(columns, targets)
 
 
 def in_panels(matrix: np.ndarray, rows: int, lanes: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..specs import Loss
 from .jit import inner, lanes_for, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
 from .many_maps import Places, Tile, make_slopes
-from .panels import in_panels, panels
+from .panels import in_panels, make_product
 from .pointers import shift
 from .processor import cache_bytes
 from .shapes import shapes
@@ -98,8 +98,9 @@ def wide_sums_size(ld: int, k: int, lanes: int) -> int:
 def _make_direct(dtype: np.dtype[Any], lanes: int):
     vectors, size, zero = shapes().tile_vectors, dtype.itemsize, dtype.type(0)
     broad, narrow = (make_slopes(dtype, lanes, count, ask=False) for count in (vectors, 1))
-    collect = panels(dtype, lanes, vectors).columns
-    collect_narrow = panels(dtype, lanes, 1).columns
+    collect, collect_narrow = (
+        make_product(dtype, lanes, count, transposed=True) for count in (vectors, 1)
+    )
 
     @spliced
     def direct(data, chain, memory, span, backwards, scale, p):
@@ -131,10 +132,10 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
                 R, target = View(places.R, width, 1), View(G.address + here, width, 1)
                 if width > lanes:
                     broad(tile, W.address + here, places, start, count, p)
-                    collect(View(X, ld, 1), R, target, d, rows)
+                    collect(View(X, ld, 1), R, target, d, rows, 0, 0)
                 else:
                     narrow(tile, W.address + here, places, start, count, p)
-                    collect_narrow(View(X, ld, 1), R, target, d, rows)
+                    collect_narrow(View(X, ld, 1), R, target, d, rows, 0, 0)
                 loss = losses[v]
                 for c in range(count):
                     loss += totals[c]
