@@ -5,7 +5,7 @@ backends, NumPy's or CuPy's for ``cuda``; of a problem, n are the samples, d the
 outputs, M the models.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -166,6 +166,26 @@ class ChainModule(Protocol):
 
     def gradients(self, params: Array, widths: tuple[int, ...], G: Array) -> Array:
         """Return the gradients of all factors, flat like them, from that of the matrix (k, d)."""
+
+
+class ChainCurvature(Protocol):
+    """The chain of factors at one point, for products with the Hessian along many directions."""
+
+    def tangent(self, direction: Array) -> Array:
+        """Return the derivative (k, d) of the end-to-end matrix along a direction, as of now."""
+
+    def product(self, direction: Array, second: Callable[[Array], Array]) -> Array:
+        """Return the Hessian times a direction, flat; ``second`` makes G's derivative of W's."""
+
+
+class CurvatureModule(Protocol):
+    """``curvature``: the Hessian of the network's loss in its factors times a vector."""
+
+    def hessian_product(self, X: Array, Y: Array, W: Array, V: Array, loss: Loss) -> Array:
+        """Return the loss's second derivative at W along V, (k, d) in float64, by a pass."""
+
+    def ChainCurvature(self, params: Array, widths: tuple[int, ...], G: Array) -> ChainCurvature:
+        """Begin products at a point, given the gradient G (k, d) of the loss there."""
 
 
 class UpdateModule(Protocol):

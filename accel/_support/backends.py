@@ -38,7 +38,7 @@ class Backend:
     Attributes
     ----------
     name : str
-    lp_loss, factor_chain, updates, precondition, loop, chunks, twofold, needs : module
+    lp_loss, factor_chain, curvature, updates, precondition, loop, chunks, twofold, needs : module
     """
 
     name: str
@@ -55,6 +55,11 @@ class Backend:
     def factor_chain(self) -> protocols.ChainModule:
         """Factors and their product."""
         return cast(protocols.ChainModule, self._file("factor_chain"))
+
+    @property
+    def curvature(self) -> protocols.CurvatureModule:
+        """The Hessian in the factors times a vector."""
+        return cast(protocols.CurvatureModule, self._file("curvature"))
 
     @property
     def updates(self) -> protocols.UpdateModule:

@@ -67,8 +67,12 @@ class Layout:
     def pad(self, params: np.ndarray) -> np.ndarray:
         """Copy natural flat parameters into a padded buffer."""
         flat = aligned_zeros(self.n_params, self.dtype)
-        self._copy(flat, params, into_padded=True)
+        self.fill(flat, params)
         return flat
+
+    def fill(self, flat: np.ndarray, params: np.ndarray) -> None:
+        """Copy natural flat parameters into a padded buffer that is there already."""
+        self._copy(flat, params, into_padded=True)
 
     def unpad(self, flat: np.ndarray) -> np.ndarray:
         """Copy a padded buffer into natural flat parameters."""

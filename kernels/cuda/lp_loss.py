@@ -51,7 +51,7 @@ _FLIGHT, _HELD = 8, 32
 #: Words in registers a lane up to which two blocks of the rows route share a multiprocessor.
 _SHARED_OUT = 64
 #: Bytes of X in a tile of the products: residuals and X should both stay in the cache.
-_TILE_BYTES = 16 * 2**20
+TILE_BYTES = 16 * 2**20
 #: Most maps of the rows route, and rows of X that are worth a block.
 ROWS_MAPS, _LEAST_ROWS = 4, 128
 #: Most maps of the tiles route, by bytes of an element. Reading X takes as long as the arithmetic
@@ -287,8 +287,8 @@ class Pass:
             launch, groups, shared = tiles_launch(dtype, power, tiles, maps)
             self.on_device = True
         else:
-            self._rows = max(min(_TILE_BYTES // (data.d * dtype.itemsize), data.n), 1)
-            self._rows = min(self._rows, max(_TILE_BYTES // (maps * dtype.itemsize), 1))
+            self._rows = max(min(TILE_BYTES // (data.d * dtype.itemsize), data.n), 1)
+            self._rows = min(self._rows, max(TILE_BYTES // (maps * dtype.itemsize), 1))
             self._chunks = -(-self._rows // _CHUNK)
             loss_slots = self._chunks * -(-data.n // self._rows)
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
@@ -397,19 +397,22 @@ def gram_loss_and_gradient(
     return value, as_like(W, (2 * factor / n) * (WX - B))
 
 
+def weights_of(residuals: Any, p: float) -> Any:
+    """Return |r|^(p-2): at r = 0 there is no second derivative for p < 2, and the weight is 0."""
+    size = xp.abs(residuals)
+    if p < 2:
+        return xp.where(size != 0, xp.where(size != 0, size, 1.0) ** (p - 2), 0.0)
+    return size ** (p - 2)  # 0 ** 0 is 1, right for p = 2
+
+
 def hessian(X: Any, y: Any, w: Any, loss: Loss) -> Any:
     """Hessian (d, d) of the single-output loss at w (d,), float64 throughout, a tile at a time."""
     A, targets, weights = on_device(X), on_device(y), on_device(w, np.float64)
     (n, d), p = A.shape, float(loss.p)
     H = xp.zeros((d, d), np.float64)
-    rows = max(_TILE_BYTES // (8 * d), 1)
+    rows = max(TILE_BYTES // (8 * d), 1)
     for first in range(0, n, rows):
         tile = A[first : first + rows].astype(np.float64)
-        size = xp.abs(tile @ weights - targets[first : first + rows])
-        # At r = 0 there is no second derivative for p < 2; 0 ** 0 is 1, right for p = 2.
-        if p < 2:
-            curvature = xp.where(size != 0, xp.where(size != 0, size, 1.0) ** (p - 2), 0.0)
-        else:
-            curvature = size ** (p - 2)
+        curvature = weights_of(tile @ weights - targets[first : first + rows], p)
         H += tile.T @ (curvature[:, None] * tile)
     return as_like(w, (loss.factor * p * (p - 1) / n) * H)

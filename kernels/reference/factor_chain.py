@@ -21,7 +21,7 @@ import numpy as np
 from ..protocols import Array
 
 
-def _factors(params: Array, widths: Sequence[int]) -> list[Array]:
+def factors_of(params: Array, widths: Sequence[int]) -> list[Array]:
     """Views ``[W_1, ..., W_N]`` into the flat array."""
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     ends = np.cumsum([rows * columns for rows, columns in shapes])
@@ -29,7 +29,7 @@ def _factors(params: Array, widths: Sequence[int]) -> list[Array]:
     return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
 
 
-def _suffixes(factors: list[Array]) -> list[Array]:
+def suffixes_of(factors: list[Array]) -> list[Array]:
     """``[S_1, ..., S_N]``, each with k rows."""
     suffixes: list[Array] = [np.eye(len(factors[-1]), dtype=factors[-1].dtype)]
     for W in reversed(factors[1:]):
@@ -54,8 +54,8 @@ def end_to_end(params: Array, widths: Sequence[int]) -> Array:
     Its error is, element by element, at most ``(n_1 + ... + n_N) eps |W_N| ... |W_1|``, and 0 at
     depth 1.
     """
-    factors = _factors(params, widths)
-    return _suffixes(factors)[0] @ factors[0]
+    factors = factors_of(params, widths)
+    return suffixes_of(factors)[0] @ factors[0]
 
 
 def gradients(params: Array, widths: Sequence[int], G: Array) -> Array:
@@ -77,9 +77,9 @@ def gradients(params: Array, widths: Sequence[int], G: Array) -> Array:
     Its error is, element by element, at most ``(n_0 + ... + n_N) eps |S_j|' |G| |T|`` with the same
     products of absolute values, ``|S_j| = |W_N| ... |W_{j+1}|``, ``|T| = |W_1|' ... |W_{j-1}|'``.
     """
-    factors = _factors(params, widths)
+    factors = factors_of(params, widths)
     T, blocks = G, []
-    for W, S in zip(factors, _suffixes(factors), strict=True):
+    for W, S in zip(factors, suffixes_of(factors), strict=True):
         blocks.append((S.T @ T).ravel())
         T = T @ W.T
     return np.concatenate(blocks)

@@ -12,7 +12,8 @@ BACKENDS = ["reference", "cpu"]
 if planning.DEVICE or (gpu.missing() is None and not gpu.simulated()):
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
 FILES = {
-    "lp_loss", "factor_chain", "updates", "precondition", "loop", "chunks", "twofold", "needs",
+    "lp_loss", "factor_chain", "curvature", "updates", "precondition", "loop", "chunks", "twofold",
+    "needs",
 }  # fmt: skip
 
 

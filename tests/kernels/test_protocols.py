@@ -59,7 +59,8 @@ def check(offered, asked, *, bound):
 
 def test_the_files():
     assert set(FILES) == {
-        "chunks", "factor_chain", "loop", "lp_loss", "needs", "precondition", "twofold", "updates",
+        "chunks", "curvature", "factor_chain", "loop", "lp_loss", "needs", "precondition",
+        "twofold", "updates",
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ PROCESSORS = {16: ("generic", ""), 32: ("x86-64-v3", AVX2), 64: ("x86-64-v4", AV
 PASSES = ["more_rows_than_a_block", "gram", "gram_path_is_the_direct_pass"]
 PASSES += ["hessian_is_the_derivative_of_the_gradient"]
 QUICK = ["test_powers.py", "test_factor_chain.py", *(f"test_lp_loss.py::test_{t}" for t in PASSES)]
+QUICK += ["test_curvature.py::test_whole_vectors_and_more_rows_than_a_tile"]
 QUICK += ["test_diagonal.py::test_is_the_direct_pass"]
 LONG = ["test_lp_loss.py", "test_accuracy.py", "test_loop.py", "test_loop_models.py"]
 LONG += ["test_many_maps.py::test_few_maps_have_the_bits_of_many"]

@@ -19,7 +19,7 @@ import numpy as np
 
 import accel
 from accel._support import gpu
-from accel.kernels.reference import factor_chain, lp_loss, precondition, updates
+from accel.kernels.reference import curvature, factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
 from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, ModelSpec
 
@@ -95,17 +95,24 @@ def check_chain():
 
 def check_blas():
     """What is left to CuPy: its products, its solver's singular values."""
+    from accel.kernels.cuda import curvature as ours_curvature
     from accel.kernels.cuda import lp_loss as ours
     from accel.kernels.cuda import precondition as ours_precondition
 
+    both_curvatures = (ours_curvature, curvature)
     X, Y, *_ = problem(n=500, d=20, k=3)
     W = np.random.default_rng(1).standard_normal((3, 20))
     pairs = list(zip(ours.gram(X, Y), lp_loss.gram(X, Y), strict=True))
     pairs.append([module.hessian(X, Y[:, 0], W[0], Loss(3.0)) for module in (ours, lp_loss)])
+    moved = [m.hessian_product(X, Y, W, W[::-1].copy(), Loss(3.0)) for m in both_curvatures]
+    pairs.append(moved)
+    chains = [m.ChainCurvature(W.ravel(), (20, 3), W) for m in both_curvatures]
+    pairs.append([chain.tangent(X[:3].ravel()) for chain in chains])
+    pairs.append([chain.product(X[:3].ravel(), lambda moved: moved + W) for chain in chains])
     both = (ours_precondition, precondition)
     pairs.append([module.precondition(W, W[::-1].copy(), 3) for module in both])
     error = largest(*(off(got, expected) for got, expected in pairs))
-    return Outcome(error, 1e-9, "Gram, Hessian, singular values")
+    return Outcome(error, 1e-9, "Gram, Hessians, singular values")
 
 
 def check_pass(route, dtype, n, d, k, p=4.0):

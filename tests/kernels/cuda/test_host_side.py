@@ -24,8 +24,8 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("blocks_pass", "epilogue", "factor_chain", "jit", "launch", "loop", "lp_loss",
-           "precondition", "reduce", "streamed", "updates")  # fmt: skip
+MODULES = ("blocks_pass", "curvature", "epilogue", "factor_chain", "jit", "launch", "loop",
+           "lp_loss", "precondition", "reduce", "streamed", "updates")  # fmt: skip
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from accel.kernels.cuda import factor_chain, lp_loss, precondition, updates
+from accel.kernels.cuda import curvature, factor_chain, lp_loss, precondition, updates
 from accel.kernels.cuda.lp_loss import Pass, pack
+from accel.kernels.reference import curvature as plain_curvature
 from accel.kernels.reference import factor_chain as plain_chain
 from accel.kernels.reference import lp_loss as plain_loss
 from accel.kernels.reference import precondition as plain_rule
@@ -182,6 +183,22 @@ def test_bits_of_a_map_do_not_depend_on_its_company(most):
         results.append((one.partials[:, -1].copy(), one.losses[:, -1].copy()))
     for alone, together in zip(*results, strict=True):
         np.testing.assert_array_equal(alone, together)
+
+
+def test_hessian_in_the_factors():
+    X, Y, W = data(50, 7, 2, np.float64)
+    widths, rng = (7, 5, 4, 2), np.random.default_rng(3)
+    params, direction = rng.standard_normal((2, 7 * 5 + 5 * 4 + 4 * 2))
+    for p in (1.5, 2.0, 3.0):
+        H = [m.hessian_product(X, Y, W, W[::-1], Loss(p)) for m in (curvature, plain_curvature)]
+        np.testing.assert_allclose(*H, rtol=1e-10, atol=1e-12)
+    both = (curvature, plain_curvature)
+    for flat, sizes, v in ((params, widths, direction), (W.ravel(), (7, 2), W[::-1].ravel())):
+        chains = [m.ChainCurvature(flat, sizes, W) for m in both]
+        moved = [chain.tangent(v) for chain in chains]
+        np.testing.assert_allclose(*moved, rtol=1e-10, atol=1e-12)
+        products = [chain.product(v, lambda moved: moved + H[1]) for chain in chains]
+        np.testing.assert_allclose(*products, rtol=1e-10, atol=1e-12)
 
 
 def test_gram_and_hessian():
