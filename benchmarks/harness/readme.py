@@ -19,6 +19,7 @@ SOURCES = {
         ),
         "matrix": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-matrix.json",),
         "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),
+        "recording": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-recording.json",),
     },
     ROOT / "docs" / "distributed.md": {
         "measured": ("distributed-amd-epyc-family-26-model-2-2cpu-2026-11-25.json",),

@@ -81,6 +81,14 @@ GROUPS = {
             0.6,
             on_request=True,
         ),
+        Group(
+            "recording",
+            "What is recorded of a run",
+            "benchmarks.groups.recording",
+            3.0,
+            0.5,
+            on_request=True,
+        ),
     )
 }
 
