@@ -31,8 +31,9 @@ from accel._core.optimizers import (
 from accel._core.problem import LpProblem
 from accel._core.standardize import Standardized, standardize
 from accel._optimum.optimum import Optimum, optimum
+from accel._runs.history import History
 from accel._runs.rates import stable_rate
-from accel._runs.results import History, Result
+from accel._runs.results import Result
 from accel._runs.sweeping import Sweep, sweep
 from accel._runs.training import train
 from accel._support.names import publish
@@ -63,6 +64,7 @@ __all__ = [
     "datasets",
     "grid_search",
     "optimum",
+    "recording",
     "stable_rate",
     "standardize",
     "sweep",
@@ -75,7 +77,7 @@ publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "theory"):
+    if name in ("datasets", "recording", "theory"):
         return import_module(f"accel.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

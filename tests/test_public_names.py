@@ -14,6 +14,7 @@ MODULES = [
     "accel.datasets",
     "accel.distributed",
     "accel.experiments.mnist",
+    "accel.recording",
     "accel.sklearn",
     "accel.theory",
     "accel.torch",

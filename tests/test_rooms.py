@@ -22,6 +22,7 @@ FLOORS = [
     {"kernels.cpu", "kernels.cuda"},
     {"_support"},
     {"_core", "_files"},
+    {"recording"},
     {"_optimum", "_runs", "datasets", "distributed", "torch"},
     {"_reports", "sklearn", "theory", "tuning"},
     {"experiments"},
@@ -155,5 +156,6 @@ def test_to_import_accel_is_light():
         """
     libraries, rooms, cpu = python("-c", code).stdout.splitlines()
     assert libraries == "['accel', 'numpy']"
-    assert rooms == str(["_core", "_files", "_optimum", "_runs", "_support", "kernels", "tuning"])
+    private = ["_core", "_files", "_optimum", "_runs", "_support"]
+    assert rooms == str([*private, "kernels", "recording", "tuning"])
     assert cpu == str(["accel.kernels.cpu.cpus"])

@@ -2,17 +2,16 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from accel._runs.results import History
+from accel._runs.history import HISTORY, History
 from accel._support.arrays import Array
 
 __all__ = ["COLUMNS", "history_csv", "history_rows", "write_rows"]
 
-#: The columns of a history.
-COLUMNS = tuple(f.name for f in fields(History))
+#: The columns that every history has.
+COLUMNS = HISTORY
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -32,6 +31,8 @@ def history_rows(history: History, distances: Array | None = None) -> Iterator[t
 
 
 def history_csv(path: Path, history: History, distances: Array | None = None) -> None:
-    """Write a history, one line a record; distances from the optimum, if given, come first."""
-    header = COLUMNS if distances is None else ("distance", *COLUMNS)
-    write_rows(path, header, history_rows(history, distances))
+    """Write a history with all that was recorded; distances from the optimum, if given, first."""
+    columns = history.columns()
+    if distances is not None:
+        columns = {"distance": distances, **columns}
+    write_rows(path, list(columns), zip(*(c.tolist() for c in columns.values()), strict=True))

@@ -94,6 +94,7 @@ def read(place: Place) -> Saved | None:
             if "loss" in run and "method" not in run:  # of version 0.1: one of two, for all models
                 loss, _, gram = run["loss"].rpartition(", gram=")
                 run |= {"loss": f"{loss})", "method": {"True)": "gram", "False)": "direct"}[gram]}
+            run.setdefault("record", [])
             return Saved(run, arrays)
     except FileNotFoundError:
         return None

@@ -1,7 +1,7 @@
 """Arguments that all runs share, and their checks: limits, options, models, callbacks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from accel._core.optimizers import EndToEnd, Optimizer
 from accel._runs.checkpoints import Place, place
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.recording.naming import quantities
+from accel.recording.quantity import Quantity
 
 _RECORDS = 1000
 _MOST_STEPS = 2**53  # the kernels count them in float64
@@ -18,6 +20,10 @@ _MOST_STEPS = 2**53  # the kernels count them in float64
 
 #: ``callback(step, losses)``: the newest losses known, nan for models that have ended.
 Callback = Callable[[int, Array], object]
+
+#: What ``record`` may hold, or one such thing by itself.
+Recorded = str | Quantity | Callable[[int, LinearNetwork], Any]
+Record = Sequence[Recorded] | Recorded | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class RunOptions:
     backend : str
     threads : int, optional
     checkpoint : Place, optional
+    record : tuple of Quantity
+        What to record beside loss and norms.
     """
 
     callback: Callback | None = None
@@ -39,6 +47,7 @@ class RunOptions:
     backend: str = "auto"
     threads: int | None = None
     checkpoint: Place | None = None
+    record: tuple[Quantity, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,26 +87,26 @@ def options(
     threads: int | None,
     checkpoint: Any,
     checkpoint_every: Any,
+    record: Any = None,
+    held_out: Any = None,
 ) -> RunOptions:
     """Check the options that ``train`` and ``sweep`` were given."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
     progress = validation.flag("progress", progress)
-    return RunOptions(callback, progress, backend, threads, place(checkpoint, checkpoint_every))
+    where, recorded = place(checkpoint, checkpoint_every), quantities(record, held_out)
+    return RunOptions(callback, progress, backend, threads, where, recorded)
 
 
-def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
-    """Check the types of problem, network and optimizer, and that the shapes of the two fit."""
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {validation.shown(value)}")
+
+
+def check_network(problem: Problem, network: LinearNetwork) -> None:
+    """Check the types of a problem and a network, and that the shapes and dtypes of the two fit."""
     checked_problem(problem)
-    kinds: list[tuple[str, object, type]] = [
-        ("network", network, LinearNetwork),
-        ("optimizer", optimizer, Optimizer),
-    ]
-    for name, value, kind in kinds:
-        if not isinstance(value, kind):
-            raise TypeError(
-                f"{name} must be of type {kind.__name__}, got {validation.shown(value)}"
-            )
+    _check_type("network", network, LinearNetwork)
     if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
         raise ValueError(
             f"network must map d = {problem.d} features to k = {problem.k} outputs, "
@@ -107,6 +116,14 @@ def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) 
         raise TypeError(
             f"network and problem must have one dtype, got {network.dtype} and {problem.dtype}"
         )
+
+
+def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
+    """Check the types of problem, network and optimizer, and that they fit together."""
+    checked_problem(problem)
+    _check_type("network", network, LinearNetwork)
+    _check_type("optimizer", optimizer, Optimizer)
+    check_network(problem, network)
     if isinstance(optimizer, EndToEnd) and network.depth != 1:
         raise ValueError(
             f"EndToEnd needs a network of depth 1, got depth {network.depth}: its own depth "

@@ -14,10 +14,13 @@ from accel._core.digits import shortfall
 from accel._core.network import LinearNetwork
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
+from accel._runs.history import History
 from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
 from accel._runs.progress import preparing, progress
-from accel._runs.results import History, Result
+from accel._runs.recorder import Recorder, checked
+from accel._runs.recorder import identity as identity_of
+from accel._runs.results import Result
 from accel._runs.rotating import begin, needs_of
 from accel._runs.run import GROWING, Check, Ending, Run
 from accel._runs.worker import Work
@@ -126,11 +129,13 @@ def run_models(
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
+    of_records = checked(problem, models, options.record, records)
     threads = cpu_threads(options.threads)
 
     def backend_of(methods: Sequence[str]) -> Backend:
         kernels = kernels_for(problem, models, methods, limits.steps, options.backend)
-        memory.require("the run", needs_of(problem, kernels, methods, starts, records, threads))
+        needs = needs_of(problem, kernels, methods, starts, records, threads)
+        memory.require("the run", needs | of_records)
         return kernels
 
     try:
@@ -141,12 +146,17 @@ def run_models(
         _log.info("no rotation of the data: %s", error)
         methods = methods_of(problem, models, limits, rotations=False)
         kernels = backend_of(methods)
+    recorder: Recorder | None = None
+    if options.record:
+        recorder = Recorder(problem, models, options.record, limits.record_every, kernels)
     checkpoint: Checkpoint | None = None
     if place is not None:
         identity = of_models(problem, models, methods, asdict(limits), kernels.name)
         if first_rate is not None:
             identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
-        checkpoint = Checkpoint(place, identity, GROWING)
+        identity["record"] = identity_of(options.record)
+        growing = {*GROWING, *(() if recorder is None else recorder.growing)}
+        checkpoint = Checkpoint(place, identity, growing)
         if saved is not None:
             checkpoint.check_run(saved)
     with preparing(), _reading(checkpoint, saved):
@@ -154,7 +164,7 @@ def run_models(
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays)
     pace = pace_of(problem, *models[0]) if first_rate is not None else None
     watched = options.progress or options.callback is not None
-    run = Run(loop, len(models), limits, watched, check, pace)
+    run = Run(loop, len(models), limits, watched, check, pace, recorder)
 
     def export() -> dict[str, Array]:
         return run.export() | rotation
@@ -166,6 +176,9 @@ def run_models(
 
     with ThreadPoolExecutor(1, "accel-train") as pool:
         if checkpoint is not None and saved is not None:
+            if recorder is not None:
+                with checkpoint.reading():
+                    recorder.expect(saved.arrays)
             checkpoint.check_arrays(saved, export())
             run.resume(saved.arrays)
         if pace is not None and first_rate is not None and saved is None:

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a bar, or a line now and then."""
+"""Progress of a run: a bar in a terminal or a notebook, else a line on stderr now and then."""
 
 import importlib.util
 import sys
@@ -6,6 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Report = Callable[[int, float], None]  # given the step and the newest loss
 
@@ -35,7 +39,8 @@ def preparing() -> Iterator[None]:
 def progress(wanted: bool, steps: int) -> Iterator[Report]:
     """Show how far a run of so many steps is, if that is wanted.
 
-    It is a bar if stderr is a terminal and rich is installed, else a line now and then.
+    It is a bar if stderr is a terminal, or in a notebook, and rich is installed; else a line now
+    and then.
 
     Yields
     ------
@@ -44,11 +49,19 @@ def progress(wanted: bool, steps: int) -> Iterator[Report]:
     """
     if not wanted:
         yield lambda step, loss: None
-    elif sys.stderr.isatty() and importlib.util.find_spec("rich"):
+    elif importlib.util.find_spec("rich") and (sys.stderr.isatty() or _in_notebook()):
         with _bar(steps) as report:
             yield report
     else:
         yield _lines(steps)
+
+
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
 
 
 @contextmanager
@@ -64,14 +77,29 @@ def _bar(steps: int) -> Iterator[Report]:
         console=Console(stderr=True), auto_refresh=False,
         redirect_stdout=False, redirect_stderr=False,
     )  # fmt: skip
-    with bar:
-        task = bar.add_task("training", total=steps, loss=float("nan"))
+    task = bar.add_task("training", total=steps, loss=float("nan"))
+    with _shown(bar) as redraw:
 
         def report(step: int, loss: float) -> None:
             bar.update(task, completed=step, loss=loss)
-            bar.refresh()
+            redraw()
 
         yield report
+
+
+@contextmanager
+def _shown(bar: "Progress") -> Iterator[Callable[[], None]]:
+    """Show a bar, which the function that is yielded draws anew."""
+    if not bar.console.is_jupyter:
+        with bar:
+            yield bar.refresh
+        return
+    # An output that is replaced by rich's HTML. A bar that is started needs ipywidgets, and warns
+    # where they are missing; what a widget shows is not kept with the notebook.
+    from IPython.display import display
+
+    output = display(bar, display_id=True)
+    yield lambda: output.update(bar)
 
 
 def _lines(steps: int) -> Report:

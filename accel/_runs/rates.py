@@ -31,9 +31,10 @@ import numpy as np
 from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
+from accel._core.oracle import Oracle
 from accel._core.problem import LpProblem, local_problem
 from accel._runs.checks import check_model
-from accel._support.arrays import Array, aligned_empty
+from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
 
@@ -44,42 +45,22 @@ _STILL = 6  # steps without a larger curvature than before, after which descent 
 _HALVINGS = 30  # how often a step of descent is halved at most, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
 _ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
-_LINE = 16  # numbers: a multiple of every vector length
 
 _Field = Callable[[Array], tuple[float, Array]]
 
 
-def _gradient(given: Problem) -> _Field:
-    """Return the function from a linear map to its loss and gradient, with p = 2 for p < 2.
-
-    The data are laid out once, here.
-    """
+def _oracle(given: Problem) -> Oracle:
+    """Return the problem's oracle, with p = 2 for p < 2."""
     problem = local_problem(given)
     if problem.p < 2:
         problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
-    (n, d), X, Y = problem.X.shape, problem.X, problem.Y
-    if problem.form() == "gram" and not problem.on_device:
-        reference, factor = resolve("reference").lp_loss, problem.factor
-        XX, YX, YY = reference.gram(X, Y)
-        return lambda W: reference.gram_loss_and_gradient(XX, YX, YY, n, W, factor)
-    if not problem.on_device and d % _LINE:  # otherwise the kernels would copy X at every pass
-        X = aligned_empty((n, d - d % _LINE + _LINE), problem.dtype)
-        X[:, :d], X[:, d:] = problem.X, 0
-        problem = LpProblem(X, Y, problem.p, scale=problem.scale, method="direct")
-
-    def evaluate(W: Array) -> tuple[float, Array]:
-        padded = np.pad(W, ((0, 0), (0, problem.d - d))).astype(problem.dtype)
-        if not np.isfinite(padded).all():  # the problem would raise an error
-            return math.inf, W
-        loss, gradient = problem.loss_and_gradient(padded)
-        return loss, gradient[:, :d].astype(np.float64)
-
-    return evaluate
+    return Oracle(problem, from_gram=True)
 
 
 def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
     """Return u, the function from the parameters, in float64, to the loss and the direction."""
-    evaluate, widths, reference = _gradient(problem), network.widths, resolve("reference")
+    evaluate, reference = _oracle(problem).loss_and_gradient, resolve("reference")
+    widths = network.widths
 
     def u(params: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss is inf then

@@ -11,6 +11,9 @@ import numpy as np
 from accel._core.network import LinearNetwork, checked_widths
 from accel._core.optimizers import Optimizer, by_name
 from accel._files import archives, paths
+from accel._runs import notebooks
+from accel._runs.curves import draw
+from accel._runs.history import HISTORY, History
 from accel._support import validation
 from accel._support.arrays import Array
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
 
 _FORMAT = 2
+_ANY = tuple(range(1, 65))  # dimensions that an array of NumPy's may have
 _INSTALL = 'pip install "implicit-accel[cli]"'
 
 
@@ -31,33 +35,6 @@ def table(columns_or_rows: Any) -> "pd.DataFrame":
     except ImportError as error:
         raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
     return pd.DataFrame(columns_or_rows)
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """The recorded iterates of a run, m of them, the last iterate included.
-
-    Attributes
-    ----------
-    step : (m,) int64 array
-        Updates made before the iterate; ascending.
-    loss : (m,) float64 array
-    gradient_norm : (m,) float64 array
-        Frobenius norm of the gradient with respect to the end-to-end matrix.
-    weight_norm : (m,) float64 array
-        Frobenius norm of the end-to-end matrix.
-    seconds : (m,) float64 array
-        Time spent on training until then, without compilation.
-    """
-
-    step: Array
-    loss: Array
-    gradient_norm: Array
-    weight_norm: Array
-    seconds: Array
-
-    def __len__(self) -> int:
-        return len(self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,18 +96,42 @@ class Result:
             f"widths={self.network.widths}, p={self.p:g})"
         )
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        facts: dict[str, object] = {"status": self.status}
+        if self.diverged_at is not None:
+            facts["diverged at step"] = self.diverged_at
+        facts["steps"] = self.steps
+        facts["loss"] = f"{self.loss:.6g}"
+        facts["gradient norm"] = f"{self.history.gradient_norm[-1]:.3g}"
+        facts["seconds"] = f"{self.seconds:.3g}"
+        if self.steps:
+            facts["microseconds a step"] = f"{1e6 * self.seconds / self.steps:.3g}"
+        facts["optimizer"] = self.optimizer
+        facts["widths"] = f"{self.network.widths}, depth {self.network.depth}"
+        facts["p"] = f"{self.p:g}"
+        facts["method"] = self.method
+        facts["backend"] = f"{self.backend}, threads: {self.threads}, {self.dtype}"
+        return notebooks.table(facts)
+
     def to_pandas(self) -> "pd.DataFrame":
-        """Return the history as a table, one row a record, columns as in ``History``.
+        """Return the history as a table, one row a record, columns as ``History.columns`` has them.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
-        return table({f.name: getattr(self.history, f.name) for f in fields(History)})
+        return table(self.history.columns())
 
-    def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
-        """Draw the distance of the loss from the optimum against the step, on a log scale.
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        optimum: float = 0.0,
+        what: str = "loss",
+        **style: Any,
+    ) -> "Axes":
+        r"""Draw the distance of the loss from the optimum against the step, or what was recorded.
 
         Parameters
         ----------
@@ -138,6 +139,11 @@ class Result:
             A new figure by default.
         optimum : float
             Of the loss; records at or below it are left out.
+        what : str
+            A name in ``history``. Axes are logarithmic, and zeros are left out, but for ranks,
+            alignments and what has negative values. Beside ``"sharpness"`` stands the limit of
+            stability, :math:`2 / \eta` or that of the rule with momentum, for the last learning
+            rate.
         **style
             Passed to ``ax.plot``. The label is the optimiser and the depth by default.
 
@@ -149,22 +155,12 @@ class Result:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError, ValueError
+            If nothing of that name was recorded, or matrices.
         """
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(f"plot() needs matplotlib: {_INSTALL}") from error
-            ax = plt.subplots()[1]
-        distance = self.history.loss - optimum
-        distance = np.where(distance > 0, distance, np.nan)
         depth = getattr(self.optimizer, "depth", self.network.depth)
         style.setdefault("label", f"{self.optimizer.name}, depth {depth}")
-        ax.plot(self.history.step, distance, **style)
-        ax.set_yscale("log")
-        ax.set_xlabel("iteration")
-        ax.set_ylabel("loss" if optimum == 0 else "distance from the optimum")
-        return ax
+        return draw(ax, self.history, self.optimizer, what, optimum, style, _INSTALL)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file: NumPy's npz format with a JSON text and a checksum.
@@ -192,7 +188,10 @@ class Result:
         }
         for name in _PLAIN:
             described[name] = getattr(self, name)
-        arrays = {f.name: getattr(self.history, f.name) for f in fields(History)}
+        described["recorded"] = list(self.history.recorded)
+        arrays = {name: getattr(self.history, name) for name in HISTORY}
+        for i, values in enumerate(self.history.recorded.values()):
+            arrays[f"recorded{i}"] = values
         archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 
@@ -221,10 +220,13 @@ class Result:
 
     @classmethod
     def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
-        history = History(
-            *(validation.numeric(f.name, arrays[f.name], ndim=(1,)) for f in fields(History))
-        )
-        if len({len(column) for column in vars(history).values()}) != 1:
+        recorded = {
+            str(name): validation.numeric(f"recorded{i}", arrays[f"recorded{i}"], ndim=_ANY)
+            for i, name in enumerate(described.get("recorded", []))
+        }
+        own = {name: validation.numeric(name, arrays[name], ndim=(1,)) for name in HISTORY}
+        history = History(**own, recorded=recorded)
+        if len({len(column) for column in (*own.values(), *recorded.values())}) != 1:
             raise ValueError("the columns of its history differ in length")
         params, widths = arrays["params"], checked_widths(described["widths"])
         if params.shape != (sum(a * b for a, b in itertools.pairwise(widths)),):

@@ -99,10 +99,14 @@ def _back(
     if not moved:
         return model.params.copy()
     rows, (q, r) = model.widths[1], (basis.shape[1], beside.shape[1])
-    turned = params[: rows * width].reshape(rows, width).astype(np.float64)
+    turned = params[: rows * width].reshape(rows, width).astype(np.float64, copy=False)
+    flat = np.empty(params.size + rows * (len(basis) - width), params.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # a run may diverge: that is a status
-        first = turned[:, :q] @ basis.T + turned[:, q : q + r] @ beside.T
-        flat: Array = np.concatenate([first.ravel(), params[rows * width :]]).astype(params.dtype)
+        first = turned[:, :q] @ basis.T
+        if r:
+            first += turned[:, q : q + r] @ beside.T
+        flat[: first.size] = first.ravel()
+    flat[first.size :] = params[rows * width :]
     return flat
 
 

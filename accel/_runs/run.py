@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel._runs.checks import Limits
+from accel._runs.history import History
 from accel._runs.pacing import Pace
-from accel._runs.results import History, Status
+from accel._runs.recorder import Recorder
+from accel._runs.results import Status
 from accel._support import arrays
 from accel._support.arrays import Array
 from accel.kernels import specs
@@ -62,6 +64,8 @@ class Run:
         Whether the newest losses are wanted after every chunk.
     pace : Pace, optional
         Sets the rate in a run of one model, from ``begin`` or ``resume`` on.
+    recorder : Recorder, optional
+        Records the iterates beside loss and norms; its interval is that of ``limits``.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Run:
         watched: bool,
         check: Check | None = None,
         pace: Pace | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.loop = loop
         self._check = check
@@ -84,7 +89,7 @@ class Run:
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
         self._snapshots: deque[Snapshot] = deque(maxlen=2)
         self._size = 1
-        self._pace = pace
+        self._pace, self._recorder = pace, recorder
         self._kept = None if pace is None else loop.snapshot()
 
     @property
@@ -111,9 +116,8 @@ class Run:
             size = min(size, self._check.every - start % self._check.every)
         record_every = 1 if size <= _FEW else limits.record_every
         began = time.perf_counter()
-        loop.advance(size, record_every, limits.tol, limits.target)
-        seconds = time.perf_counter() - began
-        per_step = max(seconds, 1e-9) / max(loop.step - start, 1)
+        seconds = self._make(size, record_every)
+        per_step = max(time.perf_counter() - began, 1e-9) / max(loop.step - start, 1)
         self._clock.append((loop.step, self._clock[-1][1] + seconds))
         steps, rows = loop.take_history()
         due = steps % limits.record_every == 0
@@ -134,6 +138,22 @@ class Run:
         if self._check is not None and loop.step > start and loop.step % self._check.every == 0:
             self._let_go(self._check)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
+
+    def _make(self, size: int, record_every: int) -> float:
+        """Make so many steps, in pieces if there are iterates to record; the seconds they took."""
+        loop, limits, recorder = self.loop, self._limits, self._recorder
+        end, seconds = loop.step + size, 0.0
+        while loop.step < end and len(loop.active):
+            stop = end
+            if recorder is not None:
+                recorder.take_active(loop, None if self._pace is None else self._pace.rate)
+                stop = min(end, recorder.due(loop.step))
+            began = time.perf_counter()
+            loop.advance(stop - loop.step, record_every, limits.tol, limits.target)
+            seconds += time.perf_counter() - began
+            if loop.step < stop:  # a request to stop, or the end of all models
+                break
+        return seconds
 
     def begin(self, pace: Pace, rate: float) -> None:
         """Follow the pace from now on, beginning with this rate."""
@@ -175,6 +195,8 @@ class Run:
         self._snapshots.clear()
         steps, rows = self._recorded()
         self._steps, self._rows = [steps[steps < kept.step]], [rows[steps < kept.step]]
+        if self._recorder is not None:
+            self._recorder.forget(int(kept.step))
         before = [entry for entry in self._clock if entry[0] <= kept.step]
         self._clock = [*before, (int(kept.step), self._clock[-1][1])]
 
@@ -246,14 +268,23 @@ class Run:
             steps, rows = np.append(steps, last[0]), np.vstack([rows, last[1:]])
         at, clock = zip(*self._clock, strict=True)
         loss, gradient_norm, weight_norm = rows.T.copy()
-        history = History(
-            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock)
-        )
         made = int(last[0])
+        history = History(
+            steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock),
+            self._recorded_beside(m, steps),
+        )  # fmt: skip
         diverged_at = int(self._diverged_at[m]) if self.codes[m] == specs.DIVERGED else None
         end = made if diverged_at is None else diverged_at
         seconds = float(np.interp(end, at, clock))
         return self._status(m, made, last), diverged_at, made, seconds, history
+
+    def _recorded_beside(self, m: int, steps: Array) -> dict[str, Array]:
+        """What the recorder has of these steps, of which the last one is that of now."""
+        if self._recorder is None:
+            return {}
+        rate = None if self._pace is None else self.rate
+        self._recorder.take(self.loop, m, int(steps[-1]), rate)
+        return self._recorder.at(m, steps)
 
     @property
     def rate(self) -> float:
@@ -302,6 +333,7 @@ class Run:
             "size": np.array(self._size),
             **_arrays("loop", self.loop.snapshot()),
             **paced,
+            **({} if self._recorder is None else self._recorder.export()),
         }
 
     def resume(self, arrays: dict[str, Array]) -> None:
@@ -315,6 +347,8 @@ class Run:
         self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
         self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
         self._size = int(arrays["size"])
+        if self._recorder is not None:
+            self._recorder.resume(arrays)
 
 
 def _arrays(name: str, snapshot: Snapshot) -> dict[str, Array]:

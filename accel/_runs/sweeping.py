@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._runs import checkpoints, checks, driver
-from accel._runs.checks import Callback
+from accel._core.problem import LpProblem
+from accel._runs import checkpoints, checks, driver, notebooks
+from accel._runs.checks import Callback, Record
 from accel._runs.results import Result, table
 from accel._support import validation
 
@@ -54,6 +55,10 @@ class Sweep:
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
         return f"Sweep(status={self.status!r}, models: {told}, seconds={self.seconds:.3g})"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: with pandas the table, one row a model."""
+        return notebooks.summary(self)
+
     @property
     def best(self) -> Result:
         """The result with the lowest loss among those that did not diverge, if there are any."""
@@ -89,6 +94,8 @@ def sweep(
     models: Sequence[tuple[LinearNetwork, Optimizer]],
     steps: int,
     *,
+    record: Record = None,
+    validation: LpProblem | None = None,
     record_every: int | None = None,
     tol: float = 0.0,
     target: float | None = None,
@@ -117,14 +124,14 @@ def sweep(
         At least one; not modified.
     steps : int
         Updates to make, at least 1.
-    record_every, tol, target
+    record, validation, record_every, tol, target
         As for ``train``, for every model.
     callback : callable, optional
         ``callback(step, losses)``, called in the caller's thread about ten times a second with the
         newest losses known, (M,), nan for models that have ended. A true return value stops the
         sweep.
     progress : bool
-        Show a progress bar on stderr, with the lowest loss.
+        Show a progress bar, as ``train`` does, with the lowest loss.
     backend, threads, checkpoint, checkpoint_every
         As for ``train``.
 
@@ -155,7 +162,9 @@ def sweep(
     """
     models = checked_models(problem, models)
     limits = checks.limits(steps, record_every, tol, target)
-    options = checks.options(callback, progress, backend, threads, checkpoint, checkpoint_every)
+    options = checks.options(
+        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation
+    )
     results, seconds = driver.run_models(problem, models, limits, options)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)

@@ -9,13 +9,14 @@ from typing import Literal
 from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
+from accel._core.problem import LpProblem
 from accel._runs import checkpoints, checks, driver
-from accel._runs.checks import Limits, RunOptions
+from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.run import Check
-from accel._support import validation
 from accel._support.arrays import Array
+from accel._support.validation import choice
 
 Callback = Callable[[int, float], object]
 
@@ -29,6 +30,8 @@ def train(
     steps: int,
     *,
     learning_rate: Literal["auto"] | None = None,
+    record: Record = None,
+    validation: LpProblem | None = None,
     record_every: int | None = None,
     tol: float = 0.0,
     target: float | None = None,
@@ -58,6 +61,14 @@ def train(
         loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
         its rate then. Steps that were taken back count in ``seconds`` only. The result's
         ``optimizer`` has the last rate.
+    record : sequence, optional
+        What to record of the iterates beside loss and norms, at the steps of the history: names
+        such as ``"singular_values"``, ``"sharpness"`` and ``"schatten(0.5)"``, values of
+        ``accel.recording``, where all are described, and functions ``f(step, network)`` that return
+        a number or an array. ``result.history[name]`` has them. No bit of the run changes by it.
+        What oscillates with a period of two steps shows only with an odd ``record_every``.
+    validation : LpProblem, optional
+        Held-out data: their loss is recorded as ``"validation_loss"``.
     record_every : int, optional
         Steps between two records of the history; about 1000 records in all by default.
     tol : float
@@ -70,7 +81,8 @@ def train(
         newest iterate whose loss is known. A true return value stops the run. Where steps are taken
         back, ``step`` falls.
     progress : bool
-        Show a progress bar on stderr.
+        Show a progress bar: on stderr if it is a terminal, or in a notebook, with rich (extra
+        ``cli``); else print a line to stderr now and then.
     backend : {"auto", "cpu", "cuda", "reference"}
         ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
         run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
@@ -128,9 +140,11 @@ def train(
     """
     checks.check_model(problem, network, optimizer)
     limits = checks.limits(steps, record_every, tol, target)
-    options = checks.options(callback, progress, backend, threads, checkpoint, checkpoint_every)
+    options = checks.options(
+        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation
+    )
     if learning_rate is not None:
-        validation.choice("learning_rate", learning_rate, ["auto"])
+        choice("learning_rate", learning_rate, ["auto"])
 
     def report(step: int, losses: Array) -> object:
         assert callback is not None

@@ -15,11 +15,15 @@ __all__ = ["comparison_figure", "result_figure"]
 
 
 def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
-    """Draw the distance from the optimum of one run against its steps."""
-    figure, (ax,) = blank_figure(1)
-    result.plot(ax, 0.0 if best is None else best.loss)
-    ax.set_title(title, parse_math=False)
-    ax.grid(alpha=0.3)
+    """Draw the distance from the optimum of one run against its steps, and what it recorded."""
+    recorded = [name for name, values in result.history.recorded.items() if values.ndim <= 2]
+    figure, axes = blank_figure(1 + len(recorded), sharey=False)
+    for ax, name in zip(axes, ["loss", *recorded], strict=True):
+        result.plot(ax, 0.0 if best is None else best.loss, name)
+        ax.grid(alpha=0.3)
+        if name == "sharpness":  # the limit of stability has a name
+            ax.legend()
+    axes[0].set_title(title, parse_math=False)
     return figure
 
 

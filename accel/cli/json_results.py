@@ -3,10 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from accel._core.problem import LpProblem
 from accel._optimum.optimum import Optimum
 from accel._reports.text import finite
 from accel._runs.results import Result
+from accel._support.arrays import Array
 from accel.tuning import Comparison
 
 __all__ = ["comparison_json", "result_json"]
@@ -47,6 +50,13 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _last(values: Array) -> Any:
+    """The last record: a number, or lists of numbers."""
+    if values.ndim > 1:
+        return [_last(row[np.newaxis]) for row in values[-1]]
+    return finite(float(values[-1]))
+
+
 def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dict[str, Any]:
     """One run, without its curve."""
     history = result.history
@@ -62,6 +72,7 @@ def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dic
         "gradient_norm": finite(float(history.gradient_norm[-1])),
         "weight_norm": finite(float(history.weight_norm[-1])),
         "balancedness": finite(result.network.balancedness()),
+        "recorded": {name: _last(values) for name, values in history.recorded.items()},
         "seconds": result.seconds,
         "us_per_step": 1e6 * result.seconds / max(result.steps, 1),
         "backend": result.backend,

@@ -8,6 +8,7 @@ import typer
 from accel._core.optimizers import OPTIMIZERS
 from accel._support import validation
 from accel.cli.catalogue import NAMES
+from accel.recording.naming import NAMES as QUANTITIES
 from accel.tuning import Grid, Model
 
 MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
@@ -92,6 +93,14 @@ Scale = Annotated[
     typer.Option(help="Size of the initial weights; 0.01, orthogonal 1.", rich_help_panel=MODEL),
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial weights.", rich_help_panel=MODEL)]
+Record = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help=f"What else to record: {', '.join(QUANTITIES)}; with constants as in schatten(0.5).",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only results.", rich_help_panel=OUTPUT)
 ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Column, Table
@@ -23,6 +24,8 @@ __all__ = [
     "result_table",
     "verdict",
 ]
+
+_FIRST = 5  # numbers of a vector that are shown
 
 
 def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -127,6 +130,12 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     table.add_row("gradient norm", f"{result.history.gradient_norm[-1]:.3e}")
     table.add_row("weight norm", f"{result.history.weight_norm[-1]:.4g}")
     table.add_row("balancedness", f"{result.network.balancedness():.2e}")
+    for name, values in result.history.recorded.items():
+        if name != "balancedness" and values.ndim <= 2:
+            last = np.atleast_1d(values[-1])
+            more = ", ..." if len(last) > _FIRST else ""
+            numbers = ", ".join(f"{value:.4g}" for value in last[:_FIRST])
+            table.add_row(escape(name.replace("_", " ")), numbers + more)
     step = duration(result.seconds / max(result.steps, 1))
     threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
     where = "the GPU" if result.backend == "cuda" else threads

@@ -32,6 +32,7 @@ from accel.cli.options import (
     Json,
     P,
     Quiet,
+    Record,
     Scale,
     Seed,
     Standardize,
@@ -43,6 +44,7 @@ from accel.cli.options import (
 from accel.cli.outputs import output_paths, write
 from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.recording.naming import names_in, quantities
 from accel.tuning import Model, Start
 
 __all__ = ["train_command"]
@@ -125,6 +127,7 @@ def train_command(
             rich_help_panel=PROGRESS,
         ),
     ] = False,
+    record: Record = None,
     record_every: Annotated[
         int | None,
         typer.Option(help="Steps between records; about 1000 in all.", rich_help_panel=OUTPUT),
@@ -153,6 +156,7 @@ def train_command(
     """
     model = Model(optimizer, depth)
     checks.limits(steps, record_every, tol, target)
+    quantities(names := names_in(record or ""))
     cpu_threads(threads)
     resolve(backend)
     _check_checkpoint(checkpoint, resume)
@@ -173,7 +177,8 @@ def train_command(
     base = 0.0 if best is None else best.loss
     result = train(
         problem, network, chosen, steps,
-        record_every=record_every, tol=tol, target=None if target is None else base + target,
+        record=names, record_every=record_every,
+        tol=tol, target=None if target is None else base + target,
         progress=verbose, backend=backend, threads=threads,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every,
     )  # fmt: skip

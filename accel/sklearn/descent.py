@@ -7,7 +7,7 @@ the factors every hundred steps, at the cost of one pass over the data.
 
 import math
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Momentum, Nesterov, Optimizer
 from accel._core.problem import LpProblem
 from accel._runs.checks import RunOptions, limits
-from accel._runs.results import History, Result
+from accel._runs.history import HISTORY, History
+from accel._runs.results import Result
 from accel._runs.run import Check
 from accel._runs.training import train_until
 from accel._support.arrays import Array
@@ -303,11 +304,12 @@ def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:
 def _joined(histories: list[History]) -> History:
     """Join the histories of consecutive runs, each begun where the one before ended, into one."""
     first, *rest = histories
-    columns = [[getattr(first, f.name)] for f in fields(History)]
+    columns = {name: [first[name]] for name in HISTORY}
     for history in rest:
         new = history.step > 0  # step 0 repeats the last record of the run before
-        for column, f in zip(columns, fields(History), strict=True):
-            values = getattr(history, f.name)[new]
-            cumulative = f.name in ("step", "seconds")
+        for name, column in columns.items():
+            values = history[name][new]
+            cumulative = name in ("step", "seconds")
             column.append(values + column[-1][-1] if cumulative else values)
-    return History(*(np.concatenate(column) for column in columns))
+    joined = {name: np.concatenate(column) for name, column in columns.items()}
+    return History(**joined, recorded={})

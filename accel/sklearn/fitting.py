@@ -10,7 +10,7 @@ from accel._core.problem import LpProblem
 from accel._optimum.certificate import Basis, Rows, gap_at
 from accel._optimum.optimum import Proof, for_proofs, proven, rounding
 from accel._optimum.rank import centred_rcond, singular_values, usual_rcond
-from accel._runs.results import History
+from accel._runs.history import History
 from accel._support.arrays import Array
 from accel.sklearn.scaled_problem import ScaledProblem, median_spread, weight_roots
 
@@ -69,8 +69,13 @@ def newton(
     X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
     each = centred_rcond(X, scaled.x.mean / scaled.x.scale, within) if scaled.intercept else within
     best, proof = proven(problem, tol, max_iter, backend, each)
-    rows = (best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began)
-    history = History(np.array([best.iterations]), *(np.array([float(row)]) for row in rows))
+    loss, slope, size, seconds = (
+        np.array([float(value)])
+        for value in (
+            best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began,
+        )
+    )  # fmt: skip
+    history = History(np.array([best.iterations]), loss, slope, size, seconds)
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
     if trouble and best.iterations < max_iter:
         trouble += ", and rounding errors leave no more to gain"

@@ -4,6 +4,7 @@
 - ``end_to_end_flow``, ``factor_flow``: the limit of small steps (theorem 1).
 - ``curl``, ``closed_curve_integral``: the end-to-end rule is no gradient descent (theorem 2).
 - ``two_point``: why depth accelerates, on two points (section 7).
+- ``sharpness``, ``hessian_vector_product``: the curvature of the loss in the factors.
 
 The flows and the integral need SciPy, ``pip install 'implicit-accel[theory]'``; it is loaded when
 first used.
@@ -15,6 +16,7 @@ Overparameterization", arXiv 1802.06509.
 """
 
 from accel._support.names import publish
+from accel.theory.curvature import hessian_vector_product, sharpness
 from accel.theory.field import ClosedCurveIntegral, closed_curve_integral, curl
 from accel.theory.flow import FactorFlow, Flow, end_to_end_flow, factor_flow
 from accel.theory.preconditioning import Preconditioner, preconditioner
@@ -31,7 +33,9 @@ __all__ = [
     "curl",
     "end_to_end_flow",
     "factor_flow",
+    "hessian_vector_product",
     "preconditioner",
+    "sharpness",
     "two_point",
 ]
 

@@ -10,12 +10,17 @@ import numpy as np
 from accel._core.base import Problem
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import Optimizer
-from accel._runs import checks, driver
-from accel._runs.checks import Limits, RunOptions
+from accel._core.problem import LpProblem
+from accel._runs import checks, driver, notebooks
+from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.sweeping import Sweep
 from accel._support import validation
+from accel._support.validation import flag, integer
+from accel.recording.naming import check_quantities, quantities
+from accel.recording.quantity import Model as Recorded
+from accel.recording.quantity import Quantity
 from accel.tuning.trials import Score, Scores
 
 if TYPE_CHECKING:
@@ -63,6 +68,10 @@ class GridSearch:
             f"steps={self.best.steps}, loss={self.best.loss:.6g}, rates={len(self.results)}, "
             f"at_edge={self.at_edge})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: with pandas the table, one row a rate."""
+        return notebooks.summary(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with one row a rate, as ``Sweep.to_pandas`` does."""
@@ -126,6 +135,21 @@ class _Tried:
         self.seconds += seconds
         self.interrupted = any(result.status == "interrupted" for result in results)
 
+    def record(self, quantities: tuple[Quantity, ...], limits: Limits) -> None:
+        """Make the run of the best rate once more, and record these quantities.
+
+        Where there were several, a second model goes along, so that it has the same bits.
+        """
+        best = self.scores.best
+        model = (self._network, replace(self._optimizer, learning_rate=best))
+        models = [model] * min(len(self.results), 2)
+        options = replace(self._options, record=quantities)
+        results, seconds = driver.run_models(self._problem, models, limits, options)
+        self.seconds += seconds
+        self.interrupted = results[0].status == "interrupted"
+        if not self.interrupted:
+            self.results[best] = results[0]
+
     def outcome(self) -> GridSearch:
         rates, best = self.scores.points, self.scores.best
         return GridSearch(
@@ -176,6 +200,8 @@ def grid_search(
     target: float | None = None,
     halving: int | None = None,
     refine: int = 2,
+    record: Record = None,
+    validation: LpProblem | None = None,
     record_every: int | None = None,
     progress: bool = False,
     backend: str = "auto",
@@ -215,6 +241,9 @@ def grid_search(
         Rounds of refinement; each tries three rates, evenly spaced in the logarithm, between the
         best one and either neighbour, and likewise around every other rate that is better than
         both its neighbours.
+    record, validation
+        As for ``train``, for the best rate only: its run is made once more at the end, and
+        ``best`` has the records.
     record_every, progress, backend, threads
         As for ``sweep``. ``"auto"`` chooses one backend for the whole search.
 
@@ -243,12 +272,13 @@ def grid_search(
     """
     checks.check_model(problem, network, optimizer)
     limits = checks.limits(steps, record_every, 0.0, target)
-    progress = validation.flag("progress", progress)
+    progress, recorded = flag("progress", progress), quantities(record, validation)
+    check_quantities(recorded, Recorded(problem, network, optimizer))
     rates = _checked_rates(problem, optimizer, learning_rates)
-    refine = validation.integer("refine", refine, least=0)
+    refine = integer("refine", refine, least=0)
     first = limits
     if halving is not None:
-        factor = validation.integer("halving", halving, least=2)
+        factor = integer("halving", halving, least=2)
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
     # The small sweeps that follow use the same backend, so that all rates are compared on one.
@@ -261,4 +291,6 @@ def grid_search(
             if tried.interrupted or not (rates := propose(tried.scores)):
                 break
             tried.add(rates, limits)
+    if recorded and not tried.interrupted:
+        tried.record(recorded, limits)
     return tried.outcome()

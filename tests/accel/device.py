@@ -6,7 +6,7 @@ from importlib.machinery import ModuleSpec
 import numpy as np
 
 from accel._support.gpu import Gpu
-from accel.kernels.reference import loop, lp_loss
+from accel.kernels.reference import chunks, curvature, factor_chain, loop, lp_loss, precondition
 
 GPU = Gpu("Fast One", (9, 0), 80 * 2**30, 132, (13, 0))
 CUDA, HOST = (2, 0), (1, 0)  # devices as DLPack names them
@@ -166,15 +166,35 @@ def _loss_and_gradient(X, Y, W, loss):
     return value, DeviceArray(gradient)
 
 
+def _sums(piece, W, p, most):
+    (X, Y), maps = map(memory_of, piece), memory_of(W)
+    return chunks.sums((X, Y), maps, p, most)
+
+
+def _hessian_product(X, Y, W, V, loss):
+    assert all(isinstance(a, DeviceArray) for a in (X, Y))  # not copied there at every product
+    return curvature.hessian_product(memory_of(X), memory_of(Y), W, V, loss)
+
+
 def _hessian(X, y, w, loss):
     return DeviceArray(lp_loss.hessian(*map(memory_of, (X, y, w)), loss))
 
 
 def make_kernels():
-    kernels = {name: types.ModuleType(f"accel.kernels.cuda.{name}") for name in ("loop", "lp_loss")}
+    names = ("chunks", "curvature", "factor_chain", "loop", "lp_loss", "precondition")
+    kernels = {name: types.ModuleType(f"accel.kernels.cuda.{name}") for name in names}
     kernels["loop"].TrainingLoop = TrainingLoop
     kernels["lp_loss"].loss_and_gradient = _loss_and_gradient
     kernels["lp_loss"].hessian = _hessian
+    kernels["chunks"].row_length, kernels["chunks"].pieces = chunks.row_length, chunks.pieces
+    kernels["chunks"].sums = _sums
+    for name, plain in (
+        ("factor_chain", factor_chain), ("curvature", curvature), ("precondition", precondition),
+    ):  # fmt: skip
+        vars(kernels[name]).update(
+            {key: value for key, value in vars(plain).items() if not key.startswith("__")}
+        )
+    kernels["curvature"].hessian_product = _hessian_product
     return kernels
 
 

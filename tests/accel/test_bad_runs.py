@@ -101,6 +101,19 @@ ROWS = [
      lambda: train(PROBLEM, start(), RULE, 1, checkpoint="/dev/zero")),
     (ValueError, "checkpoint must be in a folder that is there, got ~nobody-of-this-name/a",
      lambda: train(PROBLEM, start(), RULE, 1, checkpoint="~nobody-of-this-name/a")),
+    # Curvature
+    (ValueError, "network must map d = 4 features",
+     lambda: theory.sharpness(PROBLEM, LinearNetwork((5, 1)))),
+    (ValueError, "top must be >= 1 and <= 15, got 16",
+     lambda: theory.sharpness(PROBLEM, start(), top=16)),
+    (ValueError, "passes must be >= 4, got 2",
+     lambda: theory.sharpness(PROBLEM, start(), top=3, passes=2)),
+    (ValueError, "tol must be finite and >= 0, got nan",
+     lambda: theory.sharpness(PROBLEM, start(), tol=NAN)),
+    (ValueError, r"direction must have shape \(15,\), got \(3,\)",
+     lambda: theory.hessian_vector_product(PROBLEM, start(), np.ones(3))),
+    (TypeError, "network must be of type LinearNetwork, got None",
+     lambda: theory.hessian_vector_product(PROBLEM, None, np.ones(3))),
     # Sweeps
     (TypeError, r"models must be a sequence of \(network, optimizer\), got None",
      lambda: sweep(PROBLEM, None, 1)),
@@ -306,6 +319,7 @@ def test_every_public_name_has_a_row():
         "Sweep",
         "theory",
         "datasets",
+        "recording",
     }
     made |= {"ClosedCurveIntegral", "Descent", "FactorFlow", "Flow", "Preconditioner", "TwoPoint"}
     made |= {"Dataset", "load_diabetes"}

@@ -111,6 +111,22 @@ def test_cuda_takes_data_from_the_host(gpu_stand_in):
     assert hasattr(result.network, "__cuda_array_interface__")
 
 
+@pytest.mark.parametrize("method", ["direct", "spectral"])
+def test_what_is_recorded(gpu_stand_in, method):
+    """It is computed on the host, but for the passes over the data."""
+    record = ["singular_values", "alignment", "sharpness", "step_size", "snapshots(True)"]
+    here = make_problem(p=2 if method == "spectral" else 4, method=method)
+    there = accel.LpProblem(DeviceArray(here.X), DeviceArray(here.Y), here.p, method=method)
+    settings = {"record": record, "validation": make_problem(5), "record_every": 10}
+    rule = accel.GradientDescent(0.01)
+    expected = train(here, start(), rule, 50, backend="reference", **settings)
+    for problem in (here, there):
+        result = train(problem, start(), rule, 50, backend="cuda", **settings)
+        assert_same(result, expected)
+        for name, values in expected.history.recorded.items():
+            np.testing.assert_allclose(result.history[name], values, rtol=1e-6, err_msg=name)
+
+
 def test_auto_goes_by_the_work_of_the_run(gpu_stand_in, monkeypatch):
     monkeypatch.setattr(backends, "_WORTH", 2 * 40 * 4 * 50 * 2)
     monkeypatch.setattr(backends, "_WORTH_A_STEP", 1)

@@ -34,6 +34,39 @@ def test_train_does_what_the_library_does():
     assert (report["optimizer"], report["weight_decay"]) == ("rmsprop", 0.1)
 
 
+def test_what_else_is_recorded(tmp_path):
+    names = "singular_values(factors=True), sharpness,schatten(0.5),snapshots"
+    arguments = ["train", *SMALL, "--steps", "20", "--record-every", "5", "--record", names]
+    report = run_json(*arguments, "--out", "runs", "--dtype", "float32")
+    result = accel.Result.load(tmp_path / "runs" / "train-ill_conditioned-p4.npz")
+    history = result.history
+    assert list(history.recorded) == [
+        "singular_values", "singular_values_W1", "singular_values_W2", "sharpness",
+        "schatten(0.5)", "snapshots",
+    ]  # fmt: skip
+    assert report["recorded"]["sharpness"] == history["sharpness"][-1]
+    assert report["recorded"]["snapshots"] == history["snapshots"][-1].tolist()
+    header, *rows = (tmp_path / "runs" / "train-ill_conditioned-p4.csv").read_text().splitlines()
+    assert "seconds,singular_values_1,singular_values_W1_1," in header
+    assert len(rows) == 5
+    shown = run(*arguments).stdout
+    assert "singular values W1" in shown
+    assert "schatten(0.5)" in shown
+    assert "snapshots" not in shown
+
+
+@pytest.mark.parametrize("names", ["", " , "])
+def test_nothing_else_is_recorded(names):
+    assert run_json("train", *SMALL, "--steps", "5", "--record", names)["recorded"] == {}
+
+
+def test_what_cannot_be_recorded():
+    ended = run("train", *SMALL, "--record", "sharpnes")
+    assert ended.exit_code == 2
+    assert "record must be one of" in ended.output.replace("\n", " ")
+    assert "sharpness" in ended.output
+
+
 @pytest.mark.parametrize("backend", ["auto", "cpu", "cuda", "reference"])
 def test_the_backend_is_told(gpu_stand_in, backend):
     arguments = ["train", *SMALL, "--steps", "10", "--backend", backend]

@@ -8,6 +8,7 @@ import pytest
 import accel
 from accel import History, Result
 from accel._files import archives
+from accel._runs.history import HISTORY
 
 from ..files.test_archives import npz, sealed
 
@@ -44,8 +45,9 @@ def assert_same(a, b):
     assert a.network.widths == b.network.widths
     assert a.dtype == b.dtype
     np.testing.assert_array_equal(a.network.params, b.network.params)
-    for field in dataclasses.fields(History):
-        left, right = getattr(a.history, field.name), getattr(b.history, field.name)
+    assert list(a.history.recorded) == list(b.history.recorded)
+    for name in (*HISTORY, *a.history.recorded):
+        left, right = a.history[name], b.history[name]
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right)
     for field in dataclasses.fields(Result):
@@ -80,6 +82,15 @@ def test_round_trip_of_a_real_run(tmp_path):
     network = accel.LinearNetwork.for_problem(PROBLEM, 2)
     result = accel.train(PROBLEM, network, accel.Adam(), 20, backend="reference")
     assert_same(Result.load(result.save(str(tmp_path / "run"))), result)
+
+
+def test_round_trip_of_what_was_recorded(tmp_path):
+    network = accel.LinearNetwork.for_problem(PROBLEM, 2)
+    record = ["singular_values(factors=True)", "schatten(0.5)", "snapshots", lambda step, net: step]
+    result = accel.train(PROBLEM, network, accel.GradientDescent(0.01), 20, record=record)
+    loaded = Result.load(result.save(tmp_path / "run"))
+    assert_same(loaded, result)
+    assert loaded.history["schatten(0.5)"].shape == (21,)
 
 
 def test_round_trip_of_a_diverged_run(tmp_path):

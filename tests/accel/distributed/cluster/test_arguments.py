@@ -89,10 +89,12 @@ def test_other_arguments(client):
         lambda problem: accel.stable_rate(problem, start(), RULE),
         lambda problem: accel.train(problem, start(), RULE, 3, learning_rate="auto"),
         lambda problem: accel.grid_search(problem, start(), RULE, 3),
+        lambda problem: accel.train(problem, start(), RULE, 3, record="sharpness"),
+        lambda problem: accel.theory.sharpness(problem, start()),
         lambda problem: accel.theory.curl(problem, np.ones(4), 3),
         lambda problem: accel.theory.closed_curve_integral(problem, 3, np.ones(4), 0.1, 1.0),
     ],
-    ids=["optimum", "stable_rate", "auto", "grid_search", "curl", "curve"],
+    ids=["optimum", "stable_rate", "auto", "grid_search", "record", "sharpness", "curl", "curve"],
 )
 def test_what_needs_the_data_in_one_place_says_so(inside, use):
     told = "data of a DaskProblem are on the workers.*: make an LpProblem of them if they fit"

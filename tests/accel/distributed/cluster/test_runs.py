@@ -117,6 +117,17 @@ def test_grid_search(client):
     assert there.best.optimizer == here.best.optimizer
 
 
+def test_what_is_recorded(client):
+    problem = make_problem()
+    record = ["singular_values", "alignment", "step_size", "snapshots", lambda step, net: step]
+    there, here = (
+        accel.train(each, start(), accel.GradientDescent(0.01), 20, record=record, record_every=4)
+        for each in (split(problem), problem)
+    )
+    for name, values in here.history.recorded.items():
+        np.testing.assert_allclose(there.history[name], values, rtol=1e-9, err_msg=name)
+
+
 def test_target_and_callback(client):
     there = split(make_problem())
     full = train(there)

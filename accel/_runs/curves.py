@@ -1,0 +1,83 @@
+"""Curves of what a run recorded, as papers draw them. Needs matplotlib."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accel._core.optimizers import GradientDescent, Momentum, Nesterov, Optimizer
+from accel._runs.history import History
+from accel._support import validation
+from accel._support.arrays import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw"]
+
+#: On a linear axis; all else is drawn on a logarithmic one.
+_LINEAR = ("effective_rank", "stable_rank", "alignment", "alignment_layers")
+_MANY = 10  # curves that are named one by one
+
+
+def _limit(rule: Optimizer) -> tuple[float, str] | None:
+    r"""The curvature above which a quadratic diverges, and its formula; None without such a limit.
+
+    Polyak (1964); for Nesterov's form Lessard, Recht, Packard (2016), arXiv 1408.3595.
+    """
+    if rule.learning_rate == 0 or rule.weight_decay:
+        return None
+    if isinstance(rule, GradientDescent):
+        return 2 / rule.learning_rate, r"$2/\eta$"
+    if isinstance(rule, Momentum):
+        return (2 + 2 * rule.momentum) / rule.learning_rate, r"$(2 + 2\mu)/\eta$"
+    if isinstance(rule, Nesterov):
+        mu = rule.momentum
+        limit = (2 + 2 * mu) / (1 + 2 * mu) / rule.learning_rate
+        return limit, r"$(2 + 2\mu)/((1 + 2\mu)\,\eta)$"
+    return None
+
+
+def draw(
+    ax: "Axes | None",
+    history: History,
+    rule: Optimizer,
+    what: str,
+    optimum: float,
+    style: dict[str, Any],
+    install: str,
+) -> "Axes":
+    """Draw one thing that was recorded against the step; see ``Result.plot``."""
+    if not isinstance(what, str):
+        raise TypeError(f"what must be a name, got {validation.shown(what)}")
+    try:
+        values: Array = history[what]
+    except KeyError as error:
+        raise ValueError(f"what cannot be drawn: {error.args[0]}") from None
+    if values.ndim > 2:
+        raise ValueError(f"what must name numbers or vectors, {what} are arrays of more dimensions")
+    if ax is None:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(f"plot() needs matplotlib: {install}") from error
+        ax = plt.subplots()[1]
+    if what == "loss":
+        values = values - optimum
+    logarithmic = what not in _LINEAR and (what == "loss" or not (values < 0).any())
+    if logarithmic:
+        values = np.where(values > 0, values, np.nan)
+    if values.ndim == 2 and isinstance(label := style["label"], str):
+        several = [f"{label}, {i + 1}" for i in range(values.shape[1])]
+        style["label"] = several if len(several) <= _MANY else [label, *["_"] * (len(several) - 1)]
+    (line, *_) = ax.plot(history.step, values, **style)
+    if logarithmic:
+        ax.set_yscale("log")
+    ax.set_xlabel("iteration")
+    named = what.replace("_", " ")
+    ax.set_ylabel("distance from the optimum" if what == "loss" and optimum else named)
+    if what == "sharpness" and (limit := _limit(rule)) is not None:
+        value, formula = limit
+        known = formula in ax.get_legend_handles_labels()[1]
+        color, label = line.get_color(), "_" if known else formula
+        ax.axhline(value, color=color, linestyle="--", linewidth=1, label=label)
+    return ax
