@@ -79,7 +79,8 @@ class Oracle:
         (piece,) = self._pieces
         sums = self._kernels.chunks.sums(piece, converted[np.newaxis], problem.p, 1)
         scale = problem.factor / problem.n
-        return scale * float(sums[-1]), scale * problem.p * sums[:-1].reshape(W.shape)
+        gradient = (scale * problem.p * sums[:-1].reshape(W.shape)).astype(problem.dtype)
+        return scale * float(sums[-1]), gradient.astype(np.float64, copy=False)
 
     def hessian_product(self, W: Array, V: Array) -> Array:
         """Second derivative of the loss at W along V, (k, d).

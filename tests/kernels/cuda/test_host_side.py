@@ -295,7 +295,7 @@ def test_a_wide_run_on_large_data_has_passes_by_cublas(cupy):
 
 def test_products_are_prepared_once(cupy, monkeypatch):
     """A later pass converts no argument and allocates nothing; its sums are those of the tiles."""
-    monkeypatch.setattr(cuda.lp_loss, "_TILE_BYTES", 8 * 8 * 7)
+    monkeypatch.setattr(cuda.lp_loss, "TILE_BYTES", 8 * 8 * 7)
     case = problem(n=40, d=8, k=3, hidden=())
     data = cuda.lp_loss.pack(case.X, case.Y)
     weights = cuda.lp_loss.on_device(np.arange(24.0))
