@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.groups import recording
+from benchmarks.groups.recording import measure as recording
 from benchmarks.harness import report
 from benchmarks.harness.cases import OURS
 from benchmarks.peers import Gap

@@ -12,7 +12,7 @@ import numpy as np
 
 from accel._core.oracle import Oracle
 from accel._support.arrays import Array
-from accel._support.backends import Backend, resolve
+from accel._support.backends import Backend
 
 __all__ = ["Product", "end_to_end_hessian", "factor_hessian", "largest_eigenvalues"]
 
@@ -25,7 +25,7 @@ _ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
 def factor_hessian(
-    oracle: Oracle, params: Array, widths: tuple[int, ...], kernels: Backend | None = None
+    oracle: Oracle, params: Array, widths: tuple[int, ...], kernels: Backend
 ) -> tuple[Array, Product]:
     """Return the gradient of the network's loss, flat, and the products with its Hessian.
 
@@ -36,14 +36,12 @@ def factor_hessian(
     oracle : Oracle
     params : (n_params,) float64 array
     widths : tuple of int
-    kernels : Backend, optional
-        For the chain of factors; the reference by default.
+    kernels : Backend
+        For the chain of factors.
     """
-    used = resolve("reference") if kernels is None else kernels
-    W = used.factor_chain.end_to_end(params, widths)
+    W = kernels.factor_chain.end_to_end(params, widths)
     G = oracle.loss_and_gradient(W)[1]
-
-    chain = used.curvature.ChainCurvature(params, widths, G)
+    chain = kernels.curvature.ChainCurvature(params, widths, G)
 
     def second(moved: Array) -> Array:
         return oracle.hessian_product(W, moved)
@@ -51,7 +49,7 @@ def factor_hessian(
     def product(direction: Array) -> Array:
         return chain.product(direction, second)
 
-    return used.factor_chain.gradients(params, widths, G), product
+    return kernels.factor_chain.gradients(params, widths, G), product
 
 
 def end_to_end_hessian(oracle: Oracle, W: Array) -> Product:

@@ -8,10 +8,7 @@ from typing import Any
 from accel._runs.history import HISTORY, History
 from accel._support.arrays import Array
 
-__all__ = ["COLUMNS", "history_csv", "history_rows", "write_rows"]
-
-#: The columns that every history has.
-COLUMNS = HISTORY
+__all__ = ["history_csv", "history_rows", "write_rows"]
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -22,12 +19,10 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         writer.writerows(rows)
 
 
-def history_rows(history: History, distances: Array | None = None) -> Iterator[tuple[Any, ...]]:
-    """One row a record: its ``COLUMNS``, after the distance from the optimum if it is given."""
-    columns = [getattr(history, name).tolist() for name in COLUMNS]
-    if distances is not None:
-        columns = [distances.tolist(), *columns]
-    return zip(*columns, strict=True)
+def history_rows(history: History, distances: Array) -> Iterator[tuple[Any, ...]]:
+    """One row a record: the distance from the optimum, and what every history has."""
+    columns = [distances, *(history[name] for name in HISTORY)]
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def history_csv(path: Path, history: History, distances: Array | None = None) -> None:

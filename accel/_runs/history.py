@@ -6,11 +6,9 @@ import numpy as np
 
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.recording.naming import HISTORY
 
 __all__ = ["HISTORY", "History"]
-
-#: What every history has, whatever ``record`` asks for.
-HISTORY = ("step", "loss", "gradient_norm", "weight_norm", "seconds")
 
 
 def _widened(recorded: dict[str, Array]) -> dict[str, Array]:

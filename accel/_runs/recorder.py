@@ -135,7 +135,7 @@ class Recorder:
         kernels: Backend,
     ) -> None:
         self.every = every
-        self._problem, self._models, self._record = problem, models, record
+        self._models, self._record = models, record
         self._oracle, self._kernels = Oracle(problem, kernels), kernels
         largest = max(a * b for net, _ in models for a, b in itertools.pairwise(net.widths))
         self._small = max(largest, problem.d * problem.k) <= _SMALL

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from accel._files import paths
-from accel._reports.csv_files import COLUMNS, history_rows, write_rows
+from accel._reports.csv_files import history_rows, write_rows
+from accel._runs.history import HISTORY
 from accel.tuning import Comparison
 
 __all__ = ["comparison_csv", "output_paths", "write"]
@@ -73,4 +74,4 @@ def comparison_csv(path: Path, comparison: Comparison) -> None:
         for tuned in comparison.models
         for row in history_rows(tuned.result.history, comparison.distances(tuned))
     )
-    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *COLUMNS), rows)
+    write_rows(path, ("optimizer", "depth", "learning_rate", "distance", *HISTORY), rows)

@@ -18,7 +18,7 @@ from accel.recording.spectra import (
     StableRank,
 )
 
-__all__ = ["NAMES", "by_name", "check_quantities", "names_in", "quantities"]
+__all__ = ["HISTORY", "NAMES", "by_name", "check_quantities", "names_in", "quantities"]
 
 #: The quantities that have a name: those that need nothing but numbers.
 NAMES: dict[str, type[Quantity]] = {
@@ -34,6 +34,8 @@ NAMES: dict[str, type[Quantity]] = {
     "end_to_end_sharpness": EndToEndSharpness,
     "snapshots": Snapshots,
 }
+#: What every history has, whatever ``record`` asks for.
+HISTORY = ("step", "loss", "gradient_norm", "weight_norm", "seconds")
 #: What has a name only in the history.
 _VALUES = {
     "validation_loss": "accel.recording.LossOn(problem), or give validation=problem",
@@ -153,12 +155,11 @@ def _twice(name: str) -> ValueError:
 
 def check_quantities(chosen: tuple[Quantity, ...], model: Model) -> None:
     """Raise if a quantity is not to be had of a model, or has a name that the history has."""
-    history = {"step", "loss", "gradient_norm", "weight_norm", "seconds"}
     taken: set[str] = set()
     for quantity in chosen:
         quantity.check(model)
         for name in quantity.outputs(model) or [quantity.name]:
-            if name in history:
+            if name in HISTORY:
                 raise ValueError(f"record must not name {name}, which every history has")
             if name in taken:
                 raise _twice(name)

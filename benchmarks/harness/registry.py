@@ -84,7 +84,7 @@ GROUPS = {
         Group(
             "recording",
             "What is recorded of a run",
-            "benchmarks.groups.recording",
+            "benchmarks.groups.recording.measure",
             3.0,
             0.5,
             on_request=True,

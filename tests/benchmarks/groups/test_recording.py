@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.groups import recording
+from benchmarks.groups.recording import measure as recording
 from benchmarks.harness import records
 from benchmarks.harness.registry import Settings, summary
 from benchmarks.peers import Gap, Stepper

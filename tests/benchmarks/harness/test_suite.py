@@ -30,7 +30,8 @@ pin(1)  # a team of two would wait for each other wherever something else is run
 
 from accel.tuning import Model
 from benchmarks.groups.scaling import memory, measure as scaling
-from benchmarks.groups import matrix, recording, startup, step, targets
+from benchmarks.groups import matrix, startup, step, targets
+from benchmarks.groups.recording import measure as recording
 from benchmarks.harness import suite
 from benchmarks.groups.convergence import methods, problems
 from benchmarks.harness.registry import GROUPS, Settings

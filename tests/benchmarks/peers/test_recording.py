@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.groups.recording import Case, Ours, apart
+from benchmarks.groups.recording.measure import Case, Ours, apart
 from benchmarks.peers.recording import CHEAP
 from benchmarks.peers.recording.common import largest_eigenvalue
 
@@ -15,7 +15,7 @@ from ...children import ROOT, python
 SCRIPT = """
 import json, sys
 import numpy as np
-from benchmarks.groups.recording import Case, apart
+from benchmarks.groups.recording.measure import Case, apart
 from benchmarks.peers import Gap
 from benchmarks.peers.recording import jax_recorders, torch_recorders
 

@@ -1,0 +1,1 @@
+"""The group ``recording``: what it costs to record a run's iterates, beside loops of peers."""
