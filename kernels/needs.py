@@ -12,7 +12,9 @@ from .specs import STATE_SLOTS, ModelSpec
 class Shape(NamedTuple):
     """The shape of a problem: n samples, d features, k outputs.
 
-    ``form`` is that of the run's ``Loss``. In the form "diagonal" n is d.
+    ``form`` is that of the run's ``Loss``, but "coupled" for passes over the data of a loss that
+    couples the outputs. In the form "diagonal" n is d; in the forms "entries" and "measurements" n
+    are the numbers seen of a matrix (k, d).
     """
 
     n: int
@@ -24,7 +26,7 @@ class Shape(NamedTuple):
 
 def useful_threads(shape: Shape, threads: int) -> int:
     """Of so many threads, those that find work."""
-    row = 1 if shape.form == "diagonal" else shape.d
+    row = 1 if shape.form in ("diagonal", "entries") else shape.d
     return min(threads, 1 + shape.n * row * shape.k * shape.dtype.itemsize // 2**16)
 
 
@@ -60,6 +62,8 @@ def run_bytes(
         padded = sum(rows * -(-columns // line) * line for columns, rows in pairwise(model.widths))
         params += padded * (factors + slots * STATE_SLOTS[model.rule.kind])
         products += 2 * k * sum(columns + line for columns in model.widths[:-1])
+        if model.entrywise is not None:  # two for every vector, not two for all
+            products += 2 * (model.entrywise.vectors - 1) * (d + line)
     maps = len(models) * k * (d + line)
     threads = useful_threads(shape, threads)
     needs: dict[str, float] = {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .needs import Shape
-from .specs import Loss, ModelSpec
+from .specs import Entrywise, Loss, ModelSpec
 
 Array = NDArray[Any]
 
@@ -129,12 +129,14 @@ class LoopModule(Protocol):
         Parameters
         ----------
         X, Y : (n, d), or (d,) in the form "diagonal", and (n, k) arrays of one dtype
+            In the forms "entries" and "measurements", which ``cuda`` has not yet, as ``Loss`` says.
             On the device only where ``NeedsModule.TAKES_DEVICE_ARRAYS``.
         loss : Loss
             In the form "gram" (p = 2 and float64) steps are made from the Gram matrices; in the
             form "diagonal" (p = 2) X is the diagonal (d,) of a matrix (d, d), and Y (d, k).
         models : sequence of ModelSpec
-            At least one; ``widths`` from d to k, and (d, k) for the end-to-end rule.
+            At least one; ``widths`` from d to k, and (d, k) for the end-to-end rule. Of entrywise
+            ones k is 1, ``cuda`` takes none, and ``cpu`` takes those of one form at a time.
         threads : int
             At most; a backend may use fewer, and does not look at it where it has no threads.
         """
@@ -188,6 +190,19 @@ class CurvatureModule(Protocol):
         """Begin products at a point, given the gradient G (k, d) of the loss there."""
 
 
+class EntrywiseModule(Protocol):
+    """``entrywise``: for such maps what ``factor_chain`` and ``curvature`` are for products."""
+
+    def end_to_end(self, params: Array, structure: Entrywise) -> Array:
+        """Return the map (1, d) of flat vectors."""
+
+    def gradients(self, params: Array, structure: Entrywise, G: Array) -> Array:
+        """Return the gradients of all vectors, flat like them, from that of the map (1, d)."""
+
+    def ChainCurvature(self, params: Array, structure: Entrywise, G: Array) -> ChainCurvature:
+        """Begin products with the Hessian at a point, given the gradient G (1, d) of the loss."""
+
+
 class UpdateModule(Protocol):
     """``updates``: one step of an optimiser."""
 
@@ -199,8 +214,13 @@ class UpdateModule(Protocol):
         state: Array,
         hyper: tuple[float, ...],
         step: int,
+        starts: Sequence[int] = (0,),
     ) -> None:
-        """Change flat params and state (slots, n_params) in place; steps count from 1."""
+        """Change flat params and state (slots, n_params) in place; steps count from 1.
+
+        The factors begin at ``starts``, which only a rule that has something in common for a factor
+        asks.
+        """
 
 
 class PreconditionModule(Protocol):
@@ -229,11 +249,12 @@ class ChunksModule(Protocol):
             Rows of a piece, a multiple of 8; a backend without threads of its own makes one piece.
         """
 
-    def sums(self, piece: Any, W: Array, p: float, most: int) -> Array:
+    def sums(self, piece: Any, W: Array, loss: Loss, most: int) -> Array:
         """Return the unscaled sums of a piece for maps W (M, k, d): flat, float64, NumPy's.
 
-        They are the gradients ``sum_i |r|^(p-1) sign(r) x_i'``, M times (k, d), and then M times
-        ``sum |r|^p``. ``most`` is the number of maps of the largest pass, on which bits may depend.
+        They are the gradients, sums of the kernels' slopes times ``x_i'``, M times (k, d), and then
+        M times the sum of the values, without the factor of the loss. ``most`` is the number of
+        maps of the largest pass, on which bits may depend.
         """
 
 

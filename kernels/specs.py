@@ -1,49 +1,115 @@
 """The few values that every backend must agree on: the loss, the rule, the status codes.
 
 Flat parameters are ``W_1`` row-major, then ``W_2``, up to ``W_N``, in one 1-D array; ``widths`` is
-``(n_0, n_1, ..., n_N)`` with ``n_0 = d``, ``n_N = k`` and ``W_j`` of shape ``(n_j, n_{j-1})``.
+``(n_0, n_1, ..., n_N)`` with ``n_0 = d``, ``n_N = k`` and ``W_j`` of shape ``(n_j, n_{j-1})``. The
+vectors of an ``Entrywise`` map, each (d,), follow each other likewise.
 """
 
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAGRAD, ADADELTA, RMSPROP, ADAM, END_TO_END = range(8)
+(
+    GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAGRAD, ADADELTA, RMSPROP, ADAM, END_TO_END,
+    GROUP_RMSPROP,
+) = range(9)  # fmt: skip
 
-#: Flat buffers of optimiser state that a rule needs, each as large as the parameters.
-STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0)
+#: Flat buffers of optimiser state that a rule needs, each as large as the parameters. GROUP_RMSPROP
+#: uses few numbers of its one: the mean of a group stands where the group's first parameter does,
+#: so that it is kept, saved and restored with all other state, and every backend finds it at once.
+STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0, 1)
 
 RUNNING, CONVERGED, TARGET, DIVERGED = range(4)
 
 
-class Loss(NamedTuple):
-    """``factor * (1/n) * (sum_i sum_c |W x_i - y_i|_c ** p + rest)``, and how it is computed.
+#: The losses of a sample, see ``reference/losses.py``: those of a residual, those of a margin,
+#: whose labels are -1 and +1, and that which couples the outputs of a sample.
+RESIDUAL_KINDS = ("lp", "huber", "pinball", "expectile", "logcosh")
+MARGIN_KINDS = ("logistic", "exponential")
+COUPLED_KINDS = ("cross-entropy",)
 
-    ``form`` is "direct", by a pass over the data; "gram" (p = 2), from their Gram matrices; or
-    "diagonal" (p = 2): the data are a diagonal matrix (n = d), of which X (d,) is the diagonal,
+
+class Loss(NamedTuple):
+    """``factor * (1/n) * (sum_i sum_c l(<W x_i>_c, y_ic) + rest)``, and how it is computed.
+
+    ``kind`` is that of l, and ``p`` its number: the p of l_p, the delta of Huber's loss, the tau of
+    pinball and expectile, and of no meaning for the others. l_p is ``|W x_i - y_i|_c ** p``.
+    ``form`` is "direct", by a pass over the data; "gram" (l_2), from their Gram matrices; or
+    "diagonal" (l_2): the data are a diagonal matrix (n = d), of which X (d,) is the diagonal,
     and Y is (d, k). Only there is ``rest`` not 0: the squares of targets that no map reaches.
+
+    Two forms are losses of the matrix W (k, d) itself, by |r_e|^p for each of n numbers Y (n, 1)
+    seen of it. In the form "entries" these are entries of W, of which X (n, 2), int64, has the row
+    and the column; in the form "measurements" they are inner products with n matrices, X (n, k d).
     """
 
     p: float
     factor: float = 1.0
     form: str = "direct"
     rest: float = 0.0
+    kind: str = "lp"
+
+    @property
+    def unit(self) -> float:
+        """What the slopes of the kernels are multiplied by to be those of the loss: p for l_p."""
+        return self.p if self.kind == "lp" else 1.0
+
+    @property
+    def slope_factor(self) -> float:
+        """What the slopes of the kernels are multiplied by, beside 1/n, in a gradient."""
+        return self.factor * self.unit
+
+    @property
+    def curvature_factor(self) -> float:
+        """What their curvatures are multiplied by, beside 1/n, in a second derivative."""
+        return self.factor * self.p * (self.p - 1.0) if self.kind == "lp" else self.factor
 
 
 class Rule(NamedTuple):
     """An optimiser: its kind and ``(learning_rate, weight_decay, a, b, eps)``.
 
-    ``a`` is the momentum, AdaDelta's rho, RMSProp's alpha, Adam's beta1 or the end-to-end rule's
-    depth; ``b`` is Adam's beta2.
+    ``a`` is the momentum, AdaDelta's rho, RMSProp's alpha, also in groups, Adam's beta1 or the
+    end-to-end rule's depth; ``b`` is Adam's beta2, and for GROUP_RMSPROP 1 if each factor is a
+    group, 0 if all of them are one.
     """
 
     kind: int
     hyper: tuple[float, float, float, float, float]
 
 
+class Entrywise(NamedTuple):
+    """A map w (d,) that is made of vectors entry by entry, in place of a product of matrices.
+
+    ``form`` is "power-difference", ``u ** depth - v ** depth`` of two vectors, or "hadamard", the
+    product ``u_1 * ... * u_depth``.
+    """
+
+    form: str
+    depth: int
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors it has."""
+        return 2 if self.form == "power-difference" else self.depth
+
+
 class ModelSpec(NamedTuple):
-    """A network to train: its widths, its flat parameters at the start, and the rule to follow."""
+    """A network to train: its widths, its flat parameters at the start, and the rule to follow.
+
+    With ``entrywise`` it has one output, all its vectors are the rows of one matrix, and ``widths``
+    is the shape of that, ``(d, vectors)``. The end-to-end rule is not for it.
+    """
 
     widths: tuple[int, ...]
     params: NDArray[Any]
     rule: Rule
+    entrywise: Entrywise | None = None
+
+    @property
+    def structure(self) -> "Structure":
+        """What the end-to-end matrix is made by: the widths of a product, or ``entrywise``."""
+        return self.widths if self.entrywise is None else self.entrywise
+
+
+#: The widths of a product of matrices, or an entrywise map.
+Structure = tuple[int, ...] | Entrywise

@@ -59,10 +59,10 @@ def _turn(run, size):
 
 
 @cache
-def make_advance(dtype: np.dtype[Any], lanes: int, form: str):
+def make_advance(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind: str):
     """Make the kernel: chunks of steps of all models, called by every rank of the team."""
-    forward = make_forward(dtype, lanes, form)
-    settle, multiply = make_epilogue(dtype, lanes)
+    forward = make_forward(dtype, lanes, form, kind)
+    settle, multiply = make_epilogue(dtype, lanes, structure)
 
     @spliced
     def publish(chain, run, place, size):
@@ -71,9 +71,9 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str):
         for i in range(size):
             run.weights[start + i] = W[i]
 
-    @entry("advance", dtype.name, lanes, form)
+    @entry("advance", dtype.name, lanes, form, structure, kind)
     def advance(data, shared, scratch, flags, rank):
-        run, size = point_into(shared, data.k), data.k * data.ld
+        run, size = point_into(shared), data.k * data.ld
         progress, p = run.progress, run.limits[P]
         work, (parts, length), sums = scratch.work[rank], scratch.sums.shape, pointer(scratch.sums)
         room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))

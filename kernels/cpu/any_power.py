@@ -113,10 +113,11 @@ def exponent(builder, vector, q) -> Exponent:
     high = builder.bitcast(builder.and_(builder.bitcast(q, _I64), mask), _DOUBLE)
     low = builder.fsub(q, high, flags=EXACT)
     per_log = builder.fmul(q, _DOUBLE(_LOG2_E), flags=EXACT)
-    return Exponent(*(_spread(builder, vector, part) for part in (high, low, per_log)))
+    return Exponent(*(spread(builder, vector, part) for part in (high, low, per_log)))
 
 
-def _spread(builder, vector, value):
+def spread(builder, vector, value):
+    """Return a float64 in every lane of a vector type, rounded to it."""
     if vector.element != _DOUBLE:
         value = builder.fptrunc(value, vector.element)
     undefined, first = ir.Constant(vector, ir.Undefined), ir.IntType(32)(0)
@@ -125,7 +126,7 @@ def _spread(builder, vector, value):
     return builder.shuffle_vector(one, one, zeros)
 
 
-class _Vectors:
+class Vectors:
     """Arithmetic on the vectors of one type and on the integers that their bits are."""
 
     def __init__(self, builder, vector) -> None:
@@ -136,15 +137,19 @@ class _Vectors:
         self.magic = 1.5 * 2.0**self.form.digits + self.form.bias
 
     def constant(self, value):
+        """Return a number in every lane, an integer or a float."""
         return splat(self.integers if isinstance(value, int) else self.vector, value)
 
     def add(self, left, right):
+        """Compute left + right."""
         return self.builder.fadd(left, self._operand(right), flags=EXACT)
 
     def subtract(self, left, right):
+        """Compute left - right."""
         return self.builder.fsub(left, self._operand(right), flags=EXACT)
 
     def multiply(self, left, right):
+        """Compute left * right."""
         return self.builder.fmul(left, self._operand(right), flags=EXACT)
 
     def fma(self, left, right, total):
@@ -159,9 +164,11 @@ class _Vectors:
         return self.constant(value) if isinstance(value, float) else value
 
     def integer(self, x):
+        """Return the bits of a vector."""
         return self.builder.bitcast(x, self.integers)
 
     def number(self, bits):
+        """Return the vector with these bits."""
         return self.builder.bitcast(bits, self.vector)
 
     def where(self, condition, value: int):
@@ -169,6 +176,7 @@ class _Vectors:
         return self.builder.select(condition, self.constant(value), self.constant(0))
 
     def power_of_two(self, with_magic):
+        """Return 2^x, given x + magic for an integer x that a normal number has."""
         shift = self.constant(self.form.digits)
         return self.number(self.builder.shl(self.integer(with_magic), shift))
 
@@ -184,9 +192,9 @@ class _Vectors:
 
 def power(builder, x, q: Exponent):
     """x^q in every lane, for x that are at least 0, or NaN; where q < 0, above 0 and below inf."""
-    v = _Vectors(builder, x.type)
+    v = Vectors(builder, x.type)
     n, t = _split(v, x)
-    log = v.fma(v.multiply(t, t), v.polynomial(t, map(v.constant, v.form.log)), t)
+    log = log_of_sum(v, t)
 
     # k is e to the nearest integer, rest + q log2(1 + t) what it leaves. q n is exact, and so is
     # the difference: q n and k are multiples of the last digit of ``high`` and near each other.
@@ -195,11 +203,7 @@ def power(builder, x, q: Exponent):
     rest = v.subtract(v.multiply(q.high, n), k)
     rest = v.fma(q.per_log, log, v.fma(q.low, n, rest))
     result = v.fma(rest, v.polynomial(rest, map(v.constant, v.form.exp)), 1.0)
-
-    # By 2^k in two steps, since 2^k itself may be too large or too small for a normal number.
-    half = v.fma(k, 0.5, v.magic)
-    other = v.add(v.subtract(k, v.subtract(half, v.magic)), v.magic)
-    result = v.multiply(v.multiply(result, v.power_of_two(half)), v.power_of_two(other))
+    result = scaled(v, result, k)
 
     vanishes = builder.or_(v.compare(e, "<", v.form.low), v.compare(x, "==", 0.0))
     result = builder.select(vanishes, v.constant(0.0), result)
@@ -207,7 +211,19 @@ def power(builder, x, q: Exponent):
     return builder.select(ordinary, result, v.add(x, float("inf")))
 
 
-def _split(v: _Vectors, x):
+def log_of_sum(v: Vectors, t):
+    """Compute log(1 + t), for 1 + t from sqrt(1/2) to sqrt(2)."""
+    return v.fma(v.multiply(t, t), v.polynomial(t, map(v.constant, v.form.log)), t)
+
+
+def scaled(v: Vectors, x, k):
+    """Multiply by 2^k, in two steps: 2^k itself may be too large or small for a normal number."""
+    half = v.fma(k, 0.5, v.magic)
+    other = v.add(v.subtract(k, v.subtract(half, v.magic)), v.magic)
+    return v.multiply(v.multiply(x, v.power_of_two(half)), v.power_of_two(other))
+
+
+def _split(v: Vectors, x):
     """Find n and t, x = 2^n (1 + t), of normal and subnormal x; anything for others."""
     builder, form = v.builder, v.form
     # Subnormal numbers are made normal: they are multiplied by 2^shift, all others by 1.

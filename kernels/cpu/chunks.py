@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..specs import Loss
 from .jit import row_length
 from .lp_loss import Data, buffers, for_maps, pack_rows, run_pass
 
@@ -14,10 +15,10 @@ def pieces(X: np.ndarray, Y: np.ndarray, d: int, block: int) -> list[Data]:
     return [pack_rows(X[start : start + block], Y[start : start + block], d) for start in starts]
 
 
-def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
+def sums(piece: Data, W: np.ndarray, loss: Loss, most: int) -> np.ndarray:
     """Unscaled sums of a piece for maps W (M, k, d), flat: gradients, then losses."""
     piece = for_maps(piece, most)
-    weights, work, total = buffers(piece, W)
-    run_pass(piece, weights, work, total, p)
+    weights, work, total = buffers(piece, W, loss.kind)
+    run_pass(piece, weights, work, total, loss)
     gradients = total[: weights.size].reshape(-1, piece.ld)[:, : piece.d]
     return np.concatenate([gradients.reshape(-1), total[weights.size :][::-1]])

@@ -4,11 +4,11 @@ Rows of a few features are too short for vectors along them. So X is transposed 
 some vectors of rows goes through the whole pass in registers:
 
     residuals  r = sum_t x_t w_t - y, a column x_t at a time, w_t in every lane;
-    powers     |r|^(p-1) sign(r), and |r|^p for the loss;
-    gradient   G_t += x_t |r|^(p-1) sign(r), one vector for each feature.
+    losses     the slopes, such as |r|^(p-1) sign(r), and the values, |r|^p;
+    gradient   G_t += x_t slope, one vector for each feature.
 
 At the end of the pass the lanes of each G_t are added up. Rows are padded to whole vectors with
-zeros in X and in y, whose residual is 0, and so is all that they add.
+zeros in X and in y, and add nothing.
 """
 
 from functools import cache
@@ -20,10 +20,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..specs import MARGIN_KINDS
 from .jit import aligned_zeros, entry, inlined, named, padded
+from .losses import by_loss
 from .norms import sum_of_squares
 from .pointers import address, pointer
-from .powers import by_kind
 from .processor import cache_bytes, vector_bytes, vector_registers
 from .simd import Emitter, cover, widened
 
@@ -88,23 +89,29 @@ def columns_work_size(data: Columns, lanes: int) -> int:
     return data.d * lanes
 
 
-def _emit_block(emit: Emitter, view, w, lane_sums, totals, step, position, count: int):
-    """``count`` vectors of rows from vector ``position`` on."""
-    builder = emit.builder
+def _emit_block(emit: Emitter, view, w, sums, take, position, count: int):
+    """``count`` vectors of rows from vector ``position`` on.
+
+    ``sums`` are the address of those of the gradient and the variable of those of the values;
+    ``take``, what becomes of predictions, and whether it wants the targets apart.
+    """
+    builder, (lane_sums, totals), (take, margin) = emit.builder, sums, take
     x, y, rows, d = view
     first = builder.mul(position, _I64(emit.lanes))
     x, y = builder.gep(x, [first]), builder.gep(y, [first])
     residuals = emit.variables(count)
     for b, residual in enumerate(residuals):
-        builder.store(builder.fneg(emit.load(y, b * emit.lanes)), residual)
+        target = emit.zero if margin else builder.fneg(emit.load(y, b * emit.lanes))
+        builder.store(target, residual)
     with cgutils.for_range(builder, d) as loop:
         column, weight = emit.at(x, (loop.index, rows)), emit.broadcast(emit.at(w, (loop.index, 1)))
         for b, residual in enumerate(residuals):
             term = emit.load(column, b * emit.lanes)
             builder.store(emit.fma(term, weight, builder.load(residual)), residual)
     slopes = []
-    for residual in residuals:
-        slope, value = step(builder, builder.load(residual))
+    for b, residual in enumerate(residuals):
+        target = emit.load(y, b * emit.lanes) if margin else None
+        slope, value = take(builder, builder.load(residual), target)
         slopes.append(slope)
         builder.store(builder.fadd(builder.load(totals), widened(builder, value)), totals)
     with cgutils.for_range(builder, d) as loop:
@@ -137,7 +144,7 @@ def _halves(most: int) -> list[int]:
     return [1 << i for i in reversed(range(most.bit_length()))]
 
 
-def _make_pass(dtype, lanes: int):
+def _make_pass(dtype, lanes: int, kind: str):
     height = vector_registers() // 4  # a quarter each for residuals and slopes
 
     @intrinsic
@@ -154,14 +161,15 @@ def _make_pass(dtype, lanes: int):
             with cgutils.for_range(builder, d) as loop:
                 emit.store(emit.zero, emit.at(lane_sums, (loop.index, lanes)))
 
-            def all_rows(step):
+            def all_rows(take):
                 def rows_at(position, count):
-                    view = x, y, rows, d
-                    _emit_block(emit, view, w, lane_sums, totals, step, position, count)
+                    view, sums = (x, y, rows, d), (lane_sums, totals)
+                    how = take, kind in MARGIN_KINDS
+                    _emit_block(emit, view, w, sums, how, position, count)
 
                 cover(builder, builder.sdiv(rows, _I64(lanes)), _halves(height), rows_at)
 
-            by_kind(builder, emit.vector, arguments[5], all_rows)
+            by_loss(builder, emit.vector, kind, arguments[5], all_rows)
             _emit_fold(emit, lane_sums, gradient, arguments[4], d)
             add_up = cgutils.get_or_insert_function(
                 builder.module,
@@ -178,16 +186,16 @@ def _make_pass(dtype, lanes: int):
 
 
 @cache
-def make_columns_pass(dtype: np.dtype[Any], lanes: int):
+def make_columns_pass(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile ``one_pass(data, W, G, lane_sums, scale, p)``.
 
-    The sum of |r|^p is returned, and that of the squares of G. ``G[:d]`` becomes ``scale`` times
-    the unscaled gradient; ``lane_sums`` is scratch. W, G and it are pointers.
+    The sum of the values is returned, and that of the squares of G. ``G[:d]`` becomes ``scale``
+    times the unscaled gradient; ``lane_sums`` is scratch. W, G and it are pointers.
     """
-    whole = _make_pass(dtype, lanes)
+    whole = _make_pass(dtype, lanes, kind)
 
     @inlined
-    @named(dtype.name, lanes)
+    @named(dtype.name, lanes, kind)
     def one_pass(data, W, G, lane_sums, scale, p):
         view = _View(address(pointer(data.X)), address(pointer(data.Y)), data.rows, data.d)
         total = whole(view, address(W), address(G), address(lane_sums), scale, p)
@@ -197,11 +205,11 @@ def make_columns_pass(dtype: np.dtype[Any], lanes: int):
 
 
 @cache
-def make_columns_entry(dtype: np.dtype[Any], lanes: int):
+def make_columns_entry(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile the pass, to be called from Python with arrays."""
-    one_pass = make_columns_pass(dtype, lanes)
+    one_pass = make_columns_pass(dtype, lanes, kind)
 
-    @entry("columns", dtype.name, lanes)
+    @entry("columns", dtype.name, lanes, kind)
     def whole(data, W, G, lane_sums, scale, p):
         total, _ = one_pass(data, pointer(W), pointer(G), pointer(lane_sums), scale, p)
         return total

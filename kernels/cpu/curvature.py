@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..specs import Loss
+from ..reference import curvature as reference
+from ..specs import COUPLED_KINDS, MARGIN_KINDS, Loss
+from .differentiate import make_weights
 from .factor_chain import (
     LD,
     PARAMS,
@@ -27,7 +29,6 @@ from .factor_chain import (
 )
 from .jit import aligned_zeros, entry, lanes_for, padded
 from .pointers import address, pointer, shift
-from .powers import make_weights
 from .simd import View, at, tiles
 
 #: Bytes of the rows of a tile, and of what they yield, which are to stay in the caches.
@@ -36,12 +37,12 @@ _DOUBLE = np.dtype(np.float64)
 
 
 @cache
-def _make_pass(lanes: int):
+def _make_pass(lanes: int, kind: str):
     routines = tiles(_DOUBLE, lanes)
     dots, accumulate = routines.dots, routines.accumulate
-    weigh = make_weights(lanes)
+    weigh, margin = make_weights(lanes, kind), kind in MARGIN_KINDS
 
-    @entry("hessian product", lanes)
+    @entry("hessian product", lanes, kind)
     def product(X, Y, W, V, work, H, rows, p):
         (n, d), k = X.shape, Y.shape[1]
         ld = W.size // k
@@ -57,7 +58,10 @@ def _make_pass(lanes: int):
             dots(tile, View(at(V, 0), ld, 1), moved, m, k, ld)
             for c in range(k):
                 for i in range(m):
-                    work[residuals + c * rows + i] -= np.float64(Y[first + i, c])
+                    if margin:
+                        work[residuals + c * rows + i] *= np.float64(Y[first + i, c])
+                    else:
+                        work[residuals + c * rows + i] -= np.float64(Y[first + i, c])
                 weigh(at(work, residuals + c * rows), m, p)
                 for i in range(m):
                     work[moves + c * rows + i] *= work[residuals + c * rows + i]
@@ -70,7 +74,9 @@ def hessian_product(
     X: np.ndarray, Y: np.ndarray, W: np.ndarray, V: np.ndarray, loss: Loss
 ) -> np.ndarray:
     """Second derivative (k, d) of the loss at W along V, in one pass on one thread, in float64."""
-    (n, d), k, p = X.shape, Y.shape[1], float(loss.p)
+    (n, d), k = X.shape, Y.shape[1]
+    if loss.kind in COUPLED_KINDS:
+        return _coupled_product(X, Y, W, V, loss)
     lanes = lanes_for(d, _DOUBLE)
     ld = padded(d, lanes)
     rows = min(max(_TILE_BYTES // (8 * (ld + 2 * k)) // 8 * 8, 8), 128)
@@ -79,8 +85,22 @@ def hessian_product(
     for flat, given in zip(maps, (W, V), strict=True):
         flat.reshape(k, ld)[:, :d] = given
     X, Y = np.ascontiguousarray(X), np.ascontiguousarray(Y)  # else compiled once more
-    _make_pass(lanes)(X, Y, *maps, work, H, rows, p)
-    return loss.factor * p * (p - 1.0) / n * H.reshape(k, ld)[:, :d]
+    _make_pass(lanes, loss.kind)(X, Y, *maps, work, H, rows, float(loss.p))
+    return loss.curvature_factor / n * H.reshape(k, ld)[:, :d]
+
+
+def _coupled_product(
+    X: np.ndarray, Y: np.ndarray, W: np.ndarray, V: np.ndarray, loss: Loss
+) -> np.ndarray:
+    """The same for outputs that are coupled: products of NumPy's, some rows at a time."""
+    (n, d), total = X.shape, np.zeros(W.shape)
+    rows = max(_TILE_BYTES // (8 * (d + len(W))), 1)
+    for i in range(0, n, rows):
+        x, y = X[i : i + rows], Y[i : i + rows]
+        total += reference.hessian_product(
+            x, y, W, V, loss._replace(factor=loss.factor * len(x) / n)
+        )
+    return total
 
 
 #: What the kernel of a chain is called for: once at a point, and twice for every direction.

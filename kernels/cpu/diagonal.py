@@ -100,7 +100,7 @@ def _make_row(dtype, lanes: int):
 
 
 @cache
-def make_diagonal_pass(dtype: np.dtype[Any], lanes: int):
+def make_diagonal_pass(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile ``one_pass(data, W, G, work, scale, p)``.
 
     G becomes ``scale`` times half the gradient of the sum of the loss, which is returned with the

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..specs import CONVERGED, DIVERGED, END_TO_END, RUNNING, TARGET
+from ..specs import CONVERGED, DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING, TARGET
+from . import entrywise
 from .factor_chain import (
     COLUMNS,
     FIELDS,
@@ -26,19 +27,20 @@ from .jit import inlined, inner, spliced
 from .norms import norm, root, sum_of_squares
 from .pointers import pointer, shift
 from .precondition import apply as precondition
-from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, make_update, prepare
+from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, Sink, make_consumers, prepare
 
 #: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
-#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY.
-RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, CONTROL_SIZE = range(5)
+#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS.
+RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, CONTROL_SIZE = range(6)
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
-#: of a step's two phases it is. Where models take turns, the model at PLACE is at its step TURN,
+#: of a step's phases it is. Where models take turns, the model at PLACE is at its step TURN,
 #: each makes steps until END, and FURTHEST is the last step that one has begun.
 STEP, STOP_AT, ACTIVE, HEEDING, GOING, EPILOGUE, PLACE, TURN, END, FURTHEST = range(10)
 PROGRESS_SIZE = 10
-#: Entries of ``limits`` (float64).
-P, SCALE, TOL, TARGET_LOSS, LIMITS_SIZE = range(5)
+#: Entries of ``limits`` (float64): the number p of the loss, what its values and its slopes are
+#: multiplied by, and when a model ends.
+P, SCALE, SLOPE, TOL, TARGET_LOSS, LIMITS_SIZE = range(6)
 #: Columns of ``models`` (int64): the rows of its factors in the table, its status and its steps.
 FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
 
@@ -106,7 +108,7 @@ class Room(NamedTuple):
 
 
 @inner
-def point_into(shared, k):
+def point_into(shared):
     """Make a ``Run`` of a ``Shared``."""
     return Run(
         pointer(shared.control),
@@ -122,7 +124,7 @@ def point_into(shared, k):
         pointer(shared.weights),
         pointer(shared.history),
         shared.models.shape[0],
-        k,
+        shared.control[OUTPUTS],
         shared.params.size,
     )
 
@@ -148,7 +150,7 @@ def reduce(run, chain, sums, parts, length, place):
         for i in range(start, start + size):
             sums[i] += other[i]
         sums[loss] += other[loss]
-    scale = run.limits[SCALE] * run.limits[P]
+    scale = run.limits[SLOPE]
     for i in range(size):
         G[i] = scale * sums[start + i]
     return run.limits[SCALE] * sums[loss]
@@ -234,22 +236,23 @@ def close_round(run, end, furthest):
 
 
 @cache
-def make_epilogue(dtype: np.dtype[Any], lanes: int):
+def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str):
     """Compile ``settle(run, chain, model, step, value, room)`` and ``multiply(chain)``.
+
+    ``structure`` is "product", or the form of entrywise maps.
 
     ``settle`` takes a model from the loss and the gradient of its iterate to the next iterate and
     returns its status; where that is not RUNNING, or nothing but an evaluation is asked for, there
     is none. ``value`` is the loss and the sum of squares of the gradient. ``multiply`` makes the
     end-to-end matrix from the factors, once before the first step.
     """
-    update = make_update(dtype)
-    multiply = make_end_to_end(dtype, lanes)
-
-    @spliced
-    def consume(chain, block, start, count, memory):
-        update(chain.params, memory, block, start, count)
-
-    descend = make_gradients(dtype, lanes, consume)
+    (consume, _), product = make_consumers(dtype), structure == "product"
+    if product:
+        multiply = make_end_to_end(dtype, lanes)
+        descend = make_gradients(dtype, lanes, consume)
+    else:
+        multiply = entrywise.make_end_to_end(dtype, structure)
+        descend = entrywise.make_gradients(dtype, structure, consume)
 
     @spliced
     def settle(run, chain, model, step, value, room):
@@ -260,11 +263,15 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int):
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status
             if status == RUNNING:
-                if rule[KIND] == END_TO_END:
+                if product and rule[KIND] == END_TO_END:
                     step_end_to_end(chain, G, rule, room)
                 else:
                     prepare(rule, step + 1)
-                    descend(chain, room.block, Memory(run.state, run.total, rule))
+                    memory = Memory(run.state, run.total, rule)
+                    # Group RMSProp measures all gradients, and makes them again to move by them.
+                    measures = 1 if rule[KIND] == GROUP_RMSPROP else 0
+                    for turn in range(1 + measures):
+                        descend(chain, room.block, Sink(memory, turn < measures, rule))
                 fate[STEPS] += 1
                 multiply(chain)
         return status

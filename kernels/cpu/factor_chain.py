@@ -19,16 +19,17 @@ from .jit import aligned_zeros, entry, inner, lanes_for, named, padded
 from .pointers import address, pointer, shift
 from .simd import View, tiles
 
-#: Columns of ``Chain.table``, one row a factor: its shape, row length with padding, and where its
-#: parameters, its suffix product and its pulled-back gradient start.
-ROWS, COLUMNS, LD, PARAMS, SUFFIX, PULL, FIELDS = range(7)
+#: Columns of ``Chain.table``, one row a factor: its shape, row length with padding, where its
+#: parameters, its suffix product and its pulled-back gradient start, and the power that entrywise
+#: maps (:mod:`.entrywise`) raise it to.
+ROWS, COLUMNS, LD, PARAMS, SUFFIX, PULL, POWER, FIELDS = range(8)
 
 #: Rows of a gradient that are produced before they are consumed.
 BLOCK = 8
 
 
 class Chain(NamedTuple):
-    """A network with k outputs: ``table`` (depth, 6) of the columns above, and its buffers.
+    """A network with k outputs: ``table`` (depth, 7) of the columns above, and its buffers.
 
     In compiled code all three are pointers, and arrays where Python calls it.
     """
@@ -59,7 +60,7 @@ class Layout:
         for f in range(depth):
             columns, rows = widths[f], widths[f + 1]
             ld = padded(columns, k_lanes)
-            self.table[f] = rows, columns, ld, params, products, products + k * ld
+            self.table[f] = rows, columns, ld, params, products, products + k * ld, 1
             params += (k if f == depth - 1 else rows) * ld
             products += (3 if wide else 2) * k * ld
         self.n_params, self.n_products = params, products

@@ -19,8 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..specs import MARGIN_KINDS
+from .differentiate import make_differentiate
 from .jit import inner, named
-from .powers import make_differentiate
 from .simd import Emitter, View, at, cover, tiles
 
 _I64 = ir.IntType(64)
@@ -104,9 +105,13 @@ def _make_residuals(dtype, lanes: int):
 
 
 @cache
-def make_few(dtype: np.dtype[Any], lanes: int):
+def make_few(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile the pass for few columns, each an output of a map; see ``make_many_maps``."""
-    accumulate, differentiate = tiles(dtype, lanes).accumulate, make_differentiate(dtype, lanes)
+    accumulate, differentiate = (
+        tiles(dtype, lanes).accumulate,
+        make_differentiate(dtype, lanes, kind),
+    )
+    margin = kind in MARGIN_KINDS
     emitted, zero = _make_residuals(dtype, lanes), dtype.type(0)
 
     @inner
@@ -139,7 +144,7 @@ def make_few(dtype: np.dtype[Any], lanes: int):
             multiply(View(at(spare, 0), ld, 1), W, R, lanes, columns, 0)
 
     @inner
-    @named(dtype.name, lanes)
+    @named(dtype.name, lanes, kind)
     def few(data, weights, work, sums, first, last, backwards, p):
         ld, tile = data.ld, data.tile
         size = weights.size
@@ -149,17 +154,21 @@ def make_few(dtype: np.dtype[Any], lanes: int):
         losses = sums[sums.size - columns // data.k :][::-1]
         S = View(at(R, 0), tile, 1)
         G[:] = zero
-        none[:tile] = zero  # the targets are in the residuals
+        none[:tile] = zero  # the targets are in the residuals, but for margins
         ahead = 0
         if data.streamed:
             ahead = -tile * ld if backwards else tile * ld
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
-            minus_targets(R, data, row, rows, columns)
+            if margin:
+                R[: columns * tile] = zero
+            else:
+                minus_targets(R, data, row, rows, columns)
             products(data, row, rows, weights, R, spare, ahead)
             for c in range(columns):
-                losses[c // data.k] += differentiate(at(R, c * tile), at(none, 0), rows, p)
+                targets = at(data.Y, row) if margin else at(none, 0)
+                losses[c // data.k] += differentiate(at(R, c * tile), targets, rows, p)
             X = View(at(data.X, row * ld), ld, 1)
             accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:

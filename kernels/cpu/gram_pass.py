@@ -245,7 +245,7 @@ def _make_product(lanes: int):
 
 
 @cache
-def make_gram_pass(dtype: np.dtype[Any], lanes: int):
+def make_gram_pass(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile ``one_pass(data, W, G, work, scale, p)`` for one map with one output.
 
     G becomes ``scale`` times half the gradient of the sum of the loss, which is returned with the

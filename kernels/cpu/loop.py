@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import END_TO_END, STATE_SLOTS, Loss, ModelSpec
+from ..specs import COUPLED_KINDS, END_TO_END, STATE_SLOTS, Loss, ModelSpec
 from . import advance, solo, team
 from .columns import columns_work_size, fits, pack_columns, row_lanes
 from .cpus import cpus
 from .diagonal import pack_diagonal
+from .entrywise import EntrywiseLayout
 from .epilogue import (
     ACTIVE,
     CONTROL_SIZE,
@@ -20,9 +21,11 @@ from .epilogue import (
     LAST,
     LIMITS_SIZE,
     MODEL_SIZE,
+    OUTPUTS,
     PROGRESS_SIZE,
     RECORD_EVERY,
     SCALE,
+    SLOPE,
     STATUS,
     STEP,
     STEPS,
@@ -36,7 +39,7 @@ from .epilogue import (
 from .factor_chain import LD, PARAMS, PULL, ROWS, SUFFIX, Layout, block_size
 from .gram_pass import pack_gram
 from .jit import LINE, aligned_zeros, lanes_for, padded
-from .lp_loss import Data, form_of, gram, pack, sums_size, work_size
+from .lp_loss import Data, form_of, gram, pack, pack_measured, sums_size, work_size
 from .precondition import work_size as precondition_size
 from .ranks import Shares, Team
 from .shapes import shapes
@@ -58,11 +61,12 @@ class TrainingLoop:
     Parameters
     ----------
     X, Y : ndarray, shapes (n, d), or (d,) in the form "diagonal", and (n, k), one dtype
-        The data; copied if they are small, or their rows no whole aligned vectors already.
+        The data; copied if they are small, or their rows no whole aligned vectors already. Of
+        other forms as ``Loss`` says.
     loss : Loss
         In the form "gram" the dtype must be float64.
     models : sequence of ModelSpec
-        At least one; ``widths`` from n_0 = d to n_N = k.
+        At least one; ``widths`` from n_0 = d to n_N = k. Entrywise ones have one form.
     threads : int
         Parts that the work is cut into, at most: the passes over the data or, where those are too
         small to split, the models; of networks with many outputs the models, or the outputs. Each
@@ -77,20 +81,28 @@ class TrainingLoop:
         models: Sequence[ModelSpec],
         threads: int = 1,
     ) -> None:
-        n, d, k, dtype, count = len(X), X.shape[-1], Y.shape[1], X.dtype, len(models)
-        self._wide = is_wide(n, d, k, dtype, loss.form)
+        n, dtype, count = len(X), Y.dtype, len(models)
+        d, k = models[0].widths[0], 1 if models[0].entrywise else models[0].widths[-1]
+        self._wide = is_wide(n, d, k, dtype, "coupled" if loss.kind in COUPLED_KINDS else loss.form)
         lanes = wide_lanes(d, k, dtype) if self._wide else lanes_for(d, dtype)
         self._layouts = [
-            Layout(tuple(model.widths), dtype, lanes, wide=self._wide) for model in models
+            Layout(tuple(model.widths), dtype, lanes, wide=self._wide)
+            if model.entrywise is None
+            else EntrywiseLayout(model.entrywise, d, dtype, lanes)
+            for model in models
         ]
+        of_first = models[0].entrywise
+        self._structure = "product" if of_first is None else of_first.form
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
         table, fates = self._tables()
         size, total = k * self._layouts[0].row, int(self._ends[-1])
-        limits = np.zeros(LIMITS_SIZE)
+        limits, control = np.zeros(LIMITS_SIZE), np.zeros(CONTROL_SIZE, np.int64)
+        control[OUTPUTS] = k
         limits[P], limits[SCALE] = loss.p, loss.factor / n
+        limits[SLOPE] = limits[SCALE] * loss.unit
         self._run = Shared(
-            control=np.zeros(CONTROL_SIZE, np.int64),
+            control=control,
             progress=np.zeros(PROGRESS_SIZE, np.int64),
             limits=limits,
             models=fates,
@@ -119,55 +131,60 @@ class TrainingLoop:
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
     ) -> tuple[int, Team | Shares]:
         """Lay out the data, and say in how many parts the work is cut, and how."""
-        n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
-        count, lanes = len(self._layouts), self._layouts[0].lanes
         if self._wide:
             return self._divide_wide(X, Y, loss, threads)
+        n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
+        count, lanes, structure = len(self._layouts), self._layouts[0].lanes, self._structure
         block = max(block_size(run.table), run.weights.size // count)
         if loss.form == "diagonal":
             largest = max(layout.n_params for layout in self._layouts)
             diagonal = pack_diagonal(X, Y, loss.rest, 3 * k * largest)
             parts = min(threads, count)
-            singly = solo.make_singly(dtype, lanes, lanes, "diagonal")
+            singly = solo.make_singly(dtype, (lanes, lanes), "diagonal", structure, loss.kind)
             return parts, Shares(singly, diagonal, run, self._scratches(parts, 0, 0, block))
         if loss.form == "gram":
             matrices = pack_gram(*gram(X, Y), count)
             parts, alone = min(threads, count), count * k == 1
             if alone:
-                kernel = solo.make_singly(dtype, lanes, lanes, "gram")
+                kernel = solo.make_singly(dtype, (lanes, lanes), "gram", structure, loss.kind)
             else:
-                kernel = solo.make_grouped(dtype, lanes)
+                kernel = solo.make_grouped(dtype, lanes, structure)
             work = min(matrices.group, count) * k * self._layouts[0].row
             scratches = self._scratches(parts, work, 0, block)
             return parts, Shares(kernel, matrices, run, scratches)
-        if k == 1 and fits(n, d, dtype):
+        if k == 1 and loss.form == "direct" and fits(n, d, dtype):
             columns, wide = pack_columns(X, Y), row_lanes(n, dtype)
             work, sums = columns_work_size(columns, wide), 0
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            singly = solo.make_singly(dtype, wide, lanes, "columns")
+            singly = solo.make_singly(dtype, (wide, lanes), "columns", structure, loss.kind)
             return parts, Shares(singly, columns, run, scratches)
-        data = pack(X, Y, count)
-        form, work, sums = form_of(data), work_size(data, count), sums_size(data, count)
+        measured = loss.form == "measurements"
+        data = pack_measured(X, Y, self._layouts[0], count) if measured else pack(X, Y, count)
+        form, sums = form_of(data, loss.kind), sums_size(data, count)
+        work = work_size(data, count, loss.kind, lanes)
         parts = min(threads, _useful_parts(data))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            return parts, Shares(solo.make_joint(dtype, lanes, form), data, run, scratches)
+            joint = solo.make_joint(dtype, lanes, form, structure, loss.kind)
+            return parts, Shares(joint, data, run, scratches)
         scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
-        kernel = advance.make_advance(dtype, lanes, form)
+        kernel = advance.make_advance(dtype, lanes, form, structure, loss.kind)
         return parts, Team(kernel, data, run, scratch, parts)
 
     def _divide_wide(
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
     ) -> tuple[int, Team | Shares]:
         """The same for many outputs: ranks divide the models, or the outputs of few models."""
-        d, k, dtype, run = X.shape[-1], Y.shape[1], X.dtype, self._run
-        count, lanes = len(self._layouts), self._layouts[0].lanes
-        data = pack_wide(X, Y, loss, lanes)
-        kernel = make_wide(dtype, lanes, loss.form)
+        widths, dtype, run = self._layouts[0].widths, Y.dtype, self._run
+        count, lanes, d, k = len(self._layouts), self._layouts[0].lanes, widths[0], widths[-1]
+        data = pack_wide(X, Y, loss, lanes, widths)
+        kernel = make_wide(dtype, lanes, loss.form, loss.kind)
         work = data.tile * shapes().tile_vectors * lanes
-        sums = wide_sums_size(data.ld, k, lanes)
+        # The sums of squares of rows take the place of a pass's sums.
+        rows_of_models = [int(layout.table[:, ROWS].sum()) for layout in self._layouts]
+        sums = max(wide_sums_size(data.ld, k, lanes, loss.form), *rows_of_models)
         block = shapes().tile_height * int(run.table[:, LD].max())
         if self._spare > 1:
             block = max(block, k * data.ld)  # the end-to-end rule's direction

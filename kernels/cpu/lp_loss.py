@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..specs import Loss
+from ..specs import COUPLED_KINDS, MARGIN_KINDS, Loss
+from .coupled import make_coupled
+from .coupled import work_size as coupled_work_size
+from .differentiate import make_weights
+from .factor_chain import Layout
 from .gram_pass import gram_loss_and_gradient as gram_loss_and_gradient
 from .jit import LINE, aligned_zeros, entry, lanes_for, padded, row_length, spliced
 from .many_maps import make_many_maps, tile_rows
 from .many_maps import work_size as many_work_size
 from .one_map import make_one_map
-from .powers import make_weights
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -71,11 +74,29 @@ def pack_rows(X: np.ndarray, Y: np.ndarray, d: int) -> Data:
     return Data(rows_of(X, ld), rows_of(Y, k), n, d, ld, k, 1, 1, False, False, 0.0)
 
 
-def for_maps(data: Data, maps: int) -> Data:
-    """The same data for passes over at most so many maps."""
+def pack_measured(A: np.ndarray, y: np.ndarray, layout: Layout, maps: int) -> Data:
+    """Lay out measurements A (n, k d) of end-to-end matrices as rows of a factor chain's layout.
+
+    To the passes they are samples of one output, and so are the matrices: k rows, each padded. A is
+    copied only if d is no multiple of the vector length.
+    """
+    n, k, d, row = len(A), layout.k, layout.widths[0], layout.row
+    if row == d:
+        rows = rows_of(A, k * d)
+    else:
+        rows = aligned_zeros(n * k * row, A.dtype)
+        rows.reshape(n, k, row)[:, :, :d] = A.reshape(n, k, d)
+    return for_maps(pack_rows(rows.reshape(n, k * row), y, k * row), maps, layout.lanes)
+
+
+def for_maps(data: Data, maps: int, lanes: int = 0) -> Data:
+    """The same data for passes over at most so many maps, with vectors of so many elements.
+
+    By default those of rows of ``d`` elements.
+    """
     several = maps * data.k > 1
     if several:
-        tile = tile_rows(lanes_for(data.d, data.X.dtype))
+        tile = tile_rows(lanes or lanes_for(data.d, data.X.dtype))
     else:
         tile = min(max(shapes().tile_bytes // (data.ld * data.X.itemsize) // 8 * 8, 8), 128)
     streamed = data.X.nbytes > shapes().stream_bytes
@@ -96,23 +117,25 @@ def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
 
 
 #: The passes by form: each is a kernel of its own, since a run needs no more than one.
-_PASSES = {"one": make_one_map, "several": make_many_maps}
+_PASSES = {"one": make_one_map, "several": make_many_maps, "coupled": make_coupled}
 
 
-def form_of(data: Data) -> str:
-    """Which pass goes over these data."""
+def form_of(data: Data, kind: str = "lp") -> str:
+    """Which pass goes over these data, for a kind of loss."""
+    if kind in COUPLED_KINDS:
+        return "coupled"
     return "several" if data.several else "one"
 
 
 @cache
-def make_forward(dtype: np.dtype[Any], lanes: int, form: str):
+def make_forward(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
     """Compile the pass of a form over tiles ``first`` to ``last`` of ``data``, all maps at once.
 
     ``forward(data, weights, work, sums, first, last, backwards, p)``: ``weights`` holds k rows of
-    ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of |r|^p of
-    map m is entry m from its end. ``work`` is scratch.
+    ``ld`` a map. The unscaled gradients come out in ``sums`` in the same order; the sum of the
+    values of map m is entry m from its end. ``work`` is scratch.
     """
-    one_pass = _PASSES[form](dtype, lanes)
+    one_pass = _PASSES[form](dtype, lanes, kind)
 
     @spliced
     def forward(data, weights, work, sums, first, last, backwards, p):
@@ -122,11 +145,13 @@ def make_forward(dtype: np.dtype[Any], lanes: int, form: str):
     return forward
 
 
-def work_size(data: Data, maps: int) -> int:
+def work_size(data: Data, maps: int, kind: str = "lp", lanes: int = 0) -> int:
     """Elements of scratch that a thread needs for a pass with so many maps."""
-    columns = maps * data.k
-    if form_of(data) == "several":
-        lanes = lanes_for(data.d, data.X.dtype)
+    columns, form = maps * data.k, form_of(data, kind)
+    lanes = lanes or lanes_for(data.d, data.X.dtype)
+    if form == "coupled":
+        return coupled_work_size(columns, data.k, data.ld, data.tile, lanes)
+    if form == "several":
         return many_work_size(columns, data.ld, data.tile, lanes)
     return columns * (data.ld + data.tile)
 
@@ -137,11 +162,11 @@ def sums_size(data: Data, maps: int) -> int:
 
 
 @cache
-def make_pass(dtype: np.dtype[Any], lanes: int, form: str):
+def make_pass(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
     """Compile ``forward`` over all tiles, to be called from Python."""
-    forward = make_forward(dtype, lanes, form)
+    forward = make_forward(dtype, lanes, form, kind)
 
-    @entry("pass", dtype.name, lanes, form)
+    @entry("pass", dtype.name, lanes, form, kind)
     def whole_pass(data, weights, work, sums, p):
         last = (data.n + data.tile - 1) // data.tile
         forward(data, weights, work, sums, 0, last, False, p)
@@ -149,18 +174,23 @@ def make_pass(dtype: np.dtype[Any], lanes: int, form: str):
     return whole_pass
 
 
-def run_pass(data: Data, weights: np.ndarray, work: np.ndarray, sums: np.ndarray, p: float) -> None:
+def run_pass(
+    data: Data, weights: np.ndarray, work: np.ndarray, sums: np.ndarray, loss: Loss
+) -> None:
     """Make one pass over all tiles; ``buffers`` makes the other arrays."""
-    dtype = data.X.dtype
-    make_pass(dtype, lanes_for(data.d, dtype), form_of(data))(data, weights, work, sums, p)
+    dtype, form = data.X.dtype, form_of(data, loss.kind)
+    whole = make_pass(dtype, lanes_for(data.d, dtype), form, loss.kind)
+    whole(data, weights, work, sums, float(loss.p))
 
 
-def buffers(data: Data, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def buffers(
+    data: Data, W: np.ndarray, kind: str = "lp"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the padded rows of W (k, d), or of maps (M, k, d), scratch, and room for the sums."""
     rows = W.size // data.d
     weights = aligned_zeros(rows * data.ld, W.dtype)
     weights.reshape(rows, data.ld)[:, : data.d] = W.reshape(rows, data.d)
-    work = aligned_zeros(work_size(data, rows // data.k), W.dtype)
+    work = aligned_zeros(work_size(data, rows // data.k, kind), W.dtype)
     return weights, work, aligned_zeros(sums_size(data, rows // data.k), np.float64)
 
 
@@ -177,11 +207,11 @@ def loss_and_gradient(
     Residuals, powers and float32 gradients of up to 2^14 rows are rounded to the dtype, all else is
     added up in float64: see the reference for what that makes of the errors.
     """
-    data, scale, p = pack(X, Y, 1), loss.factor / len(X), float(loss.p)
-    weights, work, sums = buffers(data, W.astype(X.dtype, copy=False))
-    run_pass(data, weights, work, sums, p)
+    data, scale = pack(X, Y, 1), loss.factor / len(X)
+    weights, work, sums = buffers(data, W.astype(X.dtype, copy=False), loss.kind)
+    run_pass(data, weights, work, sums, loss)
     total, G = _unscaled(data, sums)
-    return scale * total, (scale * p * G).astype(X.dtype)
+    return scale * total, (scale * loss.unit * G).astype(X.dtype)
 
 
 def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -195,12 +225,12 @@ def gram(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 @cache
-def _make_hessian(lanes: int):
+def _make_hessian(lanes: int, kind: str):
     routines = tiles(np.dtype(np.float64), lanes)
     dots, accumulate = routines.dots, routines.accumulate
-    weigh = make_weights(lanes)
+    weigh, margin = make_weights(lanes, kind), kind in MARGIN_KINDS
 
-    @entry("hessian", lanes)
+    @entry("hessian", lanes, kind)
     def hessian(X, y, w, work, H, p):
         n, d = X.shape
         ld = w.size
@@ -214,7 +244,10 @@ def _make_hessian(lanes: int):
             tile = View(at(work, plain), ld, 1)
             dots(tile, View(at(w, 0), 0, 1), View(at(work, residuals), 0, 1), m, 1, ld)
             for i in range(m):
-                work[residuals + i] -= np.float64(y[first + i])
+                if margin:
+                    work[residuals + i] *= np.float64(y[first + i])
+                else:
+                    work[residuals + i] -= np.float64(y[first + i])
             weigh(at(work, residuals), m, p)
             for i in range(m):
                 for j in range(ld):
@@ -240,5 +273,5 @@ def hessian(X: np.ndarray, y: np.ndarray, w: np.ndarray, loss: Loss) -> np.ndarr
     work, H = aligned_zeros(rows * (2 * ld + 1), np.float64), aligned_zeros(d * ld, np.float64)
     weights = aligned_zeros(ld, np.float64)
     weights[:d] = w
-    _make_hessian(lanes)(X, y, weights, work, H, float(loss.p))
-    return loss.factor * loss.p * (loss.p - 1.0) / n * H.reshape(d, ld)[:, :d]
+    _make_hessian(lanes, loss.kind)(X, y, weights, work, H, float(loss.p))
+    return loss.curvature_factor / n * H.reshape(d, ld)[:, :d]

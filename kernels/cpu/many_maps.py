@@ -12,8 +12,8 @@ depends neither on the other maps nor on the place among them. In a panel that i
 features lie along the lanes in the second product, which changes no bit; so few maps that even the
 first would leave most lanes idle are for :mod:`.few_maps`.
 
-Residuals start from -y. The sum of |r|^p of a tile has ``lanes`` parts, row i in part i modulo
-``lanes``, which are folded in pairs.
+Residuals start from -y, and margins from 0. The sum of the values of a tile has ``lanes`` parts,
+row i in part i modulo ``lanes``, which are folded in pairs.
 """
 
 from functools import cache
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..specs import MARGIN_KINDS
 from .few_maps import make_few, most_few
 from .few_maps import work_size as few_work_size
 from .jit import inner, named, padded, spliced
@@ -48,7 +49,8 @@ def work_size(columns: int, ld: int, tile: int, lanes: int) -> int:
 
 
 @cache
-def _make_split(lanes: int):
+def make_split(lanes: int):
+    """Compile ``panel_of(first, columns)``."""
     width = _panel_width(lanes)
 
     @spliced
@@ -63,10 +65,10 @@ def _make_split(lanes: int):
 
 
 @cache
-def _make_moves(dtype: np.dtype[Any], lanes: int):
+def make_moves(dtype: np.dtype[Any], lanes: int):
     """Compile the ways of weights into panels and of gradients out of them."""
     zero = dtype.type(0)
-    transpose, panel_of = make_transpose(dtype, lanes), _make_split(lanes)
+    transpose, panel_of = make_transpose(dtype, lanes), make_split(lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -130,45 +132,56 @@ class Tile(NamedTuple):
 
 
 @cache
-def make_slopes(dtype: np.dtype[Any], lanes: int, vectors: int, *, ask: bool = True):
+def make_slopes(
+    dtype: np.dtype[Any], lanes: int, vectors: int, kind: str = "lp", *, ask: bool = True
+):
     """Compile ``slopes(tile, W, places, first, count, p)``: the first half of what a tile takes.
 
-    W is the address of a panel of weights, (d, width). ``places.R`` becomes |r|^(p-1) sign(r) of
-    its maps, whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals``
-    their sums of |r|^p. With ``ask`` the next tile travels to the second-level cache meanwhile.
+    W is the address of a panel of weights, (d, width). ``places.R`` becomes the slopes of its maps,
+    whose targets are ``count`` columns of Y from ``first`` on, and ``places.totals`` their sums of
+    values. With ``ask`` the next tile travels to the second-level cache meanwhile.
     """
     width, depth, size = vectors * lanes, shapes().depth, dtype.itemsize
     multiply = make_product(dtype, lanes, vectors, transposed=False, ask=ask)
     targets = make_targets(dtype, lanes, vectors)
-    differentiate = make_panel_powers(dtype, lanes)
+    differentiate, margin = make_panel_powers(dtype, lanes, kind), kind in MARGIN_KINDS
 
     @inner
-    @named(dtype.name, lanes, vectors, ask)
+    @named(dtype.name, lanes, vectors, kind, ask)
     def slopes(tile, W, places, first, count, p):
         R = View(places.R, width, 1)
-        targets(View(tile.Y, tile.k, 1), R, tile.rows, first, count)
+        if not margin:
+            targets(View(tile.Y, tile.k, 1), R, tile.rows, first, count)
         block = block_of(tile.d, depth)
         for t in range(0, tile.d, block):
             weights = View(W + t * width * size, width, 1)
             X = View(tile.X + t * size, tile.ld, 1)
-            multiply(X, weights, R, tile.rows, min(block, tile.d - t), tile.ahead, 0)
+            multiply(
+                X,
+                weights,
+                R,
+                tile.rows,
+                min(block, tile.d - t),
+                tile.ahead,
+                1 if margin and t == 0 else 0,
+            )
         for v in range(vectors):
             r, totals = places.R + v * lanes * size, places.totals + v * lanes * 8
-            differentiate(r, totals, tile.rows, width, p)
+            differentiate(r, tile.Y, totals, tile.rows, width, p)
 
     return slopes
 
 
 @cache
-def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
+def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int, kind: str):
     """Compile what is done with one tile of X and one panel of so many vectors."""
     width, size = vectors * lanes, dtype.itemsize
-    slopes = make_slopes(dtype, lanes, vectors)
+    slopes = make_slopes(dtype, lanes, vectors, kind)
     collect = make_product(dtype, lanes, vectors, transposed=True)
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner
-    @named(dtype.name, lanes, vectors)
+    @named(dtype.name, lanes, vectors, kind)
     def block(tile, places, start, count, p):
         d, ld = tile.d, tile.ld
         W, G = places.W + start * ld * size, places.G + start * ld * size
@@ -184,14 +197,14 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int):
 
 
 @cache
-def _make_many(dtype: np.dtype[Any], lanes: int):
+def _make_many(dtype: np.dtype[Any], lanes: int, kind: str):
     vectors = shapes().tile_vectors
-    broad, narrow = _make_block(dtype, lanes, vectors), _make_block(dtype, lanes, 1)
-    into_panels, out_of_panels = _make_moves(dtype, lanes)
-    panel_of, zero = _make_split(lanes), dtype.type(0)
+    broad, narrow = (_make_block(dtype, lanes, count, kind) for count in (vectors, 1))
+    into_panels, out_of_panels = make_moves(dtype, lanes)
+    panel_of, zero = make_split(lanes), dtype.type(0)
 
     @inner
-    @named(dtype.name, lanes)
+    @named(dtype.name, lanes, kind)
     def many(data, weights, work, sums, first, last, backwards, p):
         d, ld, k = data.d, data.ld, data.k
         columns = weights.size // ld
@@ -229,12 +242,13 @@ def _make_many(dtype: np.dtype[Any], lanes: int):
 
 
 @cache
-def make_many_maps(dtype: np.dtype[Any], lanes: int):
+def make_many_maps(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile the pass for a run with several columns, each an output of a map.
 
     Parameters and results are those of ``make_forward``.
     """
-    many, few, most = _make_many(dtype, lanes), make_few(dtype, lanes), most_few(lanes)
+    many, few = _make_many(dtype, lanes, kind), make_few(dtype, lanes, kind)
+    most = most_few(lanes)
 
     @spliced
     def forward(data, weights, work, sums, first, last, backwards, p):

@@ -6,6 +6,7 @@ from .. import needs
 from ..needs import Shape
 from ..specs import END_TO_END, STATE_SLOTS, ModelSpec
 from .columns import fits, row_lanes
+from .coupled import work_size as coupled_work_size
 from .factor_chain import Layout
 from .jit import LINE, lanes_for, padded, row_length
 from .many_maps import tile_rows, work_size
@@ -25,16 +26,22 @@ def data_bytes(shape: Shape) -> dict[str, float]:
         row = padded(d, wide_lanes(d, k, dtype))
         copied = form == "direct" and row != d
         bytes_of = {"a padded copy of X": float(n * row * dtype.itemsize) if copied else 0.0}
+        if form == "entries":
+            return {"the entries, sorted": float(n * (dtype.itemsize + 4 * 8))}
         if form != "direct":
             bytes_of["a copy of the targets"] = float(row * (k + LINE) * dtype.itemsize)
         return bytes_of
+    if form == "measurements":
+        row = row_length(d, dtype)
+        copied = float(n * k * row * dtype.itemsize) if row != d else 0.0
+        return {"a padded copy of the measurements": copied}
     if form == "diagonal":
         return {"a copy of the diagonal": 8.0 * (k + 1) * row_length(d, dtype)}
     if k == 1 and form == "direct" and fits(n, d, dtype):
         rows = padded(n, row_lanes(n, dtype))
         return {"a copy of the data by columns": float(rows * (d + 1) * dtype.itemsize)}
     row = row_length(d, dtype)
-    copied = form == "direct" and row != d
+    copied = form in ("direct", "coupled") and row != d
     return {"a padded copy of X": float(n * row * dtype.itemsize) if copied else 0.0}
 
 
@@ -49,6 +56,16 @@ def run_bytes(
     columns = len(models) * k
     if is_wide(n, d, k, dtype, form):
         bytes_of |= _wide_bytes(shape, models, threads)
+    elif form == "coupled":
+        lanes, row = lanes_for(d, dtype), row_length(d, dtype)
+        work = coupled_work_size(columns, k, row, tile_rows(lanes), lanes)
+        bytes_of["panels of maps"] = (
+            float(dtype.itemsize) * work * needs.useful_threads(shape, threads)
+        )
+    elif form == "measurements" and len(models) > 1:
+        lanes, row = lanes_for(d, dtype), k * row_length(d, dtype)
+        each = dtype.itemsize * work_size(len(models), row, tile_rows(lanes), lanes)
+        bytes_of["panels of maps"] = each * needs.useful_threads(shape, threads)
     elif columns > 1 and form == "direct" and not (k == 1 and fits(n, d, dtype)):
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
         work = work_size(columns, row, tile_rows(lanes), lanes)
@@ -59,9 +76,10 @@ def run_bytes(
 
 def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict[str, float]:
     """Return the bytes of what networks with many outputs hold otherwise, or in addition."""
-    _, d, k, dtype, _ = shape
+    _, d, k, dtype, form = shape
     lanes, size = wide_lanes(d, k, dtype), dtype.itemsize
     row, factors, products, scratch = padded(d, lanes), 0, 0, 0
+    rows = max(sum(model.widths[1:]) for model in models)
     for model in models:
         layout = Layout(tuple(model.widths), dtype, lanes, wide=True)
         kind, hyper = model.rule
@@ -73,6 +91,6 @@ def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict
     bytes_of = {
         "parameters and optimiser state": float(size * factors),
         "products of factors": float(size * products),
-        "gradients": 8.0 * ranks * wide_sums_size(row, k, lanes),
+        "gradients": 8.0 * ranks * max(wide_sums_size(row, k, lanes, form), rows),
     }
     return bytes_of | ({"the end-to-end rule": float(threads * scratch)} if scratch else {})

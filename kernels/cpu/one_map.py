@@ -19,8 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 
+from .differentiate import make_differentiate
 from .jit import LINE, inner, named
-from .powers import by_kind, make_differentiate
+from .losses import by_loss
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
 
@@ -53,13 +54,13 @@ def _emit_product(emit: Emitter, x, w, ld):
     return added(builder, [builder.load(total) for total in totals])
 
 
-def _emit_rows(emit: Emitter, x, y, w, g, ld, step, count: int, loss):
+def _emit_rows(emit: Emitter, x, y, w, g, ld, take, count: int, loss):
     """Take ``count`` rows, one after the other: parts of the gradient go to ``g``, of the loss."""
     builder, lanes = emit.builder, emit.lanes
     rows = [emit.at(x, (ld, _I64(r))) for r in range(count)]
     products = emit.fold([_emit_product(emit, row, w, ld) for row in rows])
     targets = emit.load(y, lanes=count)
-    slopes, values = step(builder, builder.fsub(products, targets, flags=EXACT))
+    slopes, values = take(builder, products, targets)
     slopes = [
         emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(count)
     ]
@@ -79,7 +80,7 @@ def _emit_rows(emit: Emitter, x, y, w, g, ld, step, count: int, loss):
         builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
 
 
-def _make_rows(dtype, lanes: int):
+def _make_rows(dtype, lanes: int, kind: str):
     @numba_intrinsic
     def rows(typing_context, x, y, w, g, count, ld, p):
         def generate(context, builder, signature, arguments):
@@ -90,14 +91,14 @@ def _make_rows(dtype, lanes: int):
             length, loss = _together(lanes), cgutils.alloca_once(builder, _DOUBLE)
             builder.store(_DOUBLE(0.0), loss)
 
-            def all_rows(step):
+            def all_rows(take):
                 def some(i, _):
                     here, there = emit.at(x, (i, ld)), builder.gep(y, [i])
-                    _emit_rows(emit, here, there, w, g, ld, step, length, loss)
+                    _emit_rows(emit, here, there, w, g, ld, take, length, loss)
 
                 cover(builder, count, (length,), some)
 
-            by_kind(builder, ir.VectorType(emit.scalar, length), p, all_rows)
+            by_loss(builder, ir.VectorType(emit.scalar, length), kind, p, all_rows)
             return builder.load(loss)
 
         return types.float64(*(types.intp,) * 6, types.float64), generate
@@ -106,17 +107,17 @@ def _make_rows(dtype, lanes: int):
 
 
 @cache
-def make_one_map(dtype: np.dtype[Any], lanes: int):
+def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile the pass for a run with one map and one output.
 
     Parameters and results are those of ``make_forward``.
     """
-    routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes)
+    routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
     dots, weighted_sum = routines.dots, routines.weighted_sum
-    stream, together = _make_rows(dtype, lanes), _together(lanes)
+    stream, together = _make_rows(dtype, lanes, kind), _together(lanes)
 
     @inner
-    @named(dtype.name, lanes)
+    @named(dtype.name, lanes, kind)
     def one(data, weights, work, sums, first, last, backwards, p):
         ld, tile, loss = data.ld, data.tile, 0.0
         gradient, w, g, r = work[:ld], at(weights, 0), at(work, 0), at(work, ld)

@@ -33,6 +33,16 @@ def shift(typing_context, pointer, count):
 
 
 @intrinsic
+def pointer_to(typing_context, number, like):
+    """Turn the number that ``address`` returns into a pointer of the type of another one."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], arguments[1].type)
+
+    return like(types.intp, like), generate
+
+
+@intrinsic
 def address(typing_context, pointer):
     """Turn a pointer into the number that a ``View`` takes."""
 

@@ -11,6 +11,7 @@ share of the models and makes thousands of steps of them without meeting another
 ``make_grouped``   a few models at a time for a stretch of steps, with the matrix product of
                    :mod:`.gram_pass`.
 
+Whether the end-to-end matrix is a product or an entrywise map is known when a kernel is compiled.
 In none of them does a model's result depend on the share that it is in, nor on its place there.
 """
 
@@ -28,6 +29,7 @@ from .epilogue import (
     HEEDING,
     MODEL_SIZE,
     SCALE,
+    SLOPE,
     STATUS,
     STEP,
     STOP_AT,
@@ -63,14 +65,14 @@ _PASSES = {
 
 
 @cache
-def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
+def make_joint(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind: str):
     """Make the kernel ``advance(data, shared, scratch)`` with one pass a step for all models."""
-    forward = make_forward(dtype, lanes, form)
-    settle, multiply = make_epilogue(dtype, lanes)
+    forward = make_forward(dtype, lanes, form, kind)
+    settle, multiply = make_epilogue(dtype, lanes, structure)
 
-    @entry("joint", dtype.name, lanes, form)
+    @entry("joint", dtype.name, lanes, form, structure, kind)
     def advance(data, shared, scratch):
-        run, size = point_into(shared, data.k), data.k * data.ld
+        run, size = point_into(shared), data.k * data.ld
         control, progress, p = run.control, run.progress, run.limits[P]
         sums, length = pointer(scratch.sums), scratch.sums.size
         room = Room(pointer(scratch.block), pointer(scratch.spare))
@@ -110,18 +112,20 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str):
 
 
 @cache
-def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
+def make_singly(dtype: np.dtype[Any], lanes: tuple[int, int], form: str, structure: str, kind: str):
     """Make the kernel ``advance(data, shared, scratch)`` with a pass for every model.
 
-    The vectors of the pass have ``pass_lanes`` elements, those of the factors ``lanes``.
+    ``lanes`` are the elements in the vectors of the pass, and in those of the factors.
     """
-    one_pass = _PASSES[form](dtype, pass_lanes)
-    settle, multiply = make_epilogue(dtype, lanes)
+    pass_lanes, lanes = lanes
+    one_pass = _PASSES[form](dtype, pass_lanes, kind)
+    settle, multiply = make_epilogue(dtype, lanes, structure)
 
-    @entry("singly", dtype.name, pass_lanes, lanes, form)
+    @entry("singly", dtype.name, pass_lanes, lanes, form, structure, kind)
     def advance(data, shared, scratch):
-        run = point_into(shared, data.k)
-        control, progress, p, scale = run.control, run.progress, run.limits[P], run.limits[SCALE]
+        run = point_into(shared)
+        control, progress, p = run.control, run.progress, run.limits[P]
+        scale, slope = run.limits[SCALE], run.limits[SLOPE]
         work = pointer(scratch.work)
         room = Room(pointer(scratch.block), pointer(scratch.spare))
         while progress[ACTIVE] > 0:
@@ -135,7 +139,7 @@ def make_singly(dtype: np.dtype[Any], pass_lanes: int, lanes: int, form: str):
                 W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
                 for step in range(begin, end):
                     furthest = max(furthest, step)
-                    total, square = one_pass(data, W, G, work, scale * p, p)
+                    total, square = one_pass(data, W, G, work, slope, p)
                     if settle(run, chain, model, step, (scale * total, square), room) != RUNNING:
                         break
             if control[EVALUATE]:
@@ -161,10 +165,10 @@ def _gather(run, first, count):
 
 
 @cache
-def make_grouped(dtype: np.dtype[Any], lanes: int):
+def make_grouped(dtype: np.dtype[Any], lanes: int, structure: str):
     """Make the kernel ``advance(data, shared, scratch)`` with Gram passes for a few models."""
     multiply_rows, collect = make_gram_passes(lanes)
-    settle, multiply = make_epilogue(dtype, lanes)
+    settle, multiply = make_epilogue(dtype, lanes, structure)
 
     @spliced
     def publish(chain, target, size):
@@ -173,11 +177,11 @@ def make_grouped(dtype: np.dtype[Any], lanes: int):
         for i in range(size):
             target[i] = W[i]
 
-    @entry("grouped", dtype.name, lanes)
+    @entry("grouped", dtype.name, lanes, structure)
     def advance(data, shared, scratch):
-        run, size = point_into(shared, data.k), data.k * data.ld
+        run, size = point_into(shared), data.k * data.ld
         control, progress, scale = run.control, run.progress, run.limits[SCALE]
-        work, slope = pointer(scratch.work), scale * run.limits[P]
+        work, slope = pointer(scratch.work), run.limits[SLOPE]
         room = Room(pointer(scratch.block), pointer(scratch.spare))
         while progress[ACTIVE] > 0:
             begin, models = progress[STEP], progress[ACTIVE]

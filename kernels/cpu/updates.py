@@ -7,19 +7,35 @@ rule.
 
 Where a square has overflowed, a step divided by its root would be 0 from then on, as if the model
 had come to rest. ``s - s``, which is 0 of any other number, makes NaN of it, and the run diverges.
+
+Group RMSProp must know the gradients of a whole group before it moves any of it, and gradients are
+never kept. So they are made twice: ``make_consumers`` compiles what takes them a stretch at a time,
+adding up squares at first and moving the parameters then.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
-from .jit import entry, in_order, inner, named
+from ..specs import (
+    ADADELTA,
+    ADAGRAD,
+    ADAM,
+    GRADIENT_DESCENT,
+    GROUP_RMSPROP,
+    MOMENTUM,
+    NESTEROV,
+    RMSPROP,
+)
+from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
+from .jit import entry, in_order, inner, named, spliced
+from .norms import sum_of_squares
 from .pointers import pointer, shift
 
-#: Layout of ``rule``.
-KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, RULE_SIZE = range(9)
+#: Layout of ``rule``. ``SQUARE`` is the sum of squares of a group, as far as it has been added up.
+KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, SQUARE, RULE_SIZE = range(10)
 
 
 def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
@@ -42,12 +58,27 @@ class Memory(NamedTuple):
     rule: Any
 
 
+class Sink(NamedTuple):
+    """Where gradients go: whether they are only to be measured, and the memory of the update.
+
+    ``squares`` points to float64 numbers, one a row of all factors, where ranks that have some rows
+    each leave the sums of squares; a rank on its own needs none.
+    """
+
+    memory: Memory
+    measuring: bool
+    squares: Any
+
+
 @inner
 def prepare(rule, step):
-    """Set what depends on the step number (from 1): Adam's bias corrections."""
+    """Set what depends on the step number (from 1): the bias corrections."""
     if rule[KIND] == ADAM:
         rule[CORRECTION_1] = 1.0 - rule[A] ** step
         rule[CORRECTION_2] = np.sqrt(1.0 - rule[B] ** step)
+    elif rule[KIND] == GROUP_RMSPROP:
+        rule[CORRECTION_1] = 1.0 - rule[A] ** step
+        rule[SQUARE] = 0.0
 
 
 @cache
@@ -112,6 +143,138 @@ def make_update(dtype: np.dtype[Any]):
     return update
 
 
+@inner
+def _factor_at(chain, place):
+    """The number of the factor whose parameters are about ``place``."""
+    f = chain.depth - 1
+    while f > 0 and place < factor_row(chain, f)[PARAMS]:
+        f -= 1
+    return f
+
+
+@inner
+def _place_of_mean(chain, rule, f):
+    """Where the mean of the group that factor f belongs to stands in the state."""
+    return factor_row(chain, f if rule[B] != 0.0 else 0)[PARAMS]
+
+
+@cache
+def _make_end_of_factor(dtype: np.dtype[Any]):
+    """Compile ``end_of_factor(chain, f, memory)``: the sum of squares has all of factor f."""
+    scalar = dtype.type
+
+    @in_order
+    @named(dtype.name)
+    def end_of_factor(chain, f, memory):
+        rule = memory.rule
+        if rule[B] != 0.0 or f == chain.depth - 1:
+            place = _place_of_mean(chain, rule, f)
+            before = np.float64(memory.state[place])
+            memory.state[place] = scalar(rule[A] * before + (1.0 - rule[A]) * rule[SQUARE])
+            rule[SQUARE] = 0.0
+
+    return end_of_factor
+
+
+@cache
+def _make_move(dtype: np.dtype[Any]):
+    """Compile ``move(chain, block, start, count, memory)``, once the means are those of the step.
+
+    It is the ``update`` of group RMSProp; the stretch is part of one factor.
+    """
+    scalar, tiny = dtype.type, float(np.finfo(dtype).tiny)
+
+    @in_order
+    @named(dtype.name)
+    def move(chain, block, start, count, memory):
+        rule, w = memory.rule, shift(chain.params, start)
+        eta, keep = scalar(rule[RATE]), scalar(1.0 - rule[RATE] * rule[DECAY])
+        s = np.float64(memory.state[_place_of_mean(chain, rule, _factor_at(chain, start))])
+        root = np.sqrt(s / rule[CORRECTION_1]) + max(rule[EPS], tiny)
+        below = scalar(root + (s - s))
+        for i in range(count):
+            w[i] = keep * w[i] - eta * (block[i] / below)
+
+    return move
+
+
+@cache
+def make_consumers(dtype: np.dtype[Any]):
+    """Compile ``consume(chain, block, start, count, sink)``, for a rank on its own and for a share.
+
+    Both take the gradient of ``count`` parameters from ``start`` on, in ``block``, and update them
+    or, where they are only measured, add up their squares. A rank on its own is given all factors,
+    one after the other and each from its beginning to its end. One that has some rows of each is
+    given whole rows, or pieces of them, those of a row in their order; the sums of the rows are
+    left in ``squares`` for ``make_conclude``, so that no bit depends on whose the rows are.
+    """
+    update, move, end_of_factor = make_update(dtype), _make_move(dtype), _make_end_of_factor(dtype)
+
+    @inner
+    @named(dtype.name)
+    def measure(chain, block, start, count, memory):
+        f = _factor_at(chain, start)
+        row = factor_row(chain, f)
+        memory.rule[SQUARE] += sum_of_squares(block, count)
+        if start + count == row[PARAMS] + row[ROWS] * row[LD]:
+            end_of_factor(chain, f, memory)
+
+    @inner
+    @named(dtype.name)
+    def measure_rows(chain, block, start, count, squares):
+        f, place = _factor_at(chain, start), 0
+        for other in range(f):
+            place += factor_row(chain, other)[ROWS]
+        row = factor_row(chain, f)
+        ld, offset = row[LD], start - row[PARAMS]
+        column = offset % ld
+        place += offset // ld
+        rows, piece = (count // ld, ld) if column == 0 and count >= ld else (min(count, 1), count)
+        for r in range(rows):
+            square = sum_of_squares(shift(block, r * piece), piece)
+            squares[place + r] = square if column == 0 else squares[place + r] + square
+
+    @spliced
+    def consume(chain, block, start, count, sink):
+        if sink.memory.rule[KIND] != GROUP_RMSPROP:
+            update(chain.params, sink.memory, block, start, count)
+        elif sink.measuring:
+            measure(chain, block, start, count, sink.memory)
+        else:
+            move(chain, block, start, count, sink.memory)
+
+    @spliced
+    def consume_share(chain, block, start, count, sink):
+        if sink.memory.rule[KIND] != GROUP_RMSPROP:
+            update(chain.params, sink.memory, block, start, count)
+        elif sink.measuring:
+            measure_rows(chain, block, start, count, sink.squares)
+        else:
+            move(chain, block, start, count, sink.memory)
+
+    return consume, consume_share
+
+
+@cache
+def make_conclude(dtype: np.dtype[Any]):
+    """Compile ``conclude(chain, sink)``: the means, from the sums of squares of all rows."""
+    end_of_factor = _make_end_of_factor(dtype)
+
+    @inner
+    @named(dtype.name)
+    def conclude(chain, sink):
+        begin, rule = 0, sink.memory.rule
+        for f in range(chain.depth):
+            rows, total = factor_row(chain, f)[ROWS], 0.0
+            for r in range(begin, begin + rows):
+                total += sink.squares[r]
+            rule[SQUARE] += total
+            end_of_factor(chain, f, sink.memory)
+            begin += rows
+
+    return conclude
+
+
 @cache
 def _make_entry(dtype: np.dtype[Any]):
     inner_update = make_update(dtype)
@@ -125,6 +288,26 @@ def _make_entry(dtype: np.dtype[Any]):
     return whole
 
 
+@cache
+def _make_group_entry(dtype: np.dtype[Any]):
+    consume, _ = make_consumers(dtype)
+
+    @entry("update in groups", dtype.name)
+    def whole(params, state, grads, rule, table, step):
+        memory = Memory(pointer(state), params.size, pointer(rule))
+        prepare(memory.rule, step)
+        chain = Chain(pointer(table), table.shape[0], 1, pointer(params), pointer(params))
+        gradients = pointer(grads)
+        for turn in range(2):
+            sink = Sink(memory, turn == 0, memory.rule)
+            for f in range(chain.depth):
+                row = factor_row(chain, f)
+                start, count = row[PARAMS], row[ROWS] * row[LD]
+                consume(chain, shift(gradients, start), start, count, sink)
+
+    return whole
+
+
 def update(
     kind: int,
     params: np.ndarray,
@@ -132,7 +315,18 @@ def update(
     state: np.ndarray,
     hyper: tuple[float, ...],
     step: int,
+    starts: Sequence[int] = (0,),
 ) -> None:
-    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1."""
+    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1.
+
+    The factors begin at ``starts``.
+    """
     rule = make_rule(kind, hyper)
+    if kind == GROUP_RMSPROP:
+        table = np.zeros((len(starts), FIELDS), np.int64)
+        table[:, ROWS], table[:, PARAMS] = 1, starts
+        sizes = np.diff([*starts, params.size])
+        table[:, COLUMNS] = table[:, LD] = sizes
+        _make_group_entry(params.dtype)(params, state.reshape(-1), grads, rule, table, step)
+        return
     _make_entry(params.dtype)(params, state.reshape(-1), grads, rule, step)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
-from .jit import inner, lanes_for, padded, spliced
+from .entries import Entries, make_entries, pack_entries
+from .jit import inner, lanes_for, named, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
 from .many_maps import Places, Tile, make_slopes
 from .panels import in_panels, make_product
@@ -35,9 +36,9 @@ class PassMemory(NamedTuple):
     """What a rank writes in a pass.
 
     ``residuals`` is the address of a tile of them for one panel. ``sums`` points to float64 numbers
-    that all ranks write, each for its outputs: the gradient, laid out like the product, and then
-    the sums of |r|^p and the squares of the gradient, one a panel, at the number of its first
-    vector.
+    that all ranks write, each for its outputs: in the form "direct" the gradient, laid out like the
+    product, and then the sums of the values and the squares of the gradient, one a panel, at the
+    number of its first vector.
     """
 
     residuals: int
@@ -49,8 +50,11 @@ def is_wide(n: int, d: int, k: int, dtype: np.dtype[Any], form: str) -> bool:
 
     Every rank reads all of X, for its own outputs. So X is at home in a second-level cache, or the
     outputs are so many that reading it is little beside them, and the rows are not so many more
-    than features and outputs that it were better to share these.
+    than features and outputs that it were better to share these. Observed entries are for these
+    kernels only, measurements never.
     """
+    if form in ("entries", "measurements", "coupled"):
+        return form == "entries"
     if k <= max(wide_lanes(d, k, dtype), _FEW) or (form == "direct" and n > _ROWS * max(d, k)):
         return False
     return form != "direct" or k >= _OUTPUTS or n * d * dtype.itemsize <= cache_bytes(2)
@@ -61,13 +65,17 @@ def wide_lanes(d: int, k: int, dtype: np.dtype[Any]) -> int:
     return min(lanes_for(d, dtype), lanes_for(k, dtype))
 
 
-def pack_wide(X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int) -> Data:
-    """Lay out the data for the passes of a wide network.
+def pack_wide(
+    X: np.ndarray, Y: np.ndarray, loss: Loss, lanes: int, widths: tuple[int, ...]
+) -> Data | Entries:
+    """Lay out the data for the passes of wide networks of these ``widths``.
 
     That is X (n, d) and Y (n, k); or X'X, and X'Y in panels; or the diagonal (d,), and Y (d, k) in
-    panels.
+    panels; or observed entries.
     """
-    n, d, k = len(X), X.shape[-1], Y.shape[1]
+    n, d, k = len(X), widths[0], widths[-1]
+    if loss.form == "entries":
+        return pack_entries(X, Y, k, d, lanes)
     ld, rest, tile = padded(d, lanes), 0.0, _tile_rows(n)
     if loss.form == "direct":
         flat_X, flat_Y = rows_of(X, ld), rows_of(Y, k)
@@ -88,16 +96,16 @@ def _tile_rows(n: int) -> int:
     return padded(-(-n // -(-n // most)), 4)
 
 
-def wide_sums_size(ld: int, k: int, lanes: int) -> int:
+def wide_sums_size(ld: int, k: int, lanes: int, form: str) -> int:
     """Float64 numbers in the sums of a pass."""
     columns = padded(k, lanes)
-    return ld * columns + 2 * (columns // lanes)
+    return (ld * columns if form == "direct" else 0) + 2 * (columns // lanes)
 
 
 @cache
-def _make_direct(dtype: np.dtype[Any], lanes: int):
+def _make_direct(dtype: np.dtype[Any], lanes: int, kind: str):
     vectors, size, zero = shapes().tile_vectors, dtype.itemsize, dtype.type(0)
-    broad, narrow = (make_slopes(dtype, lanes, count, ask=False) for count in (vectors, 1))
+    broad, narrow = (make_slopes(dtype, lanes, count, kind, ask=False) for count in (vectors, 1))
     collect, collect_narrow = (
         make_product(dtype, lanes, count, transposed=True) for count in (vectors, 1)
     )
@@ -148,16 +156,16 @@ def _make_direct(dtype: np.dtype[Any], lanes: int):
                     gradient[j] = zero
         if n_tiles > data.flush:
             for i in range(begin, end):
-                gradient[i] = scale * p * sums[i]
+                gradient[i] = scale * sums[i]
         else:
             for i in range(begin, end):
-                gradient[i] = scale * p * np.float64(gradient[i])
+                gradient[i] = scale * np.float64(gradient[i])
 
     return direct
 
 
 @cache
-def _make_gram(dtype: np.dtype[Any], lanes: int):
+def _make_gram(dtype: np.dtype[Any], lanes: int, kind: str):
     vectors, times = shapes().tile_vectors, make_times(dtype, lanes, transposed=False)
 
     @spliced
@@ -166,7 +174,7 @@ def _make_gram(dtype: np.dtype[Any], lanes: int):
         first, last = span
         begin, end = first * lanes * ld, last * lanes * ld
         weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
-        losses = shift(memory.sums, (data.k + lanes - 1) // lanes * lanes * ld)
+        losses = memory.sums
         for i in range(begin, end):
             gradient[i] = -data.Y[i]
         X = View(at(data.X, 0), ld, 1)
@@ -180,20 +188,20 @@ def _make_gram(dtype: np.dtype[Any], lanes: int):
             losses[v] = total
             v += step
         for i in range(begin, end):
-            gradient[i] = scale * p * gradient[i]
+            gradient[i] = scale * gradient[i]
 
     return from_gram
 
 
 @cache
-def _make_diagonal(dtype: np.dtype[Any], lanes: int):
+def _make_diagonal(dtype: np.dtype[Any], lanes: int, kind: str):
     vectors = shapes().tile_vectors
 
     @spliced
     def diagonal(data, chain, memory, span, backwards, scale, p):
         ld = data.ld
         weights, gradient = end_to_end_matrix(chain), end_to_end_gradient(chain)
-        losses = shift(memory.sums, (data.k + lanes - 1) // lanes * lanes * ld)
+        losses = memory.sums
         v = span[0]
         while v < span[1]:
             step = vectors if span[1] - v >= vectors else 1
@@ -205,7 +213,7 @@ def _make_diagonal(dtype: np.dtype[Any], lanes: int):
             for i in range(start, start + ld * width):
                 total += np.float64(gradient[i]) * np.float64(gradient[i])
             for j in range(data.d):
-                s, here = scale * p * np.float64(data.X[j]), start + j * width
+                s, here = scale * np.float64(data.X[j]), start + j * width
                 for i in range(here, here + width):
                     gradient[i] = s * np.float64(gradient[i])
             losses[v] = total
@@ -215,26 +223,30 @@ def _make_diagonal(dtype: np.dtype[Any], lanes: int):
 
 
 #: The passes by form.
-_PASSES = {"direct": _make_direct, "gram": _make_gram, "diagonal": _make_diagonal}
+_PASSES = {
+    "direct": _make_direct,
+    "gram": _make_gram,
+    "diagonal": _make_diagonal,
+    "entries": make_entries,
+}
 
 
 @cache
-def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str):
+def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
     """Compile ``own_pass(data, chain, memory, span, backwards, scale, p)``.
 
     It reads the weights of the outputs in the vectors of ``span``, first and last, and leaves
-    ``scale * p`` times their unscaled gradients, and in ``memory.sums`` their sums of |r|^p and the
+    ``scale`` times their unscaled gradients, and in ``memory.sums`` their sums of values and the
     squares of the norms of these gradients.
     """
-    own = _PASSES[form](dtype, lanes)
-
-    vectors = shapes().tile_vectors
+    own = _PASSES[form](dtype, lanes, kind)
+    vectors, room = shapes().tile_vectors, make_room(lanes, form)
 
     @spliced
     def own_pass(data, chain, memory, span, backwards, scale, p):
         own(data, chain, memory, span, backwards, scale, p)
         gradient, count = end_to_end_gradient(chain), (data.k + lanes - 1) // lanes
-        squares, v = shift(memory.sums, count * (lanes * data.ld + 1)), span[0]
+        squares, v = shift(memory.sums, room(data) + count), span[0]
         while v < span[1]:
             step, square = vectors if span[1] - v >= vectors else 1, 0.0
             for i in range(v * lanes * data.ld, (v + step) * lanes * data.ld):
@@ -245,9 +257,22 @@ def make_wide_pass(dtype: np.dtype[Any], lanes: int, form: str):
     return own_pass
 
 
+@cache
+def make_room(lanes: int, form: str):
+    """Compile ``room(data)``: how many numbers of a gradient are in the sums before the losses."""
+    direct = form == "direct"
+
+    @inner
+    @named(lanes, form)
+    def room(data):
+        return (data.k + lanes - 1) // lanes * lanes * data.ld if direct else 0
+
+    return room
+
+
 @inner
 def totals(data, parts, lanes, vectors):
-    """Add up what the passes for all outputs have left: the sum of |r|^p, and |G|^2.
+    """Add up what the passes for all outputs have left: the sum of the values, and |G|^2.
 
     ``parts`` points behind the gradient in the sums.
     """

@@ -5,6 +5,7 @@ longer than one of these products. They are for the networks that ``wide`` is fo
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numba import cuda, types
 
 from ..specs import Loss
 from .jit import THREADS, Kernel, attribute, pointer, xp
+from .losses import Code, code_of, is_coupled, make_coupled, make_differentiate
 from .planning import makes_kernel
-from .powers import Data, data_type, make_power, power_of
+from .powers import Data, data_type
 from .products import ENTRIES, PRODUCT_SIZE, TILE, Factor, make_product, tiles, tiles_over
 from .reduce import SUMS_SIZE, block_sum, this_thread
 
@@ -22,14 +24,14 @@ _LEAST_ROWS, _MOST_SLOTS = 128, 16
 
 
 @makes_kernel
-def make_residuals(dtype: np.dtype[Any], power: int) -> Kernel:
+def make_residuals(dtype: np.dtype[Any], code: Code) -> Kernel:
     """Make ``residuals(data, weights, slopes, losses, running, p)``: blocks are (tiles, models).
 
-    The derivatives of a model's residuals go to ``slopes`` (models, n, k), a loss a tile to
-    ``losses`` (slots, models, k), where its place means nothing. It leaves out models that are not
-    ``running``.
+    The slopes of a model go to ``slopes`` (models, n, k), a loss a tile to ``losses`` (slots,
+    models, k), where its place means nothing. It leaves out models that are not ``running``. Of a
+    coupled loss these are the products, and zeros.
     """
-    product, differentiate = make_product(dtype, True, True), make_power(dtype, power)
+    product, differentiate = make_product(dtype, True, True), make_differentiate(dtype, code)
 
     def residuals(data, weights, slopes, losses, running, p):
         thread, tile, model = this_thread(), cuda.blockIdx.x, cuda.blockIdx.y
@@ -48,7 +50,7 @@ def make_residuals(dtype: np.dtype[Any], power: int) -> Kernel:
             e = thread + THREADS * i
             at_row, c = row + e // TILE, column + e % TILE
             if at_row < n and c < k:
-                slope, value = differentiate(totals[i] - data.Y[at_row * k + c], p)
+                slope, value = differentiate(totals[i], data.Y[at_row * k + c], p)
                 slopes[(model * n + at_row) * k + c] = slope
                 loss += float(value)
         loss = block_sum(loss, doubles)
@@ -57,7 +59,7 @@ def make_residuals(dtype: np.dtype[Any], power: int) -> Kernel:
 
     signature = [data_type(dtype), pointer(dtype), pointer(dtype), pointer(np.float64)]
     signature += [pointer(np.int64), types.float64]
-    return Kernel(residuals, signature, (dtype.name, power), blocks=2)
+    return Kernel(residuals, signature, (dtype.name, code), blocks=2)
 
 
 @makes_kernel
@@ -116,13 +118,22 @@ def prepared(
     )
     if from_gram:
         return add_up
-    differentiate = make_residuals(dtype, power_of(loss.p)).prepared(
+    multiply = make_residuals(dtype, code_of(loss)).prepared(
         (tiles(data.n) * over, models),
         (data, weights, slopes, losses, running, float(loss.p)),
     )
+    if not is_coupled(loss):
+        return _in_order(multiply, add_up)
+    differentiate = make_coupled(dtype, False).prepared(
+        (-(-data.n // THREADS), models), (data, slopes, losses, running)
+    )
+    # No more chunks than tiles: their losses have places.
+    return _in_order(multiply, partial(differentiate, 0, data.n, 0), add_up)
 
+
+def _in_order(*launches: Callable[[], None]) -> Callable[[], None]:
     def launch() -> None:
-        differentiate()
-        add_up()
+        for one in launches:
+            one()
 
     return launch

@@ -20,11 +20,11 @@ def pieces(X: Any, Y: Any, d: int, block: int) -> list[Data]:
     return [pack(X[:, :d], Y)]
 
 
-def sums(piece: Data, W: np.ndarray, p: float, most: int) -> np.ndarray:
+def sums(piece: Data, W: np.ndarray, loss: Loss, most: int) -> np.ndarray:
     """Unscaled sums of a piece for maps W (M, k, d), flat on the host: gradients, then losses."""
     models, k, _ = W.shape
     weights, running = on_device(W.reshape(-1)), xp.ones(models, np.int64)
-    one = Pass(piece, weights, Loss(p), running, most=most * k)
+    one = Pass(piece, weights, loss._replace(form="direct"), running, most=most * k)
     one()
     losses = one.losses.sum(axis=0).reshape(models, k).sum(axis=1)
     return to_host(xp.concatenate([one.partials.sum(axis=0).reshape(-1), losses]))

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..specs import Loss
 from .jit import as_like, xp
-from .lp_loss import TILE_BYTES, on_device, weights_of
+from .losses import curvature_along
+from .lp_loss import TILE_BYTES, on_device
 
 Widths = tuple[int, ...]
 
@@ -21,15 +22,15 @@ def hessian_product(X: Any, Y: Any, W: Any, V: Any, loss: Loss) -> Any:
     """Second derivative (k, d) of the loss at W along V, float64 throughout, a tile at a time."""
     A, targets = on_device(X), on_device(Y)
     maps = [on_device(a, np.float64) for a in (W, V)]
-    (n, d), k, p = A.shape, targets.shape[1], float(loss.p)
+    (n, d), k = A.shape, targets.shape[1]
     H = xp.zeros((k, d), np.float64)
     rows = max(TILE_BYTES // (8 * (d + 3 * k)), 1)
     for first in range(0, n, rows):
         tile = A[first : first + rows].astype(np.float64)
-        residuals, moved = (tile @ a.T for a in maps)
-        moved *= weights_of(residuals - targets[first : first + rows], p)
+        products, moves = (tile @ a.T for a in maps)
+        moved = curvature_along(loss, products, targets[first : first + rows], moves)
         H += moved.T @ tile
-    return as_like(W, (loss.factor * p * (p - 1) / n) * H)
+    return as_like(W, (loss.curvature_factor / n) * H)
 
 
 def _factors(flat: Any, widths: Widths) -> list[Any]:

@@ -5,7 +5,7 @@ threads of a block share lies in shared memory, in this order:
 
 ============  =========  =========================================================
 ``table``     int64      the model's table, its places counted from ``memory[0]``
-``doubles``   float64    ``block_sums``, then Adam's corrections and the loss
+``doubles``   float64    ``block_sums``, then corrections of means, and the loss
 ``floats``    the run's  ``scratch``: an element a thread
 ============  =========  =========================================================
 
@@ -23,6 +23,7 @@ from ..specs import (
     CONVERGED,
     DIVERGED,
     END_TO_END,
+    GROUP_RMSPROP,
     RUNNING,
     STATE_SLOTS,
     TARGET,
@@ -37,16 +38,18 @@ from .factor_chain import (
     make_descend,
     make_multiply,
 )
+from .groups import make_group_step
 from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
 from .reduce import SUMS, this_thread
-from .updates import ANY, DECAY, RATE, RULE_SIZE, A, make_rule, make_update
+from .updates import ANY, DECAY, MIXED, RATE, RULE_SIZE, A, make_rule, make_update
 
 #: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where
 #: it stops and what it records; whether it only looks; whether blocks waited in vain.
 COUNT, ACTIVE, BEGIN, STOP_AT, RECORD_EVERY, EVALUATE, FAILED, CONTROL_SIZE = range(8)
-#: Entries of ``limits`` (float64).
-P, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(6)
+#: Entries of ``limits`` (float64): the number of the loss; what sums of slopes and of values are
+#: multiplied by; where a run ends; what belongs to the sum of squares and no pass adds up.
+P, SLOPES, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(7)
 #: Columns of ``models`` (int64): its first factor in the table, its depth, where its memory starts,
 #: parameters, and numbers that the run carries on from step to step; its status and its steps.
 FIRST, DEPTH, START, N_PARAMS, N_KEPT, STATUS, STEPS, MODEL_SIZE = range(8)
@@ -119,13 +122,17 @@ SQUARE, QUADRATIC, WEIGHTS, ALONG = range(SUMS)
 
 
 class Block(NamedTuple):
-    """Where a block has its model; ``scratch`` is a place in ``floats``."""
+    """Where a block has its model.
+
+    ``scratch`` is a place in ``floats``, ``at_sums`` that of ``block_sums`` in ``doubles``.
+    """
 
     memory: Any
     table: Any
     doubles: Any
     floats: Any
     scratch: int
+    at_sums: int
 
 
 @device
@@ -197,17 +204,24 @@ def make_enter(dtype: np.dtype[Any], form: str) -> Any:
     return enter
 
 
+@device
+def _step_no_group(block, depth, k, rule, numbers):
+    """There is no group RMSProp in this kernel, which need not be compiled with it."""
+
+
 @cache
 def make_step(dtype: np.dtype[Any], kind: int) -> Any:
     """Make ``step(run, model, block, depth, k, rule, sums)``: update, and multiply out.
 
-    ``sums`` are those of ``block_sums``; the end-to-end rule needs all of them, and k = 1.
-    ``kind`` is that of all models, or ANY.
+    ``sums`` are those of ``block_sums``, and are lost; the end-to-end rule needs all of them, and
+    k = 1. ``kind`` is that of all models, ANY of them but group RMSProp, or MIXED.
     """
-    scalar = dtype.type
-    descend = make_descend(dtype, make_update(kind))
-    multiply = make_multiply(dtype)
-    end_to_end_alone, never_end_to_end = kind == END_TO_END, kind not in (ANY, END_TO_END)
+    scalar, by_element = dtype.type, ANY if kind in (MIXED, GROUP_RMSPROP) else kind
+    descend, multiply = make_descend(dtype, make_update(by_element)), make_multiply(dtype)
+    end_to_end_alone = kind == END_TO_END
+    never_end_to_end = kind not in (ANY, MIXED, END_TO_END)
+    groups_alone, some_groups = kind == GROUP_RMSPROP, kind == MIXED
+    step_group = make_group_step(dtype) if groups_alone or some_groups else _step_no_group
 
     @device
     def along_the_rule(run, model, block, sums):
@@ -228,6 +242,9 @@ def make_step(dtype: np.dtype[Any], kind: int) -> Any:
     def step(run, model, block, depth, k, rule, sums):
         if end_to_end_alone:
             along_the_rule(run, model, block, sums)
+        elif groups_alone or (some_groups and rule.kind == GROUP_RMSPROP):
+            step_group(block, depth, k, rule, sums)
+            multiply(block.memory, block.table, depth, k, block.floats, block.scratch)
         elif never_end_to_end or rule.kind != END_TO_END:
             descend(block.memory, block.table, depth, k, rule)
             multiply(block.memory, block.table, depth, k, block.floats, block.scratch)

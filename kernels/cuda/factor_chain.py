@@ -101,12 +101,19 @@ def make_multiply(dtype: np.dtype[Any]) -> Any:
     return multiply
 
 
+@device
+def _go_on(memory, table, f, depth, sink):
+    """Nothing is to be done between two factors."""
+
+
 @cache
-def make_descend(dtype: np.dtype[Any], consume: Any) -> Any:
+def make_descend(dtype: np.dtype[Any], consume: Any, between: Any = _go_on) -> Any:
     """Make ``descend(memory, table, depth, k, sink)``: every element's gradient, handed on.
 
     The end-to-end gradient stands in ``pull[0]``. ``consume(memory, place, gradient, sink)`` gets
-    the gradient of the parameter at ``memory[place]`` and may change it.
+    the gradient of the parameter at ``memory[place]`` and may change it. ``between(memory, table,
+    f, depth, sink)`` is called by all threads before factor f, and with f = depth after the last;
+    from one call to the next they meet.
     """
     scalar, warps = dtype.type, THREADS // WARP
 
@@ -115,6 +122,7 @@ def make_descend(dtype: np.dtype[Any], consume: Any) -> Any:
         thread = this_thread()
         lane, warp = thread % WARP, thread // WARP
         for f in range(depth - 1):
+            between(memory, table, f, depth, sink)
             row = f * TABLE
             rows, columns, factor = table[row + ROWS], table[row + COLUMNS], table[row + PARAMS]
             pulled, below = table[row + PULL], table[row + TABLE + PULL]
@@ -145,11 +153,13 @@ def make_descend(dtype: np.dtype[Any], consume: Any) -> Any:
                             gradient += weight * memory[pulled + c * columns + i]
                         consume(memory, start + i, gradient, sink)
             cuda.syncthreads()
+        between(memory, table, depth - 1, depth, sink)
         row = (depth - 1) * TABLE
         pulled, factor = table[row + PULL], table[row + PARAMS]
         for o in range(thread, k * table[row + COLUMNS], THREADS):
             consume(memory, factor + o, memory[pulled + o], sink)
         cuda.syncthreads()
+        between(memory, table, depth, depth, sink)
 
     return descend
 

@@ -5,23 +5,24 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..specs import ADAM, END_TO_END, Loss
+from ..specs import ADAM, END_TO_END, GROUP_RMSPROP, Loss
 from . import estimates
 from .epilogue import Models, Shared
 from .estimates import Terms
 from .factor_chain import Layout
 from .jit import THREADS, WARP, attribute, capability, xp
+from .losses import Code, code_of, is_coupled, is_long
 from .lp_loss import TILES_MAPS
-from .powers import Data, power_of
+from .powers import Data
 from .resident import make_resident
 from .resident_layout import MOST_BLOCKS, ResidentLayout, shared_memory
 from .streamed import Streaming, WideStreaming
-from .updates import ANY, KIND
+from .updates import ANY, KIND, MIXED
 
 #: Most outputs of a resident run, and what a lane may spend on data (``ResidentLayout.words``)
 #: before the compiler spills, less with Adam; rows times outputs up to which it unrolls a loop with
-#: ``pow``.
-_MOST_OUTPUTS, _MOST_POWERS, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
+#: a long function of a residual, such as ``pow``.
+_MOST_OUTPUTS, _MOST_LONG, _WORDS, _WORDS_ADAM = 4, 16, 96, 72
 #: Rows in registers that there are kernels for: a shape between two takes the next.
 _ROWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 #: Streaming is taken only if its estimate is smaller by this factor, and within it many blocks a
@@ -58,10 +59,10 @@ def _bucket(depth: int) -> int:
 
 
 def fitting_rows(
-    layout_of: Callable[[int], ResidentLayout], dtype: np.dtype[Any], power: int
+    layout_of: Callable[[int], ResidentLayout], dtype: np.dtype[Any], code: Code
 ) -> list[int]:
     """Return how many rows a warp can hold without spills; ``layout_of(rows)`` is its layout."""
-    most = _ROWS[-1] if power else _MOST_POWERS // layout_of(1).outputs
+    most = _MOST_LONG // layout_of(1).outputs if is_long(code) else _ROWS[-1]
     words = _WORDS_ADAM if layout_of(1).kind == ADAM else _WORDS
     return [rows for rows in _ROWS if rows <= most and layout_of(rows).words(dtype) <= words]
 
@@ -77,10 +78,14 @@ def _resident_layout(
     """Return how that many blocks hold the data, and the bytes of shared memory that it takes."""
     dtype, d, k, warps = models.memory.dtype, data.d, data.k, THREADS // WARP
     kinds = {int(kind) for kind in models.rules[:, KIND]}
-    kind = kinds.pop() if len(kinds) == 1 else ANY
-    several = kind in (END_TO_END, ANY) and k > 1
+    several = (len(kinds) > 1 or END_TO_END in kinds) and k > 1
+    kind = MIXED if GROUP_RMSPROP in kinds else ANY
+    if len(kinds) == 1:
+        kind = kinds.pop()
     diagonal = loss.form == "diagonal"
     if several or blocks > (1 if diagonal else MOST_BLOCKS) or (k > _MOST_OUTPUTS and not diagonal):
+        return None
+    if is_coupled(loss):
         return None
     of_block = -(-_rows(data, loss) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
@@ -89,7 +94,7 @@ def _resident_layout(
         spills = rows * warps < of_block
         return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.form, spills, inside)
 
-    fitting = [0] if diagonal else fitting_rows(layout_of, dtype, power_of(loss.p))
+    fitting = [0] if diagonal else fitting_rows(layout_of, dtype, code_of(loss))
     if not fitting:
         return None
     rows = next((rows for rows in fitting if rows * warps >= of_block), fitting[-1])
@@ -113,7 +118,7 @@ def _one_block_cycles(
 ) -> float:
     """Estimate a streaming step of so many models, one block each."""
     rows, maps, processors = _rows(data, loss), data.k * count, attribute("MultiProcessorCount")
-    by_host = loss.form == "gram" or (rows > 0 and maps > TILES_MAPS[itemsize])
+    by_host = loss.form == "gram" or is_coupled(loss) or (rows > 0 and maps > TILES_MAPS[itemsize])
     rounds = -(-count // processors)
     of_block = estimates.Chain(rounds * chain.factors, rounds * chain.multiply_adds)
     counts = estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, of_block, costs)
@@ -127,7 +132,8 @@ def _passes(
     rows, maps, processors = _rows(data, loss), data.k * count, attribute("MultiProcessorCount")
     if loss.form == "diagonal":
         return {None: Terms()}
-    by_host, none = loss.form == "gram" or maps > TILES_MAPS[itemsize], estimates.Chain(0, 0)
+    by_host = loss.form == "gram" or is_coupled(loss) or maps > TILES_MAPS[itemsize]
+    none = estimates.Chain(0, 0)
     passes: dict[str | None, Terms] = {
         None: estimates.streaming(rows, data.d, maps, itemsize, processors, by_host, none, costs)
     }
@@ -243,7 +249,7 @@ class Resident:
         pairs = layout.pairs(dtype)
         self._mail = xp.zeros(2 * self.teams * (self.blocks + 1) * pairs, np.uint64)
         outside = xp.zeros(1 if layout.inside else processors * largest, dtype)
-        kernel = make_resident(dtype, power_of(loss.p), layout)
+        kernel = make_resident(dtype, code_of(loss), layout)
         self._launch = kernel.prepared(
             processors,
             (data, run, self._mail, outside, largest, self.blocks),

@@ -28,6 +28,7 @@ from .epilogue import (
     LIMITS_SIZE,
     RECORD_EVERY,
     SCALE,
+    SLOPES,
     STATUS,
     STEPS,
     STOP_AT,
@@ -40,6 +41,7 @@ from .epilogue import (
 )
 from .jit import ON_HOST, xp
 from .launch import Launcher, Resident, plan, stream
+from .losses import slope_scale
 from .lp_loss import gram, pack, pack_diagonal, pack_gram
 from .updates import RATE
 
@@ -90,6 +92,7 @@ class TrainingLoop:
         with self._stream:
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
+            self._limits[SLOPES] = slope_scale(loss, n)
             if loss.form == "gram":
                 XX, YX, self._limits[YY] = gram(xp.asarray(X), xp.asarray(Y))
                 data = pack_gram(XX, YX, n)

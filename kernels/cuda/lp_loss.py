@@ -18,6 +18,9 @@ blocks
 products
     Everything else: two cuBLAS products a tile, which stays in the second-level cache between them.
 
+A loss that couples the outputs of a row is differentiated where all products of a row are in
+memory: by products or blocks.
+
 In the form "diagonal" no pass is made: what follows it takes an entry of the gradient from its own
 entry of the map.
 """
@@ -39,8 +42,17 @@ from .jit import (
     pointer,
     xp,
 )
+from .losses import (
+    Code,
+    code_of,
+    curvature,
+    is_coupled,
+    make_coupled,
+    make_differentiate,
+    slope_scale,
+)
 from .planning import makes_kernel
-from .powers import Data, data_type, make_power, power_of
+from .powers import Data, data_type
 from .ptx import make_load
 from .reduce import SUMS, block_sum, make_lane_sums, make_products
 from .tiles import tiles_launch
@@ -93,7 +105,7 @@ def rows_shape(d: int, maps: int, dtype: np.dtype[Any], address: int = 0) -> Sha
 
 
 @makes_kernel
-def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
+def make_rows(dtype: np.dtype[Any], code: Code, shape: Shape) -> Kernel:
     """Make the kernel of the rows route.
 
     ``rows(data, weights, partials, losses, running, p)``: one slot a block; it does nothing if no
@@ -103,7 +115,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     scalar, columns, rows_at_once = dtype.type, vectors * lanes, WARP // group
     warps = THREADS // WARP
     of_maps, of_rows, of_both = maps * columns, unroll * columns, unroll * maps
-    load, differentiate = make_load(lanes), make_power(dtype, power)
+    load, differentiate = make_load(lanes), make_differentiate(dtype, code)
 
     multiply = make_products(dtype, unroll, maps, columns, 1)
     halves = [WARP >> level for level in range(1, 6)]
@@ -156,7 +168,7 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
             for m in range(maps):
                 loss = scalar(0)
                 for u in range(unroll):
-                    slope, value = differentiate(r[u * maps + m] - y[u * maps + m], p)
+                    slope, value = differentiate(r[u * maps + m], y[u * maps + m], p)
                     counts = start + u * rows_at_once + outer < last
                     slope, value = slope if counts else scalar(0), value if counts else scalar(0)
                     loss += value
@@ -189,20 +201,20 @@ def make_rows(dtype: np.dtype[Any], power: int, shape: Shape) -> Kernel:
     f64, signature = pointer(np.float64), [data_type(dtype), pointer(dtype)]
     signature += [f64, f64, pointer(np.int64), types.float64]
     held = (2 * maps + unroll) * columns * dtype.itemsize // 4
-    key = (dtype.name, power, *shape)
+    key = (dtype.name, code, *shape)
     return Kernel(rows, signature, key, blocks=2 if held <= _SHARED_OUT else 1)
 
 
 @makes_kernel
-def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
-    """Make the middle of the products route, in place on residuals without their targets.
+def make_slopes(dtype: np.dtype[Any], code: Code) -> Kernel:
+    """Make the middle of the products route, in place on products.
 
-    ``slopes(data, residuals, losses, p, first, rows, slot)``: residuals is (maps, rows) and begins
+    ``slopes(data, products, losses, p, first, rows, slot)``: products is (maps, rows) and begins
     at row ``first`` of the data. Blocks are (chunks, maps); each writes one loss.
     """
-    differentiate = make_power(dtype, power)
+    differentiate = make_differentiate(dtype, code)
 
-    def slopes(data, residuals, losses, p, first, rows, slot):
+    def slopes(data, products, losses, p, first, rows, slot):
         thread = cuda.threadIdx.x
         chunk, chunks, m = cuda.blockIdx.x, cuda.gridDim.x, cuda.blockIdx.y
         begin, end, target = rows * chunk // chunks, rows * (chunk + 1) // chunks, m % data.k
@@ -210,8 +222,8 @@ def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
         total = 0.0
         for i in range(begin + thread, end, THREADS):
             at = m * rows + i
-            r = residuals[at] - data.Y[(first + i) * data.k + target]
-            residuals[at], value = differentiate(r, p)
+            y = data.Y[(first + i) * data.k + target]
+            products[at], value = differentiate(products[at], y, p)
             total += float(value)
         total = block_sum(total, sums)
         if thread == 0:
@@ -219,7 +231,7 @@ def make_differentiate(dtype: np.dtype[Any], power: int) -> Kernel:
 
     signature = [data_type(dtype), pointer(dtype), pointer(np.float64)]
     signature += [types.float64, types.int64, types.int64, types.int64]
-    return Kernel(slopes, signature, (dtype.name, power))
+    return Kernel(slopes, signature, (dtype.name, code))
 
 
 class Pass:
@@ -261,11 +273,15 @@ class Pass:
         self._data, self._weights, self._loss = data, weights, loss
         dtype, maps = weights.dtype, weights.size // data.d
         most = most or maps
-        power, address = power_of(loss.p), address_of(data.X)
+        code, address = code_of(loss), address_of(data.X)
         shape = rows_shape(data.d, most, dtype, address)
         both = address | address_of(weights)
         tiles = tiles_shape(data.n, data.d, data.k, most, dtype, both)
-        if route is None:
+        if is_coupled(loss) and route in ("rows", "tiles"):
+            raise ValueError(f"a pass for {loss.kind} is made by products or blocks, got {route}")
+        if route is None and is_coupled(loss):
+            route = "products"
+        elif route is None:
             few, some = most <= ROWS_MAPS, most <= TILES_MAPS[dtype.itemsize]
             route = "rows" if shape and few else "tiles" if tiles and some else "products"
         slots = loss_slots = groups = 1
@@ -279,17 +295,17 @@ class Pass:
             pass
         elif route == "rows":
             slots = loss_slots = min(blocks_at_once(2), -(-data.n // _LEAST_ROWS))
-            launch = make_rows(dtype, power, shape._replace(maps=maps))
+            launch = make_rows(dtype, code, shape._replace(maps=maps))
             shared = 8 * THREADS // WARP * maps * (data.d + 1)
             self.on_device = True
         elif route == "tiles":
             slots = loss_slots = tiles_slots(data.n, most, tiles)
-            launch, groups, shared = tiles_launch(dtype, power, tiles, maps)
+            launch, groups, shared = tiles_launch(dtype, code, tiles, maps)
             self.on_device = True
         else:
             self._rows = max(min(TILE_BYTES // (data.d * dtype.itemsize), data.n), 1)
             self._rows = min(self._rows, max(TILE_BYTES // (maps * dtype.itemsize), 1))
-            self._chunks = -(-self._rows // _CHUNK)
+            self._chunks = -(-self._rows // (THREADS if is_coupled(loss) else _CHUNK))
             loss_slots = self._chunks * -(-data.n // self._rows)
         self.partials = xp.zeros((slots, maps, data.d), np.float64)
         self.losses = xp.zeros((loss_slots, maps), np.float64)
@@ -307,7 +323,7 @@ class Pass:
             self._make = launch.prepared((slots, groups), arguments, shared=shared)
         else:
             self._make = self._by_products
-            self._prepare_products(power)
+            self._prepare_products(code, running)
 
     def __call__(self) -> None:
         """Make a pass: fill ``partials`` and ``losses``."""
@@ -317,15 +333,20 @@ class Pass:
         XX = self._data.X.reshape(self._data.d, self._data.d)
         xp.matmul(self._weights.reshape(-1, self._data.d), XX, out=self.partials[0])
 
-    def _prepare_products(self, power: int) -> None:
+    def _prepare_products(self, code: Code, running: Any) -> None:
         """Lay out what a pass by products needs, so that it only launches."""
         data, maps, dtype = self._data, self.losses.shape[1], self._weights.dtype
         memory = xp.empty(maps * self._rows, dtype)
         self._maps = self._weights.reshape(maps, data.d)
         self._product = xp.empty((maps, data.d), dtype)
-        self._differentiate = make_differentiate(dtype, power).prepared(
-            (self._chunks, maps), (data, memory, self.losses, float(self._loss.p))
-        )
+        if is_coupled(self._loss):
+            self._differentiate = make_coupled(dtype, True).prepared(
+                (self._chunks, maps // data.k), (data, memory, self.losses, running)
+            )
+        else:
+            self._differentiate = make_slopes(dtype, code).prepared(
+                (self._chunks, maps), (data, memory, self.losses, float(self._loss.p))
+            )
         X = data.X.reshape(data.n, data.d)
         self._tiles = []
         for slot, first in enumerate(range(0, data.n, self._rows)):
@@ -373,12 +394,12 @@ def pack_gram(XX: Any, YX: Any, n: int) -> Data:
 
 def loss_and_gradient(X: Any, Y: Any, W: Any, loss: Loss) -> tuple[float, Any]:
     """Loss and end-to-end gradient (k, d) at W, in one pass."""
-    data, scale = pack(X, Y), loss.factor / len(X)
+    data = pack(X, Y)
     weights = on_device(W, data.X.dtype).reshape(-1)
     one = Pass(data, weights, loss._replace(form="direct"), xp.ones(1, np.int64))
     one()
-    gradient = (scale * loss.p * one.partials.sum(axis=0)).astype(data.X.dtype)
-    return scale * float(one.losses.sum()), as_like(W, gradient)
+    gradient = (slope_scale(loss, len(X)) * one.partials.sum(axis=0)).astype(data.X.dtype)
+    return loss.factor / len(X) * float(one.losses.sum()), as_like(W, gradient)
 
 
 def gram(X: Any, Y: Any) -> tuple[Any, Any, float]:
@@ -397,22 +418,14 @@ def gram_loss_and_gradient(
     return value, as_like(W, (2 * factor / n) * (WX - B))
 
 
-def weights_of(residuals: Any, p: float) -> Any:
-    """Return |r|^(p-2): at r = 0 there is no second derivative for p < 2, and the weight is 0."""
-    size = xp.abs(residuals)
-    if p < 2:
-        return xp.where(size != 0, xp.where(size != 0, size, 1.0) ** (p - 2), 0.0)
-    return size ** (p - 2)  # 0 ** 0 is 1, right for p = 2
-
-
 def hessian(X: Any, y: Any, w: Any, loss: Loss) -> Any:
     """Hessian (d, d) of the single-output loss at w (d,), float64 throughout, a tile at a time."""
     A, targets, weights = on_device(X), on_device(y), on_device(w, np.float64)
-    (n, d), p = A.shape, float(loss.p)
+    n, d = A.shape
     H = xp.zeros((d, d), np.float64)
     rows = max(TILE_BYTES // (8 * d), 1)
     for first in range(0, n, rows):
         tile = A[first : first + rows].astype(np.float64)
-        curvature = weights_of(tile @ weights - targets[first : first + rows], p)
-        H += tile.T @ (curvature[:, None] * tile)
-    return as_like(w, (loss.factor * p * (p - 1) / n) * H)
+        curved = curvature(loss, tile @ weights, targets[first : first + rows])
+        H += tile.T @ (curved[:, None] * tile)
+    return as_like(w, (loss.curvature_factor / n) * H)

@@ -1,4 +1,4 @@
-"""The problem as the kernels read it, and what a pass makes of a residual."""
+"""The problem as the kernels read it, and what the loss l_p makes of a residual."""
 
 import math
 from functools import cache

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from ..specs import ADAM, DIVERGED, END_TO_END, RUNNING
+from ..specs import ADAM, DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING
 from .all_reduce import make_all_reduce
 from .epilogue import (
     ACTIVE,
@@ -38,6 +38,7 @@ from .epilogue import (
     QUADRATIC,
     RECORD_EVERY,
     SCALE,
+    SLOPES,
     SQUARE,
     START,
     STATUS,
@@ -60,21 +61,25 @@ from .epilogue import (
 )
 from .factor_chain import SHIFT, SUFFIX, make_multiply
 from .jit import THREADS, WARP, Kernel, device, in_parts, pointer
-from .lp_loss import data_type, make_power
+from .losses import Code, is_long, make_differentiate
 from .planning import makes_kernel
+from .powers import data_type
 from .ptx import float32_of, joined
 from .reduce import SUMS, block_sums, make_lane_sums, make_products, this_thread
 from .resident_layout import ResidentLayout, shared_memory
-from .updates import ANY, RULE_SIZE, make_constants, prepare
+from .updates import ANY, MIXED, RULE_SIZE, make_constants, prepare
+
+#: Copies of a long function that every compiler still makes of a loop; see ``in_parts``.
+_LONG_UNROLLED = 4
 
 
 @cache
-def _make_batch(dtype: np.dtype[Any], power: int, layout: ResidentLayout, rows: int) -> Any:
+def _make_batch(dtype: np.dtype[Any], code: Code, layout: ResidentLayout, rows: int) -> Any:
     """Make ``batch(x, y, w, g, p)``: residuals of so many rows, their gradient onto g, their loss.
 
     On the Gram path a row of X'X counts with its weight, which is in ``y``.
     """
-    scalar, differentiate = dtype.type, make_power(dtype, power)
+    scalar, differentiate = dtype.type, make_differentiate(dtype, code)
     vectors, outputs, count = layout.vectors, layout.outputs, rows * layout.outputs
     # With several outputs a loop over rows is too long to be unrolled for sm_100.
     from_gram, at_once = layout.form == "gram", rows if outputs == 1 else 1
@@ -90,31 +95,42 @@ def _make_batch(dtype: np.dtype[Any], power: int, layout: ResidentLayout, rows: 
 
         return gradient
 
+    def make_slopes(begin: int, end: int) -> Any:
+        @device
+        def slopes(r, y, p, loss):
+            for i in range(begin, end):
+                slope, value = differentiate(r[i], y[i], p)
+                r[i] = slope
+                loss[0] += value
+
+        return slopes
+
     multiply = make_products(dtype, rows, outputs, vectors, at_once)
     add_gradient = in_parts(rows, at_once, make_gradient)
+    # The compiler makes a call of a power, and has no trouble with many.
+    copies = _LONG_UNROLLED if code != 0 and is_long(code) else count
+    differentiate_all = in_parts(count, copies, make_slopes)
 
     @device
     def batch(x, y, w, g, p):
         r = cuda.local.array(count, dtype)
-        loss = scalar(0)
+        loss = cuda.local.array(1, dtype)
+        loss[0] = scalar(0)
         if from_gram:
             for i in range(count):
                 r[i] = y[i]
         else:
             multiply(x, w, r)
             add(r)
-            for i in range(count):
-                slope, value = differentiate(r[i] - y[i], p)
-                r[i] = slope
-                loss += value
+            differentiate_all(r, y, p, loss)
         add_gradient(x, r, g)
-        return loss
+        return loss[0]
 
     return batch
 
 
 @makes_kernel
-def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> Kernel:
+def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> Kernel:
     """Make the kernel ``resident(data, run, mail, outside, memory_size, blocks, tag)``.
 
     A team has ``blocks`` blocks; its all-reduces are counted from ``tag`` on. ``memory_size`` is
@@ -130,11 +146,12 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
     of_batch, of_targets = batch * vectors, batch * outputs
     holders, places = min(-(-size // WARP), warps), shared_memory(dtype, layout)
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
-    held, spilled = (_make_batch(dtype, power, layout, count) for count in (rows, batch))
+    held, spilled = (_make_batch(dtype, code, layout, count) for count in (rows, batch))
     send, gather, receive = make_all_reduce(dtype, layout)
     enter, take_step = make_enter(dtype, form), make_step(dtype, kind)
     multiply, constants = make_multiply(dtype), make_constants(dtype)
-    adam, end_to_end = kind in (ADAM, ANY), kind in (END_TO_END, ANY)
+    adam, end_to_end = kind in (ADAM, ANY, MIXED), kind in (END_TO_END, ANY, MIXED)
+    groups = kind in (GROUP_RMSPROP, MIXED)
     single = dtype.itemsize == 4
 
     @device
@@ -205,7 +222,7 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
         floats = cuda.shared.array(0, dtype)
         base = at_memory if inside else cuda.blockIdx.x * memory_size
         memory = floats if inside else outside
-        block = Block(memory, table, doubles, floats, at_scratch)
+        block = Block(memory, table, doubles, floats, at_scratch, at_doubles)
 
         x = cuda.local.array(of_x, dtype)
         y = cuda.local.array(of_y, dtype)
@@ -227,9 +244,8 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
             bring_rows(data, floats, at_rows, count, first, last)
 
         evaluate, stop_at = run.control[EVALUATE] != 0, run.control[STOP_AT]
-        p, scale, tol, target = (
-            run.limits[P], run.limits[SCALE], run.limits[TOL], run.limits[TARGET_LOSS],
-        )  # fmt: skip
+        p, slopes, scale = run.limits[P], run.limits[SLOPES], run.limits[SCALE]
+        tol, target = run.limits[TOL], run.limits[TARGET_LOSS]
         # Sums of all blocks, then the totals; ``inverse`` divides by blocks, see ``factor_chain``.
         box, inverse = 2 * team * (blocks + 1) * pairs, ((1 << SHIFT) + blocks - 1) // blocks
         sums = cuda.local.array(SUMS, np.float64)
@@ -255,7 +271,7 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                 if not diagonal:
                     partial_sums(block, at_rows, count, first, last, x, y, p)
                 cuda.syncthreads()
-                if adam and thread == THREADS - 1:
+                if (adam or groups) and thread == THREADS - 1:
                     prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
                 now, all_here = np.uint64(0), True
                 if not diagonal and blocks > 1:
@@ -285,7 +301,7 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                             total = float(float32_of(pair[0] if e % 2 == 0 else pair[1]))
                         else:
                             total = joined(pair)
-                    enter(data, block, e, total, scale * p, everything, sums)
+                    enter(data, block, e, total, slopes, everything, sums)
                 if not diagonal and thread == THREADS - 1:
                     loss = 0.0
                     if blocks == 1:
@@ -316,7 +332,10 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
                     due, entry = due + run.control[RECORD_EVERY], entry + 1
                 going = False
                 if status == RUNNING and not evaluate:
-                    if adam and rule.kind == ADAM:
+                    corrected = adam and rule.kind == ADAM
+                    if groups:
+                        corrected |= rule.kind == GROUP_RMSPROP
+                    if corrected:
                         at = extra + CORRECTIONS
                         rule = constants(run.rules, at_rule, stride, doubles, at)
                     take_step(run, model, block, depth, outputs, rule, sums)
@@ -332,4 +351,4 @@ def make_resident(dtype: np.dtype[Any], power: int, layout: ResidentLayout) -> K
     signature = [data_type(dtype), run_type(dtype), pointer(np.uint64), pointer(dtype)]
     signature += [types.int64] * 3
     words = (int(word) if isinstance(word, bool) else word for word in layout)
-    return Kernel(resident, signature, (dtype.name, power, *words))
+    return Kernel(resident, signature, (dtype.name, code, *words))

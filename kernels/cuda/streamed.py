@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..specs import END_TO_END, Loss
+from ..specs import END_TO_END, GROUP_RMSPROP, Loss
 from .epilogue import N_PARAMS, START, Models, Shared
 from .factor_chain import COLUMNS, PULL, ROWS
 from .jit import ON_HOST, THREADS, blocks_at_once, xp
@@ -15,7 +15,7 @@ from .precondition import precondition
 from .products import tiles
 from .reduce import SUMS
 from .streaming import Sums, make_epilogue, make_publish, shared_bytes
-from .updates import DECAY, KIND, RATE, A
+from .updates import ANY, DECAY, KIND, MIXED, RATE, A
 from .wide import (
     ENTER_BLOCKS,
     Wide,
@@ -26,6 +26,7 @@ from .wide import (
     make_verdict,
 )
 from .wide import shared_bytes as wide_shared_bytes
+from .wide_groups import PARTS, make_means, make_move_wide, make_squares
 
 #: Steps in a CUDA graph: many enough to hide a launch by the host. A choice, and not measured.
 _GRAPH = 16
@@ -44,6 +45,7 @@ class Streaming:
         self._data, self._loss, self._models, self._run = data, loss, models, run
         kinds = models.rules[:, KIND]
         self._by_host = np.flatnonzero(kinds == END_TO_END) if data.k > 1 else np.empty(0, np.int64)
+        self._in_groups = bool(np.any(kinds == GROUP_RMSPROP))
         self._seats = np.empty(0, np.int64)
 
     def _sit(self, seats: np.ndarray) -> None:
@@ -66,7 +68,8 @@ class Streaming:
         sums = Sums(
             self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
         )
-        epilogue, publish = make_epilogue(dtype, k, self._loss.form), make_publish(dtype, k)
+        kind = MIXED if self._in_groups else ANY
+        epilogue, publish = make_epilogue(dtype, k, self._loss.form, kind), make_publish(dtype, k)
         shared = shared_bytes(dtype, deepest)
         after = epilogue.prepared(seats, (self._data, run, sums, deepest), shared=shared)
         before = publish.prepared(seats, (run, self._weights, deepest), shared=shared)
@@ -178,11 +181,17 @@ class WideStreaming(Streaming):
             blocks = tiles(k) * max(columns for _, columns in over)
             multiply.append(make_multiply_wide(dtype).prepared((blocks, seats), (run, wide, f)))
         most = -(-int(models.rows[:, N_PARAMS].max()) // THREADS)
-        update = make_update_wide(dtype).prepared(
-            (min(most, blocks_at_once(4)), seats), (run, wide)
-        )
+        blocks = min(most, blocks_at_once(4)), seats
+        updates = [make_update_wide(dtype).prepared(blocks, (run, wide))]
+        if self._in_groups:
+            squares = run, wide, xp.zeros(seats * deepest * PARTS, np.float64), deepest
+            updates += [
+                make_squares(dtype).prepared((PARTS, seats), squares),
+                make_means(dtype).prepared(seats, squares),
+                make_move_wide(dtype).prepared(blocks, (run, wide)),
+            ]
         multiply.reverse()
-        return [enter, verdict, *descend, update, *multiply], multiply
+        return [enter, verdict, *descend, *updates, *multiply], multiply
 
     def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
         self._sit(seats)

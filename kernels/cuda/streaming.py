@@ -21,6 +21,7 @@ from .epilogue import (
     QUADRATIC,
     RECORD_EVERY,
     SCALE,
+    SLOPES,
     SQUARE,
     START,
     STATUS,
@@ -31,7 +32,6 @@ from .epilogue import (
     WEIGHTS,
     YY,
     Block,
-    P,
     bring_table,
     judge,
     make_enter,
@@ -85,14 +85,14 @@ def add_slots(partials, first, step, slots, stride, at):
 
 
 @makes_kernel
-def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
+def make_epilogue(dtype: np.dtype[Any], k: int, form: str, kind: int = ANY) -> Kernel:
     """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
-    the host.
+    the host. ``kind`` is ANY, or MIXED if a rule is group RMSProp.
     """
-    enter, take_step = make_enter(dtype, form), make_step(dtype, ANY)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, kind)
     direct, diagonal = form == "direct", form == "diagonal"
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
 
@@ -111,7 +111,7 @@ def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
         extra = at_sums + SUMS_SIZE
         at_parts = extra + DOUBLES
         scratch = (at_parts + THREADS) * (8 // itemsize)
-        block = Block(run.memory, table, doubles, floats, scratch)
+        block = Block(run.memory, table, doubles, floats, scratch, at_sums)
         bring_table(run, model, table, run.models[row + START])
 
         values, loss = cuda.local.array(SUMS, np.float64), 0.0
@@ -126,7 +126,7 @@ def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
         every = run.control[RECORD_EVERY]
         due = evaluate or (every > 0 and step % every == 0)
         kind = int(run.rules[at_rule])
-        everything, scale = due or kind == END_TO_END, run.limits[SCALE] * run.limits[P]
+        everything, scale = due or kind == END_TO_END, run.limits[SLOPES]
         for i in range(SUMS):
             values[i] = 0.0
         # Where there are more threads than entries of the gradient, several share the slots of one.
@@ -179,7 +179,7 @@ def make_epilogue(dtype: np.dtype[Any], k: int, form: str) -> Kernel:
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(epilogue, signature, (dtype.name, k, form))
+    return Kernel(epilogue, signature, (dtype.name, k, form, kind))
 
 
 @makes_kernel

@@ -29,8 +29,9 @@ import numpy as np
 from numba import cuda, types
 
 from .jit import ALL, THREADS, WARP, Kernel, device, in_parts, pointer
+from .losses import Code, is_long, is_margin, make_differentiate, make_of_residual
 from .planning import makes_kernel
-from .powers import data_type, make_power
+from .powers import data_type
 from .ptx import commit, make_copy, make_load, make_wait, opaque, store
 from .tiles_layout import (
     ROWS,
@@ -153,19 +154,22 @@ def _make_bring(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
 
 @cache
-def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
-    """Make ``finish(floats, at, residuals, losses, p)``: a thread's slopes, to shared memory.
+def _make_finish(dtype: np.dtype[Any], code: Code, shape: TileShape) -> Any:
+    """Make ``finish(floats, at, residuals, losses, p, at_y, target)``: a thread's slopes.
 
-    A power that has to be computed is too long to be there once for every residual; in a loop, they
-    need a place that can be indexed: that of their slopes.
+    They go to shared memory. A function that is long, such as a power that has to be computed, is
+    too long to be there once for every residual; in a loop, they need a place that can be indexed:
+    that of their slopes. For the losses of a margin what is given are products: their targets lie
+    from ``at_y`` on, those of the first map at ``target``.
     """
-    scalar, tall = dtype.type, shape.tall
-    left = max(ROWS // shape.split, 1)
+    scalar, tall, outputs, kept = dtype.type, shape.tall, shape.outputs, shape.kept
+    left, next_target = max(ROWS // shape.split, 1), shape.groups % shape.outputs
     down, along = shape.groups * shared_memory(dtype, shape).slopes, shape.rows // ROWS
-    load_one, differentiate = make_load(1), make_power(dtype, power)
+    load_one, of_margin = make_load(1), is_margin(code)
+    differentiate = (make_differentiate if of_margin else make_of_residual)(dtype, code)
 
     @device
-    def finish(floats, at, residuals, losses, p):
+    def finish(floats, at, residuals, losses, p, at_y, target):
         for entry in range(tall * left):
             a, i = entry // left, entry % left
             slope, value = differentiate(residuals[i * tall + a], p)
@@ -173,7 +177,7 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
             losses[a] += value
 
     @device
-    def finish_in_a_loop(floats, at, residuals, losses, p):
+    def finish_in_a_loop(floats, at, residuals, losses, p, at_y, target):
         for entry in range(tall * left):
             a, i = entry // left, entry % left
             store(floats, at + a * down + i * along, residuals[i * tall + a])
@@ -187,11 +191,32 @@ def _make_finish(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
             for a in range(tall):
                 losses[a] += loss if a == entry else scalar(0)
 
-    return finish if power else finish_in_a_loop
+    @device
+    def finish_margins(floats, at, products, losses, p, at_y, target):
+        for entry in range(tall * left):
+            a, i = entry // left, entry % left
+            store(floats, at + a * down + i * along, products[i * tall + a])
+        for entry in range(tall):
+            loss = scalar(0)
+            for i in range(left):
+                place = at + entry * down + i * along
+                y = load_one(floats, at_y + i * along * kept + target)[0]
+                slope, value = differentiate(load_one(floats, place)[0], y, p)
+                store(floats, place, slope)
+                loss += value
+            for a in range(tall):
+                losses[a] += loss if a == entry else scalar(0)
+            target += next_target
+            if outputs == kept:
+                target -= outputs if target >= outputs else 0
+
+    if of_margin:
+        return finish_margins
+    return finish_in_a_loop if is_long(code) else finish
 
 
 @cache
-def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
+def _make_slopes(dtype: np.dtype[Any], code: Code, shape: TileShape) -> Any:
     """Make ``slopes(floats, buffer, start, steps, p)``: the first product and what follows it.
 
     It returns a loss of one of the thread's maps, see ``loss_bits``.
@@ -214,7 +239,7 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
     gather_rows = _make_gather(of_tile, *halves)
     gather_losses = _make_gather(TALL, *loss_bits(shape))
     load, load_one = make_load(vector), make_load(1)
-    finish = _make_finish(dtype, power, shape)
+    finish, of_residual = _make_finish(dtype, code, shape), not is_margin(code)
 
     def make_part(begin: int, end: int) -> Any:
         @device
@@ -257,18 +282,19 @@ def _make_slopes(dtype: np.dtype[Any], power: int, shape: TileShape) -> Any:
         target = group if kept < outputs else (start + group) % outputs
         if outputs > 1:
             target = opaque(target)
-        for entry in range(tall * left):
-            a, i = entry // left, entry % left
-            dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
-            if i == left - 1:
-                target += groups % outputs
-                if outputs == kept:
-                    target -= outputs if target >= outputs else 0
+        if of_residual:
+            for entry in range(tall * left):
+                a, i = entry // left, entry % left
+                dots[i * tall + a] -= load_one(floats, at_y + i * between * kept + target)[0]
+                if i == left - 1:
+                    target += groups % outputs
+                    if outputs == kept:
+                        target -= outputs if target >= outputs else 0
         losses = cuda.local.array(TALL, dtype)
         for a in range(TALL):
             losses[a] = scalar(0)
         if thread & alone == 0:
-            finish(floats, at_slopes + group * stride + row, dots, losses, p)
+            finish(floats, at_slopes + group * stride + row, dots, losses, p, at_y, target)
         gather_losses(losses, thread)
         return float(losses[0])
 
@@ -328,7 +354,7 @@ def _make_gradient(dtype: np.dtype[Any], shape: TileShape) -> Any:
 
 
 @makes_kernel
-def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
+def make_tiles(dtype: np.dtype[Any], code: Code, shape: TileShape) -> Kernel:
     """Make the kernel of the tiles route.
 
     ``tiles(data, weights, partials, losses, running, maps, p)``: blocks are (slots, groups of
@@ -359,7 +385,7 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
     copy_maps = _make_copy_rows(shape.lanes, capacity, d, d, columns)
     bring = _make_bring(dtype, shape)
     wait = make_wait(max(buffers - 2, 0))
-    slopes, gradient = _make_slopes(dtype, power, shape), _make_gradient(dtype, shape)
+    slopes, gradient = _make_slopes(dtype, code, shape), _make_gradient(dtype, shape)
 
     def tiles(data, weights, partials, losses, running, maps, p):
         thread, block, blocks = cuda.threadIdx.x, cuda.blockIdx.x, cuda.gridDim.x
@@ -436,14 +462,14 @@ def make_tiles(dtype: np.dtype[Any], power: int, shape: TileShape) -> Kernel:
 
     f64, signature = pointer(np.float64), [data_type(dtype), pointer(dtype)]
     signature += [f64, f64, pointer(np.int64), types.int64, types.float64]
-    return Kernel(tiles, signature, (dtype.name, power, *shape), blocks=shape.blocks)
+    return Kernel(tiles, signature, (dtype.name, code, *shape), blocks=shape.blocks)
 
 
 def tiles_launch(
-    dtype: np.dtype[Any], power: int, shape: TileShape, maps: int
+    dtype: np.dtype[Any], code: Code, shape: TileShape, maps: int
 ) -> tuple[Kernel, int, int]:
     """Return the kernel for so many maps, how many blocks share them, and their shared memory."""
     blocks = -(-maps // shape.capacity)
     shape = shape._replace(tall=-(-maps // (shape.groups * blocks)))
     nbytes = shared_memory(dtype, shape).size * dtype.itemsize
-    return make_tiles(dtype, power, shape), blocks, nbytes
+    return make_tiles(dtype, code, shape), blocks, nbytes

@@ -3,28 +3,46 @@
 The state of the parameter at ``memory[place]`` lies one and two times ``stride`` further on.
 Where a square has overflowed, ``s - s`` makes NaN of it: otherwise the parameter would stand still
 for ever.
+
+Group RMSProp is not one of these: it needs the sum of squares of a whole group before. ``groups``
+has its steps in a run, here is what they are made of.
 """
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, types
 
-from ..specs import ADADELTA, ADAGRAD, ADAM, GRADIENT_DESCENT, MOMENTUM, NESTEROV, RMSPROP
+from ..specs import (
+    ADADELTA,
+    ADAGRAD,
+    ADAM,
+    GRADIENT_DESCENT,
+    GROUP_RMSPROP,
+    MOMENTUM,
+    NESTEROV,
+    RMSPROP,
+)
 from .jit import THREADS, Kernel, as_like, device, pointer, xp
 from .planning import makes_kernel
+from .reduce import SUMS_SIZE, block_sum, this_thread
 
 #: Layout of a row of ``rules``.
 KIND, RATE, DECAY, A, B, EPS, RULE_SIZE = range(7)
 
-#: In place of a kind of rule: it is looked up in every update.
-ANY = 9
+#: In place of a kind of rule: it is looked up in every update. MIXED is ANY where some of the rules
+#: are group RMSProp, whose steps are made in another way.
+ANY, MIXED = 9, 10
 
 
 class Constants(NamedTuple):
-    """A rule in a certain step, in the run's dtype. ``spread`` is Adam's second correction."""
+    """A rule in a certain step, in the run's dtype.
+
+    ``spread`` is Adam's second correction, or that of a group's mean.
+    """
 
     kind: int
     stride: int
@@ -45,9 +63,10 @@ def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
 
 @device
 def prepare(rules, at, step, corrections, place):
-    """One thread: leave Adam's two corrections for the step-th update, which counts from 1."""
-    if rules[at + KIND] == ADAM:
+    """One thread: leave the two corrections for the step-th update, which counts from 1."""
+    if rules[at + KIND] == ADAM or rules[at + KIND] == GROUP_RMSPROP:
         corrections[place] = 1.0 - rules[at + A] ** float(step)
+    if rules[at + KIND] == ADAM:
         corrections[place + 1] = math.sqrt(1.0 - rules[at + B] ** float(step))
 
 
@@ -62,6 +81,8 @@ def make_constants(dtype: np.dtype[Any]) -> Any:
         a, b, keep = rules[at + A], rules[at + B], 1.0 - rate * rules[at + DECAY]
         if kind == ADAM:
             rate, spread = rate / corrections[place], corrections[place + 1]
+        if kind == GROUP_RMSPROP:
+            spread = corrections[place]
         return Constants(
             kind, stride, scalar(rate), scalar(keep), scalar(a), scalar(b), scalar(1.0 - a),
             scalar(1.0 - b), scalar(max(rules[at + EPS], tiny)), scalar(spread),
@@ -113,6 +134,77 @@ def make_update(kind: int) -> Any:
     return update
 
 
+@cache
+def make_mean(dtype: np.dtype[Any]) -> Any:
+    """Make ``average(memory, place, square, rule)``: a group's mean with its new sum of squares.
+
+    One thread calls it; the mean stands at ``memory[place]``.
+    """
+    scalar = dtype.type
+
+    @device
+    def average(memory, place, square, rule):
+        before = float(memory[place])
+        memory[place] = scalar(float(rule.a) * before + float(rule.rest_a) * square)
+
+    return average
+
+
+@device
+def below(memory, place, rule):
+    """Return what gradients are divided by in a group whose mean is ``memory[place]``."""
+    s = float(memory[place])
+    return math.sqrt(s / float(rule.spread)) + float(rule.eps) + (s - s)
+
+
+@cache
+def make_move(dtype: np.dtype[Any]) -> Any:
+    """Make ``move(memory, place, g, rule, divisor)``: one parameter, divisor is from ``below``."""
+    scalar = dtype.type
+
+    @device
+    def move(memory, place, g, rule, divisor):
+        memory[place] = rule.keep * memory[place] - rule.eta * (g / scalar(divisor))
+
+    return move
+
+
+@makes_kernel
+def _make_group_kernel(dtype: np.dtype[Any]) -> Kernel:
+    """Make ``update(memory, grads, rules, ends, factors, step)`` for one block.
+
+    ``ends[f]`` to ``ends[f + 1]`` is factor f.
+    """
+    constants, average, move = make_constants(dtype), make_mean(dtype), make_move(dtype)
+
+    def update(memory, grads, rules, ends, factors, step):
+        thread = this_thread()
+        corrections = cuda.shared.array(2, types.float64)
+        doubles = cuda.shared.array(SUMS_SIZE, types.float64)
+        if thread == 0:
+            prepare(rules, 0, step, corrections, 0)
+        cuda.syncthreads()
+        rule = constants(rules, 0, ends[factors], corrections, 0)
+        by_factor = rules[B] != 0.0
+        groups = factors if by_factor else 1
+        for f in range(groups):
+            first, end = ends[f], ends[f + 1 if by_factor else factors]
+            square = 0.0
+            for i in range(first + thread, end, THREADS):
+                square += float(grads[i]) * float(grads[i])
+            square = block_sum(square, doubles)
+            mean = first + rule.stride
+            if thread == 0:
+                average(memory, mean, square, rule)
+            cuda.syncthreads()
+            divisor = below(memory, mean, rule)
+            for i in range(first + thread, end, THREADS):
+                move(memory, i, grads[i], rule, divisor)
+
+    signature = [pointer(dtype), pointer(dtype), pointer(np.float64), pointer(np.int64)]
+    return Kernel(update, [*signature, types.int64, types.int64], (dtype.name, "in_groups"))
+
+
 @makes_kernel
 def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
     constants, update_one = make_constants(dtype), make_update(ANY)
@@ -132,14 +224,28 @@ def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
 
 
 def update(
-    kind: int, params: Any, grads: Any, state: Any, hyper: tuple[float, ...], step: int
+    kind: int,
+    params: Any,
+    grads: Any,
+    state: Any,
+    hyper: tuple[float, ...],
+    step: int,
+    starts: Sequence[int] = (0,),
 ) -> None:
-    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1."""
+    """One step in place; ``state`` is (slots, n_params), ``step`` counts from 1.
+
+    The factors begin at ``starts``.
+    """
     count, dtype = params.size, np.dtype(params.dtype)
     memory = xp.concatenate([xp.asarray(part).ravel() for part in (params, state)])
     rules = xp.asarray(make_rule(kind, hyper))
-    blocks = -(-count // THREADS)
-    arguments = (memory, xp.asarray(grads), rules, count, step)
-    _make_kernel(dtype).prepared(blocks, arguments)()
+    if kind == GROUP_RMSPROP:
+        ends = xp.asarray(np.array([*starts, count], np.int64))
+        arguments = (memory, xp.asarray(grads), rules, ends, len(starts), step)
+        _make_group_kernel(dtype).prepared(1, arguments)()
+    else:
+        blocks = -(-count // THREADS)
+        arguments = (memory, xp.asarray(grads), rules, count, step)
+        _make_kernel(dtype).prepared(blocks, arguments)()
     params[...] = as_like(params, memory[:count])
     state[...] = as_like(state, memory[count:].reshape(state.shape))

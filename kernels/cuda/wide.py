@@ -6,7 +6,7 @@ After a pass over the data a step is a row of kernels, each of many blocks, in w
     enter         the end-to-end gradient from the sums of the pass, and sums for the judgement
     verdict       a block a model judges the iterate, records it, and says who moves
     descend       for each factor but the last: its gradient, and the next pulled-back one
-    update        every parameter
+    update        every parameter; by group RMSProp after sums of squares, see ``wide_groups``
     multiply      for each factor but the last, backwards: the suffix products, up to the maps
 
 All are for several models at once, which may differ in depth and widths; blocks that have nothing
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, types
 
-from ..specs import DIVERGED, END_TO_END, RUNNING
+from ..specs import DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING
 from .epilogue import (
     BEGIN,
     DEPTH,
@@ -38,6 +38,7 @@ from .epilogue import (
     QUADRATIC,
     RECORD_EVERY,
     SCALE,
+    SLOPES,
     SQUARE,
     START,
     STATUS,
@@ -48,7 +49,6 @@ from .epilogue import (
     WEIGHTS,
     YY,
     Block,
-    P,
     bring_table,
     judge,
     make_enter,
@@ -124,10 +124,10 @@ def make_enter_all(dtype: np.dtype[Any], form: str) -> Kernel:
         doubles = cuda.shared.array(0, np.float64)
         floats = cuda.shared.array(0, dtype)
         bring_table(run, model, table, run.models[model * MODEL_SIZE + START])
-        block = Block(run.memory, table, doubles, floats, 0)
+        block = Block(run.memory, table, doubles, floats, 0, deepest * TABLE)
         cuda.syncthreads()
         size = data.k * data.d
-        stride, scale = cuda.gridDim.y * size, run.limits[SCALE] * run.limits[P]
+        stride, scale = cuda.gridDim.y * size, run.limits[SLOPES]
         values = cuda.local.array(SUMS, np.float64)
         for i in range(SUMS):
             values[i] = 0.0
@@ -260,14 +260,16 @@ def make_descend_wide(dtype: np.dtype[Any]) -> Kernel:
 def make_update_wide(dtype: np.dtype[Any]) -> Kernel:
     """Make the kernel ``update(run, wide)``: blocks are (any number, active models).
 
-    The end-to-end rule is left to the host.
+    The end-to-end rule is left to the host, group RMSProp to ``wide_groups``.
     """
     constants, update_one = make_constants(dtype), make_update(ANY)
 
     def update(run, wide):
         place, model = cuda.blockIdx.y, run.active[cuda.blockIdx.y]
         row, at_rule = model * MODEL_SIZE, model * RULE_SIZE
-        if wide.moves[place] == 0 or int(run.rules[at_rule]) == END_TO_END:
+        kind = int(run.rules[at_rule])
+        by_host, in_groups = kind == END_TO_END, kind == GROUP_RMSPROP
+        if wide.moves[place] == 0 or by_host or in_groups:
             return
         corrections = cuda.shared.array(2, types.float64)
         if this_thread() == 0:

@@ -47,7 +47,7 @@ def pieces(X: Array, Y: Array, d: int, block: int) -> list[Piece]:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a run may diverge: that is a status
-def sums(piece: Piece, W: Array, p: float, most: int) -> Array:
+def sums(piece: Piece, W: Array, loss: Loss, most: int) -> Array:
     """Unscaled sums over the rows of a piece: gradient and loss without their constant factors.
 
     Parameters
@@ -55,16 +55,20 @@ def sums(piece: Piece, W: Array, p: float, most: int) -> Array:
     piece : Piece
     W : (M, k, d) array
         Maps.
-    p : float
+    loss : Loss
+        Without its factor.
     most : int
         Maps of the largest pass; ignored.
 
     Returns
     -------
     (M k d + M,) float64 array
-        The gradients ``sum_i |r|^(p-1) sign(r) x_i'``, (k, d) a map, then a map's ``sum |r|^p``.
+        The gradients ``sum_i l' x_i'`` of the kernels' slopes l', (k, d) a map, then a map's sum of
+        values.
     """
     X, Y = piece
-    passes = [loss_and_gradient(X, Y, w, Loss(p, len(X))) for w in W]
-    gradients = [np.divide(G, p, dtype=np.float64).reshape(-1) for _, G in passes]
+    plain = loss._replace(factor=float(len(X)))
+    passes = [loss_and_gradient(X, Y, w, plain) for w in W]
+    scale = plain.slope_factor / len(X)
+    gradients = [np.divide(G, scale, dtype=np.float64).reshape(-1) for _, G in passes]
     return np.concatenate([*gradients, [value for value, _ in passes]])

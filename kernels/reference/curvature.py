@@ -29,6 +29,7 @@ import numpy as np
 from ..protocols import Array
 from ..specs import Loss
 from .factor_chain import factors_of, suffixes_of
+from .losses import curvature_along
 
 
 def hessian_product(X: Array, Y: Array, W: Array, V: Array, loss: Loss) -> Array:
@@ -54,13 +55,9 @@ def hessian_product(X: Array, Y: Array, W: Array, V: Array, loss: Loss) -> Array
     them, the error is at most ``(n + d + 2 (p + 2) (1 + h) + 8) eps`` times the sum of the absolute
     values of the terms ``|r|^(p-2) |V| |x_i| |x_i|'`` (the CPU backend: without the 2 and the h).
     """
-    n, p = len(X), float(loss.p)
-    X = X.astype(np.float64)
-    size = np.abs(X @ W.T.astype(np.float64) - Y)
-    at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
-    weight = np.power(size, p - 2, out=at_zero, where=size != 0)
-    moved = weight * (X @ V.T.astype(np.float64))
-    product: Array = (loss.factor * p * (p - 1) / n) * (moved.T @ X)
+    X, W, V = (a.astype(np.float64) for a in (X, W, V))
+    moved = curvature_along(loss, X @ W.T, Y, X @ V.T)
+    product: Array = (loss.curvature_factor / len(X)) * (moved.T @ X)
     return product
 
 

@@ -15,6 +15,7 @@ The factors live in one flat array, ``W_1`` row-major, then ``W_2``, up to ``W_N
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -27,6 +28,12 @@ def factors_of(params: Array, widths: Sequence[int]) -> list[Array]:
     ends = np.cumsum([rows * columns for rows, columns in shapes])
     blocks = np.split(params, ends[:-1])
     return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
+
+
+def starts_of(widths: Sequence[int]) -> list[int]:
+    """Where each factor begins in the flat array."""
+    sizes = [rows * columns for rows, columns in zip(widths[1:], widths[:-1], strict=True)]
+    return list(accumulate(sizes[:-1], initial=0))
 
 
 def suffixes_of(factors: list[Array]) -> list[Array]:

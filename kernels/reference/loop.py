@@ -9,6 +9,8 @@ which is gradient descent on the preconditioned gradient, with N times the decay
 
 A run holds any number of models. They go side by side, each as if it were alone, and leave the run
 one by one as they end.
+
+Of an entrywise map (:mod:`.entrywise`) the vectors take the place of the factors.
 """
 
 import math
@@ -31,7 +33,7 @@ from ..specs import (
     ModelSpec,
     Rule,
 )
-from .factor_chain import end_to_end, gradients
+from . import entries, entrywise, factor_chain
 from .lp_loss import (
     diagonal_loss_and_gradient,
     gram,
@@ -52,7 +54,7 @@ class BaseTrainingLoop(ABC):
     ----------
     models : sequence of ModelSpec
         At least one; their initial factors are copied. ``widths`` are ``(d, n_1, ..., k)``, and
-        ``(d, k)`` for the end-to-end rule.
+        ``(d, k)`` for the end-to-end rule; see there for entrywise maps.
 
     Attributes
     ----------
@@ -85,16 +87,38 @@ class BaseTrainingLoop(ABC):
     def _pass(self, m: int) -> tuple[Array, float, Array]:
         """End-to-end matrix, loss and gradient of a model's current iterate."""
 
+    def _end_to_end(self, m: int) -> Array:
+        """End-to-end matrix of a model's current iterate."""
+        model, params = self._models[m], self._params[m]
+        if model.entrywise is not None:
+            return entrywise.end_to_end(params, model.entrywise)
+        return factor_chain.end_to_end(params, model.widths)
+
+    def _gradients(self, m: int, G: Array) -> Array:
+        """Gradients of a model's factors, flat, from that of its end-to-end matrix."""
+        model, params = self._models[m], self._params[m]
+        if model.entrywise is not None:
+            return entrywise.gradients(params, model.entrywise, G)
+        return factor_chain.gradients(params, model.widths, G)
+
+    def _starts(self, m: int) -> list[int]:
+        """Where each of a model's factors, or vectors, begins among its parameters."""
+        model = self._models[m]
+        if model.entrywise is not None:
+            size = model.params.size
+            return list(range(0, size, size // model.entrywise.vectors))
+        return factor_chain.starts_of(model.widths)
+
     def _update(self, m: int, W: Array, G: Array) -> None:
-        widths, _, (kind, (rate, decay, a, b, eps)) = self._models[m]
+        kind, (rate, decay, a, b, eps) = self._models[m].rule
         params, hyper = self._params[m], (rate, decay, a, b, eps)
         if kind == END_TO_END:
             grads = precondition(W, G, int(a)).ravel()
             kind, hyper = GRADIENT_DESCENT, (rate, a * decay, a, b, eps)
         else:
-            grads = gradients(params, widths, G)
+            grads = self._gradients(m, G)
         self.steps[m] += 1
-        update(kind, params, grads, self._state[m], hyper, self.steps[m])
+        update(kind, params, grads, self._state[m], hyper, self.steps[m], self._starts(m))
 
     def _judge(self, value: float, slope: float, tol: float, target: float) -> int:
         if not (math.isfinite(value) and math.isfinite(slope)):
@@ -167,9 +191,9 @@ class BaseTrainingLoop(ABC):
 
     def set_rate(self, model: int, rate: float) -> None:
         """Change the learning rate of a model for the steps to come."""
-        widths, params, (kind, hyper) = self._models[model]
+        kind, hyper = self._models[model].rule
         rule = Rule(kind, (rate, *hyper[1:]))
-        self._models[model] = ModelSpec(widths, params, rule)
+        self._models[model] = self._models[model]._replace(rule=rule)
 
     def snapshot(self) -> Snapshot:
         """The state of the run, without its history, to go back to with ``restore``."""
@@ -213,11 +237,11 @@ class TrainingLoop(BaseTrainingLoop):
 
     Parameters
     ----------
-    X : (n, d) array, or (d,) in the form "diagonal"
+    X : (n, d) array, or (d,) in the form "diagonal", or as ``Loss`` says
     Y : (n, k) array
     loss : Loss
         For p = 2 its form may replace the data by their Gram matrices, or say that they are a
-        diagonal matrix.
+        diagonal matrix; or that the data are entries or measurements of the matrix itself.
     models : sequence of ModelSpec
     threads : int
         Ignored: NumPy decides.
@@ -231,9 +255,13 @@ class TrainingLoop(BaseTrainingLoop):
         self._gram = gram(X, Y) if loss.form == "gram" else None
 
     def _pass(self, m: int) -> tuple[Array, float, Array]:
-        W = end_to_end(self._params[m], self._models[m].widths)
+        W = self._end_to_end(m)
         if self._loss.form == "diagonal":
             return W, *diagonal_loss_and_gradient(self._X, self._Y, W, self._loss)
+        if self._loss.form == "entries":
+            return W, *entries.loss_and_gradient(self._X, self._Y, W, self._loss)
+        if self._loss.form == "measurements":
+            return W, *entries.measured_loss_and_gradient(self._X, self._Y, W, self._loss)
         if self._gram is None:
             return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
         return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)

@@ -32,6 +32,7 @@ import numpy as np
 
 from ..protocols import Array
 from ..specs import Loss
+from .losses import curvature, value_and_slope
 
 
 def loss_and_gradient(X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, Array]:
@@ -68,12 +69,10 @@ def loss_and_gradient(X: Array, Y: Array, W: Array, loss: Loss) -> tuple[float, 
 
     Where a term or a sum overflows, the loss is inf or NaN.
     """
-    n, p = len(X), float(loss.p)
-    residual = X @ W.T - Y
-    size = np.abs(residual)
-    value = loss.factor / n * float(np.sum(size**p, dtype=np.float64))
-    slope = np.sign(residual) * size ** (p - 1)
-    return value, (loss.factor * p / n) * (slope.T @ X)
+    n = len(X)
+    values, slopes = value_and_slope(loss, X @ W.T, Y)
+    value = loss.factor / n * float(np.sum(values, dtype=np.float64))
+    return value, (loss.slope_factor / n) * (slopes.T @ X)
 
 
 def gram(X: Array, Y: Array) -> tuple[Array, Array, float]:
@@ -177,10 +176,8 @@ def hessian(X: Array, y: Array, w: Array, loss: Loss) -> Array:
     error is at most ``(n + 2 (p + 2) (1 + h) + 8) eps`` times the sum of the absolute values of the
     terms (the CPU backend: ``(n + p + 10) eps``).
     """
-    n, p = len(X), float(loss.p)
+    n = len(X)
     X = X.astype(np.float64)
-    size = np.abs(X @ w - y)
-    at_zero = np.full_like(size, 1.0 if p == 2 else 0.0)
-    weight = np.power(size, p - 2, out=at_zero, where=size != 0)  # a residual of NaN gives NaN
-    H: Array = (loss.factor * p * (p - 1) / n) * (X.T @ (weight[:, np.newaxis] * X))
+    weight = curvature(loss, X @ w, y)
+    H: Array = (loss.curvature_factor / n) * (X.T @ (weight[:, np.newaxis] * X))
     return H

@@ -20,7 +20,8 @@ def data_bytes(shape: Shape) -> dict[str, float]:
     -------
     dict of str to float
     """
-    return {"residuals": 4.0 * shape.n * shape.k * shape.dtype.itemsize}
+    columns = 1 if shape.form in ("entries", "measurements") else shape.k
+    return {"residuals": 4.0 * shape.n * columns * shape.dtype.itemsize}
 
 
 def run_bytes(

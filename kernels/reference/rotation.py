@@ -11,8 +11,9 @@ V], and for the data [X' 0] (n, q + r)
 
 A rule that maps factors and gradients linearly along the input, with coefficients that depend on
 them through inner products only, does the same to W_1' as to W_1: gradient descent, momentum and
-Nesterov's form of it, weight decay, and the end-to-end rule, since :math:`P_{W Q}(G Q) = P_W(G) Q`
-for Q with orthonormal columns that span the rows of W and G. So the run of W_1' on [X' 0] is that
+Nesterov's form of it, weight decay, group RMSProp, whose coefficients are the norms of gradients,
+and the end-to-end rule, since :math:`P_{W Q}(G Q) = P_W(G) Q` for Q with orthonormal columns that
+span the rows of W and G. So the run of W_1' on [X' 0] is that
 of W_1 on X, rotated, to the end: with the same losses, and the same norms of gradients and
 end-to-end matrices. Rules that scale every entry by itself (AdaGrad, AdaDelta, RMSProp, Adam) do
 not commute.

@@ -17,12 +17,23 @@ AdaDelta          g sqrt(s + eps) / sqrt(v + eps), with v <- a v + (1-a) g^2 bef
 RMSProp           g / (sqrt(v) + eps), with v <- a v + (1-a) g^2                      v
 Adam              m^ / (sqrt(v^) + eps), with m <- a m + (1-a) g,                     m, v
                   v <- b v + (1-b) g^2, m^ = m / (1-a^t), v^ = v / (1-b^t)
+group RMSProp     g / (sqrt(s / (1-a^t)) + eps), with s <- a s + (1-a) |g|^2, where   a number
+                  |g|^2 is the sum of the squares of a group, one s for all of it     a group
 ================  ==================================================================  ============
 
-These are the definitions of ``torch.optim`` (SGD, Adagrad, Adadelta, RMSprop, Adam), except that
-the decay is the paper's, apart from the gradient, and that a v which has overflowed makes NaN of
-its parameter: divided by it, every later step would be 0, and the model seem to have come to rest.
+A group is a factor if b = 1; if b = 0 all factors are one. Its s stands in the flat buffer where
+its first parameter does in the parameters; the other numbers there stay 0.
+
+These are the definitions of ``torch.optim`` (SGD, Adagrad, Adadelta, RMSprop, Adam), and group
+RMSProp is the ``GroupRMSprop`` of Arora, Cohen, Hu and Luo (2019), "Implicit Regularization in Deep
+Matrix Factorization", arXiv 1905.13655, in ``opt.py`` of their code
+(github.com/roosephu/deep_matrix_factorization), which has one group; except that the decay is the
+paper's, apart from the gradient, and that a v or s which has overflowed makes NaN of its
+parameters: divided by it, every later step would be 0, and the model seem to have come to rest.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,6 +42,7 @@ from ..specs import (
     ADADELTA,
     ADAGRAD,
     GRADIENT_DESCENT,
+    GROUP_RMSPROP,
     MOMENTUM,
     NESTEROV,
     RMSPROP,
@@ -79,8 +91,26 @@ def _direction(
     return u
 
 
+def _direction_of_groups(
+    g: Array, s: Array, groups: Sequence[tuple[int, int]], a: float, eps: float, step: int
+) -> Array:
+    u = np.empty_like(g)
+    for first, end in groups:
+        square = float(np.sum(g[first:end].astype(np.float64) ** 2))
+        s[first] = a * float(s[first]) + (1 - a) * square  # rounded to the dtype: may overflow
+        mean = float(s[first])
+        u[first:end] = g[first:end] / (np.sqrt(mean / (1 - a**step)) + (mean - mean) + eps)
+    return u
+
+
 def update(
-    kind: int, params: Array, grads: Array, state: Array, hyper: tuple[float, ...], step: int
+    kind: int,
+    params: Array,
+    grads: Array,
+    state: Array,
+    hyper: tuple[float, ...],
+    step: int,
+    starts: Sequence[int] = (0,),
 ) -> None:
     """One step: ``params`` and ``state`` change in place.
 
@@ -95,16 +125,24 @@ def update(
         ``(learning_rate, weight_decay, a, b, eps)``.
     step : int
         Counts from 1.
+    starts : sequence of int
+        Where the factors begin in the flat arrays; only group RMSProp asks.
 
     Notes
     -----
     With eps that of the dtype, a parameter w, its m, v and s each have an error of at most
     ``16 eps`` times the sum of the absolute values of the terms that the table adds up for it: that
     is ``|w| + rate |u|`` for w, with ``a |m| + |g|`` in the place of m. Adam's corrections add
-    ``1 / (1 - a^t) + 1 / (1 - b^t)`` times the eps of float64 to the relative error of u.
+    ``1 / (1 - a^t) + 1 / (1 - b^t)`` times the eps of float64 to the relative error of u. The sums
+    of squares of group RMSProp are made in float64: its s of m parameters has a relative error of
+    at most ``16 eps`` plus m times the eps of float64, its w one like the others'.
     """
     rate, decay, a, b, eps = (float(value) for value in hyper)
     # An eps below the dtype's normal numbers would be 0 in it, and 0 / 0 where g is always 0.
     eps = max(eps, float(np.finfo(params.dtype).tiny))
     params *= 1 - rate * decay
-    params -= rate * _direction(kind, grads, state, a, b, eps, step)
+    if kind == GROUP_RMSPROP:
+        groups = list(pairwise((*starts, params.size))) if b else [(0, params.size)]
+        params -= rate * _direction_of_groups(grads, state[0], groups, a, eps, step)
+    else:
+        params -= rate * _direction(kind, grads, state, a, b, eps, step)

@@ -13,7 +13,7 @@ if planning.DEVICE or (gpu.missing() is None and not gpu.simulated()):
     BACKENDS.append(pytest.param("cuda", marks=pytest.mark.gpu))
 FILES = {
     "lp_loss", "factor_chain", "curvature", "updates", "precondition", "loop", "chunks", "twofold",
-    "needs",
+    "needs", "entrywise",
 }  # fmt: skip
 
 

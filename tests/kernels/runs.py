@@ -11,6 +11,7 @@ from accel.kernels.specs import (
     ADAM,
     END_TO_END,
     GRADIENT_DESCENT,
+    GROUP_RMSPROP,
     MOMENTUM,
     NESTEROV,
     RMSPROP,
@@ -29,6 +30,8 @@ RULES = {
     "adadelta": Rule(ADADELTA, (1.0, 0.0, 0.9, 0.0, 1e-6)),
     "rmsprop": Rule(RMSPROP, (0.002, 0.0, 0.99, 0.0, 1e-8)),
     "adam": Rule(ADAM, (0.001, 0.0, 0.9, 0.999, 1e-8)),
+    "group rmsprop": Rule(GROUP_RMSPROP, (0.01, 0.0, 0.99, 0.0, 1e-6)),
+    "group rmsprop, factors": Rule(GROUP_RMSPROP, (0.01, 0.0, 0.95, 1.0, 1e-6)),
     "end-to-end 3": Rule(END_TO_END, (0.02, 0.0, 3.0, 0.0, 0.0)),
     "end-to-end 8": Rule(END_TO_END, (0.02, 0.0, 8.0, 0.0, 0.0)),
 }
@@ -136,7 +139,8 @@ def written_out(plain, case, rule, steps):
             params = ((1 - rate * decay * a) * W - rate * push).ravel()
         else:
             grads = plain.factor_chain.gradients(params, widths, G)
-            plain.updates.update(kind, params, grads, state, rule.hyper, step + 1)
+            starts = plain.factor_chain.starts_of(widths)
+            plain.updates.update(kind, params, grads, state, rule.hyper, step + 1, starts)
 
 
 def assert_same_run(plain, loop, case, rule, steps):

@@ -21,7 +21,7 @@ def make_rows(chunks, n, d, k, maps, dtype):
 
 def total(chunks, rows, Y, d, W, p, block):
     pieces = chunks.pieces(rows, Y, d, block)
-    return sum(chunks.sums(piece, W, p, len(W)) for piece in pieces)
+    return sum(chunks.sums(piece, W, Loss(p), len(W)) for piece in pieces)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -222,7 +222,7 @@ def test_read_only_data_compile_nothing_new():
 def test_an_integer_p_compiles_nothing_new():
     X, Y, _, _, w = problem(64, 16)
     lanes = lp_loss.lanes_for(16, X.dtype)
-    kernels = lp_loss.make_pass(X.dtype, lanes, "one"), lp_loss._make_hessian(lanes)
+    kernels = lp_loss.make_pass(X.dtype, lanes, "one", "lp"), lp_loss._make_hessian(lanes, "lp")
     compiled = []
     for p in (4.0, 4):
         lp_loss.loss_and_gradient(X, Y, w[None], Loss(p))

@@ -39,6 +39,7 @@ def test_in_the_simulator():
         [loops, "-k", "every"],
         [loops, "-k", "not every"],
         [FOLDER / f"test_simulated_{name}.py" for name in ("tiles", "kernels", "checks")],
+        [FOLDER / "test_simulated_losses.py"],
         [FOLDER / "test_simulated_wide.py"],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:

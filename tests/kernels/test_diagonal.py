@@ -34,7 +34,11 @@ RUNS = [
     for depth, hidden in DEPTHS.items()
     if not (name.startswith("end-to-end") and hidden)
 ]
-COMMUTING = ["gradient descent", "momentum", "nesterov", "end-to-end 3"]
+COMMUTING = [
+    "gradient descent", "momentum", "nesterov", "group rmsprop", "group rmsprop, factors",
+    "end-to-end 3",
+]  # fmt: skip
+RATTLING = ["adadelta", "rmsprop", "group rmsprop, factors"]
 
 
 @BOTH
@@ -161,10 +165,11 @@ def test_every_rule_depth_and_output(kernels, plain, name, hidden, k, dtype):
     """For as long as the runs do not amplify rounding errors.
 
     AdaDelta and RMSProp do that near an optimum, where the steps of a coordinate grow until it is
-    left again: in steps 40 to 50 AdaDelta at depth 8 makes 1e-10 of a perturbation by 1e-15.
+    left again: in steps 40 to 50 AdaDelta at depth 8 makes 1e-10 of a perturbation by 1e-15, and so
+    does RMSProp in groups of a factor.
     """
     case = for_rule(name, hidden=hidden, k=k, form="diagonal", dtype=dtype)
-    steps = 20 if dtype == np.float32 else 30 if name in ("adadelta", "rmsprop") else 60
+    steps = 20 if dtype == np.float32 else 30 if name in RATTLING else 60
     with Single(kernels.loop, *case, RULES[name]) as loop:
         assert_same_run(plain, loop, case, RULES[name], steps)
 

@@ -120,7 +120,7 @@ def test_agrees_with_plain_numpy(compiled, plain, shape, dtype):
 def test_place_and_company_do_not_show(compiled, name, dtype):
     """Seventeen copies in one run, which needs tiles of every size."""
     X, Y, loss, *model = for_rule(name, dtype=dtype)
-    copies = [ModelSpec(*model, RULES[name])] * 17
+    copies = [ModelSpec(*model[:2], RULES[name])] * 17
     with compiled.loop.TrainingLoop(X, Y, loss, copies, 2) as loop:
         loop.advance(10)
         for m in range(1, 17):
@@ -147,7 +147,7 @@ def test_models_leave_one_by_one(kernels, n, threads):
             assert np.isnan(rows[recorded:, m]).all()
         assert loop.evaluate()[3, 1] <= goal < rows[loop.steps[3] - 1, 3, 0]
         for m, model in enumerate(models):
-            with Single(kernels.loop, X, Y, loss, *model, threads) as alone:
+            with Single(kernels.loop, X, Y, loss, *model[:3], threads) as alone:
                 assert alone.advance(60, target=goal) == loop.statuses[m]
                 # CUDA: other numbers of blocks share the rows. CPU, large data: another pass.
                 if kernels.backend == "cuda" or (kernels.backend == "cpu" and n == 1501):

@@ -30,7 +30,7 @@ def passed(X, Y, W, p, most=2):
     assert data.several
     weights, work, sums = lp_loss.buffers(data, W)
     work[:] = np.nan  # nothing may be read that has not been written
-    lp_loss.run_pass(data, weights, work, sums, p)
+    lp_loss.run_pass(data, weights, work, sums, Loss(p))
     gradients = sums[: weights.size].reshape(-1, data.ld)[:, : data.d]
     return sums[weights.size :][::-1].copy(), gradients.reshape(W.shape).copy()
 

@@ -21,7 +21,7 @@ def passed(X, y, w, p, streamed, tile=None):
     assert not data.several
     weights, work, sums = lp_loss.buffers(data, w[None])
     work[:] = np.nan  # nothing may be read that has not been written
-    lp_loss.run_pass(data, weights, work, sums, p)
+    lp_loss.run_pass(data, weights, work, sums, Loss(p))
     return sums[-1], sums[: data.d].copy()
 
 

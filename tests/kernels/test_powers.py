@@ -8,7 +8,7 @@ import pytest
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from accel.kernels.cpu import any_power, jit, lp_loss, powers
+from accel.kernels.cpu import any_power, differentiate, jit, lp_loss, powers
 from accel.kernels.cpu.simd import Emitter, at
 from accel.kernels.specs import Loss
 
@@ -31,13 +31,13 @@ def lanes_of(dtype):
 
 @cache
 def compiled(dtype):
-    differentiate = powers.make_differentiate(np.dtype(dtype), lanes_of(dtype))
+    differentiated = differentiate.make_differentiate(np.dtype(dtype), lanes_of(dtype))
 
     @jit.inner
     def step(residuals, targets, losses, p):
         rows = residuals.size // losses.size
         for c in range(losses.size):
-            losses[c] = differentiate(at(residuals, c * rows), at(targets, 0), rows, p)
+            losses[c] = differentiated(at(residuals, c * rows), at(targets, 0), rows, p)
 
     return step
 
@@ -192,7 +192,7 @@ def emitted(dtype, lanes):
     r, out, p, count = function.args
 
     def body(step):
-        for memory in (emit, powers._FirstLanes(emit, count)):
+        for memory in (emit, differentiate.FirstLanes(emit, count)):
             slope, value = step(builder, memory.load(r))
             memory.store(slope, r)
             memory.store(value, out)

@@ -59,8 +59,8 @@ def check(offered, asked, *, bound):
 
 def test_the_files():
     assert set(FILES) == {
-        "chunks", "curvature", "factor_chain", "loop", "lp_loss", "needs", "precondition",
-        "twofold", "updates",
+        "chunks", "curvature", "entrywise", "factor_chain", "loop", "lp_loss", "needs",
+        "precondition", "twofold", "updates",
     }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_every_way_to_end(shape, threads):
     for stops in ({"target": 0.6 * first}, {"tol": 0.5 * slope}, {"target": 2 * first}):
         alone = []
         for model in models:
-            with Single(loop, X, Y, loss, *model) as single:
+            with Single(loop, X, Y, loss, *model[:3]) as single:
                 single.advance(150, record_every=4, **stops)
                 alone.append((single.take_history(), *numbers(single.loop, 1)))
         with loop.TrainingLoop(X, Y, loss, models, threads) as run:

@@ -24,6 +24,7 @@ from accel.kernels.reference import loop as reference_loop
 from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, ModelSpec
 
 from ..runs import PLAIN, RULES, problem
+from .kinds import KINDS, bounded, outputs, targets
 
 # Numba and CuPy take seconds to load, and ``--list`` needs neither: they are imported in functions.
 
@@ -130,6 +131,33 @@ def check_pass(route, dtype, n, d, k, p=4.0):
     exact = (array.astype(F8) for array in (case.X, case.Y, W))
     expected, expected_G = lp_loss.loss_and_gradient(*exact, case.loss)
     return Outcome(largest(off(value / n, expected), off(p / n * G, expected_G)), PASSES[dtype])
+
+
+def check_losses(n, d):
+    """Passes of losses of every kind, off by a part of what rounding may do; some by two routes."""
+    from accel.kernels.cuda import lp_loss as ours
+    from accel.kernels.cuda.jit import to_host, xp
+
+    routes = [("rows", name, F4, 1, 1) for name in KINDS if name != "cross-entropy"]
+    routes += [("tiles", "logcosh", F4, 2, 3), ("tiles", "logistic", F8, 8, 1)]
+    routes += [(route, "cross-entropy", dtype, 2, 10)
+               for route, dtype in (("products", F4), ("blocks", F8))]  # fmt: skip
+    rng, errors = np.random.default_rng(0), []
+    for route, name, dtype, models, k in routes:
+        X, W = (rng.standard_normal(s).astype(dtype) for s in [(n, d), (models, k, d)])
+        W, Y = W / dtype(np.sqrt(d)), targets(rng, name, n, outputs(name, k)).astype(dtype)
+        one = ours.Pass(ours.pack(X, Y), ours.on_device(W).reshape(-1), KINDS[name],
+                        xp.ones(models, np.int64), route=route)  # fmt: skip
+        one()
+        values = to_host(one.losses).reshape(-1, models, k).sum(axis=(0, 2))
+        gradients = to_host(one.partials.sum(axis=0)).reshape(models, k, d)
+        for m in range(models):
+            value, value_error, G, G_error = bounded(KINDS[name], X, Y, W[m])
+            errors += [
+                abs(values[m] - value) / value_error,
+                np.max(abs(gradients[m] - G) / G_error),
+            ]
+    return Outcome(largest(*errors), 1.0, f"times the bound; {len(KINDS)} kinds")
 
 
 def started(dtype, widths, n, rule="gradient descent", p=4.0, form="direct", models=1):
@@ -305,6 +333,7 @@ WAVES = [
             rule="momentum",
             way="wide",
         ),
+        "losses": partial(check_losses, size(3000, 40), size(64, 9)),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),
         "tiles-f8-odd": partial(check_pass, "tiles", F8, size(777, 77), 17, 5, p=3.0),
         "same-bits": check_same_bits,

@@ -27,8 +27,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 WRITTEN = Path(__file__).with_name("cupy.json")
 #: Functions and constants, by their names in the module ``cupy``; those of NumPy's name compute.
 NUMPYS = (
-    "abs", "asarray", "ascontiguousarray", "concatenate", "empty", "full", "linalg.svd", "matmul",
-    "ones", "outer", "sum", "vdot", "where", "zeros",
+    "abs", "asarray", "ascontiguousarray", "concatenate", "empty", "exp", "full", "linalg.svd",
+    "matmul", "ones", "outer", "sum", "vdot", "where", "zeros",
 )  # fmt: skip
 #: Arguments of a launch, at least and at most: of this CuPy tells no signature.
 LAUNCH_TAKES = 3, 6

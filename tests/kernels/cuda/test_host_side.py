@@ -25,7 +25,7 @@ from .modules import cuda
 from .standin import Array, CuPy
 
 MODULES = ("blocks_pass", "curvature", "epilogue", "factor_chain", "jit", "launch", "loop",
-           "lp_loss", "precondition", "reduce", "streamed", "updates")  # fmt: skip
+           "losses", "lp_loss", "precondition", "reduce", "streamed", "updates")  # fmt: skip
 
 
 @pytest.fixture
@@ -154,8 +154,9 @@ def loaded_anew(kernel):
 LOAD = cuda.jit.Kernel._load_here
 
 
-def training(cupy, rule=PLAIN, models=1, large=False, **shape):
+def training(cupy, rule=PLAIN, models=1, large=False, loss=None, **shape):
     case = problem(**{"n": 40, "d": 8, "hidden": (), **shape})
+    case = case._replace(loss=loss or case.loss)
     loop_module = cuda.loop
     listed = [ModelSpec(case.widths, case.params, rule)] * models
     with pytest.MonkeyPatch.context() as patched:
@@ -282,6 +283,31 @@ def test_a_wide_run_is_launches_alone_and_replays_a_graph(cupy, form, of_pass):
     assert grids["descend"] == (2 * 16, 2)
     assert grids["multiply"] == (16, 2)
     assert grids["update"] == (118, 2)
+
+
+def test_a_wide_run_of_the_cross_entropy_is_launches_alone(cupy):
+    """In its passes the products, what becomes of them row by row, and the gradients."""
+    loss = Loss(1.0, kind="cross-entropy")
+    _, loop = training(cupy, d=100, n=300, hidden=(100, 100), k=100, models=2, loss=loss)
+    assert loop.engine == "wide"
+    cupy.notes.clear()
+    loop.advance(20)
+    assert cupy.replays == 1
+    assert "matmul" not in {what for what, *_ in cupy.notes}
+    of_pass = cupy.launches[-10:-7]
+    assert [name for name, *_ in of_pass] == [
+        "residuals_float64_coupled", "slopes_float64_coupled_0", "gradients_float64_0"
+    ]  # fmt: skip
+    assert of_pass[1][1:4] == ((2, 2), (256,), 5 + 3 + 3)
+
+
+def test_a_streamed_run_of_the_cross_entropy_has_passes_by_cublas(cupy):
+    _, loop = training(cupy, k=3, loss=Loss(1.0, kind="cross-entropy"))
+    assert loop.engine == "streaming"
+    cupy.notes.clear()
+    loop.advance(2)
+    assert "matmul" in {what for what, *_ in cupy.notes}
+    assert "slopes_float64_coupled_1" in {name for name, *_ in cupy.launches}
 
 
 def test_a_wide_run_on_large_data_has_passes_by_cublas(cupy):

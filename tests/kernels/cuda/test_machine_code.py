@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, MOMENTUM
+from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, GROUP_RMSPROP, MOMENTUM
 
 from ... import children
 from .modules import cuda
@@ -42,64 +42,100 @@ if NVVM:
     ctypes.CDLL(NVVM, ctypes.RTLD_GLOBAL)  # Numba looks for none where there is one already
 
 
-def rows(dtype, d, maps, power=4):
-    return cuda.lp_loss.make_rows(dtype, power, cuda.lp_loss.rows_shape(d, maps, dtype))
+def rows(dtype, d, maps, code=4):
+    return cuda.lp_loss.make_rows(dtype, code, cuda.lp_loss.rows_shape(d, maps, dtype))
 
 
-def resident(dtype, d, k, kind, power=4, form="direct", spills=True, inside=True):
+def resident(dtype, d, k, kind, code=4, form="direct", spills=True, inside=True):
     """The kernel with the most rows in registers that a plan would ask for."""
 
     def layout_of(count):
         return cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, form, spills, inside)
 
     if form == "diagonal":
-        return cuda.resident.make_resident(dtype, power, layout_of(0)._replace(spills=False))
-    fitting = cuda.launch.fitting_rows(layout_of, dtype, power)
-    return cuda.resident.make_resident(dtype, power, layout_of(fitting[-1]))
+        return cuda.resident.make_resident(dtype, code, layout_of(0)._replace(spills=False))
+    fitting = cuda.launch.fitting_rows(layout_of, dtype, code)
+    return cuda.resident.make_resident(dtype, code, layout_of(fitting[-1]))
 
 
-def tiles(dtype, *shape, power=4):
-    return cuda.tiles.make_tiles(dtype, power, cuda.tiles.TileShape(*shape))
+def tiles(dtype, *shape, code=4):
+    return cuda.tiles.make_tiles(dtype, code, cuda.tiles.TileShape(*shape))
 
 
-ANY = cuda.updates.ANY
+ANY, MIXED = cuda.updates.ANY, cuda.updates.MIXED
 KERNELS = {
     "gas, float32": lambda: resident(F4, 128, 1, GRADIENT_DESCENT, spills=False),
     "gas, float64": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, spills=False),
     "rows in shared memory too": lambda: resident(F8, 128, 1, MOMENTUM),
-    "any rules, any power": lambda: resident(F8, 128, 1, ANY, power=0),
+    "any rules, any power": lambda: resident(F8, 128, 1, ANY, code=0),
     "any rules": lambda: resident(F8, 128, 1, ANY),
+    "group RMSProp": lambda: resident(F8, 128, 1, GROUP_RMSPROP),
+    "group RMSProp, float32, several outputs": lambda: resident(F4, 128, 4, GROUP_RMSPROP),
+    "any rules, group RMSProp too": lambda: resident(F8, 128, 1, MIXED),
     "outside, Adam": lambda: resident(F8, 128, 1, ADAM, inside=False),
     "end to end": lambda: resident(F4, 128, 1, END_TO_END),
     "several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT),
     "several outputs, float32": lambda: resident(F4, 128, 4, GRADIENT_DESCENT),
-    "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, power=0),
-    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="gram"),
-    "diagonal": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, power=2, form="diagonal"),
-    "diagonal, any rules, outputs": lambda: resident(F4, 100, 20, ANY, power=2, form="diagonal"),
+    "long rows": lambda: resident(F4, 480, 1, GRADIENT_DESCENT, code=0),
+    "Gram": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, code=2, form="gram"),
+    "diagonal": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, code=2, form="diagonal"),
+    "diagonal, any rules, outputs": lambda: resident(F4, 100, 20, ANY, code=2, form="diagonal"),
     "streamed rows, float32": lambda: rows(F4, 128, 1),
     "streamed rows, float64": lambda: rows(F8, 128, 1),
     "streamed rows, four maps": lambda: rows(F8, 128, 4),
-    "streamed rows, any power": lambda: rows(F8, 512, 1, power=0),
+    "streamed rows, any power": lambda: rows(F8, 512, 1, code=0),
     # What tiles_shape finds for a million rows on an H100.
     "tiles, float32": lambda: tiles(F4, 128, 1, 4, 8, 8, 1, 32, 4, 3, 2),
     "tiles, float64": lambda: tiles(F8, 128, 1, 2, 8, 8, 2, 32, 4, 3, 1),
     "tiles, odd rows": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2),
     "tiles, long rows": lambda: tiles(F4, 512, 1, 4, 8, 4, 2, 64, 8, 2, 1),
-    "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, power=0),
+    "tiles, several outputs, any power": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, code=0),
     "epilogue, float32": lambda: cuda.streaming.make_epilogue(F4, 1, "direct"),
     "epilogue, float64, three outputs": lambda: cuda.streaming.make_epilogue(F8, 3, "direct"),
     "epilogue, diagonal": lambda: cuda.streaming.make_epilogue(F8, 100, "diagonal"),
+    "epilogue, group RMSProp": lambda: cuda.streaming.make_epilogue(F8, 3, "direct", MIXED),
     "blocks, residuals": lambda: cuda.blocks_pass.make_residuals(F8, 4),
     "blocks, residuals, any power": lambda: cuda.blocks_pass.make_residuals(F4, 0),
     "blocks, gradients": lambda: cuda.blocks_pass.make_gradients(F8, False),
     "blocks, Gram": lambda: cuda.blocks_pass.make_gradients(F8, True),
+    "huber": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, code="huber"),
+    "pinball, several outputs": lambda: resident(F4, 40, 4, GRADIENT_DESCENT, code="pinball"),
+    "expectile": lambda: resident(F4, 128, 1, GRADIENT_DESCENT, code="expectile"),
+    "logcosh": lambda: resident(F4, 128, 1, GRADIENT_DESCENT, code="logcosh"),
+    "logcosh, several outputs": lambda: resident(F8, 40, 4, GRADIENT_DESCENT, code="logcosh"),
+    "logistic": lambda: resident(F8, 128, 1, GRADIENT_DESCENT, code="logistic"),
+    "logistic, float32": lambda: resident(F4, 480, 1, ADAM, code="logistic"),
+    "exponential": lambda: resident(F8, 128, 1, ANY, code="exponential"),
+    "streamed rows, huber": lambda: rows(F4, 128, 1, code="huber"),
+    "streamed rows, pinball": lambda: rows(F8, 17, 3, code="pinball"),
+    "streamed rows, expectile": lambda: rows(F8, 128, 4, code="expectile"),
+    "streamed rows, logcosh": lambda: rows(F8, 128, 4, code="logcosh"),
+    "streamed rows, logistic, float32": lambda: rows(F4, 128, 4, code="logistic"),
+    "streamed rows, logistic": lambda: rows(F8, 17, 1, code="logistic"),
+    "streamed rows, exponential": lambda: rows(F8, 128, 1, code="exponential"),
+    "tiles, huber": lambda: tiles(F4, 128, 1, 4, 8, 8, 1, 32, 4, 3, 2, code="huber"),
+    "tiles, pinball": lambda: tiles(F4, 17, 64, 1, 8, 8, 1, 8, 2, 3, 2, code="pinball"),
+    "tiles, expectile": lambda: tiles(F8, 128, 1, 2, 8, 8, 2, 32, 4, 3, 1, code="expectile"),
+    "tiles, logcosh": lambda: tiles(F8, 128, 1, 2, 8, 8, 2, 32, 4, 3, 1, code="logcosh"),
+    "tiles, logistic": lambda: tiles(F8, 128, 1, 2, 8, 8, 2, 32, 4, 3, 1, code="logistic"),
+    "tiles, logistic, float32": lambda: tiles(F4, 128, 1, 4, 8, 8, 1, 32, 4, 3, 2, code="logistic"),
+    "tiles, exponential, odd": lambda: tiles(F8, 17, 1, 1, 4, 2, 2, 8, 2, 2, 2, code="exponential"),
+    "blocks, huber": lambda: cuda.blocks_pass.make_residuals(F8, "huber"),
+    "blocks, logcosh": lambda: cuda.blocks_pass.make_residuals(F8, "logcosh"),
+    "blocks, logistic": lambda: cuda.blocks_pass.make_residuals(F4, "logistic"),
+    "blocks, products": lambda: cuda.blocks_pass.make_residuals(F8, "coupled"),
+    "products, logistic": lambda: cuda.lp_loss.make_slopes(F8, "logistic"),
+    "coupled, float32": lambda: cuda.losses.make_coupled(F4, True),
+    "coupled, by rows": lambda: cuda.losses.make_coupled(F8, False),
     "wide, enter": lambda: cuda.wide.make_enter_all(F8, "direct"),
     "wide, enter, diagonal": lambda: cuda.wide.make_enter_all(F4, "diagonal"),
     "wide, verdict": lambda: cuda.wide.make_verdict(F8, "direct"),
     "wide, descend": lambda: cuda.wide.make_descend_wide(F8),
     "wide, descend, float32": lambda: cuda.wide.make_descend_wide(F4),
     "wide, update": lambda: cuda.wide.make_update_wide(F8),
+    "wide, squares": lambda: cuda.wide_groups.make_squares(F8),
+    "wide, means": lambda: cuda.wide_groups.make_means(F8),
+    "wide, move": lambda: cuda.wide_groups.make_move_wide(F4),
     "wide, multiply": lambda: cuda.wide.make_multiply_wide(F8),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
@@ -107,7 +143,8 @@ EVERYWHERE = [
     "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
     "tiles, long rows", "epilogue, float32", "blocks, residuals", "wide, enter", "wide, descend",
-    "wide, update",
+    "wide, update", "logcosh", "streamed rows, logistic, float32", "tiles, logistic",
+    "tiles, logistic, float32", "coupled, float32",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")

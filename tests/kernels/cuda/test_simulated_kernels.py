@@ -12,7 +12,7 @@ from accel.kernels.reference import factor_chain as plain_chain
 from accel.kernels.reference import lp_loss as plain_loss
 from accel.kernels.reference import precondition as plain_rule
 from accel.kernels.reference import updates as plain_updates
-from accel.kernels.specs import STATE_SLOTS, Loss
+from accel.kernels.specs import GROUP_RMSPROP, STATE_SLOTS, Loss
 
 from .. import exact
 from ..runs import DTYPES, RULES
@@ -69,9 +69,28 @@ def test_updates(name, dtype):
         near(state, expected_state, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("by_factor", [0.0, 1.0])
+def test_updates_in_groups(by_factor, dtype):
+    rng = np.random.default_rng(3)
+    params, grads = rng.standard_normal((2, 150)).astype(dtype)
+    state = np.zeros((1, 150), dtype)
+    expected, expected_state = params.copy(), state.copy()
+    rule, starts = (0.01, 0.01, 0.9, by_factor, 1e-6), (0, 7, 100)
+    for step in (1, 2, 3):
+        updates.update(GROUP_RMSPROP, params, grads, state, rule, step, starts)
+        plain_updates.update(GROUP_RMSPROP, expected, grads, expected_state, rule, step, starts)
+    near(params, expected, dtype)
+    near(state, expected_state, dtype)
+    grads[8] = 1e30 if dtype == np.float32 else 1e200
+    with np.errstate(over="ignore", invalid="ignore"):
+        updates.update(GROUP_RMSPROP, params, grads, state, rule, 4, starts)
+    assert np.isnan(params).tolist() == [not by_factor or 7 <= i < 100 for i in range(150)]
+
+
 @exact.needs_long_double
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [name for name in RULES if "end-to-end" not in name])
+@pytest.mark.parametrize("name", [name for name in RULES if not name.startswith(("end", "group"))])
 def test_updates_keep_their_bounds_or_say_nan(name, dtype):
     """The first gradient's square overflows: what is divided by its root would stand still."""
     kind, (rate, _, a, b, eps) = RULES[name]

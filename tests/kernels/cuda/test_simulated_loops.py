@@ -45,6 +45,13 @@ def test_every_rule(way, name, dtype):
     run(way, for_rule(name, **SMALL, hidden=(4,), dtype=dtype), RULES[name], 3)
 
 
+@pytest.mark.parametrize("hidden", [(), (70,), (5, 4), (1, 1, 3)], ids=len)
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("name", ["group rmsprop", "group rmsprop, factors"])
+def test_groups_at_every_depth(way, name, hidden, k):
+    run(way, problem(**SMALL, hidden=hidden, k=k), RULES[name], 2)
+
+
 @pytest.mark.parametrize("hidden", [(), (1, 1), (5, 4), (70,), (2,) * 9])
 @pytest.mark.parametrize("k", [1, 3])
 def test_every_depth(way, hidden, k):
@@ -63,6 +70,22 @@ def test_every_shape(any_way, n, d, k):
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
 def test_every_power(way, p):
     run(way, problem(**SMALL, p=p, factor=1 / p, hidden=(4, 6)), PLAIN, 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 2), (4, 1)])
+def test_a_matrix_factorization(shape):
+    """Through ``train``: to the kernels its data are diagonal."""
+    M = np.random.default_rng(0).standard_normal(shape)
+    matrix = accel.MatrixFactorization(M)
+    network = accel.LinearNetwork.for_problem(matrix, 2, 3, init="orthogonal", scale=0.3)
+    rule = accel.GradientDescent(0.1)
+    ours, theirs = (
+        accel.train(matrix, network, rule, 3, backend=backend, record_every=1)
+        for backend in ("cuda", "reference")
+    )
+    assert ours.backend == "cuda"
+    np.testing.assert_allclose(ours.history.loss, theirs.history.loss, rtol=1e-12)
+    np.testing.assert_allclose(ours.network.params, theirs.network.params, rtol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -150,7 +173,9 @@ def test_a_diagonal_is_on_one_block():
         cuda_loop.TrainingLoop(case.X, case.Y, case.loss, models, blocks=2)
 
 
-@pytest.mark.parametrize("name", ["end-to-end 3", "adam", "gradient descent"])
+@pytest.mark.parametrize(
+    "name", ["end-to-end 3", "adam", "gradient descent", "group rmsprop, factors"]
+)
 def test_many_outputs_and_weight_decay(streaming, name):
     kind, (rate, _, *rest) = RULES[name]
     run(streaming, for_rule(name, **SMALL, k=6, hidden=(3,)), Rule(kind, (rate, 0.1, *rest)), 4)
@@ -248,7 +273,7 @@ def test_a_rate_may_change_on_the_way(way, name):
         np.testing.assert_array_equal(loop.params, other.params)
 
 
-@pytest.mark.parametrize("name", ["adam", "end-to-end 3"])
+@pytest.mark.parametrize("name", ["adam", "end-to-end 3", "group rmsprop"])
 def test_chunks_do_not_show_and_a_snapshot_brings_the_bits_back(way, name):
     case, rule = for_rule(name, **SMALL), RULES[name]
     with Single(way, *case, rule) as whole, Single(way, *case, rule) as parts:

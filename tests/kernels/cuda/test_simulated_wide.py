@@ -140,6 +140,13 @@ def test_every_form_and_depth(form, hidden, k):
     run(WIDE, problem(**SMALL, p=2.0, form=form, hidden=hidden, k=k), PLAIN, 2)
 
 
+@pytest.mark.parametrize("hidden", [(), (20,), (3, 9), (3, 1, 20)], ids=len)
+@pytest.mark.parametrize("name", ["group rmsprop", "group rmsprop, factors"])
+def test_groups_at_every_depth(name, hidden):
+    """Some factors with fewer entries than blocks have threads."""
+    run(WIDE, problem(**SMALL, hidden=hidden, k=9), RULES[name], 3)
+
+
 @pytest.mark.parametrize(("form", "rule"), [("direct", "adam"), ("diagonal", "momentum")])
 def test_float32(form, rule):
     case = problem(**SMALL, form=form, hidden=(10,), k=3, dtype=np.float32)
@@ -208,13 +215,14 @@ def test_chunks_do_not_show_and_a_snapshot_brings_the_bits_back():
             np.testing.assert_array_equal(np.concatenate([*pieces, parts.take_history()]), history)
 
 
+@pytest.mark.parametrize("name", ["adam", "group rmsprop", "group rmsprop, factors"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_the_order_of_blocks_and_warps(seed):
+def test_whatever_the_order_of_blocks_and_warps(seed, name):
     """The same bits from every interleaving, and none of them a race or a deadlock."""
     case = problem(n=9, d=9, hidden=(9,), k=2)
     ends = []
     for schedule in (None, seed):
-        with options(seed=schedule), Single(WIDE, *case, RULES["adam"]) as loop:
+        with options(seed=schedule), Single(WIDE, *case, RULES[name]) as loop:
             loop.advance(2, record_every=1)
             ends.append((loop.params, loop.take_history()))
     for one, other in zip(*ends, strict=True):
@@ -224,7 +232,7 @@ def test_whatever_the_order_of_blocks_and_warps(seed):
 def test_a_sweep_of_several_rules_and_depths():
     """As the reference has it: one diverges and leaves, the others go on."""
     X, Y, loss, models = mixed(n=11, d=5, k=2)
-    models = [models[m] for m in (1, 3, 6, 8)]
+    models = [models[m] for m in (1, 3, 6, 8, 10)]
     models[1] = models[1]._replace(rule=Rule(GRADIENT_DESCENT, (1e120, 0.0, 0.0, 0.0, 0.0)))
     plain = reference_loop.TrainingLoop(X, Y, loss, models)
     with WIDE.TrainingLoop(X, Y, loss, models) as ours:
@@ -240,12 +248,13 @@ def test_a_sweep_of_several_rules_and_depths():
             np.testing.assert_allclose(ours.params(m), plain.params(m), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("rule", ["momentum", "group rmsprop"])
 @pytest.mark.parametrize("form", ["direct", "diagonal"])
-def test_the_bits_of_a_model_do_not_depend_on_its_company(form):
+def test_the_bits_of_a_model_do_not_depend_on_its_company(form, rule):
     """Nor on its place, nor on who leaves the run."""
     cases = [problem(seed, n=9, d=9, k=3, form=form, hidden=(seed + 2,)) for seed in range(3)]
     X, Y, loss, *_ = cases[0]
-    models = [ModelSpec(case.widths, case.params, RULES["momentum"]) for case in cases]
+    models = [ModelSpec(case.widths, case.params, RULES[rule]) for case in cases]
     models[1] = models[1]._replace(rule=Rule(GRADIENT_DESCENT, (1e150, 0.0, 0.0, 0.0, 0.0)))
     ends = []
     for chosen in ([2], [1, 2], [2, 1, 0]):
