@@ -1,7 +1,8 @@
 """Deep linear networks and their implicit acceleration.
 
-The main path: data into an ``LpProblem``, a ``LinearNetwork`` to start from, an optimiser, and
-``train``, which returns a ``Result``. ``optimum`` finds the loss to compare with.
+The main path: data into an ``LpProblem``, or a ``Problem`` with another loss, a ``LinearNetwork``
+or a ``DiagonalNetwork`` to start from, an optimiser, and ``train``, which returns a ``Result``.
+``optimum`` finds the loss to compare with.
 
 Importing this package loads NumPy and nothing heavier; compiled kernels, plotting and data sets
 are loaded when first used.
@@ -15,7 +16,9 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from accel._core.base import Problem
+from accel._core.diagonal_network import DiagonalNetwork
+from accel._core.matrix_problems import MatrixCompletion, MatrixFactorization
+from accel._core.matrix_sensing import MatrixSensing
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import (
     AdaDelta,
@@ -23,13 +26,15 @@ from accel._core.optimizers import (
     Adam,
     EndToEnd,
     GradientDescent,
+    GroupRMSProp,
     Momentum,
     Nesterov,
     Optimizer,
     RMSProp,
 )
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, Problem
 from accel._core.standardize import Standardized, standardize
+from accel._optimum.nuclear import MinimumNuclearNorm, minimum_nuclear_norm
 from accel._optimum.optimum import Optimum, optimum
 from accel._runs.history import History
 from accel._runs.rates import stable_rate
@@ -40,18 +45,24 @@ from accel._support.names import publish
 from accel.tuning.sweeps import GridSearch, grid_search
 
 if TYPE_CHECKING:
-    from accel import datasets, theory
+    from accel import datasets, losses, theory
 
 __all__ = [
     "AdaDelta",
     "AdaGrad",
     "Adam",
+    "DiagonalNetwork",
     "EndToEnd",
     "GradientDescent",
+    "GroupRMSProp",
     "GridSearch",
     "History",
     "LinearNetwork",
     "LpProblem",
+    "MatrixCompletion",
+    "MatrixFactorization",
+    "MatrixSensing",
+    "MinimumNuclearNorm",
     "Momentum",
     "Nesterov",
     "Optimizer",
@@ -63,6 +74,8 @@ __all__ = [
     "Sweep",
     "datasets",
     "grid_search",
+    "losses",
+    "minimum_nuclear_norm",
     "optimum",
     "recording",
     "stable_rate",
@@ -77,7 +90,7 @@ publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "recording", "theory"):
+    if name in ("datasets", "losses", "recording", "theory"):
         return import_module(f"accel.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

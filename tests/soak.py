@@ -35,6 +35,7 @@ _GROWTH = 32  # MiB between the second quarter and the last: enough for a leak o
 _RULES = (
     accel.Adam(0.01), accel.Momentum(0.01), accel.Nesterov(0.01), accel.AdaGrad(0.1),
     accel.RMSProp(0.01), accel.AdaDelta(), accel.GradientDescent(0.02, weight_decay=0.01),
+    accel.GroupRMSProp(0.01),
 )  # fmt: skip
 
 

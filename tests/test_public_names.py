@@ -14,6 +14,7 @@ MODULES = [
     "accel.datasets",
     "accel.distributed",
     "accel.experiments.mnist",
+    "accel.losses",
     "accel.recording",
     "accel.sklearn",
     "accel.theory",

@@ -14,22 +14,26 @@ from accel._core.digits import shortfall
 from accel._support import validation
 from accel._support.arrays import Array, laid_out
 from accel._support.backends import Backend
+from accel.kernels import specs
 from accel.kernels.needs import Shape
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import Loss, ModelSpec
+from accel.kernels.specs import ModelSpec
+from accel.losses import Loss, Lp
+from accel.losses.having import HasLoss
 
-__all__ = ["Problem", "checked_problem"]
+__all__ = ["BaseProblem", "checked_problem"]
 
 _log = logging.getLogger("accel")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Problem(ABC):
-    r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
+class BaseProblem(HasLoss, ABC):
+    r"""The loss :math:`L(W) = \frac{1}{n} \sum_i \ell(W x_i, y_i)` of a linear map.
 
     A subclass holds X (n, d) and Y (n, k), on this machine or on others, and evaluates the loss
-    there: ``LpProblem`` and ``accel.distributed.DaskProblem``. Networks, runs and searches use
-    nothing of a problem but the members of this class.
+    there: ``Problem`` and ``accel.distributed.DaskProblem``; or it has n numbers that were seen of
+    W itself, as ``MatrixCompletion`` has. Networks, runs and searches use nothing of a problem but
+    the members of this class.
 
     Attributes
     ----------
@@ -37,8 +41,8 @@ class Problem(ABC):
         Samples, features and outputs.
     dtype : dtype
         float32 or float64: of the data, and of every network trained on it.
-    p : float
-    scale : {"mean", "1/p"}
+    loss_function : accel.losses.Loss
+        The l.
     method : str
         As it was asked for; a run chooses by itself where that is ``"auto"``.
     methods : tuple of str
@@ -49,29 +53,40 @@ class Problem(ABC):
     d: int
     k: int
     dtype: np.dtype[Any]
-    p: float
-    scale: str
+    loss_function: Loss
     method: str
     methods: ClassVar[tuple[str, ...]]
+    #: Why what needs X and Y cannot have them, in an error message.
+    data_are: ClassVar[str] = "are on the workers"
 
     def __repr__(self) -> str:
+        loss = f"loss={self.loss_function!r}"
+        if isinstance(self.loss_function, Lp):
+            loss = f"p={self.p:g}, scale={self.scale!r}"
         return (
-            f"{type(self).__name__}(n={self.n}, d={self.d}, k={self.k}, p={self.p:g}, "
-            f"scale={self.scale!r}, dtype={self.dtype}, method={self.method!r})"
+            f"{type(self).__name__}(n={self.n}, d={self.d}, k={self.k}, {loss}, "
+            f"dtype={self.dtype}, method={self.method!r})"
         )
 
     @property
-    def factor(self) -> float:
-        """The f in the loss: 1, or 1/p."""
-        return 1.0 if self.scale == "mean" else 1.0 / self.p
+    def quadratic(self) -> bool:
+        """Whether the loss is a sum of squares, but for a factor."""
+        return self.loss_function.quadratic
 
     @property
-    def spec(self) -> Loss:
+    def factor(self) -> float:
+        """What the mean is multiplied by: 1, or 1/p."""
+        return self.spec.factor
+
+    @property
+    def spec(self) -> specs.Loss:
         """The loss as the kernels take it, of a pass over the data."""
-        return Loss(self.p, self.factor)
+        return self.loss_function.spec
 
     def shape(self, form: str) -> Shape:
         """The shape of the data as the kernels take it, for a run in this form of the loss."""
+        if form == "direct" and self.spec.kind in specs.COUPLED_KINDS:
+            form = "coupled"
         return Shape(self.n, self.d, self.k, self.dtype, form)
 
     @property
@@ -84,7 +99,7 @@ class Problem(ABC):
     def squares(self) -> tuple[Array, float]:
         """Squares of the norms of the columns of X, (d,), and of Y; not 0 unless all numbers are.
 
-        Asked for with p = 2 only.
+        Asked for with a quadratic loss only.
         """
 
     @property
@@ -181,7 +196,7 @@ class Problem(ABC):
             If the Gram method was asked for by name and has not the digits.
         """
         if self.method != "gram" and not (
-            self.p == 2
+            self.quadratic
             and self.dtype == np.float64
             and self.n > 2 * self.d
             and self.method in ("auto", "spectral")
@@ -210,8 +225,8 @@ class Problem(ABC):
         return converted
 
 
-def checked_problem(value: object) -> Problem:
+def checked_problem(value: object) -> BaseProblem:
     """Return the value if it is a problem; raise TypeError if not."""
-    if not isinstance(value, Problem):
-        raise TypeError(f"problem must be of type LpProblem, got {validation.shown(value)}")
+    if not isinstance(value, BaseProblem):
+        raise TypeError(f"problem must be of type Problem, got {validation.shown(value)}")
     return value

@@ -6,6 +6,7 @@ import numpy as np
 
 from accel._support import arrays, validation
 from accel._support.arrays import Array
+from accel.losses import Loss, Lp
 
 
 def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, Array]:
@@ -24,13 +25,14 @@ def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, 
     return features, targets
 
 
-def common_dtype(X: Array, y: Array) -> np.dtype[Any]:
+def common_dtype(X: Array, y: Array, name: str = "X") -> np.dtype[Any]:
     """Return float32 if X is, else float64; raise TypeError if that would round X or y."""
     single = X.dtype.kind == "f" and X.dtype.itemsize == 4
     dtype = np.dtype(np.float32 if single else np.float64)
     if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in (X, y)):
         raise TypeError(
-            f"dtype must be given when values would be rounded, got X {X.dtype} and y {y.dtype}: "
+            f"dtype must be given when values would be rounded, "
+            f"got {name} {X.dtype} and y {y.dtype}: "
             f'pass dtype="float32" or dtype="float64"'
         )
     return dtype
@@ -51,18 +53,14 @@ def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array
     return given
 
 
-_SCALES = ("mean", "1/p")
-
-
-def checked_loss(
-    p: object, scale: str, method: str, dtype: np.dtype[Any], methods: tuple[str, ...]
-) -> float:
-    """Check p, scale and method, one of ``methods``; return p."""
-    p = validation.real("p", p, least=1)
-    validation.choice("scale", scale, _SCALES)
+def checked_method(loss: Loss, method: str, dtype: np.dtype[Any], methods: tuple[str, ...]) -> None:
+    """Check a method, one of ``methods``, against loss and dtype."""
     validation.choice("method", method, methods)
-    if method in ("gram", "spectral") and p != 2:
-        raise ValueError(f"method {method!r} needs p = 2, got p = {p:g}")
+    if method in ("gram", "spectral") and not loss.quadratic:
+        raise ValueError(f"method {method!r} needs p = 2, got {_shown(loss)}")
     if method == "gram" and dtype != np.float64:
         raise ValueError(f"method 'gram' needs float64, got dtype {dtype}: it would lose digits")
-    return p
+
+
+def _shown(loss: Loss) -> str:
+    return f"p = {loss.p:g}" if isinstance(loss, Lp) else f"the loss {loss!r}"

@@ -3,7 +3,7 @@ r"""The curvature of a loss: products with its Hessian, and its largest eigenval
 References
 ----------
 Lanczos (1950), J. Res. Natl. Bur. Stand. 45; full reorthogonalisation and the error bound: Parlett
-(1980), "The Symmetric Eigenvalue Problem", chapter 13.
+(1980), "The Symmetric Eigenvalue BaseProblem", chapter 13.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import numpy as np
 from accel._core.oracle import Oracle
 from accel._support.arrays import Array
 from accel._support.backends import Backend
+from accel.kernels.specs import Structure
 
 __all__ = ["Product", "end_to_end_hessian", "factor_hessian", "largest_eigenvalues"]
 
@@ -25,7 +26,7 @@ _ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
 def factor_hessian(
-    oracle: Oracle, params: Array, widths: tuple[int, ...], kernels: Backend
+    oracle: Oracle, params: Array, structure: Structure, kernels: Backend
 ) -> tuple[Array, Product]:
     """Return the gradient of the network's loss, flat, and the products with its Hessian.
 
@@ -35,13 +36,14 @@ def factor_hessian(
     ----------
     oracle : Oracle
     params : (n_params,) float64 array
-    widths : tuple of int
+    structure : Structure
+        Of the network.
     kernels : Backend
         For the chain of factors.
     """
-    W = kernels.factor_chain.end_to_end(params, widths)
+    W = kernels.end_to_end(params, structure)
     G = oracle.loss_and_gradient(W)[1]
-    chain = kernels.curvature.ChainCurvature(params, widths, G)
+    chain = kernels.chain_curvature(params, structure, G)
 
     def second(moved: Array) -> Array:
         return oracle.hessian_product(W, moved)
@@ -49,7 +51,7 @@ def factor_hessian(
     def product(direction: Array) -> Array:
         return chain.product(direction, second)
 
-    return kernels.factor_chain.gradients(params, widths, G), product
+    return kernels.gradients(params, structure, G), product
 
 
 def end_to_end_hessian(oracle: Oracle, W: Array) -> Product:

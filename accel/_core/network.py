@@ -1,34 +1,42 @@
-r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one linear map."""
+r"""Deep linear networks: factors :math:`W_1, ..., W_N` whose product is one linear map.
 
-from collections.abc import Sequence
+``Network`` is what they share with diagonal networks (``diagonal_network``).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from accel._core.base import Problem, checked_problem
-from accel._core.initializers import INITIALIZERS, Shapes
+from accel._core.base import BaseProblem, checked_problem
+from accel._core.initializers import INITIALIZERS
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
+from accel.kernels.specs import ModelSpec, Rule, Structure
 
 _ADVICE = "convert it first if it may be rounded, as by astype(float)"
 
 
-def _given(arrays: Any, shapes: Shapes, dtype: np.dtype[Any]) -> list[Array]:
+def given_factors(
+    arrays: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], named: Collection[str]
+) -> list[Array]:
+    """Check arrays that were given as ``init``, which may also be one of some names."""
     try:
         arrays = list(arrays)
     except TypeError:
         raise TypeError(
-            f"init must be one of {', '.join(INITIALIZERS)} or a sequence of arrays, "
+            f"init must be one of {', '.join(named)} or a sequence of arrays, "
             f"got {validation.shown(arrays)}"
         ) from None
     if len(arrays) != len(shapes):
         raise ValueError(f"init must hold {len(shapes)} arrays, one a factor, got {len(arrays)}")
     factors = []
     for j, (value, shape) in enumerate(zip(arrays, shapes, strict=True)):
-        factor = validation.numeric(f"init[{j}]", value, ndim=(2,))
+        factor = validation.numeric(f"init[{j}]", value, ndim=(len(shape),))
         if factor.shape != shape:
             raise ValueError(f"init[{j}] must have shape {shape}, got {factor.shape}")
         validation.unrounded(f"init[{j}]", factor, dtype, value, _ADVICE)
@@ -54,8 +62,145 @@ def _converted(name: str, factor: Array, dtype: np.dtype[Any]) -> Array:
     return copy
 
 
+def flat_factors(factors: Sequence[Array], dtype: np.dtype[Any]) -> Array:
+    """Copies of all factors in this dtype, finite, in one piece."""
+    flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
+    return np.concatenate(flat)
+
+
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class LinearNetwork:
+class Network(ABC):
+    """What all networks share: flat parameters that make one linear map, (k, d).
+
+    Attributes
+    ----------
+    widths : tuple of int
+        From d features to k outputs.
+    rotates : bool
+        Whether descent on it commutes with rotations of the input.
+    """
+
+    widths: tuple[int, ...]
+    _held: Any  # the factors where they are: an array of NumPy's or CuPy's
+    rotates: ClassVar[bool]
+
+    def _hold(self, factors: Any, **facts: Any) -> None:
+        vars(self).update(facts, _held=factors)  # the class is frozen
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """All attributes but the parameters."""
+        return {name: fact for name, fact in vars(self).items() if name not in ("_held", "params")}
+
+    @cached_property
+    def params(self) -> Array:
+        """The factors in one piece, (n_params,); those on a GPU are copied to the host once."""
+        params: Array = arrays.to_host(self._held)
+        return params
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        if not arrays.on_device(self._held):
+            raise AttributeError("a network on the host has no attribute __cuda_array_interface__")
+        return self._held.__cuda_array_interface__
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self._facts, "_held": self.params}
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """Number of factors N."""
+
+    @property
+    @abstractmethod
+    def structure(self) -> Structure:
+        """What the kernels make the end-to-end matrix by."""
+
+    @property
+    @abstractmethod
+    def factors(self) -> list[Array]:
+        """The factors, views into ``params``."""
+
+    @abstractmethod
+    def balancedness(self) -> float:
+        """Return how far neighbouring factors are from balanced; 0 at depth 1."""
+
+    @abstractmethod
+    def spec(self, rule: Rule) -> ModelSpec:
+        """Return the network and a rule as the kernels take them."""
+
+    @property
+    def n_params(self) -> int:
+        """Number of entries in all factors."""
+        return int(self._held.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        dtype: np.dtype[Any] = self._held.dtype
+        return dtype
+
+    def end_to_end(self) -> Array:
+        """Return the linear map, (k, d): ``W_N ... W_1``, or what a diagonal network makes."""
+        # Products too small to load compiled code for.
+        product: Array = resolve("reference").end_to_end(self.params, self.structure)
+        return product
+
+    def predict(self, X: Any) -> Array:
+        """Apply the network to samples.
+
+        Parameters
+        ----------
+        X : (m, d) array_like
+
+        Returns
+        -------
+        (m,) array for k = 1, else (m, k)
+            A CuPy array if X is on a GPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X has the wrong shape, is not finite or holds no real numbers.
+        """
+        X = validation.numeric("X", X, ndim=(2,), device=True)
+        validation.all_finite("X", X)
+        if X.shape[1] != self.widths[0]:
+            raise ValueError(f"X must have {self.widths[0]} columns, got shape {X.shape}")
+        W = self.end_to_end()
+        prediction: Array = X @ (arrays.as_device("W", W) if arrays.on_device(X) else W).T
+        return prediction[:, 0] if self.widths[-1] == 1 else prediction
+
+    def copy(self) -> Self:
+        """Return a network with factors of its own."""
+        return self.with_params(self.params)
+
+    def with_params(self, params: Any) -> Self:
+        """Return a network of this kind, these widths and this dtype with a copy of other factors.
+
+        Parameters
+        ----------
+        params : (n_params,) array_like
+            Those of an array on a GPU stay there until they are asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If params has the wrong length, is not finite or holds no real numbers.
+        """
+        given = validation.numeric("params", params, ndim=(1,), device=True)
+        if given.shape != (self.n_params,):
+            raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
+        validation.unrounded("params", given, self.dtype, params, _ADVICE)
+        converted = _converted("params", given, self.dtype)
+        other = object.__new__(type(self))
+        other._hold(converted, **self._facts)
+        return other
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class LinearNetwork(Network):
     r"""A linear network of depth N with the end-to-end matrix :math:`W_e = W_N \cdots W_1`.
 
     Parameters
@@ -105,8 +250,7 @@ class LinearNetwork:
     LinearNetwork(widths=(128, 100, 1), dtype=float64)
     """
 
-    widths: tuple[int, ...]
-    _held: Any  # the factors where they are: an array of NumPy's or CuPy's
+    rotates = True
 
     def __init__(
         self,
@@ -132,33 +276,13 @@ class LinearNetwork:
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:
-            factors = _given(init, shapes, dtype)
-        flat = [_converted(f"init[{j}]", W, dtype).ravel() for j, W in enumerate(factors)]
-        self._hold(checked, np.concatenate(flat))
-
-    def _hold(self, widths: tuple[int, ...], factors: Any) -> None:
-        object.__setattr__(self, "widths", widths)  # the class is frozen
-        object.__setattr__(self, "_held", factors)
-
-    @cached_property
-    def params(self) -> Array:
-        """The factors in one piece, (n_params,); those on a GPU are copied to the host once."""
-        params: Array = arrays.to_host(self._held)
-        return params
-
-    @property
-    def __cuda_array_interface__(self) -> Any:
-        if not arrays.on_device(self._held):
-            raise AttributeError("a network on the host has no attribute __cuda_array_interface__")
-        return self._held.__cuda_array_interface__
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"widths": self.widths, "_held": self.params}
+            factors = given_factors(init, shapes, dtype, INITIALIZERS)
+        self._hold(flat_factors(factors, dtype), widths=checked)
 
     @classmethod
     def for_problem(
         cls,
-        problem: Problem,
+        problem: BaseProblem,
         depth: int = 2,
         width: int | None = None,
         *,
@@ -170,7 +294,7 @@ class LinearNetwork:
 
         Parameters
         ----------
-        problem : LpProblem
+        problem : Problem
         depth : int
             Number of factors, 1 to 10 000.
         width : int, optional
@@ -199,15 +323,9 @@ class LinearNetwork:
         return len(self.widths) - 1
 
     @property
-    def n_params(self) -> int:
-        """Number of entries in all factors."""
-        return int(self._held.size)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        dtype: np.dtype[Any] = self._held.dtype
-        return dtype
+    def structure(self) -> Structure:
+        """The widths."""
+        return self.widths
 
     @property
     def factors(self) -> list[Array]:
@@ -217,11 +335,9 @@ class LinearNetwork:
         blocks = np.split(self.params, ends[:-1])
         return [block.reshape(shape) for block, shape in zip(blocks, shapes, strict=True)]
 
-    def end_to_end(self) -> Array:
-        """Multiply the factors: ``W_N ... W_1``, a (k, d) array."""
-        chain = resolve("reference").factor_chain  # products too small to load compiled code for
-        product: Array = chain.end_to_end(self.params, self.widths)
-        return product
+    def spec(self, rule: Rule) -> ModelSpec:
+        """Return the network and a rule as the kernels take them."""
+        return ModelSpec(self.widths, self.params, rule)
 
     def balancedness(self) -> float:
         """Return the largest Frobenius norm of ``W_{j+1}' W_{j+1} - W_j W_j'``; 0 at depth 1.
@@ -232,54 +348,3 @@ class LinearNetwork:
         pairs = zip(factors[1:], factors[:-1], strict=True)
         norms = [float(np.linalg.norm(above.T @ above - below @ below.T)) for above, below in pairs]
         return max(norms, default=0.0)
-
-    def predict(self, X: Any) -> Array:
-        """Apply the network to samples.
-
-        Parameters
-        ----------
-        X : (m, d) array_like
-
-        Returns
-        -------
-        (m,) array for k = 1, else (m, k)
-            A CuPy array if X is on a GPU.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X has the wrong shape, is not finite or holds no real numbers.
-        """
-        X = validation.numeric("X", X, ndim=(2,), device=True)
-        validation.all_finite("X", X)
-        if X.shape[1] != self.widths[0]:
-            raise ValueError(f"X must have {self.widths[0]} columns, got shape {X.shape}")
-        W = self.end_to_end()
-        prediction: Array = X @ (arrays.as_device("W", W) if arrays.on_device(X) else W).T
-        return prediction[:, 0] if self.widths[-1] == 1 else prediction
-
-    def copy(self) -> "LinearNetwork":
-        """Return a network with factors of its own."""
-        return self.with_params(self.params)
-
-    def with_params(self, params: Any) -> "LinearNetwork":
-        """Return a network of these widths and dtype with a copy of other factors.
-
-        Parameters
-        ----------
-        params : (n_params,) array_like
-            Those of an array on a GPU stay there until they are asked for.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If params has the wrong length, is not finite or holds no real numbers.
-        """
-        given = validation.numeric("params", params, ndim=(1,), device=True)
-        if given.shape != (self.n_params,):
-            raise ValueError(f"params must have shape {(self.n_params,)}, got {given.shape}")
-        validation.unrounded("params", given, self.dtype, params, _ADVICE)
-        converted = _converted("params", given, self.dtype)
-        other = object.__new__(type(self))
-        other._hold(self.widths, converted)
-        return other

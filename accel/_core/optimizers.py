@@ -1,16 +1,17 @@
 r"""The optimisers: small immutable values, a rule and its constants.
 
-All but ``EndToEnd`` act on each factor alone and are defined as in ``torch.optim``, preceded by
-the paper's weight decay :math:`W_j \leftarrow (1 - \eta\lambda) W_j`, with learning rate
-:math:`\eta` and weight decay :math:`\lambda`.
+All but ``EndToEnd`` and ``GroupRMSProp`` act on each factor alone and are defined as in
+``torch.optim``; all are preceded by the paper's weight decay :math:`W_j \leftarrow (1 -
+\eta\lambda) W_j`, with learning rate :math:`\eta` and weight decay :math:`\lambda`.
 
 References
 ----------
 Momentum: Polyak (1964). Nesterov's form of it: Sutskever, Martens, Dahl, Hinton (2013). AdaGrad:
 Duchi, Hazan, Singer (2011). AdaDelta: Zeiler (2012), arXiv 1212.5701. RMSProp: Tieleman, Hinton
-(2012). Adam: Kingma, Ba (2015), arXiv 1412.6980. The end-to-end rule: Arora, Cohen, Hazan (2018),
-"On the Optimization of Deep Networks: Implicit Acceleration by Overparameterization", arXiv
-1802.06509, theorem 1 and claim 2.
+(2012). Adam: Kingma, Ba (2015), arXiv 1412.6980. RMSProp in groups: the code of Arora, Cohen, Hu,
+Luo (2019), "Implicit Regularization in Deep Matrix Factorization", arXiv 1905.13655. The end-to-end
+rule: Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+Overparameterization", arXiv 1802.06509, theorem 1 and claim 2.
 """
 
 from collections.abc import Callable
@@ -22,13 +23,17 @@ from accel._support import validation
 from accel._support.validation import real
 from accel.kernels import specs
 
-_CHECKS: dict[str, Callable[[str, object], float]] = {
+#: What gradients of ``GroupRMSProp`` have one scale for.
+_SCALES = ("network", "factor")
+
+_CHECKS: dict[str, Callable[[str, object], float | str]] = {
     **dict.fromkeys(("learning_rate", "weight_decay"), partial(real, least=0)),
     **dict.fromkeys(
         ("momentum", "rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)
     ),
     "eps": partial(real, above=0),
     "depth": lambda _, depth: validation.depth(depth),
+    "scale": partial(validation.choice, options=_SCALES),
 }
 
 
@@ -251,16 +256,65 @@ class EndToEnd(Optimizer):
     _a = "depth"
 
 
+@dataclass(frozen=True)
+class GroupRMSProp(Optimizer):
+    r"""RMSProp with one scale for many parameters: the gradient over a running mean of its norm.
+
+    With a number s for all factors together, which starts from 0, in step t
+
+    .. math::
+        s \leftarrow \alpha s + (1 - \alpha) \sum_j |g_j|^2, \qquad
+        W_j \leftarrow W_j - \eta \, \frac{g_j}{\sqrt{s / (1 - \alpha^t)} + \epsilon} .
+
+    So a step goes along the gradient, as plain descent's, and its length is about :math:`\eta`.
+
+    Parameters
+    ----------
+    learning_rate : float
+    alpha : float
+        Decay of the running mean, in [0, 1).
+    eps : float
+        Above 0.
+    scale : {"network", "factor"}
+        Whether all factors share one s, as in the authors' code, or each has its own, made of its
+        own gradient.
+    weight_decay : float, keyword only
+
+    References
+    ----------
+    ``GroupRMSprop`` in ``opt.py`` of github.com/roosephu/deep_matrix_factorization, the code of
+    Arora, Cohen, Hu, Luo (2019), "Implicit Regularization in Deep Matrix Factorization", arXiv
+    1905.13655.
+    """
+
+    learning_rate: float = 0.01
+    alpha: float = 0.99
+    eps: float = 1e-6
+    scale: str = "network"
+
+    name = "group-rmsprop"
+    _kind = specs.GROUP_RMSPROP
+    _a = "alpha"
+    _b = "_by_factor"
+
+    @property
+    def _by_factor(self) -> bool:
+        return self.scale == "factor"
+
+
 #: Every optimiser by its short name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.name: cls
     for cls in (
         GradientDescent, Momentum, Nesterov, AdaGrad, AdaDelta, RMSProp, Adam, EndToEnd,
+        GroupRMSProp,
     )
 }  # fmt: skip
 
 #: Usual rates of the rules that rescale the gradient, which depend little on the curvature.
-USUAL_RATES = {"adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "adam": 0.01}
+USUAL_RATES = {
+    "adagrad": 0.1, "adadelta": 1.0, "rmsprop": 0.01, "group-rmsprop": 0.01, "adam": 0.01,
+}  # fmt: skip
 
 
 def _plain(name: str) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.problem import LpProblem, local_problem
+from accel._core.base import BaseProblem
+from accel._core.matrix_problems import MatrixProblem
+from accel._core.problem import Problem, local_problem
 from accel._support import arrays
 from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import Backend, resolve
@@ -22,7 +23,7 @@ class Oracle:
 
     Parameters
     ----------
-    problem : Problem
+    problem : BaseProblem
     kernels : Backend, optional
         By default the one that ``"auto"`` is for a single pass.
     from_gram : bool
@@ -31,7 +32,7 @@ class Oracle:
     """
 
     def __init__(
-        self, problem: Problem, kernels: Backend | None = None, *, from_gram: bool = False
+        self, problem: BaseProblem, kernels: Backend | None = None, *, from_gram: bool = False
     ) -> None:
         self._problem, self._from_gram = problem, from_gram
         self._kernels = problem.resolve("auto") if kernels is None else kernels
@@ -40,7 +41,7 @@ class Oracle:
     def _gram(self) -> tuple[Array, Array, float] | None:
         """X'X, Y'X and the squares of Y, where they take the place of the data."""
         problem = self._problem
-        if not isinstance(problem, LpProblem) or problem.on_device or problem.form() != "gram":
+        if not isinstance(problem, Problem) or problem.on_device or problem.form() != "gram":
             return None
         return resolve("reference").lp_loss.gram(problem.X, problem.Y)
 
@@ -70,16 +71,17 @@ class Oracle:
         converted = W.astype(problem.dtype, copy=False)
         if not np.isfinite(converted).all():
             return math.inf, np.full_like(W, np.nan)
-        if not isinstance(problem, LpProblem):
+        if not isinstance(problem, Problem):
             loss, gradient = problem.loss_and_gradient(converted, backend=self._kernels.name)
             return loss, gradient.astype(np.float64)
         if self._from_gram and self._gram is not None:
             plain, factor = resolve("reference").lp_loss, problem.factor
             return plain.gram_loss_and_gradient(*self._gram, problem.n, W, factor)
         (piece,) = self._pieces
-        sums = self._kernels.chunks.sums(piece, converted[np.newaxis], problem.p, 1)
+        sums = self._kernels.chunks.sums(piece, converted[np.newaxis], problem.spec, 1)
         scale = problem.factor / problem.n
-        gradient = (scale * problem.p * sums[:-1].reshape(W.shape)).astype(problem.dtype)
+        slope = problem.spec.slope_factor / problem.n
+        gradient = (slope * sums[:-1].reshape(W.shape)).astype(problem.dtype)
         return scale * float(sums[-1]), gradient.astype(np.float64, copy=False)
 
     def hessian_product(self, W: Array, V: Array) -> Array:
@@ -91,6 +93,8 @@ class Oracle:
             If the data are on other machines.
         """
         problem = self._problem
+        if isinstance(problem, MatrixProblem):
+            return problem.hessian_product(W, V, self._kernels)
         if self._gram is not None:
             (XX, YX, _), plain = self._gram, resolve("reference").lp_loss
             zero, factor = np.zeros_like(YX), problem.factor

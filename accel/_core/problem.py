@@ -1,4 +1,4 @@
-"""The l_p regression problem: its data are checked once, and laid out for the kernels."""
+"""Fitting data by a linear map: the data are checked once, and laid out for the kernels."""
 
 import logging
 from collections.abc import Sequence
@@ -8,26 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem, checked_problem
-from accel._core.checks import checked_data, checked_loss, common_dtype, unrounded
+from accel._core.base import BaseProblem, checked_problem
+from accel._core.checks import checked_data, checked_method, common_dtype, unrounded
 from accel._core.digits import squares_by_column
 from accel._core.rotated import Rotated
 from accel._support import arrays, validation
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import Loss, ModelSpec
+from accel.kernels.specs import ModelSpec
+from accel.losses import Loss, Lp
+from accel.losses.naming import checked as checked_loss
 
-__all__ = ["LpProblem", "local_problem"]
+__all__ = ["LpProblem", "Problem", "local_problem"]
 
 _log = logging.getLogger("accel")
 
+_SQUARE = Lp(2.0)
 _BLOCK = 2**20  # numbers of X in a block of a single pass
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class LpProblem(Problem):
-    r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
+class Problem(BaseProblem):
+    r"""The loss :math:`L(W) = \frac{1}{n} \sum_i \ell(W x_i, y_i)` of a linear map.
 
     Parameters
     ----------
@@ -36,12 +39,11 @@ class LpProblem(Problem):
         Booleans are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
         CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such as PyTorch's and JAX's.
     y : (n,) or (n, k) array_like, column or data frame
-        Where X is: if one of them is on the GPU, the other one is copied there.
-    p : float
-        At least 1.
-    scale : {"mean", "1/p"}
-        ``"mean"`` is f = 1, the loss of the paper's figures; ``"1/p"`` is f = 1/p, that of its
-        text.
+        Where X is: if one of them is on the GPU, the other one is copied there. For the losses of
+        labels see ``accel.losses``.
+    loss : accel.losses.Loss or str
+        What a sample costs, summed over its outputs: such as ``Huber(1.35)``, or its name with
+        constants, ``"huber(1.35)"``. By default ``Lp(2)``, the square.
     dtype : {"float32", "float64"}, optional
         Convert the data to it. Without it nothing is ever rounded.
     method : {"auto", "direct", "gram", "spectral", "rowspace"}
@@ -63,16 +65,17 @@ class LpProblem(Problem):
         do not write to that one any more. On a GPU a CuPy array, C-contiguous, that shares the
         memory of the caller's if that one is.
     Y : (n, k) array
-        Likewise; k = 1 for a 1-D y.
+        Likewise; k = 1 for a 1-D y. For ``CrossEntropy`` rows of probabilities.
     n, d, k : int
         Numbers of samples, features and outputs.
     dtype : dtype
         float32 or float64: of the data, and of every network trained on it.
     on_device : bool
         Whether the data is on a GPU.
-    p, factor : float
-    scale, method : str
-        The method as given; the result of a run says which one it took.
+    loss_function : accel.losses.Loss
+        The loss as given.
+    method : str
+        As given; the result of a run says which one it took.
 
     Raises
     ------
@@ -81,26 +84,21 @@ class LpProblem(Problem):
         numbers would be rounded: y is float64 and X float32, or an integer has more binary digits
         than the dtype, 53 or 24.
     ValueError
-        If the data is empty, of the wrong shape, not finite or has missing values, if p < 1, if
-        scale or method is unknown, if the Gram or the spectral method is asked for with p != 2, or
-        the former in float32, or if the data is on a GPU that cannot be used here; the message says
-        what is missing.
+        If the data is empty, of the wrong shape, not finite or has missing values, if y holds no
+        targets of the loss, if loss or method is unknown, if the Gram or the spectral method is
+        asked for with another loss than p = 2, or the former in float32, or if the data is on a GPU
+        that cannot be used here; the message says what is missing.
     MemoryError
         If the data has to be copied and the machine has no memory for that.
-
-    References
-    ----------
-    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
-    Overparameterization", arXiv 1802.06509, section 3.
 
     Examples
     --------
     >>> import accel
-    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> problem = accel.Problem([[1.0], [2.0]], [3.0, 1.0], loss=accel.losses.Huber(1.0))
     >>> problem
-    LpProblem(n=2, d=2, k=1, p=4, scale='mean', dtype=float64, method='auto')
-    >>> problem.loss([0.0, 0.0])
-    41.0
+    Problem(n=2, d=1, k=1, loss=Huber(delta=1.0), dtype=float64, method='auto')
+    >>> problem.loss([0.0])
+    1.5
     """
 
     X: Array
@@ -111,9 +109,8 @@ class LpProblem(Problem):
         self,
         X: Any,
         y: Any,
-        p: float = 4.0,
+        loss: Loss | str = _SQUARE,
         *,
-        scale: str = "mean",
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
@@ -123,16 +120,17 @@ class LpProblem(Problem):
             for name, a, before in zip("Xy", (X, y), given, strict=True):
                 unrounded(name, a, dtype, before)
         dtype = validation.float_dtype("dtype", dtype)
-        p = checked_loss(p, scale, method, dtype, self.methods)
+        loss = checked_loss(loss)
+        checked_method(loss, method, dtype, self.methods)
         ready = []
         for name, a in (("X", X), ("y", y)):
             b = laid_out(a, dtype)
             validation.all_finite(name, b, a)
             ready.append(b)
         X, y = ready
-        Y = y.reshape(len(y), -1)
+        Y = laid_out(loss.targets(y), dtype)
         (n, d), k = X.shape, Y.shape[1]
-        super().__init__(n, d, k, dtype, p, scale, method)
+        super().__init__(n, d, k, dtype, loss, method)
         object.__setattr__(self, "X", X)  # the class is frozen
         object.__setattr__(self, "Y", Y)
 
@@ -142,18 +140,18 @@ class LpProblem(Problem):
         return arrays.on_device(self.X)
 
     @property
-    def host(self) -> "LpProblem":
+    def host(self) -> "Problem":
         """The problem with NumPy arrays: itself, or a copy, made once, if the data is on a GPU."""
         return self._copied if self.on_device else self
 
     @cached_property
-    def _copied(self) -> "LpProblem":
+    def _copied(self) -> "Problem":
         _log.info("copied the data of %r from the GPU to the host, where it is asked for", self)
         return self._with(X=aligned(self.X), Y=aligned(self.Y))
 
     @cached_property
     def squares(self) -> tuple[Array, float]:
-        """Squares of the norms of the columns of X, and of Y, see ``Problem``; computed once."""
+        """Squares of the norms of the columns of X and of Y, see ``BaseProblem``; computed once."""
         return squares_by_column(self.X), float(np.sum(squares_by_column(self.Y)))
 
     @property
@@ -162,7 +160,7 @@ class LpProblem(Problem):
         return self.host.X, self.host.Y
 
     def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
-        """Return the backend of that name; see ``Problem.resolve``."""
+        """Return the backend of that name; see ``BaseProblem.resolve``."""
         return resolve(backend, work=work, steps=steps, on_device=self.on_device)
 
     def needs(self, kernels: Backend, form: str) -> dict[str, float]:
@@ -188,7 +186,7 @@ class LpProblem(Problem):
     def _in_row_space(self) -> Rotated:
         return Rotated.row_space(self.host.X, self.host.Y)
 
-    def _for(self, kernels: Backend) -> "LpProblem":
+    def _for(self, kernels: Backend) -> "Problem":
         """The problem with arrays that these kernels take."""
         return self if kernels.needs.TAKES_DEVICE_ARRAYS else self.host
 
@@ -196,11 +194,11 @@ class LpProblem(Problem):
         """Loss and gradient (k, d) at a NumPy array W (k, d), once: no data is laid out for it."""
         if self.on_device:
             return super().single_pass(W, kernels)
-        loss, gradient = 0.0, np.zeros_like(W)
+        spec, loss, gradient = self.spec, 0.0, np.zeros_like(W)
         rows = max(_BLOCK // self.d, 1)
         for start in range(0, self.n, rows):
             X, Y = self.X[start : start + rows], self.Y[start : start + rows]
-            part = Loss(self.p, self.factor * len(X) / self.n)
+            part = spec._replace(factor=spec.factor * len(X) / self.n)
             value, slope = resolve("reference").lp_loss.loss_and_gradient(X, Y, W, part)
             loss, gradient = loss + float(value), gradient + slope
         return loss, gradient
@@ -222,7 +220,7 @@ class LpProblem(Problem):
         -------
         loss : float
         gradient : array of the shape of W
-            Where a residual is 0 its contribution is 0, for every p. A CuPy array for a W on the
+            Where the loss of a sample has a kink its contribution is 0. A CuPy array for a W on the
             GPU, if the backend is ``"cuda"``; else a NumPy array.
 
         Raises
@@ -242,18 +240,79 @@ class LpProblem(Problem):
         return float(value), gradient.reshape(W.shape)
 
 
-def local_problem(value: object) -> LpProblem:
-    """Return a problem whose data are on this machine.
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class LpProblem(Problem):
+    r"""The loss :math:`L(W) = \frac{f}{n} \sum_i \sum_c |W x_i - y_i|_c^p` of a linear map.
+
+    It is ``Problem(X, y, loss=accel.losses.Lp(p, scale))``, which says what is not said here.
+
+    Parameters
+    ----------
+    X : (n, d) array_like, or data frame of pandas or Polars
+    y : (n,) or (n, k) array_like, column or data frame
+    p : float
+        At least 1.
+    scale : {"mean", "1/p"}
+        ``"mean"`` is f = 1, the loss of the paper's figures; ``"1/p"`` is f = 1/p, that of its
+        text.
+    dtype : {"float32", "float64"}, optional
+    method : {"auto", "direct", "gram", "spectral", "rowspace"}
+
+    Attributes
+    ----------
+    p, factor : float
+    scale : str
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As by ``Problem``; if p < 1, or scale is unknown.
+
+    References
+    ----------
+    Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
+    Overparameterization", arXiv 1802.06509, section 3.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> problem
+    LpProblem(n=2, d=2, k=1, p=4, scale='mean', dtype=float64, method='auto')
+    >>> problem.loss([0.0, 0.0])
+    41.0
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        p: float = 4.0,
+        *,
+        scale: str = "mean",
+        dtype: Any = None,
+        method: str = "auto",
+    ) -> None:
+        super().__init__(X, y, Lp(p, scale), dtype=dtype, method=method)
+
+
+def local_problem(value: object) -> Problem:
+    """Return a problem whose data, X and Y, are on this machine.
 
     Raises
     ------
     TypeError
-        If it is no problem, or if its data are on other machines.
+        If it is no problem, or one whose data are on other machines, or are no X and Y.
     """
     problem = checked_problem(value)
-    if not isinstance(problem, LpProblem):
+    if not isinstance(problem, Problem) and problem.data_are != BaseProblem.data_are:
+        raise TypeError(
+            f"the data of a {type(problem).__name__} {problem.data_are}, and this needs X and y: "
+            "it is for a Problem"
+        )
+    if not isinstance(problem, Problem):
         raise TypeError(
             f"the data of a {type(problem).__name__} are on the workers, and this needs them in "
-            "one place: make an LpProblem of them if they fit, as X.compute() and y.compute()"
+            "one place: make a Problem of them if they fit, as X.compute() and y.compute()"
         )
     return problem

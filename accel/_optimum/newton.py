@@ -185,7 +185,7 @@ def _inside(v: Array, after: Array) -> Array:
     return inside
 
 
-def _ridged(H: Array, largest: float) -> Array | None:
+def ridged(H: Array, largest: float) -> Array | None:
     """Add the smallest ridge to H that makes it positive definite in floating point.
 
     ``largest`` is an upper bound of the eigenvalues of H. Curvature below the ridge, some 1e-16 of
@@ -238,7 +238,7 @@ def _feasible(A: Array, v: Array) -> bool:
     return float(np.linalg.norm(A.T @ v)) <= _INFEASIBLE * float(np.linalg.norm(v))
 
 
-def _independent(A: Array, order: Array) -> Array | None:
+def independent(A: Array, order: Array) -> Array | None:
     """The first linearly independent rows in this order, as many as the rank.
 
     None if they are not among the first ``_TRIED`` times the rank.
@@ -268,7 +268,7 @@ def _to_vertex(search: Search, r: Array, edges: int) -> None:
     stay interpolated. The step ends where the residual of a row becomes 0 beyond which the loss
     would rise; that row enters the basis.
     """
-    A, basis = search.A, _independent(search.A, np.argsort(np.abs(r), kind="stable"))
+    A, basis = search.A, independent(search.A, np.argsort(np.abs(r), kind="stable"))
     if basis is None:
         return
     inverse = np.linalg.inv(A[basis])
@@ -343,7 +343,7 @@ def minimize(
             damped, step = None, -n / p * g
         else:
             H = hessian(z) if p > 2 else p / n * weighted(A, weights)
-            damped = _ridged(H, p / n * float(weights.max()))
+            damped = ridged(H, p / n * float(weights.max()))
             if damped is None:
                 break
             step = np.linalg.solve(damped, -g)

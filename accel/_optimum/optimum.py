@@ -1,4 +1,4 @@
-"""The reference optimum of an l_p problem, with a proof of how good it is."""
+"""The reference optimum of a problem, with a proof of how good it is."""
 
 import logging
 import math
@@ -7,17 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel._core.problem import LpProblem, local_problem
+from accel._core.problem import Problem, local_problem
 from accel._optimum.basis import decompose
 from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed_median
+from accel._optimum.classes import solve_classes
+from accel._optimum.convex import Found, Stop, solve_output, status_of
 from accel._optimum.newton import Search, minimize
 from accel._optimum.rank import checked_rcond
 from accel._optimum.twofold import EPS
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array, aligned
 from accel._support.backends import resolve
+from accel.kernels.reference.losses import value_and_slope
 from accel.kernels.reference.norms import norm
-from accel.kernels.specs import Loss
+from accel.kernels.specs import COUPLED_KINDS, Loss
 
 __all__ = ["Optimum", "optimum"]
 
@@ -28,6 +31,7 @@ _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are ro
 _VERTEX = 1e-13
 _PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
 _WORTH = 2**16  # numbers in X from which twofold products are worth the 0.4 s that Numba loads
+_STATUSES = ("max_iter", "stalled", "separable")  # from the worst on
 _LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 
 
@@ -44,20 +48,27 @@ class Optimum:
     loss : float
         At W, in float64 whatever the dtype of the problem.
     gradient_norm : float
-        Frobenius norm of the gradient at W. For p = 1 that of a subgradient (0 where r = 0), which
-        need not vanish at the optimum.
+        Frobenius norm of the gradient at W. Where the loss has kinks, for p = 1 and pinball, that
+        of a subgradient (0 where r = 0), which need not vanish at the optimum.
     newton_decrement : float
         Root of ``g' H^{-1} g`` at the last Newton step, summed over the outputs; half its square
-        estimates the distance from the minimum (of the smoothed loss for p < 2).
+        estimates the distance from the minimum (of the smoothed loss for p < 2, and of the loss
+        with a barrier after an interior point method).
     duality_gap : float
         A proven bound: ``loss - minimum <= duality_gap`` in exact arithmetic, both for the exact
         loss at W and for ``loss``. It includes all rounding errors, also that of W to float64 and
         that of ``loss``, some 1e-15 of the loss. The minimum is taken over all maps that differ
-        from W by a map in the row space of X without the combinations that count as 0.
+        from W by a map in the row space of X without the combinations that count as 0. Where labels
+        are separated it bounds the distance from the infimum; it is the loss itself where that is
+        0. For losses other than l_p numbers that underflow, below 1e-300, are taken to be 0. For
+        the cross-entropy rows of Y are divided by their sums, the minimum is over maps whose mean
+        over the classes is that of W, and some of what rounding adds is estimated to first order
+        with more than 2000 unknowns (rank times k), and where only some labels are separated.
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
-        Whether the proven distance of W from the minimum met the tolerance for every output.
+        Whether the proven distance of W from the minimum met the tolerance for every output:
+        whether the status is "optimal".
     rank : int
         Of X. Combinations of its columns that count as 0 by ``rcond`` are not used: loss, gap and
         W are those of the problem without them.
@@ -66,6 +77,13 @@ class Optimum:
     doubtful : int
         How many combinations of columns are within a factor of ten of the limit below which they
         count as 0: so many might be added to the rank, or taken from it, by errors of X.
+    status : str
+        ``"optimal"``: the tolerance is met. ``"separable"``, for a loss of labels: there is no
+        minimum. Either W separates all labels, its margins being above 0 for certain, and the
+        infimum is 0 (``duality_gap`` equals ``loss``); or a map separates some of them while the
+        margins of the others are 0 up to rounding errors, and W is near the infimum, which is not
+        0 (``duality_gap`` is below ``loss``). ``"max_iter"``: the steps did not suffice.
+        ``"stalled"``: rounding errors ended the search. Of several outputs, the worst.
     """
 
     W: Array
@@ -78,32 +96,7 @@ class Optimum:
     rank: int
     singular_values: Array
     doubtful: int
-
-
-class _Output(NamedTuple):
-    """The optimum of one output.
-
-    Attributes
-    ----------
-    w : (d,) array
-    loss, gap : float
-        In the units of the problem, with its factor f/n.
-    reference : float
-        The loss that the gap is compared with, likewise.
-    decrement : float
-        The square of Newton's decrement.
-    iterations : int
-    slopes : (n,) array
-        The v that prove the gap, for residuals divided by the largest.
-    """
-
-    w: Array
-    loss: float
-    gap: float
-    reference: float
-    decrement: float
-    iterations: int
-    slopes: Array
+    status: str
 
 
 def _reference_loss(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
@@ -122,8 +115,8 @@ def _reference_loss(size: Array, y: Array, p: float, rank: int, unit: float) -> 
 
 def _solve(
     X: Array, y: Array, basis: Basis, loss: Loss, stop: tuple[float, int], backend: str
-) -> _Output:
-    """Minimise the loss of one output in rounds, as long as they reduce the gap.
+) -> Found:
+    """Minimise the l_p loss of one output in rounds, as long as they reduce the gap.
 
     Each round begins at the point of the last one, whose residuals, computed with twice the digits,
     are its targets. ``stop`` is the tolerance and the largest number of Newton steps.
@@ -155,14 +148,17 @@ def _solve(
         top = float(np.abs(search.r).max()) or 1.0
         bound = gap_at(rows, w, basis, p, search.slopes / top ** (p - 1))
         scale, c = bound.unit**p, loss.factor / n
-        output = _Output(
-            w=w,
+        reference = c * _reference_loss(np.abs(bound.r), y, p, rank, 1.0)
+        output = Found(
+            W=w[np.newaxis],
             loss=c * scale * bound.loss,
             gap=c * scale * bound.gap,
-            reference=c * _reference_loss(np.abs(bound.r), y, p, rank, 1.0),
+            rounding=rounding(p) * (c * scale * bound.loss),
+            reference=reference,
             decrement=loss.factor * search.decrement**2 * unit**p,
             iterations=iterations,
-            slopes=search.slopes / top ** (p - 1),
+            slopes=search.slopes[np.newaxis] / top ** (p - 1),
+            status=status_of(c * scale * bound.gap, reference, tol, iterations >= max_iter),
         )
         if best is not None and output.gap > _PROGRESS * best.gap:
             return (best if best.gap <= output.gap else output)._replace(iterations=iterations)
@@ -177,19 +173,21 @@ def for_proofs(backend: str, size: int, p: float) -> str:
     return "reference" if backend == "auto" and size < _WORTH and p <= 2 else backend
 
 
-def losses_at_zero(problem: LpProblem) -> Array:
-    """Return the loss of every output at W = 0, in float64.
+def losses_at_zero(problem: Problem) -> Array:
+    """Return the loss of every output at W = 0, in float64; of a cross-entropy, its parts.
 
     Raises
     ------
     ValueError
         If one overflows.
     """
-    Y, c = problem.host.Y.astype(np.float64, copy=False), problem.factor / problem.n
+    Y, spec = problem.host.Y.astype(np.float64, copy=False), problem.spec
     with np.errstate(over="ignore"):
-        losses: Array = c * np.sum(np.abs(Y.T) ** problem.p, axis=1)
+        values = value_and_slope(spec, np.zeros_like(Y), Y)[0]
+        losses: Array = spec.factor / problem.n * np.sum(values, axis=0)
     if not np.all(np.isfinite(losses)):
-        raise ValueError(f"the loss at W = 0 overflows for p = {problem.p:g}: standardize y first")
+        of = f"p = {spec.p:g}" if spec.kind == "lp" else repr(problem.loss_function)
+        raise ValueError(f"the loss at W = 0 overflows for {of}: standardize y first")
     return losses
 
 
@@ -201,7 +199,8 @@ class Proof(NamedTuple):
     T : (d, rank) array
         ``X T`` has nearly orthonormal columns, which span the column space of X.
     slopes : (k, n) array
-        Of each output, the v of ``certificate.py``, for residuals divided by the largest.
+        Of each output, the v of ``certificate.py``, for residuals divided by the largest; for
+        losses other than l_p the v of ``conjugates.py``.
     R : (min(n, d), d) array
         Of a QR decomposition of X: ``R'R = X'X``.
     """
@@ -217,7 +216,7 @@ def rounding(p: float) -> float:
 
 
 def proven(
-    problem: LpProblem, tol: float, max_iter: int, backend: str, rcond: Any
+    problem: Problem, tol: float, max_iter: int, backend: str, rcond: Any
 ) -> tuple[Optimum, Proof]:
     """Like ``optimum``, for which this does the work; return the proof as well."""
     local_problem(problem)
@@ -225,38 +224,80 @@ def proven(
     max_iter = validation.integer("max_iter", max_iter, least=1)
     resolve(backend)
     rcond = checked_rcond(rcond, problem.d, problem.dtype)
-    n, d, rank = problem.n, problem.d, min(problem.n, problem.d)
-    copies = 13 + 8 * (problem.dtype != np.float64) + 8 * (problem.p < 2)
-    needs = {"a basis of the columns": copies * n * d, "Newton's method": 64 * rank * rank}
-    memory.require("the optimum", needs)
-    p, c = problem.p, problem.factor / n
+    n = problem.n
     losses_at_zero(problem)  # raises if one overflows
+    memory.require("the optimum", _needs(problem))
     X, Y = (a.astype(np.float64, copy=False) for a in (problem.host.X, problem.host.Y))
     if X.nbytes > _LARGE:
         _log.info("the optimum needs %.0f MiB for a basis of the columns", 2 * X.nbytes / 2**20)
     values, basis, doubtful, R = decompose(X, rcond)
-    outputs = [_solve(X, y, basis, problem.spec, (tol, max_iter), backend) for y in Y.T]
-    W = np.array([output.w for output in outputs])
-    residuals = W @ X.T - Y.T
-    gradient = c * p * (np.sign(residuals) * np.abs(residuals) ** (p - 1)) @ X
+    spec, stop = problem.spec, Stop(tol, max_iter, rcond)
+    if spec.kind == "lp":
+        outputs = [_solve(X, y, basis, spec, (tol, max_iter), backend) for y in Y.T]
+    else:
+        outputs = _others(X, Y, basis, spec, stop, backend)
+    W = np.concatenate([output.W for output in outputs])
+    c, power = spec.factor / n, spec.kind == "lp"
+    slopes = value_and_slope(spec, (W @ X.T).T, Y)[1].T
+    gradient = c * (spec.p if power else 1.0) * slopes @ X
     loss = math.fsum(output.loss for output in outputs)
+    lost = rounding(spec.p) * loss if power else math.fsum(each.rounding for each in outputs)
+    statuses = {output.status for output in outputs}
+    status = next((each for each in _STATUSES if each in statuses), "optimal")
     best = Optimum(
         W=W,
         loss=loss,
         gradient_norm=norm(gradient),
         newton_decrement=math.sqrt(sum(output.decrement for output in outputs)),
-        duality_gap=math.fsum(output.gap for output in outputs) + rounding(p) * loss,
+        duality_gap=math.fsum(output.gap for output in outputs) + lost,
         iterations=sum(output.iterations for output in outputs),
-        converged=all(output.gap <= tol * output.reference for output in outputs),
+        converged=status == "optimal",
         rank=basis.T.shape[1],
         singular_values=values,
         doubtful=doubtful,
+        status=status,
     )
-    return best, Proof(basis.T, np.array([output.slopes for output in outputs]), R)
+    return best, Proof(basis.T, np.concatenate([output.slopes for output in outputs]), R)
+
+
+def _needs(problem: Problem) -> dict[str, float]:
+    """Bytes that the optimum takes beside the data."""
+    n, d, k, spec = problem.n, problem.d, problem.k, problem.spec
+    rank = min(n, d)
+    copies = 13 + 8 * (problem.dtype != np.float64) + 8 * (spec.kind != "lp" or spec.p < 2)
+    if spec.kind == "lp":
+        return {"a basis of the columns": copies * n * d, "Newton's method": 64 * rank * rank}
+    coupled = spec.kind in COUPLED_KINDS
+    unknowns = min(rank * k, 2000) if coupled else rank
+    return {
+        "a basis of the columns": (copies + 8) * n * d,
+        "Newton's method": 64 * unknowns**2,
+        "predictions and slopes": 160 * n * (k if coupled else 1),
+    }
+
+
+def _others(X: Array, Y: Array, basis: Basis, spec: Loss, stop: Stop, backend: str) -> list[Found]:
+    """Minimise another loss than l_p: output by output, or all at once where they are coupled."""
+    proofs = for_proofs(backend, X.size, 2.0)
+    if spec.kind in COUPLED_KINDS:
+        found = [solve_classes(X, Y, basis, spec, stop, proofs)]
+    else:
+        found = [solve_output(X, y, basis, spec, stop, proofs) for y in Y.T]
+    c = spec.factor / len(X)
+    return [
+        each._replace(
+            loss=c * each.loss,
+            gap=c * each.gap,
+            rounding=c * each.rounding,
+            reference=c * each.reference,
+            decrement=c * each.decrement,
+        )
+        for each in found
+    ]
 
 
 def optimum(
-    problem: LpProblem,
+    problem: Problem,
     *,
     tol: float = 1e-10,
     max_iter: int = 200,
@@ -265,19 +306,26 @@ def optimum(
 ) -> Optimum:
     r"""Minimise the loss of a problem over all linear maps, up to a proven distance.
 
+    Losses of residuals and l_p are minimised output by output: by Newton's method, pinball by an
+    interior point method (Portnoy and Koenker 1997) and from there to a vertex, Huber's loss and
+    log-cosh by an interior point method and Newton's. Losses of labels have no minimum if a map
+    separates the labels; that is found and said, see ``Optimum.status``.
+
     Parameters
     ----------
-    problem : LpProblem
-        All is computed in float64 whatever its dtype, with memory for two to four copies of X.
+    problem : Problem
+        With any loss of ``accel.losses``. All is computed in float64 whatever its dtype, with
+        memory for two to four copies of X.
     tol : float
         The duality gap to reach, relative to the loss. Where all residuals are below 1.4e-14
         sqrt(n) of the largest target, they count as rounding errors, since the minimum may be 0,
-        and tol is relative to the loss at W = 0. For p < 2, where the fit hardly depends on rows
-        far away, residuals are cut to ten times their median in the loss that the gap is compared
-        with, and medians decide what rounding errors are. Where rounding W to float64 alone costs
+        and tol is relative to the loss at W = 0. For p < 2, pinball, Huber's loss and log-cosh,
+        where the fit hardly depends on rows far away, residuals are cut to ten times their median
+        in the loss that the gap is compared with, and medians decide what rounding errors are.
+        Where rounding W to float64 alone costs
         more than tol, as for targets of 1e12 with residuals of 1, tol is not reached.
     max_iter : int
-        Newton steps for each output.
+        Newton steps for each output, those of interior point methods among them.
     backend : {"auto", "cpu", "cuda", "reference"}
         Whose Hessian kernel, for p > 2, and products with twice the digits to use; ``"auto"`` is
         ``"cpu"``, or NumPy where loading Numba is not worth it. NumPy computes the rest on the
@@ -306,7 +354,10 @@ def optimum(
 
     References
     ----------
-    Boyd and Vandenberghe (2004), "Convex Optimization", sections 5.1.6 and 9.5.
+    Boyd and Vandenberghe (2004), "Convex Optimization", sections 5.1.6 and 9.5. Portnoy and Koenker
+    (1997), "The Gaussian Hare and the Laplacian Tortoise", Statistical Science 12. Albert and
+    Anderson (1984), "On the Existence of Maximum Likelihood Estimates in Logistic Regression
+    Models", Biometrika 71.
 
     Examples
     --------

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._files import archives, paths
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.losses import Loss, Lp
 
 __all__ = ["EVERY", "Checkpoint", "Place", "Saved", "digest", "of_models", "place", "read"]
 
@@ -100,9 +101,14 @@ def read(place: Place) -> Saved | None:
         return None
 
 
+def _loss(loss: Loss) -> str:
+    """A loss as files have it since the first version, when all were powers."""
+    return f"Loss(p={loss.p}, factor={loss.factor})" if isinstance(loss, Lp) else repr(loss)
+
+
 def of_models(
-    problem: Problem,
-    models: Sequence[tuple[LinearNetwork, Optimizer]],
+    problem: BaseProblem,
+    models: Sequence[tuple[Network, Optimizer]],
     methods: Sequence[str],
     limits: Mapping[str, Any],
     backend: str,
@@ -113,8 +119,8 @@ def of_models(
     """
     return {
         "data": digest(*problem.fingerprint),
-        "loss": f"Loss(p={problem.p}, factor={problem.factor})",
-        "start": digest(*(part for net, _ in models for part in (net.widths, net.params))),
+        "loss": _loss(problem.loss_function),
+        "start": digest(*(part for net, _ in models for part in (net.structure, net.params))),
         "optimizers": [repr(optimizer) for _, optimizer in models],
         **limits,
         "backend": backend,

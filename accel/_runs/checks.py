@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accel._core.base import Problem, checked_problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem, checked_problem
+from accel._core.matrix_problems import MatrixProblem
+from accel._core.network import Network
 from accel._core.optimizers import EndToEnd, Optimizer
 from accel._runs.checkpoints import Place, place
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.kernels.specs import Entrywise
 from accel.recording.naming import quantities
 from accel.recording.quantity import Quantity
 
@@ -22,7 +24,7 @@ _MOST_STEPS = 2**53  # the kernels count them in float64
 Callback = Callable[[int, Array], object]
 
 #: What ``record`` may hold, or one such thing by itself.
-Recorded = str | Quantity | Callable[[int, LinearNetwork], Any]
+Recorded = str | Quantity | Callable[[int, Network], Any]
 Record = Sequence[Recorded] | Recorded | None
 
 
@@ -103,14 +105,26 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, got {validation.shown(value)}")
 
 
-def check_network(problem: Problem, network: LinearNetwork) -> None:
+def _check_is_network(network: object) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(
+            "network must be of type LinearNetwork or DiagonalNetwork, "
+            f"got {validation.shown(network)}"
+        )
+
+
+def check_network(problem: BaseProblem, network: Network) -> None:
     """Check the types of a problem and a network, and that the shapes and dtypes of the two fit."""
     checked_problem(problem)
-    _check_type("network", network, LinearNetwork)
+    _check_is_network(network)
     if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
         raise ValueError(
             f"network must map d = {problem.d} features to k = {problem.k} outputs, "
             f"got widths {network.widths}"
+        )
+    if isinstance(network.structure, Entrywise) and isinstance(problem, MatrixProblem):
+        raise ValueError(
+            f"a {type(problem).__name__} is for a product of matrices, got {network!r}"
         )
     if network.dtype != problem.dtype:
         raise TypeError(
@@ -118,12 +132,17 @@ def check_network(problem: Problem, network: LinearNetwork) -> None:
         )
 
 
-def check_model(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> None:
+def check_model(problem: BaseProblem, network: Network, optimizer: Optimizer) -> None:
     """Check the types of problem, network and optimizer, and that they fit together."""
     checked_problem(problem)
-    _check_type("network", network, LinearNetwork)
+    _check_is_network(network)
     _check_type("optimizer", optimizer, Optimizer)
     check_network(problem, network)
+    if isinstance(optimizer, EndToEnd) and isinstance(network.structure, Entrywise):
+        raise ValueError(
+            "EndToEnd is the rule of products of matrices, not of a diagonal network, got "
+            f"{network!r}"
+        )
     if isinstance(optimizer, EndToEnd) and network.depth != 1:
         raise ValueError(
             f"EndToEnd needs a network of depth 1, got depth {network.depth}: its own depth "

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from accel._core.base import Problem
+from accel._core.base import BaseProblem
 from accel._core.digits import shortfall
-from accel._core.network import LinearNetwork
+from accel._core.network import Network
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
 from accel._runs.history import History
@@ -34,32 +34,46 @@ _log = logging.getLogger("accel")
 
 
 def kernels_for(
-    problem: Problem, models: Sequence[Model], methods: Sequence[str], steps: int, backend: str
+    problem: BaseProblem, models: Sequence[Model], methods: Sequence[str], steps: int, backend: str
 ) -> Backend:
-    """Return the backend that will train models on a problem, each by its method."""
+    """Return the backend that will train models on a problem, each by its method.
+
+    Raises
+    ------
+    ValueError
+        If a diagonal network would have to run on a GPU.
+    """
     work = sum(
         pass_work(problem, network, method)
         for (network, _), method in zip(models, methods, strict=True)
     )
-    return problem.resolve(backend, work=work, steps=steps)
+    kernels = problem.resolve(backend, work=work, steps=steps)
+    diagonal = any(isinstance(network.structure, specs.Entrywise) for network, _ in models)
+    if kernels.name != "cuda" or not diagonal:
+        return kernels
+    if backend == "auto" and not problem.on_device:
+        return problem.resolve("cpu", work=work, steps=steps)
+    raise ValueError(
+        "a DiagonalNetwork does not run on a GPU: use backend 'cpu', and data on the host"
+    )
 
 
-def backend_for(problem: Problem, models: Sequence[Model], limits: Limits, backend: str) -> str:
+def backend_for(problem: BaseProblem, models: Sequence[Model], limits: Limits, backend: str) -> str:
     """Return the name of the backend that a run of these models would take."""
     methods = methods_of(problem, models, limits)
     return kernels_for(problem, models, methods, limits.steps, backend).name
 
 
-def _resumed(problem: Problem, models: Sequence[Model], saved: Saved) -> list[str] | None:
+def _resumed(problem: BaseProblem, models: Sequence[Model], saved: Saved) -> list[str] | None:
     """The methods that a checkpoint names, if these models can take them."""
     methods = saved.methods(len(models))
     if len(methods) != len(models) or len(set(methods) & set(ROTATED)) > 1:
         return None
-    possible = {"direct", "rowspace"} | ({"gram", "spectral"} if problem.p == 2 else set())
-    for (_, optimizer), method in zip(models, methods, strict=True):
+    possible = {"direct", "rowspace"} | ({"gram", "spectral"} if problem.quadratic else set())
+    for (network, optimizer), method in zip(models, methods, strict=True):
         if method not in possible.intersection(problem.methods):
             return None
-        if method in ROTATED and not optimizer.rotates:
+        if method in ROTATED and not (network.rotates and optimizer.rotates):
             return None
     return methods
 
@@ -72,7 +86,7 @@ def _reading(
 
 
 def _settle(
-    problem: Problem, method: str, kernels: Backend, network: LinearNetwork, history: History
+    problem: BaseProblem, method: str, kernels: Backend, network: Network, history: History
 ) -> None:
     """Correct the last record of a run where its form of the loss has not the digits for it.
 
@@ -103,7 +117,7 @@ def _end(
 
 
 def run_models(
-    problem: Problem,
+    problem: BaseProblem,
     models: Sequence[Model],
     limits: Limits,
     options: RunOptions,
@@ -125,7 +139,7 @@ def run_models(
     methods = methods_of(problem, models, limits)
     if saved is not None and problem.method == "auto":
         methods = _resumed(problem, models, saved) or methods
-    starts = [specs.ModelSpec(net.widths, net.params, rule.rule) for net, rule in models]
+    starts = [network.spec(optimizer.rule) for network, optimizer in models]
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
     records = limits.steps // limits.record_every if certain else 0
@@ -207,8 +221,7 @@ def run_models(
                 seconds=seconds,
                 diverged_at=diverged_at,
                 optimizer=optimizer if pace is None else replace(optimizer, learning_rate=run.rate),
-                p=problem.p,
-                scale=problem.scale,
+                loss_function=problem.loss_function,
                 method=methods[m],
                 backend=kernels.name,
                 threads=int(loop.threads),

@@ -1,9 +1,9 @@
 r"""The method that each model of a run takes, and whether a rotation pays.
 
 A method is chosen for a model as if it were alone, so that its numbers do not depend on the other
-models of a sweep. What decides are p, the shapes, the rule, the steps asked for and the digits that
-``tol`` and ``target`` need: nothing that is measured, so that the same run is always made the same
-way. (A run that goes on from a checkpoint takes the method that the file names.)
+models of a sweep. What decides are the loss, the shapes, the rule, the steps asked for and the
+digits that ``tol`` and ``target`` need: nothing that is measured, so that the same run is always
+made the same way. (A run that goes on from a checkpoint takes the method that the file names.)
 """
 
 import logging
@@ -13,9 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from accel._core.base import Problem
+from accel._core.base import BaseProblem
 from accel._core.digits import shortfall
-from accel._core.network import LinearNetwork
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._runs.checks import Limits
 from accel.kernels.reference.norms import norm
@@ -38,7 +38,7 @@ _PASSES = {"direct": "passes over the data", "gram": "the Gram method"}  # in th
 #: The methods that train in other coordinates than those of the data.
 ROTATED = ("spectral", "rowspace")
 
-Model = tuple[LinearNetwork, Optimizer]
+Model = tuple[Network, Optimizer]
 
 # What decompositions cost, in multiply-adds of a pass that take as long (one thread of a Xeon,
 # family 6, model 207, 2026-11-28: LAPACK's run at 0.7 to 2 of them a nanosecond, a pass at 5).
@@ -61,7 +61,7 @@ def form_of(method: str) -> str:
 
 
 def methods_of(
-    problem: Problem, models: Sequence[Model], limits: Limits, *, rotations: bool = True
+    problem: BaseProblem, models: Sequence[Model], limits: Limits, *, rotations: bool = True
 ) -> list[str]:
     """Return the method of each model; without rotations, if the choice is ours.
 
@@ -73,17 +73,22 @@ def methods_of(
     """
     if problem.method in ROTATED:
         check_rules(problem.method, models)
-    known: dict[tuple[LinearNetwork, bool], str] = {}
+    known: dict[tuple[Network, bool], str] = {}
     for network, optimizer in models:
         if (network, optimizer.rotates) not in known:
-            rotates = rotations and optimizer.rotates
+            rotates = rotations and network.rotates and optimizer.rotates
             known[network, optimizer.rotates] = _method(problem, network, rotates, limits)
     return [known[network, optimizer.rotates] for network, optimizer in models]
 
 
 def check_rules(method: str, models: Sequence[Model]) -> None:
-    """Raise ValueError if a rule does not commute with the rotation of a method."""
-    for _, optimizer in models:
+    """Raise ValueError if a rule or a network does not commute with the rotation of a method."""
+    for network, optimizer in models:
+        if not network.rotates:
+            raise ValueError(
+                f"method {method!r} needs networks that commute with rotations of the input, and "
+                f"a DiagonalNetwork does not: use 'auto', 'direct' or 'gram'"
+            )
         if not optimizer.rotates:
             raise ValueError(
                 f"method {method!r} needs rules that commute with rotations of the input, and "
@@ -91,15 +96,15 @@ def check_rules(method: str, models: Sequence[Model]) -> None:
             )
 
 
-def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Limits) -> str:
+def _method(problem: BaseProblem, network: Network, rotates: bool, limits: Limits) -> str:
     method, weights, tol, target = problem.method, 0.0, limits.tol, limits.target
     open_end = tol > 0 or target > -math.inf
     if open_end:
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
             weights = norm(network.end_to_end())
     if method == "auto":
-        rotation = "spectral" if problem.p == 2 else "rowspace"
-        applies = rotates and (problem.p == 2 or 2 * problem.n <= problem.d)
+        rotation = "spectral" if problem.quadratic else "rowspace"
+        applies = rotates and (problem.quadratic or 2 * problem.n <= problem.d)
         steps = limits.steps / (_EARLY if open_end else 1)
         applies = applies and pays(
             problem, network, steps, rotation, _usual(problem, weights, tol, target)
@@ -122,8 +127,8 @@ def _method(problem: Problem, network: LinearNetwork, rotates: bool, limits: Lim
     return usual
 
 
-def _usual(problem: Problem, weights: float, tol: float, target: float) -> str:
-    """The form that a run takes in the coordinates of the data; see ``Problem.form``."""
+def _usual(problem: BaseProblem, weights: float, tol: float, target: float) -> str:
+    """The form that a run takes in the coordinates of the data; see ``BaseProblem.form``."""
     if problem.form() == "direct":
         return "direct"
     squares, n, factor = problem.squares, problem.n, problem.factor
@@ -131,7 +136,7 @@ def _usual(problem: Problem, weights: float, tol: float, target: float) -> str:
     return "gram" if enough else "direct"
 
 
-def _turns(problem: Problem, network: LinearNetwork, method: str) -> bool:
+def _turns(problem: BaseProblem, network: Network, method: str) -> bool:
     """Whether numbers come back from a rotation as they are: see ``_SPREAD``; nothing overflows."""
     first = network.params[: network.widths[1] * problem.d]
     if not norm(first) * math.sqrt(problem.d) < float(np.finfo(problem.dtype).max):
@@ -141,7 +146,7 @@ def _turns(problem: Problem, network: LinearNetwork, method: str) -> bool:
     return not len(columns) or bool(columns.max() <= _SPREAD**2 * columns.min())
 
 
-def pays(problem: Problem, network: LinearNetwork, steps: float, method: str, usual: str) -> bool:
+def pays(problem: BaseProblem, network: Network, steps: float, method: str, usual: str) -> bool:
     """Whether so many steps by a rotation and its decompositions are less work than as usual.
 
     Counted are multiply-adds. A step has those of its pass and three for every weight. Before it,
@@ -161,14 +166,14 @@ def pays(problem: Problem, network: LinearNetwork, steps: float, method: str, us
     return steps * saved > (work + _BEGIN) * (_DEVICE if problem.on_device else 1.0)
 
 
-def pass_work(problem: Problem, network: LinearNetwork, method: str) -> float:
+def pass_work(problem: BaseProblem, network: Network, method: str) -> float:
     """Return the multiply-adds of the pass of a step."""
     d = problem.d
     columns = rotated_width(problem, network.widths[1]) if method in ROTATED else d
     return 2.0 * {"spectral": 1, "gram": d}.get(method, problem.n) * columns * problem.k
 
 
-def _work(problem: Problem, network: LinearNetwork, method: str) -> float:
+def _work(problem: BaseProblem, network: Network, method: str) -> float:
     """The multiply-adds of a step: of the pass, and three for every weight."""
     columns = rotated_width(problem, network.widths[1]) if method in ROTATED else problem.d
     weights = sum(a * b for a, b in pairwise((columns, *network.widths[1:])))
@@ -176,7 +181,7 @@ def _work(problem: Problem, network: LinearNetwork, method: str) -> float:
     return scale * pass_work(problem, network, method) + 3.0 * weights
 
 
-def rotated_width(problem: Problem, hidden: int, outside: int | None = None) -> int:
+def rotated_width(problem: BaseProblem, hidden: int, outside: int | None = None) -> int:
     """Return the number of coordinates of rotated inputs, for a first factor of ``hidden`` rows.
 
     With n < d they are n, and ``outside`` for what that factor has outside of the row space of X

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel._support.arrays import Array
 from accel.kernels.specs import STATE_SLOTS
@@ -160,7 +160,7 @@ class Pace:
         self.state = State(*(float(number) for number in numbers))
 
 
-def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> Pace:
+def pace_of(problem: BaseProblem, network: Network, optimizer: Optimizer) -> Pace:
     """Return the pace of a run of this model."""
     eps = float(np.finfo(problem.dtype).eps)
     with np.errstate(over="ignore"):
@@ -177,7 +177,7 @@ def pace_of(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> P
     )
 
 
-def _penalty(network: LinearNetwork, optimizer: Optimizer) -> Callable[[Array], float] | None:
+def _penalty(network: Network, optimizer: Optimizer) -> Callable[[Array], float] | None:
     r"""Return the penalty that weight decay adds to the loss, as a function of the parameters.
 
     :math:`\lambda/2` times the squares of all weights; None without decay. For the end-to-end rule

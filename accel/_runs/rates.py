@@ -28,15 +28,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.curvature import end_to_end_hessian, largest_eigenvalues
+from accel._core.matrix_problems import MatrixProblem, here
+from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel._core.oracle import Oracle
-from accel._core.problem import LpProblem, local_problem
+from accel._core.problem import Problem, local_problem
 from accel._runs.checks import check_model
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
+from accel.kernels.specs import COUPLED_KINDS, Loss
 
 __all__ = ["first_rate", "stable_rate"]
 
@@ -49,28 +52,31 @@ _ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
 _Field = Callable[[Array], tuple[float, Array]]
 
 
-def _oracle(given: Problem) -> Oracle:
-    """Return the problem's oracle, with p = 2 for p < 2."""
-    problem = local_problem(given)
-    if problem.p < 2:
-        problem = LpProblem(problem.X, problem.Y, 2.0, scale=problem.scale)
+def _oracle(given: BaseProblem) -> Oracle:
+    """Return the problem's oracle, with another loss where the curvature of its own says little."""
+    problem = here(given)
+    smooth = problem.loss_function.smooth
+    if smooth != problem.loss_function and isinstance(problem, MatrixProblem):
+        problem = problem.with_loss(smooth)
+    elif smooth != problem.loss_function and isinstance(problem, Problem):
+        problem = Problem(problem.X, problem.Y, smooth)
     return Oracle(problem, from_gram=True)
 
 
-def _direction(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> _Field:
+def _direction(problem: BaseProblem, network: Network, optimizer: Optimizer) -> _Field:
     """Return u, the function from the parameters, in float64, to the loss and the direction."""
     evaluate, reference = _oracle(problem).loss_and_gradient, resolve("reference")
-    widths = network.widths
+    structure = network.structure
 
     def u(params: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss is inf then
-            W = reference.factor_chain.end_to_end(params, widths)
+            W = reference.end_to_end(params, structure)
             loss, G = evaluate(W)
             if not (np.isfinite(W).all() and math.isfinite(loss)):
                 return math.inf, np.zeros_like(params)
             if isinstance(optimizer, EndToEnd):
                 return loss, reference.precondition.precondition(W, G, optimizer.depth).ravel()
-            return loss, reference.factor_chain.gradients(params, widths, G)
+            return loss, reference.gradients(params, structure, G)
 
     return u
 
@@ -150,13 +156,13 @@ def _rate_for(curvature: float) -> float:
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
-def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) -> float:
+def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) -> float:
     r"""Return a learning rate with which a run can be expected to be stable.
 
     Parameters
     ----------
-    problem : LpProblem
-    network : LinearNetwork
+    problem : Problem
+    network : LinearNetwork or DiagonalNetwork
         Where the run starts.
     optimizer : Optimizer
         The rule and its other constants; its own learning rate is not looked at.
@@ -165,10 +171,12 @@ def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) 
     -------
     float
         One over the largest curvature along the start of the run, weight decay included (that of
-        ``EndToEnd`` is N times its ``weight_decay``); for p < 2, where the curvature has no bound,
-        that of the loss with p = 2. For ``AdaGrad``, ``AdaDelta``, ``RMSProp`` and ``Adam`` a usual
-        rate, or one over the weight decay if that is less. 1 if there is no curvature at all. Where
-        the curvature overflows no rate is small enough, and it is the smallest normal number.
+        ``EndToEnd`` is N times its ``weight_decay``). For p < 2, where the curvature has no bound,
+        it is that of the loss with p = 2; for ``Huber``, ``LogCosh`` and ``Pinball``, which bend
+        little away from their minimum, that of half of the square. For ``AdaGrad``, ``AdaDelta``,
+        ``RMSProp``, ``GroupRMSProp`` and ``Adam`` a usual rate, or one over the weight decay if
+        that is less. 1 if there is no curvature at all. Where the curvature overflows no rate is
+        small enough, and it is the smallest normal number.
 
     Raises
     ------
@@ -198,12 +206,22 @@ def stable_rate(problem: Problem, network: LinearNetwork, optimizer: Optimizer) 
     return _rate_for(_largest_curvature(u, network.params.astype(np.float64), eps, convex) + decay)
 
 
-def first_rate(problem: Problem, optimizer: str) -> float:
+def _curvature_at_zero(problem: MatrixProblem) -> float:
+    """The largest eigenvalue of the Hessian at W = 0, infinite if it overflows."""
+    zero = np.zeros((problem.k, problem.d))
+    start = np.random.default_rng(0).standard_normal(zero.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = end_to_end_hessian(_oracle(problem), zero)
+        (largest,), _ = largest_eigenvalues(product, start, 1, _ENOUGH, _FIRST)
+    return float(largest) if math.isfinite(largest) else math.inf
+
+
+def first_rate(problem: BaseProblem, optimizer: str) -> float:
     """Return the learning rate at which a search for an optimiser's best one begins.
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
     optimizer : str
         A key of ``OPTIMIZERS``.
 
@@ -212,16 +230,20 @@ def first_rate(problem: Problem, optimizer: str) -> float:
     float
         For rules that rescale the gradient, whose rates have little to do with the curvature, a
         usual one. For the others half of what the curvature at W = 0 allows plain gradient descent
-        at depth 1: ``1 / lambda_max`` of the Hessian at 0; for p < 2, where there may be none, of
-        the Hessian for p = 2. 1 if there is no curvature at all, and the smallest normal number if
-        it overflows.
+        at depth 1: ``1 / lambda_max`` of the Hessian at 0, of the loss that ``stable_rate`` takes.
+        For ``CrossEntropy`` that of ``X'X / (n k)``, which bounds it. 1 if there is no curvature at
+        all, and the smallest normal number if it overflows.
     """
     if optimizer in USUAL_RATES:
         return USUAL_RATES[optimizer]
-    loss = problem.spec._replace(p=max(problem.p, 2.0))
+    if isinstance(problem, MatrixProblem):
+        return _rate_for(_curvature_at_zero(problem))
+    loss = problem.loss_function.smooth.spec
     hessian, host = resolve("cpu").lp_loss.hessian, local_problem(problem).host
-    largest = 0.0
-    for y in map(np.ascontiguousarray, host.Y.T):
+    columns, largest = list(map(np.ascontiguousarray, host.Y.T)), 0.0
+    if loss.kind in COUPLED_KINDS:
+        loss, columns = Loss(2.0, 0.5 / problem.k), [np.zeros(problem.n, problem.dtype)]
+    for y in columns:
         with np.errstate(over="ignore", invalid="ignore"):
             H = hessian(host.X, y, np.zeros(problem.d), loss)
         if not np.isfinite(H).all():  # LAPACK computes no eigenvalues then

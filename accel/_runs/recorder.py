@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._core.oracle import Oracle
 from accel._runs.checkpoints import digest
@@ -28,8 +28,8 @@ _SMALL = 2**18  # numbers of a matrix, up to which one thread of BLAS is as good
 
 
 def checked(
-    problem: Problem,
-    models: Sequence[tuple[LinearNetwork, Optimizer]],
+    problem: BaseProblem,
+    models: Sequence[tuple[Network, Optimizer]],
     record: tuple[Quantity, ...],
     records: float,
 ) -> dict[str, float]:
@@ -117,8 +117,8 @@ class Recorder:
 
     Parameters
     ----------
-    problem : Problem
-    models : sequence of (LinearNetwork, Optimizer)
+    problem : BaseProblem
+    models : sequence of (network, Optimizer)
     record : tuple of Quantity
         Checked, at least one.
     every : int
@@ -128,8 +128,8 @@ class Recorder:
 
     def __init__(
         self,
-        problem: Problem,
-        models: Sequence[tuple[LinearNetwork, Optimizer]],
+        problem: BaseProblem,
+        models: Sequence[tuple[Network, Optimizer]],
         record: tuple[Quantity, ...],
         every: int,
         kernels: Backend,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from accel._core.network import LinearNetwork, checked_widths
+from accel._core.diagonal_network import FORMS, DiagonalNetwork
+from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer, by_name
 from accel._files import archives, paths
 from accel._runs import notebooks
@@ -16,6 +17,9 @@ from accel._runs.curves import draw
 from accel._runs.history import HISTORY, History
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.kernels.specs import Entrywise
+from accel.losses import NAMES, Loss, Lp
+from accel.losses.having import HasLoss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +41,30 @@ def table(columns_or_rows: Any) -> "pd.DataFrame":
     return pd.DataFrame(columns_or_rows)
 
 
+def _zero(widths: tuple[int, ...], diagonal: Any, params: Array) -> Network:
+    """A network of zeros for these parameters, diagonal or not, if they fit."""
+    if diagonal is None:
+        size, what = sum(a * b for a, b in itertools.pairwise(widths)), f"widths {widths}"
+    else:
+        structure = Entrywise(str(diagonal["form"]), validation.depth(diagonal["depth"]))
+        validation.choice("form", structure.form, FORMS)
+        size, what = structure.vectors * widths[0], f"widths {widths} and {structure}"
+    if params.shape != (size,) or (diagonal is not None and widths[1:] != (1,)):
+        raise ValueError(f"its params, {params.shape}, do not fit its {what}")
+    if diagonal is None:
+        return LinearNetwork(widths, scale=0, dtype=params.dtype)
+    return DiagonalNetwork(
+        widths[0], structure.depth, structure.form, scale=0, dtype=params.dtype
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(HasLoss):
     """The outcome of ``train``.
 
     Attributes
     ----------
-    network : LinearNetwork
+    network : LinearNetwork or DiagonalNetwork
         The last iterate; for a diverged run the last one with a finite loss. Trained on a GPU, its
         factors stay there until they are asked for.
     history : History
@@ -57,24 +78,22 @@ class Result:
     diverged_at : int or None
         The first step whose loss or gradient was not finite.
     optimizer : Optimizer
-    p : float
-    scale : {"mean", "1/p"}
+    loss_function : accel.losses.Loss
     method : {"direct", "gram", "spectral", "rowspace"}
-        How the loss was evaluated, see ``LpProblem``.
+        How the loss was evaluated, see ``Problem``.
     backend : str
     threads : int
         1 where that is not ours to say: on the GPU, and for ``"reference"``.
     """
 
-    network: LinearNetwork
+    network: Network
     history: History
     status: Status
     steps: int
     seconds: float
     diverged_at: int | None
     optimizer: Optimizer
-    p: float
-    scale: str
+    loss_function: Loss
     method: str
     backend: str
     threads: int
@@ -85,6 +104,11 @@ class Result:
         return float(self.history.loss[-1])
 
     @property
+    def _shown_loss(self) -> str:
+        loss = self.loss_function
+        return f"p={loss.p:g}" if isinstance(loss, Lp) else f"loss_function={loss!r}"
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self.network.dtype
@@ -93,7 +117,7 @@ class Result:
         return (
             f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
             f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
-            f"widths={self.network.widths}, p={self.p:g})"
+            f"widths={self.network.widths}, {self._shown_loss})"
         )
 
     def _repr_html_(self) -> str:
@@ -109,7 +133,10 @@ class Result:
             facts["microseconds a step"] = f"{1e6 * self.seconds / self.steps:.3g}"
         facts["optimizer"] = self.optimizer
         facts["widths"] = f"{self.network.widths}, depth {self.network.depth}"
-        facts["p"] = f"{self.p:g}"
+        if isinstance(self.network, DiagonalNetwork):
+            facts["widths"] = f"{facts['widths']}, diagonal: {self.network.form}"
+        name, _, value = self._shown_loss.partition("=")
+        facts[name] = value
         facts["method"] = self.method
         facts["backend"] = f"{self.backend}, threads: {self.threads}, {self.dtype}"
         return notebooks.table(facts)
@@ -185,7 +212,10 @@ class Result:
             "format": _FORMAT,
             "optimizer": {"name": self.optimizer.name, **asdict(self.optimizer)},
             "widths": self.network.widths,
+            **_described(self.loss_function),
         }
+        if isinstance(self.network, DiagonalNetwork):
+            described["diagonal"] = {"form": self.network.form, "depth": self.network.depth}
         for name in _PLAIN:
             described[name] = getattr(self, name)
         described["recorded"] = list(self.history.recorded)
@@ -229,20 +259,18 @@ class Result:
         if len({len(column) for column in (*own.values(), *recorded.values())}) != 1:
             raise ValueError("the columns of its history differ in length")
         params, widths = arrays["params"], checked_widths(described["widths"])
-        if params.shape != (sum(a * b for a, b in itertools.pairwise(widths)),):
-            raise ValueError(f"its params, {params.shape}, do not fit its widths {widths}")
+        zero = _zero(widths, described.get("diagonal"), params)
         for name, least in (("steps", 0), ("threads", 1), ("diverged_at", 0)):
             if described[name] is not None or name != "diverged_at":
                 validation.integer(name, described[name], least=least)
-        validation.real("p", described["p"], least=1)
         validation.real("seconds", described["seconds"], least=0)
         for name, known in _NAMED.items():
             validation.choice(name, described[name], known)
-        zero = LinearNetwork(widths, scale=0, dtype=params.dtype)
         return cls(
             network=zero.with_params(params),
             history=history,
             optimizer=by_name(**described["optimizer"]),
+            loss_function=_loss(described),
             **{name: described[name] for name in _PLAIN},
         )
 
@@ -250,8 +278,26 @@ class Result:
 #: The attributes that are one of so many names.
 _NAMED = {
     "status": get_args(Status),
-    "scale": ("mean", "1/p"),
     "method": ("direct", "gram", "spectral", "rowspace"),
 }
 #: The attributes of a result that JSON holds as they are.
-_PLAIN = tuple(f.name for f in fields(Result) if f.name not in ("network", "history", "optimizer"))
+_PLAIN = tuple(
+    field.name
+    for field in fields(Result)
+    if field.name not in ("network", "history", "optimizer", "loss_function")
+)
+
+
+def _described(loss: Loss) -> dict[str, Any]:
+    """A loss in JSON: an l_p loss as files have it since the first version."""
+    if isinstance(loss, Lp):
+        return asdict(loss)
+    return {"loss_function": {"name": loss.name, **asdict(loss)}}
+
+
+def _loss(described: dict[str, Any]) -> Loss:
+    """The loss of a file."""
+    if "loss_function" not in described:
+        return Lp(described["p"], described["scale"])
+    constants = dict(described["loss_function"])
+    return NAMES[validation.choice("loss", constants.pop("name"), NAMES)](**constants)

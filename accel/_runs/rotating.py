@@ -1,10 +1,13 @@
-"""The loop of a run: in the coordinates of the data, or in rotated ones, or some models in each."""
+"""The loop of a run: in the coordinates of the data, or in rotated ones, or some models in each.
+
+Products of matrices and the two forms of diagonal networks have loops of their own, too.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from accel._core.base import Problem
+from accel._core.base import BaseProblem
 from accel._core.problem import local_problem
 from accel._core.rotated import Rotated
 from accel._runs.checkpoints import digest
@@ -89,7 +92,7 @@ def _turned(model: ModelSpec, basis: Array, beside: Array, width: int) -> ModelS
     q, r = basis.shape[1], beside.shape[1]
     turned[:, :q], turned[:, q : q + r] = first @ basis, first @ beside
     params = np.concatenate([turned.ravel(), model.params[first.size :]]).astype(first.dtype)
-    return ModelSpec((width, *model.widths[1:]), params, model.rule)
+    return model._replace(widths=(width, *model.widths[1:]), params=params)
 
 
 def _back(
@@ -121,7 +124,7 @@ def _padded(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _rotated_loop(
-    problem: Problem,
+    problem: BaseProblem,
     kernels: Backend,
     data: Rotated,
     models: Sequence[ModelSpec],
@@ -146,7 +149,7 @@ def _without_spare(loop: TrainingLoop, chosen: Sequence[int]) -> None:
 
 
 def begin(
-    problem: Problem,
+    problem: BaseProblem,
     kernels: Backend,
     methods: Sequence[str],
     models: Sequence[ModelSpec],
@@ -157,7 +160,7 @@ def begin(
 
     Parameters
     ----------
-    problem : Problem
+    problem : BaseProblem
     kernels : Backend
     methods : sequence of str
         One a model; of the rotated ones at most one.
@@ -179,9 +182,10 @@ def begin(
         If what was saved is not of such a run.
     """
     rotated = [m for m, method in enumerate(methods) if method in ROTATED]
-    if not rotated and len(set(methods)) == 1:
+    forms = ["" if model.entrywise is None else model.entrywise.form for model in models]
+    if not rotated and len(set(methods)) == len(set(forms)) == 1:
         return problem.loop(kernels, models, threads, methods[0]), {}
-    places: dict[tuple[str, int], list[int]] = {}
+    places: dict[tuple[str, int, str], list[int]] = {}  # the models of each loop
     widths, rotation = {}, {}
     if rotated:
         local = local_problem(problem)
@@ -197,7 +201,7 @@ def begin(
             m: rotated_width(problem, models[m].widths[1], beside[m].shape[1]) for m in rotated
         }
     for m, method in enumerate(methods):
-        places.setdefault((method, widths.get(m, problem.d)), []).append(m)
+        places.setdefault((method, widths.get(m, problem.d), forms[m]), []).append(m)
 
     def part(method: str, width: int, chosen: list[int]) -> Part:
         # Passes for one model have other bits than those for several. A sweep's model may be the
@@ -218,11 +222,11 @@ def begin(
 
         return Part(loop, np.array(chosen), back)
 
-    return Parts([part(*key, chosen) for key, chosen in places.items()]), rotation
+    return Parts([part(*key[:2], chosen) for key, chosen in places.items()]), rotation
 
 
 def needs_of(
-    problem: Problem,
+    problem: BaseProblem,
     kernels: Backend,
     methods: Sequence[str],
     models: Sequence[ModelSpec],

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checkpoints, checks, driver, notebooks
 from accel._runs.checks import Callback, Record
 from accel._runs.results import Result, table
@@ -90,12 +89,12 @@ class Sweep:
 
 
 def sweep(
-    problem: Problem,
-    models: Sequence[tuple[LinearNetwork, Optimizer]],
+    problem: BaseProblem,
+    models: Sequence[tuple[Network, Optimizer]],
     steps: int,
     *,
     record: Record = None,
-    validation: LpProblem | None = None,
+    validation: BaseProblem | None = None,
     record_every: int | None = None,
     tol: float = 0.0,
     target: float | None = None,
@@ -115,12 +114,12 @@ def sweep(
     the CPU, with the same number of threads, its bits depend neither on the other models, of which
     there is at least one, nor on its place among them; with several outputs, small data or the
     spectral method they are those of ``train``, and so are those of a sweep of one model. Each
-    takes the method, see ``LpProblem``, that it would take alone.
+    takes the method, see ``Problem``, that it would take alone.
 
     Parameters
     ----------
-    problem : LpProblem or DaskProblem
-    models : sequence of (LinearNetwork, Optimizer)
+    problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
+    models : sequence of (network, Optimizer)
         At least one; not modified.
     steps : int
         Updates to make, at least 1.
@@ -170,7 +169,7 @@ def sweep(
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)
 
 
-def checked_models(problem: Problem, models: Any) -> list[tuple[LinearNetwork, Optimizer]]:
+def checked_models(problem: BaseProblem, models: Any) -> list[tuple[Network, Optimizer]]:
     """Check that all models are pairs (network, optimizer) that fit the problem."""
     listed = validation.members("models", models, "(network, optimizer)")
     for place, model in enumerate(listed):

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checkpoints, checks, driver
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
@@ -24,14 +23,14 @@ _log = logging.getLogger("accel")
 
 
 def train(
-    problem: Problem,
-    network: LinearNetwork,
+    problem: BaseProblem,
+    network: Network,
     optimizer: Optimizer,
     steps: int,
     *,
     learning_rate: Literal["auto"] | None = None,
     record: Record = None,
-    validation: LpProblem | None = None,
+    validation: BaseProblem | None = None,
     record_every: int | None = None,
     tol: float = 0.0,
     target: float | None = None,
@@ -46,11 +45,11 @@ def train(
 
     Parameters
     ----------
-    problem : LpProblem or DaskProblem
-    network : LinearNetwork
+    problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
+    network : LinearNetwork or DiagonalNetwork
         Where to start; not modified. Of the problem's features, outputs and dtype.
     optimizer : Optimizer
-        ``EndToEnd`` needs a network of depth 1.
+        ``EndToEnd`` needs a ``LinearNetwork`` of depth 1.
     steps : int
         Updates to make, at least 1.
     learning_rate : {"auto"}, optional
@@ -67,7 +66,7 @@ def train(
         ``accel.recording``, where all are described, and functions ``f(step, network)`` that return
         a number or an array. ``result.history[name]`` has them. No bit of the run changes by it.
         What oscillates with a period of two steps shows only with an odd ``record_every``.
-    validation : LpProblem, optional
+    validation : Problem, MatrixCompletion, MatrixFactorization or MatrixSensing, optional
         Held-out data: their loss is recorded as ``"validation_loss"``.
     record_every : int, optional
         Steps between two records of the history; about 1000 records in all by default.
@@ -158,8 +157,8 @@ def train(
 
 
 def train_until(
-    problem: Problem,
-    network: LinearNetwork,
+    problem: BaseProblem,
+    network: Network,
     optimizer: Optimizer,
     limits: Limits,
     options: RunOptions,

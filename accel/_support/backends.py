@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any, cast
 
 from accel._support import gpu, validation
+from accel._support.arrays import Array
 from accel.kernels import protocols
 from accel.kernels.cpu.cpus import cpus
+from accel.kernels.specs import Entrywise, Structure
 
 _NAMES = ("reference", "cpu", "cuda")
 
@@ -38,7 +40,8 @@ class Backend:
     Attributes
     ----------
     name : str
-    lp_loss, factor_chain, curvature, updates, precondition, loop, chunks, twofold, needs : module
+    lp_loss, factor_chain, curvature, entrywise, updates, precondition, loop, chunks, twofold, needs
+        Modules.
     """
 
     name: str
@@ -60,6 +63,31 @@ class Backend:
     def curvature(self) -> protocols.CurvatureModule:
         """The Hessian in the factors times a vector."""
         return cast(protocols.CurvatureModule, self._file("curvature"))
+
+    @property
+    def entrywise(self) -> protocols.EntrywiseModule:
+        """Maps made of vectors entry by entry: their values, gradients and curvature."""
+        return cast(protocols.EntrywiseModule, self._file("entrywise"))
+
+    def end_to_end(self, params: Array, structure: Structure) -> Array:
+        """Return the end-to-end matrix (k, d) of flat factors, or vectors of an entrywise map."""
+        if isinstance(structure, Entrywise):
+            return self.entrywise.end_to_end(params, structure)
+        return self.factor_chain.end_to_end(params, structure)
+
+    def gradients(self, params: Array, structure: Structure, G: Array) -> Array:
+        """Return the gradients of all factors or vectors, flat, from that of the matrix (k, d)."""
+        if isinstance(structure, Entrywise):
+            return self.entrywise.gradients(params, structure, G)
+        return self.factor_chain.gradients(params, structure, G)
+
+    def chain_curvature(
+        self, params: Array, structure: Structure, G: Array
+    ) -> protocols.ChainCurvature:
+        """Begin products with the Hessian at a point, given the gradient G (k, d) of the loss."""
+        if isinstance(structure, Entrywise):
+            return self.entrywise.ChainCurvature(params, structure, G)
+        return self.curvature.ChainCurvature(params, structure, G)
 
     @property
     def updates(self) -> protocols.UpdateModule:

@@ -21,6 +21,7 @@ from accel.cli.options import (
     Dtype,
     Init,
     Json,
+    LossName,
     P,
     Quiet,
     Scale,
@@ -35,7 +36,7 @@ from accel.cli.options import (
 )
 from accel.cli.outputs import comparison_csv, output_paths, write
 from accel.cli.progress import search_progress
-from accel.cli.task import Task
+from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
 from accel.tuning import Start
 from accel.tuning.comparison import check_goal, compare, rounding
@@ -45,7 +46,8 @@ __all__ = ["compare_command"]
 
 def compare_command(
     data: DataSource = "diabetes",
-    p: P = 4.0,
+    p: P = None,
+    loss: LossName = None,
     depths: Annotated[
         str, typer.Option(help="Separated by commas.", rich_help_panel=MODEL)
     ] = "1,2,3",
@@ -102,7 +104,7 @@ def compare_command(
     check_goal(steps, target)
     count = cpu_threads(threads)
     resolve(backend)  # before the data is loaded, since it may not be available
-    task = Task(data, p, target_column, standardized, dtype)
+    task = Task(data, loss_of(p, loss), target_column, standardized, dtype)
     console, problem = Console(), task.problem
     paths = output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
     verbose = not (quiet or as_json)

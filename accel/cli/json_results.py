@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._optimum.optimum import Optimum
 from accel._reports.text import finite
 from accel._runs.results import Result
@@ -57,7 +57,7 @@ def _last(values: Array) -> Any:
     return finite(float(values[-1]))
 
 
-def result_json(problem: LpProblem, result: Result, best: Optimum | None) -> dict[str, Any]:
+def result_json(problem: Problem, result: Result, best: Optimum | None) -> dict[str, Any]:
     """One run, without its curve."""
     history = result.history
     return {

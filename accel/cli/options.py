@@ -8,6 +8,7 @@ import typer
 from accel._core.optimizers import OPTIMIZERS
 from accel._support import validation
 from accel.cli.catalogue import NAMES
+from accel.losses import NAMES as LOSSES
 from accel.recording.naming import NAMES as QUANTITIES
 from accel.tuning import Grid, Model
 
@@ -51,7 +52,18 @@ DataSource = Annotated[
         show_default=True,
     ),
 ]
-P = Annotated[float, typer.Option("--p", help="Exponent of the loss, at least 1.")]
+P = Annotated[
+    float | None, typer.Option("--p", help="Exponent of the loss, at least 1; by default 4.")
+]
+LossName = Annotated[
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="NAME",
+        help=f"In place of --p: {', '.join(name for name in LOSSES if name != 'lp')}; with its "
+        "number as in huber(1.35) or pinball(0.9).",
+    ),
+]
 TargetColumn = Annotated[
     str | None,
     typer.Option(help="Name or number of a file's target column; the last by default."),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._support.backends import cpu_threads
 from accel.cli import tables
 from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads
@@ -17,6 +17,7 @@ from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
 from accel.experiments.reproduce import KEYS, Settings, finished_report, reproduce
 from accel.experiments.runner import data_digest
+from accel.losses import Lp
 
 __all__ = ["reproduce_command"]
 
@@ -24,7 +25,7 @@ _FAILS = 1  # exit code of --check if a claim does not hold
 
 
 def _run(
-    settings: Settings, out: Path, make: Callable[[float], LpProblem], threads: int, verbose: bool
+    settings: Settings, out: Path, make: Callable[[float], Problem], threads: int, verbose: bool
 ) -> dict[str, Any]:
     with reproduction_progress(verbose) as show:
         try:
@@ -72,8 +73,8 @@ def reproduce_command(
     words = tuple(word.strip() for word in figures.split(",") if word.strip())
     settings = Settings(words, quick, seed, data, backend)
 
-    def make(p: float) -> LpProblem:
-        return Task(data, p, None, None, "float64").problem
+    def make(p: float) -> Problem:
+        return Task(data, Lp(p), None, None, "float64").problem
 
     report = None
     if check:

@@ -2,12 +2,24 @@
 
 from typing import Any
 
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, Problem
 from accel._core.standardize import standardize_checked
 from accel._optimum.optimum import losses_at_zero
 from accel.cli.catalogue import open_data
+from accel.losses import Loss, Lp, by_name
 
-__all__ = ["Task"]
+__all__ = ["Task", "loss_of"]
+
+_P = 4.0  # where nothing else is asked for
+
+
+def loss_of(p: float | None, name: str | None) -> Loss:
+    """Return the loss of the options ``--p`` and ``--loss``."""
+    if name is None:
+        return Lp(_P if p is None else p)
+    if p is not None:
+        raise ValueError("--p must be left out where --loss is given")
+    return by_name(name)
 
 
 class Task:
@@ -16,7 +28,7 @@ class Task:
     def __init__(
         self,
         data: str,
-        p: float,
+        loss: Loss,
         column: str | None,
         standardized: bool | None,
         dtype: str | None,
@@ -27,30 +39,41 @@ class Task:
         X, y = opened.dataset.X, opened.dataset.y
         if self.standardized:
             scaled = standardize_checked(X, y)  # they were checked as they were read
-            X, y = scaled.X, scaled.y
-        self.problem = LpProblem(X, y, p=p, dtype=dtype)
-        losses_at_zero(self.problem)  # raises here what ``optimum`` would raise after some output
+            X, y = scaled.X, y if loss.classifies else scaled.y
+        self.problem = (
+            LpProblem(X, y, loss.p, scale=loss.scale, dtype=dtype)
+            if isinstance(loss, Lp)
+            else Problem(X, y, loss, dtype=dtype)
+        )
+        if isinstance(loss, Lp):
+            losses_at_zero(self.problem)  # raises here what ``optimum`` would after some output
 
     def __str__(self) -> str:
         problem = self.problem
         size = f"{problem.n} x {problem.d}" + (f" to {problem.k}" if problem.k > 1 else "")
         scaled = ", standardised" if self.standardized else ""
-        return f"{self.name} ({size}{scaled}), p = {problem.p:g}"
+        return f"{self.name} ({size}{scaled}), {self._loss}"
 
     @property
     def stem(self) -> str:
         """The part of the names of output files that tells the data and p."""
-        return f"{self.name}-p{self.problem.p:g}"
+        loss = self.problem.loss_function
+        return f"{self.name}-p{loss.p:g}" if isinstance(loss, Lp) else f"{self.name}-{loss.name}"
+
+    @property
+    def _loss(self) -> str:
+        loss = self.problem.loss_function
+        return f"p = {loss.p:g}" if isinstance(loss, Lp) else f"loss {loss!r}"
 
     def described(self) -> dict[str, Any]:
         """Its description for ``--json``."""
-        problem = self.problem
+        problem, loss = self.problem, self.problem.loss_function
         return {
             "data": self.name,
             "n": problem.n,
             "d": problem.d,
             "k": problem.k,
             "standardized": self.standardized,
-            "p": problem.p,
+            **({"p": problem.p} if isinstance(loss, Lp) else {"loss": repr(loss)}),
             "dtype": str(problem.dtype),
         }

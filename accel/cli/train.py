@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._optimum.optimum import optimum
 from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
@@ -30,6 +30,7 @@ from accel.cli.options import (
     Dtype,
     Init,
     Json,
+    LossName,
     P,
     Quiet,
     Record,
@@ -42,7 +43,7 @@ from accel.cli.options import (
     Width,
 )
 from accel.cli.outputs import output_paths, write
-from accel.cli.task import Task
+from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
 from accel.recording.naming import names_in, quantities
 from accel.tuning import Model, Start
@@ -50,7 +51,7 @@ from accel.tuning import Model, Start
 __all__ = ["train_command"]
 
 
-def _optimizer(problem: LpProblem, model: Model, rate: float | None, decay: float) -> Optimizer:
+def _optimizer(problem: Problem, model: Model, rate: float | None, decay: float) -> Optimizer:
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
         constants["depth"] = model.depth
@@ -72,7 +73,8 @@ def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
 
 def train_command(
     data: DataSource = "diabetes",
-    p: P = 4.0,
+    p: P = None,
+    loss: LossName = None,
     depth: Annotated[int, typer.Option(help="Number of factors.", rich_help_panel=MODEL)] = 2,
     width: Width = None,
     init: Init = "balanced",
@@ -160,7 +162,7 @@ def train_command(
     cpu_threads(threads)
     resolve(backend)
     _check_checkpoint(checkpoint, resume)
-    task = Task(data, p, target_column, standardized, dtype)
+    task = Task(data, loss_of(p, loss), target_column, standardized, dtype)
     console, problem = Console(), task.problem
     kinds = (".npz", ".csv", ".png")
     paths = output_paths(out, f"train-{task.stem}", kinds, task.path) if out else []
@@ -174,6 +176,9 @@ def train_command(
         if resume and checkpoint is not None and not checkpoint.exists():
             print_line(console, f"no {checkpoint} yet: the run begins")
     best = optimum(problem) if with_optimum else None
+    if best is not None and best.status == "separable":
+        say("a linear map separates the labels: the loss has no minimum, distances are losses")
+        best = None
     base = 0.0 if best is None else best.loss
     result = train(
         problem, network, chosen, steps,

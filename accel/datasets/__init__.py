@@ -9,13 +9,16 @@ from accel.datasets.loaders import (
     make_ill_conditioned,
     two_points,
 )
+from accel.datasets.low_rank import LowRank, make_low_rank
 
 __all__ = [
     "Dataset",
+    "LowRank",
     "load_diabetes",
     "load_file",
     "load_gas_ethanol",
     "make_ill_conditioned",
+    "make_low_rank",
     "two_points",
 ]
 

@@ -12,7 +12,6 @@ import numpy as np
 from accel._support.arrays import Array
 from accel.distributed.cluster import Chunks
 from accel.distributed.passes import Question
-from accel.kernels.reference.factor_chain import end_to_end
 from accel.kernels.reference.loop import BaseTrainingLoop
 from accel.kernels.reference.lp_loss import gram_loss_and_gradient
 from accel.kernels.specs import Loss, ModelSpec
@@ -46,11 +45,11 @@ class Passes:
 
     def __call__(self, W: Array) -> list[tuple[float, Array]]:
         """Return loss and gradient (k, d) of each of the maps W (M, k, d)."""
-        question = Question("pass", W, self._loss.p, self._most, self._backend)
+        question = Question("pass", W, self._loss, self._most, self._backend)
         sums = self._chunks.total(question, self._threads)
-        scale = self._loss.factor / self._n
+        scale, slope = self._loss.factor / self._n, self._loss.slope_factor / self._n
         with np.errstate(over="ignore", invalid="ignore"):  # a run may diverge: that is a status
-            gradients = (scale * self._loss.p * sums[: W.size]).astype(W.dtype).reshape(W.shape)
+            gradients = (slope * sums[: W.size]).astype(W.dtype).reshape(W.shape)
             losses = scale * sums[W.size :]
         return [(float(loss), G) for loss, G in zip(losses, gradients, strict=True)]
 
@@ -91,7 +90,7 @@ class DistributedLoop(BaseTrainingLoop):
     def _pass(self, m: int) -> tuple[Array, float, Array]:
         """Matrix, loss and gradient of a model; the first in a step has all of them computed."""
         if self._gram is not None:
-            W = end_to_end(self._params[m], self._models[m].widths)
+            W = self._end_to_end(m)
             return W, *gram_loss_and_gradient(*self._gram, self._n, W, self._loss.factor)
         if m not in self._ready:
             self._pass_all(self.active)
@@ -100,7 +99,7 @@ class DistributedLoop(BaseTrainingLoop):
     def _pass_all(self, models: Iterable[int]) -> None:
         """Make the pass over the data for these models, all at once."""
         chosen = [int(m) for m in models]
-        maps = [end_to_end(self._params[m], self._models[m].widths) for m in chosen]
+        maps = [self._end_to_end(m) for m in chosen]
         passes = self._passes(np.stack(maps))
         self._ready = {
             m: (W, value, G) for m, W, (value, G) in zip(chosen, maps, passes, strict=True)

@@ -17,6 +17,7 @@ import numpy as np
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.distributed.chunks import Chunk, Extent, Stream
+from accel.kernels.specs import Loss
 
 __all__ = ["Question", "blank", "chunk_sums"]
 
@@ -32,7 +33,8 @@ class Question(NamedTuple):
         ``"prepare"`` is a pass over a row of zeros, so that the kernels are compiled.
     W : (M, k, d) array
         Maps; M = 0 for ``"gram"`` and ``"digest"``.
-    p : float
+    loss : Loss
+        Without its factor.
     most : int
         Number of maps that the run began with, some of which may have ended.
     backend : str
@@ -40,7 +42,7 @@ class Question(NamedTuple):
 
     what: str
     W: Array
-    p: float
+    loss: Loss
     most: int
     backend: str
 
@@ -73,7 +75,8 @@ def _pieces(chunk: Chunk, question: Question) -> tuple[_Piece, Sequence[Any]]:
     sums = resolve(question.backend).chunks.sums  # here, and not again for every piece
 
     def sums_of(piece: Any, question: Question) -> Array:
-        return sums(piece, question.W, question.p, question.most)
+        # On its way a named tuple becomes a tuple.
+        return sums(piece, question.W, Loss(*question.loss), question.most)
 
     return sums_of, chunk.pieces(question.backend)
 

@@ -1,4 +1,4 @@
-"""The l_p regression problem whose data are on the workers of a dask cluster."""
+"""The problem of fitting data by a linear map, whose data are on the workers of a dask cluster."""
 
 import logging
 import math
@@ -11,8 +11,8 @@ import dask.array as da
 import distributed
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.checks import checked_loss, common_dtype
+from accel._core.base import BaseProblem
+from accel._core.checks import checked_method, common_dtype
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads, resolve
@@ -22,6 +22,8 @@ from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
 from accel.kernels.protocols import TrainingLoop
 from accel.kernels.specs import ModelSpec
+from accel.losses import CrossEntropy, Loss, Lp
+from accel.losses.naming import checked as checked_loss
 
 __all__ = ["DaskProblem"]
 
@@ -29,8 +31,8 @@ _log = logging.getLogger("accel")
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
-class DaskProblem(Problem):
-    """An l_p regression problem, as ``LpProblem``, whose rows lie on the workers of a dask cluster.
+class DaskProblem(BaseProblem):
+    """A problem as ``LpProblem`` and ``Problem``, whose rows lie on the workers of a dask cluster.
 
     ``train``, ``sweep`` and ``grid_search`` take it as they take any other problem. What needs the
     data in one place, such as ``optimum``, refuses it.
@@ -44,6 +46,8 @@ class DaskProblem(Problem):
         Rechunked like X if necessary.
     p, scale, dtype
         As for ``LpProblem``.
+    loss : accel.losses.Loss or str, optional
+        As for ``Problem``; then p and scale are left out.
     method : {"auto", "direct", "gram"}
         As for ``LpProblem``, without its decompositions of X. The Gram matrices of p = 2 are
         summed up once, by the workers.
@@ -57,7 +61,7 @@ class DaskProblem(Problem):
     Attributes
     ----------
     n, d, k, dtype, p, scale, method, factor
-        As of ``LpProblem``; there are no ``X``, ``Y`` and ``host``.
+        As of ``Problem``; there are no ``X``, ``Y`` and ``host``.
     chunks : Chunks
         The chunks on the workers.
     keep : bool
@@ -96,10 +100,11 @@ class DaskProblem(Problem):
         self,
         X: Any,
         y: Any,
-        p: float = 4.0,
+        p: float | None = None,
         *,
-        scale: str = "mean",
+        scale: str | None = None,
         dtype: Any = None,
+        loss: Loss | str | None = None,
         method: str = "auto",
         keep: bool | str = "auto",
         client: distributed.Client | None = None,
@@ -107,19 +112,25 @@ class DaskProblem(Problem):
         X, y = _checked(X, y)
         exact = dtype is None
         dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
-        p = checked_loss(p, scale, method, dtype, self.methods)
+        if loss is None:
+            loss = Lp(4.0 if p is None else p, "mean" if scale is None else scale)
+        elif p is not None or scale is not None:
+            raise TypeError("p and scale must be left out where a loss is given")
+        loss = checked_loss(loss)
+        checked_method(loss, method, dtype, self.methods)
         if not isinstance(keep, bool) and not (isinstance(keep, str) and keep == "auto"):
             raise ValueError(f"keep must be 'auto', True or False, got {validation.shown(keep)}")
         client = _client(client)
         _checked_futures(client, X=X, y=y)
         with connected(client):
+            loss, y = _with_targets(loss, y)
             if keep == "auto":
                 keep = fits(client, X, y, dtype)
             elif not keep and distributed.futures_of(X):
                 raise ValueError("keep must not be False for an X that is persisted: it is kept")
             chunks = place(client, X, y, dtype, bool(keep), exact)
         (n, d), k = X.shape, 1 if y.ndim == 1 else y.shape[1]
-        super().__init__(int(n), int(d), int(k), dtype, p, scale, method)
+        super().__init__(int(n), int(d), int(k), dtype, loss, method)
         object.__setattr__(self, "chunks", chunks)  # the class is frozen
         object.__setattr__(self, "keep", bool(keep))
 
@@ -146,12 +157,12 @@ class DaskProblem(Problem):
 
     @property
     def squares(self) -> tuple[Array, float]:
-        """See ``Problem``; here also 0 for a column whose squares all vanish in X'X."""
+        """See ``BaseProblem``; here also 0 for a column whose squares all vanish in X'X."""
         XX, _, YY = self.gram
         return np.diag(XX), YY
 
     def _asked(self, what: str) -> Question:
-        return Question(what, np.empty((0, self.k, self.d), self.dtype), self.p, 0, "cpu")
+        return Question(what, np.empty((0, self.k, self.d), self.dtype), self.spec, 0, "cpu")
 
     def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
         """Return the backend of that name, if all workers have it.
@@ -185,13 +196,13 @@ class DaskProblem(Problem):
         gram = self.gram if form == "gram" else None
         if gram is None:
             W = np.zeros((len(models), self.k, self.d), self.dtype)
-            prepare = Question("prepare", W, self.p, len(models), kernels.name)
+            prepare = Question("prepare", W, self.spec, len(models), kernels.name)
             self.chunks.total(prepare, asked)
         passes = Passes(self.chunks, self.n, self.spec, kernels.name, asked, len(models))
         return DistributedLoop(self.chunks, passes, self.n, self.spec, models, gram, used)
 
     def loss_and_gradient(self, W: Any, *, backend: str = "auto") -> tuple[float, Array]:
-        """Loss and gradient with respect to W, by one pass over the data; see ``LpProblem``."""
+        """Loss and gradient with respect to W, by one pass over the data; see ``Problem``."""
         weights = self._weights(W, device=False)
         passes = Passes(self.chunks, self.n, self.spec, self.resolve(backend).name)
         ((value, gradient),) = passes(weights.reshape(1, self.k, self.d))
@@ -222,6 +233,21 @@ def _checked(X: Any, y: Any) -> tuple[Any, Any]:
         _log.info("X is cut into %d chunks of columns: made one", X.numblocks[1])
         X = X.rechunk((rows, X.shape[1]))
     return X, y.rechunk((rows, *y.shape[1:]))
+
+
+def _with_targets(loss: Loss, y: Any) -> tuple[Loss, Any]:
+    """Check labels, by the workers, and make targets of them, with the number of classes known."""
+    if not loss.classifies:
+        return loss, y
+    columns = 1 if y.ndim == 1 else y.shape[1]
+    if isinstance(loss, CrossEntropy):
+        if y.ndim == 1:
+            columns = loss.classes or max(int(y.max().compute()) + 1, 2)
+        loss = CrossEntropy(columns)
+    return loss, y.map_blocks(
+        loss.targets, drop_axis=[*range(1, y.ndim)], new_axis=1, chunks=(y.chunks[0], (columns,)),
+        dtype=y.dtype if y.dtype.kind == "f" else np.float64, meta=np.empty((0, 0)),
+    )  # fmt: skip
 
 
 def _client(client: distributed.Client | None) -> distributed.Client:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._files import archives
 from accel._reports import machine
 from accel._reports.csv_files import history_csv
@@ -156,7 +156,7 @@ def _facts() -> machine.Facts:
 def reproduce(
     settings: Settings,
     out: Path,
-    make: Callable[[float], LpProblem],
+    make: Callable[[float], Problem],
     *,
     progress: StageProgress,
     threads: int | None = None,

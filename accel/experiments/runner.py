@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._optimum.optimum import Optimum, optimum
 from accel._runs import checks, driver
 from accel._runs.rates import first_rate
@@ -49,7 +49,7 @@ class Timing:
     backend: str
 
 
-def data_digest(problem: LpProblem) -> str:
+def data_digest(problem: Problem) -> str:
     """Return a hash of the data of a problem."""
     return hashlib.sha256(problem.host.X.tobytes() + problem.host.Y.tobytes()).hexdigest()[:16]
 
@@ -79,13 +79,13 @@ class CurveRunner:
         As for ``train``.
     """
 
-    make: Callable[[float], LpProblem]
+    make: Callable[[float], Problem]
     state: Path
     time_left: TimeLeft
     threads: int | None = None
     backend: str = "auto"
     timings: list[Timing] = field(default_factory=list)
-    _problems: dict[float, tuple[LpProblem, Optimum]] = field(default_factory=dict)
+    _problems: dict[float, tuple[Problem, Optimum]] = field(default_factory=dict)
 
     def optimum(self, p: float) -> Optimum:
         """Return the optimum of the problem with this exponent."""
@@ -170,7 +170,7 @@ class CurveRunner:
         self.timings.append(Timing(name, len(jobs), steps, swept.seconds, backend))
         return dict(zip(jobs, swept.results, strict=True))
 
-    def _problem(self, p: float) -> tuple[LpProblem, Optimum]:
+    def _problem(self, p: float) -> tuple[Problem, Optimum]:
         if p not in self._problems:
             problem = self.make(p)
             self._problems[p] = problem, optimum(problem)

@@ -13,7 +13,7 @@ loss and gradient in the dtype of the problem, second derivatives in float64.
 from accel._support.names import publish
 from accel.recording.layers import Alignment, Balancedness, StepSize
 from accel.recording.naming import NAMES, by_name
-from accel.recording.others import DistanceTo, Function, LossOn, Snapshots
+from accel.recording.others import DistanceTo, Function, LossOn, RecoveryError, Snapshots
 from accel.recording.quantity import Model, Moment, Output, Quantity
 from accel.recording.sharpness import EndToEndSharpness, Sharpness
 from accel.recording.spectra import (
@@ -38,6 +38,7 @@ __all__ = [
     "NuclearNorm",
     "Output",
     "Quantity",
+    "RecoveryError",
     "Schatten",
     "Sharpness",
     "SingularValues",

@@ -10,7 +10,9 @@ import numpy as np
 from accel._core.optimizers import EndToEnd
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.recording.quantity import Model, Moment, Output, Quantity, size_of
+from accel.kernels.reference.entrywise import gradients
+from accel.kernels.specs import Entrywise
+from accel.recording.quantity import Model, Moment, Output, Quantity, needs_matrices, size_of
 
 __all__ = ["Alignment", "Balancedness", "StepSize"]
 
@@ -22,10 +24,17 @@ class Balancedness(Quantity):
     Gradient flow conserves every one of these differences: Arora, Cohen, Hazan (2018), arXiv
     1802.06509, theorem 1. Recorded is ``balancedness_layers``, (N - 1,), one for each pair of
     neighbours, and ``balancedness``, the largest, that of ``LinearNetwork.balancedness``. At depth
-    1 the latter is 0, and there are no pairs.
+    1 the latter is 0, and there are no pairs. Of a diagonal network that is a product of vectors
+    the differences are :math:`u_{j+1}^2 - u_j^2`; there are none of a power difference.
     """
 
     cost = "two products of matrices for each pair of neighbouring factors"
+
+    def check(self, model: Model) -> None:
+        """Refuse power differences."""
+        structure = model.network.structure
+        if isinstance(structure, Entrywise) and structure.form != "hadamard":
+            needs_matrices(model, self.name)
 
     def outputs(self, model: Model) -> dict[str, Output]:
         """A number, and for N > 1 a vector (N - 1,)."""
@@ -35,7 +44,7 @@ class Balancedness(Quantity):
     def measure(self, moment: Moment) -> dict[str, Any]:
         """Return the largest norm, and all of them."""
         layers = [
-            size_of(above.T @ above - below @ below.T)
+            size_of(above**2 - below**2 if above.ndim == 1 else above.T @ above - below @ below.T)
             for below, above in itertools.pairwise(moment.factors)
         ]
         pairs = {f"{self.name}_layers": layers} if layers else {}
@@ -76,6 +85,11 @@ class Alignment(Quantity):
     def __post_init__(self) -> None:
         validation.flag("layers", self.layers)
 
+    def check(self, model: Model) -> None:
+        """Refuse the layers of a diagonal network, which have no singular vectors of interest."""
+        if self.layers:
+            needs_matrices(model, f"{self.name}(layers=True)")
+
     def outputs(self, model: Model) -> dict[str, Output]:
         """A number, and with layers a vector (N - 1,)."""
         outputs = {self.name: Output()}
@@ -113,6 +127,7 @@ class StepSize(Quantity):
     :math:`\eta N \|w\|^{2 - 2/N}`, the adaptive step size with which claim 2 describes implicit
     acceleration. Arora, Cohen, Hazan (2018), arXiv 1802.06509. NaN at W = 0. For rules with
     momentum it is that of the gradient's part; for rules that rescale the gradient there is none.
+    For a diagonal network P is likewise what the gradients of its vectors do to the map.
     """
 
     cost = "four products of matrices a factor; for the end-to-end rule, singular vectors"
@@ -139,7 +154,12 @@ class StepSize(Quantity):
         if isinstance(rule, EndToEnd):
             moved = moment.kernels.precondition.precondition(W, V, rule.depth)
             return {self.name: rule.learning_rate * float(np.vdot(V, moved))}
-        # <V, S S' V T'T> is the square of the norm of S' V T'.
+        # <V, P(V)> is the square of the norm of what V is pulled back to: S' V T' of each factor.
+        if isinstance(moment.structure, Entrywise):
+            params = moment.params.astype(np.float64, copy=False)
+            return {
+                self.name: rule.learning_rate * size_of(gradients(params, moment.structure, V)) ** 2
+            }
         behind, total = V, 0.0
         for factor, S in zip(moment.factors[:-1], moment.suffixes[1:], strict=True):
             total += size_of(S.T @ behind) ** 2

@@ -1,11 +1,9 @@
 """From what ``record=`` is given to quantities: names, names with constants, values, functions."""
 
-import ast
-import re
-from dataclasses import fields
 from typing import Any
 
 from accel._support import validation
+from accel._support.calls import made, name_in
 from accel.recording.layers import Alignment, Balancedness, StepSize
 from accel.recording.others import Function, LossOn, Snapshots
 from accel.recording.quantity import Model, Quantity
@@ -40,8 +38,9 @@ HISTORY = ("step", "loss", "gradient_norm", "weight_norm", "seconds")
 _VALUES = {
     "validation_loss": "accel.recording.LossOn(problem), or give validation=problem",
     "distance": "accel.recording.DistanceTo(W)",
+    "recovery_error": "accel.recording.RecoveryError(W)",
 }
-_CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(\(.*\))?\s*", re.DOTALL)
+_EXAMPLE = "schatten(0.5)"  # in messages
 
 
 def by_name(text: str) -> Quantity:
@@ -67,35 +66,11 @@ def by_name(text: str) -> Quantity:
     >>> accel.recording.by_name("schatten(0.5)")
     Schatten(q=0.5)
     """
-    match = _CALL.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError(
-            f"record must hold names, as sharpness or schatten(0.5), got {validation.shown(text)}"
-        )
-    name, constants = match.groups()
+    name = name_in("record", text, _EXAMPLE)
     if name in _VALUES:
         raise ValueError(f"record must hold {_VALUES[name]}, since {name} needs more than numbers")
-    if name not in NAMES:
-        validation.unknown("record", name, list(NAMES))
-    kind = NAMES[name]
-    try:
-        call = ast.parse(f"f{constants or '()'}", mode="eval").body
-        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
-            raise ValueError
-        given = [ast.literal_eval(value) for value in call.args]
-        named = {str(part.arg): ast.literal_eval(part.value) for part in call.keywords}
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ValueError(
-            f"record must hold names with numbers in parentheses, as schatten(0.5), "
-            f"got {validation.shown(text)}"
-        ) from None
-    try:
-        return kind(*given, **named)
-    except TypeError as error:
-        if not re.search(r"__init__\(\)", str(error)):
-            raise
-        taken = ", ".join(part.name for part in fields(kind)) or "nothing"
-        raise TypeError(f"{name} takes {taken}, got {validation.shown(text)}") from None
+    quantity: Quantity = made("record", text, NAMES, _EXAMPLE)
+    return quantity
 
 
 def names_in(text: str) -> list[str]:
@@ -124,26 +99,26 @@ def quantities(record: Any, validation_problem: Any = None) -> tuple[Quantity, .
         record = [record]
     if not (isinstance(record, list | tuple) and not record):
         record = validation.members("record", record, "names, quantities or functions")
-    made: list[Quantity] = []
+    chosen: list[Quantity] = []
     for given in record:
         if isinstance(given, str):
-            made.append(by_name(given))
+            chosen.append(by_name(given))
         elif isinstance(given, Quantity):
-            made.append(given)
+            chosen.append(given)
         elif callable(given) and not isinstance(given, type):
-            made.append(Function(given))
+            chosen.append(Function(given))
         else:
             raise TypeError(
                 "record must hold names, quantities or functions f(step, network), "
                 f"got {validation.shown(given)}"
             )
     if validation_problem is not None:
-        made.append(LossOn(validation_problem))
-    names = [quantity.name for quantity in made]
+        chosen.append(LossOn(validation_problem))
+    names = [quantity.name for quantity in chosen]
     for name in names:
         if names.count(name) > 1:
             raise _twice(name)
-    return tuple(made)
+    return tuple(chosen)
 
 
 def _twice(name: str) -> ValueError:

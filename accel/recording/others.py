@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.matrix_problems import MatrixProblem
+from accel._core.network import Network
 from accel._core.oracle import Oracle
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel.recording.quantity import Model, Moment, Output, Quantity, size_of
 
-__all__ = ["DistanceTo", "Function", "LossOn", "Snapshots"]
+__all__ = ["DistanceTo", "Function", "LossOn", "RecoveryError", "Snapshots"]
 
 
 def _label(label: object) -> str:
@@ -31,22 +32,22 @@ class LossOn(Quantity):
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem, or a matrix problem such as MatrixCompletion
         Of as many features and outputs as the one that is trained on; its p, scale and dtype may
         be others.
     label : str
         The name in the history.
     """
 
-    problem: Problem
+    problem: BaseProblem
     label: str = "validation_loss"
     cost = "a pass over the other data"
     _oracle: Oracle = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.problem, LpProblem):
+        if not isinstance(self.problem, Problem | MatrixProblem):
             raise TypeError(
-                f"validation must be of type LpProblem, got {validation.shown(self.problem)}"
+                f"validation must be of type Problem, got {validation.shown(self.problem)}"
             )
         _label(self.label)
         object.__setattr__(self, "_oracle", Oracle(self.problem))
@@ -118,7 +119,8 @@ class DistanceTo(Quantity):
         """Compare the shapes."""
         shape = model.problem.k, model.problem.d
         if self.W.shape != shape:
-            raise ValueError(f"W of DistanceTo must have shape {shape}, got {self.W.shape}")
+            kind = type(self).__name__
+            raise ValueError(f"W of {kind} must have shape {shape}, got {self.W.shape}")
 
     def outputs(self, model: Model) -> dict[str, Output]:
         """A number."""
@@ -127,6 +129,32 @@ class DistanceTo(Quantity):
     def measure(self, moment: Moment) -> dict[str, Any]:
         """Return the norm."""
         return {self.name: size_of(moment.end_to_end - self.W)}
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveryError(DistanceTo):
+    r"""How far the end-to-end matrix is from the one to be recovered, relative to that one's norm.
+
+    :math:`\|W_e - W\|_F / \|W\|_F`, of a matrix that a completion or measurements were made from.
+
+    Parameters
+    ----------
+    W : (k, d) array_like, or (d,) for k = 1
+        Not 0.
+    label : str
+        The name in the history.
+    """
+
+    label: str = "recovery_error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.W.any():
+            raise ValueError("W of RecoveryError must not be 0")
+
+    def measure(self, moment: Moment) -> dict[str, Any]:
+        """Return the ratio."""
+        return {self.name: size_of(moment.end_to_end - self.W) / size_of(self.W)}
 
 
 @dataclass(frozen=True)
@@ -179,7 +207,7 @@ class Function(Quantity):
         The name in the history; by default the function's own.
     """
 
-    function: Callable[[int, LinearNetwork], Any]
+    function: Callable[[int, Network], Any]
     label: str = ""
     cost = "that of the function"
 

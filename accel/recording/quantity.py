@@ -9,14 +9,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._core.oracle import Oracle
 from accel._support.arrays import Array
 from accel._support.backends import Backend
+from accel.kernels.reference.entrywise import end_to_end, vectors_of
 from accel.kernels.reference.factor_chain import factors_of
 from accel.kernels.reference.norms import norm
+from accel.kernels.specs import Entrywise
 
 __all__ = ["Model", "Moment", "Output", "Quantity"]
 
@@ -33,14 +35,14 @@ class Model(NamedTuple):
 
     Attributes
     ----------
-    problem : Problem
-    network : LinearNetwork
+    problem : BaseProblem
+    network : LinearNetwork or DiagonalNetwork
         The start.
     optimizer : Optimizer
     """
 
-    problem: Problem
-    network: LinearNetwork
+    problem: BaseProblem
+    network: Network
     optimizer: Optimizer
 
     @property
@@ -68,7 +70,7 @@ class Moment:
     def __init__(
         self,
         step: int,
-        start: LinearNetwork,
+        start: Network,
         params: Array,
         optimizer: Optimizer,
         oracle: Oracle,
@@ -76,29 +78,34 @@ class Moment:
     ) -> None:
         self.step, self.params, self.optimizer = step, params, optimizer
         self.oracle, self.kernels = oracle, kernels
-        self.widths, self._start = start.widths, start
+        self.structure, self._start = start.structure, start
 
     @cached_property
-    def network(self) -> LinearNetwork:
+    def network(self) -> Network:
         """The network, with a copy of the factors."""
         return self._start.with_params(self.params)
 
     @cached_property
     def factors(self) -> list[Array]:
-        """``[W_1, ..., W_N]`` in float64."""
-        return factors_of(self.params.astype(np.float64, copy=False), self.widths)
+        """``[W_1, ..., W_N]``, or the vectors of a diagonal network, in float64."""
+        params = self.params.astype(np.float64, copy=False)
+        if isinstance(self.structure, Entrywise):
+            return vectors_of(params, self.structure)
+        return factors_of(params, self.structure)
 
     @cached_property
     def suffixes(self) -> list[Array]:
-        """Products of the factors from each on: ``W_N ... W_1``, ``W_N ... W_2``, to ``W_N``."""
+        """Products of the matrices from each on: ``W_N ... W_1``, ``W_N ... W_2``, to ``W_N``."""
         products = [self.factors[-1]]
         for W in reversed(self.factors[:-1]):
             products.append(products[-1] @ W)
         return products[::-1]
 
-    @property
+    @cached_property
     def end_to_end(self) -> Array:
-        """``W_N ... W_1``, (k, d), in float64."""
+        """``W_N ... W_1``, or what a diagonal network makes, (k, d), in float64."""
+        if isinstance(self.structure, Entrywise):
+            return end_to_end(self.params.astype(np.float64, copy=False), self.structure)
         return self.suffixes[0]
 
     @cached_property
@@ -110,6 +117,14 @@ class Moment:
     def gradient(self) -> Array:
         """That of the loss in the end-to-end matrix, (k, d)."""
         return self.oracle.loss_and_gradient(self.end_to_end)[1]
+
+
+def needs_matrices(model: Model, what: str) -> None:
+    """Raise a ValueError if the factors of a model are vectors, entry by entry."""
+    if isinstance(model.network.structure, Entrywise):
+        raise ValueError(
+            f"record {what!r} needs factors that are matrices, and a DiagonalNetwork has vectors"
+        )
 
 
 def size_of(A: Array) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from accel._core.curvature import end_to_end_hessian, factor_hessian, largest_eigenvalues
-from accel._core.problem import local_problem
+from accel._core.matrix_problems import here
 from accel._support import validation
 from accel.recording.quantity import Model, Moment, Output, Quantity
 
@@ -39,7 +39,7 @@ class _LargestEigenvalues(Quantity):
 
     def check(self, model: Model) -> None:
         """Refuse problems whose data are elsewhere."""
-        local_problem(model.problem)
+        here(model.problem)
 
     def _shape(self, size: int) -> dict[str, Output]:
         top = min(self.top, size)
@@ -75,7 +75,7 @@ class Sharpness(_LargestEigenvalues):
     def measure(self, moment: Moment) -> dict[str, Any]:
         """Return the largest eigenvalues."""
         params = moment.params.astype(np.float64)
-        gradient, product = factor_hessian(moment.oracle, params, moment.widths, moment.kernels)
+        gradient, product = factor_hessian(moment.oracle, params, moment.structure, moment.kernels)
         start = np.random.default_rng(0).standard_normal(params.size)
         if 0 < (size := np.linalg.norm(gradient)) < np.inf:  # it tends to turn to the sharpest one
             start += gradient * (np.linalg.norm(start) / size)

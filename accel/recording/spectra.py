@@ -7,7 +7,14 @@ import numpy as np
 
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.recording.quantity import Model, Moment, Output, Quantity, singular_values
+from accel.recording.quantity import (
+    Model,
+    Moment,
+    Output,
+    Quantity,
+    needs_matrices,
+    singular_values,
+)
 
 __all__ = ["EffectiveRank", "NuclearNorm", "Schatten", "SingularValues", "StableRank"]
 
@@ -43,6 +50,11 @@ class SingularValues(Quantity):
         if self.top is not None:
             object.__setattr__(self, "top", validation.integer("top", self.top, least=1))
         validation.flag("factors", self.factors)
+
+    def check(self, model: Model) -> None:
+        """Refuse the singular values of factors that are vectors."""
+        if self.factors:
+            needs_matrices(model, f"{self.name}(factors=True)")
 
     def outputs(self, model: Model) -> dict[str, Output]:
         """Vectors (r,), float64."""

@@ -8,12 +8,13 @@ the factors every hundred steps, at the cost of one pass over the data.
 import math
 import sys
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Momentum, Nesterov, Optimizer
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._runs.checks import RunOptions, limits
 from accel._runs.history import HISTORY, History
 from accel._runs.results import Result
@@ -22,6 +23,7 @@ from accel._runs.training import train_until
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
+from accel.losses import Lp
 from accel.sklearn.fitting import Fit
 from accel.sklearn.saddles import trap
 from accel.sklearn.starts import balanced
@@ -33,7 +35,7 @@ _CHECK_STEPS = 100  # between two checks of a rule of this module
 _PATIENCE = 4  # checks in a row at which the loss has not fallen
 #: Optimisers that rescale the gradient but not the decay, so that no gradient vanishes where they
 #: end. (AdaDelta's two scales cancel once it has settled.)
-_RESCALING = ("adagrad", "rmsprop", "adam")
+_RESCALING = ("adagrad", "rmsprop", "group-rmsprop", "adam")
 _ESCAPES = 4  # for each singular value: attempts to leave a trap, since factors may fall back
 _NOISE = 32  # units in the last place of the first gradient: one so small is rounding errors
 
@@ -42,7 +44,7 @@ _NOISE = 32  # units in the last place of the first gradient: one so small is ro
 class _SmallGradient:
     """The rule that the gradient with respect to the factors, decay included, is small."""
 
-    problem: LpProblem
+    problem: Problem
     widths: tuple[int, ...]
     optimizer: Optimizer
     decay: float
@@ -70,7 +72,7 @@ class _SmallGradient:
 class _LossAtRest:
     """The rule that the least loss has fallen by less than a fraction tol in the last checks."""
 
-    problem: LpProblem
+    problem: Problem
     widths: tuple[int, ...]
     tol: float
     lowest: float = field(default=math.inf, init=False)
@@ -88,7 +90,7 @@ class _LossAtRest:
 
 
 def descend(
-    problem: LpProblem,
+    problem: Problem,
     network: LinearNetwork,
     optimizer: Optimizer,
     max_iter: int,
@@ -112,7 +114,8 @@ def descend(
     auto : bool
         Whether ``train`` finds the rate, which follows the loss: anew for every round.
     intercept : bool
-        Whether the last feature is that of the intercept, which weight decay shall spare.
+        Whether the last feature is that of the intercept, which weight decay shall spare; only for
+        losses of residuals.
     options : RunOptions
 
     Notes
@@ -124,9 +127,9 @@ def descend(
     With decay, or hidden layers too narrow for every map, it is the gradient with respect to the
     factors, decay included, that has to be small: see ``_SmallGradient``. Momentum multiplies the
     gradient by 1 / (1 - mu) in the long run; the decay is divided by 1 - mu, too, so that the
-    minimum does not depend on mu. AdaGrad, RMSProp and Adam rescale the gradient but not the decay,
-    and come to rest, or circle, where no gradient vanishes: for them the loss has to have come to
-    rest, see ``_LossAtRest``.
+    minimum does not depend on mu. AdaGrad, RMSProp, also in groups, and Adam rescale the gradient
+    but not the decay, and come to rest, or circle, where no gradient vanishes: for them the loss
+    has to have come to rest, see ``_LossAtRest``.
 
     If the factors are at a saddle at the end of a round, or at a local minimum that decay makes,
     the next round begins at a lower map (see ``saddles``), if there are steps left.
@@ -142,7 +145,7 @@ class _Descent:
 
     def __init__(
         self,
-        problem: LpProblem,
+        problem: Problem,
         network: LinearNetwork,
         optimizer: Optimizer,
         max_iter: int,
@@ -179,7 +182,8 @@ class _Descent:
         """Run a round and judge its end."""
         result = self._round()
         self._results.append(result)
-        self._network, self._optimizer = result.network, result.optimizer
+        self._network = cast(LinearNetwork, result.network)
+        self._optimizer = result.optimizer
         if result.status == "diverged":
             at = self.made + (result.diverged_at or 0)
             self.status, self._trouble = "diverged", f"the run diverged at step {at}"
@@ -233,9 +237,10 @@ class _Descent:
         smaller bound. If a map fits the data exactly, the run goes on until the residuals are as
         small relative to the targets.
         """
-        problem, p = self._shifted, self._shifted.p
-        if p <= 2:
+        problem, power = self._shifted, self._shifted.loss_function
+        if not isinstance(power, Lp) or power.p <= 2:
             return converged
+        p = power.p
         host, W = problem.host, self._network.end_to_end()
         R = np.abs(host.X @ W.T - host.Y).astype(np.float64)
         largest, target = float(R.max()), float(np.abs(host.Y).max())
@@ -286,12 +291,12 @@ class _Descent:
         return Fit(W, steps, history, trouble, self.status, learning_rate=rate)
 
 
-def _shifted(problem: LpProblem, shift: Array) -> LpProblem:
+def _shifted(problem: Problem, shift: Array) -> Problem:
     """The problem with this much of the last feature subtracted from the targets."""
     if not shift.any():
         return problem
     Y = problem.Y - np.outer(problem.X[:, -1], shift)
-    return LpProblem(problem.X, Y.astype(problem.dtype), problem.p)
+    return Problem(problem.X, Y.astype(problem.dtype), problem.loss_function)
 
 
 def _without_last(network: LinearNetwork) -> tuple[LinearNetwork, Array]:

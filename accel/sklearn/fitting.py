@@ -1,21 +1,23 @@
-"""A fitted map: by Newton's method with a proof, and with the best intercepts."""
+"""A fitted map: by Newton's method with a proof, or with the best intercepts."""
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._optimum.certificate import Basis, Rows, gap_at
-from accel._optimum.optimum import Proof, for_proofs, proven, rounding
+from accel._optimum.optimum import Optimum, Proof, for_proofs, optimum, proven, rounding
 from accel._optimum.rank import centred_rcond, singular_values, usual_rcond
 from accel._runs.history import History
 from accel._support.arrays import Array
 from accel.sklearn.scaled_problem import ScaledProblem, median_spread, weight_roots
 
-__all__ = ["Fit", "best_intercepts", "newton", "user_gap"]
+__all__ = ["Fit", "best_intercepts", "newton", "newton_of_loss", "separates", "user_gap"]
 
+_EPS = float(np.finfo(np.float64).eps)
 _HIDING = 0.1  # over the usual rcond: median distances from which a sample may hide all others
 
 
@@ -32,7 +34,7 @@ class Fit:
     history : History
     trouble : str
         Why the minimum was not reached to the tolerance; empty if it was.
-    status : {"converged", "completed", "diverged", "saddle"}
+    status : {"converged", "completed", "diverged", "saddle", "separable"}
     dual_gap, learning_rate : float
         Nan where there is none.
     rank : int or None
@@ -60,15 +62,40 @@ class Fit:
 def newton(
     scaled: ScaledProblem, X: Array, max_iter: int, tol: float, rcond: float | None, backend: str
 ) -> Fit:
-    """Find the minimum by ``optimum``, up to a duality gap of tol times the loss.
+    """Find the minimum of an l_p loss by ``optimum``, up to a duality gap of tol times the loss.
 
     X is in the units of the user.
     """
-    given, (n, d) = X, X.shape
     began, problem = time.perf_counter(), scaled.problem
-    X, within = problem.host.X, usual_rcond(problem.dtype) if rcond is None else rcond
-    each = centred_rcond(X, scaled.x.mean / scaled.x.scale, within) if scaled.intercept else within
-    best, proof = proven(problem, tol, max_iter, backend, each)
+    best, proof = proven(problem, tol, max_iter, backend, _errors(scaled, rcond))
+    fit = _as_fit(best, began, max_iter)
+    return replace(
+        fit,
+        rank=max(best.rank - scaled.intercept, 0),
+        singular=singular_values(proof.R, scaled.intercept),
+        doubt=_doubt(best, scaled, X, rcond, ", or set rcond"),
+        proof=proof,
+    )
+
+
+def newton_of_loss(scaled: ScaledProblem, X: Array, max_iter: int, tol: float, backend: str) -> Fit:
+    """Find the minimum of any loss, as ``newton`` does, with a gap in the units of the problem."""
+    began, rcond = time.perf_counter(), _errors(scaled, None)
+    best = optimum(scaled.problem, tol=tol, max_iter=max_iter, backend=backend, rcond=rcond)
+    return replace(_as_fit(best, began, max_iter), doubt=_doubt(best, scaled, X, None, ""))
+
+
+def _errors(scaled: ScaledProblem, rcond: float | None) -> Any:
+    """The rcond, by column where means were subtracted."""
+    X = scaled.problem.host.X
+    within = usual_rcond(X.dtype) if rcond is None else rcond
+    if not scaled.intercept:
+        return within
+    return centred_rcond(X, scaled.x.mean / scaled.x.scale, within)
+
+
+def _as_fit(best: Optimum, began: float, max_iter: int) -> Fit:
+    """The fit of an optimum, whose rank is not looked at."""
     loss, slope, size, seconds = (
         np.array([float(value)])
         for value in (
@@ -79,22 +106,39 @@ def newton(
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
     if trouble and best.iterations < max_iter:
         trouble += ", and rounding errors leave no more to gain"
+    status = "converged" if best.converged else "completed"
+    if best.status == "separable":
+        status, trouble = "separable", "the labels can be separated"
+    steps = max(best.iterations, 1)
+    return Fit(best.W, steps, history, trouble, status, dual_gap=best.duality_gap)
+
+
+def _doubt(best: Optimum, scaled: ScaledProblem, X: Array, rcond: float | None, way: str) -> str:
+    """A warning if the rank of X (n, d), in the units of the user, might be another."""
+    n, d = X.shape
+    within = usual_rcond(scaled.problem.dtype) if rcond is None else rcond
     rank, doubt = max(best.rank - scaled.intercept, 0), ""
     if best.doubtful:
         values = f"{best.doubtful} singular value{'s' if best.doubtful > 1 else ''}"
         doubt = (
             f"X has rank {rank} of {d} by rcond={within:.2g}, with {values} within a factor of ten "
             "of that limit: coef_ may hang on rounding errors of X; leave out features that others "
-            "determine, or set rcond"
+            f"determine{way}"
         )
     if rank < min(n - scaled.intercept, d):
-        doubt = _outlier_warning(given, rank) or doubt
-    return Fit(
-        best.W, max(best.iterations, 1), history, trouble,
-        "converged" if best.converged else "completed",
-        dual_gap=best.duality_gap, rank=rank, singular=singular_values(proof.R, scaled.intercept),
-        doubt=doubt, proof=proof,
-    )  # fmt: skip
+        doubt = _outlier_warning(X, rank) or doubt
+    return doubt
+
+
+def separates(problem: Problem, W: Array) -> bool:
+    """Whether a map (k, d) gives every label a margin above 0, whatever the rounding errors."""
+    X, Y = problem.host.X.astype(np.float64, copy=False), problem.host.Y
+    m, error = X @ W.T, _EPS * (problem.d + 2) * (np.abs(X) @ np.abs(W).T)
+    if problem.k == 1:
+        return bool(np.all(Y * m > error))
+    chosen = Y > 0
+    low = np.where(chosen, m - error, np.inf).min(axis=1)
+    return bool(np.all(low > np.where(chosen, -np.inf, m + error).max(axis=1)))
 
 
 def _outlier_warning(X: Array, rank: int) -> str:
@@ -160,7 +204,7 @@ def user_gap(
     return total
 
 
-def best_intercepts(problem: LpProblem, W: Array) -> Array:
+def best_intercepts(problem: Problem, W: Array) -> Array:
     """W with the weights of its last feature, the intercepts, that are best for its other columns.
 
     The intercepts are then right for the coefficients even where those did not converge.

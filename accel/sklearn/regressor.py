@@ -1,62 +1,35 @@
 """``LpRegressor``: l_p regression as a scikit-learn estimator. Needs the extra ``sklearn``."""
 
-import sys
 import warnings
 from dataclasses import replace
-from datetime import date, timedelta
 from typing import Any, Self
 
 import numpy as np
 
-try:
-    from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_array, check_random_state
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(
-        'accel.sklearn needs scikit-learn 1.6 or later: pip install "implicit-accel[sklearn]"'
-    ) from error
-
 from accel._core.network import LinearNetwork
-from accel._core.optimizers import OPTIMIZERS, EndToEnd, Optimizer, by_name
+from accel._core.optimizers import EndToEnd, Optimizer, by_name
 from accel._runs.checks import RunOptions
-from accel._support import frames, validation
+from accel._support import validation
 from accel._support.arrays import Array
-from accel.sklearn import fitting, starts
+from accel.sklearn import checks, fitting, starts
 from accel.sklearn.descent import descend
+from accel.sklearn.extra import (
+    BaseEstimator,
+    ConvergenceWarning,
+    MultiOutputMixin,
+    RegressorMixin,
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 from accel.sklearn.fitting import Fit
 from accel.sklearn.scaled_problem import ScaledProblem, require_range
 
 __all__ = ["LpRegressor"]
 
 _SOLVERS = ("auto", "newton", "gradient", "end_to_end")
-_RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
-_SMALL = 1000  # features or samples up to which "auto" takes Newton's method
-_NEWTON_STEPS, _GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
-_FLOATS = (np.float64, np.float32)
-_ROWS_IN_MESSAGE = 10
-_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
-#: The advice in a warning about descent, by its status.
-_ADVICE = {
-    "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
-    "standardize=True",
-    "saddle": "another random_state, or a smaller depth or weight_decay",
-}
-
-
-def _require_numbers(name: str, value: Any) -> None:
-    """Raise TypeError for text and dates, which scikit-learn would convert to floats."""
-    columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
-    for where, column in columns:
-        try:
-            array = np.asarray(column)
-        except (TypeError, ValueError):  # ragged or sparse, which scikit-learn refuses
-            return
-        kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
-        if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
-            shown = validation.shown(np.atleast_1d(array)[:_ROWS_IN_MESSAGE].tolist())
-            raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
+_SMALL = checks.SMALL
 
 
 class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -81,8 +54,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Of every hidden layer; by default the least that can represent every map, min(d, k). A
         smaller one bounds the rank of ``coef_`` and ``intercept_`` together.
     optimizer : str, default="momentum"
-        ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"adadelta"``, ``"rmsprop"`` or
-        ``"adam"``, with their usual constants. Not for ``"end_to_end"``.
+        ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"adadelta"``, ``"rmsprop"``,
+        ``"group-rmsprop"`` or ``"adam"``, with their usual constants. Not for ``"end_to_end"``.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: one over the largest curvature along the start of the run, from where
         it follows the loss as in ``accel.train``, at least eight times anew; a usual one for rules
@@ -108,8 +81,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         times the gradient at 0 and, for p > 2, this times what residuals of that size could make
         it, or down at the rounding errors of the dtype; for ``width`` below min(d, k) or with
         ``weight_decay`` it is the gradient with respect to the factors, decay included.
-        ``"adagrad"``, ``"rmsprop"`` and ``"adam"`` have none that vanishes with decay, which acts
-        apart from it: they end where the loss has not fallen by this share for 400 steps.
+        ``"adagrad"``, ``"rmsprop"``, ``"group-rmsprop"`` and ``"adam"`` have none that vanishes
+        with decay, which acts apart from it: they end where the loss has not fallen by this share
+        for 400 steps.
     rcond : float, default=None
         For Newton's method; descent hardly moves where X is nearly 0, so needs none. Combinations
         of features, after centring, are not used if they are below this part of the features' size,
@@ -240,8 +214,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         """
         optimizer = self._check_parameters()
         for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            _require_numbers(name, given)
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+            checks.require_numbers(name, given)
+        X, y = validate_data(self, X, y, dtype=checks.FLOATS, multi_output=True, y_numeric=True)
         y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
         Y, weight = y.reshape(len(y), -1), None
         if sample_weight is not None:
@@ -268,18 +242,10 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if scaled.intercept else 0.0
         if self.verbose:
-            gap = f", duality gap {fit.dual_gap:.3g}" if solver == "newton" else ""
-            line = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
-            print(f"accel: {line}", file=sys.stderr)
+            checks.tell(solver, fit)
         if fit.trouble:
-            advice = self._advice(solver, fit)
-            warnings.warn(
-                f"tol={self.tol:g} was not reached by {solver} in {fit.iterations} "
-                f"step{'s' if fit.iterations > 1 else ''}: "
-                f"{fit.trouble}; consider {advice}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            message = checks.unconverged(self, solver, fit)
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
         if fit.doubt:
             warnings.warn(fit.doubt, np.exceptions.RankWarning, stacklevel=2)
         return self
@@ -297,36 +263,18 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             With as many dimensions as the y of the fit.
         """
         check_is_fitted(self)
-        _require_numbers("X", X)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        checks.require_numbers("X", X)
+        X = validate_data(self, X, dtype=checks.FLOATS, reset=False)
         prediction: Array = X @ self.coef_.T + self.intercept_
         return prediction
 
     def _check_parameters(self) -> Optimizer:
         """Check the parameters; return the optimiser, with a rate of 1 in the place of "auto"."""
         validation.real("p", self.p, least=1)
-        validation.choice("solver", self.solver, _SOLVERS)
-        validation.depth(self.depth)
-        for name in ("width", "max_iter"):
-            if getattr(self, name) is not None:
-                validation.integer(name, getattr(self, name), least=1)
-        validation.choice("optimizer", self.optimizer, _RULES)
-        validation.real("tol", self.tol, above=0)
+        rate, decay = checks.checked_options(self, _SOLVERS)
         if self.rcond is not None:
             validation.real("rcond", self.rcond, least=0, below=1)
-        for name in ("fit_intercept", "standardize", "warm_start"):
-            validation.flag(name, getattr(self, name))
-        rate: Any = self.learning_rate
-        if isinstance(rate, str):
-            validation.choice("learning_rate", rate, ["auto"])
-            rate = 1.0
-        rate = validation.real("learning_rate", rate, above=0)
-        decay = validation.real("weight_decay", self.weight_decay, least=0)
-        if decay and self.solver == "newton":
-            raise ValueError(
-                f"weight_decay must be 0 for solver 'newton', got {decay:g}: "
-                "take solver 'gradient' or 'end_to_end'"
-            )
+        validation.flag("warm_start", self.warm_start)
         if self.solver == "end_to_end":
             return EndToEnd(rate, self.depth, weight_decay=decay)
         return by_name(self.optimizer, rate, weight_decay=decay)
@@ -338,16 +286,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
         return "newton" if newton else "gradient"
 
-    def _advice(self, solver: str, fit: Fit) -> str:
-        if solver != "newton":
-            return _ADVICE.get(fit.status, _ADVICE["completed"])
-        ended = fit.iterations < (self.max_iter or _NEWTON_STEPS)
-        advice = ["a larger tol"] if ended else ["more steps (max_iter)", "a larger tol"]
-        return " or ".join(advice if self.standardize else [*advice, "standardize=True"])
-
     def _solve(self, solver: str, scaled: ScaledProblem, X: Array, optimizer: Optimizer) -> Fit:
         if solver == "newton":
-            steps = self.max_iter or _NEWTON_STEPS
+            steps = self.max_iter or checks.NEWTON_STEPS
             fit = fitting.newton(scaled, X, steps, self.tol, self.rcond, self.backend)
         else:
             fit = self._descend(scaled, optimizer)
@@ -361,7 +302,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             scaled.problem,
             self._start(scaled, optimizer),
             optimizer,
-            self.max_iter or _GRADIENT_STEPS,
+            self.max_iter or checks.GRADIENT_STEPS,
             self.tol,
             auto=isinstance(self.learning_rate, str),
             intercept=scaled.intercept,
@@ -379,10 +320,6 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             if coef.shape == (problem.k, scaled.x.mean.size):
                 W = scaled.from_user(coef, np.atleast_1d(self.intercept_))
         if self.depth > 1 and not W.any():
-            if self.random_state is None:
-                W = starts.downhill_map(problem)
-            else:
-                seed = check_random_state(self.random_state).randint(2**31 - 1)
-                W = starts.random_map(problem, seed)
+            W = starts.initial_map(problem, self.random_state)
         factors = starts.balanced(W, depth, width)
         return LinearNetwork.for_problem(problem, depth, width, init=factors)

@@ -24,8 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._support.arrays import Array
+from accel.kernels.reference.losses import value_and_slope
 from accel.kernels.reference.norms import norm
 
 __all__ = ["Trap", "trap"]
@@ -42,13 +43,13 @@ class Trap(NamedTuple):
 
 
 def trap(
-    problem: LpProblem, W: Array, depth: int, width: int, decay: float, tol: float
+    problem: Problem, W: Array, depth: int, width: int, decay: float, tol: float
 ) -> Trap | None:
     """Tell whether balanced factors of W are at a saddle or a local minimum; None if not.
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
     W : (k, d) array
     depth, width : int
         Of the network; the width is that of its narrowest layer.
@@ -60,7 +61,7 @@ def trap(
     W = W.astype(np.float64)
     loss, G = problem.loss_and_gradient(W)
     U, sizes, Vt = np.linalg.svd(W, full_matrices=False)
-    residual = problem.host.X @ W.T - problem.host.Y
+    residual = problem.host.X @ W.T - problem.host.Y  # for labels a scale of what predictions lack
     for rank in range(min(width, len(sizes))):
         if rank and sizes[rank] >= _UNUSED * sizes[0]:
             continue
@@ -93,9 +94,12 @@ def _lengths(residual: Array, moved: Array) -> Array:
     return lengths
 
 
-def _loss(problem: LpProblem, residual: Array) -> float:
+def _loss(problem: Problem, residual: Array) -> float:
+    labels = problem.loss_function.classifies
+    Y = problem.host.Y if labels else np.zeros_like(residual)
     with np.errstate(over="ignore", under="ignore"):
-        return problem.factor / problem.n * float(np.sum(np.abs(residual) ** problem.p))
+        values, _ = value_and_slope(problem.spec, residual + Y if labels else residual, Y)
+        return problem.factor / problem.n * float(np.sum(values))
 
 
 def _is_minimum(loss: float, G: Array, sizes: Array, depth: int, decay: float) -> bool:

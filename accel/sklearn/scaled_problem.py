@@ -12,12 +12,13 @@ from typing import Self
 import numpy as np
 
 from accel._core import units
-from accel._core.problem import LpProblem
+from accel._core.problem import LpProblem, Problem
 from accel._core.units import Units
 from accel._optimum.optimum import optimum
 from accel._support import memory
 from accel._support.arrays import Array, aligned_empty
 from accel.kernels.reference.norms import norm
+from accel.losses import Loss, Lp
 
 __all__ = ["ScaledProblem", "median_spread", "require_range", "weight_roots"]
 
@@ -31,14 +32,14 @@ class ScaledProblem:
 
     Attributes
     ----------
-    problem : LpProblem
+    problem : Problem
     x, y : Units
         Of the d features and the k targets.
     intercept : bool
         Whether the column of ones is there.
     """
 
-    problem: LpProblem
+    problem: Problem
     x: Units
     y: Units
     intercept: bool
@@ -62,6 +63,23 @@ class ScaledProblem:
             y = _robust(Y, weight, p, intercept, scale, y)
         problem = LpProblem(_converted(X, x, root, ones=intercept), _converted(Y, y, root), p)
         return cls(problem, x, y, intercept)
+
+    @classmethod
+    def with_loss(cls, X: Array, Y: Array, loss: Loss, *, intercept: bool, scale: bool) -> Self:
+        """Scale X (n, d) only; Y (n, k) holds targets, or (n,) labels, of any loss.
+
+        A loss may have a number in the units of y, as Huber's delta is: so targets keep their
+        scale. With an intercept their medians are subtracted.
+        """
+        memory.require("the fit", 3 * 8 * X.size)
+        x = Units.of("X", X, center=intercept, scale=scale)
+        middle = None
+        if intercept and not loss.classifies:
+            middle = np.median(Y, axis=0).astype(np.float64)
+            Y = np.subtract(Y, middle, dtype=np.float64).astype(Y.dtype)
+        problem = Problem(_converted(X, x, None, ones=intercept), Y, loss)
+        none, one = np.zeros(problem.k), np.ones(problem.k)
+        return cls(problem, x, Units(none if middle is None else middle, none, one), intercept)
 
     def to_user(self, W: Array) -> tuple[Array, Array]:
         """Convert a map of the problem to coefficients (k, d) and intercepts (k,), in its dtype."""
@@ -138,26 +156,26 @@ def _converted(a: Array, to: Units, root: Array | None, ones: bool = False) -> A
     return out
 
 
-def require_range(problem: LpProblem, *, descent: bool, scaled: bool) -> None:
+def require_range(problem: Problem, *, descent: bool, scaled: bool | None) -> None:
     """Check that the loss at W = 0, to which every fit is compared, is a finite number.
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
     descent : bool
         Whether the solver is a first-order one, which needs the gradient, too, in the dtype of the
         data; Newton's method is in float64.
-    scaled : bool
-        Whether the targets have variance 1 already.
+    scaled : bool or None
+        Whether the targets have variance 1 already; None if that is not to be had.
 
     Raises
     ------
     ValueError
         If the loss or gradient overflows, or vanishes though the targets do not.
     """
-    Y = problem.host.Y.astype(np.float64, copy=False)
+    Y, power = problem.host.Y.astype(np.float64, copy=False), problem.loss_function
     with np.errstate(over="ignore", under="ignore"):
-        loss, slope = problem.factor * float(np.mean(np.sum(np.abs(Y) ** problem.p, axis=1))), 0.0
+        loss, slope = float(np.mean(power.value(np.zeros_like(Y), Y))), 0.0
         if descent:
             loss, G = problem.loss_and_gradient(np.zeros((problem.k, problem.d)))
             slope = norm(G)
@@ -166,8 +184,10 @@ def require_range(problem: LpProblem, *, descent: bool, scaled: bool) -> None:
         return
     names = "the loss at W = 0, or its gradient," if descent else "the loss at W = 0"
     units = " in units in which y has variance 1" if scaled else ""
+    which = f"p = {power.p:g}" if isinstance(power, Lp) else repr(power)
+    ways = ["take a smaller p"] if isinstance(power, Lp) else []
+    ways += ["rescale y"] if scaled is None else [] if scaled else ["standardize=True"]
     raise ValueError(
-        f"{names} {'vanishes' if lost else 'overflows'} for p = {problem.p:g} in "
-        f"{problem.dtype if descent else 'float64'}{units}: take a smaller p"
-        + ("" if scaled else ", or standardize=True")
+        f"{names} {'vanishes' if lost else 'overflows'} for {which} in "
+        f"{problem.dtype if descent else 'float64'}{units}: {', or '.join(ways)}"
     )

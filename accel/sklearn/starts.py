@@ -1,20 +1,23 @@
 """Where descent on the factors of a network starts: near 0, in a direction that goes downhill."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from accel._core.initializers import balanced_factors
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._support.arrays import Array
 from accel.kernels.reference.norms import norm
+from accel.losses import Lp
+from accel.sklearn.extra import check_random_state
 
-__all__ = ["balanced", "downhill_map", "random_map"]
+__all__ = ["balanced", "downhill_map", "initial_map", "random_map"]
 
 _START = 0.01  # root mean square of the weights of a start
 
 
-def random_map(problem: LpProblem, seed: int) -> Array:
+def random_map(problem: Problem, seed: int) -> Array:
     """A random map (k, d) near 0 in the row space of X, where descent on balanced factors stays.
 
     So weights that the data do not determine, such as that of a constant feature, stay 0. Each row
@@ -28,7 +31,7 @@ def random_map(problem: LpProblem, seed: int) -> Array:
     return _near_zero(_random_rows(problem, seed), slopes)
 
 
-def downhill_map(problem: LpProblem) -> Array:
+def downhill_map(problem: Problem) -> Array:
     """A map like ``random_map``, but each row goes straight downhill, plus a tenth that is random.
 
     Without the random part the rows could be multiples of each other (for p = 1 they are if the
@@ -39,12 +42,14 @@ def downhill_map(problem: LpProblem) -> Array:
     return _near_zero(rows * slopes.any(axis=1, keepdims=True), slopes)
 
 
-def _random_rows(problem: LpProblem, seed: int) -> Array:
+def _random_rows(problem: Problem, seed: int) -> Array:
     W = np.random.default_rng(seed).standard_normal((problem.k, problem.d))
     with np.errstate(over="ignore"):
         largest = np.abs(problem.X @ W.T).max(axis=0)
     W /= np.where((largest > 0) & np.isfinite(largest), largest, 1.0)[:, np.newaxis]  # no overflow
-    without = LpProblem(problem.X, np.zeros_like(problem.Y), problem.p)
+    loss = problem.loss_function
+    zeros = np.zeros_like(problem.Y)  # no labels: for those squares give a direction, too
+    without = Problem(problem.X, zeros, Lp(2) if loss.classifies else loss)
     return _unit_rows(without.gradient(W).astype(np.float64))
 
 
@@ -61,6 +66,19 @@ def _near_zero(W: Array, slopes: Array) -> Array:
     signed: Array = (U * np.where(along > 0, -sizes, sizes)) @ Vt
     signed[:, ~W.any(axis=0)] = 0  # restores exact zeros
     return signed * (_START * math.sqrt(W.size) / (norm(signed) or 1.0))
+
+
+def initial_map(problem: Problem, random_state: Any) -> Array:
+    """The map (k, d) at which a network of some depth starts, of an estimator's ``random_state``.
+
+    Raises
+    ------
+    ValueError
+        If ``random_state`` is none.
+    """
+    if random_state is None:
+        return downhill_map(problem)
+    return random_map(problem, check_random_state(random_state).randint(2**31 - 1))
 
 
 def balanced(W: Array, depth: int, width: int, noise: float = 0.0) -> list[Array]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem, checked_problem
+from accel._core.base import BaseProblem, checked_problem
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.losses import Lp
 
 
 def scipy_module(name: str) -> Any:
@@ -24,23 +25,29 @@ def scipy_module(name: str) -> Any:
         raise ImportError("this needs SciPy: pip install 'implicit-accel[theory]'") from error
 
 
-def problem(value: object, *, single_output: bool = False, least_p: float = 1.0) -> Problem:
-    """Check for a float64 problem with p at least ``least_p``, and one output if asked for.
+def problem(value: object, *, single_output: bool = False, smoothness: int = 0) -> BaseProblem:
+    """Check for a float64 problem whose loss is so smooth, and one output if asked for.
+
+    ``smoothness`` is that of ``accel.losses.Loss``.
 
     Raises
     ------
     TypeError
-        If it is not an LpProblem, or in float32, too imprecise for tolerances of 1e-10.
+        If it is no problem, or in float32, too imprecise for tolerances of 1e-10.
     ValueError
-        If p or the number of outputs is out of bounds.
+        If the loss is less smooth, or the number of outputs is out of bounds.
     """
     checked = checked_problem(value)
     if checked.dtype != np.float64:
         raise TypeError(f"problem must be in float64, got {checked!r}")
     if single_output and checked.k != 1:
         raise ValueError(f"problem must have k = 1 output, got k = {checked.k}")
-    if checked.p < least_p:
-        raise ValueError(f"problem must have p >= {least_p:g}, got p = {checked.p:g}")
+    loss = checked.loss_function
+    if loss.smoothness < smoothness:
+        power, gradient = {1: ("p > 1", "continuous"), 2: ("p >= 2", "Lipschitz")}[smoothness]
+        if isinstance(loss, Lp):
+            raise ValueError(f"problem must have {power}, got p = {loss.p:g}")
+        raise ValueError(f"problem must have a loss with a {gradient} gradient, got {loss!r}")
     return checked
 
 

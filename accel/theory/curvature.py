@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from accel._core.curvature import factor_hessian, largest_eigenvalues
-from accel._core.network import LinearNetwork
+from accel._core.matrix_problems import MatrixProblem, here
+from accel._core.network import Network
 from accel._core.oracle import Oracle
-from accel._core.problem import LpProblem, local_problem
+from accel._core.problem import Problem
 from accel._runs.checks import check_network
 from accel._support import validation
 from accel._support.arrays import Array
@@ -23,14 +24,14 @@ from accel.theory import checks
 _MOST = 500  # products by default
 
 
-def _kernels(problem: LpProblem, network: LinearNetwork, backend: str) -> Backend:
+def _kernels(problem: Problem | MatrixProblem, network: Network, backend: str) -> Backend:
     check_network(problem, network)
-    return local_problem(problem).resolve(backend)
+    return here(problem).resolve(backend)
 
 
 def sharpness(
-    problem: LpProblem,
-    network: LinearNetwork,
+    problem: Problem | MatrixProblem,
+    network: Network,
     *,
     top: int = 1,
     tol: float = 1e-8,
@@ -41,9 +42,9 @@ def sharpness(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem, or a matrix problem such as MatrixCompletion
         For p < 2 the curvature is infinite where a residual is 0; such rows are left out.
-    network : LinearNetwork
+    network : LinearNetwork or DiagonalNetwork
     top : int
         How many of the largest eigenvalues.
     tol : float
@@ -88,21 +89,21 @@ def sharpness(
     params = network.params.astype(np.float64)
     oracle = Oracle(problem, kernels)
     with np.errstate(over="ignore", invalid="ignore"):
-        _, product = factor_hessian(oracle, params, network.widths, kernels)
+        _, product = factor_hessian(oracle, params, network.structure, kernels)
         start = np.random.default_rng(0).standard_normal(params.size)
         values, _ = largest_eigenvalues(product, start, top, tol, passes - 1)
     return float(values[0]) if top == 1 else values
 
 
 def hessian_vector_product(
-    problem: LpProblem, network: LinearNetwork, direction: Any, *, backend: str = "auto"
+    problem: Problem, network: Network, direction: Any, *, backend: str = "auto"
 ) -> Array:
     r"""Return the Hessian of the network's loss in its factors times a vector, exactly.
 
     Parameters
     ----------
-    problem : LpProblem
-    network : LinearNetwork
+    problem : Problem
+    network : LinearNetwork or DiagonalNetwork
     direction : (n_params,) array_like
         Laid out like ``network.params``.
     backend : {"auto", "cpu", "cuda", "reference"}
@@ -127,4 +128,4 @@ def hessian_vector_product(
     v = checks.vector("direction", direction, network.n_params)
     params = network.params.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return factor_hessian(Oracle(problem, kernels), params, network.widths, kernels)[1](v)
+        return factor_hessian(Oracle(problem, kernels), params, network.structure, kernels)[1](v)

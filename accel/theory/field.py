@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.problem import LpProblem, local_problem
+from accel._core.problem import Problem, local_problem
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -23,7 +23,7 @@ from accel.theory import checks
 _SUBDIVISIONS = 200
 
 
-def _field(problem: LpProblem, w: Array, depth: int) -> Array:
+def _field(problem: Problem, w: Array, depth: int) -> Array:
     """F at w (d,)."""
     row = w[np.newaxis]
     precondition = resolve("reference").precondition.precondition
@@ -31,7 +31,7 @@ def _field(problem: LpProblem, w: Array, depth: int) -> Array:
     return values
 
 
-def curl(problem: LpProblem, w: Any, depth: int) -> Array:
+def curl(problem: Problem, w: Any, depth: int) -> Array:
     r"""Return the antisymmetric part of the Jacobian of F, in closed form.
 
     With the gradient g and the Hessian H of the loss at w,
@@ -42,7 +42,7 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
         In float64, k = 1, p >= 2.
     w : (d,) array_like
     depth : int
@@ -64,7 +64,7 @@ def curl(problem: LpProblem, w: Any, depth: int) -> Array:
     ----------
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 6, theorem 2.
     """
-    checks.problem(problem, single_output=True, least_p=2)
+    checks.problem(problem, single_output=True, smoothness=2)
     w = checks.vector("w", w, problem.d)
     depth = validation.depth(depth)
     length = norm(w)
@@ -130,7 +130,7 @@ def _plane(direction: Any, second: Any, d: int) -> Array:
 
 
 def closed_curve_integral(
-    problem: LpProblem,
+    problem: Problem,
     depth: int,
     direction: Any,
     r: float,
@@ -146,7 +146,7 @@ def closed_curve_integral(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
         In float64, k = 1, d >= 2, p > 1.
     depth : int
         N, at least 1.
@@ -200,9 +200,7 @@ def closed_curve_integral(
     >>> round(around.value, 6), around.error < 1e-9
     (-3.588616, True)
     """
-    checks.problem(problem, single_output=True)
-    if problem.p == 1:
-        raise ValueError("problem must have p > 1 for a continuous gradient, got p = 1")
+    checks.problem(problem, single_output=True, smoothness=1)
     if problem.d < 2:
         raise ValueError(f"problem must have d >= 2 features, got d = {problem.d}")
     depth = validation.depth(depth)
@@ -213,7 +211,7 @@ def closed_curve_integral(
     plane = _plane(direction, second, problem.d)
     # w and F(w) stay in the plane, so two features are enough.
     local = local_problem(problem).host
-    flat = LpProblem(local.X @ plane, local.Y, problem.p, scale=problem.scale)
+    flat = Problem(local.X @ plane, local.Y, problem.loss_function)
 
     def along_ray(s: float) -> float:
         return float(_field(flat, np.array([s, 0.0]), depth)[0])

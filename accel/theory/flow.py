@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.base import Problem
+from accel._core.base import BaseProblem
 from accel._core.initializers import factors_of_svd
-from accel._core.network import LinearNetwork
+from accel._core.network import Network
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
+from accel.kernels.specs import Structure
 from accel.theory import checks
 from accel.theory.preconditioning import preconditioner
 
@@ -59,13 +60,13 @@ class FactorFlow(Flow):
     ----------
     times, matrices, losses
         As for ``Flow``.
-    networks : tuple of LinearNetwork
+    networks : tuple of networks
         With the factors at these times.
     balancedness : (m,) array
-        ``LinearNetwork.balancedness`` of each.
+        ``balancedness`` of each.
     """
 
-    networks: tuple[LinearNetwork, ...]
+    networks: tuple[Network, ...]
     balancedness: Array
 
 
@@ -106,7 +107,7 @@ def _integrated(
 
 
 def end_to_end_flow(
-    problem: Problem,
+    problem: BaseProblem,
     W0: Any,
     depth: int,
     t: Any,
@@ -119,7 +120,7 @@ def end_to_end_flow(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
         In float64, p >= 2.
     W0 : (k, d) array_like, or (d,) for k = 1
         Where to start.
@@ -163,7 +164,7 @@ def end_to_end_flow(
     >>> flow.losses.round(3).tolist()
     [35.692, 0.003]
     """
-    checks.problem(problem, least_p=2)
+    checks.problem(problem, smoothness=2)
     shape = (problem.k, problem.d)
     start = checks.matrix("W0", W0, shape)
     depth = validation.depth(depth)
@@ -190,17 +191,17 @@ def _balanced(W: Array, depth: int) -> tuple[tuple[int, ...], Array]:
 
 
 def _factors_at(
-    problem: Problem, widths: tuple[int, ...], params: Array, times: Array, decay: float,
+    problem: BaseProblem, structure: Structure, params: Array, times: Array, decay: float,
     rtol: float, atol: float,
 ) -> Array:  # fmt: skip
     """The factors (m, n_params) on their flow, at these times."""
-    chain = resolve("reference").factor_chain
+    kernels = resolve("reference")
 
     def velocity(_: float, params: Array) -> Array:
-        W = chain.end_to_end(params, widths)
+        W = kernels.end_to_end(params, structure)
         if not np.isfinite(W).all():  # too long a trial step: the integrator shortens it
             return np.full_like(params, np.nan)
-        slope: Array = chain.gradients(params, widths, problem.gradient(W))
+        slope: Array = kernels.gradients(params, structure, problem.gradient(W))
         return -decay * params - slope
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -208,8 +209,8 @@ def _factors_at(
 
 
 def factor_flow(
-    problem: Problem,
-    network: LinearNetwork,
+    problem: BaseProblem,
+    network: Network,
     t: Any,
     weight_decay: float = 0.0,
     *,
@@ -219,13 +220,14 @@ def factor_flow(
     r"""Follow the gradient flow of all factors of a net.
 
     It conserves every difference :math:`W_{j+1}^\top W_{j+1} - W_j W_j^\top`; weight decay shrinks
-    them as :math:`e^{-2 \lambda t}`.
+    them as :math:`e^{-2 \lambda t}`. What that of a diagonal network conserves,
+    ``DiagonalNetwork.conserved`` has.
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
         In float64, p >= 2.
-    network : LinearNetwork
+    network : LinearNetwork or DiagonalNetwork
         Where to start, balanced or not; of the problem's features, outputs and dtype.
     t : float or (m,) array_like
         One time or several, >= 0 and ascending: learning rate times steps.
@@ -251,9 +253,12 @@ def factor_flow(
     ----------
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 5.
     """
-    checks.problem(problem, least_p=2)
-    if not isinstance(network, LinearNetwork):
-        raise TypeError(f"network must be of type LinearNetwork, got {validation.shown(network)}")
+    checks.problem(problem, smoothness=2)
+    if not isinstance(network, Network):
+        raise TypeError(
+            "network must be of type LinearNetwork or DiagonalNetwork, "
+            f"got {validation.shown(network)}"
+        )
     if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
         raise ValueError(
             f"network must map d = {problem.d} features to k = {problem.k} outputs, "
@@ -263,7 +268,7 @@ def factor_flow(
         raise TypeError(f"network must be in float64, got {network.dtype}")
     times = _times(t)
     decay = validation.real("weight_decay", weight_decay, least=0)
-    states = _factors_at(problem, network.widths, network.params, times, decay, rtol, atol)
+    states = _factors_at(problem, network.structure, network.params, times, decay, rtol, atol)
     networks = tuple(network.with_params(params) for params in states)
     matrices = np.array([net.end_to_end() for net in networks])
     return FactorFlow(

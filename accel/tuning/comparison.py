@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel._core.network import LinearNetwork
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._optimum.optimum import Optimum, optimum
 from accel._runs import checks
 from accel._runs.rates import first_rate
@@ -64,14 +64,14 @@ class Comparison:
         return int(history.step[record]), float(history.seconds[record])
 
 
-def rounding(problem: LpProblem, best: Optimum) -> float:
+def rounding(problem: Problem, best: Optimum) -> float:
     """Return a distance from the optimum that is no more than rounding errors.
 
     Those of the loss, and the error of the optimum itself.
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
     best : Optimum
 
     Returns
@@ -98,7 +98,7 @@ def _end_of_first(finished: Sequence[Tuned], floor: float) -> float:
 
 
 def compare(
-    problem: LpProblem,
+    problem: Problem,
     models: Sequence[Model],
     steps: int,
     *,
@@ -117,7 +117,7 @@ def compare(
 
     Parameters
     ----------
-    problem : LpProblem
+    problem : Problem
     models : sequence of Model
     steps : int
         Of every run. A run that is within rounding errors of the optimum ends earlier.
@@ -141,7 +141,7 @@ def compare(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range.
+        If an argument is out of range, or if a map separates the labels: then there is no minimum.
 
     Examples
     --------
@@ -158,6 +158,10 @@ def compare(
     grid, start, threads = grid or Grid(), start or Start(), cpu_threads(threads)
     networks = [start.network(problem, model) for model in models]
     best = optimum(problem)
+    if best.status == "separable":
+        raise ValueError(
+            "a linear map separates the labels: the loss has no minimum to compare with"
+        )
     floor = rounding(problem, best)
     middles = [grid.index(first_rate(problem, model.optimizer)) for model in models]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import EndToEnd, Optimizer, by_name
-from accel._core.problem import LpProblem
+from accel._core.problem import Problem
 from accel._support import validation
 
 __all__ = ["Model", "Start"]
@@ -65,7 +65,7 @@ class Start:
     seed: int = 0
     width: int | None = None
 
-    def network(self, problem: LpProblem, model: Model) -> LinearNetwork:
+    def network(self, problem: Problem, model: Model) -> LinearNetwork:
         """Return the network that a model begins with."""
         network = LinearNetwork.for_problem(
             problem, model.depth, self.width, init=self.init, scale=self.scale, seed=self.seed

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel._core.base import Problem
-from accel._core.network import LinearNetwork
+from accel._core.base import BaseProblem
+from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._core.problem import LpProblem
 from accel._runs import checks, driver, notebooks
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import first_rate
@@ -101,7 +100,7 @@ def _rungs(models: int, steps: int, factor: int) -> tuple[tuple[int, int], ...]:
     return tuple(rungs)
 
 
-def _checked_rates(problem: Problem, optimizer: Optimizer, given: Any) -> list[float]:
+def _checked_rates(problem: BaseProblem, optimizer: Optimizer, given: Any) -> list[float]:
     if given is None:
         middle = first_rate(problem, optimizer.name)
         exponents = np.arange(-_DECADES * _POINTS, _DECADES * _POINTS + 1) / _POINTS
@@ -118,7 +117,7 @@ class _Tried:
     """The results and scores of the rates tried so far."""
 
     def __init__(
-        self, problem: Problem, network: LinearNetwork, optimizer: Optimizer, options: RunOptions
+        self, problem: BaseProblem, network: Network, optimizer: Optimizer, options: RunOptions
     ) -> None:
         self._problem, self._network, self._optimizer = problem, network, optimizer
         self._options = options
@@ -191,8 +190,8 @@ def _between(scores: Scores[float]) -> list[float]:
 
 
 def grid_search(
-    problem: Problem,
-    network: LinearNetwork,
+    problem: BaseProblem,
+    network: Network,
     optimizer: Optimizer,
     steps: int,
     *,
@@ -201,7 +200,7 @@ def grid_search(
     halving: int | None = None,
     refine: int = 2,
     record: Record = None,
-    validation: LpProblem | None = None,
+    validation: BaseProblem | None = None,
     record_every: int | None = None,
     progress: bool = False,
     backend: str = "auto",
@@ -220,8 +219,8 @@ def grid_search(
 
     Parameters
     ----------
-    problem : LpProblem
-    network : LinearNetwork
+    problem : Problem
+    network : LinearNetwork or DiagonalNetwork
         Where every run starts.
     optimizer : Optimizer
         The rule and its other constants; its own learning rate is not looked at.

@@ -166,9 +166,9 @@ def _loss_and_gradient(X, Y, W, loss):
     return value, DeviceArray(gradient)
 
 
-def _sums(piece, W, p, most):
+def _sums(piece, W, loss, most):
     (X, Y), maps = map(memory_of, piece), memory_of(W)
-    return chunks.sums((X, Y), maps, p, most)
+    return chunks.sums((X, Y), maps, loss, most)
 
 
 def _hessian_product(X, Y, W, V, loss):

@@ -42,7 +42,8 @@ class Scripted:
         self.stopped, self.rows = False, []
 
     def __call__(self, X, Y, loss, models, threads):
-        ((self.widths, self._params, _),) = models
+        (model,) = models
+        self.widths, self._params = model.widths, model.params
         return self
 
     @property

@@ -52,14 +52,64 @@ ESTIMATOR = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "match", "arguments"), ESTIMATOR)
-def test_estimator(kind, match, arguments):
-    LpRegressor = pytest.importorskip("accel.sklearn").LpRegressor
-    data = {"X": X, "y": y, "sample_weight": None}
+#: Of the estimators of any loss, what ``LpRegressor`` has not.
+ANY_LOSS = [
+    (TypeError, "loss must be of accel.losses, as Huber.1.35., got 1.35", {"loss": 1.35}),
+    (ValueError, "loss must be one of .*'hubr'; did you mean 'huber'", {"loss": "hubr"}),
+    (ValueError, "delta must be finite and > 0, got 0", {"loss": "huber(0)"}),
+    (TypeError, "logistic takes nothing", {"loss": "logistic(1)"}),
+    (ValueError, "solver must be one of auto, newton, gradient, got 'end_to_end'",
+     {"solver": "end_to_end"}),
+    (ValueError, "weight_decay must be 0 for solver 'newton', got 1: take solver 'gradient'$",
+     {"weight_decay": 1, "solver": "newton"}),
+    (ValueError, "y .*NaN", {"y": [NAN] * 6}),
+]  # fmt: skip
+OF_ALL = [
+    row
+    for row in ESTIMATOR
+    if not {"p", "sample_weight", "warm_start", "y", "solver", "weight_decay"} & set(row[2])
+]
+
+
+def fit_refuses(name, kind, match, arguments, y):
+    """Check that an estimator of that name, with these parameters and data, refuses to fit."""
+    data = {"X": X, "y": y}
+    if "sample_weight" in arguments:
+        data["sample_weight"] = None
     data |= {name: arguments[name] for name in data if name in arguments}
-    model = LpRegressor(**{k: v for k, v in arguments.items() if k not in data})
+    parameters = {k: v for k, v in arguments.items() if k not in data}
+    model = getattr(pytest.importorskip("accel.sklearn"), name)(**parameters)
     with pytest.raises(kind, match=match):
         model.fit(**data)
+
+
+@pytest.mark.parametrize(("kind", "match", "arguments"), ESTIMATOR)
+def test_estimator(kind, match, arguments):
+    fit_refuses("LpRegressor", kind, match, arguments, y)
+
+
+@pytest.mark.parametrize("name", ["LinearFit", "LinearClassifier"])
+@pytest.mark.parametrize(("kind", "match", "arguments"), OF_ALL + ANY_LOSS)
+def test_estimators_of_any_loss(name, kind, match, arguments):
+    fit_refuses(name, kind, match, arguments, y if name == "LinearFit" else y > 2)
+
+
+@pytest.mark.parametrize(("name", "kind", "match", "arguments"), [
+    ("LinearFit", ValueError, r"loss must be one of numbers, got Logistic\(\): take LinearClass",
+     {"loss": "logistic"}),
+    ("LinearFit", TypeError, "y must hold numbers, got text", {"y": ["a"] * 6}),
+    ("LinearFit", ValueError, "inconsistent numbers of samples", {"y": y[:5]}),
+    ("LinearClassifier", ValueError, r"loss must be one of labels, got Lp\(.*: take LinearFit",
+     {"loss": "lp(2)"}),
+    ("LinearClassifier", ValueError, "Only binary classification .* got 6 classes",
+     {"loss": "exponential"}),
+    ("LinearClassifier", ValueError, "y must hold 3 classes .* got 6",
+     {"loss": "cross-entropy(3)"}),
+    ("LinearClassifier", ValueError, "two classes at least, got 1", {"y": np.ones(6)}),
+    ("LinearClassifier", ValueError, "inconsistent numbers of samples", {"y": y[:5]}),
+])  # fmt: skip
+def test_losses_and_targets(name, kind, match, arguments):
+    fit_refuses(name, kind, match, arguments, y)
 
 
 def torch_rows(torch):

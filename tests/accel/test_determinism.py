@@ -46,8 +46,9 @@ def flags():
     """The fast-math flags in the LLVM code of the loops, and whether any assumes finite numbers."""
     dtype = np.dtype(np.float64)
     lanes = jit.lanes_for(16, dtype)
-    kernels = [solo.make_joint(dtype, lanes, form) for form in ("one", "several")]
-    kernels += [solo.make_singly(dtype, lanes, lanes, "gram"), solo.make_grouped(dtype, lanes)]
+    kernels = [solo.make_joint(dtype, lanes, form, "product", "lp") for form in ("one", "several")]
+    kernels += [solo.make_singly(dtype, (lanes, lanes), "gram", "product", "lp")]
+    kernels += [solo.make_grouped(dtype, lanes, "product")]
     codes = [code for kernel in kernels for code in kernel.inspect_llvm().values()]
     assert len(codes) == 4
     code = "".join(codes)

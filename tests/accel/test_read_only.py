@@ -54,6 +54,14 @@ def fit(**parameters):
     return fit
 
 
+def fit_any_loss(**parameters):
+    def fit(X, y, p):
+        sklearn = pytest.importorskip("accel.sklearn")
+        sklearn.LinearFit("expectile(0.3)", tol=0.1, **parameters).fit(X, y).predict(X)
+
+    return fit
+
+
 CALLS = {
     "train": train,
     "train, reference": on_the_reference,
@@ -65,6 +73,8 @@ CALLS = {
     "fit, newton": fit(solver="newton"),
     "fit, gradient": fit(solver="gradient"),
     "fit as it is": fit(solver="newton", standardize=False, fit_intercept=False),
+    "fit of any loss": fit_any_loss(solver="gradient"),
+    "fit of any loss, as it is": fit_any_loss(standardize=False, fit_intercept=False),
 }
 
 

@@ -16,9 +16,10 @@ from accel import History, Optimum, Result
 from accel._reports.text import duration
 from accel.cli import tables
 from accel.cli.json_results import comparison_json, result_json
+from accel.losses import Lp
 from accel.tuning import Comparison, Model, Trial, Tuned
 
-BEST = Optimum(np.zeros((1, 4)), 1.0, 1e-9, 1e-9, 1e-12, 5, True, 4, np.ones(4), 0)
+BEST = Optimum(np.zeros((1, 4)), 1.0, 1e-9, 1e-9, 1e-12, 5, True, 4, np.ones(4), 0, "optimal")
 
 
 def tuned(name="gd", depth=1, losses=(3.0, 1.5, 1.125), edge=False, status="completed"):
@@ -30,7 +31,7 @@ def tuned(name="gd", depth=1, losses=(3.0, 1.5, 1.125), edge=False, status="comp
     diverged = 21 if status == "diverged" else None
     result = Result(
         network, history, status, int(steps[-1]), steps[-1] / 1e6, diverged, model.at(0.1),
-        4.0, "mean", "direct", "cpu", 1,
+        Lp(4.0), "direct", "cpu", 1,
     )  # fmt: skip
     distance = math.inf if diverged else losses[-1] - 1.0
     trial = Trial(0.1, distance, result.steps, diverged)

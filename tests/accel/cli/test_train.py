@@ -77,7 +77,8 @@ def test_the_backend_is_told(gpu_stand_in, backend):
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "nesterov", "adagrad", "adadelta",
-                                       "rmsprop", "adam", "end-to-end"])  # fmt: skip
+                                       "rmsprop", "adam", "end-to-end",
+                                       "group-rmsprop"])  # fmt: skip
 def test_every_optimizer_has_a_rate_of_its_own(optimizer):
     report = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "50", "--depth", "1")
     start = run_json("train", *SMALL, "--optimizer", optimizer, "--steps", "1", "--depth", "1")
@@ -206,3 +207,27 @@ def test_the_checkpoint_of_another_command():
     ended = run(*KEPT, "--resume", "--steps", "501")
     assert ended.exit_code == 2
     assert "belongs to another run (steps: 500 there, 501 here)" in ended.stderr
+
+
+def test_another_loss(tmp_path):
+    arguments = ["train", *SMALL, "--loss", "huber(0.5)", "--steps", "30", "--out", "runs"]
+    report = run_json(*arguments)
+    assert report["loss"] > report["optimum"] > 0
+    result = accel.Result.load(tmp_path / "runs" / "train-ill_conditioned-huber.npz")
+    assert result.loss_function == accel.losses.Huber(0.5)
+    assert "loss Huber(delta=0.5)" in run(*arguments).stdout
+    refused = run(*arguments, "--p", "3")
+    assert refused.exit_code != 0
+    assert "--p must be left out where --loss is given" in refused.output
+
+
+def test_labels_that_a_map_separates_have_no_minimum(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("x,y\n" + "".join(f"{x},{1 if x > 0 else -1}\n" for x in (-2, -1, 1, 2.5)))
+    ended = run("train", str(path), "--loss", "logistic", "--steps", "20")
+    assert ended.exit_code == 0, ended.output
+    assert "a linear map separates the labels" in ended.output
+    assert "distance" not in ended.stdout
+    compared = run("compare", str(path), "--loss", "logistic", "--steps", "20")
+    assert compared.exit_code != 0
+    assert "a linear map separates the labels" in compared.output

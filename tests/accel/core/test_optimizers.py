@@ -18,6 +18,8 @@ RULES = [
     ("Adam", (), (specs.ADAM, (0.001, 0, 0.9, 0.999, 1e-8))),
     ("Adam", (0.1, 0.2, 0.3, 0.4), (specs.ADAM, (0.1, 0, 0.2, 0.3, 0.4))),
     ("EndToEnd", (0.5, 3), (specs.END_TO_END, (0.5, 0, 3, 0, 0))),
+    ("GroupRMSProp", (), (specs.GROUP_RMSPROP, (0.01, 0, 0.99, 0, 1e-6))),
+    ("GroupRMSProp", (0.1, 0.5, 0.2, "factor"), (specs.GROUP_RMSPROP, (0.1, 0, 0.5, 1, 0.2))),
 ]
 
 
@@ -35,8 +37,8 @@ def test_rule(name, arguments, rule):
 
 def test_every_rule_has_an_optimizer():
     kinds = [cls._kind for cls in OPTIMIZERS.values()]
-    assert kinds == list(range(8))
-    assert all(name == name.lower() and len(name) <= 10 for name in OPTIMIZERS)
+    assert kinds == list(range(9))
+    assert all(name == name.lower() and len(name) <= 13 for name in OPTIMIZERS)
 
 
 def test_weight_decay_is_keyword_only():
@@ -60,6 +62,10 @@ BAD = [
     (ValueError, "eps .*0", "Adam", {"eps": 0}),
     (ValueError, "eps .*-1e-08", "AdaGrad", {"eps": -1e-8}),
     (ValueError, "depth .*0", "EndToEnd", {"learning_rate": 1, "depth": 0}),
+    (ValueError, "alpha .*1", "GroupRMSProp", {"alpha": 1}),
+    (ValueError, "eps .*0", "GroupRMSProp", {"eps": 0.0}),
+    (ValueError, "scale .*network, factor.*'layer'", "GroupRMSProp", {"scale": "layer"}),
+    (TypeError, "scale .*network, factor.*1", "GroupRMSProp", {"scale": 1}),
     (TypeError, "depth .*2.0", "EndToEnd", {"learning_rate": 1, "depth": 2.0}),
 ]
 
@@ -83,6 +89,7 @@ def test_by_name(name):
 def test_by_name_takes_spellings_and_defaults():
     assert by_name("adam") == accel.Adam()
     assert by_name("end_to_end", 0.1, depth=4) == accel.EndToEnd(0.1, 4)
+    assert by_name("grouprmsprop", scale="factor") == accel.GroupRMSProp(scale="factor")
     assert by_name("gradient-descent", 0.1) == accel.GradientDescent(0.1)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import accel
 from accel import LpProblem, standardize
+from accel._core.base import BaseProblem
 from accel._support import arrays
 from accel._support.arrays import aligned
 from accel.kernels.specs import Loss
@@ -340,4 +341,4 @@ def test_the_contract_of_all_problems():
     """Functions that need no more than losses take any problem; it is made as one of its kinds."""
     assert isinstance(LpProblem([[1.0]], [1.0]), accel.Problem)
     with pytest.raises(TypeError, match="abstract"):
-        accel.Problem(1, 1, 1, np.dtype("f8"), 4.0, "mean", "direct", True)
+        BaseProblem(1, 1, 1, np.dtype("f8"), accel.losses.Lp(4.0), "direct")

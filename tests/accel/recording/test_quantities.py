@@ -215,6 +215,11 @@ def test_the_rest():
     assert got["test"] == pytest.approx(held_out.loss(W))
     got = measured(recording.DistanceTo(target), problem, network)
     assert got["distance"] == pytest.approx(np.linalg.norm(W - target))
+    got = measured(recording.RecoveryError(target), problem, network)
+    ratio = np.linalg.norm(W - target) / np.linalg.norm(target)
+    assert got["recovery_error"] == pytest.approx(ratio)
+    got = measured(recording.RecoveryError(target * 1e-200, "relative"), problem, network)
+    assert got["relative"] == pytest.approx(np.linalg.norm(W) / np.linalg.norm(target) * 1e200)
     np.testing.assert_allclose(measured(recording.Snapshots(), problem, network)["snapshots"], W)
     got = measured(recording.Snapshots(factors=True), problem, network)
     np.testing.assert_array_equal(got["snapshots_W2"], network.factors[1])
@@ -280,4 +285,4 @@ def test_the_page_has_every_quantity():
     page = (ROOT / "docs" / "recording.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert all(any(f"| `{name}" in row for row in rows) for name in recording.NAMES)
-    assert len(rows) == len(recording.NAMES) + 2
+    assert len(rows) == len(recording.NAMES) + 3

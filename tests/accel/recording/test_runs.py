@@ -396,6 +396,8 @@ def test_limits_of_stability(rule, limit):
         ),
         (lambda step, net: "text", TypeError, "lambda, which is recorded, must return a number or"),
         (recording.DistanceTo(np.ones(3)), ValueError, r"W of DistanceTo must have shape \(1, 4\)"),
+        (recording.RecoveryError(np.ones(3)), ValueError, r"W of RecoveryError must have shape"),
+        ("recovery_error", ValueError, r"hold accel.recording.RecoveryError\(W\), since recovery"),
     ],
 )
 def test_bad_records(record, error, message):
@@ -408,10 +410,12 @@ def test_other_bad_calls():
         sweep(PROBLEM, [(start(), accel.Adam())], 5, record="step_size")
     with pytest.raises(ValueError, match="validation must have d = 4 features and k = 1 outputs"):
         train(PROBLEM, start(), accel.Adam(), 5, validation=make_problem(d=5))
-    with pytest.raises(TypeError, match="validation must be of type LpProblem, got 5"):
+    with pytest.raises(TypeError, match="validation must be of type Problem, got 5"):
         train(PROBLEM, start(), accel.Adam(), 5, validation=5)
     with pytest.raises(ValueError, match=r"W.* nan"):
         recording.DistanceTo([np.nan])
+    with pytest.raises(ValueError, match="W of RecoveryError must not be 0"):
+        recording.RecoveryError(np.zeros(4))
     with pytest.raises(TypeError, match="label must be a text"):
         recording.LossOn(PROBLEM, 3)
     with pytest.raises(TypeError, match="function must be callable"):

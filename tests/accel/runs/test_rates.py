@@ -90,7 +90,7 @@ def test_the_end_to_end_rule_decays_by_n_times_the_decay(depth, decay):
 
 
 @pytest.mark.parametrize("name", ["gd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop",
-                                  "adam", "end-to-end"])  # fmt: skip
+                                  "adam", "end-to-end", "group-rmsprop"])  # fmt: skip
 @pytest.mark.parametrize("decay", [1.0, 30.0, 1e6])
 def test_with_it_strong_decay_is_stable(name, decay):
     """Each step multiplies the weights by 1 - rate * decay, N * decay for the end-to-end rule."""
@@ -111,7 +111,7 @@ def test_where_the_curvature_overflows_no_rate_is_small_enough():
     assert stable_rate(problem, start(problem), GD) == np.finfo(float).tiny
 
 
-@pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "adam"])
+@pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "group-rmsprop", "adam"])
 def test_a_rule_that_rescales_the_gradient_has_a_usual_one(name):
     rates = {
         stable_rate(LpProblem(units * PROBLEM.X, PROBLEM.Y), start(), by_name(name, 1.0))

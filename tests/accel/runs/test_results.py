@@ -32,8 +32,7 @@ def make_result(optimizer=None, dtype="f8", **changes):
         "seconds": 0.7,
         "diverged_at": None,
         "optimizer": optimizer or accel.GradientDescent(0.1),
-        "p": 4.0,
-        "scale": "mean",
+        "loss_function": accel.losses.Lp(4.0),
         "method": "direct",
         "backend": "cpu",
         "threads": 2,
@@ -67,6 +66,7 @@ def assert_same(a, b):
         accel.RMSProp(alpha=0.7),
         accel.Adam(beta2=0.9),
         accel.EndToEnd(0.1, depth=3),
+        accel.GroupRMSProp(0.1, scale="factor"),
     ],
     ids=lambda optimizer: optimizer.name,
 )

@@ -24,6 +24,10 @@ RULES = {
     "momentum": lambda rate, decay: accel.Momentum(0.1 * rate, weight_decay=decay),
     "nesterov": lambda rate, decay: accel.Nesterov(0.1 * rate, weight_decay=decay),
     "end-to-end": lambda rate, decay: accel.EndToEnd(rate, 3, weight_decay=decay),
+    "group-rmsprop": lambda rate, decay: accel.GroupRMSProp(1e-3, weight_decay=decay),
+    "group-rmsprop by factor": lambda rate, decay: accel.GroupRMSProp(
+        1e-3, scale="factor", weight_decay=decay
+    ),
 }
 
 

@@ -34,6 +34,8 @@ def mixed(problem):
         (start(problem, 2), accel.AdaGrad(0.1)),
         (start(problem, 3), accel.RMSProp(0.01)),
         (start(problem, 2), accel.Nesterov(0.01)),
+        (start(problem, 3, seed=5), accel.GroupRMSProp(0.01)),
+        (start(problem, 2, width=5), accel.GroupRMSProp(0.01, scale="factor")),
     ]
 
 
@@ -165,7 +167,7 @@ def test_one_model_and_the_same_model_twice():
 
 def test_to_pandas():
     table = sweep(PROBLEM, mixed(PROBLEM), 10).to_pandas()
-    assert list(table.depth) == [1, 2, 4, 2, 3, 2, 3, 2]
+    assert list(table.depth) == [1, 2, 4, 2, 3, 2, 3, 2, 3, 2]
     assert list(table.optimizer)[:3] == ["gd", "momentum", "adam"]
     assert (table.steps == 10).all()
     assert table.loss.notna().all()

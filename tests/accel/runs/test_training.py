@@ -25,6 +25,8 @@ OPTIMIZERS = [
     accel.RMSProp(0.003),
     accel.Adam(0.01),
     accel.EndToEnd(0.02, 2),
+    accel.GroupRMSProp(0.01),
+    accel.GroupRMSProp(0.01, scale="factor"),
 ]
 
 
@@ -184,7 +186,7 @@ def network(*widths, **arguments):
 
 
 BAD = {
-    "no problem": (TypeError, "problem .*LpProblem.*None", {"problem": None}),
+    "no problem": (TypeError, "problem must be of type Problem, got None", {"problem": None}),
     "no network": (TypeError, "network .*LinearNetwork", {"network": np.ones(4)}),
     "optimizer name": (TypeError, "optimizer .*'adam'", {"optimizer": "adam"}),
     "optimizer class": (TypeError, "optimizer .*Adam", {"optimizer": accel.Adam}),

@@ -6,7 +6,8 @@ pytest.importorskip("sklearn", "1.6")
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from accel.sklearn import LpRegressor
+from accel.losses import Huber
+from accel.sklearn import LinearClassifier, LinearFit, LpRegressor
 
 #: For p = 1 the gradient depends on the sign of residuals that are zero up to rounding, and a
 #: first-order solver makes steps as large as its rate.
@@ -15,7 +16,7 @@ UNSETTLED = "descent for p = 1 ends within its last step of a minimum, and not a
 
 def expected_to_fail(estimator):
     """Checks that scikit-learn excuses its own SGDRegressor from, for similar reasons."""
-    if estimator.p == 1 and estimator.solver == "gradient":
+    if getattr(estimator, "p", None) == 1 and estimator.solver == "gradient":
         return {"check_sample_weight_equivalence_on_dense_data": UNSETTLED}
     return {}
 
@@ -31,6 +32,10 @@ FEW = [
     LpRegressor(1, solver="newton"),
     LpRegressor(4, solver="gradient", depth=3, optimizer="gd"),
     LpRegressor(4, solver="end_to_end", depth=2),
+    LinearFit(),
+    LinearFit(Huber(1.35), solver="gradient", depth=2),
+    LinearClassifier(),
+    LinearClassifier("logistic", solver="gradient", max_iter=500),
 ]
 OTHERS = [
     LpRegressor(1.5),
@@ -41,6 +46,16 @@ OTHERS = [
     LpRegressor(4, solver="gradient", standardize=False),
     LpRegressor(3, solver="gradient", optimizer="adam", warm_start=True),
     LpRegressor(3, weight_decay=0.1, max_iter=800),
+    LinearFit("huber(1.35)"),
+    LinearFit("pinball(0.7)"),
+    LinearFit("expectile(0.3)", fit_intercept=False, standardize=False),
+    LinearFit("logcosh", solver="gradient", depth=3),
+    LinearFit("lp(4)", weight_decay=0.1, max_iter=800),
+    LinearClassifier("logistic"),
+    LinearClassifier("exponential", solver="gradient", depth=2, max_iter=500),
+    LinearClassifier("exponential"),
+    LinearClassifier(solver="gradient", depth=2, max_iter=500),
+    LinearClassifier(weight_decay=0.01, max_iter=500),
 ]
 # As scikit-learn does when it checks its own estimators.
 as_scikit_learn = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

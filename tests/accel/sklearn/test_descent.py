@@ -209,7 +209,7 @@ def test_convergence_is_noticed_within_a_hundred_steps(how):
     assert all(count % 100 == 0 for count in counts)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "group-rmsprop", "adagrad"])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_rules_that_rescale_the_gradient_end_with_decay(optimizer, depth, diabetes):
     how = {"solver": "gradient", "optimizer": optimizer, "weight_decay": 0.01, "depth": depth}

@@ -1,11 +1,12 @@
-"""The best intercepts beside any coefficients."""
+"""The best intercepts beside any coefficients; maps that separate labels."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", "1.6")
 
-from accel.sklearn.fitting import best_intercepts
+from accel import Problem
+from accel.sklearn.fitting import best_intercepts, separates
 from accel.sklearn.scaled_problem import ScaledProblem
 
 from ..optimum.test_optimum import regression
@@ -60,3 +61,17 @@ def test_the_best_intercept_is_found_beside_an_outlier(p):
     given = ScaledProblem.of(np.zeros((4, 1)), symmetric, None, p, intercept=True, scale=False)
     better = best_intercepts(given.problem, np.array([[0.0, 1.5]]))[0, 1]
     assert abs(better) <= (1 if p == 1 else 1e-12)
+
+
+def test_a_map_separates_labels_if_no_rounding_error_could_hide_that_it_does_not():
+    pair = Problem([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]], [1.0, -1.0, 1.0], "logistic")
+    assert separates(pair, np.array([[1.0, -1.0]]))
+    assert separates(pair, np.array([[1e-200, -1e-200]]))
+    assert not separates(pair, np.array([[1.0, 0.0]]))  # a margin of 0
+    assert not separates(pair, np.array([[1.0, 1e-3]]))
+    three = Problem(np.eye(3), [0.0, 1.0, 2.0], "cross-entropy")
+    assert separates(three, np.eye(3))
+    assert not separates(three, np.ones((3, 3)))
+    assert not separates(three, np.eye(3)[[1, 0, 2]])
+    near = Problem([[1e8, 1.0]], [1.0], "logistic")
+    assert not separates(near, np.array([[1.0, -1e8 * (1 - 2.0**-52)]]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accel import LpProblem, optimum
+from accel import LpProblem, Problem, optimum
 from accel.sklearn.saddles import trap
 
 RNG = np.random.default_rng(7)
@@ -59,6 +59,23 @@ def test_zero_is_a_saddle_and_the_minimum_is_none(p, scale, depth):
     assert given.loss(trapped.lower) < 0.95 * given.loss(ZERO)
     assert trap(given, scale * best(p), depth, 3, 0.0, 1e-8) is None
     assert trap(given, ZERO, 1, 3, 0.0, 1e-8) is None  # a single factor leaves any point
+
+
+LABELS = np.where(Y[:, 0] + RNG.logistic(size=60) > 0, 1.0, -1.0)
+CLASSES = np.argmax(Y + RNG.gumbel(size=Y.shape), axis=1).astype(float)
+
+
+@pytest.mark.parametrize(("loss", "targets"), [
+    ("huber(0.5)", Y), ("pinball(0.3)", Y), ("expectile(0.8)", Y), ("logcosh", Y),
+    ("logistic", LABELS), ("exponential", LABELS), ("cross-entropy", CLASSES),
+])  # fmt: skip
+def test_zero_is_a_saddle_of_every_loss(loss, targets):
+    given = Problem(X, targets, loss)
+    zero = np.full((given.k, 4), 1e-9)
+    trapped = trap(given, zero, 2, given.k, 0.0, 1e-8)
+    assert trapped.reason == "the factors are held at a saddle where W is 0"
+    assert given.loss(trapped.lower) < 0.98 * given.loss(zero)
+    assert trap(given, optimum(given).W, 2, given.k, 0.0, 1e-8) is None
 
 
 @pytest.mark.parametrize("rank", [1, 2])

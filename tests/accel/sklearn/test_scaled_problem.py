@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("sklearn", "1.6")
 
-from accel import LpProblem, optimum
+from accel import LpProblem, Problem, optimum
+from accel.losses import Expectile
 from accel.sklearn.scaled_problem import ScaledProblem, require_range
 
 from ..optimum.test_optimum import regression
@@ -46,3 +47,24 @@ def test_numbers_in_range():
     require_range(single, descent=False, scaled=False)  # Newton's method is in float64
     with pytest.raises(ValueError, match="in float32"):
         require_range(single, descent=True, scaled=False)
+
+
+@pytest.mark.parametrize(("y", "match"), [
+    (1e200, r"overflows for Expectile\(tau=0.8\) in float64: rescale y$"),
+    (1e-200, r"vanishes for Expectile\(tau=0.8\) in float64: rescale y$"),
+])  # fmt: skip
+def test_numbers_out_of_range_of_another_loss(y, match):
+    problem = Problem([[1.0], [2.0]], [y, -y], Expectile(0.8))
+    with pytest.raises(ValueError, match=match):
+        require_range(problem, descent=True, scaled=None)
+
+
+def test_with_a_loss_targets_keep_their_scale_and_the_way_back_is_exact():
+    far = 1e3 * X + [0, 5, -2, 1e3]
+    given = ScaledProblem.with_loss(far, Y + 100, Expectile(0.8), intercept=True, scale=True)
+    np.testing.assert_allclose(given.problem.X.std(axis=0), [1, 1, 1, 1, 0], rtol=1e-12)
+    np.testing.assert_array_equal(given.y.scale, 1)
+    W = np.random.default_rng(1).standard_normal((3, 5))
+    coef, intercept = given.to_user(W)
+    predicted = given.problem.X @ W.T - given.problem.Y
+    np.testing.assert_allclose(far @ coef.T + intercept - (Y + 100), predicted, atol=1e-11)

@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("sklearn", "1.6")
 
-from accel import LpProblem
+from accel import LpProblem, Problem
 from accel.sklearn.scaled_problem import ScaledProblem
-from accel.sklearn.starts import downhill_map, random_map
+from accel.sklearn.starts import downhill_map, initial_map, random_map
 
 from ..optimum.test_optimum import regression
 
@@ -76,3 +76,18 @@ def test_outputs_of_the_same_signs_do_not_bound_the_rank():
     assert np.linalg.matrix_rank(slopes(problem)) == 1
     sizes = np.linalg.svd(downhill_map(problem), compute_uv=False)
     assert sizes[-1] > 0.01 * sizes[0]
+
+
+@pytest.mark.parametrize(("loss", "targets"), [
+    ("pinball(0.3)", Y), ("logistic", np.sign(Y[:, 0])),
+    ("cross-entropy", np.argmax(Y, axis=1).astype(float)),
+])  # fmt: skip
+@pytest.mark.parametrize("random_state", [None, 0])
+def test_of_every_loss_every_start_goes_downhill(loss, targets, random_state):
+    problem = Problem(X, targets, loss)
+    W = initial_map(problem, random_state)
+    assert np.linalg.norm(W) == pytest.approx(0.01 * np.sqrt(W.size))
+    U, _, Vt = np.linalg.svd(W, full_matrices=False)
+    assert np.all(np.einsum("ir,ij,rj->r", U, slopes(problem), Vt) <= 0)
+    assert problem.loss(W) < problem.loss(np.zeros_like(W))
+    np.testing.assert_array_equal(W, initial_map(problem, random_state))

@@ -111,7 +111,9 @@ def refused():
 @pytest.mark.parametrize("name", refused())
 def test_refused_before_it_is_taken(name, monkeypatch):
     call, told = refused()[name]
-    resolve("cpu").lp_loss  # imported  # noqa: B018
+    kernels = resolve("cpu")
+    assert kernels.lp_loss  # imported, and what it needs to say what it takes
+    assert kernels.needs
     monkeypatch.setattr(memory, "available", lambda: 2.0**26)
     tracemalloc.start()
     try:

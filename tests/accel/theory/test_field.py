@@ -213,7 +213,7 @@ CURVE = {"depth": 3, "direction": [1.0, 0.0, 0.0], "r": 0.1, "R": 1.0}
         ({"problem": make_problem(1)}, ValueError, "p > 1"),
         ({"problem": LpProblem([[1.0]], [1.0])}, ValueError, "d >= 2 features, got d = 1"),
         ({"problem": LpProblem(np.eye(3), np.eye(3))}, ValueError, "k = 1 output, got k = 3"),
-        ({"problem": [1.0]}, TypeError, "problem must be of type LpProblem"),
+        ({"problem": [1.0]}, TypeError, "problem must be of type Problem"),
     ],
 )
 def test_bad_arguments(change, error, message):

@@ -235,7 +235,7 @@ NET = make_network(1, 2)
             "network must be in float64",
         ),
         (lambda q: factor_flow(make_problem(1, 1.5), NET, 1.0), ValueError, "p >= 2, got p = 1.5"),
-        (lambda q: factor_flow(None, NET, 1.0), TypeError, "problem must be of type LpProblem"),
+        (lambda q: factor_flow(None, NET, 1.0), TypeError, "problem must be of type Problem"),
         (lambda q: end_to_end_flow(q, [1.0], 2, 1.0), ValueError, r"W0 must have shape \(1, 3\)"),
         (lambda q: end_to_end_flow(q, [1, 2, np.nan], 2, 1), ValueError, "W0 must be finite"),
         (lambda q: end_to_end_flow(q, [1, 2, 3], 0, 1), ValueError, "depth must be >= 1"),

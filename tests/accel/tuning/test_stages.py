@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel import GradientDescent, History, LinearNetwork, Result
+from accel.losses import Lp
 from accel.tuning import Model
 from accel.tuning.stages import GRID, ROUNDS, StagedSearch, first_pilot, stage_steps
 
@@ -19,7 +20,7 @@ def result(loss, diverged_at=None):
     record = np.array([STEPS])
     history = History(record, np.array([loss]), *(np.zeros(1) for _ in range(3)))
     return Result(LinearNetwork((1, 1)), history, "completed" if diverged_at is None else
-                  "diverged", STEPS, 0.0, diverged_at, GradientDescent(1.0), 4.0, "mean",
+                  "diverged", STEPS, 0.0, diverged_at, GradientDescent(1.0), Lp(4.0),
                   "direct", "cpu", 1)  # fmt: skip
 
 

@@ -52,6 +52,45 @@ def test_other_rules(client, rule):
     np.testing.assert_allclose(there.network.params, here.network.params, rtol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        (accel.losses.Huber(0.5), lambda y: y),
+        (accel.losses.Logistic(), lambda y: np.where(y > 0, 1, -1)),
+        (accel.losses.CrossEntropy(), lambda y: (y > 0) + (y > 1).astype(int)),
+    ],
+    ids=repr,
+)
+def test_other_losses(client, loss, y):
+    """Labels are checked by the workers, and the number of classes found there."""
+    problem = make_problem()
+    here = accel.Problem(problem.X, y(problem.Y[:, 0]), loss)
+    there = DaskProblem(
+        da.from_array(problem.X, chunks=9), da.from_array(y(problem.Y[:, 0]), chunks=9), loss=loss
+    )
+    assert (there.n, there.d, there.k) == (here.n, here.d, here.k)
+    results = train(here), train(there, like=here)
+    np.testing.assert_allclose(*(result.network.params for result in results), rtol=1e-10)
+    np.testing.assert_allclose(*(result.history.loss for result in results), rtol=1e-10)
+    if loss.classifies:
+        with pytest.raises(ValueError, match="y must hold labels"):
+            DaskProblem(da.ones((20, 3), chunks=5), 0.5 * da.ones(20, chunks=5), loss=loss)
+
+
+def test_diagonal_networks(client):
+    """Beside a product of matrices, each in a loop of its own."""
+    problem = make_problem()
+    networks = [
+        start(), accel.DiagonalNetwork(4, scale=0.5),
+        accel.DiagonalNetwork(4, 3, "hadamard", scale=0.5),
+    ]  # fmt: skip
+    models = [(network, accel.Adam(0.01)) for network in networks]
+    here, there = (accel.sweep(each, models, 30) for each in (problem, split(problem)))
+    for ours, theirs in zip(there, here, strict=True):
+        assert type(ours.network) is type(theirs.network)
+        np.testing.assert_allclose(ours.network.params, theirs.network.params, rtol=1e-9)
+
+
 def test_same_bits_whoever_holds_the_chunks(client):
     problem = make_problem(n=1000, d=5)
     one = train(split(problem, 90))

@@ -1,0 +1,121 @@
+"""What every estimator checks at the door, and says at the end of a fit."""
+
+import sys
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from accel._core.optimizers import OPTIMIZERS, EndToEnd
+from accel._support import frames, validation
+from accel.sklearn.fitting import Fit
+
+__all__ = [
+    "FLOATS",
+    "GRADIENT_STEPS",
+    "NEWTON_STEPS",
+    "SMALL",
+    "checked_options",
+    "require_numbers",
+    "tell",
+    "unconverged",
+]
+
+FLOATS = (np.float64, np.float32)
+SMALL = 1000  # features or samples up to which "auto" takes Newton's method
+NEWTON_STEPS, GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
+
+_RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
+_ROWS_IN_MESSAGE = 10
+_NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
+#: The advice in a warning about descent, by its status.
+_ADVICE = {
+    "completed": "more steps (max_iter), a larger tol, another solver or learning rate, or "
+    "standardize=True",
+    "saddle": "another random_state, or a smaller depth or weight_decay",
+}
+
+
+def require_numbers(name: str, value: Any) -> None:
+    """Raise TypeError for text and dates, which scikit-learn would convert to floats."""
+    columns = frames.columns(value) if frames.is_frame(value) else [("", value)]
+    for where, column in columns:
+        try:
+            array = np.asarray(column)
+        except (TypeError, ValueError):  # ragged or sparse, which scikit-learn refuses
+            return
+        kinds = set(map(type, array.flat)) if array.dtype.kind == "O" else {array.dtype.type}
+        if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
+            shown = validation.shown(np.atleast_1d(array)[:_ROWS_IN_MESSAGE].tolist())
+            raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
+
+
+def checked_options(model: Any, solvers: Iterable[str]) -> tuple[float, float]:
+    """Check the parameters that all estimators have.
+
+    Parameters
+    ----------
+    model : estimator
+    solvers : iterable of str
+
+    Returns
+    -------
+    rate, decay : float
+        The learning rate, 1 in the place of "auto", and the weight decay.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is of the wrong kind or out of range.
+    """
+    validation.choice("solver", model.solver, solvers)
+    validation.depth(model.depth)
+    for name in ("width", "max_iter"):
+        if getattr(model, name) is not None:
+            validation.integer(name, getattr(model, name), least=1)
+    validation.choice("optimizer", model.optimizer, _RULES)
+    validation.real("tol", model.tol, above=0)
+    for name in ("fit_intercept", "standardize"):
+        validation.flag(name, getattr(model, name))
+    rate: Any = model.learning_rate
+    if isinstance(rate, str):
+        validation.choice("learning_rate", rate, ["auto"])
+        rate = 1.0
+    rate = validation.real("learning_rate", rate, above=0)
+    decay = validation.real("weight_decay", model.weight_decay, least=0)
+    if decay and model.solver == "newton":
+        others = [repr(solver) for solver in solvers if solver not in ("auto", "newton")]
+        raise ValueError(
+            f"weight_decay must be 0 for solver 'newton', got {decay:g}: "
+            f"take solver {' or '.join(others)}"
+        )
+    return rate, decay
+
+
+def tell(solver: str, fit: Fit) -> None:
+    """Say on stderr how a fit went."""
+    gap = f", duality gap {fit.dual_gap:.3g}" if solver == "newton" else ""
+    line = f"{solver}, {fit.iterations} steps, loss {fit.history.loss[-1]:.6g}{gap}"
+    print(f"accel: {line}", file=sys.stderr)
+
+
+def unconverged(model: Any, solver: str, fit: Fit) -> str:
+    """Return the warning of a fit that has not come to its tolerance, with advice.
+
+    Parameters
+    ----------
+    model : estimator
+    solver : str
+    fit : Fit
+    """
+    if solver != "newton":
+        advice = _ADVICE.get(fit.status, _ADVICE["completed"])
+    else:
+        ended = fit.iterations < (model.max_iter or NEWTON_STEPS)
+        ways = ["a larger tol"] if ended else ["more steps (max_iter)", "a larger tol"]
+        advice = " or ".join(ways if model.standardize else [*ways, "standardize=True"])
+    return (
+        f"tol={model.tol:g} was not reached by {solver} in {fit.iterations} "
+        f"step{'s' if fit.iterations > 1 else ''}: {fit.trouble}; consider {advice}"
+    )
