@@ -6,6 +6,8 @@
     python -m benchmarks gpu fit RECORD...       the costs of the planner, from records of GPUs
     python -m benchmarks estimators              LpRegressor beside scikit-learn, SciPy and skglm
     python -m benchmarks methods                 singular vectors and row space beside doing without
+    python -m benchmarks completion              matrix completion beside loops of PyTorch
+    python -m benchmarks losses                  a step of every loss beside one of p = 4
     python -m benchmarks distributed             a step on a dask cluster
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
     python -m benchmarks shapes                  which shapes of the passes suit this machine
@@ -37,6 +39,8 @@ COMMANDS = {
     "gpu fit": "benchmarks.groups.gpu.fit",
     "estimators": "benchmarks.groups.estimators",
     "methods": "benchmarks.groups.methods",
+    "completion": "benchmarks.groups.completion",
+    "losses": "benchmarks.groups.losses",
     "distributed": "benchmarks.groups.distributed.measure",
     "probes tiles": "benchmarks.probes.tiles",
     "probes denormals": "benchmarks.probes.denormals",

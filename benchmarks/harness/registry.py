@@ -101,6 +101,8 @@ _OTHERS = {
     "gpu": "benchmarks.groups.gpu.report",
     "estimators": "benchmarks.groups.estimators",
     "methods": "benchmarks.groups.methods",
+    "completion": "benchmarks.groups.completion",
+    "losses": "benchmarks.groups.losses",
     "distributed": "benchmarks.groups.distributed.page",
 }
 

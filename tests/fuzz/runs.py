@@ -56,6 +56,7 @@ _CONSTANTS = {
     ),
     "eps": _powers(-10, -1),
     "depth": st.integers(1, 9),
+    "scale": st.sampled_from(["network", "factor"]),
 }
 
 

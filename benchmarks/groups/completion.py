@@ -1,0 +1,168 @@
+"""``python -m benchmarks completion``: matrix completion beside loops of PyTorch.
+
+The standard instance, 100 x 100 of rank 5, by networks of depth 2 to 4 and full width, in float64.
+One loop is as the field writes it: the product of the factors, the observed entries, backward, and
+an optimiser. The other one makes the gradients by hand, into buffers. Each runs with one thread and
+with all; its quicker number counts. After so many steps all must have the same factors.
+"""
+
+import functools
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import accel
+from benchmarks.harness import page, report
+from benchmarks.harness.records import Record
+from benchmarks.harness.rows import Options, rows_command
+from benchmarks.harness.timing import PAUSE, elapsed, in_turn
+from benchmarks.peers.common import require
+from benchmarks.peers.completion import autograd, by_hand
+
+STEPS, AGREE = 100, 1e-9  # steps after which factors agree, relative to the largest number
+TARGET = 5.0  # times as fast as the loop as the field writes it
+ROUNDS, SECONDS = 7, 0.4
+OURS, PLAIN, BY_HAND = "accel", "PyTorch", "PyTorch by hand"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run: the matrix, how many of its entries are seen, and the network and rule."""
+
+    size: int
+    observed: int
+    depth: int
+    rule: str
+    rank: int = 5
+
+    @property
+    def title(self) -> str:
+        """The case in words."""
+        return (
+            f"{self.size} x {self.size}, {self.observed} entries, depth {self.depth}, {self.rule}"
+        )
+
+    @functools.cached_property
+    def problem(self) -> accel.MatrixCompletion:
+        """What is seen of a random matrix."""
+        return accel.datasets.make_low_rank(
+            (self.size, self.size), self.rank, self.observed
+        ).problem
+
+    @functools.cached_property
+    def network(self) -> accel.LinearNetwork:
+        """A start from which something is left to learn: entries of 0.1 in the product."""
+        scale = 0.1 ** (1 / self.depth) / self.size**0.5
+        return accel.LinearNetwork.for_problem(self.problem, self.depth, scale=scale)
+
+    @property
+    def optimizer(self) -> accel.Optimizer:
+        """The rule with the constants of the study: a small rate, which all depths survive."""
+        if self.rule == "gradient descent":
+            return accel.GradientDescent(0.1)
+        return accel.GroupRMSProp(1e-3, eps=1e-4)
+
+    def ours(self, steps: int, threads: int) -> tuple[float, np.ndarray]:
+        """Seconds of the steps, and the factors then."""
+        result = accel.train(
+            self.problem, self.network, self.optimizer, steps, record_every=steps, threads=threads
+        )
+        return result.seconds, result.network.params
+
+
+CASES = (
+    *(
+        Case(100, 2000, depth, rule)
+        for rule in ("gradient descent", "GroupRMSProp")
+        for depth in (2, 3, 4)
+    ),
+    Case(100, 5000, 3, "GroupRMSProp"),
+)
+
+
+def quick_form(case: Case) -> Case:
+    """The case on a small matrix."""
+    return replace(case, size=12, observed=60, rank=2)
+
+
+def contenders(case: Case, threads: int) -> dict[str, Callable[[int], tuple[float, np.ndarray]]]:
+    """For each of them and each number of threads: seconds of so many steps, and the factors."""
+    require("torch")
+    runs: dict[str, Callable[[int], tuple[float, np.ndarray]]] = {}
+    for count in sorted({1, threads}):
+        runs[f"{OURS}, {count}"] = functools.partial(case.ours, threads=count)
+        for name, loop in ((PLAIN, autograd), (BY_HAND, by_hand)):
+            runs[f"{name}, {count}"] = functools.partial(_timed, loop, case, count)
+    return runs
+
+
+def _timed(loop: Any, case: Case, threads: int, steps: int) -> tuple[float, np.ndarray]:
+    advance, params = loop(case.problem, case.network, case.optimizer, threads)
+    advance(2)  # what is made at the first step is no part of a run
+    return elapsed(lambda: advance(steps)), params()
+
+
+def difference(case: Case, threads: int, steps: int) -> float:
+    """The largest difference of anybody's factors from ours, relative to the largest number."""
+    _, ours = case.ours(steps, 1)
+    others = [case.ours(steps, threads)[1]]
+    for loop in (autograd, by_hand):
+        advance, params = loop(case.problem, case.network, case.optimizer, 1)
+        advance(steps)
+        others.append(params())
+    return max(float(np.max(abs(other - ours)) / np.max(abs(ours))) for other in others)
+
+
+def measure(case: Case, threads: int, rounds: int, seconds: float, steps: int) -> dict[str, Any]:
+    """The row of a case, with the samples of all in seconds a step."""
+    apart = difference(case, threads, steps)
+    calls: dict[str, Callable[[], float]] = {}
+    for name, run in contenders(case, threads).items():
+        count = max(1, round(seconds / (run(20)[0] / 20)))
+        calls[name] = functools.partial(lambda run, count: run(count)[0] / count, run, count)
+    samples = in_turn(calls, rounds, PAUSE)
+    medians = {name: statistics.median(each) for name, each in samples.items()}
+    best = {
+        who: min((medians[name], name) for name in medians if name.rpartition(", ")[0] == who)
+        for who in (OURS, PLAIN, BY_HAND)
+    }
+    ratio = best[PLAIN][0] / best[OURS][0]
+    return {
+        "title": case.title, "apart": apart, "agree": apart <= AGREE,
+        "best": {who: [each, name] for who, (each, name) in best.items()},
+        "target": TARGET, "met": ratio >= TARGET, "samples": samples,
+    }  # fmt: skip
+
+
+def summary(content: Record) -> str:
+    """The table."""
+    lines = []
+    for row in content["rows"]:
+        best = row["best"]
+        ours = best[OURS][0]
+        cells = [f"{1e6 * ours:.3g} us"]
+        for who in (PLAIN, BY_HAND):
+            cells += [f"{1e6 * best[who][0]:.3g} us", f"{best[who][0] / ours:.3g}"]
+        target = f"must: {row['target']:g}x {PLAIN}"
+        lines.append(
+            [row["title"], *cells, f"{row['apart']:.1e}", target, report.met_words(row["met"])]
+        )
+    header = ["run", "a step", PLAIN, "times as fast", BY_HAND, "times as fast", "apart"]
+    table = page.table([*header, "target", "met"], lines, text=(0, 7, 8))
+    about = f"{report.machine_line(content)}; medians of {content['rounds']} interleaved rounds."
+    return f"{about}\n\n{table}"
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 if the factors of two do not agree."""
+
+    def rows(options: Options) -> Iterator[dict[str, Any]]:
+        seconds, steps = (0.01, 20) if options.quick else (SECONDS, STEPS)
+        for case in map(quick_form, CASES) if options.quick else CASES:
+            yield measure(case, options.threads, options.rounds, seconds, steps)
+
+    content = rows_command("completion", __doc__, ROUNDS, rows, summary, arguments)
+    return 0 if all(row["agree"] for row in content["rows"]) else 1
