@@ -12,9 +12,17 @@ from accel.kernels.reference import entries
 from accel.kernels.specs import DIVERGED, RUNNING, Loss, ModelSpec, Rule
 
 from . import exact
+from .conftest import Kernels
 from .exact import LONG, needs_long_double
 from .runs import DTYPES, PLAIN, RULES, Problem, Single
 from .test_loop_models import descent
+
+
+@pytest.fixture(params=["reference", "cpu"])
+def kernels(request):
+    """The backends that have kernels of entries and measurements: CUDA has none."""
+    return Kernels(request.param)
+
 
 POWERS = [1.0, 1.5, 2.0, 2.7, 3.0, 4.0]
 SHAPES = {

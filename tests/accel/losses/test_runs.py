@@ -66,7 +66,7 @@ def by_autograd(problem, network, rate, steps):
         each = {
             "huber": lambda: functional.huber_loss(m, Y, reduction="sum", delta=loss.delta),
             "pinball": lambda: torch.maximum((1 - loss.tau) * r, -loss.tau * r).sum(),
-            "expectile": lambda: (((r > 0) * (1 - loss.tau) + (r <= 0) * loss.tau) * r**2).sum(),
+            "expectile": lambda: (torch.where(r > 0, (1 - loss.tau) * r, loss.tau * r) * r).sum(),
             "logcosh": lambda: torch.log(torch.cosh(r)).sum(),
             "logistic": lambda: functional.soft_margin_loss(m, Y, reduction="sum"),
             "exponential": lambda: torch.exp(-Y * m).sum(),

@@ -10,6 +10,7 @@ import accel
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
+from accel._core.base import BaseProblem  # noqa: E402
 from accel.distributed import DaskProblem  # noqa: E402
 
 from ...problems import make_problem, start  # noqa: E402
@@ -76,8 +77,8 @@ def test_other_arguments(client):
     with pytest.raises(ValueError, match="needs p = 2"):
         DaskProblem(X, y, method="gram")
     problem = DaskProblem(X, y)
-    assert isinstance(problem, accel.Problem)
-    assert not isinstance(problem, accel.LpProblem)
+    assert isinstance(problem, BaseProblem)
+    assert not isinstance(problem, accel.Problem)
     with pytest.raises(ValueError, match=r"'cuda' is not available.*worker tcp"):
         problem.loss([0, 0, 0], backend="cuda")
 
@@ -97,7 +98,7 @@ def test_other_arguments(client):
     ids=["optimum", "stable_rate", "auto", "grid_search", "record", "sharpness", "curl", "curve"],
 )
 def test_what_needs_the_data_in_one_place_says_so(inside, use):
-    told = "data of a DaskProblem are on the workers.*: make an LpProblem of them if they fit"
+    told = "data of a DaskProblem are on the workers.*: make a Problem of them if they fit"
     with client_of(inside) as client, pytest.raises(TypeError, match=told):
         use(split(make_problem(), client=client))
 
