@@ -18,6 +18,8 @@ SOURCES = {
             "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-convergence.json",
         ),
         "matrix": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-matrix.json",),
+        "completion": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-completion.json",),
+        "losses": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-losses.json",),
         "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),
         "recording": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-recording.json",),
     },
