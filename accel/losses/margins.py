@@ -19,45 +19,40 @@ def _first(wrong: Array, y: Array) -> Any:
     return y.ravel()[int(wrong.ravel().argmax())]
 
 
-def _labels(y: Array) -> Array:
-    """Check labels of -1 and +1, (n,) or (n, 1)."""
-    if y.ndim == 2 and y.shape[1] != 1:
-        raise ValueError(f"y must have one column of labels, got shape {y.shape}")
-    wrong = (y != 1) & (y != -1)
-    if wrong.any():
-        hint = ": 2 * y - 1 makes them of 0 and 1" if ((y == 0) | (y == 1)).all() else ""
-        raise ValueError(f"y must hold labels -1 and +1, got {_first(wrong, y):g}{hint}")
-    return y.reshape(-1, 1)
+class _Margin(Loss):
+    """What the losses of two classes share: their labels."""
+
+    classifies = True
+
+    def targets(self, y: Array) -> Array:
+        """Check that y, (n,) or (n, 1), holds -1 and +1; return it as (n, 1)."""
+        if y.ndim == 2 and y.shape[1] != 1:
+            raise ValueError(f"y must have one column of labels, got shape {y.shape}")
+        wrong = (y != 1) & (y != -1)
+        if wrong.any():
+            hint = ": 2 * y - 1 makes them of 0 and 1" if ((y == 0) | (y == 1)).all() else ""
+            raise ValueError(f"y must hold labels -1 and +1, got {_first(wrong, y):g}{hint}")
+        return y.reshape(-1, 1)
 
 
 @dataclass(frozen=True)
-class Logistic(Loss):
+class Logistic(_Margin):
     r"""The logistic loss of a label of -1 or +1, :math:`\log(1 + e^{-z})` with :math:`z = y m`.
 
     There is no minimum where a map separates the labels: the loss falls towards 0 as the map grows.
     """
 
     name = "logistic"
-    classifies = True
-
-    def targets(self, y: Array) -> Array:
-        """Check that y, (n,) or (n, 1), holds -1 and +1; return it as (n, 1)."""
-        return _labels(y)
 
 
 @dataclass(frozen=True)
-class Exponential(Loss):
+class Exponential(_Margin):
     """The exponential loss of a label of -1 or +1, :math:`e^{-z}` with :math:`z = y m`.
 
     There is no minimum where a map separates the labels: the loss falls towards 0 as the map grows.
     """
 
     name = "exponential"
-    classifies = True
-
-    def targets(self, y: Array) -> Array:
-        """Check that y, (n,) or (n, 1), holds -1 and +1; return it as (n, 1)."""
-        return _labels(y)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ class Lp(Loss):
     scale: str = "mean"
 
     name = "lp"
-    _number = "p"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", validation.real("p", self.p, least=1))

@@ -24,8 +24,8 @@ def _observed(problem: accel.MatrixCompletion) -> tuple[Any, Any, Any]:
 class _GroupRMSProp:
     """The rule with one scale for all parameters, as the code of the 2019 paper defines it."""
 
-    def __init__(self, factors: list[Any], rule: accel.GroupRMSProp) -> None:
-        self.factors, self.rule, self.mean, self.step = factors, rule, 0.0, 0
+    def __init__(self, rule: accel.GroupRMSProp) -> None:
+        self.rule, self.mean, self.step = rule, 0.0, 0
 
     def rate(self, gradients: list[Any]) -> float:
         """The learning rate over the root of the mean of squared norms."""
@@ -36,9 +36,9 @@ class _GroupRMSProp:
         return rule.learning_rate / ((self.mean / (1 - rule.alpha**self.step)) ** 0.5 + rule.eps)
 
 
-def _rates(factors: list[Any], optimizer: accel.Optimizer) -> Callable[[list[Any]], float]:
+def _rates(optimizer: accel.Optimizer) -> Callable[[list[Any]], float]:
     if isinstance(optimizer, accel.GroupRMSProp):
-        return _GroupRMSProp(factors, optimizer).rate
+        return _GroupRMSProp(optimizer).rate
     return lambda gradients: optimizer.learning_rate
 
 
@@ -53,7 +53,7 @@ def autograd(
 
     factors = [torch.tensor(W, requires_grad=True) for W in network.factors]
     rows, columns, values = _observed(problem)
-    rate = _rates(factors, optimizer)
+    rate = _rates(optimizer)
 
     def advance(steps: int) -> None:
         torch.set_num_threads(threads)
@@ -91,7 +91,7 @@ def by_hand(
     pulled = [torch.zeros(k, width, dtype=values.dtype) for width in widths[:-1]]
     suffixes[-1] = factors[-1]
     gradients = [torch.empty_like(factor) for factor in factors]
-    rate, scale = _rates(factors, optimizer), 2 / problem.n
+    rate, scale = _rates(optimizer), 2 / problem.n
     pairs = list(itertools.pairwise(range(len(factors))))
 
     def advance(steps: int) -> None:
