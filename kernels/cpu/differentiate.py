@@ -9,7 +9,7 @@ the sum of rows l, l + lanes, l + 2 lanes and so on of the tile, and neighbourin
 until one is left (``Emitter.fold``).
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -129,28 +129,20 @@ def make_weights(lanes: int, kind: str = "lp"):
     number of vectors. The curvature of l_p is |r|^(p-2): at r = 0 there is none for p < 2, and the
     weight is 0 as it is at inf; for p = 2 it is always 1.
     """
-    if kind != "lp":
-        return _make_others(lanes, kind)
 
     @numba_intrinsic
     def weights(typing_context, residuals, count, p):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, np.dtype(np.float64), lanes)
             r = builder.inttoptr(arguments[0], emit.scalar.as_pointer())
-            q = exponent(builder, emit.vector, less(builder, arguments[2], 2.0))
             vectors = builder.sdiv(builder.add(arguments[1], _I64(lanes - 1)), _I64(lanes))
-            below, is_two = (
-                builder.fcmp_ordered(s, arguments[2], _DOUBLE(2.0)) for s in ("<", "==")
-            )
-            zero, one = splat(emit.vector, 0.0), splat(emit.vector, 1.0)
+            if kind == "lp":
+                curvature = _curvature_of_power(builder, emit.vector, arguments[2])
+            else:
+                curvature = partial(emit_curvature, builder, kind=kind, p=arguments[2])
             with cgutils.for_range(builder, vectors) as loop:
                 here = emit.at(r, (loop.index, lanes))
-                size = intrinsic(builder, "fabs", emit.load(here))
-                # 0 and inf are all that is as large as its double.
-                is_end = builder.fcmp_ordered("==", size, builder.fadd(size, size, flags=EXACT))
-                at_end = builder.select(below, zero, size)
-                weight = builder.select(is_end, at_end, power(builder, size, q))
-                emit.store(builder.select(is_two, one, weight), here)
+                emit.store(curvature(emit.load(here)), here)
             return context.get_dummy_value()
 
         return types.void(types.intp, types.intp, types.float64), generate
@@ -158,18 +150,18 @@ def make_weights(lanes: int, kind: str = "lp"):
     return weights
 
 
-def _make_others(lanes: int, kind: str):
-    @numba_intrinsic
-    def weights(typing_context, residuals, count, p):
-        def generate(context, builder, signature, arguments):
-            emit = Emitter(context, builder, np.dtype(np.float64), lanes)
-            r = builder.inttoptr(arguments[0], emit.scalar.as_pointer())
-            vectors = builder.sdiv(builder.add(arguments[1], _I64(lanes - 1)), _I64(lanes))
-            with cgutils.for_range(builder, vectors) as loop:
-                here = emit.at(r, (loop.index, lanes))
-                emit.store(emit_curvature(builder, emit.load(here), kind, arguments[2]), here)
-            return context.get_dummy_value()
+def _curvature_of_power(builder, vector, p):
+    """Prepare the curvature of l_p, for any p: a function of a vector of residuals."""
+    q = exponent(builder, vector, less(builder, p, 2.0))
+    below, is_two = (builder.fcmp_ordered(sign, p, _DOUBLE(2.0)) for sign in ("<", "=="))
+    zero, one = splat(vector, 0.0), splat(vector, 1.0)
 
-        return types.void(types.intp, types.intp, types.float64), generate
+    def curvature(r):
+        size = intrinsic(builder, "fabs", r)
+        # 0 and inf are all that is as large as its double.
+        is_end = builder.fcmp_ordered("==", size, builder.fadd(size, size, flags=EXACT))
+        at_end = builder.select(below, zero, size)
+        weight = builder.select(is_end, at_end, power(builder, size, q))
+        return builder.select(is_two, one, weight)
 
-    return weights
+    return curvature
