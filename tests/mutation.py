@@ -48,6 +48,15 @@ RESULTS = "tests/accel/theory/test_results.py"
 #: Module: what pytest is told, one call after the other until one fails.
 TESTS = {
     "kernels/reference/factor_chain.py": [["tests/kernels/test_factor_chain.py", *REFERENCE]],
+    "kernels/reference/losses.py": [
+        ["tests/kernels/test_losses.py", "-k", "not cpu and not cuda"],
+        ["tests/kernels/test_curvature.py", *REFERENCE],
+    ],
+    "kernels/reference/entries.py": [
+        ["tests/kernels/test_entries.py", "-k", "pass_over or derivatives or all_entries or zero"],
+        ["tests/kernels/test_entries.py", *REFERENCE],
+    ],
+    "kernels/reference/entrywise.py": [["tests/kernels/test_entrywise.py", *REFERENCE]],
     "kernels/reference/lp_loss.py": [
         ["tests/kernels/test_lp_loss.py", "tests/kernels/test_diagonal.py", *REFERENCE]
     ],

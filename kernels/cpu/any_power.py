@@ -231,16 +231,22 @@ def _split(v: Vectors, x):
     subnormal = v.compare(x, "<", 2.0 ** (1 - form.bias))
     one = v.constant(form.bias << form.digits)
     factor = v.number(builder.add(one, v.where(subnormal, shift << form.digits)))
-    bits = v.integer(v.multiply(x, factor))
+    return split_normal(v, v.multiply(x, factor), v.where(subnormal, shift))
 
+
+def split_normal(v: Vectors, x, shift=None):
+    """Find n and t, x = 2^(n + shift) (1 + t), of normal x; ``shift`` up to digits + 2, or 0."""
+    builder, form = v.builder, v.form
     # The exponent of x / sqrt(1/2), and the digits that are left of it.
-    above = builder.add(bits, v.constant((form.bias << form.digits) - form.sqrt_half))
+    above = v.constant((form.bias << form.digits) - form.sqrt_half)
+    above = builder.add(v.integer(x), above)
     exponent = builder.lshr(above, v.constant(form.digits))
     digits = builder.and_(above, v.constant((1 << form.digits) - 1))
     mantissa = v.number(builder.add(digits, v.constant(form.sqrt_half)))
 
-    exponent = builder.sub(exponent, v.where(subnormal, shift))
-    # A negative number would spoil the bits of 2^digits; bias and shift keep it above 0.
-    raised = builder.add(exponent, v.integer(v.constant(2.0**form.digits + 2 * shift)))
-    n = v.subtract(v.number(raised), 2.0**form.digits + 2 * shift + form.bias)
+    exponent = exponent if shift is None else builder.sub(exponent, shift)
+    # A negative number would spoil the bits of 2^digits; bias and twice the shift keep it above 0.
+    more = 2 * (form.digits + 2)
+    raised = builder.add(exponent, v.integer(v.constant(2.0**form.digits + more)))
+    n = v.subtract(v.number(raised), 2.0**form.digits + more + form.bias)
     return n, v.subtract(mantissa, 1.0)

@@ -22,11 +22,11 @@ from numba.extending import intrinsic
 
 from ..specs import MARGIN_KINDS
 from .jit import aligned_zeros, entry, inlined, named, padded
-from .losses import by_loss
+from .losses import Values, by_loss
 from .norms import sum_of_squares
 from .pointers import address, pointer
 from .processor import cache_bytes, vector_bytes, vector_registers
-from .simd import Emitter, cover, widened
+from .simd import Emitter, cover, halves, widened
 
 _I64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -92,10 +92,10 @@ def columns_work_size(data: Columns, lanes: int) -> int:
 def _emit_block(emit: Emitter, view, w, sums, take, position, count: int):
     """``count`` vectors of rows from vector ``position`` on.
 
-    ``sums`` are the address of those of the gradient and the variable of those of the values;
+    ``sums`` are the address of those of the gradient, and those of the values;
     ``take``, what becomes of predictions, and whether it wants the targets apart.
     """
-    builder, (lane_sums, totals), (take, margin) = emit.builder, sums, take
+    builder, (lane_sums, values), (take, margin) = emit.builder, sums, take
     x, y, rows, d = view
     first = builder.mul(position, _I64(emit.lanes))
     x, y = builder.gep(x, [first]), builder.gep(y, [first])
@@ -113,7 +113,8 @@ def _emit_block(emit: Emitter, view, w, sums, take, position, count: int):
         target = emit.load(y, b * emit.lanes) if margin else None
         slope, value = take(builder, builder.load(residual), target)
         slopes.append(slope)
-        builder.store(builder.fadd(builder.load(totals), widened(builder, value)), totals)
+        values.add(value)
+    values.add_logarithm()
     with cgutils.for_range(builder, d) as loop:
         column, here = emit.at(x, (loop.index, rows)), emit.at(lane_sums, (loop.index, emit.lanes))
         total = emit.load(here)
@@ -136,12 +137,7 @@ def _emit_fold(emit: Emitter, lane_sums, gradient, scale, d):
             scaled = builder.fptrunc(scaled, sums.type)
         emit.store(scaled, emit.at(gradient, (t, 1)))
 
-    cover(builder, d, _halves(emit.lanes), features_at)
-
-
-def _halves(most: int) -> list[int]:
-    """List the powers of two from ``most`` down to 1."""
-    return [1 << i for i in reversed(range(most.bit_length()))]
+    cover(builder, d, halves(emit.lanes), features_at)
 
 
 def _make_pass(dtype, lanes: int, kind: str):
@@ -156,27 +152,27 @@ def _make_pass(dtype, lanes: int, kind: str):
             x, y, w, gradient, lane_sums = (
                 builder.inttoptr(number, element) for number in (x, y, *arguments[1:4])
             )
-            wide = ir.VectorType(_DOUBLE, lanes)
-            totals = cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * lanes))
+            values = Values(builder, emit.vector, kind)
             with cgutils.for_range(builder, d) as loop:
                 emit.store(emit.zero, emit.at(lane_sums, (loop.index, lanes)))
 
             def all_rows(take):
                 def rows_at(position, count):
-                    view, sums = (x, y, rows, d), (lane_sums, totals)
+                    view, sums = (x, y, rows, d), (lane_sums, values)
                     how = take, kind in MARGIN_KINDS
                     _emit_block(emit, view, w, sums, how, position, count)
 
-                cover(builder, builder.sdiv(rows, _I64(lanes)), _halves(height), rows_at)
+                cover(builder, builder.sdiv(rows, _I64(lanes)), halves(height), rows_at)
 
             by_loss(builder, emit.vector, kind, arguments[5], all_rows)
             _emit_fold(emit, lane_sums, gradient, arguments[4], d)
+            wide = ir.VectorType(_DOUBLE, lanes)
             add_up = cgutils.get_or_insert_function(
                 builder.module,
                 ir.FunctionType(_DOUBLE, [_DOUBLE, wide]),
                 f"llvm.vector.reduce.fadd.v{lanes}f64",
             )
-            operands = [_DOUBLE(0.0), builder.load(totals)]
+            operands = [_DOUBLE(0.0), values.load()]
             return builder.call(add_up, operands, fastmath=("reassoc",))
 
         arguments = view, *(types.intp,) * 3, types.float64, types.float64

@@ -4,7 +4,7 @@ It is little work on few numbers, a column of one tile at a time, so that a loop
 vectorises spends most of its time on entering and leaving. It is written as vectors therefore
 (:mod:`.powers`, :mod:`.losses`).
 
-Every value is rounded to the dtype, then added up in float64, in an order that is fixed: lane l has
+The values are added up in float64 (:class:`.losses.Values`), in an order that is fixed: lane l has
 the sum of rows l, l + lanes, l + 2 lanes and so on of the tile, and neighbouring lanes are added
 until one is left (``Emitter.fold``).
 """
@@ -20,9 +20,9 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .any_power import exponent, intrinsic, power, splat
 from .jit import inner, named
-from .losses import by_loss, emit_curvature
+from .losses import Values, by_loss, emit_curvature
 from .powers import less
-from .simd import EXACT, Emitter, add_wide, cover
+from .simd import EXACT, Emitter, cover
 
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
@@ -77,8 +77,7 @@ def _make_column(dtype, lanes: int, kind: str):
             emit = Emitter(context, builder, dtype, lanes)
             pointer = emit.scalar.as_pointer()
             m, y = (builder.inttoptr(address, pointer) for address in arguments[:2])
-            wide = ir.VectorType(_DOUBLE, lanes)
-            totals = cgutils.alloca_once_value(builder, splat(wide, 0.0))
+            values = Values(builder, emit.vector, kind)
             whole = builder.sdiv(arguments[2], _I64(lanes))
             rest = builder.srem(arguments[2], _I64(lanes))
 
@@ -86,19 +85,21 @@ def _make_column(dtype, lanes: int, kind: str):
                 here, there = emit.at(m, (i, lanes)), emit.at(y, (i, lanes))
                 slope, value = take(builder, memory.load(here), memory.load(there))
                 memory.store(slope, here)
-                add_wide(builder, totals, value)
+                values.add(value)
 
             def all_rows(take):
                 def some(first, length):
                     for i in range(length):
                         rows(take, builder.add(first, _I64(i)), emit)
+                    values.add_logarithm_after(builder.add(first, _I64(length - 1)))
 
                 cover(builder, whole, (1,) if kind == "lp" else (_TOGETHER, 1), some)
                 with builder.if_then(builder.icmp_signed(">", rest, _I64(0))):
                     rows(take, whole, FirstLanes(emit, rest))
 
             by_loss(builder, emit.vector, kind, arguments[3], all_rows)
-            return builder.extract_element(emit.fold([builder.load(totals)]), _I32(0))
+            values.add_logarithm()
+            return builder.extract_element(emit.fold([values.load()]), _I32(0))
 
         return types.float64(types.intp, types.intp, types.intp, types.float64), generate
 

@@ -1,9 +1,10 @@
 """The pass over observed entries of the end-to-end matrix, for some of the outputs.
 
-The outputs lie along the lanes, in panels (:mod:`.wide_layout`). The entries are sorted by where
-they stand in the panels, so that each rank goes over those of its own outputs and reads and writes
-in ascending addresses. A few of them at a time are gathered, become slopes, and are added to a
-gradient of zeros. What is added up in which order depends on no rank, nor on how many there are.
+The entries are sorted by their rows, which are the outputs, so that each rank goes over those of
+its own. Here is the pass over a matrix that has been multiplied out, in panels
+(:mod:`.wide_layout`): a few entries at a time are gathered, become slopes, and are added to a
+gradient of zeros. Where few are seen, :mod:`.wide_sampled` does without these matrices. What is
+added up in which order depends on no rank, nor on how many there are.
 """
 
 from functools import cache
@@ -22,16 +23,24 @@ _BLOCK = 1024
 
 
 class Entries(NamedTuple):
-    """The observed entries, in the place of ``lp_loss.Data``.
+    """The observed entries, in the place of ``lp_loss.Data``, row by row.
 
-    ``places`` are their places in a matrix (k, d) in panels, ascending; ``values`` what was seen
-    there. Those from the outputs of vector v on begin with number ``starts[v]``, if a panel begins
-    with that vector. A pass takes ``tile`` rows of scratch a panel, and as long as ``n`` rows of X.
+    ``places`` are their places in a matrix (k, d) in panels, ``columns`` their columns (int32) and
+    ``values`` what was seen there. Those of row i begin with number ``starts[i]``. In the order of
+    the columns they are the numbers ``order``, in the rows ``rows`` (both int32), and those of
+    column j begin at ``tops[j]``; rows and columns are filled up to whole vectors. Some are
+    ``repeated`` or none. A pass takes ``tile`` rows of scratch a panel, and as long as ``n`` rows
+    of X.
     """
 
     places: np.ndarray
+    columns: np.ndarray
     values: np.ndarray
     starts: np.ndarray
+    order: np.ndarray
+    rows: np.ndarray
+    tops: np.ndarray
+    repeated: bool
     n: int
     d: int
     ld: int
@@ -40,9 +49,10 @@ class Entries(NamedTuple):
     rest: float
 
 
-def places_in_panels(places: np.ndarray, k: int, ld: int, lanes: int) -> np.ndarray:
+def places_in_panels(
+    rows: np.ndarray, columns: np.ndarray, k: int, ld: int, lanes: int
+) -> np.ndarray:
     """Return where entries (row, column) of a matrix (k, d) stand in panels of ``ld`` rows."""
-    rows, columns = places.T
     vectors, v = shapes().tile_vectors, rows // lanes
     whole = padded(k, lanes) // lanes // vectors * vectors
     first = np.where(v < whole, v // vectors * vectors, v)
@@ -53,15 +63,19 @@ def places_in_panels(places: np.ndarray, k: int, ld: int, lanes: int) -> np.ndar
 
 def pack_entries(places: np.ndarray, values: np.ndarray, k: int, d: int, lanes: int) -> Entries:
     """Lay out entries (m, 2) and what was seen there (m, 1); copies."""
-    ld, vectors = padded(d, lanes), padded(k, lanes) // lanes
-    flat = places_in_panels(places, k, ld, lanes)
-    order = np.argsort(flat, kind="stable")
-    flat = flat[order]
+    ld = padded(d, lanes)
+    by_row = np.lexsort(places.T[::-1])
+    rows, columns = np.ascontiguousarray(places[by_row].T)
+    flat = places_in_panels(rows, columns, k, ld, lanes)
     seen = aligned_zeros(len(values), values.dtype)
-    seen[:] = values[order, 0]
-    starts = np.searchsorted(flat, np.arange(vectors + 1) * (lanes * ld)).astype(np.int64)
+    seen[:] = values[by_row, 0]
+    order = np.argsort(columns, kind="stable")
+    starts = np.searchsorted(rows, np.arange(padded(k, lanes) + 1)).astype(np.int64)
+    tops = np.searchsorted(columns[order], np.arange(ld + 1)).astype(np.int64)
+    columns, order, down = (a.astype(np.int32) for a in (columns, order, rows[order]))
+    repeated = bool(np.any(flat[1:] == flat[:-1]))
     tile = max(_BLOCK // (shapes().tile_vectors * lanes), 1)
-    return Entries(flat, seen, starts, 1, d, ld, k, tile, 0.0)
+    return Entries(flat, columns, seen, starts, order, down, tops, repeated, 1, d, ld, k, tile, 0.0)
 
 
 @cache
@@ -81,8 +95,8 @@ def make_entries(dtype: np.dtype[Any], lanes: int, kind: str):
             step, total = vectors if span[1] - v >= vectors else 1, 0.0
             for i in range(v * lanes * ld, (v + step) * lanes * ld):
                 gradient[i] = zero
-            last = starts[v + step]
-            for first in range(starts[v], last, block):
+            last = starts[(v + step) * lanes]
+            for first in range(starts[v * lanes], last, block):
                 count = min(block, last - first)
                 here = shift(places, first)
                 for e in range(count):

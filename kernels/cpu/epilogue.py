@@ -49,8 +49,9 @@ class Shared(NamedTuple):
     """The memory of a run.
 
     ``active[:progress[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
-    matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products`` and ``state``
-    hold all models, one after the other. ``history`` is (records, models, 3).
+    matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products``, ``state``
+    and, where wide networks are measured before they move, ``gradients`` hold all models, one after
+    the other. ``history`` is (records, models, 3).
     """
 
     control: np.ndarray
@@ -64,6 +65,7 @@ class Shared(NamedTuple):
     products: np.ndarray
     state: np.ndarray
     weights: np.ndarray
+    gradients: np.ndarray
     history: np.ndarray
 
 
@@ -81,6 +83,7 @@ class Run(NamedTuple):
     products: Any
     state: Any
     weights: Any
+    gradients: Any
     history: Any
     count: int
     k: int
@@ -122,6 +125,7 @@ def point_into(shared):
         pointer(shared.products),
         pointer(shared.state),
         pointer(shared.weights),
+        pointer(shared.gradients),
         pointer(shared.history),
         shared.models.shape[0],
         shared.control[OUTPUTS],
@@ -271,7 +275,8 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str):
                     # Group RMSProp measures all gradients, and makes them again to move by them.
                     measures = 1 if rule[KIND] == GROUP_RMSPROP else 0
                     for turn in range(1 + measures):
-                        descend(chain, room.block, Sink(memory, turn < measures, rule))
+                        sink = Sink(memory, turn < measures, rule, room.block)
+                        descend(chain, room.block, sink)
                 fate[STEPS] += 1
                 multiply(chain)
         return status

@@ -45,7 +45,8 @@ class Layout:
     """Where each factor stands in the flat padded buffers, and how to move to and from there.
 
     In a ``wide`` chain (:mod:`.wide_chain`) the outputs are whole vectors, too: the products have
-    them along the lanes, and the pulled-back ones are kept a second time, transposed.
+    them along the lanes, and the pulled-back ones are kept a second time, transposed. There the
+    first one has room for rows as long as the first hidden layer, too (:mod:`.wide_sampled`).
     """
 
     def __init__(
@@ -62,7 +63,10 @@ class Layout:
             ld = padded(columns, k_lanes)
             self.table[f] = rows, columns, ld, params, products, products + k * ld, 1
             params += (k if f == depth - 1 else rows) * ld
-            products += (3 if wide else 2) * k * ld
+            products += 2 * k * ld
+            if wide:
+                hidden = padded(rows, k_lanes) if f == 0 and depth > 1 else 0
+                products += k * max(ld, hidden)
         self.n_params, self.n_products = params, products
 
     def pad(self, params: np.ndarray) -> np.ndarray:

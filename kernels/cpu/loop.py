@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import COUPLED_KINDS, END_TO_END, STATE_SLOTS, Loss, ModelSpec
+from ..specs import COUPLED_KINDS, END_TO_END, GROUP_RMSPROP, STATE_SLOTS, Loss, ModelSpec
 from . import advance, solo, team
+from . import wide_sampled as sampled
 from .columns import columns_work_size, fits, pack_columns, row_lanes
 from .cpus import cpus
 from .diagonal import pack_diagonal
@@ -97,6 +98,7 @@ class TrainingLoop:
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
         table, fates = self._tables()
         size, total = k * self._layouts[0].row, int(self._ends[-1])
+        measures = any(model.rule.kind == GROUP_RMSPROP for model in models)
         limits, control = np.zeros(LIMITS_SIZE), np.zeros(CONTROL_SIZE, np.int64)
         control[OUTPUTS] = k
         limits[P], limits[SCALE] = loss.p, loss.factor / n
@@ -113,6 +115,7 @@ class TrainingLoop:
             products=aligned_zeros(sum(layout.n_products for layout in self._layouts), dtype),
             state=aligned_zeros(self._slots * total, dtype),
             weights=aligned_zeros(count * (1 if self._wide else size), dtype),
+            gradients=aligned_zeros(total if self._wide and measures else 1, dtype),
             history=np.full((min(max(_HISTORY // (3 * count), 2), _RECORDS), count, 3), np.nan),
         )
         for layout, start, model in zip(self._layouts, self._ends, models, strict=False):
@@ -188,8 +191,16 @@ class TrainingLoop:
         block = shapes().tile_height * int(run.table[:, LD].max())
         if self._spare > 1:
             block = max(block, k * data.ld)  # the end-to-end rule's direction
-        chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
-        step, width = k * (2 * data.n * d + 3 * chain), shapes().tile_vectors * lanes
+        width = shapes().tile_vectors * lanes
+        if loss.form == "entries":
+            all_widths = [layout.widths for layout in self._layouts]
+            needed = [sampled.work_size(widths, lanes) for widths in all_widths]
+            work, block = (max(sizes) for sizes in zip((work, block), *needed, strict=True))
+            steps = [sampled.work_of_step(len(Y), widths) for widths in all_widths]
+            step = sum(steps) // count
+        else:
+            chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
+            step = k * (2 * data.n * d + 3 * chain)
         parts = max(min(threads, -(-k // width), step // _WORK_PER_PART), 1)
         if parts <= count:
             ranks = min(threads, count, cpus())

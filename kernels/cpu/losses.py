@@ -7,14 +7,92 @@ fill up a vector the target is 0, and so are the value and the slope.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils
 
 from .any_power import Vectors, intrinsic, log_of_sum, splat, spread
-from .exponentials import decaying, exponential, exponential_less_one, log_one_plus
+from .exponentials import (
+    decaying,
+    exponential,
+    exponential_less_one,
+    log_one_plus,
+    minus_inverse,
+)
 from .powers import by_kind
-from .simd import EXACT
+from .simd import EXACT, add_wide
 
 _LOG_2 = 0.6931471805599453
+#: Rows of a lane whose growths are multiplied before a logarithm is taken.
+_GROUP = 16
+
+
+class Value(NamedTuple):
+    """The values of a vector of rows: ``term``, or log(1 + ``growth``) - ``term``."""
+
+    term: Any
+    growth: Any = None
+
+
+class Values:
+    """The sum of the values in each lane, vector after vector, in float64.
+
+    Terms are rounded to the dtype, and added. A logarithm takes as long as all the rest of the
+    logistic loss, so there is one for up to 16 rows of a lane: log(1 + a) + log(1 + b) is
+    log(1 + (a + b + a b)). Nothing cancels there: losses far below eps keep their digits, too.
+    """
+
+    def __init__(self, builder, vector, kind: str) -> None:
+        self._builder, self._vector = builder, vector
+        wide = ir.VectorType(ir.DoubleType(), vector.count)
+        self._total = cgutils.alloca_once_value(builder, splat(wide, 0.0))
+        self._growth = None
+        if kind == "logistic":
+            self._growth = cgutils.alloca_once_value(builder, splat(vector, 0.0))
+
+    def begin(self) -> None:
+        """Set the sum to 0."""
+        total = self._total
+        self._builder.store(splat(total.type.pointee, 0.0), total)
+
+    def add(self, value: Value) -> None:
+        """Add a vector of values."""
+        if value.growth is None:
+            add_wide(self._builder, self._total, value.term)
+        else:
+            v = Vectors(self._builder, self._vector)
+            add_wide(self._builder, self._total, self._builder.fneg(value.term))
+            before = self._builder.load(self._growth)
+            both = v.fma(before, value.growth, v.add(before, value.growth))
+            self._builder.store(both, self._growth)
+
+    def add_logarithm(self) -> None:
+        """End a group, of 16 rows at most."""
+        if self._growth is not None:
+            v = Vectors(self._builder, self._vector)
+            add_wide(self._builder, self._total, log_one_plus(v, self._builder.load(self._growth)))
+            self._builder.store(v.constant(0.0), self._growth)
+
+    def add_logarithm_after(self, index) -> None:
+        """End a group if it is full, given the number of the last vector of the tile."""
+        if self._growth is not None:
+            builder, last = self._builder, ir.IntType(64)(_GROUP - 1)
+            full = builder.icmp_unsigned("==", builder.and_(index, last), last)
+            with builder.if_then(full):
+                self.add_logarithm()
+
+    def load(self):
+        """Return the sums, a vector of float64; the last group has to be ended."""
+        return self._builder.load(self._total)
+
+
+def whole_value(builder, value: Value):
+    """Return the values as one vector."""
+    if value.growth is None:
+        return value.term
+    v = Vectors(builder, value.term.type)
+    return v.subtract(log_one_plus(v, value.growth), value.term)
 
 
 def _select(builder, left, sign, right, yes, no):
@@ -68,8 +146,8 @@ def _tangent(v: Vectors, size):
     twice = v.multiply(size, -2.0)
     most = v.constant(-50.0)
     less = exponential_less_one(v, _select(v.builder, twice, "<", most, most, twice))
-    tangent = v.builder.fdiv(v.builder.fneg(less), v.add(less, 2.0), flags=EXACT)
-    return tangent, v.add(less, 1.0)
+    e = v.add(less, 1.0)
+    return v.multiply(less, minus_inverse(v, e)), e
 
 
 def _log_cosh(builder, vector, p):
@@ -89,9 +167,9 @@ def _log_cosh(builder, vector, p):
 
 
 def _decay(v: Vectors, z):
-    """exp(-|z|), and 1 / (1 + exp(-|z|))."""
+    """exp(-|z|), and -1 / (1 + exp(-|z|))."""
     e = decaying(v, v.builder.fneg(intrinsic(v.builder, "fabs", z)))
-    return e, v.builder.fdiv(v.constant(1.0), v.add(e, 1.0), flags=EXACT)
+    return e, minus_inverse(v, e)
 
 
 def _logistic(builder, vector, p):
@@ -100,9 +178,9 @@ def _logistic(builder, vector, p):
     def step(builder, z):
         v = Vectors(builder, vector)
         e, inverse = _decay(v, z)
-        slope = _select(builder, z, ">=", zero, v.multiply(e, inverse), inverse)
-        value = _select(builder, z, "<", zero, builder.fneg(z), zero)
-        return builder.fneg(slope), v.add(value, log_one_plus(v, e))
+        slope = v.multiply(inverse, _select(builder, z, ">=", zero, e, splat(vector, 1.0)))
+        # log(1 + exp(-z)), with what is as large as |z| apart.
+        return slope, Value(_select(builder, z, "<", zero, z, zero), e)
 
     return step
 
@@ -110,7 +188,7 @@ def _logistic(builder, vector, p):
 def _exponential(builder, vector, p):
     def step(builder, z):
         value = exponential(Vectors(builder, vector), builder.fneg(z))
-        return builder.fneg(value), value
+        return builder.fneg(value), Value(value)
 
     return step
 
@@ -128,7 +206,8 @@ def _of_residual(step):
     def take(builder, product, target):
         if target is not None:
             product = builder.fsub(product, target, flags=EXACT)
-        return step(builder, product)
+        slope, value = step(builder, product)
+        return slope, Value(value)
 
     return take
 
@@ -137,7 +216,12 @@ def _of_margin(step):
     def take(builder, product, target):
         v = Vectors(builder, product.type)
         slope, value = step(builder, v.multiply(product, target))
-        return v.multiply(slope, target), v.multiply(value, v.multiply(target, target))
+        there = intrinsic(builder, "fabs", target)
+        if value.growth is None:
+            value = Value(v.multiply(value.term, there))
+        else:  # the term of a margin of 0 is 0
+            value = Value(value.term, v.multiply(value.growth, there))
+        return v.multiply(slope, target), value
 
     return take
 
@@ -145,9 +229,9 @@ def _of_margin(step):
 def by_loss(builder, vector, kind: str, p, body: Callable[[Any], None]) -> None:
     """Emit ``body(take)`` once, or for l_p once for each kind of p, and branch over them.
 
-    ``take(builder, product, target)`` returns slopes and values of vectors of that type; the target
-    is None where the product is the residual already. What leaves ``body`` has to go through
-    variables in memory.
+    ``take(builder, product, target)`` returns slopes, and values as a ``Value``, of vectors of that
+    type; the target is None where the product is the residual already. What leaves ``body`` has to
+    go through variables in memory.
     """
     if kind == "lp":
         by_kind(builder, vector, p, lambda step: body(_of_residual(step)))
@@ -170,12 +254,9 @@ def emit_curvature(builder, r, kind: str, p):
         above, below = (v.add(side, side) for side in _sides(builder, r.type, p))
         return _select(builder, r, ">", zero, above, _select(builder, r, "<=", zero, below, r))
     if kind == "logcosh":
-        e = decaying(v, v.multiply(intrinsic(builder, "fabs", r), -2.0))
-        whole = v.add(e, 1.0)
-        return v.multiply(
-            v.builder.fdiv(v.multiply(e, 4.0), whole, flags=EXACT),
-            v.builder.fdiv(one, whole, flags=EXACT),
-        )
+        e, inverse = _decay(v, v.add(r, r))
+        inverse = v.add(inverse, inverse)
+        return v.multiply(e, v.multiply(inverse, inverse))
     if kind == "logistic":
         e, inverse = _decay(v, r)
         return v.multiply(e, v.multiply(inverse, inverse))

@@ -14,10 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 
 from ..specs import MARGIN_KINDS
-from .any_power import splat
 from .jit import inner, named
-from .losses import by_loss
-from .simd import Emitter, add_wide, added
+from .losses import Values, by_loss
+from .simd import Emitter, added
 
 _I64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
@@ -42,12 +41,12 @@ def make_panel_powers(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
             y = builder.inttoptr(arguments[1], emit.scalar.as_pointer())
             out = builder.inttoptr(arguments[2], wide.as_pointer())
             rows, width, p = arguments[3:]
-            total = cgutils.alloca_once(builder, wide)
+            values = Values(builder, emit.vector, kind)
             parts = cgutils.alloca_once(builder, wide, lanes)
 
             def all_rows(take):
                 with cgutils.for_range(builder, _I64(lanes)) as part:
-                    builder.store(splat(wide, 0.0), total)
+                    values.begin()
                     left = builder.add(builder.sub(rows, part.index), _I64(lanes - 1))
                     with cgutils.for_range(builder, builder.sdiv(left, _I64(lanes))) as loop:
                         row = builder.add(builder.mul(loop.index, _I64(lanes)), part.index)
@@ -55,8 +54,10 @@ def make_panel_powers(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
                         target = emit.broadcast(builder.gep(y, [row])) if margin else None
                         slope, value = take(builder, emit.load(here), target)
                         emit.store(slope, here)
-                        add_wide(builder, total, value)
-                    builder.store(builder.load(total), builder.gep(parts, [part.index]))
+                        values.add(value)
+                        values.add_logarithm_after(loop.index)
+                    values.add_logarithm()
+                    builder.store(values.load(), builder.gep(parts, [part.index]))
 
             by_loss(builder, emit.vector, kind, p, all_rows)
             sums = [builder.load(builder.gep(parts, [_I64(part)])) for part in range(lanes)]

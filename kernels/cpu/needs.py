@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .. import needs
 from ..needs import Shape
-from ..specs import END_TO_END, STATE_SLOTS, ModelSpec
+from ..specs import END_TO_END, GROUP_RMSPROP, STATE_SLOTS, ModelSpec
 from .columns import fits, row_lanes
 from .coupled import work_size as coupled_work_size
 from .factor_chain import Layout
@@ -12,6 +12,7 @@ from .jit import LINE, lanes_for, padded, row_length
 from .many_maps import tile_rows, work_size
 from .precondition import work_size as precondition_size
 from .wide_pass import is_wide, wide_lanes, wide_sums_size
+from .wide_sampled import work_size as sampled_size
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -27,7 +28,8 @@ def data_bytes(shape: Shape) -> dict[str, float]:
         copied = form == "direct" and row != d
         bytes_of = {"a padded copy of X": float(n * row * dtype.itemsize) if copied else 0.0}
         if form == "entries":
-            return {"the entries, sorted": float(n * (dtype.itemsize + 4 * 8))}
+            size = n * (dtype.itemsize + 4 * 8) + 8 * (k + d + 4 * LINE)
+            return {"the entries, sorted": float(size)}
         if form != "direct":
             bytes_of["a copy of the targets"] = float(row * (k + LINE) * dtype.itemsize)
         return bytes_of
@@ -83,14 +85,17 @@ def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict
     for model in models:
         layout = Layout(tuple(model.widths), dtype, lanes, wide=True)
         kind, hyper = model.rule
-        factors += layout.n_params * (5 + 3 * STATE_SLOTS[kind])
+        factors += layout.n_params * (5 + 3 * STATE_SLOTS[kind] + (kind == GROUP_RMSPROP))
         products += layout.n_products
         if kind == END_TO_END:
             scratch = max(scratch, 8 * precondition_size(k, d, int(hyper[2])) + size * k * row)
     ranks = min(threads, len(models))
+    sampled = max(sum(sampled_size(tuple(model.widths), lanes)) for model in models)
     bytes_of = {
         "parameters and optimiser state": float(size * factors),
         "products of factors": float(size * products),
         "gradients": 8.0 * ranks * max(wide_sums_size(row, k, lanes, form), rows),
     }
+    if form == "entries":
+        bytes_of["transposed first factors"] = float(threads * size * sampled)
     return bytes_of | ({"the end-to-end rule": float(threads * scratch)} if scratch else {})

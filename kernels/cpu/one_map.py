@@ -21,7 +21,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .differentiate import make_differentiate
 from .jit import LINE, inner, named
-from .losses import by_loss
+from .losses import by_loss, whole_value
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
 
@@ -74,7 +74,7 @@ def _emit_rows(emit: Emitter, x, y, w, g, ld, take, count: int, loss):
             emit.store(total, target, i * lanes)
 
     cover(builder, ld, (_CHAINS * lanes, lanes), scaled)
-    values = widened(builder, values)
+    values = widened(builder, whole_value(builder, values))
     for r in range(count):
         value = builder.extract_element(values, _I32(r))
         builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)

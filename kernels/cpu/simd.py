@@ -238,6 +238,11 @@ def at(typing_context, array, index):
     return types.intp(array, types.intp), generate
 
 
+def halves(most: int) -> list[int]:
+    """List the powers of two from ``most`` down to 1."""
+    return [1 << i for i in reversed(range(most.bit_length()))]
+
+
 def cover(builder, length, steps, body):
     """Cut ``length`` into pieces of ``steps`` (constants, largest first, the last one 1 piece).
 

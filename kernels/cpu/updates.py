@@ -62,12 +62,14 @@ class Sink(NamedTuple):
     """Where gradients go: whether they are only to be measured, and the memory of the update.
 
     ``squares`` points to float64 numbers, one a row of all factors, where ranks that have some rows
-    each leave the sums of squares; a rank on its own needs none.
+    each leave the sums of squares, and ``gradients`` to where they leave what they have measured,
+    laid out like the parameters; a rank on its own needs neither.
     """
 
     memory: Memory
     measuring: bool
     squares: Any
+    gradients: Any
 
 
 @inner
@@ -177,7 +179,7 @@ def _make_end_of_factor(dtype: np.dtype[Any]):
 
 
 @cache
-def _make_move(dtype: np.dtype[Any]):
+def make_move(dtype: np.dtype[Any]):
     """Compile ``move(chain, block, start, count, memory)``, once the means are those of the step.
 
     It is the ``update`` of group RMSProp; the stretch is part of one factor.
@@ -206,9 +208,10 @@ def make_consumers(dtype: np.dtype[Any]):
     or, where they are only measured, add up their squares. A rank on its own is given all factors,
     one after the other and each from its beginning to its end. One that has some rows of each is
     given whole rows, or pieces of them, those of a row in their order; the sums of the rows are
-    left in ``squares`` for ``make_conclude``, so that no bit depends on whose the rows are.
+    left in ``squares`` for ``make_conclude``, so that no bit depends on whose the rows are, and the
+    gradients for ``make_move``.
     """
-    update, move, end_of_factor = make_update(dtype), _make_move(dtype), _make_end_of_factor(dtype)
+    update, move, end_of_factor = make_update(dtype), make_move(dtype), _make_end_of_factor(dtype)
 
     @inner
     @named(dtype.name)
@@ -247,10 +250,11 @@ def make_consumers(dtype: np.dtype[Any]):
     def consume_share(chain, block, start, count, sink):
         if sink.memory.rule[KIND] != GROUP_RMSPROP:
             update(chain.params, sink.memory, block, start, count)
-        elif sink.measuring:
-            measure_rows(chain, block, start, count, sink.squares)
         else:
-            move(chain, block, start, count, sink.memory)
+            measure_rows(chain, block, start, count, sink.squares)
+            kept = shift(sink.gradients, start)
+            for i in range(count):
+                kept[i] = block[i]
 
     return consume, consume_share
 
@@ -299,7 +303,7 @@ def _make_group_entry(dtype: np.dtype[Any]):
         chain = Chain(pointer(table), table.shape[0], 1, pointer(params), pointer(params))
         gradients = pointer(grads)
         for turn in range(2):
-            sink = Sink(memory, turn == 0, memory.rule)
+            sink = Sink(memory, turn == 0, memory.rule, gradients)
             for f in range(chain.depth):
                 row = factor_row(chain, f)
                 start, count = row[PARAMS], row[ROWS] * row[LD]

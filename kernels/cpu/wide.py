@@ -6,14 +6,17 @@ A step of a model has two phases or, by group RMSProp, three, each cut into part
               goes over all data, the gradient is pulled back through the factors
               (:mod:`.wide_pass`, :mod:`.wide_chain`);
     measure   by group RMSProp, each part has some rows of every factor: their gradients' squares;
-    layers    each part has some rows of every factor: their gradients, and the update.
+    layers    each part has some rows of every factor: their gradients unless they have been
+              measured, and the update.
+
+What a part does in a phase is :func:`_make_phases`.
 
 After the first the leader judges the iterate. The models take turns, each for a stretch of steps in
 which all that it needs stays in the caches. No number depends on how many parts there are.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from .epilogue import (
     FURTHEST,
     MODEL_SIZE,
     PLACE,
+    RECORD_EVERY,
     SCALE,
     SLOPE,
     STATUS,
@@ -42,18 +46,34 @@ from .epilogue import (
     point_into,
     step_end_to_end,
 )
-from .factor_chain import LD, ROWS, factor_row
-from .jit import entry, inner, named
+from .factor_chain import LD, PARAMS, ROWS, factor_row
+from .jit import entry, inner, named, spliced
 from .norms import root
 from .pointers import pointer, shift
 from .processor import cache_bytes
 from .shapes import shapes
 from .simd import at
-from .updates import KIND, RULE_SIZE, Memory, Sink, make_conclude, make_consumers, prepare
+from .updates import (
+    KIND,
+    RULE_SIZE,
+    Memory,
+    Sink,
+    make_conclude,
+    make_consumers,
+    make_move,
+    prepare,
+)
 from .wide_ahead import make_ahead
 from .wide_chain import make_layers, make_outputs
-from .wide_layout import end_to_end_gradient, end_to_end_matrix, last_gradient, make_share
+from .wide_layout import (
+    end_to_end_gradient,
+    end_to_end_matrix,
+    last_gradient,
+    make_share,
+    rows_share,
+)
 from .wide_pass import PassMemory, make_room, make_wide_pass, totals
+from .wide_sampled import is_sampled, make_first_layer, make_sampled_outputs
 
 #: Multiply-adds of all models, tenths of a second, between two looks at whether to stop.
 _WORK = 2**32
@@ -74,10 +94,96 @@ def _begin(data, run):
     progress[FURTHEST] = progress[STEP]
 
 
+class _How(NamedTuple):
+    """How a pass is made: whether backwards, to be recorded, or followed by an update."""
+
+    backwards: bool
+    recorded: bool
+    descends: bool
+
+
 @cache
-def _make_turn(dtype: np.dtype[Any], lanes: int, form: str):
+def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
+    """Compile ``outputs(data, chain, memory, span, how, scale, p)``, ``layers(...)``, ``count``.
+
+    ``layers(data, chain, room, sink, part, parts)`` is the second phase of a part, ``room`` the
+    address of scratch and a pointer to a block. ``count(data, chain)`` is how many numbers of the
+    gradient of the end-to-end matrix stand in the chain.
+    """
+    own_pass = make_wide_pass(dtype, lanes, form, kind)
+    multiply, pull_back = make_outputs(dtype, lanes)
+    (_, consume) = make_consumers(dtype)
+    descend = make_layers(dtype, lanes, consume)
+
+    @spliced
+    def outputs(data, chain, memory, span, how, scale, p):
+        multiply(chain, span, 0)
+        own_pass(data, chain, memory, span, how.backwards, scale, p)
+        if how.descends:
+            pull_back(chain, span, 0)
+
+    @spliced
+    def layers(data, chain, room, sink, part, parts):
+        descend(chain, room[1], sink, part, parts, 0)
+
+    @spliced
+    def count(data, chain):
+        return (data.k + lanes - 1) // lanes * lanes * data.ld
+
+    if form != "entries":
+        return outputs, layers, count
+    sampled_outputs = make_sampled_outputs(dtype, lanes, kind)
+    descend_first = make_first_layer(dtype, lanes, consume)
+
+    @spliced
+    def outputs_of_entries(data, chain, memory, span, how, scale, p):
+        sampled = is_sampled(data, chain)
+        # Two factors are there already. What is recorded is the norm of the whole matrix.
+        lowest = 0 if how.recorded or not sampled else 1 if chain.depth > 2 else 2
+        multiply(chain, span, lowest)
+        if sampled:
+            sampled_outputs(data, chain, memory, span, scale, p)
+        else:
+            own_pass(data, chain, memory, span, how.backwards, scale, p)
+        if how.descends:
+            pull_back(chain, span, 0 if not sampled else 1 if chain.depth > 2 else 2)
+
+    @spliced
+    def layers_of_entries(data, chain, room, sink, part, parts):
+        sampled = is_sampled(data, chain)
+        if sampled:
+            descend_first(data, chain, room, sink, part, parts)
+        descend(chain, room[1], sink, part, parts, 1 if sampled else 0)
+
+    @spliced
+    def count_of_entries(data, chain):
+        sampled = is_sampled(data, chain)
+        return data.values.size if sampled else (data.k + lanes - 1) // lanes * lanes * data.ld
+
+    return outputs_of_entries, layers_of_entries, count_of_entries
+
+
+@cache
+def _make_move_rows(dtype: np.dtype[Any]):
+    """Compile ``move_rows(chain, gradients, memory, part, parts)``, by gradients that are there."""
+    move = make_move(dtype)
+
+    @inner
+    @named(dtype.name)
+    def move_rows(chain, gradients, memory, part, parts):
+        for f in range(chain.depth):
+            row = factor_row(chain, f)
+            first, last = rows_share(row[ROWS], part, parts)
+            start, count = row[PARAMS] + first * row[LD], max(last - first, 0) * row[LD]
+            move(chain, shift(gradients, start), start, count, memory)
+
+    return move_rows
+
+
+@cache
+def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     vectors, conclude = shapes().tile_vectors, make_conclude(dtype)
-    room = make_room(lanes, form)
+    room, (_, _, count) = make_room(lanes, form), _make_phases(dtype, lanes, form, kind)
 
     @inner
     @named(dtype.name, lanes, form)
@@ -90,7 +196,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str):
             chain = chain_of(run, model)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
             loss, square = totals(data, shift(sums, room(data)), lanes, vectors)
-            gradient_norm = root(square, end_to_end_gradient(chain), size)
+            gradient_norm = root(square, end_to_end_gradient(chain), count(data, chain))
             iterate = end_to_end_matrix(chain), size, gradient_norm
             status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
             progress[FURTHEST] = max(progress[FURTHEST], step)
@@ -101,7 +207,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str):
                     progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
                     return True
         elif progress[EPILOGUE] == _MEASURE:
-            sink = Sink(Memory(run.state, run.total, rule), True, sums)
+            sink = Sink(Memory(run.state, run.total, rule), True, sums, run.gradients)
             conclude(chain_of(run, model), sink)
             progress[EPILOGUE] = _LAYERS
             return True
@@ -124,21 +230,27 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str):
     return turn
 
 
+@inner
+def _how(run):
+    """How the pass of the step is made whose turn it is."""
+    every, step = run.control[RECORD_EVERY], run.progress[TURN]
+    evaluates = run.control[EVALUATE] != 0
+    recorded = evaluates or (every > 0 and step % every == 0)
+    return _How(step % 2 == 1, recorded, not evaluates)
+
+
 @cache
 def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
     """Make the kernel ``advance(data, shared, scratch, flags, rank)``, called by every rank.
 
     A rank on its own has one part, and flags that nobody reads.
     """
-    own_pass = make_wide_pass(dtype, lanes, form, kind)
-    turn = _make_turn(dtype, lanes, form)
-    multiply, pull_back = make_outputs(dtype, lanes)
-    (_, consume), share = make_consumers(dtype), make_share()
+    turn, share = _make_turn(dtype, lanes, form, kind), make_share()
+    outputs, layers, _ = _make_phases(dtype, lanes, form, kind)
+    move_rows = _make_move_rows(dtype)
     # Factors that have room in half of the second level are asked for ahead.
     near = cache_bytes(2) // 2 // dtype.itemsize
     before_outputs, before_layers = make_ahead(dtype, lanes)
-
-    descend = make_layers(dtype, lanes, consume)
 
     @entry("wide", dtype.name, lanes, form, kind)
     def advance(data, shared, scratch, flags, rank):
@@ -172,20 +284,22 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
                     span = share(vectors, part, parts), share(vectors, part + 1, parts)
                     if ahead:
                         before_outputs(chain, part, parts)
-                    multiply(chain, span[0], span[1])
-                    backwards = progress[TURN] % 2 == 1
-                    own_pass(data, chain, memory, span, backwards, slope, p)
-                    if run.control[EVALUATE] == 0:
-                        pull_back(chain, span[0], span[1])
+                    how = _how(run)
+                    outputs(data, chain, memory, span, how, slope, p)
                 else:
                     rule = shift(run.rules, model * RULE_SIZE)
                     if ahead:
                         before_layers(chain, part, parts)
                     if rule[KIND] != END_TO_END:
-                        # Between two passes nothing else is in the sums.
                         measuring = progress[EPILOGUE] == _MEASURE
-                        sink = Sink(Memory(run.state, run.total, rule), measuring, sums)
-                        descend(chain, room.block, sink, part, parts)
+                        state = Memory(run.state, run.total, rule)
+                        if rule[KIND] == GROUP_RMSPROP and not measuring:
+                            move_rows(chain, run.gradients, state, part, parts)
+                        else:
+                            # Between two passes nothing else is in the sums.
+                            sink = Sink(state, measuring, sums, run.gradients)
+                            space = memory.residuals, room.block
+                            layers(data, chain, space, sink, part, parts)
                     elif part == 0:
                         step_end_to_end(chain, last_gradient(chain, lanes), rule, room)
                 if parts > 1:

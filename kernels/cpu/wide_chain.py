@@ -80,11 +80,11 @@ def make_times(dtype: np.dtype[Any], lanes: int, *, transposed: bool):
 
 @cache
 def make_outputs(dtype: np.dtype[Any], lanes: int):
-    """Compile ``multiply(chain, first, last)`` and ``pull_back(chain, first, last)``.
+    """Compile ``multiply(chain, span, f)`` and ``pull_back(chain, span, f)``.
 
-    Both are for the outputs in vectors ``first`` to ``last``: all suffix products, of which the
-    first is the end-to-end matrix, and from the gradient in the first ``pull`` product all others,
-    with what is kept of them transposed.
+    Both are for the outputs in the vectors of ``span``, first and last: all suffix products down to
+    ``suffix[f]``, of which ``suffix[0]`` is the end-to-end matrix; and from ``pull[f]``, of which
+    ``pull[0]`` is its gradient, all others, with what is kept of them transposed.
     """
     vectors, size = shapes().tile_vectors, dtype.itemsize
     times = make_times(dtype, lanes, transposed=False)
@@ -93,7 +93,10 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
 
     @inner
     @named(dtype.name, lanes)
-    def multiply(chain, first, last):
+    def multiply(chain, span, lowest):
+        first, last = span
+        if lowest == chain.depth:
+            return
         row = factor_row(chain, chain.depth - 1)
         ld, W, Q = (
             row[LD],
@@ -106,7 +109,7 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
             source = View(W + v * lanes * ld * size, ld, 1)
             transpose(source, View(Q.address + v * lanes * ld * size, width, 1), width, ld)
             v += width // lanes
-        for f in range(chain.depth - 2, -1, -1):
+        for f in range(chain.depth - 2, lowest - 1, -1):
             row = factor_row(chain, f)
             A = View(address(shift(chain.params, row[PARAMS])), row[LD], 1)
             B, C = suffix(chain, f + 1), suffix(chain, f)
@@ -114,8 +117,9 @@ def make_outputs(dtype: np.dtype[Any], lanes: int):
 
     @inner
     @named(dtype.name, lanes)
-    def pull_back(chain, first, last):
-        for f in range(chain.depth):
+    def pull_back(chain, span, lowest):
+        first, last = span
+        for f in range(lowest, chain.depth):
             row = factor_row(chain, f)
             P, T, ld = pull(chain, f), turned(chain, f, lanes), row[LD]
             whole = f == chain.depth - 1
@@ -219,8 +223,9 @@ def _make_outer(dtype, lanes: int, vectors: int):
 
 @cache
 def make_layers(dtype: np.dtype[Any], lanes: int, consume):
-    """Compile ``descend(chain, block, sink, part, parts)``: a part of the rows of all gradients.
+    """Compile ``descend(chain, block, sink, part, parts, f)``: a part of the rows of gradients.
 
+    They are those of the factors from number f on.
     ``consume(chain, block, start, count, sink)`` receives the gradient of ``count`` parameters from
     ``start`` on, a few rows at a time, while they are in a cache. ``block`` has room for
     ``shapes().tile_height`` rows.
@@ -253,10 +258,10 @@ def make_layers(dtype: np.dtype[Any], lanes: int, consume):
 
     @inner
     @named(dtype.name, lanes)
-    def descend(chain, block, sink, part, parts):
+    def descend(chain, block, sink, part, parts, lowest):
         outputs = (chain.k + lanes - 1) // lanes * lanes
         most = max(near // (outputs * size) // width, 1) * width
-        for f in range(chain.depth - 1):
+        for f in range(lowest, chain.depth - 1):
             row, Q = factor_row(chain, f), suffix(chain, f + 1)
             ld, T = row[LD], turned(chain, f, lanes)
             first, last = rows_share(row[ROWS], part, parts)

@@ -25,18 +25,15 @@ from ..specs import (
     END_TO_END,
     GROUP_RMSPROP,
     RUNNING,
-    STATE_SLOTS,
     TARGET,
 )
+from .entrywise import PRODUCT, layout_of, make_descend, make_multiply, structure_of
 from .factor_chain import (
     COLUMNS,
     PARAMS,
     PULL,
     SUFFIX,
     TABLE,
-    Layout,
-    make_descend,
-    make_multiply,
 )
 from .groups import make_group_step
 from .jit import THREADS, device, record, xp
@@ -78,13 +75,13 @@ class Models:
     Parameters
     ----------
     models : sequence of specs.ModelSpec
+        Products of matrices, or entrywise maps of one form.
     dtype : dtype
     """
 
     def __init__(self, models: Any, dtype: np.dtype[Any]) -> None:
-        self.layouts = [
-            Layout(tuple(model.widths), STATE_SLOTS[model.rule.kind]) for model in models
-        ]
+        self.structure = structure_of(models)
+        self.layouts = [layout_of(model) for model in models]
         self.starts = np.cumsum([0, *(layout.size for layout in self.layouts)])
         self.rows = np.zeros((len(models), MODEL_SIZE), np.int64)
         first = 0
@@ -99,6 +96,12 @@ class Models:
         self.memory = xp.zeros(int(self.starts[-1]), dtype)
         for model, start in zip(models, self.starts, strict=False):
             self.memory[start : start + model.params.size] = xp.asarray(model.params)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and features of all of them."""
+        widths = self.layouts[0].widths
+        return widths[-1], widths[0]
 
     @property
     def deepest(self) -> int:
@@ -210,18 +213,22 @@ def _step_no_group(block, depth, k, rule, numbers):
 
 
 @cache
-def make_step(dtype: np.dtype[Any], kind: int) -> Any:
+def make_step(dtype: np.dtype[Any], kind: int, structure: str = PRODUCT) -> Any:
     """Make ``step(run, model, block, depth, k, rule, sums)``: update, and multiply out.
 
     ``sums`` are those of ``block_sums``, and are lost; the end-to-end rule needs all of them, and
-    k = 1. ``kind`` is that of all models, ANY of them but group RMSProp, or MIXED.
+    k = 1. ``kind`` is that of all models, ANY of them but group RMSProp, or MIXED; ``structure`` is
+    what makes their maps.
     """
     scalar, by_element = dtype.type, ANY if kind in (MIXED, GROUP_RMSPROP) else kind
-    descend, multiply = make_descend(dtype, make_update(by_element)), make_multiply(dtype)
+    descend = make_descend(dtype, structure, make_update(by_element))
+    multiply = make_multiply(dtype, structure)
     end_to_end_alone = kind == END_TO_END
     never_end_to_end = kind not in (ANY, MIXED, END_TO_END)
     groups_alone, some_groups = kind == GROUP_RMSPROP, kind == MIXED
-    step_group = make_group_step(dtype) if groups_alone or some_groups else _step_no_group
+    step_group = _step_no_group
+    if groups_alone or some_groups:
+        step_group = make_group_step(dtype, structure)
 
     @device
     def along_the_rule(run, model, block, sums):

@@ -102,12 +102,12 @@ def make_multiply(dtype: np.dtype[Any]) -> Any:
 
 
 @device
-def _go_on(memory, table, f, depth, sink):
+def go_on(memory, table, f, depth, sink):
     """Nothing is to be done between two factors."""
 
 
 @cache
-def make_descend(dtype: np.dtype[Any], consume: Any, between: Any = _go_on) -> Any:
+def make_descend(dtype: np.dtype[Any], consume: Any, between: Any = go_on) -> Any:
     """Make ``descend(memory, table, depth, k, sink)``: every element's gradient, handed on.
 
     The end-to-end gradient stands in ``pull[0]``. ``consume(memory, place, gradient, sink)`` gets

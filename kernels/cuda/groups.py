@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from .factor_chain import PARAMS, TABLE, make_descend
+from .entrywise import make_descend
+from .factor_chain import PARAMS, TABLE
 from .jit import THREADS, WARP, device
 from .reduce import block_sums, this_thread
 from .updates import below, make_mean, make_move
@@ -74,13 +75,13 @@ def _make_consume(dtype: np.dtype[Any]) -> Any:
 
 
 @cache
-def make_group_step(dtype: np.dtype[Any]) -> Any:
+def make_group_step(dtype: np.dtype[Any], structure: str) -> Any:
     """Make ``step_group(block, depth, k, rule, numbers)``: update all factors.
 
     ``numbers`` are the four of ``block_sums``, of which nothing is left.
     """
-    measure = make_descend(dtype, _add, _make_conclude(dtype))
-    descend = make_descend(dtype, _make_consume(dtype), _look_up)
+    measure = make_descend(dtype, structure, _add, _make_conclude(dtype))
+    descend = make_descend(dtype, structure, _make_consume(dtype), _look_up)
 
     @device
     def step_group(block, depth, k, rule, numbers):

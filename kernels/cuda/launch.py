@@ -68,8 +68,8 @@ def fitting_rows(
 
 
 def _rows(data: Data, loss: Loss) -> int:
-    """Return the rows that a pass takes into account: of the data, of X'X, of a diagonal none."""
-    return {"direct": data.n, "gram": data.d, "diagonal": 0}[loss.form]
+    """Return the rows that a pass takes into account: of the data, of X'X; else none."""
+    return {"direct": data.n, "gram": data.d}.get(loss.form, 0)
 
 
 def _resident_layout(
@@ -85,14 +85,15 @@ def _resident_layout(
     diagonal = loss.form == "diagonal"
     if several or blocks > (1 if diagonal else MOST_BLOCKS) or (k > _MOST_OUTPUTS and not diagonal):
         return None
-    if is_coupled(loss):
+    if is_coupled(loss) or loss.form == "entries" or k != models.shape[0]:
         return None
     of_block = -(-_rows(data, loss) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
 
     def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
         spills = rows * warps < of_block
-        return ResidentLayout(d, k, rows, _bucket(models.deepest), kind, loss.form, spills, inside)
+        deepest, structure = _bucket(models.deepest), models.structure
+        return ResidentLayout(d, k, rows, deepest, kind, loss.form, spills, inside, structure)
 
     fitting = [0] if diagonal else fitting_rows(layout_of, dtype, code_of(loss))
     if not fitting:
@@ -130,7 +131,7 @@ def _passes(
 ) -> dict[str | None, Terms]:
     """Count what occurs in passes of a wide step, by their route; None is that of other steps."""
     rows, maps, processors = _rows(data, loss), data.k * count, attribute("MultiProcessorCount")
-    if loss.form == "diagonal":
+    if loss.form in ("diagonal", "entries"):
         return {None: Terms()}
     by_host = loss.form == "gram" or is_coupled(loss) or maps > TILES_MAPS[itemsize]
     none = estimates.Chain(0, 0)
@@ -163,8 +164,21 @@ def wide_route(data: Data, loss: Loss, models: Models) -> tuple[bool, str | None
     Only what follows a pass is compared, so that small networks are left to one block whatever the
     data are like; and so is one output. All depends on the largest model as if it were alone: the
     bits of a model do not depend on how many others like it there are.
+
+    Measurements are data of one output, whatever the models have: the epilogue of one block, which
+    takes the data's outputs for its models', is not for them.
+
+    Raises
+    ------
+    ValueError
+        If there are more models than a wide run can have, and these are of several outputs and the
+        data are measurements.
     """
-    if data.k == 1 or len(models.layouts) > _MOST_WIDE:
+    k, count = models.shape[0], len(models.layouts)
+    measured = data.k != k
+    if measured and count > _MOST_WIDE:
+        raise ValueError(f"models must be at most {_MOST_WIDE} on measurements, got {count}")
+    if k == 1 or count > _MOST_WIDE:
         return False, None
     costs, itemsize = estimates.costs_of(capability()), models.memory.dtype.itemsize
     chain = estimates.chain(_largest(models).widths, _largest(models).n_kept)
@@ -172,7 +186,7 @@ def wide_route(data: Data, loss: Loss, models: Models) -> tuple[bool, str | None
     wide = _ADVANTAGE * estimates.cycles(_wide_terms(models, 1), costs)
     passes = _passes(data, loss, itemsize, 1, costs)
     route = min(passes, key=lambda route: estimates.cycles(passes[route], costs))
-    return wide < estimates.cycles(alone, costs), route
+    return measured or wide < estimates.cycles(alone, costs), route
 
 
 def _streaming_cycles(

@@ -18,6 +18,7 @@ import numpy as np
 from ..protocols import Snapshot
 from ..specs import RUNNING, Loss, ModelSpec
 from . import planning
+from .entries import pack_entries
 from .epilogue import (
     ACTIVE,
     BEGIN,
@@ -59,11 +60,12 @@ class TrainingLoop:
     ----------
     X, Y : arrays, shapes (n, d), or (d,) in the form "diagonal", and (n, k), one dtype
         NumPy's are copied to the device, CuPy's are used where they are, once all is done that
-        the stream that is current has been asked for: they may still be on their way there.
+        the stream that is current has been asked for: they may still be on their way there. Of
+        other forms as ``Loss`` says; in the form "entries" NumPy's.
     loss : Loss
         In the form "gram" the dtype must be float64.
     models : sequence of ModelSpec
-        At least one; ``widths`` from n_0 = d to n_N = k.
+        At least one; ``widths`` from n_0 = d to n_N = k. Entrywise ones have one form.
     threads : int
         Ignored: it is meant for the CPU.
     blocks : int, optional
@@ -87,9 +89,10 @@ class TrainingLoop:
         threads: int = 1,
         blocks: int | None = None,
     ) -> None:
-        dtype, count, n = np.dtype(X.dtype), len(models), len(X)
+        dtype, count, n = np.dtype(Y.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
+            self._models = Models(models, dtype)
             self._limits = np.zeros(LIMITS_SIZE)
             self._limits[P], self._limits[SCALE] = loss.p, loss.factor / n
             self._limits[SLOPES] = slope_scale(loss, n)
@@ -98,9 +101,12 @@ class TrainingLoop:
                 data = pack_gram(XX, YX, n)
             elif loss.form == "diagonal":
                 data, self._limits[YY] = pack_diagonal(X, Y), loss.rest
+            elif loss.form == "entries":
+                data = pack_entries(X, Y, *self._models.shape)
             else:
                 data = pack(X, Y)
-            self._models = Models(models, dtype)
+                if loss.form == "measurements":  # data of one output, the map row by row
+                    loss = loss._replace(form="direct")
             self._control = np.zeros(CONTROL_SIZE, np.int64)
             self._control[COUNT] = count
             self._rows = self._models.rows.copy()

@@ -22,7 +22,7 @@ A loss that couples the outputs of a row is differentiated where all products of
 memory: by products or blocks.
 
 In the form "diagonal" no pass is made: what follows it takes an entry of the gradient from its own
-entry of the map.
+entry of the map. In the form "entries" a pass reads what was seen of the map (``entries.py``).
 """
 
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import Loss
-from . import blocks_pass
+from . import blocks_pass, entries
 from .jit import (
     THREADS,
     WARP,
@@ -257,6 +257,8 @@ class Pass:
     partials : (slots, maps, d) float64 device array
     losses : (loss slots, maps) float64 device array
         Filled in the form "direct" only.
+    form : {"direct", "gram", "diagonal"}
+        What the sums are like: those of entries as if they were of a pass over data.
     on_device : bool
         Whether a pass is nothing but kernel launches, so that a CUDA graph can hold it.
     """
@@ -272,6 +274,7 @@ class Pass:
     ) -> None:
         self._data, self._weights, self._loss = data, weights, loss
         dtype, maps = weights.dtype, weights.size // data.d
+        self.form = "direct" if loss.form == "entries" else loss.form
         most = most or maps
         code, address = code_of(loss), address_of(data.X)
         shape = rows_shape(data.d, most, dtype, address)
@@ -287,6 +290,9 @@ class Pass:
         slots = loss_slots = groups = 1
         self.on_device = False
         if loss.form == "diagonal":
+            self.on_device = True
+        elif loss.form == "entries":
+            loss_slots = -(-entries.chunks_of(data) // data.k)
             self.on_device = True
         elif route == "blocks":
             slots, loss_slots = blocks_pass.slots_of(data, loss.form == "gram")
@@ -311,10 +317,9 @@ class Pass:
         self.losses = xp.zeros((loss_slots, maps), np.float64)
         if loss.form == "diagonal":
             self._make = _nothing
-        elif route == "blocks":
-            self._make = blocks_pass.prepared(
-                data, weights, loss, running, self.partials, self.losses
-            )
+        elif loss.form == "entries" or route == "blocks":
+            module = entries if loss.form == "entries" else blocks_pass
+            self._make = module.prepared(data, weights, loss, running, self.partials, self.losses)
         elif loss.form == "gram":
             self._make = self._from_gram
         elif self.on_device:

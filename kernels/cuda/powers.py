@@ -14,6 +14,9 @@ class Data(NamedTuple):
 
     On the Gram path they hold X'X (d, d) and Y'X (k, d), and in the form "diagonal" the diagonal
     once for each output (k, d) and Y' (k, d), both as the end-to-end matrix lies.
+
+    In the form "entries" X (int64) has the n places that were seen, ascending, as the end-to-end
+    matrix lies, then where in Y what was seen there begins, and the end: only the pass reads it.
     """
 
     X: Any

@@ -38,6 +38,10 @@ if SIMULATED:
         """Return the index, opaque to the compiler: nothing computed from it leaves a loop."""
         return index
 
+    def product_of(a, b):
+        """Return a product, rounded: never part of a fused multiply-add."""
+        return a * b
+
     #: Groups of copies that the thread has under way, the last one open. (Threads and greenlets
     #: have contexts of their own.) Until a group has arrived, NaN is where it goes.
     _groups: ContextVar[list[list[Any]]] = ContextVar("groups")
@@ -152,6 +156,18 @@ else:
             return builder.call(move, arguments)
 
         return types.int64(types.int64), generate
+
+    @intrinsic
+    def product_of(typing_context, a, b):
+        """Return a product, rounded: never part of a fused multiply-add."""
+
+        def generate(context, builder, signature, arguments):
+            scalar, letter = _FLOATS[a.bitwidth][0], {32: "f", 64: "d"}[a.bitwidth]
+            kind = ir.FunctionType(scalar, [scalar, scalar])
+            text, places = f"mul.rn.f{a.bitwidth} $0, $1, $2;", f"={letter},{letter},{letter}"
+            return builder.call(ir.InlineAsm(kind, text, places), arguments)
+
+        return a(a, a), generate
 
     def make_copy(lanes: int) -> Any:
         """Make ``copy(shared, at, pointer, index, there)``: of so many elements, or of zeros."""

@@ -25,6 +25,7 @@ from numba import cuda, types
 
 from ..specs import ADAM, DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING
 from .all_reduce import make_all_reduce
+from .entrywise import make_multiply
 from .epilogue import (
     ACTIVE,
     CORRECTIONS,
@@ -59,7 +60,7 @@ from .epilogue import (
     record_row,
     run_type,
 )
-from .factor_chain import SHIFT, SUFFIX, make_multiply
+from .factor_chain import SHIFT, SUFFIX
 from .jit import THREADS, WARP, Kernel, device, in_parts, pointer
 from .losses import Code, is_long, make_differentiate
 from .planning import makes_kernel
@@ -137,7 +138,7 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
     that of the largest model, and ``outside`` holds the blocks' copies of a model where they do not
     fit into shared memory.
     """
-    d, outputs, rows, _, kind, form, spills, inside = layout
+    d, outputs, rows, _, kind, form, spills, inside, structure = layout
     direct, from_gram, diagonal = form == "direct", form == "gram", form == "diagonal"
     scalar, vectors, size = dtype.type, layout.vectors, layout.size
     warps, step_size, pairs = THREADS // WARP, size + size % 2, layout.pairs(dtype)
@@ -148,8 +149,8 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
     held, spilled = (_make_batch(dtype, code, layout, count) for count in (rows, batch))
     send, gather, receive = make_all_reduce(dtype, layout)
-    enter, take_step = make_enter(dtype, form), make_step(dtype, kind)
-    multiply, constants = make_multiply(dtype), make_constants(dtype)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, kind, structure)
+    multiply, constants = make_multiply(dtype, structure), make_constants(dtype)
     adam, end_to_end = kind in (ADAM, ANY, MIXED), kind in (END_TO_END, ANY, MIXED)
     groups = kind in (GROUP_RMSPROP, MIXED)
     single = dtype.itemsize == 4

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .entrywise import PRODUCT
 from .epilogue import DOUBLES
 from .estimates import pairs, vectors
 from .factor_chain import TABLE
@@ -20,7 +21,7 @@ class ResidentLayout(NamedTuple):
     A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
     shared memory. ``deepest`` is the room for factors in a model's table, ``kind`` that of all
     rules or ANY, ``form`` the loss's: a diagonal has no rows. ``inside`` where the model's memory
-    is shared, too.
+    is shared, too; ``structure`` is what makes the maps.
     """
 
     d: int
@@ -31,6 +32,7 @@ class ResidentLayout(NamedTuple):
     form: str
     spills: bool
     inside: bool
+    structure: str = PRODUCT
 
     @property
     def size(self) -> int:

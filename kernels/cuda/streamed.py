@@ -43,9 +43,10 @@ class Streaming:
 
     def __init__(self, data: Data, loss: Loss, models: Models, run: Shared) -> None:
         self._data, self._loss, self._models, self._run = data, loss, models, run
-        kinds = models.rules[:, KIND]
-        self._by_host = np.flatnonzero(kinds == END_TO_END) if data.k > 1 else np.empty(0, np.int64)
-        self._in_groups = bool(np.any(kinds == GROUP_RMSPROP))
+        self._k, self._d = models.shape  # the data of measurements have one output, k d features
+        by_host = (models.rules[:, KIND] == END_TO_END) & (self._k > 1)
+        self._by_host = np.flatnonzero(by_host)
+        self._in_groups = bool(np.any(models.rules[:, KIND] == GROUP_RMSPROP))
         self._seats = np.empty(0, np.int64)
 
     def _sit(self, seats: np.ndarray) -> None:
@@ -62,14 +63,15 @@ class Streaming:
 
     def _prepared(self, seats: int) -> tuple[Launches, Launches]:
         """Return what follows a pass in a step, and what makes the maps for the first one."""
-        models, run, k = self._models, self._run, self._data.k
+        models, run, k = self._models, self._run, self._k
         dtype, deepest = models.memory.dtype, models.deepest
         slots, loss_slots = len(self._pass.partials), len(self._pass.losses)
         sums = Sums(
             self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
         )
-        kind = MIXED if self._in_groups else ANY
-        epilogue, publish = make_epilogue(dtype, k, self._loss.form, kind), make_publish(dtype, k)
+        kind, structure = MIXED if self._in_groups else ANY, models.structure
+        epilogue = make_epilogue(dtype, k, self._pass.form, kind, structure)
+        publish = make_publish(dtype, k, structure)
         shared = shared_bytes(dtype, deepest)
         after = epilogue.prepared(seats, (self._data, run, sums, deepest), shared=shared)
         before = publish.prepared(seats, (run, self._weights, deepest), shared=shared)
@@ -118,12 +120,12 @@ class Streaming:
 
     def _step_end_to_end(self, place: int) -> None:
         """The end-to-end rule with several outputs, unless the model has ended."""
-        model, data = int(self._seats[place]), self._data
+        model, shape = int(self._seats[place]), (self._k, self._d)
         layout, row = self._models.layouts[model], self._models.rows[model]
-        rule, size = self._models.rules[model], data.k * data.d
+        rule, size = self._models.rules[model], self._k * self._d
         start = int(row[START])
-        W = self._run.memory[start : start + size].reshape(data.k, data.d)
-        G = self._run.memory[start + int(layout.table[0, PULL]) :][:size].reshape(data.k, data.d)
+        W = self._run.memory[start : start + size].reshape(shape)
+        G = self._run.memory[start + int(layout.table[0, PULL]) :][:size].reshape(shape)
         running = self._going[place] != 0
         direction = precondition(xp.where(running, W, 0), xp.where(running, G, 0), int(rule[A]))
         keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
@@ -155,9 +157,9 @@ class WideStreaming(Streaming):
         self._grads = xp.zeros(int(places[-1]), models.memory.dtype)
 
     def _prepared(self, seats: int) -> tuple[Launches, Launches]:
-        models, run, (data, form) = self._models, self._run, (self._data, self._loss.form)
-        dtype, k, deepest = models.memory.dtype, self._data.k, models.deepest
-        parts = min(-(-k * data.d // THREADS), ENTER_BLOCKS)
+        models, run, (data, form) = self._models, self._run, (self._data, self._pass.form)
+        dtype, k, deepest = models.memory.dtype, self._k, models.deepest
+        parts = min(-(-k * self._d // THREADS), ENTER_BLOCKS)
         self._moves = xp.zeros(seats, np.int64)
         of_pass, sums = self._pass, xp.zeros(seats * parts * SUMS, np.float64)
         slots, loss_slots = len(of_pass.partials), len(of_pass.losses)

@@ -10,6 +10,7 @@ import numpy as np
 from numba import cuda, types
 
 from ..specs import DIVERGED, END_TO_END, RUNNING
+from .entrywise import PRODUCT, make_multiply
 from .epilogue import (
     BEGIN,
     CORRECTIONS,
@@ -39,7 +40,7 @@ from .epilogue import (
     record_row,
     run_type,
 )
-from .factor_chain import COLUMNS, SUFFIX, TABLE, make_multiply
+from .factor_chain import COLUMNS, SUFFIX, TABLE
 from .jit import THREADS, WARP, Kernel, device, pointer, record
 from .lp_loss import data_type
 from .planning import makes_kernel
@@ -85,14 +86,17 @@ def add_slots(partials, first, step, slots, stride, at):
 
 
 @makes_kernel
-def make_epilogue(dtype: np.dtype[Any], k: int, form: str, kind: int = ANY) -> Kernel:
+def make_epilogue(
+    dtype: np.dtype[Any], k: int, form: str, kind: int = ANY, structure: str = PRODUCT
+) -> Kernel:
     """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
-    the host. ``kind`` is ANY, or MIXED if a rule is group RMSProp.
+    the host. ``kind`` is ANY, or MIXED if a rule is group RMSProp, and ``structure`` what makes the
+    maps.
     """
-    enter, take_step = make_enter(dtype, form), make_step(dtype, kind)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, kind, structure)
     direct, diagonal = form == "direct", form == "diagonal"
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
 
@@ -179,13 +183,13 @@ def make_epilogue(dtype: np.dtype[Any], k: int, form: str, kind: int = ANY) -> K
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(epilogue, signature, (dtype.name, k, form, kind))
+    return Kernel(epilogue, signature, (dtype.name, k, form, kind, structure))
 
 
 @makes_kernel
-def make_publish(dtype: np.dtype[Any], k: int) -> Kernel:
+def make_publish(dtype: np.dtype[Any], k: int, structure: str = PRODUCT) -> Kernel:
     """Make the kernel ``publish(run, weights, deepest)``: the maps of all active models."""
-    multiply, itemsize = make_multiply(dtype), dtype.itemsize
+    multiply, itemsize = make_multiply(dtype, structure), dtype.itemsize
 
     def publish(run, weights, deepest):
         thread, place = this_thread(), cuda.blockIdx.x
@@ -202,4 +206,4 @@ def make_publish(dtype: np.dtype[Any], k: int) -> Kernel:
             weights[place * size + i] = run.memory[table[SUFFIX] + i]
 
     signature = [run_type(dtype), pointer(dtype), types.int64]
-    return Kernel(publish, signature, (dtype.name, k))
+    return Kernel(publish, signature, (dtype.name, k, structure))

@@ -105,6 +105,11 @@ def problem(
     loss = Loss(p, factor, form)
     if form == "diagonal":
         X, Y, loss = diagonal(d=d, k=k)
+    elif form == "measurements":
+        X, Y = rng.standard_normal((n, k * d)) / np.sqrt(k * d), rng.standard_normal((n, 1))
+    elif form == "entries":
+        places = np.column_stack([rng.integers(0, size, n) for size in (k, d)])
+        return Problem(places, rng.standard_normal((n, 1)).astype(dtype), loss, widths, params)
     return Problem(X.astype(dtype), Y.astype(dtype), loss, widths, params)
 
 

@@ -38,9 +38,12 @@ def test_in_the_simulator():
     parts = [
         [loops, "-k", "every"],
         [loops, "-k", "not every"],
-        [FOLDER / f"test_simulated_{name}.py" for name in ("tiles", "kernels", "checks")],
+        [
+            FOLDER / f"test_simulated_{name}.py"
+            for name in ("tiles", "kernels", "entries", "entrywise", "checks")
+        ],
         [FOLDER / "test_simulated_losses.py"],
-        [FOLDER / "test_simulated_wide.py"],
+        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal")],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:
         for done in pool.map(simulate, parts):

@@ -1,28 +1,24 @@
 """The forms "entries" and "measurements": losses of numbers seen of the end-to-end matrix."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.kernels.cpu import entries as compiled_entries
-from accel.kernels.cpu import loop
+from accel.kernels.cpu import loop, sampled
+from accel.kernels.cpu.jit import entry, lanes_for
 from accel.kernels.cpu.panels import in_panels
+from accel.kernels.cpu.simd import at
 from accel.kernels.reference import entries
 from accel.kernels.specs import DIVERGED, RUNNING, Loss, ModelSpec, Rule
 
 from . import exact
-from .conftest import Kernels
 from .exact import LONG, needs_long_double
 from .runs import DTYPES, PLAIN, RULES, Problem, Single
 from .test_loop_models import descent
-
-
-@pytest.fixture(params=["reference", "cpu"])
-def kernels(request):
-    """The backends that have kernels of entries and measurements: CUDA has none."""
-    return Kernels(request.param)
-
 
 POWERS = [1.0, 1.5, 2.0, 2.7, 3.0, 4.0]
 SHAPES = {
@@ -177,16 +173,20 @@ def test_error_bounds(seed, k, d, m, p, size, dtype):
 
 # Runs -------------------------------------------------------------------------------------------
 
+#: Of 37 x 20 entries so many that the matrix is multiplied out, and so few that it is not.
+MANY, FEW = 500, 200
 
+
+@pytest.mark.parametrize("m", [MANY, FEW])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", [(), (30,), (5, 11, 4)], ids=len)
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_and_depth(plain, name, hidden, dtype):
+def test_every_rule_and_depth(plain, many_ranks, name, hidden, dtype, m):
     if name.startswith("end-to-end") and hidden:
         hidden = ()
-    case = observed(k=37, d=20, m=300, hidden=hidden, dtype=dtype)
+    case = observed(k=37, d=20, m=m, hidden=hidden, dtype=dtype)
     steps = 15 if dtype == np.float32 else 25 if name in ("adadelta", "rmsprop") else 50
-    both(plain, case, RULES[name], steps)
+    both(plain, case, RULES[name], steps, threads=3)
 
 
 @pytest.mark.parametrize("p", POWERS)
@@ -194,8 +194,9 @@ def test_every_rule_and_depth(plain, name, hidden, dtype):
 def test_every_shape_and_power(plain, many_ranks, shape, p):
     for hidden in ((), (2,), (6, 3)):
         k, d = shape
-        case = observed(k=k, d=d, m=2 * k * d // 3, hidden=hidden, p=p)
-        both(plain, case, descent(1e-3), 20, 3)
+        for m in {2 * k * d // 3, k * d // 5 + 1}:
+            case = observed(k=k, d=d, m=m, hidden=hidden, p=p)
+            both(plain, case, descent(1e-3), 20, 3)
 
 
 @settings(max_examples=40)
@@ -222,13 +223,16 @@ def test_random_shapes(plain, seed, k, d, m, hidden, p, dtype, threads):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("m", [4000, 900])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", [(), (60,), (33, 18)], ids=len)
-def test_no_bit_depends_on_the_number_of_parts(many_ranks, hidden, dtype):
-    case = observed(k=75, d=40, m=4000, hidden=hidden, p=1.5, dtype=dtype)
+@pytest.mark.parametrize("rule", ["gradient descent", "group rmsprop"])
+def test_no_bit_depends_on_the_number_of_parts(many_ranks, hidden, dtype, m, rule):
+    case = observed(k=75, d=40, m=m, hidden=hidden, p=1.5, dtype=dtype)
+    rule = descent(1e-3) if rule == "gradient descent" else RULES[rule]
     ends = []
     for threads in (1, 2, 3, 5):
-        with Single(loop, *case, descent(1e-3), threads) as run:
+        with Single(loop, *case, rule, threads) as run:
             assert run.threads > 1 or threads == 1
             run.advance(20, record_every=3)
             ends.append((run.params, run.take_history(), run.evaluate()))
@@ -291,6 +295,86 @@ def test_entries_in_any_order(order):
             run.advance(30)
             ends.append(run.params)
     np.testing.assert_array_equal(*ends)
+
+
+@pytest.mark.parametrize("name", ["gradient descent", "group rmsprop"])
+def test_records_change_no_bit(many_ranks, name):
+    """Where few entries are seen, the whole matrix is made for records only."""
+    case, ends = observed(k=37, d=20, m=FEW, hidden=(5, 6)), []
+    for every in (0, 1, 4):
+        with Single(loop, *case, RULES[name], 2) as run:
+            run.advance(10, record_every=every)
+            ends.append((run.params, run.evaluate()))
+            if every:
+                W = run.loop.params(0)[: 5 * 20].reshape(5, 20)
+                for factor in (run.loop.params(0)[100:130].reshape(6, 5),
+                               run.loop.params(0)[130:].reshape(37, 6)):  # fmt: skip
+                    W = factor @ W
+                assert run.evaluate()[-1] == pytest.approx(np.linalg.norm(W), rel=1e-13)
+    for end in ends[1:]:
+        for ours, theirs in zip(end, ends[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e170])
+def test_norms_whose_squares_are_no_numbers(plain, size):
+    """Entries that were seen several times count once in the norm of the gradient."""
+    X, Y, loss, widths, params = observed(k=37, d=20, m=FEW, hidden=(5,))
+    norms = []
+    for module in (plain.loop, loop):
+        with Single(module, X, size * Y, loss, widths, 1e-3 * params, descent(1e-3)) as run:
+            norms.append(run.evaluate()[2])
+    assert len(np.unique(X, axis=0)) < len(X)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-12)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 40),
+    rows=st.integers(1, 30),
+    vectors=st.integers(1, 20),
+)
+def test_products_of_rows_and_sums_of_rows(seed, count, rows, vectors):
+    """What :mod:`.sampled` does, on integers, to the bit."""
+    rng, length = np.random.default_rng(seed), vectors * SAMPLED_LANES
+    B, u = rng.integers(-9, 9, (rows, length)) * 1.0, rng.integers(-9, 9, length) * 1.0
+    weights, numbers = rng.integers(-9, 9, count + 1) * 1.0, rng.integers(0, rows, count)
+    order = rng.permutation(count)
+    ours = sampled_products(u, B, numbers, order, weights)
+    np.testing.assert_array_equal(ours[0], B[numbers] @ u)
+    np.testing.assert_array_equal(ours[1], weights[:count] @ B[numbers])
+    np.testing.assert_array_equal(ours[2], weights[order] @ B[numbers])
+
+
+SAMPLED_LANES = lanes_for(2**10, np.dtype(np.float64))
+
+
+def sampled_products(u, B, numbers, order, weights):
+    """Products of u with rows of B, and both weighted sums of those rows."""
+    numbers, order = numbers.astype(np.int32), order.astype(np.int32)
+    dots, total, ordered = np.full(len(numbers), np.nan), np.full(len(u), np.nan), np.zeros(len(u))
+    arrays = (u, np.ascontiguousarray(B), numbers, order, weights, dots, total, ordered)
+    _sampled_entry()(*arrays)
+    return dots, total, ordered
+
+
+@functools.cache
+def _sampled_entry():
+    dtype = np.dtype(np.float64)
+    products = sampled.make_row_products(dtype, SAMPLED_LANES)
+    first, second = (
+        sampled.make_row_sum(dtype, SAMPLED_LANES, ordered=ordered) for ordered in (False, True)
+    )
+
+    @entry("sampled in a test", SAMPLED_LANES)
+    def run(u, B, numbers, order, weights, dots, total, ordered):
+        count, length = numbers.size, u.size
+        products(at(u, 0), at(B, 0), at(numbers, 0), count, at(dots, 0), length)
+        matrix, w = (at(B, 0), length), at(weights, 0)
+        first(w, (at(numbers, 0), 0), count, matrix, at(total, 0), length)
+        second(w, (at(numbers, 0), at(order, 0)), count, matrix, at(ordered, 0), length)
+
+    return run
 
 
 def test_more_entries_of_a_panel_than_are_gathered_at_a_time(plain):
@@ -398,7 +482,7 @@ def test_places_in_panels(k, d, lanes):
     ld = -(-d // lanes) * lanes
     matrix = np.arange(1.0, k * d + 1).reshape(k, d)
     places = np.argwhere(matrix)
-    flat = compiled_entries.places_in_panels(places, k, ld, lanes)
+    flat = compiled_entries.places_in_panels(*places.T, k, ld, lanes)
     np.testing.assert_array_equal(in_panels(matrix.T, ld, lanes)[flat], matrix.ravel())
 
 
@@ -412,14 +496,14 @@ def test_nothing_is_as_large_as_the_matrix_but_products_of_factors():
     with Single(loop, *case, PLAIN) as run:
         data, run_memory = run.loop._ranks._data, run.loop._run
         (scratch,) = run.loop._ranks._scratch
-        held = sum(array.nbytes for array in (data.places, data.values))
+        held = sum(array.nbytes for array in data if isinstance(array, np.ndarray))
         shape = Shape(m, d, k, np.dtype("f8"), "entries")
         assert held <= needs.data_bytes(shape)["the entries, sorted"] < 8 * k * d / 100
-        assert data.starts.nbytes < 8 * k
         model = ModelSpec(case.widths, case.params, PLAIN)
         said = needs.run_bytes(shape, [model], 1, 1)
         assert said["products of factors"] == run_memory.products.nbytes
         assert scratch.sums.nbytes - 128 < said["gradients"] <= scratch.sums.nbytes
+        assert said["transposed first factors"] <= scratch.work.nbytes + scratch.block.nbytes
         others = {name: array.nbytes for name, array in run_memory._asdict().items()
                   if name not in ("products", "history")}  # fmt: skip
         others |= {name: array.nbytes for name, array in scratch._asdict().items()}

@@ -24,13 +24,14 @@ DEPTH = shapes().depth
 def passed(X, Y, W, p, most=2):
     """Losses (M,) and gradients (M, k, d), unscaled, of maps W (M, k, d) by the pass for several.
 
-    ``most`` is the largest number of maps that the run is laid out for: those of ``W`` at least.
+    ``p`` may be a ``Loss``, too. ``most`` is the largest number of maps that the run is laid out
+    for: those of ``W`` at least.
     """
     data = lp_loss.pack(X, Y, max(most, len(W)))
     assert data.several
     weights, work, sums = lp_loss.buffers(data, W)
     work[:] = np.nan  # nothing may be read that has not been written
-    lp_loss.run_pass(data, weights, work, sums, Loss(p))
+    lp_loss.run_pass(data, weights, work, sums, p if isinstance(p, Loss) else Loss(p))
     gradients = sums[: weights.size].reshape(-1, data.ld)[:, : data.d]
     return sums[weights.size :][::-1].copy(), gradients.reshape(W.shape).copy()
 
@@ -124,6 +125,15 @@ def test_few_maps_have_the_bits_of_many(dtype, n, d):
         for first in range(0, len(W), 3):
             few = slice(first, first + 1 + first % (FULL[dtype] // 2))
             assert_same(passed(X, Y, W[few], p), (losses[few], gradients[few]))
+
+
+@pytest.mark.slow
+def test_few_maps_have_the_bits_of_many_where_logarithms_are_shared():
+    X, Y, W = arbitrary(100, 16, 1, 2 * FULL[np.float64], np.float64)
+    losses, gradients = passed(X, np.sign(Y), W, Loss(0.0, kind="logistic"))
+    few = slice(1, 4)
+    ours = passed(X, np.sign(Y), W[few], Loss(0.0, kind="logistic"))
+    assert_same(ours, (losses[few], gradients[few]))
 
 
 @pytest.mark.parametrize("n", [2, 47, 100])

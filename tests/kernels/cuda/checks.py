@@ -21,7 +21,7 @@ import accel
 from accel._support import gpu
 from accel.kernels.reference import curvature, factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
-from accel.kernels.specs import RUNNING, STATE_SLOTS, Loss, ModelSpec
+from accel.kernels.specs import RUNNING, STATE_SLOTS, Entrywise, Loss, ModelSpec
 
 from ..runs import PLAIN, RULES, problem
 from .kinds import KINDS, bounded, outputs, targets
@@ -160,16 +160,23 @@ def check_losses(n, d):
     return Outcome(largest(*errors), 1.0, f"times the bound; {len(KINDS)} kinds")
 
 
-def started(dtype, widths, n, rule="gradient descent", p=4.0, form="direct", models=1):
+def started(
+    dtype, widths, n, rule="gradient descent", p=4.0, form="direct", models=1, entrywise=None
+):
     """Return the arguments of a TrainingLoop, and of the reference's on the same numbers."""
     shape = {"n": n, "d": widths[0], "hidden": widths[1:-1], "k": widths[-1], "p": p}
     cases = [problem(seed, **shape, form=form, dtype=dtype) for seed in range(models)]
     X, Y, loss, *_ = cases[0]
 
     def listed(of):
-        return [ModelSpec(widths, case.params.astype(of), RULES[rule]) for case in cases]
+        if entrywise is None:
+            return [ModelSpec(widths, case.params.astype(of), RULES[rule]) for case in cases]
+        shape, rng = (widths[0], entrywise.vectors), np.random.default_rng(0)
+        starts = rng.uniform(0.5, 1.0, (models, widths[0] * entrywise.vectors)).astype(dtype)
+        return [ModelSpec(shape, start.astype(of), RULES[rule], entrywise) for start in starts]
 
-    return (X, Y, loss, listed(dtype)), (X.astype(F8), Y.astype(F8), loss, listed(F8))
+    exact = X if form == "entries" else X.astype(F8)
+    return (X, Y, loss, listed(dtype)), (exact, Y.astype(F8), loss, listed(F8))
 
 
 def check_run(dtype, widths, *, n, way=None, **options):
@@ -332,6 +339,39 @@ WAVES = [
             form="diagonal",
             rule="momentum",
             way="wide",
+        ),
+        "entrywise": partial(
+            check_run,
+            F8,
+            (17, 1),
+            n=size(203, 20),
+            entrywise=Entrywise("power-difference", 3),
+            models=2,
+        ),
+        "entrywise-f4": partial(
+            check_run,
+            F4,
+            size((128, 1), (9, 1)),
+            n=size(2565, 20),
+            entrywise=Entrywise("hadamard", 3),
+            rule="group rmsprop, factors",
+            way="streaming",
+        ),
+        "entries": partial(
+            check_run, F8, size((200, 200, 200), (9, 9, 9)), n=size(8000, 40), form="entries"
+        ),
+        "entries-f4": partial(
+            check_run,
+            F4,
+            size((100,) * 4, (9,) * 3),
+            n=size(2000, 40),
+            form="entries",
+            rule="adam",
+            way="wide",
+            models=size(16, 2),
+        ),
+        "measurements": partial(
+            check_run, F8, size((50, 50, 50), (5, 4, 3)), n=size(1000, 40), form="measurements"
         ),
         "losses": partial(check_losses, size(3000, 40), size(64, 9)),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),

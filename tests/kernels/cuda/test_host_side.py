@@ -24,8 +24,9 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("blocks_pass", "curvature", "epilogue", "factor_chain", "jit", "launch", "loop",
-           "losses", "lp_loss", "precondition", "reduce", "streamed", "updates")  # fmt: skip
+MODULES = ("blocks_pass", "curvature", "entries", "epilogue", "factor_chain", "jit", "launch",
+           "loop", "losses", "lp_loss", "precondition", "reduce", "streamed",
+           "updates")  # fmt: skip
 
 
 @pytest.fixture
@@ -299,6 +300,30 @@ def test_a_wide_run_of_the_cross_entropy_is_launches_alone(cupy):
         "residuals_float64_coupled", "slopes_float64_coupled_0", "gradients_float64_0"
     ]  # fmt: skip
     assert of_pass[1][1:4] == ((2, 2), (256,), 5 + 3 + 3)
+
+
+@pytest.mark.parametrize(("engine", "size", "after"), [("wide", 100, 5), ("streaming", 8, 1)])
+def test_a_run_on_entries_is_launches_alone(cupy, engine, size, after):
+    """A pass over the places that were seen, shared out among blocks, for each of the models."""
+    shape = {"n": 3000, "d": size, "k": size, "hidden": (size,)}
+    case, loop = training(cupy, **shape, models=2, form="entries")
+    assert loop.engine == engine
+    cupy.notes.clear()
+    loop.advance(20)
+    assert cupy.replays == 1
+    assert "matmul" not in {what for what, *_ in cupy.notes}
+    name, grid, *_ = cupy.launches[-1 - after]
+    places = len({tuple(place) for place in case.X})
+    assert (name, grid) == ("entries_float64_4", (2, -(-places // 256)))
+
+
+def test_measurements_are_data_to_a_pass_and_not_to_what_follows(cupy):
+    _, loop = training(cupy, n=300, d=8, k=5, hidden=(4,), form="measurements", models=2)
+    assert loop.engine == "wide"
+    cupy.notes.clear()
+    loop.advance(2)
+    assert "matmul" not in {what for what, *_ in cupy.notes}
+    assert cupy.launches[-6][0].startswith("rows_float64")
 
 
 def test_a_streamed_run_of_the_cross_entropy_has_passes_by_cublas(cupy):

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from accel.kernels.cuda import factor_chain, lp_loss, updates
+from accel.kernels.cuda import factor_chain, loop, lp_loss, updates
 
 from .checks import CHECKS, run
 
@@ -20,7 +20,7 @@ def test_the_check_is_right(name):
 def a_thousandth_off(monkeypatch):
     """Falsify arrays on their way to the device, later ones more, or results on their way back."""
     bring, end_to_end, update = lp_loss.on_device, factor_chain.end_to_end, updates.update
-    times = count(1)
+    pack_entries, times = loop.pack_entries, count(1)
 
     def brought(*arguments):
         array = bring(*arguments)
@@ -30,7 +30,12 @@ def a_thousandth_off(monkeypatch):
         update(kind, params, *others)
         params[-1] *= 1.001
 
+    def packed(*arguments):
+        data = pack_entries(*arguments)
+        return data._replace(Y=1.001 * data.Y)
+
     monkeypatch.setattr(lp_loss, "on_device", brought)
+    monkeypatch.setattr(loop, "pack_entries", packed)
     monkeypatch.setattr(factor_chain, "end_to_end", lambda *a: 1.001 * end_to_end(*a))
     monkeypatch.setattr(updates, "update", updated)
 

@@ -239,9 +239,12 @@ def run(way, made, steps=3):
         assert_same_run(Plain, loop, made, PLAIN, steps)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, np.float64) for name in ALONE] + [("logcosh", np.float32), ("logistic", np.float32)],
+)
 def test_every_run(way, name, dtype):
+    """In float32 one of a residual and one of a margin: the passes of all are above."""
     run(way, case(name, k=1, hidden=(4,), dtype=dtype))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from accel.kernels.cuda import planning, warm
 from accel.kernels.reference import loop as reference
-from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Loss, ModelSpec, Rule
+from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Entrywise, Loss, ModelSpec, Rule
 
 from ...children import ROOT, python
 from ..runs import PLAIN, problem
@@ -45,6 +45,31 @@ CASES = {
         ADAM,
     ),
     "wide, diagonal": ({"d": 64, "k": 64, "hidden": (64,), "form": "diagonal"}, [1e-3], ADAM),
+    "wide, entries": (
+        {"n": 900, "d": 64, "k": 64, "hidden": (64,), "form": "entries"},
+        [0.1],
+        ADAM,
+    ),
+    "streaming, entries": (
+        {"n": 60, "d": 9, "k": 8, "form": "entries"},
+        ENDS[:2],
+        GRADIENT_DESCENT,
+    ),
+    "wide, measurements": (
+        {"n": 90, "d": 9, "k": 8, "form": "measurements"},
+        ENDS[:2],
+        GRADIENT_DESCENT,
+    ),
+    "entrywise": (
+        {"n": 40, "d": 8, "entrywise": Entrywise("power-difference", 3)},
+        [0.01],
+        ADAM,
+    ),
+    "streaming, entrywise": (
+        {"n": 40, "d": 8, "entrywise": Entrywise("hadamard", 2)},
+        [0.01],
+        GRADIENT_DESCENT,
+    ),
     "streaming, end to end": ({"n": 300, "d": 8, "k": 3}, [1e-3], END_TO_END),
 }
 
@@ -52,10 +77,16 @@ CASES = {
 def make(name):
     """The arguments of a case's loop."""
     shape, rates, kind = CASES[name]
-    case = problem(**{"hidden": (), **shape})
+    shape = {"hidden": (), **shape}
+    entrywise = shape.pop("entrywise", None)
+    case = problem(**shape)
     hyper = {ADAM: (0.0, 0.9, 0.999, 1e-8), END_TO_END: (0.1, 3.0, 0.0, 0.0)}
     rest = hyper.get(kind, PLAIN.hyper[1:])
-    models = [ModelSpec(case.widths, case.params, Rule(kind, (rate, *rest))) for rate in rates]
+    rules = [Rule(kind, (rate, *rest)) for rate in rates]
+    widths, params = case.widths, case.params
+    if entrywise:
+        widths, params = (shape["d"], entrywise.vectors), np.tile(params, entrywise.vectors)
+    models = [ModelSpec(widths, params, rule, entrywise) for rule in rules]
     return case.X, case.Y, case.loss, models
 
 
@@ -311,7 +342,7 @@ def test_all_tests_can_be_planned():
     names = python(*command, cwd=ROOT, limit=400).stdout.split()
     assert len(set(names)) == len(names) > 400
     kinds = {name.split("_")[0] for name in names}
-    expected = "chain epilogue publish resident rows slopes tiles update"
+    expected = "chain entries epilogue publish resident rows slopes tiles update"
     wide = "enter multiply residuals gradients descend verdict"
     assert kinds == {*expected.split(), *wide.split()}
     ours = python(*command, "benchmarks", cwd=ROOT).stdout.split()
