@@ -34,8 +34,9 @@ from accel._core.optimizers import (
 )
 from accel._core.problem import LpProblem, Problem
 from accel._core.standardize import Standardized, standardize
+from accel._optimum.any_problem import optimum
 from accel._optimum.nuclear import MinimumNuclearNorm, minimum_nuclear_norm
-from accel._optimum.optimum import Optimum, optimum
+from accel._optimum.optimum import Optimum
 from accel._runs.history import History
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result

@@ -1,11 +1,12 @@
 """The checks of a problem's data, loss and weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from accel._support import arrays, validation
-from accel._support.arrays import Array
+from accel._support.arrays import Array, laid_out
 from accel.losses import Loss, Lp
 
 
@@ -25,17 +26,37 @@ def checked_data(X: object, y: object, *, device: bool = False) -> tuple[Array, 
     return features, targets
 
 
-def common_dtype(X: Array, y: Array, name: str = "X") -> np.dtype[Any]:
-    """Return float32 if X is, else float64; raise TypeError if that would round X or y."""
-    single = X.dtype.kind == "f" and X.dtype.itemsize == 4
-    dtype = np.dtype(np.float32 if single else np.float64)
-    if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in (X, y)):
+def common_dtype(named: dict[str, Array]) -> np.dtype[Any]:
+    """Return float32 if the first array is, else float64; TypeError if that would round one."""
+    first = next(iter(named.values())).dtype
+    dtype = np.dtype(np.float32 if first.kind == "f" and first.itemsize == 4 else np.float64)
+    if any(a.dtype.kind == "f" and a.dtype.itemsize > dtype.itemsize for a in named.values()):
+        got = " and ".join(f"{name} {a.dtype}" for name, a in named.items())
         raise TypeError(
-            f"dtype must be given when values would be rounded, "
-            f"got {name} {X.dtype} and y {y.dtype}: "
+            f"dtype must be given when values would be rounded, got {got}: "
             f'pass dtype="float32" or dtype="float64"'
         )
     return dtype
+
+
+def chosen_dtype(dtype: object, named: dict[str, Array], given: Sequence[object]) -> np.dtype[Any]:
+    """Return the dtype that the user gave, or without the common one, if it rounds no integer.
+
+    ``given`` is what the arrays were made of.
+    """
+    if dtype is not None:
+        return validation.float_dtype("dtype", dtype)
+    common = common_dtype(named)
+    for (name, a), before in zip(named.items(), given, strict=True):
+        unrounded(name, a, common, before)
+    return common
+
+
+def ready(name: str, a: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array of this dtype, laid out for the kernels; check that it is finite."""
+    converted = laid_out(a, dtype)
+    validation.all_finite(name, converted, a)
+    return converted
 
 
 def unrounded(name: str, a: Array, dtype: np.dtype[Any], given: object, first: int = 0) -> None:

@@ -72,7 +72,7 @@ class DiagonalNetwork(Network):
     norm, for alpha to infinity the least l2 norm (Woodworth et al. 2020, theorem 1).
 
     A diagonal network does not commute with rotations of the input, so the methods ``"spectral"``
-    and ``"rowspace"`` are not for it, nor is ``EndToEnd``. It runs on the CPU.
+    and ``"rowspace"`` are not for it, nor is ``EndToEnd``.
 
     References
     ----------

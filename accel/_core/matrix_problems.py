@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from accel._core.base import BaseProblem, checked_problem
-from accel._core.checks import checked_method
+from accel._core.checks import checked_method, chosen_dtype, ready
 from accel._core.problem import Problem, local_problem
 from accel._support import memory, validation
-from accel._support.arrays import Array, laid_out
+from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels import specs
 from accel.kernels.needs import Shape
@@ -25,7 +25,6 @@ __all__ = [
     "MatrixCompletion",
     "MatrixFactorization",
     "MatrixProblem",
-    "checked_numbers",
     "checked_shape",
     "checked_single",
     "here",
@@ -52,11 +51,6 @@ class MatrixProblem(BaseProblem):
         return False
 
     @property
-    def _on_cuda(self) -> bool:
-        """Whether CUDA has kernels for the problem."""
-        return False
-
-    @property
     def squares(self) -> tuple[Array, float]:
         """Nothing that a method of these problems asks for.
 
@@ -76,15 +70,13 @@ class MatrixProblem(BaseProblem):
         return "direct"
 
     def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
-        """Return the backend of that name; ``"auto"`` is ``"cpu"``.
+        """Return the backend of that name; ``"auto"`` is ``"cpu"``, GPU or not.
 
         Raises
         ------
         TypeError, ValueError
-            If there is no such backend, or if it is ``"cuda"`` and has no kernels for the problem.
+            If there is no such backend, or if it cannot be used here.
         """
-        if isinstance(backend, str) and backend == "cuda" and not self._on_cuda:
-            raise ValueError(f"backend 'cuda' has no kernels for {self!r} yet: use 'cpu'")
         return resolve("cpu" if isinstance(backend, str) and backend == "auto" else backend)
 
     def needs(self, kernels: Backend, form: str) -> dict[str, float]:
@@ -180,7 +172,7 @@ class MatrixCompletion(MatrixProblem):
     Notes
     -----
     A step costs the chain of factors and what is observed: no residual of unobserved entries is
-    formed. Training is on the CPU.
+    formed.
 
     References
     ----------
@@ -218,11 +210,12 @@ class MatrixCompletion(MatrixProblem):
         places = np.empty((len(listed), 2), np.int64)
         for axis, (name, given, most) in enumerate((("rows", rows, k), ("columns", columns, d))):
             places[:, axis] = _indices(name, given, most, len(listed))
-        dtype, ready = checked_numbers("values", listed, dtype, values)
+        dtype = chosen_dtype(dtype, {"values": listed}, (values,))
+        observed = ready("values", listed, dtype)
         loss = checked_single(loss, method, dtype, self.methods)
-        super().__init__(len(ready), d, k, dtype, loss, method)
+        super().__init__(len(observed), d, k, dtype, loss, method)
         object.__setattr__(self, "places", places)  # the class is frozen
-        object.__setattr__(self, "values", loss.targets(ready))
+        object.__setattr__(self, "values", loss.targets(observed))
 
     @property
     def fingerprint(self) -> tuple[Array, ...]:
@@ -279,8 +272,7 @@ class MatrixFactorization(MatrixProblem):
     Notes
     -----
     The loss is a mean over all k d entries: that of a ``Problem`` with X the identity, which is
-    a mean over the d samples, divided by k. With p = 2 a step costs the chain of factors and k d,
-    and ``backend="cuda"`` is possible.
+    a mean over the d samples, divided by k. With p = 2 a step costs the chain of factors and k d.
 
     Examples
     --------
@@ -301,22 +293,18 @@ class MatrixFactorization(MatrixProblem):
         method: str = "auto",
     ) -> None:
         given = validation.numeric("M", M, ndim=(2,))
-        dtype, ready = checked_numbers("M", given, dtype, M)
+        dtype = chosen_dtype(dtype, {"M": given}, (M,))
+        known = ready("M", given, dtype)
         loss = checked_single(loss, method, dtype, self.methods)
-        loss.targets(ready.reshape(-1))
-        k, d = ready.shape
+        loss.targets(known.reshape(-1))
+        k, d = known.shape
         super().__init__(k * d, d, k, dtype, loss, method)
-        object.__setattr__(self, "M", ready)  # the class is frozen
+        object.__setattr__(self, "M", known)  # the class is frozen
 
     @property
     def fingerprint(self) -> tuple[Array, ...]:
         """The matrix."""
         return (self.M,)
-
-    @property
-    def _on_cuda(self) -> bool:
-        """With p = 2 a run takes a form that other problems have, too."""
-        return self.quadratic
 
     def shape(self, form: str) -> Shape:
         """The shape of the data as the kernels take it."""
@@ -380,27 +368,6 @@ def _indices(name: str, given: Any, most: int, count: int) -> Array:
         if not 0 <= extreme < most:
             raise ValueError(f"{name} must be from 0 to {most - 1}, got {extreme}")
     return indices
-
-
-def checked_numbers(
-    name: str, array: Array, dtype: Any, given: object
-) -> tuple[np.dtype[Any], Array]:
-    """Lay out an array in the dtype that was asked for, or in its own; check that it is finite."""
-    if dtype is None:
-        single = array.dtype.kind == "f" and array.dtype.itemsize == 4
-        chosen = np.dtype(np.float32 if single else np.float64)
-        if array.dtype.kind == "f" and array.dtype.itemsize > chosen.itemsize:
-            raise TypeError(
-                f"dtype must be given when {name} would be rounded, got {array.dtype}: "
-                'pass dtype="float64"'
-            )
-        advice = f'pass dtype="{chosen}" to have it rounded'
-        validation.unrounded(name, array, chosen, given, advice)
-    else:
-        chosen = validation.float_dtype("dtype", dtype)
-    ready = laid_out(array, chosen)
-    validation.all_finite(name, ready, array)
-    return chosen, ready
 
 
 def here(value: object) -> Problem | MatrixProblem:

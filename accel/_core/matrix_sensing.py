@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accel._core.checks import common_dtype, unrounded
-from accel._core.matrix_problems import MatrixProblem, checked_numbers, checked_single
+from accel._core.checks import chosen_dtype, ready
+from accel._core.matrix_problems import MatrixProblem, checked_single
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads
@@ -56,8 +56,7 @@ class MatrixSensing(MatrixProblem):
     Notes
     -----
     A step costs the chain of factors and one reading of A, n k d numbers. It is the loss of a
-    ``Problem`` on rows of A with one output, the map being vec(W): so the minimum over all
-    matrices is ``accel.optimum(accel.Problem(A.reshape(n, -1), y, loss))``.
+    ``Problem`` on rows of A with one output, the map being vec(W).
 
     Examples
     --------
@@ -86,16 +85,12 @@ class MatrixSensing(MatrixProblem):
                 f"A and y must have as many measurements, got shapes {matrices.shape} and "
                 f"{measured.shape}"
             )
-        if dtype is None:
-            dtype = common_dtype(matrices, measured, "A")
-            for name, a, given in (("A", matrices, A), ("y", measured, y)):
-                unrounded(name, a, dtype, given)
-        dtype, ready = checked_numbers("A", matrices, dtype, A)
-        _, values = checked_numbers("y", measured, dtype, y)
+        dtype = chosen_dtype(dtype, {"A": matrices, "y": measured}, (A, y))
+        matrices, values = ready("A", matrices, dtype), ready("y", measured, dtype)
         loss = checked_single(loss, method, dtype, self.methods)
-        n, k, d = ready.shape
+        n, k, d = matrices.shape
         super().__init__(n, d, k, dtype, loss, method)
-        object.__setattr__(self, "A", ready)  # the class is frozen
+        object.__setattr__(self, "A", matrices)  # the class is frozen
         object.__setattr__(self, "values", loss.targets(values))
 
     @property

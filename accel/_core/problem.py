@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from accel._core.base import BaseProblem, checked_problem
-from accel._core.checks import checked_data, checked_method, common_dtype, unrounded
+from accel._core.checks import checked_data, checked_method, chosen_dtype, ready
 from accel._core.digits import squares_by_column
 from accel._core.rotated import Rotated
-from accel._support import arrays, validation
+from accel._support import arrays
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels.protocols import TrainingLoop
@@ -115,19 +115,10 @@ class Problem(BaseProblem):
         method: str = "auto",
     ) -> None:
         given, (X, y) = (X, y), checked_data(X, y, device=True)
-        if dtype is None:
-            dtype = common_dtype(X, y)
-            for name, a, before in zip("Xy", (X, y), given, strict=True):
-                unrounded(name, a, dtype, before)
-        dtype = validation.float_dtype("dtype", dtype)
+        dtype = chosen_dtype(dtype, {"X": X, "y": y}, given)
         loss = checked_loss(loss)
         checked_method(loss, method, dtype, self.methods)
-        ready = []
-        for name, a in (("X", X), ("y", y)):
-            b = laid_out(a, dtype)
-            validation.all_finite(name, b, a)
-            ready.append(b)
-        X, y = ready
+        X, y = ready("X", X, dtype), ready("y", y, dtype)
         Y = laid_out(loss.targets(y), dtype)
         (n, d), k = X.shape, Y.shape[1]
         super().__init__(n, d, k, dtype, loss, method)

@@ -22,12 +22,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accel._core.matrix_problems import MatrixCompletion
+from accel._core.matrix_problems import MatrixCompletion, MatrixProblem
 from accel._core.matrix_sensing import MatrixSensing
 from accel._support import memory, validation
 from accel._support.arrays import Array
 
-__all__ = ["MinimumNuclearNorm", "minimum_nuclear_norm"]
+__all__ = [
+    "Entries",
+    "Measurements",
+    "MinimumNuclearNorm",
+    "least",
+    "minimum_nuclear_norm",
+    "require",
+]
 
 _log = logging.getLogger("accel")
 
@@ -78,22 +85,37 @@ class MinimumNuclearNorm:
         return self.nuclear_norm - self.lower_bound
 
 
-class _Entries:
-    """The constraints of a completion: each entry once."""
+class Entries:
+    """The constraints that some entries of a (k, d) matrix are known, each entry once.
 
-    def __init__(self, problem: MatrixCompletion) -> None:
+    Attributes
+    ----------
+    places : (m,) int array
+        Of the entries, counted row by row.
+    first : (m,) int array
+        The first observation of each.
+    y : (m,) float64 array
+        The entries.
+    """
+
+    def __init__(self, shape: tuple[int, int], places: Array, first: Array, y: Array) -> None:
+        self.shape, self.places, self.first, self.y = shape, places, first, y
+
+    @classmethod
+    def of(cls, problem: MatrixCompletion) -> "Entries":
+        """Those that were observed; a ValueError if two observations contradict each other."""
         flat = problem.places[:, 0] * problem.d + problem.places[:, 1]
         values = problem.values[:, 0].astype(np.float64)
-        self.places, self.first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-        self.y = values[self.first]
-        wrong = np.abs(self.y[inverse] - values)
+        places, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
+        y = values[first]
+        wrong = np.abs(y[inverse] - values)
         if wrong.max() > _AGREES * np.abs(values).max():
             row, column = problem.places[int(wrong.argmax())]
             raise ValueError(
                 "no matrix agrees with all observations: they contradict each other, as at "
                 f"row {row}, column {column}"
             )
-        self._shape = problem.k, problem.d
+        return cls((problem.k, problem.d), places, first, y)
 
     def apply(self, W: Array) -> Array:
         """The entries of W."""
@@ -102,7 +124,7 @@ class _Entries:
 
     def adjoint(self, numbers: Array) -> Array:
         """The matrix with these entries, and zeros."""
-        W = np.zeros(self._shape)
+        W = np.zeros(self.shape)
         W.ravel()[self.places] = numbers
         return W
 
@@ -111,22 +133,41 @@ class _Entries:
         return numbers
 
 
-class _Measurements:
-    """The constraints of a sensing problem."""
+class Measurements:
+    """The constraints that some linear measurements of a (k, d) matrix are known.
 
-    def __init__(self, problem: MatrixSensing) -> None:
-        self._A = problem.rows.astype(np.float64, copy=False)
-        self.y = problem.values[:, 0].astype(np.float64)
-        self.first = np.arange(problem.n)
-        self._shape = problem.k, problem.d
-        products = self._A @ self._A.T
-        independent = problem.n <= problem.k * problem.d
+    Attributes
+    ----------
+    A : (m, k d) float64 array
+        Linearly independent rows, the measurements.
+    first : (m,) int array
+        0, 1, 2, ...
+    y : (m,) float64 array
+        What is measured.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not independent, up to rounding errors of their products.
+    """
+
+    def __init__(self, shape: tuple[int, int], A: Array, y: Array, what: object = "them") -> None:
+        self.shape, self.y, self._A = shape, y, A
+        self.first = np.arange(len(A))
+        products = A @ A.T
+        independent = len(A) <= A.shape[1]
         if independent:
             values = np.linalg.eigvalsh(products)
-            independent = bool(values[0] > problem.n * np.finfo(np.float64).eps * values[-1])
+            independent = bool(values[0] > len(A) * np.finfo(np.float64).eps * values[-1])
         if not independent:
-            raise ValueError(f"the measurements must be linearly independent, got {problem!r}")
+            raise ValueError(f"the measurements must be linearly independent, got {what!r}")
         self._inverse = np.linalg.inv(products)
+
+    @classmethod
+    def of(cls, problem: MatrixSensing) -> "Measurements":
+        """Those of a problem."""
+        A = problem.rows.astype(np.float64, copy=False)
+        return cls((problem.k, problem.d), A, problem.values[:, 0].astype(np.float64), problem)
 
     def apply(self, W: Array) -> Array:
         """The measurements of W."""
@@ -135,7 +176,7 @@ class _Measurements:
 
     def adjoint(self, numbers: Array) -> Array:
         """The sum of the matrices of the measurements with these coefficients."""
-        combined: Array = (numbers @ self._A).reshape(self._shape)
+        combined: Array = (numbers @ self._A).reshape(self.shape)
         return combined
 
     def solve(self, numbers: Array) -> Array:
@@ -155,8 +196,22 @@ def _nuclear(W: Array) -> float:
     return float(np.linalg.svd(W, compute_uv=False).sum())
 
 
-def _solve(seen: _Entries | _Measurements, tol: float, max_iter: int) -> MinimumNuclearNorm:
+def _only(seen: Entries | Measurements) -> MinimumNuclearNorm:
+    """The only matrix there is, where as many numbers are known as it has entries."""
+    W = seen.adjoint(seen.solve(seen.y))
+    u, sigma, vt = np.linalg.svd(W, full_matrices=False)
+    multipliers = seen.solve(seen.apply(u @ vt))
+    multipliers /= max(float(np.linalg.norm(seen.adjoint(multipliers), 2)), 1.0)
+    bound, norm = float(multipliers @ seen.y), float(sigma.sum())
+    residual = float(np.abs(seen.apply(W) - seen.y).max())
+    rank = int(np.linalg.matrix_rank(W))
+    return MinimumNuclearNorm(W, norm, min(bound, norm), multipliers, residual, rank, 0, True)
+
+
+def _solve(seen: Entries | Measurements, tol: float, max_iter: int) -> MinimumNuclearNorm:
     """The method above; the numbers that were seen are not all 0."""
+    if len(seen.y) == seen.shape[0] * seen.shape[1]:
+        return _only(seen)
     Z = seen.adjoint(seen.solve(seen.y))
     U, rho = np.zeros_like(Z), 1 / (_FIRST * float(np.linalg.norm(Z, 2)))
     best, upper, lower = Z, _nuclear(Z), 0.0
@@ -190,6 +245,53 @@ def _solve(seen: _Entries | _Measurements, tol: float, max_iter: int) -> Minimum
     residual = float(np.abs(seen.apply(best) - seen.y).max())
     converged = upper - lower <= tol * upper
     return MinimumNuclearNorm(best, upper, lower, proof, residual, rank, iteration, converged)
+
+
+def least(seen: Entries | Measurements, n: int, tol: float, max_iter: int) -> MinimumNuclearNorm:
+    """Return the matrix of least nuclear norm of which this is known.
+
+    Parameters
+    ----------
+    seen : Entries or Measurements
+    n : int
+        The number of observations; those that are not the first of an entry get the multiplier 0.
+    tol : float
+        The gap to reach, relative to the norm.
+    max_iter : int
+    """
+    scale = float(np.abs(seen.y).max())
+    multipliers = np.zeros(n)
+    if scale == 0:
+        return MinimumNuclearNorm(np.zeros(seen.shape), 0.0, 0.0, multipliers, 0.0, 0, 0, True)
+    seen.y = seen.y / scale  # nothing overflows then
+    found = _solve(seen, tol, max_iter)
+    multipliers[seen.first] = found.multipliers
+    norm, bound, residual = (
+        scale * size for size in (found.nuclear_norm, found.lower_bound, found.residual)
+    )
+    if not found.converged:
+        _log.info("the gap to the least nuclear norm is %.2g of it", found.gap / found.nuclear_norm)
+    return MinimumNuclearNorm(
+        W=scale * found.W,
+        nuclear_norm=norm,
+        lower_bound=bound,
+        multipliers=multipliers,
+        residual=residual,
+        rank=found.rank,
+        iterations=found.iterations,
+        converged=found.converged,
+    )
+
+
+def require(problem: MatrixProblem) -> None:
+    """Raise a MemoryError if there is no memory for the method."""
+    k, d, n = problem.k, problem.d, problem.n
+    needs = {"matrices of that shape": 8.0 * 16 * k * d, "what was seen": 8.0 * 8 * n}
+    if isinstance(problem, MatrixSensing):
+        needs |= {"products of measurements": 8.0 * 3 * n * n}
+        if problem.dtype != np.float64:
+            needs |= {"measurements in float64": 8.0 * problem.A.size}
+    memory.require("the least nuclear norm", needs)
 
 
 def minimum_nuclear_norm(
@@ -245,33 +347,8 @@ def minimum_nuclear_norm(
         )
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
-    k, d, n = problem.k, problem.d, problem.n
-    needs = {"matrices of that shape": 8.0 * 16 * k * d, "what was seen": 8.0 * 8 * n}
-    if isinstance(problem, MatrixSensing):
-        needs |= {"products of measurements": 8.0 * 3 * n * n}
-        if problem.dtype != np.float64:
-            needs |= {"measurements in float64": 8.0 * problem.A.size}
-    memory.require("the least nuclear norm", needs)
-    seen = _Entries(problem) if isinstance(problem, MatrixCompletion) else _Measurements(problem)
-    scale = float(np.abs(seen.y).max())
-    multipliers = np.zeros(n)
-    if scale == 0:
-        return MinimumNuclearNorm(np.zeros((k, d)), 0.0, 0.0, multipliers, 0.0, 0, 0, True)
-    seen.y = seen.y / scale  # nothing overflows then
-    found = _solve(seen, tol, max_iter)
-    multipliers[seen.first] = found.multipliers
-    norm, bound, residual = (
-        scale * size for size in (found.nuclear_norm, found.lower_bound, found.residual)
+    require(problem)
+    seen = (
+        Entries.of(problem) if isinstance(problem, MatrixCompletion) else Measurements.of(problem)
     )
-    if not found.converged:
-        _log.info("the gap to the least nuclear norm is %.2g of it", found.gap / found.nuclear_norm)
-    return MinimumNuclearNorm(
-        W=scale * found.W,
-        nuclear_norm=norm,
-        lower_bound=bound,
-        multipliers=multipliers,
-        residual=residual,
-        rank=found.rank,
-        iterations=found.iterations,
-        converged=found.converged,
-    )
+    return least(seen, problem.n, tol, max_iter)

@@ -1,4 +1,4 @@
-"""The reference optimum of a problem, with a proof of how good it is."""
+"""The reference optimum of data X and y, with a proof of how good it is."""
 
 import logging
 import math
@@ -13,6 +13,7 @@ from accel._optimum.certificate import Basis, Rows, capped_loss, gap_at, trimmed
 from accel._optimum.classes import solve_classes
 from accel._optimum.convex import Found, Stop, solve_output, status_of
 from accel._optimum.newton import Search, minimize
+from accel._optimum.nuclear import MinimumNuclearNorm
 from accel._optimum.rank import checked_rcond
 from accel._optimum.twofold import EPS
 from accel._support import arrays, memory, validation
@@ -22,7 +23,7 @@ from accel.kernels.reference.losses import value_and_slope
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import COUPLED_KINDS, Loss
 
-__all__ = ["Optimum", "optimum"]
+__all__ = ["STATUSES", "Optimum", "Proof", "for_proofs", "losses_at_zero", "proven", "rounding"]
 
 _log = logging.getLogger("accel")
 
@@ -31,7 +32,8 @@ _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are ro
 _VERTEX = 1e-13
 _PROGRESS = 0.5  # rounds go on while each reduces the gap to this part of the last one
 _WORTH = 2**16  # numbers in X from which twofold products are worth the 0.4 s that Numba loads
-_STATUSES = ("max_iter", "stalled", "separable")  # from the worst on
+#: Of an optimum that is not "optimal", from the worst on.
+STATUSES = ("max_iter", "stalled", "separable")
 _LARGE = 64 * 2**20  # bytes: larger arrays are mentioned in the log
 
 
@@ -42,9 +44,10 @@ class Optimum:
     Attributes
     ----------
     W : (k, d) float64 array
-        Among all maps with the same predictions the one of least norm. If ``rcond`` decided that
-        combinations of columns are rounding errors, in that norm the weights of each column are
-        multiplied by the size of its errors.
+        Among all maps with the same predictions the one of least Frobenius norm; of least nuclear
+        norm if the problem sees the matrix itself, as ``MatrixCompletion`` does, see ``nuclear``.
+        If ``rcond`` decided that combinations of columns are rounding errors, in the former norm
+        the weights of each column are multiplied by the size of its errors.
     loss : float
         At W, in float64 whatever the dtype of the problem.
     gradient_norm : float
@@ -67,13 +70,16 @@ class Optimum:
     iterations : int
         Newton steps computed, over all outputs.
     converged : bool
-        Whether the proven distance of W from the minimum met the tolerance for every output:
-        whether the status is "optimal".
+        Whether the proven distance of W from the minimum met the tolerance for every output, and
+        the search for the least nuclear norm, if there was one, its own: whether the status is
+        "optimal".
     rank : int
-        Of X. Combinations of its columns that count as 0 by ``rcond`` are not used: loss, gap and
-        W are those of the problem without them.
+        Of X; for problems that see the matrix itself of the map from its entries to what is seen:
+        the number of entries that are seen, or of independent measurements. Combinations of columns
+        that count as 0 by ``rcond`` are not used: loss, gap and W are those of the problem without
+        them.
     singular_values : (min(n, d),) float64 array
-        Of X, every column divided by its largest absolute value.
+        Of X, or of that map, every column divided by its largest absolute value.
     doubtful : int
         How many combinations of columns are within a factor of ten of the limit below which they
         count as 0: so many might be added to the rank, or taken from it, by errors of X.
@@ -84,6 +90,11 @@ class Optimum:
         margins of the others are 0 up to rounding errors, and W is near the infimum, which is not
         0 (``duality_gap`` is below ``loss``). ``"max_iter"``: the steps did not suffice.
         ``"stalled"``: rounding errors ended the search. Of several outputs, the worst.
+    nuclear : MinimumNuclearNorm or None
+        For problems that see the matrix itself: the nuclear norm of W, and a bound of how far it is
+        from the least of all matrices with the same predictions, which are what was seen wherever
+        that does not contradict itself; ``residual`` and ``multipliers`` are about them. None for
+        others.
     """
 
     W: Array
@@ -97,6 +108,7 @@ class Optimum:
     singular_values: Array
     doubtful: int
     status: str
+    nuclear: MinimumNuclearNorm | None = None
 
 
 def _reference_loss(size: Array, y: Array, p: float, rank: int, unit: float) -> float:
@@ -218,7 +230,7 @@ def rounding(p: float) -> float:
 def proven(
     problem: Problem, tol: float, max_iter: int, backend: str, rcond: Any
 ) -> tuple[Optimum, Proof]:
-    """Like ``optimum``, for which this does the work; return the proof as well."""
+    """The part of ``optimum`` for problems that have X and Y; return the proof as well."""
     local_problem(problem)
     tol = validation.real("tol", tol, above=0)
     max_iter = validation.integer("max_iter", max_iter, least=1)
@@ -243,7 +255,7 @@ def proven(
     loss = math.fsum(output.loss for output in outputs)
     lost = rounding(spec.p) * loss if power else math.fsum(each.rounding for each in outputs)
     statuses = {output.status for output in outputs}
-    status = next((each for each in _STATUSES if each in statuses), "optimal")
+    status = next((each for each in STATUSES if each in statuses), "optimal")
     best = Optimum(
         W=W,
         loss=loss,
@@ -294,76 +306,3 @@ def _others(X: Array, Y: Array, basis: Basis, spec: Loss, stop: Stop, backend: s
         )
         for each in found
     ]
-
-
-def optimum(
-    problem: Problem,
-    *,
-    tol: float = 1e-10,
-    max_iter: int = 200,
-    backend: str = "auto",
-    rcond: Any = None,
-) -> Optimum:
-    r"""Minimise the loss of a problem over all linear maps, up to a proven distance.
-
-    Losses of residuals and l_p are minimised output by output: by Newton's method, pinball by an
-    interior point method (Portnoy and Koenker 1997) and from there to a vertex, Huber's loss and
-    log-cosh by an interior point method and Newton's. Losses of labels have no minimum if a map
-    separates the labels; that is found and said, see ``Optimum.status``.
-
-    Parameters
-    ----------
-    problem : Problem
-        With any loss of ``accel.losses``. All is computed in float64 whatever its dtype, with
-        memory for two to four copies of X.
-    tol : float
-        The duality gap to reach, relative to the loss. Where all residuals are below 1.4e-14
-        sqrt(n) of the largest target, they count as rounding errors, since the minimum may be 0,
-        and tol is relative to the loss at W = 0. For p < 2, pinball, Huber's loss and log-cosh,
-        where the fit hardly depends on rows far away, residuals are cut to ten times their median
-        in the loss that the gap is compared with, and medians decide what rounding errors are.
-        Where rounding W to float64 alone costs
-        more than tol, as for targets of 1e12 with residuals of 1, tol is not reached.
-    max_iter : int
-        Newton steps for each output, those of interior point methods among them.
-    backend : {"auto", "cpu", "cuda", "reference"}
-        Whose Hessian kernel, for p > 2, and products with twice the digits to use; ``"auto"`` is
-        ``"cpu"``, or NumPy where loading Numba is not worth it. NumPy computes the rest on the
-        host, above all a basis of the columns of X; data on a GPU is copied there.
-    rcond : float or (d,) array_like, optional
-        How large the rounding errors in the entries of X are, relative to the root mean square of
-        their column; 1e-12 by default, 4.8e-7 in float32. A combination ``X v`` of columns counts
-        as 0 if it may consist of rounding errors:
-        :math:`|X v| \le \sum_j |v_j| \, \mathrm{rcond}_j |x_j|`, v being a right singular vector of
-        X with columns scaled to the same rounding errors. What is below ``max(n, d) * 2.2e-16`` of
-        the largest singular value of X with columns scaled to the same size, the error of the
-        decomposition, counts as 0 in any case. Give one number a column where columns differ, for
-        example because large means were subtracted.
-
-    Returns
-    -------
-    Optimum
-
-    Raises
-    ------
-    TypeError, ValueError
-        If problem is none, if tol is not above 0 or max_iter not at least 1, if the backend is
-        unknown, if rcond is negative or no number, or if y is so large that the loss overflows.
-    MemoryError
-        If the machine has no memory for the basis.
-
-    References
-    ----------
-    Boyd and Vandenberghe (2004), "Convex Optimization", sections 5.1.6 and 9.5. Portnoy and Koenker
-    (1997), "The Gaussian Hare and the Laplacian Tortoise", Statistical Science 12. Albert and
-    Anderson (1984), "On the Existence of Maximum Likelihood Estimates in Logistic Regression
-    Models", Biometrika 71.
-
-    Examples
-    --------
-    >>> import accel
-    >>> best = accel.optimum(accel.LpProblem([[1.0], [1.0], [1.0]], [0.0, 0.0, 3.0], p=2))
-    >>> best.W, best.loss
-    (array([[1.]]), 2.0)
-    """
-    return proven(problem, tol, max_iter, backend, rcond)[0]

@@ -36,26 +36,15 @@ _log = logging.getLogger("accel")
 def kernels_for(
     problem: BaseProblem, models: Sequence[Model], methods: Sequence[str], steps: int, backend: str
 ) -> Backend:
-    """Return the backend that will train models on a problem, each by its method.
-
-    Raises
-    ------
-    ValueError
-        If a diagonal network would have to run on a GPU.
-    """
+    """Return the backend that will train models on a problem, each by its method."""
     work = sum(
         pass_work(problem, network, method)
         for (network, _), method in zip(models, methods, strict=True)
     )
-    kernels = problem.resolve(backend, work=work, steps=steps)
     diagonal = any(isinstance(network.structure, specs.Entrywise) for network, _ in models)
-    if kernels.name != "cuda" or not diagonal:
-        return kernels
-    if backend == "auto" and not problem.on_device:
-        return problem.resolve("cpu", work=work, steps=steps)
-    raise ValueError(
-        "a DiagonalNetwork does not run on a GPU: use backend 'cpu', and data on the host"
-    )
+    if backend == "auto" and diagonal and not problem.on_device:
+        backend = "cpu"  # their CUDA kernels have never met a GPU
+    return problem.resolve(backend, work=work, steps=steps)
 
 
 def backend_for(problem: BaseProblem, models: Sequence[Model], limits: Limits, backend: str) -> str:

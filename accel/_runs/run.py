@@ -26,6 +26,7 @@ _log = logging.getLogger("accel")
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # how much longer a chunk may be than the last: the first step has cold caches
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
+_IDLE = 100  # calls without a step, one after the other, that requests to stop can explain
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
 GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
@@ -211,12 +212,27 @@ class Run:
             goal = ended[m] - 1
             for snapshot in reversed(self._snapshots):
                 if snapshot.step <= goal:
-                    loop.restore(snapshot, [m])
-                    while loop.step < goal:  # a request to stop may be pending; it ends one call
-                        loop.advance(goal - loop.step)
+                    self._replay(snapshot, int(m), int(goal))
                     break
             # Otherwise the very first iterate has no finite loss, and the model stays there.
         loop.restore(now, [m for m in now.active if m not in diverged])
+
+    def _replay(self, snapshot: Snapshot, m: int, goal: int) -> None:
+        """Make the steps of a model from a snapshot on once more, up to the step ``goal``."""
+        loop, idle = self.loop, 0
+        loop.restore(snapshot, [m])
+        while loop.step < goal:
+            before = loop.step
+            loop.advance(goal - before)
+            # A request to stop may be pending; it ends one call, perhaps before the first step.
+            idle = 0 if loop.step > before else idle + 1
+            if (m not in loop.active and loop.step < goal) or idle == _IDLE:
+                raise RuntimeError(
+                    f"internal error: the replay of model {m} differed from its run, which had a "
+                    f"finite loss up to step {goal}; the same steps again, from step "
+                    f"{snapshot.step}, ended at step {loop.step}. This is a fault of accel or of "
+                    "the machine: please report it with the call and the output of 'accel info'"
+                )
 
     def _drop(self, keep: int) -> None:
         """End all models but those with the lowest losses."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
 from accel._core.problem import Problem
-from accel._optimum.optimum import optimum
+from accel._optimum.any_problem import optimum
 from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
 from accel._runs import checks

@@ -111,7 +111,7 @@ class DaskProblem(BaseProblem):
     ) -> None:
         X, y = _checked(X, y)
         exact = dtype is None
-        dtype = common_dtype(X, y) if exact else validation.float_dtype("dtype", dtype)
+        dtype = common_dtype({"X": X, "y": y}) if exact else validation.float_dtype("dtype", dtype)
         if loss is None:
             loss = Lp(4.0 if p is None else p, "mean" if scale is None else scale)
         elif p is not None or scale is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from accel._core.problem import Problem
-from accel._optimum.optimum import Optimum, optimum
+from accel._optimum.any_problem import optimum
+from accel._optimum.optimum import Optimum
 from accel._runs import checks, driver
 from accel._runs.rates import first_rate
 from accel._runs.results import Result

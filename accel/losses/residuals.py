@@ -67,8 +67,20 @@ class Lp(Loss):
         return self if self.p >= 2 else Lp(2.0, self.scale)
 
 
+class _HalfSquare(Loss):
+    """What losses between the square and the absolute value share: whose curvature is the scale."""
+
+    @property
+    def smooth(self) -> Loss:
+        """Half of the square, which bends as much near 0 as Huber's loss and log-cosh do.
+
+        Pinball has no curvature; half of the square is of its size near 1.
+        """
+        return Expectile(0.5)
+
+
 @dataclass(frozen=True)
-class Huber(Loss):
+class Huber(_HalfSquare):
     r"""Huber's loss: :math:`r^2/2` for :math:`|r| \le \delta`, else :math:`\delta(|r| - \delta/2)`.
 
     Parameters
@@ -94,11 +106,6 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "delta", validation.real("delta", self.delta, above=0))
 
-    @property
-    def smooth(self) -> Loss:
-        """Half of the square, which bends as much as this loss does near 0."""
-        return Expectile(0.5)
-
 
 @dataclass(frozen=True)
 class _Asymmetric(Loss):
@@ -113,7 +120,7 @@ class _Asymmetric(Loss):
 
 
 @dataclass(frozen=True)
-class Pinball(_Asymmetric):
+class Pinball(_HalfSquare, _Asymmetric):
     r"""The loss of quantile regression: :math:`\tau (y - m)` for y > m, else (1 - tau) (m - y).
 
     Parameters
@@ -137,11 +144,6 @@ class Pinball(_Asymmetric):
     def smoothness(self) -> int:
         """0, for the kink at r = 0."""
         return 0
-
-    @property
-    def smooth(self) -> Loss:
-        """Half of the square, of the size of this loss near 1."""
-        return Expectile(0.5)
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,7 @@ class Expectile(_Asymmetric):
 
 
 @dataclass(frozen=True)
-class LogCosh(Loss):
+class LogCosh(_HalfSquare):
     r"""The logarithm of the hyperbolic cosine, :math:`\log \cosh r`: a smooth absolute value."""
 
     name = "logcosh"
-
-    @property
-    def smooth(self) -> Loss:
-        """Half of the square, which bends as much as this loss does near 0."""
-        return Expectile(0.5)

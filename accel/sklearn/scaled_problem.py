@@ -14,7 +14,7 @@ import numpy as np
 from accel._core import units
 from accel._core.problem import LpProblem, Problem
 from accel._core.units import Units
-from accel._optimum.optimum import optimum
+from accel._optimum.any_problem import optimum
 from accel._support import memory
 from accel._support.arrays import Array, aligned_empty
 from accel.kernels.reference.norms import norm

@@ -8,7 +8,8 @@ import numpy as np
 
 from accel._core.network import LinearNetwork
 from accel._core.problem import Problem
-from accel._optimum.optimum import Optimum, optimum
+from accel._optimum.any_problem import optimum
+from accel._optimum.optimum import Optimum
 from accel._runs import checks
 from accel._runs.rates import first_rate
 from accel._runs.results import Result

@@ -19,7 +19,9 @@ RATE, STEPS = 0.02, 60
 LOSSES = [
     Huber(0.7), Pinball(0.3), Expectile(0.2), LogCosh(), Logistic(), Exponential(), CrossEntropy(4),
 ]  # fmt: skip
-#: Each compiles kernels of its own: quickly tested is one of a residual, a margin and a soft-max.
+#: Each compiles kernels of its own, of which the small loop over columns takes the least time. So
+#: one of a residual, a margin and a soft-max has all of them, and is tested quickly; the others
+#: differ from these in the pass alone, which ``tests/kernels/test_losses.py`` has for every loss.
 _QUICK = ("huber", "logistic", "cross-entropy")
 each_loss = pytest.mark.parametrize(
     "loss",
@@ -28,6 +30,9 @@ each_loss = pytest.mark.parametrize(
         for loss in LOSSES
     ],
 )
+
+
+SHAPES = [(3000, 40), (60, 4), (5, 60)]
 
 
 def targets_of(loss, rng, n, k=1):
@@ -43,6 +48,11 @@ def problem_of(loss, n=150, d=40, k=1, dtype="float64", **arguments):
     return accel.Problem(
         rng.standard_normal((n, d)), targets_of(loss, rng, n, k), loss, dtype=dtype, **arguments
     )
+
+
+def shape_for(loss):
+    """Data for which a loss has a kernel anyway."""
+    return {"n": 150, "d": 40} if loss.name in _QUICK else {"n": 60, "d": 6}
 
 
 def start(problem, depth=2, seed=0):
@@ -86,7 +96,7 @@ def by_autograd(problem, network, rate, steps):
 @each_loss
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_a_run_is_that_of_automatic_differentiation(loss, backend):
-    problem = problem_of(loss)
+    problem = problem_of(loss, **shape_for(loss))
     network = start(problem)
     value, factors = by_autograd(problem, network, RATE, STEPS)
     result = accel.train(problem, network, accel.GradientDescent(RATE), STEPS, backend=backend)
@@ -98,7 +108,7 @@ def test_a_run_is_that_of_automatic_differentiation(loss, backend):
 
 @each_loss
 def test_a_sweep_trains_each_model_as_if_alone(loss):
-    problem = problem_of(loss)
+    problem = problem_of(loss, **shape_for(loss))
     models = [(start(problem, depth), accel.Adam(0.01)) for depth in (1, 2, 3)]
     models.append((start(problem, 2, seed=3), accel.Momentum(0.005)))
     results = accel.sweep(problem, models, STEPS, record_every=10).results
@@ -110,10 +120,24 @@ def test_a_sweep_trains_each_model_as_if_alone(loss):
         assert np.array_equal(one.network.params, other.network.params)
 
 
-@each_loss
-@pytest.mark.parametrize("shape", [(3000, 40), (60, 4), (5, 60)], ids=str)
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [
+        *((loss, shape) for loss in (Huber(0.7), CrossEntropy(4)) for shape in SHAPES),
+        *((Logistic(), shape) for shape in SHAPES[1:]),
+        *(
+            pytest.param(loss, SHAPES[1], marks=pytest.mark.slow)
+            for loss in LOSSES
+            if loss.name not in _QUICK
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
 def test_bits_do_not_depend_on_when_a_run_is_cut(loss, shape, tmp_path):
-    """Large data, small data kept by columns, and more features than samples; from a file, too."""
+    """Large data, small data kept by columns, and more features than samples; from a file, too.
+
+    A team has one loss that is a sum over outputs, and one that is not.
+    """
     problem = problem_of(loss, *shape)
     network, rule = start(problem), accel.GradientDescent(RATE)
     whole = accel.train(problem, network, rule, 40, record_every=5)
@@ -143,7 +167,7 @@ def test_a_checkpoint_knows_its_loss(tmp_path):
 
 @each_loss
 def test_a_result_is_read_as_it_was_saved(loss, tmp_path):
-    problem = problem_of(loss)
+    problem = problem_of(loss, **shape_for(loss))
     result = accel.train(problem, start(problem), accel.GradientDescent(RATE), 5)
     path = result.save(tmp_path / "result.npz")
     read = accel.Result.load(path)
@@ -179,14 +203,20 @@ def test_the_stable_rate_is_below_the_limit_of_stability(loss):
 @pytest.mark.parametrize("loss", [Huber(0.7), Pinball(0.3), LogCosh()], ids=repr)
 @pytest.mark.parametrize("k", [3, 20])
 def test_several_outputs_are_a_sum_of_losses(loss, k):
-    problem = problem_of(loss, 90, 12, k)
-    W = np.random.default_rng(1).standard_normal((k, 12))
+    problem = problem_of(loss, 90, 40, k)
+    W = np.random.default_rng(1).standard_normal((k, 40))
     alone = [
         accel.Problem(problem.X, problem.Y[:, c], loss).loss_and_gradient(W[c]) for c in range(k)
     ]
     value, gradient = problem.loss_and_gradient(W)
     assert value == pytest.approx(sum(each for each, _ in alone), rel=1e-13)
     np.testing.assert_allclose(gradient, [each for _, each in alone], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("k", [3, 20])
+def test_a_run_of_several_outputs(k):
+    """Few, which are maps like those of a sweep, and many, which have a loop of their own."""
+    problem = problem_of(Huber(0.7), 90, 40, k)
     result = accel.train(problem, start(problem), accel.GradientDescent(0.01), 30)
     plain = accel.train(
         problem, start(problem), accel.GradientDescent(0.01), 30, backend="reference"
@@ -243,7 +273,7 @@ def test_lp_is_one_of_them():
     assert repr(other) == repr(one).replace("LpProblem", "Problem")
 
 
-@pytest.mark.parametrize("loss", [Huber(0.7), Logistic(), CrossEntropy(4)], ids=repr)
+@pytest.mark.parametrize("loss", [Huber(0.7), Logistic()], ids=repr)
 def test_in_float32(loss):
     problem = problem_of(loss, 300, 30, dtype="float32")
     wide = problem_of(loss, 300, 30)

@@ -105,6 +105,48 @@ def test_divergence_with_a_stop_pending(scripted):
     assert (result.status, result.steps) == ("diverged", 99)
 
 
+class Liar(Scripted):
+    """A loop that diverges at step 100, and earlier, or not at all, in a replay of the same."""
+
+    def __init__(self, sooner):
+        super().__init__([1.0] * 100 + [math.nan])
+        self.sooner = sooner
+
+    def restore(self, snapshot, models=None):
+        super().restore(snapshot, models)
+        if self.sooner is not None and self.step < 100:
+            self.losses = [1.0] * self.sooner + [math.nan]
+
+    def advance(self, steps, *arguments, **limits):
+        if self.sooner is not None or "restore" not in [call[0] for call in self.calls]:
+            super().advance(steps, *arguments, **limits)
+
+
+@pytest.mark.parametrize(("sooner", "ended"), [(98, "98"), (90, "90"), (None, r"\d+")])
+def test_a_replay_that_differs_is_an_error_and_no_loop_for_ever(sooner, ended, scripted):
+    """One that ends before the last finite iterate, and one that does nothing at all."""
+    message = (
+        "internal error: the replay of model 0 differed from its run, which had a finite loss up "
+        f"to step 99; the same steps again, from step \\d+, ended at step {ended}. .*please report"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        scripted(Liar(sooner), 1000)
+
+
+def test_a_replay_that_many_requests_to_stop_interrupt(scripted):
+    """Each ends one call, and costs nothing."""
+    loop = Scripted([1.0] * 100 + [math.nan])
+    advance = loop.advance
+
+    def struck(*arguments, **limits):
+        loop.stopped = "restore" in [call[0] for call in loop.calls]
+        advance(*arguments, **limits)
+
+    loop.advance = struck
+    result = scripted(loop, 1000)
+    assert (result.status, result.diverged_at, result.steps) == ("diverged", 100, 99)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_callback(backend):
     calls = []
