@@ -1,9 +1,10 @@
 """``python -m benchmarks completion``: matrix completion beside loops of PyTorch.
 
-The standard instance, 100 x 100 of rank 5, by networks of depth 2 to 4 and full width, in float64.
-One loop is as the field writes it: the product of the factors, the observed entries, backward, and
-an optimiser. The other one makes the gradients by hand, into buffers. Each runs with one thread and
-with all; its quicker number counts. After so many steps all must have the same factors.
+The standard instance, 100 x 100 of rank 5, by networks of depth 2 to 4 and full width, in float64;
+`benchmarks/test_matrix.py` has the same runs under pytest-benchmark. One loop is as the field
+writes it: the product of the factors, the observed entries, backward, and an optimiser. The other
+one makes the gradients by hand, into buffers. Each runs with one thread and with all; its quicker
+number counts. After so many steps all must have the same factors.
 """
 
 import functools
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 
 import accel
+from accel._support.backends import resolve
+from accel.kernels.specs import ModelSpec
 from benchmarks.harness import page, report
 from benchmarks.harness.records import Record
 from benchmarks.harness.rows import Options, rows_command
 from benchmarks.harness.timing import PAUSE, elapsed, in_turn
 from benchmarks.peers.common import require
-from benchmarks.peers.completion import autograd, by_hand
+from benchmarks.peers.completion import Loop, autograd, by_hand
 
 STEPS, AGREE = 100, 1e-9  # steps after which factors agree, relative to the largest number
 TARGET = 5.0  # times as fast as the loop as the field writes it
@@ -65,12 +68,15 @@ class Case:
             return accel.GradientDescent(0.1)
         return accel.GroupRMSProp(1e-3, eps=1e-4)
 
-    def ours(self, steps: int, threads: int) -> tuple[float, np.ndarray]:
-        """Seconds of the steps, and the factors then."""
-        result = accel.train(
-            self.problem, self.network, self.optimizer, steps, record_every=steps, threads=threads
-        )
-        return result.seconds, result.network.params
+    @property
+    def name(self) -> str:
+        """The case in one word."""
+        rule = "gd" if self.rule == "gradient descent" else "rmsprop"
+        return f"{self.size}-{self.observed}-n{self.depth}-{rule}"
+
+    def loop(self, who: str, threads: int) -> Loop:
+        """A contender's run from the start."""
+        return LOOPS[who](self.problem, self.network, self.optimizer, threads)
 
 
 CASES = (
@@ -83,6 +89,22 @@ CASES = (
 )
 
 
+def ours(
+    problem: accel.MatrixCompletion,
+    network: accel.LinearNetwork,
+    optimizer: accel.Optimizer,
+    threads: int,
+) -> Loop:
+    """Steps of a run of accel."""
+    model = ModelSpec(network.widths, network.params, optimizer.rule)
+    loop = problem.loop(resolve("cpu"), [model], threads, "direct")
+    return loop.advance, lambda: loop.params(0)
+
+
+#: Everybody; the name of ours begins with "accel".
+LOOPS: dict[str, Callable[..., Loop]] = {OURS: ours, PLAIN: autograd, BY_HAND: by_hand}
+
+
 def quick_form(case: Case) -> Case:
     """The case on a small matrix."""
     return replace(case, size=12, observed=60, rank=2)
@@ -93,32 +115,39 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[int], tuple[floa
     require("torch")
     runs: dict[str, Callable[[int], tuple[float, np.ndarray]]] = {}
     for count in sorted({1, threads}):
-        runs[f"{OURS}, {count}"] = functools.partial(case.ours, threads=count)
-        for name, loop in ((PLAIN, autograd), (BY_HAND, by_hand)):
-            runs[f"{name}, {count}"] = functools.partial(_timed, loop, case, count)
+        for who in LOOPS:
+            runs[f"{who}, {count}"] = functools.partial(_timed, case, who, count)
     return runs
 
 
-def _timed(loop: Any, case: Case, threads: int, steps: int) -> tuple[float, np.ndarray]:
-    advance, params = loop(case.problem, case.network, case.optimizer, threads)
+def _timed(case: Case, who: str, threads: int, steps: int) -> tuple[float, np.ndarray]:
+    advance, params = case.loop(who, threads)
     advance(2)  # what is made at the first step is no part of a run
     return elapsed(lambda: advance(steps)), params()
 
 
+def factors_after(case: Case, who: str, threads: int, steps: int) -> np.ndarray:
+    """A contender's factors, in one piece."""
+    advance, params = case.loop(who, threads)
+    advance(steps)
+    return params()
+
+
+def apart(params: np.ndarray, others: np.ndarray) -> float:
+    """The largest difference of factors, relative to the largest number of the latter."""
+    return float(np.max(abs(params - others)) / np.max(abs(others)))
+
+
 def difference(case: Case, threads: int, steps: int) -> float:
     """The largest difference of anybody's factors from ours, relative to the largest number."""
-    _, ours = case.ours(steps, 1)
-    others = [case.ours(steps, threads)[1]]
-    for loop in (autograd, by_hand):
-        advance, params = loop(case.problem, case.network, case.optimizer, 1)
-        advance(steps)
-        others.append(params())
-    return max(float(np.max(abs(other - ours)) / np.max(abs(ours))) for other in others)
+    alone = factors_after(case, OURS, 1, steps)
+    runs = (OURS, threads), (PLAIN, 1), (BY_HAND, 1)
+    return max(apart(factors_after(case, who, count, steps), alone) for who, count in runs)
 
 
 def measure(case: Case, threads: int, rounds: int, seconds: float, steps: int) -> dict[str, Any]:
     """The row of a case, with the samples of all in seconds a step."""
-    apart = difference(case, threads, steps)
+    largest = difference(case, threads, steps)
     calls: dict[str, Callable[[], float]] = {}
     for name, run in contenders(case, threads).items():
         count = max(1, round(seconds / (run(20)[0] / 20)))
@@ -131,7 +160,7 @@ def measure(case: Case, threads: int, rounds: int, seconds: float, steps: int) -
     }
     ratio = best[PLAIN][0] / best[OURS][0]
     return {
-        "title": case.title, "apart": apart, "agree": apart <= AGREE,
+        "title": case.title, "apart": largest, "agree": largest <= AGREE,
         "best": {who: [each, name] for who, (each, name) in best.items()},
         "target": TARGET, "met": ratio >= TARGET, "samples": samples,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 The gas data, or random data of its shape where that is not at hand, at depth 1, which leaves the
 pass alone; all kinds in turn, medians of rounds. Labels are the signs of the targets.
+`benchmarks/test_step.py` has the same steps under pytest-benchmark.
 """
 
 import functools
@@ -14,6 +15,7 @@ import numpy as np
 import accel
 from accel import losses
 from accel._support.backends import resolve
+from accel.kernels.protocols import TrainingLoop
 from accel.kernels.specs import ModelSpec
 from benchmarks.harness import page, report, timing
 from benchmarks.harness.data import load
@@ -34,17 +36,23 @@ LOSSES: dict[losses.Loss, float | None] = {
 }
 
 
+#: Names of data, and dtypes.
+DATA = (("gas", "float64"), ("gas", "float32"), ("diabetes", "float64"))
+
+
+def loop(loss: losses.Loss, X: np.ndarray, Y: np.ndarray, threads: int) -> TrainingLoop:
+    """A run that goes nowhere, by rate, of a loss."""
+    targets = np.where(Y > 0, 1, -1).astype(Y.dtype) if loss.classifies else Y
+    problem = accel.Problem(X, targets, loss)
+    network = accel.LinearNetwork.for_problem(problem, depth=1)
+    model = ModelSpec(network.widths, network.params, accel.GradientDescent(1e-9).rule)
+    return problem.loop(resolve("cpu"), [model], threads, "direct")
+
+
 def loops(data: str, dtype: str, threads: int, quick: bool) -> tuple[dict[str, Any], str]:
     """A run that goes nowhere of every loss, and where the data are from."""
     X, Y, source = load(data, dtype, quick)
-    made = {}
-    for loss in LOSSES:
-        targets = np.where(Y > 0, 1, -1).astype(dtype) if loss.classifies else Y
-        problem = accel.Problem(X, targets, loss)
-        network = accel.LinearNetwork.for_problem(problem, depth=1)
-        model = ModelSpec(network.widths, network.params, accel.GradientDescent(1e-9).rule)
-        made[loss.name] = problem.loop(resolve("cpu"), [model], threads, "direct")
-    return made, source
+    return {loss.name: loop(loss, X, Y, threads) for loss in LOSSES}, source
 
 
 def measure(data: str, dtype: str, threads: int, rounds: int, quick: bool) -> dict[str, Any]:
@@ -91,7 +99,7 @@ def main(arguments: list[str]) -> int:
     """Measure and print."""
 
     def rows(options: Options) -> Iterator[dict[str, Any]]:
-        for data, dtype in (("gas", "float64"), ("gas", "float32"), ("diabetes", "float64")):
+        for data, dtype in DATA:
             yield measure(data, dtype, options.threads, options.rounds, options.quick)
 
     rows_command("losses", __doc__, ROUNDS, rows, summary, arguments)

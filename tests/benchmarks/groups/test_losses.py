@@ -1,14 +1,22 @@
 """python -m benchmarks losses, on small data."""
 
+import json
+
 import pytest
 
 from benchmarks.groups import losses
 from benchmarks.harness import machine, records
 from benchmarks.harness.registry import summary
 
+from ...children import ROOT, python
 
-@pytest.mark.slow  # it compiles a pass for every loss
-def test_every_loss_is_told_beside_p_4(monkeypatch, capsys, tmp_path):
+SOME = ("lp", "huber", "logistic")
+
+
+@pytest.mark.slow  # it compiles passes: so of a residual and of a margin only
+def test_losses_are_told_beside_p_4(monkeypatch, capsys, tmp_path):
+    some = {loss: most for loss, most in losses.LOSSES.items() if loss.name in SOME}
+    monkeypatch.setattr(losses, "LOSSES", some)
     monkeypatch.setattr(machine, "restart_without_override", lambda: None)
     path = tmp_path / "losses.json"
     assert losses.main(["--quick", "--threads", "1", "--output", str(path)]) == 0
@@ -17,7 +25,7 @@ def test_every_loss_is_told_beside_p_4(monkeypatch, capsys, tmp_path):
     for row in content["rows"]:
         assert row["ratios"]["lp"] == 1
         assert min(row["ratios"].values()) > 0
-        assert len(row["ratios"]) == len(losses.LOSSES)
+        assert set(row["ratios"]) == set(SOME)
     assert summary(content) in capsys.readouterr().out
 
 
@@ -29,3 +37,17 @@ def test_what_is_too_slow_is_said_to_be():
     text = losses.summary(content)
     assert "1.20 (must: 1.15, **no**)" in text
     assert "1.20 (must: 1.3, yes)" in text
+
+
+@pytest.mark.slow  # it compiles the pass of the loss
+def test_the_same_steps_under_pytest_benchmark(tmp_path):
+    """A group of the table are all losses of a data set and dtype."""
+    pytest.importorskip("pytest_benchmark")
+    path = tmp_path / "times.json"
+    python(
+        "-m", "pytest", "benchmarks/test_step.py", "-q", "--quick", "-p", "no:cacheprovider",
+        "-k", "test_loss and (lp or huber) and diabetes", f"--benchmark-json={path}", cwd=ROOT,
+    )  # fmt: skip
+    found = json.loads(path.read_text())["benchmarks"]
+    assert [each["extra_info"]["contender"] for each in found] == ["lp", "huber"]
+    assert {each["group"] for each in found} == {"step: losses, diabetes, float64"}
