@@ -73,7 +73,7 @@ from .wide_layout import (
     rows_share,
 )
 from .wide_pass import PassMemory, make_room, make_wide_pass, totals
-from .wide_sampled import is_sampled, make_first_layer, make_sampled_outputs
+from .wide_sampled import is_sampled, lowest_product, make_first_layer, make_sampled_outputs
 
 #: Multiply-adds of all models, tenths of a second, between two looks at whether to stop.
 _WORK = 2**32
@@ -112,7 +112,7 @@ def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     """
     own_pass = make_wide_pass(dtype, lanes, form, kind)
     multiply, pull_back = make_outputs(dtype, lanes)
-    (_, consume) = make_consumers(dtype)
+    _, consume = make_consumers(dtype)
     descend = make_layers(dtype, lanes, consume)
 
     @spliced
@@ -138,15 +138,15 @@ def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     @spliced
     def outputs_of_entries(data, chain, memory, span, how, scale, p):
         sampled = is_sampled(data, chain)
-        # Two factors are there already. What is recorded is the norm of the whole matrix.
-        lowest = 0 if how.recorded or not sampled else 1 if chain.depth > 2 else 2
-        multiply(chain, span, lowest)
+        lowest = lowest_product(chain) if sampled else 0
+        # What is recorded is the norm of the whole matrix.
+        multiply(chain, span, 0 if how.recorded else lowest)
         if sampled:
             sampled_outputs(data, chain, memory, span, scale, p)
         else:
             own_pass(data, chain, memory, span, how.backwards, scale, p)
         if how.descends:
-            pull_back(chain, span, 0 if not sampled else 1 if chain.depth > 2 else 2)
+            pull_back(chain, span, lowest)
 
     @spliced
     def layers_of_entries(data, chain, room, sink, part, parts):

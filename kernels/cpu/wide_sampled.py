@@ -39,6 +39,12 @@ def is_sampled(data, chain):
     return chain.depth > 1 and data.values.size < _SHARE * data.k * data.d
 
 
+@inner
+def lowest_product(chain):
+    """Which suffix product a step makes last, and which pulled-back one first: of two none."""
+    return 1 if chain.depth > 2 else 2
+
+
 def work_of_step(count: int, widths: tuple[int, ...]) -> int:
     """Multiply-adds of a step by ``count`` entries, or what takes as long as them."""
     products = sum(rows * columns for columns, rows in pairwise(widths[:-1]))
