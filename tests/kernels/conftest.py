@@ -50,6 +50,13 @@ def plain():
     return Kernels("reference")
 
 
+@pytest.fixture
+def many_ranks(monkeypatch):
+    """On the CPU as many ranks as a test asks for, and a team however little there is to do."""
+    monkeypatch.setattr("accel.kernels.cpu.loop.cpus", lambda: 5)
+    monkeypatch.setattr("accel.kernels.cpu.loop._WORK_PER_PART", 1)
+
+
 @pytest.fixture(scope="session")
 def lay_out():
     """``lay_out(array, layout)``: the same 2-D array, differently placed in memory."""

@@ -82,6 +82,21 @@ class Single:
         return np.column_stack([steps, rows[:, 0]])
 
 
+def assert_cuts_do_not_show(module, case, rule):
+    """A run in chunks, each begun once more from a snapshot, has the bits of one in one piece."""
+    with Single(module, *case, rule) as whole, Single(module, *case, rule) as parts:
+        whole.advance(30, record_every=4)
+        pieces = []
+        for steps in (1, 0, 3, 17, 9):
+            middle = parts.snapshot()
+            parts.advance(steps + 2)
+            parts.restore(middle)
+            parts.advance(steps, record_every=4)
+            pieces.append(parts.take_history())
+        np.testing.assert_array_equal(parts.params, whole.params)
+        np.testing.assert_array_equal(np.concatenate(pieces), whole.take_history())
+
+
 def diagonal(seed=0, d=17, k=1, rest=0.7):
     """A diagonal, as singular values are sorted, targets, and a loss."""
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from .runs import (
     PLAIN,
     RULES,
     Single,
+    assert_cuts_do_not_show,
     assert_same_run,
     by_definition,
     each_rule,
@@ -209,20 +210,7 @@ def test_random_shapes(kernels, plain, seed, d, hidden, k, dtype, threads):
 @each_rule
 def test_chunks_and_snapshots_do_not_show(kernels, name):
     case, rule = for_rule(name, d=40, k=2, form="diagonal"), RULES[name]
-    with (
-        Single(kernels.loop, *case, rule) as whole,
-        Single(kernels.loop, *case, rule) as parts,
-    ):
-        whole.advance(30, record_every=4)
-        pieces = []
-        for steps in (1, 0, 3, 17, 9):
-            middle = parts.snapshot()
-            parts.advance(steps + 2)
-            parts.restore(middle)
-            parts.advance(steps, record_every=4)
-            pieces.append(parts.take_history())
-        np.testing.assert_array_equal(parts.params, whole.params)
-        np.testing.assert_array_equal(np.concatenate(pieces), whole.take_history())
+    assert_cuts_do_not_show(kernels.loop, case, rule)
 
 
 @settings(max_examples=20)

@@ -1,6 +1,4 @@
-"""The forms "entries" and "measurements": losses of numbers seen of the end-to-end matrix."""
-
-import functools
+"""The form "entries": losses of numbers seen of the end-to-end matrix."""
 
 import numpy as np
 import pytest
@@ -8,16 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.kernels.cpu import entries as compiled_entries
-from accel.kernels.cpu import loop, sampled
-from accel.kernels.cpu.jit import entry, lanes_for
+from accel.kernels.cpu import loop
 from accel.kernels.cpu.panels import in_panels
-from accel.kernels.cpu.simd import at
 from accel.kernels.reference import entries
 from accel.kernels.specs import DIVERGED, RUNNING, Loss, ModelSpec, Rule
 
 from . import exact
 from .exact import LONG, needs_long_double
-from .runs import DTYPES, PLAIN, RULES, Problem, Single
+from .runs import DTYPES, PLAIN, RULES, Problem, Single, assert_cuts_do_not_show
 from .test_loop_models import descent
 
 POWERS = [1.0, 1.5, 2.0, 2.7, 3.0, 4.0]
@@ -53,13 +49,6 @@ def both(plain, case, rule, steps, threads=1):
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
     assert np.max(abs(ours[2] - case.params)) > 1e-6  # it went somewhere
-
-
-@pytest.fixture
-def many_ranks(monkeypatch):
-    """As many ranks as a test asks for, and a team however little there is to do."""
-    monkeypatch.setattr(loop, "cpus", lambda: 5)
-    monkeypatch.setattr(loop, "_WORK_PER_PART", 1)
 
 
 # The definition ---------------------------------------------------------------------------------
@@ -267,17 +256,7 @@ def test_models_do_not_see_each_other(many_ranks):
 @pytest.mark.parametrize("name", ["gradient descent", "momentum", "adam"])
 def test_chunks_and_snapshots_do_not_show(kernels, name):
     case, rule = observed(), RULES[name]
-    with Single(kernels.loop, *case, rule) as whole, Single(kernels.loop, *case, rule) as parts:
-        whole.advance(30, record_every=4)
-        pieces = []
-        for steps in (1, 0, 3, 17, 9):
-            middle = parts.snapshot()
-            parts.advance(steps + 2)
-            parts.restore(middle)
-            parts.advance(steps, record_every=4)
-            pieces.append(parts.take_history())
-        np.testing.assert_array_equal(parts.params, whole.params)
-        np.testing.assert_array_equal(np.concatenate(pieces), whole.take_history())
+    assert_cuts_do_not_show(kernels.loop, case, rule)
 
 
 @pytest.mark.parametrize("order", ["reversed", "shuffled"])
@@ -328,55 +307,6 @@ def test_norms_whose_squares_are_no_numbers(plain, size):
     assert norms[1] == pytest.approx(norms[0], rel=1e-12)
 
 
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    count=st.integers(0, 40),
-    rows=st.integers(1, 30),
-    vectors=st.integers(1, 20),
-)
-def test_products_of_rows_and_sums_of_rows(seed, count, rows, vectors):
-    """What :mod:`.sampled` does, on integers, to the bit."""
-    rng, length = np.random.default_rng(seed), vectors * SAMPLED_LANES
-    B, u = rng.integers(-9, 9, (rows, length)) * 1.0, rng.integers(-9, 9, length) * 1.0
-    weights, numbers = rng.integers(-9, 9, count + 1) * 1.0, rng.integers(0, rows, count)
-    order = rng.permutation(count)
-    ours = sampled_products(u, B, numbers, order, weights)
-    np.testing.assert_array_equal(ours[0], B[numbers] @ u)
-    np.testing.assert_array_equal(ours[1], weights[:count] @ B[numbers])
-    np.testing.assert_array_equal(ours[2], weights[order] @ B[numbers])
-
-
-SAMPLED_LANES = lanes_for(2**10, np.dtype(np.float64))
-
-
-def sampled_products(u, B, numbers, order, weights):
-    """Products of u with rows of B, and both weighted sums of those rows."""
-    numbers, order = numbers.astype(np.int32), order.astype(np.int32)
-    dots, total, ordered = np.full(len(numbers), np.nan), np.full(len(u), np.nan), np.zeros(len(u))
-    arrays = (u, np.ascontiguousarray(B), numbers, order, weights, dots, total, ordered)
-    _sampled_entry()(*arrays)
-    return dots, total, ordered
-
-
-@functools.cache
-def _sampled_entry():
-    dtype = np.dtype(np.float64)
-    products = sampled.make_row_products(dtype, SAMPLED_LANES)
-    first, second = (
-        sampled.make_row_sum(dtype, SAMPLED_LANES, ordered=ordered) for ordered in (False, True)
-    )
-
-    @entry("sampled in a test", SAMPLED_LANES)
-    def run(u, B, numbers, order, weights, dots, total, ordered):
-        count, length = numbers.size, u.size
-        products(at(u, 0), at(B, 0), at(numbers, 0), count, at(dots, 0), length)
-        matrix, w = (at(B, 0), length), at(weights, 0)
-        first(w, (at(numbers, 0), 0), count, matrix, at(total, 0), length)
-        second(w, (at(numbers, 0), at(order, 0)), count, matrix, at(ordered, 0), length)
-
-    return run
-
-
 def test_more_entries_of_a_panel_than_are_gathered_at_a_time(plain):
     both(plain, observed(k=3, d=50, m=9000, hidden=(4,), p=4.0), descent(1e-3), 5)
 
@@ -393,84 +323,6 @@ def test_weight_decay(plain):
         kind, (rate, _, *rest) = RULES[name]
         hidden = () if name.startswith("end-to-end") else (6,)
         both(plain, observed(k=20, hidden=hidden), Rule(kind, (rate, 0.1, *rest)), 30)
-
-
-# Measurements -----------------------------------------------------------------------------------
-
-
-def measured(seed=0, k=3, d=5, n=40, hidden=(4,), p=2.0, dtype=np.float64):
-    """Gaussian measurements of a matrix, and a network to start from."""
-    _, Y, loss, widths, params = observed(seed, k, d, n, hidden, p, dtype)
-    A = np.random.default_rng(seed + 1).standard_normal((n, k * d)) / np.sqrt(k * d)
-    return Problem(A.astype(dtype), Y, loss._replace(form="measurements"), widths, params)
-
-
-@pytest.mark.parametrize("name", ["gradient descent", "adam", "end-to-end 3"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_measurements_of_a_network(plain, name, dtype):
-    hidden = () if name.startswith("end-to-end") else (7, 4)
-    both(plain, measured(hidden=hidden, dtype=dtype), RULES[name], 30)
-
-
-@settings(max_examples=30)
-@given(
-    seed=st.integers(0, 2**32 - 2),
-    k=st.integers(1, 12),
-    d=st.integers(1, 20),
-    n=st.integers(1, 80),
-    hidden=st.lists(st.integers(1, 20), max_size=2),
-    p=st.sampled_from(POWERS),
-    models=st.sampled_from([1, 2, 6]),
-    threads=st.sampled_from([1, 3]),
-)
-def test_measurements_of_any_shape(plain, seed, k, d, n, hidden, p, models, threads):
-    """One model, and several that share the reading of the measurements."""
-    X, Y, loss, widths, params = measured(seed, k, d, n, hidden, p)
-    chosen = [ModelSpec(widths, params / (m + 1), descent(1e-3)) for m in range(models)]
-    chosen[1:2] = [ModelSpec((d, k), params[: k * d].copy(), descent(1e-3))] * (models > 1)
-    if models > 1 and params.size < k * d:
-        chosen.pop(1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        ends = []
-        for module in (loop, plain.loop):
-            with module.TrainingLoop(X, Y, loss, chosen, threads) as run:
-                run.advance(4, record_every=1)
-                ends.append((run.evaluate(), run.take_history()[1]))
-                ends[-1] += tuple(run.params(m) for m in range(len(chosen)))
-    for ours, theirs in zip(*ends, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("models", [1, 3])
-def test_measurements_cut_into_parts(plain, many_ranks, monkeypatch, models):
-    """A team shares them as it shares samples; the same number of parts gives the same bits."""
-    monkeypatch.setattr(loop, "_BYTES_PER_PART", 1)
-    X, Y, loss, widths, params = measured(k=9, d=10, n=300, hidden=(6,))
-    chosen = [ModelSpec(widths, params * (m + 1) / 2, descent(1e-2)) for m in range(models)]
-    ends = []
-    for module in (loop, loop, plain.loop):
-        with module.TrainingLoop(X, Y, loss, chosen, 3) as run:
-            assert run.threads == (3 if module is loop else 1)
-            run.advance(20)
-            ends.append(np.concatenate([run.params(m) for m in range(models)]))
-    np.testing.assert_array_equal(ends[0], ends[1])
-    np.testing.assert_allclose(ends[0], ends[2], rtol=1e-10, atol=1e-12)
-
-
-def test_measurements_are_copied_only_to_be_padded():
-    from accel.kernels.cpu import needs
-    from accel.kernels.cpu.jit import aligned_zeros
-    from accel.kernels.needs import Shape
-
-    for d, copied in ((16, False), (15, True)):
-        case = measured(k=4, d=d, n=50)
-        A = aligned_zeros(case.X.size, np.float64).reshape(case.X.shape)
-        A[:] = case.X
-        with Single(loop, A, *case[1:], PLAIN) as run:
-            data = run.loop._ranks._data
-        assert np.shares_memory(data.X, A) is not copied
-        said = needs.data_bytes(Shape(50, d, 4, np.dtype("f8"), "measurements"))
-        assert said == {"a padded copy of the measurements": data.X.nbytes if copied else 0}
 
 
 # Memory -----------------------------------------------------------------------------------------

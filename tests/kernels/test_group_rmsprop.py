@@ -237,13 +237,6 @@ def test_a_diverged_model_goes_back_to_a_finite_iterate(kernels, scale, decay):
         np.testing.assert_array_equal(loop.params, expected)
 
 
-@pytest.fixture
-def many_ranks(monkeypatch):
-    """As many ranks as a test asks for, and a team however little there is to do."""
-    monkeypatch.setattr(cpu_loop, "cpus", lambda: 5)
-    monkeypatch.setattr(cpu_loop, "_WORK_PER_PART", 1)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", [(), (70,), (65, 3), (2, 130, 66)], ids=len)
 @each_scale

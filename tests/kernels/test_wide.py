@@ -18,10 +18,8 @@ each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 
 @pytest.fixture(autouse=True)
-def many_ranks(monkeypatch):
-    """As many ranks as a test asks for, and a team however little there is to do."""
-    monkeypatch.setattr(loop, "cpus", lambda: 5)
-    monkeypatch.setattr(loop, "_WORK_PER_PART", 1)
+def many_ranks(many_ranks):
+    """In all of these tests."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

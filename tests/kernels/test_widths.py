@@ -36,10 +36,10 @@ LONG += ["test_many_maps.py::test_few_maps_have_the_bits_of_many"]
 LONG += [f"test_diagonal.py::test_{t}" for t in ("error_bounds", "every_rule_depth_and_output")]
 WIDE = ["test_wide.py::test_every_form", "test_loop_models.py"]
 WIDE += ["test_entries.py::test_every_shape_and_power"]
-WIDE += ["test_entries.py::test_measurements_of_a_network"]
+WIDE += ["test_measurements.py::test_measurements_of_a_network"]
 CHOSEN = "not reference and not (test_loop_models and many)"
 CHOSEN += " and not (test_loop and (random_shapes or float32 or feature))"
-MANY = "not reference and (every_form or many or test_entries)"
+MANY = "not reference and (every_form or many or test_entries or test_measurements)"
 #: Not kept either: nobody is to load them in place of optimised ones.
 UNOPTIMISED = {"NUMBA_OPT": "0", "ACCEL_CACHE": "0"}
 
