@@ -3,7 +3,7 @@
 import itertools
 from decimal import Decimal, localcontext
 
-from .rational import decimals, residuals, solved
+from .rational import damped_newton, decimals, residuals, solved
 
 PRECISION = 60
 
@@ -46,26 +46,18 @@ def mean_loss(kind, p, X, y, w):
 
 
 def _descended(kind, p, X, y, w, steps=8):
-    best, d = mean_loss(kind, p, X, y, w), len(w)
-    for _ in range(steps):
+    d = len(w)
+
+    def step_at(w):
         parts = [sample(kind, p, r) for r in residuals(X, y, w)]
         g = [-sum(s * x[i] for x, (_, s, _) in zip(X, parts, strict=True)) for i in range(d)]
         H = [
             [sum(c * x[i] * x[j] for x, (_, _, c) in zip(X, parts, strict=True)) for j in range(d)]
             for i in range(d)
         ]
-        step = solved(H, g) if any(any(row) for row in H) else None
-        if step is None:
-            break
-        for halvings in range(12):
-            there = [a + b / 2**halvings for a, b in zip(w, step, strict=True)]
-            value = mean_loss(kind, p, X, y, there)
-            if value < best:
-                w, best = there, value
-                break
-        else:
-            break
-    return best
+        return solved(H, g) if any(any(row) for row in H) else None
+
+    return damped_newton(lambda w: mean_loss(kind, p, X, y, w), step_at, w, steps)
 
 
 def least_found(kind, p, X, y, w):

@@ -39,10 +39,32 @@ def solved(A, b):
     return [row[-1] / row[i] for i, row in enumerate(rows)]
 
 
+def damped_newton(loss_at, step_at, w, steps):
+    """The least loss of damped Newton iterates from w; ``step_at(w)`` is None where there is none.
+
+    A step is halved until it leads down.
+    """
+    best = loss_at(w)
+    for _ in range(steps):
+        step = step_at(w)
+        if step is None:
+            break
+        for halvings in range(12):
+            there = [a + b / 2**halvings for a, b in zip(w, step, strict=True)]
+            value = loss_at(there)
+            if value < best:
+                w, best = there, value
+                break
+        else:
+            break
+    return best
+
+
 def descended(X, y, w, p, weights, steps=6):
     """The least loss of the iterates of Newton's method from w, for p > 1."""
-    best, d = loss(X, y, w, p, weights), len(w)
-    for _ in range(steps):
+    d = len(w)
+
+    def step_at(w):
         g, H = [Decimal(0)] * d, [[Decimal(0)] * d for _ in range(d)]
         for x, r, s in zip(X, residuals(X, y, w), weights, strict=True):
             if r != 0:
@@ -51,18 +73,9 @@ def descended(X, y, w, p, weights, steps=6):
                     g[i] -= slope.copy_sign(r * slope) * x[i]
                     for j in range(d):
                         H[i][j] += curvature * x[i] * x[j]
-        step = solved(H, g)
-        if step is None:
-            break
-        for halvings in range(12):
-            there = [a + b / 2**halvings for a, b in zip(w, step, strict=True)]
-            value = loss(X, y, there, p, weights)
-            if value < best:
-                w, best = there, value
-                break
-        else:
-            break
-    return best
+        return solved(H, g)
+
+    return damped_newton(lambda w: loss(X, y, w, p, weights), step_at, w, steps)
 
 
 def least_found(X, y, w, p, weights=None):
