@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .needs import Shape
-from .specs import Entrywise, Loss, ModelSpec
+from .specs import Batches, Entrywise, Loss, ModelSpec
 
 Array = NDArray[Any]
 
@@ -83,6 +83,9 @@ class TrainingLoop(Protocol):
         ``record_every``, which 0 turns off; with a gradient norm of at most ``tol`` > 0 it has
         CONVERGED, with a loss of at most ``target`` it has met its TARGET. The iterate after the
         last update is not judged. A request to stop ends the call early.
+
+        With batches only an iterate that is to be recorded is judged so, by all data; of the
+        others, and of the batches, no more is asked than that loss and gradient are finite.
         """
 
     def evaluate(self) -> Array:
@@ -97,8 +100,9 @@ class TrainingLoop(Protocol):
         Returns
         -------
         steps : (m,) int64 array
-        rows : (m, M, 3) float64 array
-            Loss, norms of gradient and end-to-end matrix; NaN for a model not in the run.
+        rows : (m, M, 3) or, with batches, (m, M, 4) float64 array
+            Loss, norms of gradient and end-to-end matrix, loss of the batch; NaN for a model not in
+            the run.
         """
 
     def set_rate(self, model: int, rate: float) -> None:
@@ -122,7 +126,13 @@ class LoopModule(Protocol):
     """``loop``: whole runs."""
 
     def TrainingLoop(
-        self, X: Array, Y: Array, loss: Loss, models: Sequence[ModelSpec], threads: int = 1
+        self,
+        X: Array,
+        Y: Array,
+        loss: Loss,
+        models: Sequence[ModelSpec],
+        threads: int = 1,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run.
 
@@ -139,6 +149,9 @@ class LoopModule(Protocol):
             ones k is 1, ``cuda`` takes none, and ``cpu`` takes those of one form at a time.
         threads : int
             At most; a backend may use fewer, and does not look at it where it has no threads.
+        batches : Batches, optional
+            The rows of each step, of data in the form "direct" or "measurements"; by default all.
+            ``cuda`` has none yet.
         """
 
 

@@ -65,6 +65,18 @@ class Loss(NamedTuple):
         return self.factor * self.p * (self.p - 1.0) if self.kind == "lp" else self.factor
 
 
+class Batches(NamedTuple):
+    """The rows of the data that the loss and the gradient of a step are made of.
+
+    Step t takes ``rows(n, size, shuffle, seed, t)`` of ``batches``, at most ``size`` of them.
+    ``shuffle`` is "epoch", "replacement" or "none".
+    """
+
+    size: int
+    shuffle: str = "epoch"
+    seed: int = 0
+
+
 class Rule(NamedTuple):
     """An optimiser: its kind and ``(learning_rate, weight_decay, a, b, eps)``.
 

@@ -37,6 +37,7 @@ from .epilogue import (
     make_epilogue,
     point_into,
     reduce,
+    scales_of,
     squared_slope,
 )
 from .factor_chain import end_to_end_matrix
@@ -112,7 +113,7 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str, structure: str, ki
                 for place in range(begin, end):
                     model = run.active[place]
                     chain = chain_of(run, model)
-                    loss = reduce(run, chain, sums, parts, length, place)
+                    loss = reduce(chain, sums, parts, length, place, scales_of(run))
                     value = loss, squared_slope(chain)
                     settle(run, chain, model, step, value, room)
                     publish(chain, run, place, size)

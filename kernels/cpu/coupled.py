@@ -19,6 +19,7 @@ from .exponentials import exponential
 from .jit import inner, named, padded
 from .many_maps import make_moves, make_split
 from .panels import block_of, make_product
+from .picked import tile_at
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, at, tiles
 
@@ -197,14 +198,15 @@ def make_coupled(dtype: np.dtype[Any], lanes: int, kind: str):
         G[:] = zero
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
-            rows, X = min(tile, data.n - row), at(data.X, row * ld)
+            rows = min(tile, data.n - row)
+            X, Y = tile_at(data, row, rows)
             for m in range(maps):
                 for c in range(0, k, lanes):
                     start, width = panel_of(c, k)
                     if c == start:
                         w, r = at(W, m * length + c * ld), at(R, c * tile)
                         predict(X, w, r, rows, d, ld, width)
-                loss = rows_of(at(R, 0), at(E, 0), at(data.Y, row * k), rows, tile, k)
+                loss = rows_of(at(R, 0), at(E, 0), Y, rows, tile, k)
                 sums[sums.size - 1 - m] += loss
                 for c in range(0, k, lanes):
                     start, width = panel_of(c, k)

@@ -30,8 +30,9 @@ from .precondition import apply as precondition
 from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, Sink, make_consumers, prepare
 
 #: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
-#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS.
-RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, CONTROL_SIZE = range(6)
+#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS. The
+#: first batch at hand is that of step FIRST_BATCH.
+RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, CONTROL_SIZE = range(7)
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
 #: of a step's phases it is. Where models take turns, the model at PLACE is at its step TURN,
@@ -43,6 +44,8 @@ PROGRESS_SIZE = 10
 P, SCALE, SLOPE, TOL, TARGET_LOSS, LIMITS_SIZE = range(6)
 #: Columns of ``models`` (int64): the rows of its factors in the table, its status and its steps.
 FIRST, LAST, STATUS, STEPS, MODEL_SIZE = range(5)
+#: Numbers of a record: loss, norms of gradient and end-to-end matrix, and the loss of the batch.
+RECORD = 4
 
 
 class Shared(NamedTuple):
@@ -51,7 +54,7 @@ class Shared(NamedTuple):
     ``active[:progress[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
     matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products``, ``state``
     and, where wide networks are measured before they move, ``gradients`` hold all models, one after
-    the other. ``history`` is (records, models, 3).
+    the other. ``history`` is (records, models, RECORD).
     """
 
     control: np.ndarray
@@ -142,10 +145,11 @@ def chain_of(run, model):
 
 
 @inner
-def reduce(run, chain, sums, parts, length, place):
+def reduce(chain, sums, parts, length, place, scales):
     """Add up partial sums: G becomes the first pulled-back product, the loss is returned.
 
     ``sums`` points to ``parts`` rows of ``length``; the model stands at ``place`` in each.
+    ``scales`` are what values and slopes are multiplied by.
     """
     G, size = end_to_end_gradient(chain), chain.k * chain.table[LD]
     start, loss = place * size, length - 1 - place
@@ -154,16 +158,48 @@ def reduce(run, chain, sums, parts, length, place):
         for i in range(start, start + size):
             sums[i] += other[i]
         sums[loss] += other[loss]
-    scale = run.limits[SLOPE]
+    value, slope = scales
     for i in range(size):
-        G[i] = scale * sums[start + i]
-    return run.limits[SCALE] * sums[loss]
+        G[i] = slope * sums[start + i]
+    return value * sums[loss]
+
+
+@inner
+def scales_of(run):
+    """What values and slopes of a pass over all data are multiplied by."""
+    return run.limits[SCALE], run.limits[SLOPE]
 
 
 @inner
 def squared_slope(chain):
     """Return the sum of squares of G, not in a loop that ``reduce`` writes G in: see FASTMATH."""
     return sum_of_squares(end_to_end_gradient(chain), chain.k * chain.table[LD])
+
+
+@inlined
+def is_due(run, step):
+    """Whether the iterate of a step is to be recorded, or evaluated."""
+    every = run.control[RECORD_EVERY]
+    return run.control[EVALUATE] != 0 or (every > 0 and step % every == 0)
+
+
+@inlined
+def _row_of(run, model, step):
+    """Point to the record of a model's iterate."""
+    control, place = run.control, 0
+    if control[EVALUATE] == 0:
+        place = step // control[RECORD_EVERY] - control[FIRST_RECORD]
+    return shift(run.history, RECORD * (place * run.count + model))
+
+
+@inlined
+def judge_batch(run, model, step, loss, gradient_norm):
+    """Record the loss of the batch if the iterate is due; the status that it gives the model."""
+    if not (np.isfinite(loss) and np.isfinite(gradient_norm)):
+        return DIVERGED
+    if is_due(run, step):
+        _row_of(run, model, step)[RECORD - 1] = loss
+    return RUNNING
 
 
 @inlined
@@ -174,12 +210,10 @@ def judge(run, iterate, model, step, loss):
     its gradient.
     """
     W, size, gradient_norm = iterate
-    control, limits = run.control, run.limits
+    limits = run.limits
     finite = np.isfinite(loss) and np.isfinite(gradient_norm)
-    every, evaluate = control[RECORD_EVERY], control[EVALUATE] != 0
-    if evaluate or (every > 0 and finite and step % every == 0):
-        place = 0 if evaluate else step // every - control[FIRST_RECORD]
-        row = shift(run.history, 3 * (place * run.count + model))
+    if is_due(run, step) and (finite or run.control[EVALUATE] != 0):
+        row = _row_of(run, model, step)
         row[0], row[1], row[2] = loss, gradient_norm, norm(W, size)
     if not finite:
         return DIVERGED
@@ -240,14 +274,15 @@ def close_round(run, end, furthest):
 
 
 @cache
-def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str):
+def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool = False):
     """Compile ``settle(run, chain, model, step, value, room)`` and ``multiply(chain)``.
 
     ``structure`` is "product", or the form of entrywise maps.
 
     ``settle`` takes a model from the loss and the gradient of its iterate to the next iterate and
     returns its status; where that is not RUNNING, or nothing but an evaluation is asked for, there
-    is none. ``value`` is the loss and the sum of squares of the gradient. ``multiply`` makes the
+    is none. ``value`` is the loss and the sum of squares of the gradient; with ``batches`` those
+    of a batch, of which no more is asked than that they are finite. ``multiply`` makes the
     end-to-end matrix from the factors, once before the first step.
     """
     (consume, _), product = make_consumers(dtype), structure == "product"
@@ -260,9 +295,13 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str):
 
     @spliced
     def settle(run, chain, model, step, value, room):
-        W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
         loss, square = value
-        status = judge(run, (W, size, root(square, G, size)), model, step, loss)
+        W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
+        gradient_norm = root(square, G, size)
+        if batches:
+            status = judge_batch(run, model, step, loss, gradient_norm)
+        else:
+            status = judge(run, (W, size, gradient_norm), model, step, loss)
         if run.control[EVALUATE] == 0:
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status

@@ -22,6 +22,8 @@ from numba.extending import intrinsic
 from ..specs import MARGIN_KINDS
 from .differentiate import make_differentiate
 from .jit import inner, named
+from .picked import tile_at
+from .pointers import pointer, pointer_to
 from .simd import Emitter, View, at, cover, tiles
 
 _I64 = ir.IntType(64)
@@ -121,24 +123,25 @@ def make_few(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
 
     @inner
     @named(dtype.name, lanes)
-    def minus_targets(residuals, data, row, rows, columns):
-        k, tile = data.k, data.tile
+    def minus_targets(residuals, targets, rows, columns, k, tile):
+        Y = pointer_to(targets, pointer(residuals))
         for c in range(columns):
-            target, mine = row * k + c % k, residuals[c * tile : c * tile + rows]
+            target, mine = c % k, residuals[c * tile : c * tile + rows]
             for s in range(rows):
-                mine[s] = -data.Y[target + s * k]
+                mine[s] = -Y[target + s * k]
 
     @inner
     @named(dtype.name, lanes)
-    def products(data, row, rows, weights, residuals, spare, ahead):
+    def products(X, rows, weights, residuals, spare, tile, ahead):
         """Take the rows, those beyond whole vectors from a copy with zeros behind it."""
-        ld, tile, whole = data.ld, data.tile, rows // lanes * lanes
-        X, W = View(at(data.X, row * ld), ld, 1), View(at(weights, 0), ld, 1)
+        ld, whole, W = X.row, rows // lanes * lanes, View(at(weights, 0), X.row, 1)
         columns = weights.size // ld
         multiply(X, W, View(at(residuals, 0), tile, 1), whole, columns, ahead)
         if whole < rows:
-            count = (rows - whole) * ld
-            spare[:count] = data.X[(row + whole) * ld : (row + whole) * ld + count]
+            count, start = (rows - whole) * ld, whole * ld
+            source = pointer_to(X.address, pointer(weights))
+            for i in range(count):
+                spare[i] = source[start + i]
             spare[count:] = zero
             R = View(at(residuals, whole), tile, 1)
             multiply(View(at(spare, 0), ld, 1), W, R, lanes, columns, 0)
@@ -161,16 +164,16 @@ def make_few(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
         for i in range(first, last):
             row = (first + last - 1 - i if backwards else i) * tile
             rows = min(tile, data.n - row)
+            x, y = tile_at(data, row, rows)
             if margin:
                 R[: columns * tile] = zero
             else:
-                minus_targets(R, data, row, rows, columns)
-            products(data, row, rows, weights, R, spare, ahead)
+                minus_targets(R, y, rows, columns, data.k, tile)
+            products(View(x, ld, 1), rows, weights, R, spare, tile, ahead)
             for c in range(columns):
-                targets = at(data.Y, row) if margin else at(none, 0)
+                targets = y if margin else at(none, 0)
                 losses[c // data.k] += differentiate(at(R, c * tile), targets, rows, p)
-            X = View(at(data.X, row * ld), ld, 1)
-            accumulate(S, X, View(at(G, 0), ld, 1), columns, ld, rows)
+            accumulate(S, View(x, ld, 1), View(at(G, 0), ld, 1), columns, ld, rows)
             if (i - first) % data.flush == data.flush - 1 or i == last - 1:
                 for j in range(size):
                     sums[j] += np.float64(G[j])

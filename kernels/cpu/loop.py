@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import COUPLED_KINDS, END_TO_END, GROUP_RMSPROP, STATE_SLOTS, Loss, ModelSpec
+from ..specs import COUPLED_KINDS, END_TO_END, GROUP_RMSPROP, STATE_SLOTS, Batches, Loss, ModelSpec
 from . import advance, solo, team
 from . import wide_sampled as sampled
 from .columns import columns_work_size, fits, pack_columns, row_lanes
@@ -18,12 +18,14 @@ from .epilogue import (
     CONTROL_SIZE,
     EVALUATE,
     FIRST,
+    FIRST_BATCH,
     FIRST_RECORD,
     LAST,
     LIMITS_SIZE,
     MODEL_SIZE,
     OUTPUTS,
     PROGRESS_SIZE,
+    RECORD,
     RECORD_EVERY,
     SCALE,
     SLOPE,
@@ -42,8 +44,11 @@ from .gram_pass import pack_gram
 from .jit import LINE, aligned_zeros, lanes_for, padded
 from .lp_loss import Data, form_of, gram, pack, pack_measured, sums_size, work_size
 from .precondition import work_size as precondition_size
+from .picked import space_size
 from .ranks import Shares, Team
 from .shapes import shapes
+from .stochastic import make_stochastic
+from .tape import Tape
 from .updates import RATE, make_rule
 from .wide import make_wide
 from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
@@ -72,6 +77,8 @@ class TrainingLoop:
         Parts that the work is cut into, at most: the passes over the data or, where those are too
         small to split, the models; of networks with many outputs the models, or the outputs. Each
         has a thread of its own as far as there are processors.
+    batches : Batches, optional
+        The rows of each step; by default it has all of them.
     """
 
     def __init__(
@@ -81,10 +88,18 @@ class TrainingLoop:
         loss: Loss,
         models: Sequence[ModelSpec],
         threads: int = 1,
+        batches: Batches | None = None,
     ) -> None:
         n, dtype, count = len(X), Y.dtype, len(models)
         d, k = models[0].widths[0], 1 if models[0].entrywise else models[0].widths[-1]
-        self._wide = is_wide(n, d, k, dtype, "coupled" if loss.kind in COUPLED_KINDS else loss.form)
+        self._tape = None if batches is None else Tape(n, batches)
+        self._wide = is_wide(
+            n if batches is None else batches.size,
+            d,
+            k,
+            dtype,
+            "coupled" if loss.kind in COUPLED_KINDS else loss.form,
+        )
         lanes = wide_lanes(d, k, dtype) if self._wide else lanes_for(d, dtype)
         self._layouts = [
             Layout(tuple(model.widths), dtype, lanes, wide=self._wide)
@@ -116,7 +131,7 @@ class TrainingLoop:
             state=aligned_zeros(self._slots * total, dtype),
             weights=aligned_zeros(count * (1 if self._wide else size), dtype),
             gradients=aligned_zeros(total if self._wide and measures else 1, dtype),
-            history=np.full((min(max(_HISTORY // (3 * count), 2), _RECORDS), count, 3), np.nan),
+            history=np.full((_room(count), count, RECORD), np.nan),
         )
         for layout, start, model in zip(self._layouts, self._ends, models, strict=False):
             self._run.params[start : start + layout.n_params] = layout.pad(model.params)
@@ -136,6 +151,8 @@ class TrainingLoop:
         """Lay out the data, and say in how many parts the work is cut, and how."""
         if self._wide:
             return self._divide_wide(X, Y, loss, threads)
+        if self._tape is not None:
+            return self._divide_batches(X, Y, loss, threads, self._tape)
         n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
         count, lanes, structure = len(self._layouts), self._layouts[0].lanes, self._structure
         block = max(block_size(run.table), run.weights.size // count)
@@ -166,7 +183,7 @@ class TrainingLoop:
         data = pack_measured(X, Y, self._layouts[0], count) if measured else pack(X, Y, count)
         form, sums = form_of(data, loss.kind), sums_size(data, count)
         work = work_size(data, count, loss.kind, lanes)
-        parts = min(threads, _useful_parts(data))
+        parts = min(threads, _useful_parts(data, data.n))
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
@@ -176,6 +193,43 @@ class TrainingLoop:
         kernel = advance.make_advance(dtype, lanes, form, structure, loss.kind)
         return parts, Team(kernel, data, run, scratch, parts)
 
+    def _divide_batches(
+        self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int, tape: Tape
+    ) -> tuple[int, Team | Shares]:
+        """The same for a run with batches: ranks divide the batch, or the models."""
+        run, lanes = self._run, self._layouts[0].lanes
+        count = len(self._layouts)
+        block = max(block_size(run.table), run.weights.size // count)
+        if loss.form == "measurements":
+            data = pack_measured(X, Y, self._layouts[0], count)
+        else:
+            data = pack(X, Y, count)
+        form, sums = form_of(data, loss.kind, picked=True), sums_size(data, count)
+        work = work_size(data, count, loss.kind, lanes) + space_size(data)
+        kernel = make_stochastic(X.dtype, lanes, form, self._structure, loss.kind)
+        sampled = tape.sampled(data)
+        parts = min(threads, _useful_parts(data, tape.size))
+        if parts == 1:
+            return min(threads, count), self._by_itself(
+                kernel, sampled, threads, (work, sums, block)
+            )
+        scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
+        return parts, Team(kernel, sampled, run, scratch, parts)
+
+    def _by_itself(
+        self, kernel: Any, data: Any, threads: int, sizes: tuple[int, int, int]
+    ) -> Shares:
+        """Ranks that divide the models, by a team's kernel that each calls by itself."""
+        ranks = min(threads, len(self._layouts), cpus())
+        rows = self._scratch(ranks, ranks, *sizes)
+        scratches = [Scratch(*(a[i : i + 1] for a in rows)) for i in range(ranks)]
+        flags = team.make_flags(1)
+
+        def by_itself(data: Any, share: Shared, scratch: Scratch) -> None:
+            kernel(data, share, scratch, flags, 0)
+
+        return Shares(by_itself, data, self._run, scratches)
+
     def _divide_wide(
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int
     ) -> tuple[int, Team | Shares]:
@@ -183,7 +237,7 @@ class TrainingLoop:
         widths, dtype, run = self._layouts[0].widths, Y.dtype, self._run
         count, lanes, d, k = len(self._layouts), self._layouts[0].lanes, widths[0], widths[-1]
         data = pack_wide(X, Y, loss, lanes, widths)
-        kernel = make_wide(dtype, lanes, loss.form, loss.kind)
+        kernel = make_wide(dtype, lanes, loss.form, loss.kind, batches=self._tape is not None)
         work = data.tile * shapes().tile_vectors * lanes
         # The sums of squares of rows take the place of a pass's sums.
         rows_of_models = [int(layout.table[:, ROWS].sum()) for layout in self._layouts]
@@ -200,18 +254,14 @@ class TrainingLoop:
             step = sum(steps) // count
         else:
             chain = int((run.table[:, ROWS] * run.table[:, LD]).sum()) // count
-            step = k * (2 * data.n * d + 3 * chain)
+            rows = data.n if self._tape is None else self._tape.size
+            step = k * (2 * rows * d + 3 * chain)
+        if self._tape is not None:
+            work += space_size(data)
+            data = self._tape.sampled(data)
         parts = max(min(threads, -(-k // width), step // _WORK_PER_PART), 1)
         if parts <= count:
-            ranks = min(threads, count, cpus())
-            rows = self._scratch(ranks, ranks, work, sums, block)
-            scratches = [Scratch(*(a[i : i + 1] for a in rows)) for i in range(ranks)]
-            flags = team.make_flags(1)
-
-            def by_itself(data: Data, share: Shared, scratch: Scratch) -> None:
-                kernel(data, share, scratch, flags, 0)
-
-            return min(threads, count), Shares(by_itself, data, run, scratches)
+            return min(threads, count), self._by_itself(kernel, data, threads, (work, sums, block))
         scratch = self._scratch(min(parts, cpus()), 1, work, sums, block)
         return parts, Team(kernel, data, run, scratch, parts)
 
@@ -282,8 +332,13 @@ class TrainingLoop:
         limits[TOL], limits[TARGET_LOSS] = tol, target
         end = self.step + steps
         piece = record_every * (len(self._run.history) - 1) if record_every else steps
+        if self._tape is not None:
+            piece = min(piece, self._tape.steps)
         while self.step < end and progress[ACTIVE]:
             stop_at, begin = min(self.step + piece, end), self.step
+            if self._tape is not None:
+                control[FIRST_BATCH] = begin
+                self._tape.fill(begin, stop_at)
             if record_every:
                 control[FIRST_RECORD] = -(-begin // record_every)
             try:
@@ -307,7 +362,7 @@ class TrainingLoop:
         """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
         run, steps = self._run, self.steps
         progress, active, history = run.progress.copy(), run.active.copy(), run.history[0]
-        rows = np.empty((len(active), 3))
+        rows = np.empty((len(active), RECORD))
         run.active[:], run.progress[ACTIVE] = np.arange(len(active)), len(active)
         run.control[EVALUATE] = 1
         for parity in np.unique(steps % 2):  # each iterate in the direction of its own step
@@ -316,17 +371,20 @@ class TrainingLoop:
             rows[steps % 2 == parity] = history[steps % 2 == parity]
             history[...] = np.nan
         run.active[:], run.progress[:] = active, progress
-        return np.column_stack([steps, rows])
+        return np.column_stack([steps, rows[:, :3]])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what was recorded since the last call: steps (m,) and rows (m, M, 3).
 
-        A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
+        A row is loss, gradient norm and weight norm, nan for a model that was not in the run, and
+        with batches the loss of the batch.
         """
         records, self._records = self._records, []
+        columns = 3 if self._tape is None else RECORD
         if not records:
-            return np.empty(0, np.int64), np.empty((0, len(self._layouts), 3))
+            return np.empty(0, np.int64), np.empty((0, len(self._layouts), columns))
         steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
+        rows = rows[:, :, :columns]
         recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
         return steps[recorded], rows[recorded]
 
@@ -371,9 +429,15 @@ class TrainingLoop:
         self.close()
 
 
-def _useful_parts(data: Data) -> int:
-    tiles = -(-data.n // data.tile)
-    return max(1, min(tiles, data.X.nbytes * data.k // _BYTES_PER_PART))
+def _room(models: int) -> int:
+    """Records of so many models that there is room for between two calls of a kernel."""
+    return min(max(_HISTORY // (RECORD * models), 2), _RECORDS)
+
+
+def _useful_parts(data: Data, rows: int) -> int:
+    """Parts that a pass over so many rows is worth cutting into."""
+    size = data.X.nbytes // data.n * rows
+    return max(1, min(-(-rows // data.tile), size * data.k // _BYTES_PER_PART))
 
 
 def _rows_of(rows: int, size: int, dtype: np.dtype[Any]) -> np.ndarray:

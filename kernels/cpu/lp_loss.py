@@ -20,7 +20,7 @@ from .gram_pass import gram_loss_and_gradient as gram_loss_and_gradient
 from .jit import LINE, aligned_zeros, entry, lanes_for, padded, row_length, spliced
 from .many_maps import make_many_maps, tile_rows
 from .many_maps import work_size as many_work_size
-from .one_map import make_one_map
+from .one_map import FLUSH, make_one_map, make_one_map_of_rows
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -28,8 +28,6 @@ from .simd import View, at, tiles
 _HESSIAN_BYTES = 64 * 1024
 #: Rows of the Hessian at a time, whole vectors.
 _HESSIAN_COLUMNS = 32
-#: Rows after which a gradient moves from the run's dtype into float64, at most.
-FLUSH = 2**14
 
 
 class Data(NamedTuple):
@@ -117,14 +115,21 @@ def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
 
 
 #: The passes by form: each is a kernel of its own, since a run needs no more than one.
-_PASSES = {"one": make_one_map, "several": make_many_maps, "coupled": make_coupled}
+_PASSES = {
+    "one": make_one_map,
+    "one of rows": make_one_map_of_rows,
+    "several": make_many_maps,
+    "coupled": make_coupled,
+}
 
 
-def form_of(data: Data, kind: str = "lp") -> str:
-    """Which pass goes over these data, for a kind of loss."""
+def form_of(data: Data, kind: str = "lp", *, picked: bool = False) -> str:
+    """Which pass goes over these data, or over rows that are picked of them, for a kind of loss."""
     if kind in COUPLED_KINDS:
         return "coupled"
-    return "several" if data.several else "one"
+    if data.several:
+        return "several"
+    return "one of rows" if picked else "one"
 
 
 @cache

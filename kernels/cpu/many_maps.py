@@ -27,6 +27,7 @@ from .few_maps import work_size as few_work_size
 from .jit import inner, named, padded, spliced
 from .many_powers import make_panel_powers
 from .panels import block_of, make_product, make_targets, make_transpose
+from .picked import is_picked, tile_at
 from .shapes import shapes
 from .simd import View, at, tiles
 
@@ -219,11 +220,13 @@ def _make_many(dtype: np.dtype[Any], lanes: int, kind: str):
             row = (first + last - 1 - i if backwards else i) * data.tile
             rows = min(data.tile, data.n - row)
             ahead = (-data.tile if backwards else data.tile) * ld if i < last - 1 else 0
+            if is_picked(data):
+                ahead = 0
+            X, Y = tile_at(data, row, rows)
             start = model = output = 0
             while start < columns:
                 start, width = panel_of(start, columns)
                 count = min(width, columns - start)
-                X, Y = at(data.X, row * ld), at(data.Y, row * k)
                 tile = Tile(X, Y, rows, d, ld, k, ahead if start == 0 else 0)
                 if width > lanes:
                     broad(tile, places, start, count, p)

@@ -11,7 +11,7 @@ parts of the gradient are taken. That is as fast as memory delivers.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -22,6 +22,8 @@ from numba.extending import intrinsic as numba_intrinsic
 from .differentiate import make_differentiate
 from .jit import LINE, inner, named
 from .losses import by_loss, whole_value
+from .picked import tile_at
+from .pointers import address
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
 
@@ -30,6 +32,8 @@ _DOUBLE = ir.DoubleType()
 
 #: Vectors of a row in flight, enough to hide the latency of a multiply-add.
 _CHAINS = 4
+#: Rows after which a gradient moves from the run's dtype into float64, at most.
+FLUSH = 2**14
 
 
 def _together(lanes: int) -> int:
@@ -37,32 +41,62 @@ def _together(lanes: int) -> int:
     return min(4, lanes)
 
 
-def _emit_product(emit: Emitter, x, w, ld):
-    """The products of a row and the weights, as a vector yet to be folded; lines are asked for."""
+def _emit_product(emit: Emitter, x, soon, w, ld):
+    """The products of a row and the weights, as a vector yet to be folded; ``soon`` is asked for."""
     builder, lanes, totals = emit.builder, emit.lanes, emit.variables(_CHAINS)
-    ahead = shapes().ahead_bytes // emit.itemsize
 
     def products(position, length):
         here, weights = emit.at(x, (position, 1)), emit.at(w, (position, 1))
+        coming = emit.at(soon, (position, 1))
         for i in range(length // lanes):
             left, right = emit.load(here, i * lanes), emit.load(weights, i * lanes)
             builder.store(emit.fma(left, right, builder.load(totals[i])), totals[i])
         for shift in range(0, length, max(LINE // emit.itemsize, lanes)):
-            emit.prefetch(builder.gep(here, [_I64(ahead + shift)]))
+            emit.prefetch(builder.gep(coming, [_I64(shift)]))
 
     cover(builder, ld, (_CHAINS * lanes, lanes), products)
     return added(builder, [builder.load(total) for total in totals])
 
 
-def _emit_rows(emit: Emitter, x, y, w, g, ld, take, count: int, loss):
-    """Take ``count`` rows, one after the other: parts of the gradient go to ``g``, of the loss."""
-    builder, lanes = emit.builder, emit.lanes
-    rows = [emit.at(x, (ld, _I64(r))) for r in range(count)]
-    products = emit.fold([_emit_product(emit, row, w, ld) for row in rows])
-    targets = emit.load(y, lanes=count)
+class _Some(NamedTuple):
+    """A few rows of X, what is to be asked for with each, and a vector of their targets."""
+
+    rows: list[Any]
+    soon: list[Any]
+    targets: Any
+
+
+def _in_order(emit: Emitter, x, y, ld, i, count: int) -> _Some:
+    """So many rows from row i on; those that lie some way behind them come soon."""
+    ahead = shapes().ahead_bytes // emit.itemsize
+    rows = [emit.at(x, (i, ld), (ld, _I64(r))) for r in range(count)]
+    soon = [emit.builder.gep(row, [_I64(ahead)]) for row in rows]
+    return _Some(rows, soon, emit.load(emit.builder.gep(y, [i]), lanes=count))
+
+
+def _by_number(emit: Emitter, x, y, ld, numbers, count: int) -> _Some:
+    """The rows with the first ``count`` numbers at a pointer; those behind these come soon."""
+    builder = emit.builder
+    places = [
+        builder.sext(builder.load(builder.gep(numbers, [_I64(r)])), _I64) for r in range(2 * count)
+    ]
+    rows = [emit.at(x, (place, ld)) for place in places]
+    targets = ir.Constant(ir.VectorType(emit.scalar, count), ir.Undefined)
+    for r, place in enumerate(places[:count]):
+        target = builder.load(builder.gep(y, [place]))
+        targets = builder.insert_element(targets, target, _I32(r))
+    return _Some(rows[:count], rows[count:], targets)
+
+
+def _emit_rows(emit: Emitter, some: _Some, w, g, ld, take, loss):
+    """Take a few rows, one after the other: parts of the gradient go to ``g``, of the loss."""
+    builder, lanes, (rows, soon, targets) = emit.builder, emit.lanes, some
+    products = emit.fold(
+        [_emit_product(emit, *pair, w, ld) for pair in zip(rows, soon, strict=True)]
+    )
     slopes, values = take(builder, products, targets)
     slopes = [
-        emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(count)
+        emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(len(rows))
     ]
 
     def scaled(position, length):
@@ -75,33 +109,38 @@ def _emit_rows(emit: Emitter, x, y, w, g, ld, take, count: int, loss):
 
     cover(builder, ld, (_CHAINS * lanes, lanes), scaled)
     values = widened(builder, whole_value(builder, values))
-    for r in range(count):
+    for r in range(len(rows)):
         value = builder.extract_element(values, _I32(r))
         builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
 
 
-def _make_rows(dtype, lanes: int, kind: str):
+def _make_rows(dtype, lanes: int, kind: str, *, picked: bool):
     @numba_intrinsic
-    def rows(typing_context, x, y, w, g, count, ld, p):
+    def rows(typing_context, x, y, numbers, w, g, count, ld, p):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             pointer = emit.scalar.as_pointer()
-            x, y, w, g = (builder.inttoptr(address, pointer) for address in arguments[:4])
-            count, ld, p = arguments[4:]
+            numbers = builder.inttoptr(arguments[2], _I32.as_pointer())
+            x, y, w, g = (builder.inttoptr(arguments[i], pointer) for i in (0, 1, 3, 4))
+            count, ld, p = arguments[5:]
             length, loss = _together(lanes), cgutils.alloca_once(builder, _DOUBLE)
             builder.store(_DOUBLE(0.0), loss)
 
             def all_rows(take):
                 def some(i, _):
-                    here, there = emit.at(x, (i, ld)), builder.gep(y, [i])
-                    _emit_rows(emit, here, there, w, g, ld, take, length, loss)
+                    if picked:
+                        here = builder.gep(numbers, [i])
+                        taken = _by_number(emit, x, y, ld, here, length)
+                    else:
+                        taken = _in_order(emit, x, y, ld, i, length)
+                    _emit_rows(emit, taken, w, g, ld, take, loss)
 
                 cover(builder, count, (length,), some)
 
             by_loss(builder, ir.VectorType(emit.scalar, length), kind, p, all_rows)
             return builder.load(loss)
 
-        return types.float64(*(types.intp,) * 6, types.float64), generate
+        return types.float64(*(types.intp,) * 7, types.float64), generate
 
     return rows
 
@@ -114,7 +153,7 @@ def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """
     routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
     dots, weighted_sum = routines.dots, routines.weighted_sum
-    stream, together = _make_rows(dtype, lanes, kind), _together(lanes)
+    stream, together = _make_rows(dtype, lanes, kind, picked=False), _together(lanes)
 
     @inner
     @named(dtype.name, lanes, kind)
@@ -127,7 +166,7 @@ def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
             rows, streamed = min(tile, data.n - row), 0
             if data.streamed:
                 streamed = rows // together * together
-                loss += stream(at(data.X, row * ld), at(data.Y, row), w, g, streamed, ld, p)
+                loss += stream(at(data.X, row * ld), at(data.Y, row), 0, w, g, streamed, ld, p)
             if streamed < rows:
                 row, rows = row + streamed, rows - streamed
                 X, R = View(at(data.X, row * ld), ld, 1), View(r, tile, 1)
@@ -141,3 +180,35 @@ def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
         sums[sums.size - 1] = loss
 
     return one
+
+
+@cache
+def make_one_map_of_rows(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
+    """Compile the same pass over rows that were picked: where they stand, a few at a time."""
+    routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
+    dots, weighted_sum = routines.dots, routines.weighted_sum
+    take, together = _make_rows(dtype, lanes, kind, picked=True), _together(lanes)
+
+    @inner
+    @named(dtype.name, lanes, kind)
+    def one_of_rows(data, weights, work, sums, first, last, backwards, p):
+        ld, loss = data.ld, 0.0
+        gradient, w, g, r = work[:ld], at(weights, 0), at(work, 0), at(work, ld)
+        gradient[:] = 0
+        x, y, size = address(data.X), address(data.Y), 4  # bytes of a row's number
+        for row in range(0, data.n, FLUSH):
+            rows = min(data.n - row, FLUSH)
+            whole = rows // together * together
+            loss += take(x, y, address(data.rows) + row * size, w, g, whole, ld, p)
+            if whole < rows:
+                rest = rows - whole
+                X, Y = tile_at(data, row + whole, rest)
+                dots(View(X, ld, 1), View(w, ld, 1), View(r, rest, 1), rest, 1, ld)
+                loss += differentiate(r, Y, rest, p)
+                weighted_sum(View(r, rest, 1), View(X, ld, 1), View(g, ld, 1), ld, rest)
+            for j in range(ld):
+                sums[j] += np.float64(gradient[j])
+                gradient[j] = 0
+        sums[sums.size - 1] = loss
+
+    return one_of_rows

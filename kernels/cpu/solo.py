@@ -43,6 +43,7 @@ from .epilogue import (
     make_epilogue,
     point_into,
     reduce,
+    scales_of,
     squared_slope,
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
@@ -92,7 +93,8 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind
             for place in range(count):
                 model = run.active[place]
                 chain = chain_of(run, model)
-                value = reduce(run, chain, sums, 1, length, place), squared_slope(chain)
+                loss = reduce(chain, sums, 1, length, place, scales_of(run))
+                value = loss, squared_slope(chain)
                 if settle(run, chain, model, step, value, room) != RUNNING:
                     ended = True
                 W = end_to_end_matrix(chain)

@@ -1,7 +1,9 @@
 """Compiled training steps of networks with many outputs, by a team or by a rank on its own.
 
-A step of a model has two phases or, by group RMSProp, three, each cut into parts for the ranks:
+A step of a model has two phases or, by group RMSProp, three, each cut into parts for the ranks;
+with batches there is one more where the iterate is to be recorded or evaluated:
 
+    all       what "outputs" does, but over all data, and nothing is pulled back;
     outputs   each part has some of the outputs: the factors are multiplied out for them, the pass
               goes over all data, the gradient is pulled back through the factors
               (:mod:`.wide_pass`, :mod:`.wide_chain`);
@@ -27,10 +29,10 @@ from .epilogue import (
     END,
     EPILOGUE,
     EVALUATE,
+    FIRST_BATCH,
     FURTHEST,
     MODEL_SIZE,
     PLACE,
-    RECORD_EVERY,
     SCALE,
     SLOPE,
     STATUS,
@@ -42,13 +44,16 @@ from .epilogue import (
     chain_of,
     close_round,
     end_of_round,
+    is_due,
     judge,
+    judge_batch,
     point_into,
     step_end_to_end,
 )
 from .factor_chain import LD, PARAMS, ROWS, factor_row
 from .jit import entry, inner, named, spliced
 from .norms import root
+from .picked import pick_all, pick_batch, space_in
 from .pointers import pointer, shift
 from .processor import cache_bytes
 from .shapes import shapes
@@ -78,20 +83,83 @@ from .wide_sampled import is_sampled, lowest_product, make_first_layer, make_sam
 #: Multiply-adds of all models, tenths of a second, between two looks at whether to stop.
 _WORK = 2**32
 #: The phases of a step, in ``progress[EPILOGUE]``.
-_OUTPUTS, _LAYERS, _MEASURE = range(3)
+_OUTPUTS, _LAYERS, _MEASURE, _ALL = range(4)
+
+
+@cache
+def _make_begin_step(*, batches: bool):
+    """Compile ``begin_step(run)``: the phase that a step of a model begins with."""
+
+    @inner
+    @named(batches)
+    def begin_step(run):
+        progress = run.progress
+        progress[EPILOGUE] = _ALL if batches and is_due(run, progress[TURN]) else _OUTPUTS
+
+    return begin_step
+
+
+@cache
+def _make_given(*, batches: bool):
+    """Compile what there is to know of what a kernel is given, data or a ``Sampled``.
+
+    ``all_of(given)`` are all data, ``rows_of(given)`` the most rows of a step, ``share_of(given,
+    run)`` all rows over those of a pass, and ``data_of(given, run, work)`` what that goes over.
+    """
+
+    @spliced
+    def itself(given):
+        return given
+
+    @spliced
+    def rows_of_all(given):
+        return given.n
+
+    @spliced
+    def one(given, run):
+        return 1.0
+
+    @spliced
+    def for_all(given, run, work):
+        return given
+
+    if not batches:
+        return itself, rows_of_all, one, for_all
+
+    @spliced
+    def all_of(given):
+        return given.all_data
+
+    @spliced
+    def rows_of(given):
+        return given.rows.shape[1]
+
+    @spliced
+    def share_of(given, run):
+        if run.progress[EPILOGUE] == _ALL:
+            return 1.0
+        return given.all_data.n / given.counts[run.progress[TURN] - run.control[FIRST_BATCH]]
+
+    @spliced
+    def data_of(given, run, work):
+        space = space_in(work, given.all_data)
+        if run.progress[EPILOGUE] == _ALL:
+            return pick_all(given, space, 0, 1)
+        return pick_batch(given, space, run.progress[TURN] - run.control[FIRST_BATCH], 0, 1)
+
+    return all_of, rows_of, share_of, data_of
 
 
 @inner
-def _begin(data, run):
-    """Leader: begin a round, in which each model in the run makes some steps."""
+def _begin(data, run, rows):
+    """Leader: begin a round, in which each model in the run makes some steps over so many rows."""
     progress = run.progress
-    chain, work = chain_of(run, run.active[0]), data.n * data.d
+    chain, work = chain_of(run, run.active[0]), rows * data.d
     for f in range(chain.depth):
         row = factor_row(chain, f)
         work += 2 * row[ROWS] * row[LD]
     progress[END] = end_of_round(run, _WORK // (2 * work * data.k * progress[ACTIVE]))
-    progress[PLACE], progress[TURN], progress[EPILOGUE] = 0, progress[STEP], _OUTPUTS
-    progress[FURTHEST] = progress[STEP]
+    progress[PLACE], progress[TURN], progress[FURTHEST] = 0, progress[STEP], progress[STEP]
 
 
 class _How(NamedTuple):
@@ -181,50 +249,66 @@ def _make_move_rows(dtype: np.dtype[Any]):
 
 
 @cache
-def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
+def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batches: bool):
     vectors, conclude = shapes().tile_vectors, make_conclude(dtype)
     room, (_, _, count) = make_room(lanes, form), _make_phases(dtype, lanes, form, kind)
+    begin_step, (all_of, rows_of, share_of, _) = (
+        _make_begin_step(batches=batches),
+        _make_given(batches=batches),
+    )
 
     @inner
-    @named(dtype.name, lanes, form)
-    def turn(data, run, sums):
+    @named(dtype.name, lanes, form, batches)
+    def turn(given, run, sums):
         """Leader: what comes after a phase, and whether another one does."""
+        data = all_of(given)
         control, progress = run.control, run.progress
         model, step = run.active[progress[PLACE]], progress[TURN]
         fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
-        if progress[EPILOGUE] == _OUTPUTS:
+        phase = progress[EPILOGUE]
+        if phase == _OUTPUTS or phase == _ALL:
             chain = chain_of(run, model)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
             loss, square = totals(data, shift(sums, room(data)), lanes, vectors)
             gradient_norm = root(square, end_to_end_gradient(chain), count(data, chain))
-            iterate = end_to_end_matrix(chain), size, gradient_norm
-            status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
+            if batches and phase == _OUTPUTS:
+                loss *= share_of(given, run) * run.limits[SCALE]
+                status = judge_batch(run, model, step, loss, gradient_norm)
+            else:
+                iterate = end_to_end_matrix(chain), size, gradient_norm
+                status = judge(run, iterate, model, step, run.limits[SCALE] * loss)
             progress[FURTHEST] = max(progress[FURTHEST], step)
             if control[EVALUATE] == 0:
                 fate[STATUS] = status
+                if status == RUNNING and phase == _ALL:
+                    progress[EPILOGUE] = _OUTPUTS
+                    return True
                 if status == RUNNING:
                     prepare(rule, step + 1)
                     progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
                     return True
-        elif progress[EPILOGUE] == _MEASURE:
+        elif phase == _MEASURE:
             sink = Sink(Memory(run.state, run.total, rule), True, sums, run.gradients)
             conclude(chain_of(run, model), sink)
             progress[EPILOGUE] = _LAYERS
             return True
         else:
             fate[STEPS] += 1
-            progress[TURN], progress[EPILOGUE] = step + 1, _OUTPUTS
+            progress[TURN] = step + 1
             if step + 1 < progress[END]:
+                begin_step(run)
                 return True
         progress[PLACE] += 1
         if progress[PLACE] < progress[ACTIVE]:
             progress[TURN] = progress[STEP]
+            begin_step(run)
             return True
         if control[EVALUATE]:
             return False
         if not close_round(run, progress[END], progress[FURTHEST]):
             return False
-        _begin(data, run)
+        _begin(data, run, rows_of(given))
+        begin_step(run)
         return True
 
     return turn
@@ -233,28 +317,34 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
 @inner
 def _how(run):
     """How the pass of the step is made whose turn it is."""
-    every, step = run.control[RECORD_EVERY], run.progress[TURN]
-    evaluates = run.control[EVALUATE] != 0
-    recorded = evaluates or (every > 0 and step % every == 0)
-    return _How(step % 2 == 1, recorded, not evaluates)
+    evaluates, step = run.control[EVALUATE] != 0, run.progress[TURN]
+    descends = not evaluates and run.progress[EPILOGUE] != _ALL
+    return _How(step % 2 == 1, is_due(run, step), descends)
 
 
 @cache
-def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
-    """Make the kernel ``advance(data, shared, scratch, flags, rank)``, called by every rank.
+def make_wide(
+    dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp", *, batches: bool = False
+):
+    """Make the kernel ``advance(given, shared, scratch, flags, rank)``, called by every rank.
 
-    A rank on its own has one part, and flags that nobody reads.
+    A rank on its own has one part, and flags that nobody reads. What is given are the data or, with
+    ``batches``, a ``Sampled``.
     """
-    turn, share = _make_turn(dtype, lanes, form, kind), make_share()
+    turn, share = _make_turn(dtype, lanes, form, kind, batches=batches), make_share()
+    begin_step, (all_of, rows_of, share_of, data_of) = (
+        _make_begin_step(batches=batches),
+        _make_given(batches=batches),
+    )
     outputs, layers, _ = _make_phases(dtype, lanes, form, kind)
     move_rows = _make_move_rows(dtype)
     # Factors that have room in half of the second level are asked for ahead.
     near = cache_bytes(2) // 2 // dtype.itemsize
     before_outputs, before_layers = make_ahead(dtype, lanes)
 
-    @entry("wide", dtype.name, lanes, form, kind)
-    def advance(data, shared, scratch, flags, rank):
-        run = point_into(shared)
+    @entry("wide", dtype.name, lanes, form, kind, batches)
+    def advance(given, shared, scratch, flags, rank):
+        data, run = all_of(given), point_into(shared)
         progress, slope, p = run.progress, run.limits[SLOPE], run.limits[P]
         parts, ranks = flags.size // team.SPACING - 2, scratch.work.shape[0]
         vectors, sums = (data.k + lanes - 1) // lanes, pointer(scratch.sums)
@@ -266,7 +356,8 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
             last = parts  # its own, and then those that nobody has begun with
             if progress[ACTIVE] == 0:
                 return
-            _begin(data, run)
+            _begin(data, run, rows_of(given))
+            begin_step(run)
         while True:
             if rank > 0:
                 phase = team.await_leader(flags, phase)
@@ -280,12 +371,13 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
                     continue
                 model = run.active[progress[PLACE]]
                 chain = chain_of(run, model)
-                if progress[EPILOGUE] == _OUTPUTS:
+                if progress[EPILOGUE] == _OUTPUTS or progress[EPILOGUE] == _ALL:
                     span = share(vectors, part, parts), share(vectors, part + 1, parts)
                     if ahead:
                         before_outputs(chain, part, parts)
-                    how = _how(run)
-                    outputs(data, chain, memory, span, how, slope, p)
+                    how, scale = _how(run), slope * share_of(given, run)
+                    mine = data_of(given, run, scratch.work[rank])
+                    outputs(mine, chain, memory, span, how, scale, p)
                 else:
                     rule = shift(run.rules, model * RULE_SIZE)
                     if ahead:
@@ -308,7 +400,7 @@ def make_wide(dtype: np.dtype[Any], lanes: int, form: str, kind: str = "lp"):
                 continue
             if parts > 1 and not team.await_units(flags, phase):
                 return
-            if not turn(data, run, sums):
+            if not turn(given, run, sums):
                 return
 
     return advance

@@ -17,6 +17,7 @@ from .jit import inner, lanes_for, named, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
 from .many_maps import Places, Tile, make_slopes
 from .panels import in_panels, make_product
+from .picked import tile_at
 from .pointers import shift
 from .processor import cache_bytes
 from .shapes import shapes
@@ -131,7 +132,7 @@ def _make_direct(dtype: np.dtype[Any], lanes: int, kind: str):
         for i in range(n_tiles):
             row = (n_tiles - 1 - i if backwards else i) * data.tile
             rows = min(data.tile, data.n - row)
-            X, Y = at(data.X, row * ld), at(data.Y, row * k)
+            X, Y = tile_at(data, row, rows)
             tile = Tile(X, Y, rows, d, ld, k, 0)
             v = first
             while v < last:

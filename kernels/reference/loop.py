@@ -11,6 +11,9 @@ A run holds any number of models. They go side by side, each as if it were alone
 one by one as they end.
 
 Of an entrywise map (:mod:`.entrywise`) the vectors take the place of the factors.
+
+With batches (:mod:`.batches`) the loss and the gradient that an update goes by are those of the
+rows of the step; what is recorded, and what ends a run, are those of all data.
 """
 
 import math
@@ -29,11 +32,13 @@ from ..specs import (
     RUNNING,
     STATE_SLOTS,
     TARGET,
+    Batches,
     Loss,
     ModelSpec,
     Rule,
 )
 from . import entries, entrywise, factor_chain
+from .batches import rows
 from .lp_loss import (
     diagonal_loss_and_gradient,
     gram,
@@ -87,6 +92,15 @@ class BaseTrainingLoop(ABC):
     def _pass(self, m: int) -> tuple[Array, float, Array]:
         """End-to-end matrix, loss and gradient of a model's current iterate."""
 
+    @property
+    def _has_batches(self) -> bool:
+        """Whether the passes of updates go over other rows than ``_pass``."""
+        return False
+
+    def _batch_pass(self, m: int) -> tuple[Array, float, Array]:
+        """The same by the rows of the current step."""
+        return self._pass(m)
+
     def _end_to_end(self, m: int) -> Array:
         """End-to-end matrix of a model's current iterate."""
         model, params = self._models[m], self._params[m]
@@ -138,18 +152,28 @@ class BaseTrainingLoop(ABC):
         ``record_every``; with a gradient norm of at most ``tol`` > 0 it has CONVERGED, with a loss
         of at most ``target`` it has met its TARGET. A model that has ended leaves the run, its
         iterate stays as it is. A request to stop ends the call after the step in hand.
+
+        With batches only an iterate that is to be recorded is judged so; of the others, and of the
+        batches, no more is asked than that loss and gradient are finite.
         """
         for _ in range(steps):
-            record = np.full((len(self._models), 3), np.nan)
+            due = record_every > 0 and self.step % record_every == 0
+            record = np.full((len(self._models), self._columns), np.nan)
             for m in self.active:
-                W, value, G = self._pass(m)
-                slope = norm(G)
-                self.statuses[m] = self._judge(value, slope, tol, target)
-                if self.statuses[m] != DIVERGED:
-                    record[m] = value, slope, norm(W)
+                if due or not self._has_batches:
+                    W, value, G = self._pass(m)
+                    slope = norm(G)
+                    self.statuses[m] = self._judge(value, slope, tol, target)
+                    if self.statuses[m] != DIVERGED:
+                        record[m, :3] = value, slope, norm(W)
+                if self._has_batches and self.statuses[m] == RUNNING:
+                    W, value, G = self._batch_pass(m)
+                    self.statuses[m] = self._judge(value, norm(G), 0.0, -math.inf)
+                    if self.statuses[m] == RUNNING:
+                        record[m, 3] = value
                 if self.statuses[m] == RUNNING:
                     self._update(m, W, G)
-            if record_every and self.step % record_every == 0 and not np.isnan(record).all():
+            if due and not np.isnan(record).all():
                 self._history.append((self.step, record))
             self.active = self.active[self.statuses[self.active] == RUNNING]
             if not len(self.active):
@@ -165,12 +189,18 @@ class BaseTrainingLoop(ABC):
         Returns
         -------
         steps : (m,) int array
-        rows : (m, M, 3) float64 array
-            Loss, Frobenius norms of G and of W_e; nan for a model that was not in the run.
+        rows : (m, M, 3) or, with batches, (m, M, 4) float64 array
+            Loss, Frobenius norms of G and of W_e, loss of the batch; nan for a model that was not
+            in the run.
         """
         history, self._history = self._history, []
-        steps = np.array([step for step, _ in history], np.int64)
-        return steps, np.array([rows for _, rows in history]).reshape(-1, len(self._models), 3)
+        steps, shape = np.array([step for step, _ in history], np.int64), (-1, len(self._models))
+        return steps, np.array([rows for _, rows in history]).reshape(*shape, self._columns)
+
+    @property
+    def _columns(self) -> int:
+        """Numbers of a record."""
+        return 4 if self._has_batches else 3
 
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self) -> Array:
@@ -245,23 +275,46 @@ class TrainingLoop(BaseTrainingLoop):
     models : sequence of ModelSpec
     threads : int
         Ignored: NumPy decides.
+    batches : Batches, optional
+        The rows of each step, for a pass over the data, or entries or measurements; by default all.
     """
 
     def __init__(
-        self, X: Array, Y: Array, loss: Loss, models: Sequence[ModelSpec], threads: int = 1
+        self,
+        X: Array,
+        Y: Array,
+        loss: Loss,
+        models: Sequence[ModelSpec],
+        threads: int = 1,
+        batches: Batches | None = None,
     ) -> None:
         super().__init__(models)
-        self._X, self._Y, self._loss = X, Y, loss
+        self._X, self._Y, self._loss, self._batches = X, Y, loss, batches
         self._gram = gram(X, Y) if loss.form == "gram" else None
+        self._rows: tuple[int, Array] | None = None
+
+    @property
+    def _has_batches(self) -> bool:
+        return self._batches is not None
 
     def _pass(self, m: int) -> tuple[Array, float, Array]:
+        return self._pass_over(m, self._X, self._Y)
+
+    def _batch_pass(self, m: int) -> tuple[Array, float, Array]:
+        assert self._batches is not None
+        if self._rows is None or self._rows[0] != self.step:  # all models have the same
+            self._rows = self.step, rows(len(self._X), *self._batches, self.step)
+        own = self._rows[1]
+        return self._pass_over(m, self._X[own], self._Y[own])
+
+    def _pass_over(self, m: int, X: Array, Y: Array) -> tuple[Array, float, Array]:
         W = self._end_to_end(m)
         if self._loss.form == "diagonal":
-            return W, *diagonal_loss_and_gradient(self._X, self._Y, W, self._loss)
+            return W, *diagonal_loss_and_gradient(X, Y, W, self._loss)
         if self._loss.form == "entries":
-            return W, *entries.loss_and_gradient(self._X, self._Y, W, self._loss)
+            return W, *entries.loss_and_gradient(X, Y, W, self._loss)
         if self._loss.form == "measurements":
-            return W, *entries.measured_loss_and_gradient(self._X, self._Y, W, self._loss)
+            return W, *entries.measured_loss_and_gradient(X, Y, W, self._loss)
         if self._gram is None:
-            return W, *loss_and_gradient(self._X, self._Y, W, self._loss)
-        return W, *gram_loss_and_gradient(*self._gram, len(self._X), W, self._loss.factor)
+            return W, *loss_and_gradient(X, Y, W, self._loss)
+        return W, *gram_loss_and_gradient(*self._gram, len(X), W, self._loss.factor)

@@ -1,0 +1,166 @@
+"""Some rows of the data, by their numbers, as the passes read them.
+
+A pass goes through tiles of rows. Those of all data stand where they are; rows that were picked are
+copied, a tile at a time, into memory that stays in the first-level cache: :func:`tile_at` does what
+is right for what it is given, so that a pass need not know. The pass for one map alone reads them
+where they stand (:mod:`.one_map`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from .jit import LINE, inner
+from .pointers import address, pointer, pointer_to, shift
+from .simd import at
+
+
+class Picked(NamedTuple):
+    """The same fields as those of ``Data``, but of n rows with the numbers ``rows``, ascending.
+
+    X, Y and ``rows`` (int32) are pointers, and so is ``space``, where there is room for the X and Y
+    of a tile.
+    """
+
+    X: Any
+    Y: Any
+    n: int
+    d: int
+    ld: int
+    k: int
+    tile: int
+    flush: int
+    several: bool
+    streamed: bool
+    rest: float
+    rows: Any
+    space: Any
+
+
+class Sampled(NamedTuple):
+    """The data of a run with batches, as its kernel reads them.
+
+    ``all_data`` are laid out for its passes, and ``everything`` (n,) int32 numbers their rows.
+    ``rows`` (steps, size), int32, holds those of some steps, the first of which is FIRST_BATCH,
+    and ``counts`` (steps,) how many they are. If they are ``scattered`` over the data, ranks divide
+    the data among them, not the batch: a row is then always in the cache of the same processor.
+    """
+
+    all_data: Any
+    everything: np.ndarray
+    rows: np.ndarray
+    counts: np.ndarray
+    scattered: bool
+
+
+def space_size(data: Any) -> int:
+    """Elements of scratch that a rank needs to copy a tile to, beside what its pass needs."""
+    return int(data.tile * (data.ld + data.k) + LINE)
+
+
+@inner
+def _below(rows, count, number):
+    """How many of the ascending ``rows`` are less than ``number``."""
+    first, last = 0, count
+    while first < last:
+        middle = (first + last) // 2
+        if rows[middle] < number:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@inner
+def pick_all(sampled, space, part, parts):
+    """Pick a part of all rows."""
+    data = sampled.all_data
+    first, last = data.n * part // parts, data.n * (part + 1) // parts
+    rows = shift(pointer(sampled.everything), first)
+    return _picked(data, rows, last - first, space)
+
+
+@inner
+def pick_batch(sampled, space, place, part, parts):
+    """Pick a part of the rows of a step, that at ``place`` among those at hand."""
+    data, count = sampled.all_data, sampled.counts[place]
+    rows = shift(pointer(sampled.rows), place * sampled.rows.shape[1])
+    if sampled.scattered:
+        first = _below(rows, count, data.n * part // parts)
+        last = _below(rows, count, data.n * (part + 1) // parts)
+    else:
+        first, last = count * part // parts, count * (part + 1) // parts
+    return _picked(data, shift(rows, first), last - first, space)
+
+
+@inner
+def _picked(data, rows, count, space):
+    return Picked(
+        pointer(data.X),
+        pointer(data.Y),
+        count,
+        data.d,
+        data.ld,
+        data.k,
+        data.tile,
+        data.flush,
+        True,
+        False,
+        data.rest,
+        rows,
+        space,
+    )
+
+
+@inner
+def _copy(data, row, rows):
+    """Copy a tile; the addresses of its X and Y."""
+    ld, k, X = data.ld, data.k, data.space
+    Y = shift(X, data.tile * ld)
+    for r in range(rows):
+        number = np.int64(data.rows[row + r])
+        source, target = shift(data.X, number * ld), shift(X, r * ld)
+        for j in range(ld):
+            target[j] = source[j]
+        for c in range(k):
+            Y[r * k + c] = data.Y[number * k + c]
+    return address(X), address(Y)
+
+
+def tile_at(data: Any, row: int, rows: int) -> tuple[int, int]:
+    """Addresses of X and Y of so many rows from ``row`` on; compiled code calls it."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(tile_at, inline="always")
+def _tile_at(data, row, rows):
+    if "space" in data.fields:
+
+        def copied(data, row, rows):
+            return _copy(data, row, rows)
+
+        return copied
+
+    def in_place(data, row, rows):
+        return at(data.X, row * data.ld), at(data.Y, row * data.k)
+
+    return in_place
+
+
+def is_picked(data: Any) -> bool:
+    """Whether data are rows that were picked; compiled code calls it."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(is_picked, inline="always")
+def _is_picked(data):
+    picked = "space" in data.fields
+    return lambda data: picked
+
+
+@inner
+def space_in(work, data):
+    """Point to the end of a rank's scratch, on a cache line, with room for a tile."""
+    start = at(work, work.size - data.tile * (data.ld + data.k) - LINE)
+    return pointer_to((start + LINE - 1) // LINE * LINE, pointer(work))
