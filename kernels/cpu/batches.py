@@ -1,9 +1,10 @@
 """Minibatches, compiled: the rows of many steps at once, to the bit those of the reference.
 
-The labels of an epoch are shuffled in one pass, by jumps that are made beforehand in vectors, a
-tile of them at a time. A second pass appends each row to its batch, and so leaves the batches of
-the epoch, one after the other, in ``order``; it is kept, so that steps within an epoch are copies.
-With replacement the rows that have been drawn are sorted by their digits.
+The labels of an epoch are shuffled in one pass, in which each row is appended to its batch as soon
+as its label is known. That leaves the batches of the epoch, one after the other, in ``order``; it
+is kept, so that steps within an epoch are copies. The jumps of the shuffle are made in vectors, few
+at a time, so that the processor makes the next ones while it waits for the memory of the last. With
+replacement the rows that have been drawn are sorted by their digits.
 """
 
 from typing import NamedTuple
@@ -19,8 +20,8 @@ EPOCH, REPLACEMENT, NONE = range(3)
 if SHUFFLES != ("epoch", "replacement", "none"):
     raise AssertionError("the numbers of the shuffles are not their places in SHUFFLES")
 
-#: Random numbers that are made at a time: they stay in the innermost cache. Even.
-_TILE = 1024
+#: Random numbers that are made at a time, an even number: two loops on the processor at once.
+_TILE = 32
 #: Rows are sorted by this number of their bits in a pass, or so few of them by insertion.
 _BITS, _FEW = 8, 48
 
@@ -58,13 +59,15 @@ def memory(plan: Plan) -> Memory:
 
 
 @inner
-def _draw(out, first, count, shrinks, n, counter):
-    """Draw integers below n; below n - i for that at place i if ``shrinks`` is 1, not 0."""
-    for b in range((count + 1) >> 1):
+def _draw(out, first, n, shrinks, counter):
+    """Draw a tile of integers below n; that at place i below n - i if ``shrinks`` is 1, not 0.
+
+    Where n - i is not above 0 they mean nothing.
+    """
+    for b in range(_TILE // 2):
         z, w = pair((first >> 1) + b, counter)
-        most = n - shrinks * (first + 2 * b)
-        out[2 * b] = index(z, most)
-        out[2 * b + 1] = index(w, most - shrinks)
+        out[2 * b] = index(z, n - shrinks * 2 * b)
+        out[2 * b + 1] = index(w, n - shrinks * (2 * b + 1))
 
 
 @inner
@@ -79,15 +82,14 @@ def partition(memory, plan, epoch):
         for i in range(batch * size, min((batch + 1) * size, n)):
             labels[i] = batch
     for first in range(0, n, _TILE):
-        count = min(_TILE, n - first)
-        _draw(jumps, first, count, 1, n, counter)
-        for i in range(first, first + count):
+        _draw(jumps, first, n - first, 1, counter)
+        for i in range(first, min(first + _TILE, n)):
             j = i + jumps[i - first]
-            labels[i], labels[j] = labels[j], labels[i]
-    for i in range(n):
-        place = places[labels[i]]
-        order[place] = i
-        places[labels[i]] = place + 1
+            label = labels[j]
+            labels[j] = labels[i]
+            place = places[label]
+            order[place] = i
+            places[label] = place + 1
     memory.epoch[0] = epoch
 
 
@@ -127,9 +129,8 @@ def _replaced(rows, memory, plan, step):
     places, jumps = pointer(memory.places), pointer(memory.jumps)
     counter = Counter(ROWS, step, plan.seed)
     for first in range(0, size, _TILE):
-        count = min(_TILE, size - first)
-        _draw(jumps, first, count, 0, n, counter)
-        for i in range(count):
+        _draw(jumps, first, n, 0, counter)
+        for i in range(min(_TILE, size - first)):
             drawn[first + i] = jumps[i]
     if size <= _FEW:
         _insert(drawn, size)
