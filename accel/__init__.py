@@ -16,6 +16,7 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from accel._core.batches import Batches
 from accel._core.diagonal_network import DiagonalNetwork
 from accel._core.matrix_problems import MatrixCompletion, MatrixFactorization
 from accel._core.matrix_sensing import MatrixSensing
@@ -52,6 +53,7 @@ __all__ = [
     "AdaDelta",
     "AdaGrad",
     "Adam",
+    "Batches",
     "DiagonalNetwork",
     "EndToEnd",
     "GradientDescent",

@@ -21,6 +21,13 @@ STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0, 1)
 
 RUNNING, CONVERGED, TARGET, DIVERGED = range(4)
 
+#: Streams of random numbers, see ``reference/philox.py``: the rows of a batch, noise on the labels,
+#: noise on the parameters.
+ROWS, LABELS, PARAMETERS = range(3)
+
+#: The ways in which rows are gathered in batches, see ``reference/batches.py``.
+SHUFFLES = ("epoch", "replacement", "none")
+
 
 #: The losses of a sample, see ``reference/losses.py``: those of a residual, those of a margin,
 #: whose labels are -1 and +1, and that which couples the outputs of a sample.

@@ -42,6 +42,8 @@ in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
 as_written = njit(**{**_OPTIONS, "fastmath": False})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
 inlined = njit(forceinline=True, **_OPTIONS)
+#: Both at once, for what must give the same bits in a vector of any width, and on any machine.
+inlined_as_written = njit(forceinline=True, **{**_OPTIONS, "fastmath": False})
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
 spliced = njit(inline="always", **_OPTIONS)
 
