@@ -8,10 +8,13 @@ backwards: what the last one left in the second-level cache is then still there.
 From memory, X being larger than the caches' share: row after row, in strictly ascending order, its
 lines asked for some way ahead into the second level; a few rows are in the first level when their
 parts of the gradient are taken. That is as fast as memory delivers.
+
+Rows of a batch are taken where they stand, as many at once as a vector holds products, and the next
+ones are asked for in the first level meanwhile.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -24,6 +27,7 @@ from .jit import LINE, inner, named
 from .losses import by_loss, whole_value
 from .picked import tile_at
 from .pointers import address
+from .processor import vector_registers
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
 
@@ -41,63 +45,43 @@ def _together(lanes: int) -> int:
     return min(4, lanes)
 
 
-def _emit_product(emit: Emitter, x, soon, w, ld):
-    """The products of a row and the weights, as a vector yet to be folded; ``soon`` is asked for."""
+def _emit_product(emit: Emitter, x, w, ld):
+    """The products of a row and the weights, as a vector yet to be folded; lines are asked for."""
     builder, lanes, totals = emit.builder, emit.lanes, emit.variables(_CHAINS)
+    ahead = shapes().ahead_bytes // emit.itemsize
 
     def products(position, length):
         here, weights = emit.at(x, (position, 1)), emit.at(w, (position, 1))
-        coming = emit.at(soon, (position, 1))
         for i in range(length // lanes):
             left, right = emit.load(here, i * lanes), emit.load(weights, i * lanes)
             builder.store(emit.fma(left, right, builder.load(totals[i])), totals[i])
         for shift in range(0, length, max(LINE // emit.itemsize, lanes)):
-            emit.prefetch(builder.gep(coming, [_I64(shift)]))
+            emit.prefetch(builder.gep(here, [_I64(ahead + shift)]))
 
     cover(builder, ld, (_CHAINS * lanes, lanes), products)
     return added(builder, [builder.load(total) for total in totals])
 
 
-class _Some(NamedTuple):
-    """A few rows of X, what is to be asked for with each, and a vector of their targets."""
-
-    rows: list[Any]
-    soon: list[Any]
-    targets: Any
-
-
-def _in_order(emit: Emitter, x, y, ld, i, count: int) -> _Some:
-    """So many rows from row i on; those that lie some way behind them come soon."""
-    ahead = shapes().ahead_bytes // emit.itemsize
-    rows = [emit.at(x, (i, ld), (ld, _I64(r))) for r in range(count)]
-    soon = [emit.builder.gep(row, [_I64(ahead)]) for row in rows]
-    return _Some(rows, soon, emit.load(emit.builder.gep(y, [i]), lanes=count))
-
-
-def _by_number(emit: Emitter, x, y, ld, numbers, count: int) -> _Some:
-    """The rows with the first ``count`` numbers at a pointer; those behind these come soon."""
-    builder = emit.builder
-    places = [
-        builder.sext(builder.load(builder.gep(numbers, [_I64(r)])), _I64) for r in range(2 * count)
-    ]
-    rows = [emit.at(x, (place, ld)) for place in places]
-    targets = ir.Constant(ir.VectorType(emit.scalar, count), ir.Undefined)
-    for r, place in enumerate(places[:count]):
-        target = builder.load(builder.gep(y, [place]))
-        targets = builder.insert_element(targets, target, _I32(r))
-    return _Some(rows[:count], rows[count:], targets)
-
-
-def _emit_rows(emit: Emitter, some: _Some, w, g, ld, take, loss):
-    """Take a few rows, one after the other: parts of the gradient go to ``g``, of the loss."""
-    builder, lanes, (rows, soon, targets) = emit.builder, emit.lanes, some
-    products = emit.fold(
-        [_emit_product(emit, *pair, w, ld) for pair in zip(rows, soon, strict=True)]
-    )
+def _emit_slopes(emit: Emitter, take, products, targets, loss):
+    """The slopes of some rows, each in all lanes of a vector; the loss grows by their values."""
+    builder, count = emit.builder, products.type.count
     slopes, values = take(builder, products, targets)
-    slopes = [
-        emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(len(rows))
+    values = widened(builder, whole_value(builder, values))
+    for r in range(count):
+        value = builder.extract_element(values, _I32(r))
+        builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
+    return [
+        emit.spread(builder.extract_element(slopes, _I32(r)), emit.vector) for r in range(count)
     ]
+
+
+def _emit_rows(emit: Emitter, x, y, w, g, ld, take, count: int, loss):
+    """Take ``count`` rows, one after the other: parts of the gradient go to ``g``, of the loss."""
+    builder, lanes = emit.builder, emit.lanes
+    rows = [emit.at(x, (ld, _I64(r))) for r in range(count)]
+    products = emit.fold([_emit_product(emit, row, w, ld) for row in rows])
+    targets = emit.load(y, lanes=count)
+    slopes = _emit_slopes(emit, take, products, targets, loss)
 
     def scaled(position, length):
         here, target = [emit.at(row, (position, 1)) for row in rows], emit.at(g, (position, 1))
@@ -108,41 +92,94 @@ def _emit_rows(emit: Emitter, some: _Some, w, g, ld, take, loss):
             emit.store(total, target, i * lanes)
 
     cover(builder, ld, (_CHAINS * lanes, lanes), scaled)
-    values = widened(builder, whole_value(builder, values))
-    for r in range(len(rows)):
-        value = builder.extract_element(values, _I32(r))
-        builder.store(builder.fadd(builder.load(loss), value, flags=EXACT), loss)
 
 
-def _make_rows(dtype, lanes: int, kind: str, *, picked: bool):
+def _make_rows(dtype, lanes: int, kind: str):
     @numba_intrinsic
-    def rows(typing_context, x, y, numbers, w, g, count, ld, p):
+    def rows(typing_context, x, y, w, g, count, ld, p):
         def generate(context, builder, signature, arguments):
             emit = Emitter(context, builder, dtype, lanes)
             pointer = emit.scalar.as_pointer()
-            numbers = builder.inttoptr(arguments[2], _I32.as_pointer())
-            x, y, w, g = (builder.inttoptr(arguments[i], pointer) for i in (0, 1, 3, 4))
-            count, ld, p = arguments[5:]
+            x, y, w, g = (builder.inttoptr(address, pointer) for address in arguments[:4])
+            count, ld, p = arguments[4:]
             length, loss = _together(lanes), cgutils.alloca_once(builder, _DOUBLE)
             builder.store(_DOUBLE(0.0), loss)
 
             def all_rows(take):
                 def some(i, _):
-                    if picked:
-                        here = builder.gep(numbers, [i])
-                        taken = _by_number(emit, x, y, ld, here, length)
-                    else:
-                        taken = _in_order(emit, x, y, ld, i, length)
-                    _emit_rows(emit, taken, w, g, ld, take, loss)
+                    here, there = emit.at(x, (i, ld)), builder.gep(y, [i])
+                    _emit_rows(emit, here, there, w, g, ld, take, length, loss)
 
                 cover(builder, count, (length,), some)
 
             by_loss(builder, ir.VectorType(emit.scalar, length), kind, p, all_rows)
             return builder.load(loss)
 
-        return types.float64(*(types.intp,) * 7, types.float64), generate
+        return types.float64(*(types.intp,) * 6, types.float64), generate
 
     return rows
+
+
+def _at_once(lanes: int) -> int:
+    """Rows that were picked are taken so many at once: a whole vector, if registers hold the sums."""
+    return min(lanes, vector_registers() // 2, 8)
+
+
+def _emit_at_once(emit: Emitter, rows, targets, w, g, ld, take, loss):
+    """Take half of the rows at addresses, all at once; the other half, which comes next, is asked for."""
+    builder, lanes, count = emit.builder, emit.lanes, len(rows) // 2
+    rows, soon, totals = rows[:count], rows[count:], emit.variables(count)
+    with cgutils.for_range(builder, builder.sdiv(ld, _I64(lanes))) as loop:
+        here = (loop.index, lanes)
+        weights = emit.load(emit.at(w, here))
+        for row, total in zip(rows, totals, strict=True):
+            term = emit.fma(emit.load(emit.at(row, here)), weights, builder.load(total))
+            builder.store(term, total)
+    products = emit.fold([builder.load(total) for total in totals])
+    slopes = _emit_slopes(emit, take, products, targets, loss)
+    with cgutils.for_range(builder, builder.sdiv(ld, _I64(lanes))) as loop:
+        here = (loop.index, lanes)
+        target = emit.at(g, here)
+        total = emit.load(target)
+        for row, coming, slope in zip(rows, soon, slopes, strict=True):
+            total = emit.fma(emit.load(emit.at(row, here)), slope, total)
+            emit.prefetch(emit.at(coming, here), near=True)
+        emit.store(total, target)
+
+
+def _make_picked(dtype, lanes: int, kind: str):
+    count = _at_once(lanes)
+
+    @numba_intrinsic
+    def picked(typing_context, x, y, numbers, w, g, length, ld, p):
+        def generate(context, builder, signature, arguments):
+            emit = Emitter(context, builder, dtype, lanes)
+            numbers = builder.inttoptr(arguments[2], _I32.as_pointer())
+            pointer = emit.scalar.as_pointer()
+            x, y, w, g = (builder.inttoptr(arguments[i], pointer) for i in (0, 1, 3, 4))
+            length, ld, p = arguments[5:]
+            loss = cgutils.alloca_once(builder, _DOUBLE)
+            builder.store(_DOUBLE(0.0), loss)
+
+            def all_rows(take):
+                def some(i, _):
+                    here = [emit.at(numbers, (i, 1), (_I64(r), 1)) for r in range(2 * count)]
+                    places = [builder.sext(builder.load(number), _I64) for number in here]
+                    targets = ir.Constant(ir.VectorType(emit.scalar, count), ir.Undefined)
+                    for r, place in enumerate(places[:count]):
+                        target = builder.load(builder.gep(y, [place]))
+                        targets = builder.insert_element(targets, target, _I32(r))
+                    rows = [emit.at(x, (place, ld)) for place in places]
+                    _emit_at_once(emit, rows, targets, w, g, ld, take, loss)
+
+                cover(builder, length, (count,), some)
+
+            by_loss(builder, ir.VectorType(emit.scalar, count), kind, p, all_rows)
+            return builder.load(loss)
+
+        return types.float64(*(types.intp,) * 7, types.float64), generate
+
+    return picked
 
 
 @cache
@@ -153,7 +190,7 @@ def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """
     routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
     dots, weighted_sum = routines.dots, routines.weighted_sum
-    stream, together = _make_rows(dtype, lanes, kind, picked=False), _together(lanes)
+    stream, together = _make_rows(dtype, lanes, kind), _together(lanes)
 
     @inner
     @named(dtype.name, lanes, kind)
@@ -166,7 +203,7 @@ def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
             rows, streamed = min(tile, data.n - row), 0
             if data.streamed:
                 streamed = rows // together * together
-                loss += stream(at(data.X, row * ld), at(data.Y, row), 0, w, g, streamed, ld, p)
+                loss += stream(at(data.X, row * ld), at(data.Y, row), w, g, streamed, ld, p)
             if streamed < rows:
                 row, rows = row + streamed, rows - streamed
                 X, R = View(at(data.X, row * ld), ld, 1), View(r, tile, 1)
@@ -187,7 +224,7 @@ def make_one_map_of_rows(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
     """Compile the same pass over rows that were picked: where they stand, a few at a time."""
     routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
     dots, weighted_sum = routines.dots, routines.weighted_sum
-    take, together = _make_rows(dtype, lanes, kind, picked=True), _together(lanes)
+    take, together = _make_picked(dtype, lanes, kind), _at_once(lanes)
 
     @inner
     @named(dtype.name, lanes, kind)
