@@ -30,8 +30,8 @@ from .precondition import apply as precondition
 from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, Sink, make_consumers, prepare
 
 #: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
-#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS. The
-#: first batch at hand is that of step FIRST_BATCH.
+#: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS.
+#: The first batch at hand is that of step FIRST_BATCH.
 RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, CONTROL_SIZE = range(7)
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which

@@ -43,8 +43,8 @@ from .factor_chain import LD, PARAMS, PULL, ROWS, SUFFIX, Layout, block_size
 from .gram_pass import pack_gram
 from .jit import LINE, aligned_zeros, lanes_for, padded
 from .lp_loss import Data, form_of, gram, pack, pack_measured, sums_size, work_size
-from .precondition import work_size as precondition_size
 from .picked import space_size
+from .precondition import work_size as precondition_size
 from .ranks import Shares, Team
 from .shapes import shapes
 from .stochastic import make_stochastic

@@ -121,12 +121,12 @@ def _make_rows(dtype, lanes: int, kind: str):
 
 
 def _at_once(lanes: int) -> int:
-    """Rows that were picked are taken so many at once: a whole vector, if registers hold the sums."""
+    """So many rows that were picked are taken at once: a vector, if registers hold the sums."""
     return min(lanes, vector_registers() // 2, 8)
 
 
 def _emit_at_once(emit: Emitter, rows, targets, w, g, ld, take, loss):
-    """Take half of the rows at addresses, all at once; the other half, which comes next, is asked for."""
+    """Take the first half of these rows, all at once; the others, which come next, are asked for."""
     builder, lanes, count = emit.builder, emit.lanes, len(rows) // 2
     rows, soon, totals = rows[:count], rows[count:], emit.variables(count)
     with cgutils.for_range(builder, builder.sdiv(ld, _I64(lanes))) as loop:

@@ -2,8 +2,8 @@
 
 A step has two phases, or four if its iterate is to be recorded or evaluated,
 
-    all, judge       the pass over all data, for all models at once, then each model is judged by it;
-    batch, descend   the pass over the rows of the step, for all models, then each model descends.
+    all, judge       the pass over all data, for all models at once, then each one is judged by it;
+    batch, descend   the pass over the rows of the step, for all models, then each one descends.
 
 Each is cut into parts for the ranks, as in :mod:`.advance`. A rank on its own has one part, and
 flags that nobody reads. The rows of a step are a function of its number, and all models have the
@@ -62,7 +62,7 @@ def _turn(run, size):
     control, progress = run.control, run.progress
     phase = progress[EPILOGUE]
     progress[EPILOGUE] = phase + 1
-    if phase == ALL or phase == BATCH:
+    if phase in (ALL, BATCH):
         return True
     if control[EVALUATE]:
         return False
@@ -136,7 +136,7 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
                 if alone:
                     begin, end = 0, count
                 place_of_step = step - run.control[FIRST_BATCH]
-                if turn == ALL or turn == BATCH:
+                if turn in (ALL, BATCH):
                     begin, end = 0, 0
                     if turn == ALL:
                         rows = pick_all(sampled, space, part, parts)

@@ -266,7 +266,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
         model, step = run.active[progress[PLACE]], progress[TURN]
         fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
         phase = progress[EPILOGUE]
-        if phase == _OUTPUTS or phase == _ALL:
+        if phase in (_OUTPUTS, _ALL):
             chain = chain_of(run, model)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
             loss, square = totals(data, shift(sums, room(data)), lanes, vectors)
