@@ -73,15 +73,18 @@ class Loss(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The rows of the data that the loss and the gradient of a step are made of.
+    """The rows of the data that the loss and the gradient of a step are made of, and their labels.
 
     Step t takes ``rows(n, size, shuffle, seed, t)`` of ``batches``, at most ``size`` of them.
-    ``shuffle`` is "epoch", "replacement" or "none".
+    ``shuffle`` is one of ``SHUFFLES``. To target c of row i ``noise`` is added times number i k + c
+    of the stream LABELS at the step: Gaussians or, with ``signs``, -1 and +1.
     """
 
     size: int
     shuffle: str = "epoch"
     seed: int = 0
+    noise: float = 0.0
+    signs: bool = False
 
 
 class Rule(NamedTuple):

@@ -205,7 +205,7 @@ class TrainingLoop:
         else:
             data = pack(X, Y, count)
         form, sums = form_of(data, loss.kind, picked=True), sums_size(data, count)
-        work = work_size(data, count, loss.kind, lanes) + space_size(data)
+        work = work_size(data, count, loss.kind, lanes) + space_size(data, tape.size)
         kernel = make_stochastic(X.dtype, lanes, form, self._structure, loss.kind)
         sampled = tape.sampled(data)
         parts = min(threads, _useful_parts(data, tape.size))
@@ -257,7 +257,7 @@ class TrainingLoop:
             rows = data.n if self._tape is None else self._tape.size
             step = k * (2 * rows * d + 3 * chain)
         if self._tape is not None:
-            work += space_size(data)
+            work += space_size(data, self._tape.size)
             data = self._tape.sampled(data)
         parts = max(min(threads, -(-k // width), step // _WORK_PER_PART), 1)
         if parts <= count:

@@ -26,7 +26,7 @@ from .differentiate import make_differentiate
 from .jit import LINE, inner, named
 from .losses import by_loss, whole_value
 from .picked import tile_at
-from .pointers import address
+from .pointers import address, shift
 from .processor import vector_registers
 from .shapes import shapes
 from .simd import EXACT, Emitter, View, added, at, cover, tiles, widened
@@ -55,8 +55,8 @@ def _emit_product(emit: Emitter, x, w, ld):
         for i in range(length // lanes):
             left, right = emit.load(here, i * lanes), emit.load(weights, i * lanes)
             builder.store(emit.fma(left, right, builder.load(totals[i])), totals[i])
-        for shift in range(0, length, max(LINE // emit.itemsize, lanes)):
-            emit.prefetch(builder.gep(here, [_I64(ahead + shift)]))
+        for offset in range(0, length, max(LINE // emit.itemsize, lanes)):
+            emit.prefetch(builder.gep(here, [_I64(ahead + offset)]))
 
     cover(builder, ld, (_CHAINS * lanes, lanes), products)
     return added(builder, [builder.load(total) for total in totals])
@@ -126,7 +126,7 @@ def _at_once(lanes: int) -> int:
 
 
 def _emit_at_once(emit: Emitter, rows, targets, w, g, ld, take, loss):
-    """Take the first half of these rows, all at once; the others, which come next, are asked for."""
+    """Take the first half of these rows, all at once; the others come next, and are asked for."""
     builder, lanes, count = emit.builder, emit.lanes, len(rows) // 2
     rows, soon, totals = rows[:count], rows[count:], emit.variables(count)
     with cgutils.for_range(builder, builder.sdiv(ld, _I64(lanes))) as loop:
@@ -165,10 +165,7 @@ def _make_picked(dtype, lanes: int, kind: str):
                 def some(i, _):
                     here = [emit.at(numbers, (i, 1), (_I64(r), 1)) for r in range(2 * count)]
                     places = [builder.sext(builder.load(number), _I64) for number in here]
-                    targets = ir.Constant(ir.VectorType(emit.scalar, count), ir.Undefined)
-                    for r, place in enumerate(places[:count]):
-                        target = builder.load(builder.gep(y, [place]))
-                        targets = builder.insert_element(targets, target, _I32(r))
+                    targets = emit.load(builder.gep(y, [i]), lanes=count)
                     rows = [emit.at(x, (place, ld)) for place in places]
                     _emit_at_once(emit, rows, targets, w, g, ld, take, loss)
 
@@ -232,10 +229,11 @@ def make_one_map_of_rows(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
         ld, loss = data.ld, 0.0
         gradient, w, g, r = work[:ld], at(weights, 0), at(work, 0), at(work, ld)
         gradient[:] = 0
-        x, y, size = address(data.X), address(data.Y), 4  # bytes of a row's number
+        x, size = address(data.X), 4  # bytes of a row's number
         for row in range(0, data.n, FLUSH):
             rows = min(data.n - row, FLUSH)
             whole = rows // together * together
+            y = address(shift(data.Y, row))
             loss += take(x, y, address(data.rows) + row * size, w, g, whole, ld, p)
             if whole < rows:
                 rest = rows - whole

@@ -3,7 +3,7 @@
 A pass goes through tiles of rows. Those of all data stand where they are; rows that were picked are
 copied, a tile at a time, into memory that stays in the first-level cache: :func:`tile_at` does what
 is right for what it is given, so that a pass need not know. The pass for one map alone reads them
-where they stand (:mod:`.one_map`).
+where they stand (:mod:`.one_map`). Their targets are copied before a pass, and then may have noise.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
+from ..specs import LABELS
 from .jit import LINE, inner
+from .philox import Counter, gaussian_pair, pair, sign_pair
 from .pointers import address, pointer, pointer_to, shift
 from .simd import at
 
@@ -19,8 +21,8 @@ from .simd import at
 class Picked(NamedTuple):
     """The same fields as those of ``Data``, but of n rows with the numbers ``rows``, ascending.
 
-    X, Y and ``rows`` (int32) are pointers, and so is ``space``, where there is room for the X and Y
-    of a tile.
+    X is a pointer to all rows, Y to the targets of these, one row after the other; ``rows`` (int32)
+    is one, and so is ``space``, where there is room for the X of a tile.
     """
 
     X: Any
@@ -45,6 +47,7 @@ class Sampled(NamedTuple):
     ``rows`` (steps, size), int32, holds those of some steps, the first of which is FIRST_BATCH,
     and ``counts`` (steps,) how many they are. If they are ``scattered`` over the data, ranks divide
     the data among them, not the batch: a row is then always in the cache of the same processor.
+    ``noise``, ``signs`` and ``seed`` are those of ``specs.Batches``.
     """
 
     all_data: Any
@@ -52,11 +55,14 @@ class Sampled(NamedTuple):
     rows: np.ndarray
     counts: np.ndarray
     scattered: bool
+    noise: float
+    signs: bool
+    seed: int
 
 
-def space_size(data: Any) -> int:
-    """Elements of scratch that a rank needs to copy a tile to, beside what its pass needs."""
-    return int(data.tile * (data.ld + data.k) + LINE)
+def space_size(data: Any, rows: int) -> int:
+    """Elements of scratch that a rank needs for a tile, and the targets of so many rows."""
+    return int(data.tile * data.ld + rows * data.k + LINE)
 
 
 @inner
@@ -77,12 +83,24 @@ def pick_all(sampled, space, part, parts):
     """Pick a part of all rows."""
     data = sampled.all_data
     first, last = data.n * part // parts, data.n * (part + 1) // parts
-    rows = shift(pointer(sampled.everything), first)
-    return _picked(data, rows, last - first, space)
+    rows, Y = shift(pointer(sampled.everything), first), shift(pointer(data.Y), first * data.k)
+    return _picked(data, Y, rows, last - first, space)
 
 
 @inner
-def pick_batch(sampled, space, place, part, parts):
+def _add_noise(sampled, Y, rows, count, step):
+    """Add fresh noise to the targets of some rows."""
+    k, counter = sampled.all_data.k, Counter(LABELS, step, sampled.seed)
+    for r in range(count):
+        first = np.int64(rows[r]) * k
+        for c in range(k):
+            z, w = pair((first + c) >> 1, counter)
+            even, odd = sign_pair(z, w) if sampled.signs else gaussian_pair(z, w)
+            Y[r * k + c] += sampled.noise * (odd if (first + c) & 1 else even)
+
+
+@inner
+def pick_batch(sampled, space, step, place, part, parts):
     """Pick a part of the rows of a step, that at ``place`` among those at hand."""
     data, count = sampled.all_data, sampled.counts[place]
     rows = shift(pointer(sampled.rows), place * sampled.rows.shape[1])
@@ -91,14 +109,22 @@ def pick_batch(sampled, space, place, part, parts):
         last = _below(rows, count, data.n * (part + 1) // parts)
     else:
         first, last = count * part // parts, count * (part + 1) // parts
-    return _picked(data, shift(rows, first), last - first, space)
+    rows, count, k = shift(rows, first), last - first, data.k
+    Y = shift(space, data.tile * data.ld)
+    for r in range(count):
+        source = np.int64(rows[r]) * k
+        for c in range(k):
+            Y[r * k + c] = data.Y[source + c]
+    if sampled.noise != 0.0:
+        _add_noise(sampled, Y, rows, count, step)
+    return _picked(data, Y, rows, count, space)
 
 
 @inner
-def _picked(data, rows, count, space):
+def _picked(data, Y, rows, count, space):
     return Picked(
         pointer(data.X),
-        pointer(data.Y),
+        Y,
         count,
         data.d,
         data.ld,
@@ -116,16 +142,12 @@ def _picked(data, rows, count, space):
 @inner
 def _copy(data, row, rows):
     """Copy a tile; the addresses of its X and Y."""
-    ld, k, X = data.ld, data.k, data.space
-    Y = shift(X, data.tile * ld)
+    ld, X = data.ld, data.space
     for r in range(rows):
-        number = np.int64(data.rows[row + r])
-        source, target = shift(data.X, number * ld), shift(X, r * ld)
+        source, target = shift(data.X, np.int64(data.rows[row + r]) * ld), shift(X, r * ld)
         for j in range(ld):
             target[j] = source[j]
-        for c in range(k):
-            Y[r * k + c] = data.Y[number * k + c]
-    return address(X), address(Y)
+    return address(X), address(shift(data.Y, row * data.k))
 
 
 def tile_at(data: Any, row: int, rows: int) -> tuple[int, int]:
@@ -160,7 +182,7 @@ def _is_picked(data):
 
 
 @inner
-def space_in(work, data):
-    """Point to the end of a rank's scratch, on a cache line, with room for a tile."""
-    start = at(work, work.size - data.tile * (data.ld + data.k) - LINE)
+def space_in(work, data, rows):
+    """Point to the end of a rank's scratch, on a cache line, with ``space_size`` elements."""
+    start = at(work, work.size - data.tile * data.ld - rows * data.k - LINE)
     return pointer_to((start + LINE - 1) // LINE * LINE, pointer(work))

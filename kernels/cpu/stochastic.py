@@ -105,7 +105,7 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
         size, progress, p = data.k * data.ld, run.progress, run.limits[P]
         work, (parts, length), sums = scratch.work[rank], scratch.sums.shape, pointer(scratch.sums)
         room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
-        space = space_in(work, data)
+        space = space_in(work, data, sampled.rows.shape[1])
         ranks, phase = scratch.work.shape[0], 0
         first, last = parts * rank // ranks, parts * (rank + 1) // ranks
         if rank == 0:
@@ -141,7 +141,7 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
                     if turn == ALL:
                         rows = pick_all(sampled, space, part, parts)
                     else:
-                        rows = pick_batch(sampled, space, place_of_step, part, parts)
+                        rows = pick_batch(sampled, space, step, place_of_step, part, parts)
                     mine = shared.weights[: count * size]
                     tiles = (rows.n + data.tile - 1) // data.tile
                     backwards = step % 2 == 1

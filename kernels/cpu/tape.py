@@ -28,7 +28,7 @@ class Tape:
     def __init__(self, n: int, batches: specs.Batches) -> None:
         self.size, self.steps = batches.size, max(_ROWS // batches.size, _STEPS)
         self._n, self._scattered = n, batches.shuffle != "none"
-        self._batches = Batches(n, *batches)
+        self._batches, self._spec = Batches(n, *batches[:3]), batches
         rows = self.steps * self.size
         self._rows = np.zeros(rows + _AHEAD, np.int32)[:rows].reshape(self.steps, self.size)
         self._counts = np.full(self.steps, self.size, np.int32)
@@ -41,4 +41,13 @@ class Tape:
         """Return what the kernels read: these data, and the rows of the steps at hand."""
         everything = np.arange(self._n + _AHEAD, dtype=np.int32)
         everything[self._n :] = 0
-        return Sampled(data, everything, self._rows, self._counts, self._scattered)
+        return Sampled(
+            data,
+            everything,
+            self._rows,
+            self._counts,
+            self._scattered,
+            float(self._spec.noise),
+            bool(self._spec.signs),
+            int(self._spec.seed),
+        )

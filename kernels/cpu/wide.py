@@ -142,10 +142,10 @@ def _make_given(*, batches: bool):
 
     @spliced
     def data_of(given, run, work):
-        space = space_in(work, given.all_data)
+        space, step = space_in(work, given.all_data, given.rows.shape[1]), run.progress[TURN]
         if run.progress[EPILOGUE] == _ALL:
             return pick_all(given, space, 0, 1)
-        return pick_batch(given, space, run.progress[TURN] - run.control[FIRST_BATCH], 0, 1)
+        return pick_batch(given, space, step, step - run.control[FIRST_BATCH], 0, 1)
 
     return all_of, rows_of, share_of, data_of
 

@@ -29,6 +29,7 @@ from ..specs import (
     DIVERGED,
     END_TO_END,
     GRADIENT_DESCENT,
+    LABELS,
     RUNNING,
     STATE_SLOTS,
     TARGET,
@@ -46,6 +47,7 @@ from .lp_loss import (
     loss_and_gradient,
 )
 from .norms import norm
+from .philox import gaussians, signs
 from .precondition import precondition
 from .updates import update
 
@@ -291,7 +293,7 @@ class TrainingLoop(BaseTrainingLoop):
         super().__init__(models)
         self._X, self._Y, self._loss, self._batches = X, Y, loss, batches
         self._gram = gram(X, Y) if loss.form == "gram" else None
-        self._rows: tuple[int, Array] | None = None
+        self._batch: tuple[int, Array, Array] | None = None
 
     @property
     def _has_batches(self) -> bool:
@@ -302,10 +304,16 @@ class TrainingLoop(BaseTrainingLoop):
 
     def _batch_pass(self, m: int) -> tuple[Array, float, Array]:
         assert self._batches is not None
-        if self._rows is None or self._rows[0] != self.step:  # all models have the same
-            self._rows = self.step, rows(len(self._X), *self._batches, self.step)
-        own = self._rows[1]
-        return self._pass_over(m, self._X[own], self._Y[own])
+        if self._batch is None or self._batch[0] != self.step:  # all models have the same
+            size, shuffle, seed, noise, plus_minus = self._batches
+            own = rows(len(self._X), size, shuffle, seed, self.step)
+            Y = self._Y[own]
+            if noise:
+                make = signs if plus_minus else gaussians
+                fresh = make(0, self._Y.size, LABELS, self.step, seed).reshape(self._Y.shape)
+                Y = (Y + noise * fresh[own]).astype(Y.dtype)
+            self._batch = self.step, self._X[own], Y
+        return self._pass_over(m, *self._batch[1:])
 
     def _pass_over(self, m: int, X: Array, Y: Array) -> tuple[Array, float, Array]:
         W = self._end_to_end(m)
