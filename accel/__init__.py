@@ -46,7 +46,7 @@ from accel._support.names import publish
 from accel.tuning.sweeps import GridSearch, grid_search
 
 if TYPE_CHECKING:
-    from accel import datasets, losses, theory
+    from accel import datasets, losses, schedules, theory
 
 __all__ = [
     "AdaDelta",
@@ -79,6 +79,7 @@ __all__ = [
     "minimum_nuclear_norm",
     "optimum",
     "recording",
+    "schedules",
     "stable_rate",
     "standardize",
     "sweep",
@@ -91,7 +92,7 @@ publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "losses", "recording", "theory"):
+    if name in ("datasets", "losses", "recording", "schedules", "theory"):
         return import_module(f"accel.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

@@ -203,7 +203,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
             if control[EVALUATE] == 0:
                 fate[STATUS] = status
                 if status == RUNNING:
-                    prepare(rule, step + 1)
+                    prepare(rule, run.programs, step + 1)
                     progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
                     return True
         elif progress[EPILOGUE] == _MEASURE:
