@@ -30,10 +30,7 @@ from accel.schedules.schedule import Schedule, at
 _SCALES = ("network", "factor")
 
 
-
-def _number_or_schedule(
-    name: str, value: object, *, below: float = math.inf
-) -> float | Schedule:
+def _number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
     """Check a number of at least 0, or a schedule that has no others."""
     if not isinstance(value, Schedule):
         return real(name, value, least=0, below=below if below < math.inf else None)

@@ -159,9 +159,7 @@ class StepSize(Quantity):
         # <V, P(V)> is the square of the norm of what V is pulled back to: S' V T' of each factor.
         if isinstance(moment.structure, Entrywise):
             params = moment.params.astype(np.float64, copy=False)
-            return {
-                self.name: rate * size_of(gradients(params, moment.structure, V)) ** 2
-            }
+            return {self.name: rate * size_of(gradients(params, moment.structure, V)) ** 2}
         behind, total = V, 0.0
         for factor, S in zip(moment.factors[:-1], moment.suffixes[1:], strict=True):
             total += size_of(S.T @ behind) ** 2

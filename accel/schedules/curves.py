@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from accel._support import validation
 from accel.kernels.reference.schedules import Segment, Term
 from accel.kernels.specs import COSINE, EXPONENTIAL, INVERSE_POWER, POLYNOMIAL, STAIRCASE
-from accel.schedules.schedule import Schedule
+from accel.schedules.schedule import Checks, Schedule
 
 __all__ = ["CosineDecay", "ExponentialDecay", "InversePower", "Linear", "Polynomial", "Step"]
 
@@ -129,7 +129,7 @@ class ExponentialDecay(Schedule):
     staircase: bool = False
     end_value: float | None = None
 
-    _checks = {"end_value": _end}  # noqa: RUF012 - not a field
+    _checks: ClassVar[Checks] = {"end_value": _end}
 
     @property
     def _ends(self) -> tuple[float, float]:

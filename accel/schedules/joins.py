@@ -1,11 +1,12 @@
 """Schedules one after the other, and those that begin with a warm-up."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from accel._support import validation
 from accel.kernels.reference.schedules import Segment
 from accel.schedules.curves import CosineDecay, Linear
-from accel.schedules.schedule import Schedule, schedules, shifted
+from accel.schedules.schedule import Checks, Schedule, all_schedules, shifted
 from accel.schedules.tables import ascending
 
 __all__ = ["Join", "WarmupConstant", "WarmupCosineDecay"]
@@ -31,7 +32,7 @@ class Join(Schedule):
     schedules: tuple[Schedule, ...]
     boundaries: tuple[int, ...]
 
-    _checks = {"schedules": schedules, "boundaries": ascending}  # noqa: RUF012 - not a field
+    _checks: ClassVar[Checks] = {"schedules": all_schedules, "boundaries": ascending}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,12 +17,24 @@ from accel._support.validation import integer, real
 from accel.kernels.reference.schedules import Segment, Term, program_of, value
 from accel.kernels.specs import CONSTANT
 
-__all__ = ["LATEST", "Constant", "Product", "Schedule", "at", "range_of", "schedules", "shifted"]
+__all__ = [
+    "LATEST",
+    "Checks",
+    "Constant",
+    "Product",
+    "Schedule",
+    "at",
+    "range_of",
+    "shifted",
+]
 
 #: The last step that a schedule may speak of: up to it all are exact in float64.
 LATEST = 2**53
 
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+#: Checks of parameters by name: each takes the name and what is given, and returns it.
+Checks = dict[str, Callable[[str, Any], Any]]
+
+_CHECKS: Checks = {
     **dict.fromkeys(("value", "init_value", "end_value", "peak_value", "alpha"), real),
     **dict.fromkeys(("power", "exponent", "decay_rate", "scale"), partial(real, above=0)),
     **dict.fromkeys(
@@ -42,7 +54,7 @@ class Schedule(ABC):
     schedule and a number, is one, too.
     """
 
-    _checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}  # of fields that mean another thing
+    _checks: ClassVar[Checks] = {}  # of parameters that the others do not have
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -90,17 +102,13 @@ class Schedule(ABC):
             raise ValueError(f"step must be >= 0, got {steps.min()}")
         return value(self.program, steps)
 
-    def __mul__(self, other: Any) -> "Product":
-        if isinstance(other, Schedule):
-            return Product((self, other))
-        if isinstance(other, Real) and not isinstance(other, bool):
-            return Product((self, Constant(float(other))))
-        return NotImplemented
+    def __mul__(self, other: object) -> "Product":
+        factor = _factor(other)
+        return NotImplemented if factor is None else Product((self, factor))
 
-    def __rmul__(self, other: Any) -> "Product":
-        if isinstance(other, Real) and not isinstance(other, bool):
-            return Product((Constant(float(other)), self))
-        return NotImplemented
+    def __rmul__(self, other: object) -> "Product":
+        factor = _factor(other)
+        return NotImplemented if factor is None else Product((factor, self))
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,16 @@ class Constant(Schedule):
         return self.value, self.value
 
 
-def schedules(name: str, given: Any) -> tuple[Schedule, ...]:
+def _factor(other: object) -> Schedule | None:
+    """What a schedule is multiplied by, as a schedule; None if it is neither that nor a number."""
+    if isinstance(other, Schedule):
+        return other
+    if isinstance(other, bool) or not isinstance(other, Real):
+        return None
+    return Constant(float(other))
+
+
+def all_schedules(name: str, given: Any) -> tuple[Schedule, ...]:
     """Check a sequence of schedules."""
     listed = validation.members(name, given, "schedules")
     for i, schedule in enumerate(listed):
@@ -158,7 +175,7 @@ class Product(Schedule):
 
     factors: tuple[Schedule, ...]
 
-    _checks = {"factors": schedules}  # noqa: RUF012 - not a field
+    _checks: ClassVar[Checks] = {"factors": all_schedules}
 
     @property
     def segments(self) -> list[Segment]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel.kernels.reference.schedules import Segment, Term
 from accel.kernels.specs import LINES_OF_TABLE, STEPS_OF_TABLE, WAVES_OF_TABLE
-from accel.schedules.schedule import LATEST, Schedule
+from accel.schedules.schedule import LATEST, Checks, Schedule
 
 __all__ = ["PiecewiseConstant", "PiecewiseInterpolate"]
 
@@ -50,7 +50,7 @@ class _Table(Schedule):
     boundaries: tuple[int, ...]
     values: tuple[float, ...]
 
-    _checks = {"boundaries": ascending, "values": _numbers}  # noqa: RUF012 - not a field
+    _checks: ClassVar[Checks] = {"boundaries": ascending, "values": _numbers}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,7 +97,8 @@ class _Table(Schedule):
             )
         given = sorted(boundaries_and_scales.items())
         scales = _numbers("boundaries_and_scales", [scale for _, scale in given])
-        return cls([step for step, _ in given], np.cumprod([init_value, *scales]), *constants)
+        values = _numbers("boundaries_and_scales", np.cumprod([init_value, *scales]))
+        return cls(ascending("boundaries", [step for step, _ in given]), values, *constants)
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,7 +153,7 @@ class PiecewiseInterpolate(_Table):
 
     interpolate_type: str = "linear"
 
-    _checks = {  # noqa: RUF012 - not a field
+    _checks: ClassVar[Checks] = {
         **_Table._checks,
         "interpolate_type": partial(validation.choice, options=("linear", "cosine")),
     }

@@ -42,7 +42,7 @@ def _with_rate(optimizer: Optimizer, rate: float) -> Optimizer:
 def _rate_of(optimizer: Optimizer) -> float:
     """The rate that ``_with_rate`` has set."""
     rate = optimizer.learning_rate
-    return rate if not isinstance(rate, Product) else range_of(rate.factors[0])[0]
+    return range_of(rate.factors[0] if isinstance(rate, Product) else rate)[0]
 
 
 @dataclass(frozen=True, eq=False)

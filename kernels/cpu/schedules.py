@@ -68,7 +68,7 @@ def _term(program, row, t):
         if c[3] != 1.0:
             rest = rest ** c[3]
         return c[0] * rest + c[1] * (1.0 - rest)
-    if kind == EXPONENTIAL or kind == STAIRCASE:
+    if kind in (EXPONENTIAL, STAIRCASE):
         power = u / c[2]
         if kind == STAIRCASE:
             power = math.floor(power)

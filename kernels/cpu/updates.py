@@ -2,8 +2,8 @@
 
 One kernel serves all rules: it branches on the kind of rule once a call, outside the loops.
 ``rule`` points to float64 numbers: the kind, the five hyperparameters, and what depends on the step
-number, which ``prepare`` sets once a step, hyperparameters that are scheduled among it. Padding has gradient zero and stays zero under every
-rule.
+number, hyperparameters that are scheduled among it, which ``prepare`` sets once a step. Padding has
+gradient zero and stays zero under every rule.
 
 Where a square has overflowed, a step divided by its root would be 0 from then on, as if the model
 had come to rest. ``s - s``, which is 0 of any other number, makes NaN of it, and the run diverges.

@@ -81,8 +81,8 @@ def program_of(segments: Sequence[Segment]) -> Array:
     at_terms = SEGMENTS + SEGMENT_SIZE * len(segments)
     place = at_terms + TERM_SIZE * len(listed)
     places = {}
-    for key, table in tables.items():
-        places[key], place = place, place + len(table)
+    for key, numbers in tables.items():
+        places[key], place = place, place + len(numbers)
     program = np.zeros(place)
     program[0] = len(segments)
     rows = program[SEGMENTS:at_terms].reshape(-1, SEGMENT_SIZE)
@@ -95,8 +95,8 @@ def program_of(segments: Sequence[Segment]) -> Array:
                 constants = (places[id(table)], len(table) // 2)
             own[CONSTANTS_OF_TERM : CONSTANTS_OF_TERM + len(constants)] = constants
             at_terms += TERM_SIZE
-    for key, table in tables.items():
-        program[places[key] : places[key] + len(table)] = table
+    for key, numbers in tables.items():
+        program[places[key] : places[key] + len(numbers)] = numbers
     return program
 
 
