@@ -47,7 +47,7 @@ from accel._support.names import publish
 from accel.tuning.sweeps import GridSearch, grid_search
 
 if TYPE_CHECKING:
-    from accel import datasets, losses, theory
+    from accel import datasets, losses, schedules, theory
 
 __all__ = [
     "AdaDelta",
@@ -81,6 +81,7 @@ __all__ = [
     "minimum_nuclear_norm",
     "optimum",
     "recording",
+    "schedules",
     "stable_rate",
     "standardize",
     "sweep",
@@ -93,7 +94,7 @@ publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "losses", "recording", "theory"):
+    if name in ("datasets", "losses", "recording", "schedules", "theory"):
         return import_module(f"accel.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

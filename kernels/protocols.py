@@ -106,7 +106,7 @@ class TrainingLoop(Protocol):
         """
 
     def set_rate(self, model: int, rate: float) -> None:
-        """Change the learning rate of a model for the steps to come."""
+        """Change the learning rate of a model for the steps to come, and end its schedule."""
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run, without its history; copies."""

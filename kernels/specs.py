@@ -87,16 +87,33 @@ class Batches(NamedTuple):
     signs: bool = False
 
 
+#: The terms of a schedule's program, see ``reference/schedules.py``.
+(
+    CONSTANT, POLYNOMIAL, EXPONENTIAL, STAIRCASE, COSINE, INVERSE_POWER, STEPS_OF_TABLE,
+    LINES_OF_TABLE, WAVES_OF_TABLE,
+) = range(9)  # fmt: skip
+
+#: Layout of a program: the number of segments, then for each where it begins, where its terms are
+#: and how many; terms of a kind, where their time begins, and five constants; then the tables.
+SEGMENTS, BEGIN_OF, TERMS_OF, COUNT_OF, SEGMENT_SIZE = 1, 0, 1, 2, 3
+KIND_OF_TERM, TIME_OF_TERM, CONSTANTS_OF_TERM, TERM_SIZE = 0, 1, 2, 7
+
+
 class Rule(NamedTuple):
     """An optimiser: its kind and ``(learning_rate, weight_decay, a, b, eps)``.
 
     ``a`` is the momentum, AdaDelta's rho, RMSProp's alpha, also in groups, Adam's beta1 or the
     end-to-end rule's depth; ``b`` is Adam's beta2, and for GROUP_RMSPROP 1 if each factor is a
-    group, 0 if all of them are one.
+    group, 0 if all of them are one. ``programs`` are those by which the first three go from step to
+    step, float64 arrays; None for one that is constant. Of a scheduled one ``hyper`` has the value
+    at step 0. The momentum is the only ``a`` that may be scheduled.
     """
 
     kind: int
     hyper: tuple[float, float, float, float, float]
+    programs: tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None] = (
+        None, None, None,
+    )  # fmt: skip
 
 
 class Entrywise(NamedTuple):

@@ -16,6 +16,7 @@ MODULES = [
     "accel.experiments.mnist",
     "accel.losses",
     "accel.recording",
+    "accel.schedules",
     "accel.sklearn",
     "accel.theory",
     "accel.torch",

@@ -21,7 +21,7 @@ FLOORS = [
     {"kernels.reference"},
     {"kernels.cpu", "kernels.cuda"},
     {"_support"},
-    {"losses"},
+    {"losses", "schedules"},
     {"_core", "_files"},
     {"recording"},
     {"_optimum", "_runs", "datasets", "distributed", "torch"},
@@ -158,5 +158,5 @@ def test_to_import_accel_is_light():
     libraries, rooms, cpu = python("-c", code).stdout.splitlines()
     assert libraries == "['accel', 'numpy']"
     private = ["_core", "_files", "_optimum", "_runs", "_support"]
-    assert rooms == str([*private, "kernels", "losses", "recording", "tuning"])
+    assert rooms == str([*private, "kernels", "losses", "recording", "schedules", "tuning"])
     assert cpu == str(["accel.kernels.cpu.cpus"])

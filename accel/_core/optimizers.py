@@ -14,27 +14,48 @@ rule: Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implici
 Overparameterization", arXiv 1802.06509, theorem 1 and claim 2.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from accel._support import validation
+from accel._support.arrays import Array
 from accel._support.validation import real
 from accel.kernels import specs
+from accel.schedules.schedule import Schedule, at
 
 #: What gradients of ``GroupRMSProp`` have one scale for.
 _SCALES = ("network", "factor")
 
-_CHECKS: dict[str, Callable[[str, object], float | str]] = {
-    **dict.fromkeys(("learning_rate", "weight_decay"), partial(real, least=0)),
-    **dict.fromkeys(
-        ("momentum", "rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)
-    ),
+
+def _number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
+    """Check a number of at least 0, or a schedule that has no others."""
+    if not isinstance(value, Schedule):
+        return real(name, value, least=0, below=below if below < math.inf else None)
+    least, most = value.range
+    if not least >= 0 or (below < math.inf and not most < below):
+        wanted = "" if below == math.inf else f" and < {below:g}"
+        raise ValueError(
+            f"{name} must be >= 0{wanted} at every step, got {validation.shown(value)}, "
+            f"which goes from {least:g} to {most:g}"
+        )
+    return value
+
+
+_CHECKS: dict[str, Callable[[str, object], Any]] = {
+    **dict.fromkeys(("learning_rate", "weight_decay"), _number_or_schedule),
+    "momentum": partial(_number_or_schedule, below=1.0),
+    **dict.fromkeys(("rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)),
     "eps": partial(real, above=0),
     "depth": lambda _, depth: validation.depth(depth),
     "scale": partial(validation.choice, options=_SCALES),
 }
+
+
+def _program(constant: float | Schedule) -> Array | None:
+    return constant.program if isinstance(constant, Schedule) else None
 
 
 @dataclass(frozen=True)
@@ -45,8 +66,8 @@ class Optimizer:
     ----------
     name : str
         Short and lower-case, as ``by_name`` takes it.
-    learning_rate, weight_decay : float
-        At least 0.
+    learning_rate, weight_decay : float or accel.schedules.Schedule
+        At least 0. By a schedule it goes from step to step.
     rotates : bool
         Whether the rule commutes with rotations of the input, which it does if it does not scale
         every entry of the gradient by itself.
@@ -54,11 +75,12 @@ class Optimizer:
     Raises
     ------
     TypeError, ValueError
-        If a value is no finite number in its range; the message names it.
+        If a value is no finite number in its range, nor for a constant that may be scheduled a
+        schedule within it; the message names it.
     """
 
-    learning_rate: float
-    weight_decay: float = field(default=0.0, kw_only=True)
+    learning_rate: float | Schedule
+    weight_decay: float | Schedule = field(default=0.0, kw_only=True)
     name: ClassVar[str]
     rotates: ClassVar[bool] = True
     _kind: ClassVar[int]
@@ -75,8 +97,23 @@ class Optimizer:
     @property
     def rule(self) -> specs.Rule:
         """The optimiser as the kernels take it."""
-        a, b, eps = (float(getattr(self, name or "", 0.0)) for name in (self._a, self._b, "eps"))
-        return specs.Rule(self._kind, (self.learning_rate, self.weight_decay, a, b, eps))
+        a: float | Schedule = getattr(self, self._a or "", 0.0)
+        b, eps = (float(getattr(self, name or "", 0.0)) for name in (self._b, "eps"))
+        rate, decay = self.learning_rate, self.weight_decay
+        return specs.Rule(
+            self._kind,
+            (at(rate, 0), at(decay, 0), float(at(a, 0)), b, eps),
+            (_program(rate), _program(decay), _program(a)),
+        )
+
+    def at(self, step: int) -> Self:
+        """Return the rule with its constants as they are at a step, which counts from 0."""
+        scheduled = {
+            constant.name: value(step)
+            for constant in fields(self)
+            if isinstance(value := getattr(self, constant.name), Schedule)
+        }
+        return replace(self, **scheduled) if scheduled else self
 
 
 @dataclass(frozen=True)
@@ -85,8 +122,8 @@ class GradientDescent(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-    weight_decay : float, keyword only
+    learning_rate : float or Schedule
+    weight_decay : float or Schedule, keyword only
     """
 
     name = "gd"
@@ -99,13 +136,13 @@ class Momentum(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-    momentum : float
+    learning_rate : float or Schedule
+    momentum : float or Schedule
         The :math:`\mu`, in [0, 1).
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
     """
 
-    momentum: float = 0.9
+    momentum: float | Schedule = 0.9
 
     name = "momentum"
     _kind = specs.MOMENTUM
@@ -118,13 +155,13 @@ class Nesterov(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
-    momentum : float
+    learning_rate : float or Schedule
+    momentum : float or Schedule
         The :math:`\mu`, in [0, 1).
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
     """
 
-    momentum: float = 0.9
+    momentum: float | Schedule = 0.9
 
     name = "nesterov"
     _kind = specs.NESTEROV
@@ -137,13 +174,13 @@ class AdaGrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     eps : float
         Above 0.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     eps: float = 1e-10
 
     name = "adagrad"
@@ -157,15 +194,15 @@ class AdaDelta(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     rho : float
         Decay of the running means, in [0, 1).
     eps : float
         Above 0.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
     """
 
-    learning_rate: float = 1.0
+    learning_rate: float | Schedule = 1.0
     rho: float = 0.9
     eps: float = 1e-6
 
@@ -181,15 +218,15 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     alpha : float
         Decay of the running mean, in [0, 1).
     eps : float
         Above 0.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     alpha: float = 0.99
     eps: float = 1e-8
 
@@ -205,16 +242,16 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     beta1, beta2 : float
         Decay of the running means of the gradient and of its square, in [0, 1).
     eps : float
         Above 0.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
         Decoupled, as in AdamW.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -238,10 +275,10 @@ class EndToEnd(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     depth : int
         The N, 1 to 10 000; 1 is plain gradient descent.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
 
     References
     ----------
@@ -270,7 +307,7 @@ class GroupRMSProp(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
     alpha : float
         Decay of the running mean, in [0, 1).
     eps : float
@@ -278,7 +315,7 @@ class GroupRMSProp(Optimizer):
     scale : {"network", "factor"}
         Whether all factors share one s, as in the authors' code, or each has its own, made of its
         own gradient.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
 
     References
     ----------
@@ -287,7 +324,7 @@ class GroupRMSProp(Optimizer):
     1905.13655.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     alpha: float = 0.99
     eps: float = 1e-6
     scale: str = "network"
@@ -321,14 +358,16 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def by_name(name: str, learning_rate: float | None = None, **constants: Any) -> Optimizer:
+def by_name(
+    name: str, learning_rate: float | Schedule | None = None, **constants: Any
+) -> Optimizer:
     """Make an optimiser from its name.
 
     Parameters
     ----------
     name : str
         A key of ``OPTIMIZERS`` or a class name; case, dashes and underscores do not matter.
-    learning_rate : float, optional
+    learning_rate : float or Schedule, optional
         May be left out where the optimiser has a default.
     **constants
         The optimiser's other parameters.

@@ -22,17 +22,18 @@ _MANY = 10  # curves that are named one by one
 def _limit(rule: Optimizer) -> tuple[float, str] | None:
     r"""The curvature above which a quadratic diverges, and its formula; None without such a limit.
 
+    The constants of the rule are those at one step.
     Polyak (1964); for Nesterov's form Lessard, Recht, Packard (2016), arXiv 1408.3595.
     """
-    if rule.learning_rate == 0 or rule.weight_decay:
+    rate, decay, mu, *_ = rule.rule.hyper
+    if rate == 0 or decay:
         return None
     if isinstance(rule, GradientDescent):
-        return 2 / rule.learning_rate, r"$2/\eta$"
+        return 2 / rate, r"$2/\eta$"
     if isinstance(rule, Momentum):
-        return (2 + 2 * rule.momentum) / rule.learning_rate, r"$(2 + 2\mu)/\eta$"
+        return (2 + 2 * mu) / rate, r"$(2 + 2\mu)/\eta$"
     if isinstance(rule, Nesterov):
-        mu = rule.momentum
-        limit = (2 + 2 * mu) / (1 + 2 * mu) / rule.learning_rate
+        limit = (2 + 2 * mu) / (1 + 2 * mu) / rate
         return limit, r"$(2 + 2\mu)/((1 + 2\mu)\,\eta)$"
     return None
 
@@ -75,7 +76,7 @@ def draw(
     ax.set_xlabel("iteration")
     named = what.replace("_", " ")
     ax.set_ylabel("distance from the optimum" if what == "loss" and optimum else named)
-    if what == "sharpness" and (limit := _limit(rule)) is not None:
+    if what == "sharpness" and (limit := _limit(rule.at(int(history.step[-1])))) is not None:
         value, formula = limit
         known = formula in ax.get_legend_handles_labels()[1]
         color, label = line.get_color(), "_" if known else formula

@@ -12,6 +12,7 @@ import numpy as np
 from accel._core.base import BaseProblem
 from accel._core.digits import shortfall
 from accel._core.network import Network
+from accel._core.optimizers import Optimizer
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
 from accel._runs.history import History
@@ -29,6 +30,7 @@ from accel._support.arrays import Array
 from accel._support.backends import Backend, cpu_threads
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
+from accel.schedules.schedule import Schedule
 
 _log = logging.getLogger("accel")
 
@@ -89,6 +91,14 @@ def _settle(
     if shortfall(method, problem.squares, problem.n, problem.factor, weights, target=loss):
         loss, gradient = problem.single_pass(network.end_to_end(), kernels)
         history.loss[-1], history.gradient_norm[-1] = loss, norm(gradient)
+
+
+def _with_rate(history: History, optimizer: Optimizer) -> History:
+    """Add the rate of a rule that is scheduled, of the update that follows each iterate."""
+    rate = optimizer.learning_rate
+    if not isinstance(rate, Schedule):
+        return history
+    return replace(history, recorded={"rate": rate(history.step), **history.recorded})
 
 
 def _end(
@@ -204,7 +214,7 @@ def run_models(
         results = [
             Result(
                 network=network.with_params(loop.device_params(m)),
-                history=history,
+                history=history if pace is not None else _with_rate(history, optimizer),
                 status=status,
                 steps=made,
                 seconds=seconds,

@@ -41,7 +41,8 @@ class History:
         the 0.03 ms or so that it takes to go on after a record that ``record`` asks for.
     recorded : dict of str to array
         What else was asked for by ``record``, by name: arrays (m, ...). ``history[name]`` is one of
-        them, or one of those above.
+        them, or one of those above. With a schedule as learning rate there is ``rate``, (m,), that
+        of the update which follows the iterate.
     """
 
     step: Array

@@ -30,6 +30,7 @@ from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel._support.arrays import Array
 from accel.kernels.specs import STATE_SLOTS
+from accel.schedules.schedule import Schedule, range_of
 
 __all__ = ["Pace", "pace_of"]
 
@@ -165,7 +166,9 @@ def pace_of(problem: BaseProblem, network: Network, optimizer: Optimizer) -> Pac
     eps = float(np.finfo(problem.dtype).eps)
     with np.errstate(over="ignore"):
         at_zero = problem.loss(np.zeros((problem.k, problem.d)))
-    memory = max(getattr(optimizer, name, 0.0) for name in ("momentum", "beta1"))
+    memory = max(range_of(getattr(optimizer, name, 0.0))[1] for name in ("momentum", "beta1"))
+    decay = optimizer.weight_decay
+    lowered = not (decay and (memory or optimizer.name in USUAL_RATES))
     return Pace(
         _penalty(network, optimizer),
         noise=_NOISE * eps * at_zero if math.isfinite(at_zero) else 0.0,
@@ -173,7 +176,8 @@ def pace_of(problem: BaseProblem, network: Network, optimizer: Optimizer) -> Pac
         least=_LEAST + math.ceil(memory / (1 - memory)),
         velocity=1 / STATE_SLOTS[optimizer.rule.kind] if memory else 0.0,
         # Decay acts at once, steps with a memory only after a while: at first the objective rises.
-        judged=not (optimizer.weight_decay and (memory or optimizer.name in USUAL_RATES)),
+        # Nor does a penalty stay what it is where the decay is scheduled.
+        judged=lowered and not isinstance(decay, Schedule),
     )
 
 
@@ -181,11 +185,12 @@ def _penalty(network: Network, optimizer: Optimizer) -> Callable[[Array], float]
     r"""Return the penalty that weight decay adds to the loss, as a function of the parameters.
 
     :math:`\lambda/2` times the squares of all weights; None without decay. For the end-to-end rule
-    it is that of balanced factors: N times the sum of the singular values to the power 2/N.
+    it is that of balanced factors: N times the sum of the singular values to the power 2/N. None
+    with a schedule, since no run is judged by it then.
     """
-    decay = optimizer.weight_decay / 2
-    if not decay:
+    if isinstance(optimizer.weight_decay, Schedule) or not optimizer.weight_decay:
         return None
+    decay = optimizer.weight_decay / 2
     if isinstance(optimizer, EndToEnd):
         shape, N = (network.widths[1], network.widths[0]), optimizer.depth
 

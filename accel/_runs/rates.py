@@ -40,6 +40,7 @@ from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import COUPLED_KINDS, Loss
+from accel.schedules.schedule import range_of
 
 __all__ = ["first_rate", "stable_rate"]
 
@@ -82,9 +83,9 @@ def _direction(problem: BaseProblem, network: Network, optimizer: Optimizer) -> 
 
 
 def _decay(optimizer: Optimizer) -> float:
-    """What a step subtracts from the weights, as a fraction of them, over the learning rate."""
+    """What a step subtracts from the weights at most, as a fraction of them, over the rate."""
     N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
-    return N * optimizer.weight_decay
+    return N * range_of(optimizer.weight_decay)[1]
 
 
 def _curvature(
@@ -165,7 +166,8 @@ def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) ->
     network : LinearNetwork or DiagonalNetwork
         Where the run starts.
     optimizer : Optimizer
-        The rule and its other constants; its own learning rate is not looked at.
+        The rule and its other constants; its own learning rate is not looked at. Of a weight decay
+        that is scheduled the largest value counts.
 
     Returns
     -------

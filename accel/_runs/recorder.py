@@ -168,6 +168,7 @@ class Recorder:
             return
         series.forget(step)
         network, optimizer = self._models[m]
+        optimizer = optimizer.at(step)
         if rate is not None:
             optimizer = replace(optimizer, learning_rate=rate)
         values: dict[str, Any] = {}

@@ -20,6 +20,8 @@ from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
 from accel.losses import NAMES, Loss, Lp
 from accel.losses.having import HasLoss
+from accel.schedules.naming import described as schedules_described
+from accel.schedules.naming import from_described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,7 +212,7 @@ class Result(HasLoss):
         path = paths.given("path", path)
         described = {
             "format": _FORMAT,
-            "optimizer": {"name": self.optimizer.name, **asdict(self.optimizer)},
+            "optimizer": {"name": self.optimizer.name, **_constants(self.optimizer)},
             "widths": self.network.widths,
             **_described(self.loss_function),
         }
@@ -269,7 +271,9 @@ class Result(HasLoss):
         return cls(
             network=zero.with_params(params),
             history=history,
-            optimizer=by_name(**described["optimizer"]),
+            optimizer=by_name(
+                **{name: from_described(part) for name, part in described["optimizer"].items()}
+            ),
             loss_function=_loss(described),
             **{name: described[name] for name in _PLAIN},
         )
@@ -286,6 +290,12 @@ _PLAIN = tuple(
     for field in fields(Result)
     if field.name not in ("network", "history", "optimizer", "loss_function")
 )
+
+
+def _constants(optimizer: Optimizer) -> dict[str, Any]:
+    """The constants of an optimiser in JSON."""
+    names = [constant.name for constant in fields(optimizer)]
+    return {name: schedules_described(getattr(optimizer, name)) for name in names}
 
 
 def _described(loss: Loss) -> dict[str, Any]:

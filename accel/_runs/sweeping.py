@@ -12,11 +12,17 @@ from accel._runs import checkpoints, checks, driver, notebooks
 from accel._runs.checks import Callback, Record
 from accel._runs.results import Result, table
 from accel._support import validation
+from accel.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Sweep", "sweep"]
+
+
+def _rate(optimizer: Optimizer) -> float | str:
+    rate = optimizer.learning_rate
+    return repr(rate) if isinstance(rate, Schedule) else rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class Sweep:
         return min(self.results, key=lambda r: (r.status == "diverged", r.loss))
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a table with one row a model.
+        """Return a table with one row a model; a schedule is there as its ``repr``.
 
         Raises
         ------
@@ -74,7 +80,7 @@ class Sweep:
         rows: list[dict[str, Any]] = [
             {
                 "optimizer": result.optimizer.name,
-                "learning_rate": result.optimizer.learning_rate,
+                "learning_rate": _rate(result.optimizer),
                 "depth": getattr(result.optimizer, "depth", result.network.depth),
                 "widths": result.network.widths,
                 "status": result.status,

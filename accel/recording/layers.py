@@ -13,6 +13,7 @@ from accel._support.arrays import Array
 from accel.kernels.reference.entrywise import gradients
 from accel.kernels.specs import Entrywise
 from accel.recording.quantity import Model, Moment, Output, Quantity, needs_matrices, size_of
+from accel.schedules.schedule import at
 
 __all__ = ["Alignment", "Balancedness", "StepSize"]
 
@@ -147,21 +148,20 @@ class StepSize(Quantity):
     def measure(self, moment: Moment) -> dict[str, Any]:
         """Return the rate along the end-to-end matrix."""
         W, rule = moment.end_to_end, moment.optimizer
+        rate = at(rule.learning_rate, moment.step)
         size = size_of(W)
         if not 0 < size < np.inf:
             return {self.name: float("nan")}
         V = W / size
         if isinstance(rule, EndToEnd):
             moved = moment.kernels.precondition.precondition(W, V, rule.depth)
-            return {self.name: rule.learning_rate * float(np.vdot(V, moved))}
+            return {self.name: rate * float(np.vdot(V, moved))}
         # <V, P(V)> is the square of the norm of what V is pulled back to: S' V T' of each factor.
         if isinstance(moment.structure, Entrywise):
             params = moment.params.astype(np.float64, copy=False)
-            return {
-                self.name: rule.learning_rate * size_of(gradients(params, moment.structure, V)) ** 2
-            }
+            return {self.name: rate * size_of(gradients(params, moment.structure, V)) ** 2}
         behind, total = V, 0.0
         for factor, S in zip(moment.factors[:-1], moment.suffixes[1:], strict=True):
             total += size_of(S.T @ behind) ** 2
             behind = behind @ factor.T
-        return {self.name: rule.learning_rate * (total + size_of(behind) ** 2)}
+        return {self.name: rate * (total + size_of(behind) ** 2)}

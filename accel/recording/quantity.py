@@ -61,7 +61,7 @@ class Moment:
     params : (n_params,) array
         The factors in one piece; finite.
     optimizer : Optimizer
-        With the learning rate of the step to come.
+        With the learning rate of the step to come, and all else that is scheduled as it is then.
     oracle : Oracle
         Of the problem.
     kernels : Backend

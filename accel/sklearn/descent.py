@@ -154,12 +154,12 @@ class _Descent:
         intercept: bool,
         options: RunOptions,
     ) -> None:
-        decay = optimizer.weight_decay
+        _, decay, momentum, *_ = optimizer.rule.hyper  # none of them is scheduled
         begin = norm(problem.gradient(np.zeros((problem.k, problem.d))))
         if begin == 0:  # W = 0 is a minimum
             network = network.with_params(np.zeros_like(network.params))
         if isinstance(optimizer, Momentum | Nesterov):
-            optimizer = replace(optimizer, weight_decay=decay / (1 - optimizer.momentum))
+            optimizer = replace(optimizer, weight_decay=decay / (1 - momentum))
         self._problem, self._network, self._optimizer = problem, network, optimizer
         self._max_iter, self._tol, self._auto, self._options = max_iter, tol, auto, options
         self._decay, self._spared = decay, bool(decay) and intercept
@@ -285,7 +285,7 @@ class _Descent:
         if self.status == "completed":
             fallen = f"the gradient has not fallen to {self._small:.3g}"
             trouble = "the loss has not come to rest" if self._by_loss else fallen
-        rate = self._results[-1].optimizer.learning_rate
+        rate, *_ = self._results[-1].optimizer.rule.hyper
         history = _joined([result.history for result in self._results])
         steps = max(sum(result.steps for result in self._results), 1)
         return Fit(W, steps, history, trouble, self.status, learning_rate=rate)

@@ -20,6 +20,7 @@ from accel._support.validation import flag, integer
 from accel.recording.naming import check_quantities, quantities
 from accel.recording.quantity import Model as Recorded
 from accel.recording.quantity import Quantity
+from accel.schedules.schedule import Product, Schedule, range_of
 from accel.tuning.trials import Score, Scores
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ __all__ = ["GridSearch", "grid_search"]
 _DECADES, _POINTS = 2, 4  # the default grid: decades either side, points a decade
 _INSIDE = 3  # new rates between two neighbours, in a round of refinement
 _EXTENSIONS = 4  # the most extensions of a grid at whose edge the best rate lies
+
+
+def _with_rate(optimizer: Optimizer, rate: float) -> Optimizer:
+    """The rule with another rate or, if it goes by a schedule, with that times the rate."""
+    shape = optimizer.learning_rate
+    return replace(optimizer, learning_rate=rate * shape if isinstance(shape, Schedule) else rate)
+
+
+def _rate_of(optimizer: Optimizer) -> float:
+    """The rate that ``_with_rate`` has set."""
+    rate = optimizer.learning_rate
+    return range_of(rate.factors[0] if isinstance(rate, Product) else rate)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +71,8 @@ class GridSearch:
 
     @property
     def learning_rate(self) -> float:
-        """The best learning rate."""
-        return self.best.optimizer.learning_rate
+        """The best learning rate, or what the schedule of the optimiser is best multiplied by."""
+        return _rate_of(self.best.optimizer)
 
     def __repr__(self) -> str:
         return (
@@ -127,7 +140,7 @@ class _Tried:
 
     def add(self, rates: Sequence[float], limits: Limits) -> None:
         """Run new rates side by side."""
-        models = [(self._network, replace(self._optimizer, learning_rate=rate)) for rate in rates]
+        models = [(self._network, _with_rate(self._optimizer, rate)) for rate in rates]
         results, seconds = driver.run_models(self._problem, models, limits, self._options)
         self.results.update(zip(rates, results, strict=True))
         self.scores.update(zip(rates, map(score, results), strict=True))
@@ -140,7 +153,7 @@ class _Tried:
         Where there were several, a second model goes along, so that it has the same bits.
         """
         best = self.scores.best
-        model = (self._network, replace(self._optimizer, learning_rate=best))
+        model = (self._network, _with_rate(self._optimizer, best))
         models = [model] * min(len(self.results), 2)
         options = replace(self._options, record=quantities)
         results, seconds = driver.run_models(self._problem, models, limits, options)
@@ -206,7 +219,7 @@ def grid_search(
     backend: str = "auto",
     threads: int | None = None,
 ) -> GridSearch:
-    """Find the constant learning rate that serves a model best, all rates of a grid in one sweep.
+    """Find the learning rate that serves a model best, all rates of a grid in one sweep.
 
     The best rate is the one that reaches ``target`` in the fewest steps; if none does, or without a
     target, the one with the lowest loss after the last step. A run that diverges, at whatever step,
@@ -223,7 +236,8 @@ def grid_search(
     network : LinearNetwork or DiagonalNetwork
         Where every run starts.
     optimizer : Optimizer
-        The rule and its other constants; its own learning rate is not looked at.
+        The rule and its other constants. Its own learning rate is not looked at, unless that is a
+        schedule: then each rate multiplies it, and is the rate itself where the schedule is 1.
     steps : int
         Of every run.
     learning_rates : sequence of float, optional

@@ -54,7 +54,7 @@ class Shared(NamedTuple):
     ``active[:progress[ACTIVE]]`` are the models in the run; ``weights`` holds their end-to-end
     matrices in that order. ``table``, ``rules`` and the flat ``params``, ``products``, ``state``
     and, where wide networks are measured before they move, ``gradients`` hold all models, one after
-    the other. ``history`` is (records, models, RECORD).
+    the other. ``programs`` are those of all schedules. ``history`` is (records, models, RECORD).
     """
 
     control: np.ndarray
@@ -64,6 +64,7 @@ class Shared(NamedTuple):
     active: np.ndarray
     table: np.ndarray
     rules: np.ndarray
+    programs: np.ndarray
     params: np.ndarray
     products: np.ndarray
     state: np.ndarray
@@ -82,6 +83,7 @@ class Run(NamedTuple):
     active: Any
     table: Any
     rules: Any
+    programs: Any
     params: Any
     products: Any
     state: Any
@@ -124,6 +126,7 @@ def point_into(shared):
         pointer(shared.active),
         pointer(shared.table),
         pointer(shared.rules),
+        pointer(shared.programs),
         pointer(shared.params),
         pointer(shared.products),
         pointer(shared.state),
@@ -306,10 +309,10 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: 
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status
             if status == RUNNING:
+                prepare(rule, run.programs, step + 1)
                 if product and rule[KIND] == END_TO_END:
                     step_end_to_end(chain, G, rule, room)
                 else:
-                    prepare(rule, step + 1)
                     memory = Memory(run.state, run.total, rule)
                     # Group RMSProp measures all gradients, and makes them again to move by them.
                     measures = 1 if rule[KIND] == GROUP_RMSPROP else 0

@@ -49,7 +49,7 @@ from .ranks import Shares, Team
 from .shapes import shapes
 from .stochastic import make_stochastic
 from .tape import Tape
-from .updates import RATE, make_rule
+from .updates import make_rules, set_rate
 from .wide import make_wide
 from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
 
@@ -114,6 +114,7 @@ class TrainingLoop:
         table, fates = self._tables()
         size, total = k * self._layouts[0].row, int(self._ends[-1])
         measures = any(model.rule.kind == GROUP_RMSPROP for model in models)
+        rules, programs = make_rules([model.rule for model in models])
         limits, control = np.zeros(LIMITS_SIZE), np.zeros(CONTROL_SIZE, np.int64)
         control[OUTPUTS] = k
         limits[P], limits[SCALE] = loss.p, loss.factor / n
@@ -125,7 +126,8 @@ class TrainingLoop:
             models=fates,
             active=np.arange(count),
             table=table,
-            rules=np.array([make_rule(*model.rule) for model in models]),
+            rules=rules,
+            programs=programs,
             params=aligned_zeros(total, dtype),
             products=aligned_zeros(sum(layout.n_products for layout in self._layouts), dtype),
             state=aligned_zeros(self._slots * total, dtype),
@@ -389,8 +391,8 @@ class TrainingLoop:
         return steps[recorded], rows[recorded]
 
     def set_rate(self, model: int, rate: float) -> None:
-        """Change the learning rate of a model for the steps to come."""
-        self._run.rules[model, RATE] = rate
+        """Change the learning rate of a model for the steps to come, and end its schedule."""
+        set_rate(self._run.rules[model], rate)
 
     def snapshot(self) -> Snapshot:
         """Everything that the rest of the run depends on."""

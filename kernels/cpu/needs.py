@@ -84,7 +84,7 @@ def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict
     rows = max(sum(model.widths[1:]) for model in models)
     for model in models:
         layout = Layout(tuple(model.widths), dtype, lanes, wide=True)
-        kind, hyper = model.rule
+        kind, hyper, _ = model.rule
         factors += layout.n_params * (5 + 3 * STATE_SLOTS[kind] + (kind == GROUP_RMSPROP))
         products += layout.n_products
         if kind == END_TO_END:

@@ -2,8 +2,8 @@
 
 One kernel serves all rules: it branches on the kind of rule once a call, outside the loops.
 ``rule`` points to float64 numbers: the kind, the five hyperparameters, and what depends on the step
-number, which ``prepare`` sets once a step. Padding has gradient zero and stays zero under every
-rule.
+number, hyperparameters that are scheduled among it, which ``prepare`` sets once a step. Padding has
+gradient zero and stays zero under every rule.
 
 Where a square has overflowed, a step divided by its root would be 0 from then on, as if the model
 had come to rest. ``s - s``, which is 0 of any other number, makes NaN of it, and the run diverges.
@@ -28,22 +28,55 @@ from ..specs import (
     MOMENTUM,
     NESTEROV,
     RMSPROP,
+    Rule,
 )
 from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
 from .jit import entry, in_order, inner, named, spliced
 from .norms import sum_of_squares
 from .pointers import pointer, shift
+from .schedules import value
 
-#: Layout of ``rule``. ``SQUARE`` is the sum of squares of a group, as far as it has been added up.
-KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, SQUARE, RULE_SIZE = range(10)
+#: Layout of ``rule``. ``SQUARE`` is the sum of squares of a group, as far as it has been added up;
+#: ``SCHEDULED`` how many of RATE, DECAY and A have a program, and then where in the programs of a
+#: run that is, 0 for none.
+(
+    KIND, RATE, DECAY, A, B, EPS, CORRECTION_1, CORRECTION_2, SQUARE, SCHEDULED, RATE_PROGRAM,
+    DECAY_PROGRAM, A_PROGRAM, RULE_SIZE,
+) = range(14)  # fmt: skip
 
 
 def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
-    """Lay out a rule for the kernels."""
+    """Lay out a rule for the kernels, without its programs."""
     rule = np.zeros(RULE_SIZE)
     rule[KIND] = kind
     rule[RATE : EPS + 1] = hyper
     return rule
+
+
+def make_rules(rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay out the rules of a run, a row each, and the programs of all of them.
+
+    A program that several rules have is there once.
+    """
+    rows = np.array([make_rule(rule.kind, rule.hyper) for rule in rules])
+    parts, places, end = [np.zeros(1)], {0: 0}, 1
+    for row, rule in zip(rows, rules, strict=True):
+        for column, program in enumerate(rule.programs, RATE_PROGRAM):
+            if program is None:
+                continue
+            if id(program) not in places:
+                places[id(program)], end = end, end + len(program)
+                parts.append(program)
+            row[column] = places[id(program)]
+            row[SCHEDULED] += 1
+    return rows, np.concatenate(parts)
+
+
+def set_rate(rule: np.ndarray, rate: float) -> None:
+    """Set the rate of a rule, which does not go by a program any more."""
+    rule[RATE] = rate
+    rule[SCHEDULED] -= rule[RATE_PROGRAM] > 0
+    rule[RATE_PROGRAM] = 0
 
 
 class Memory(NamedTuple):
@@ -73,8 +106,19 @@ class Sink(NamedTuple):
 
 
 @inner
-def prepare(rule, step):
-    """Set what depends on the step number (from 1): the bias corrections."""
+def _follow(rule, programs, step):
+    """Set what goes by a schedule, at a step (from 0)."""
+    for i in range(A_PROGRAM + 1 - RATE_PROGRAM):
+        place = int(rule[RATE_PROGRAM + i])
+        if place > 0:
+            rule[RATE + i] = value(shift(programs, place), step)
+
+
+@inner
+def prepare(rule, programs, step):
+    """Set what depends on the step number (from 1): what is scheduled, and bias corrections."""
+    if rule[SCHEDULED] != 0:
+        _follow(rule, programs, step - 1)
     if rule[KIND] == ADAM:
         rule[CORRECTION_1] = 1.0 - rule[A] ** step
         rule[CORRECTION_2] = np.sqrt(1.0 - rule[B] ** step)
@@ -286,7 +330,7 @@ def _make_entry(dtype: np.dtype[Any]):
     @entry("update", dtype.name)
     def whole(params, state, grads, rule, step):
         memory = Memory(pointer(state), params.size, pointer(rule))
-        prepare(memory.rule, step)
+        prepare(memory.rule, memory.rule, step)  # which has no programs
         inner_update(pointer(params), memory, pointer(grads), 0, params.size)
 
     return whole
@@ -299,7 +343,7 @@ def _make_group_entry(dtype: np.dtype[Any]):
     @entry("update in groups", dtype.name)
     def whole(params, state, grads, rule, table, step):
         memory = Memory(pointer(state), params.size, pointer(rule))
-        prepare(memory.rule, step)
+        prepare(memory.rule, memory.rule, step)  # which has no programs
         chain = Chain(pointer(table), table.shape[0], 1, pointer(params), pointer(params))
         gradients = pointer(grads)
         for turn in range(2):

@@ -284,7 +284,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
                     progress[EPILOGUE] = _OUTPUTS
                     return True
                 if status == RUNNING:
-                    prepare(rule, step + 1)
+                    prepare(rule, run.programs, step + 1)
                     progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
                     return True
         elif phase == _MEASURE:

@@ -38,7 +38,7 @@ from ..specs import (
     ModelSpec,
     Rule,
 )
-from . import entries, entrywise, factor_chain
+from . import entries, entrywise, factor_chain, schedules
 from .batches import rows
 from .lp_loss import (
     diagonal_loss_and_gradient,
@@ -126,9 +126,10 @@ class BaseTrainingLoop(ABC):
         return factor_chain.starts_of(model.widths)
 
     def _update(self, m: int, W: Array, G: Array) -> None:
-        kind, (rate, decay, a, b, eps) = self._models[m].rule
-        params, hyper = self._params[m], (rate, decay, a, b, eps)
+        rule, params = self._models[m].rule, self._params[m]
+        kind, hyper = rule.kind, schedules.at(rule, int(self.steps[m]))
         if kind == END_TO_END:
+            rate, decay, a, b, eps = hyper
             grads = precondition(W, G, int(a)).ravel()
             kind, hyper = GRADIENT_DESCENT, (rate, a * decay, a, b, eps)
         else:
@@ -222,10 +223,10 @@ class BaseTrainingLoop(ABC):
         return self.params(model)
 
     def set_rate(self, model: int, rate: float) -> None:
-        """Change the learning rate of a model for the steps to come."""
-        kind, hyper = self._models[model].rule
-        rule = Rule(kind, (rate, *hyper[1:]))
-        self._models[model] = self._models[model]._replace(rule=rule)
+        """Change the learning rate of a model for the steps to come, and end its schedule."""
+        rule = self._models[model].rule
+        constant = Rule(rule.kind, (rate, *rule.hyper[1:]), (None, *rule.programs[1:]))
+        self._models[model] = self._models[model]._replace(rule=constant)
 
     def snapshot(self) -> Snapshot:
         """The state of the run, without its history, to go back to with ``restore``."""

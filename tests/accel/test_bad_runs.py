@@ -353,6 +353,7 @@ def test_every_public_name_has_a_row():
         "datasets",
         "recording",
         "losses",
+        "schedules",
     }
     made |= {"ClosedCurveIntegral", "Descent", "FactorFlow", "Flow", "Preconditioner", "TwoPoint"}
     made |= {"Dataset", "LowRank", "MinimumNuclearNorm", "load_diabetes"}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from accel.kernels.reference import schedules
 from accel.kernels.specs import (
     ADADELTA,
     ADAGRAD,
@@ -144,7 +145,7 @@ def by_definition(plain, X, Y, W, loss):
 def written_out(plain, case, rule, steps):
     """The iterates' history rows 0..steps and the last parameters."""
     X, Y, loss, widths, params = case
-    kind, (rate, decay, a, *_) = rule
+    kind = rule.kind
     params, rows = params.copy(), []
     state = np.zeros((STATE_SLOTS[kind], params.size), params.dtype)
     for step in range(steps + 1):
@@ -154,13 +155,14 @@ def written_out(plain, case, rule, steps):
         rows.append((step, value, *norms))
         if step == steps:
             return np.array(rows), params
+        rate, decay, a, *_ = hyper = schedules.at(rule, step)
         if kind == END_TO_END:
             push = plain.precondition.precondition(W, G, int(a))
             params = ((1 - rate * decay * a) * W - rate * push).ravel()
         else:
             grads = plain.factor_chain.gradients(params, widths, G)
             starts = plain.factor_chain.starts_of(widths)
-            plain.updates.update(kind, params, grads, state, rule.hyper, step + 1, starts)
+            plain.updates.update(kind, params, grads, state, hyper, step + 1, starts)
 
 
 def assert_same_run(plain, loop, case, rule, steps):

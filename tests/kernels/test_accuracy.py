@@ -180,7 +180,7 @@ def test_factor_chain(kernels, seed, d, hidden, k, scale, dtype):
 )
 def test_updates(kernels, name, seed, step, decay, sizes, dtype):
     rng = np.random.default_rng(seed)
-    kind, (rate, _, a, b, eps) = RULES[name]
+    kind, (rate, _, a, b, eps), _ = RULES[name]
     hyper = (rate, decay, *(float(dtype(value)) for value in (a, b, eps)))
     decade = 7 if dtype == np.float32 else 75  # squares of gradients reach 1e28 and 1e300
     w, g = rng.standard_normal((2, 400)) * 10.0 ** (decade * np.array(sizes))[:, None]

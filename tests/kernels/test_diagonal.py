@@ -177,7 +177,7 @@ def test_every_rule_depth_and_output(kernels, plain, name, hidden, k, dtype):
 
 @each_rule
 def test_weight_decay(kernels, plain, name):
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     rule, case = Rule(kind, (rate, 0.1, *rest)), for_rule(name, k=2, form="diagonal")
     with Single(kernels.loop, *case, rule) as loop:
         assert_same_run(plain, loop, case, rule, 50)
@@ -228,7 +228,7 @@ def test_a_run_in_the_basis_of_singular_vectors_is_the_run(kernels, seed, n, d, 
         d = (1, 17)[d % 2]  # a kernel is compiled for every d
     hidden = () if name.startswith("end-to-end") else hidden
     case = problem(seed, n, d, hidden, k, p=2.0)
-    kind, (rate, _, *others) = RULES[name]
+    kind, (rate, _, *others), _ = RULES[name]
     rule = Rule(kind, (rate, 0.05, *others))
     U, s, Qt = np.linalg.svd(case.X)
     s, Z = np.concatenate([s, np.zeros(max(d - n, 0))]), np.zeros((d, k))

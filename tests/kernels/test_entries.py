@@ -320,7 +320,7 @@ def test_what_overflows_has_diverged(kernels):
 
 def test_weight_decay(plain):
     for name in ("nesterov", "adam", "end-to-end 3"):
-        kind, (rate, _, *rest) = RULES[name]
+        kind, (rate, _, *rest), _ = RULES[name]
         hidden = () if name.startswith("end-to-end") else (6,)
         both(plain, observed(k=20, hidden=hidden), Rule(kind, (rate, 0.1, *rest)), 30)
 

@@ -187,7 +187,7 @@ WAYS = {
 def test_every_rule(kernels, plain, form, way):
     data = data_of(**WAYS[way])
     for depth in (2, 3):
-        rules = [Rule(kind, (rate, 0.05, *rest)) for kind, (rate, _, *rest) in DESCENTS]
+        rules = [Rule(kind, (rate, 0.05, *rest)) for kind, (rate, _, *rest), _ in DESCENTS]
         models = models_of(form, depth, [*DESCENTS, *rules], data[0].shape[1])
         with kernels.loop.TrainingLoop(*data, models, 2) as run:
             run.advance(30, record_every=1)

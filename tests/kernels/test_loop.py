@@ -51,7 +51,7 @@ def test_every_power(kernels, plain, p, k):
 
 @each_rule
 def test_weight_decay(kernels, plain, name):
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     rule = Rule(kind, (rate, 0.1, *rest))
     case = for_rule(name, k=2)
     with Single(kernels.loop, *case, rule) as loop:

@@ -119,7 +119,7 @@ def test_what_is_not_finite_passes_through(kernels, bad):
         params[place] = bad
         assert not np.isfinite(kernels.factor_chain.end_to_end(params, widths)).all()
         assert not np.isfinite(kernels.factor_chain.gradients(params, widths, G)).all()
-    for kind, (rate, _, *rest) in UPDATES.values():
+    for kind, (rate, _, *rest), _ in UPDATES.values():
         for spoilt in range(2):
             params, grads = np.ones((2, 20))
             (params, grads)[spoilt][7] = bad

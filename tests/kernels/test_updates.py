@@ -114,7 +114,7 @@ def constant_gradient_position(name, hyper, g, steps):
 @pytest.mark.parametrize("dtype", DTYPES)
 @each_rule
 def test_constant_gradient(kernels, name, dtype, weights):
-    kind, (rate, decay, *usual, eps) = RULES[name]
+    kind, (rate, decay, *usual, eps), _ = RULES[name]
     rule = Rule(kind, (rate, decay, *(weights or usual), eps))
     g = np.array([-3.0, -0.02, 0.0, 1e-3, 0.5, 7.0, 1e3], dtype)
     params = np.zeros_like(g)
@@ -131,7 +131,7 @@ def test_constant_gradient(kernels, name, dtype, weights):
 @each_rule
 def test_decay_shrinks_the_weights_before_the_step(kernels, name):
     rng = np.random.default_rng(8)
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     params, grads = rng.standard_normal((2, 50))
     state = rng.uniform(0.1, 1, (STATE_SLOTS[kind], 50))
     expected, expected_state = (1 - rate * 0.3) * params, state.copy()
@@ -151,7 +151,7 @@ def test_decay_shrinks_the_weights_before_the_step(kernels, name):
 )
 def test_compiled_step_is_the_plain_step(compiled, plain, name, seed, size, step, decay, dtype):
     rng = np.random.default_rng(seed)
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     hyper = (rate, decay, *rest)
     params, grads = rng.standard_normal((2, size)).astype(dtype)
     state = rng.uniform(0.01, 1, (STATE_SLOTS[kind], size)).astype(dtype)
@@ -167,7 +167,7 @@ def test_compiled_step_is_the_plain_step(compiled, plain, name, seed, size, step
 def test_a_stretch_at_a_time_on_the_cpu(name):
     """As the loop does it, layer by layer: the same bits."""
     rng = np.random.default_rng(1)
-    kind, hyper = RULES[name]
+    kind, hyper, _ = RULES[name]
     params, grads = rng.standard_normal((2, 100))
     state = rng.uniform(0.01, 1, (STATE_SLOTS[kind], 100))
     whole, whole_state = params.copy(), state.copy()
@@ -176,7 +176,7 @@ def test_a_stretch_at_a_time_on_the_cpu(name):
 
     @inner
     def stretch(params, state, grads, start, rule, step):
-        cpu.prepare(rule, step)
+        cpu.prepare(pointer(rule), pointer(rule), step)
         memory = cpu.Memory(pointer(state), params.size, pointer(rule))
         update(pointer(params), memory, pointer(grads), start, grads.size)
 
@@ -190,7 +190,7 @@ def test_a_stretch_at_a_time_on_the_cpu(name):
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @each_rule
 def test_a_gradient_whose_square_overflows(compiled, plain, name, dtype, large, decay):
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     g = np.array([large, -large, 1.0, -2.0] * 9, dtype)
     ends = []
     for kernels in (plain, compiled):
@@ -210,7 +210,7 @@ def test_a_gradient_whose_square_overflows(compiled, plain, name, dtype, large, 
 @pytest.mark.parametrize("name", ["adagrad", "adadelta", "rmsprop", "adam"])
 def test_an_eps_that_the_dtype_has_no_number_for(kernels, dtype, name):
     """A gradient that is always 0 leaves its parameter where it is."""
-    kind, hyper = RULES[name]
+    kind, hyper, _ = RULES[name]
     params, grads = np.array([1.0, 2.0], dtype), np.array([0.0, 1.0], dtype)
     state = fresh_state(kind, params)
     for step in (1, 2):

@@ -27,7 +27,7 @@ def many_ranks(many_ranks):
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_and_depth(plain, name, hidden, dtype):
     case = for_rule(name, hidden=hidden, k=37, n=60, dtype=dtype)
-    kind, (rate, *rest) = RULES[name]
+    kind, (rate, *rest), _ = RULES[name]
     rule = Rule(kind, (0.02 * rate, *rest))  # these losses are steep
     with Single(loop, *case, rule, 2) as run:
         assert run.loop._wide

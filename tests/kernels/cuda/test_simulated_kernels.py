@@ -56,7 +56,7 @@ def test_factor_chain(widths, dtype):
 @pytest.mark.parametrize("name", [name for name in RULES if "end-to-end" not in name])
 def test_updates(name, dtype):
     rng = np.random.default_rng(3)
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     params, grads = rng.standard_normal((2, 150)).astype(dtype)
     state = rng.uniform(0.1, 1, (STATE_SLOTS[kind], 150)).astype(dtype)
     expected, expected_state = params.copy(), state.copy()
@@ -93,7 +93,7 @@ def test_updates_in_groups(by_factor, dtype):
 @pytest.mark.parametrize("name", [name for name in RULES if not name.startswith(("end", "group"))])
 def test_updates_keep_their_bounds_or_say_nan(name, dtype):
     """The first gradient's square overflows: what is divided by its root would stand still."""
-    kind, (rate, _, a, b, eps) = RULES[name]
+    kind, (rate, _, a, b, eps), _ = RULES[name]
     hyper = (rate, 0.01, *(float(dtype(value)) for value in (a, b, eps)))
     w, g = np.random.default_rng(4).standard_normal((2, 40)).astype(dtype)
     g[0] = 1e30 if dtype == np.float32 else 1e200

@@ -78,7 +78,7 @@ def test_gram(way, k):
     "name", ["end-to-end 3", "adam", "gradient descent", "group rmsprop, factors"]
 )
 def test_many_outputs_and_weight_decay(streaming, name):
-    kind, (rate, _, *rest) = RULES[name]
+    kind, (rate, _, *rest), _ = RULES[name]
     run(streaming, for_rule(name, **SMALL, k=6, hidden=(3,)), Rule(kind, (rate, 0.1, *rest)), 4)
 
 

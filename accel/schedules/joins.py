@@ -1,0 +1,145 @@
+"""Schedules one after the other, and those that begin with a warm-up."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from accel._support import validation
+from accel.kernels.reference.schedules import Segment
+from accel.schedules.curves import CosineDecay, Linear
+from accel.schedules.schedule import Checks, Schedule, all_schedules, shifted
+from accel.schedules.tables import ascending
+
+__all__ = ["Join", "WarmupConstant", "WarmupCosineDecay"]
+
+
+@dataclass(frozen=True)
+class Join(Schedule):
+    """One schedule after the other; ``optax.join_schedules``.
+
+    Parameters
+    ----------
+    schedules : sequence of Schedule
+        The steps of each count from where it begins.
+    boundaries : sequence of int
+        Where those after the first begin: ascending, at least 1, one fewer than schedules.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no such sequences.
+    """
+
+    schedules: tuple[Schedule, ...]
+    boundaries: tuple[int, ...]
+
+    _checks: ClassVar[Checks] = {"schedules": all_schedules, "boundaries": ascending}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.schedules) != len(self.boundaries) + 1:
+            raise ValueError(
+                f"schedules must be one more than boundaries, got {len(self.schedules)} and "
+                f"{len(self.boundaries)}"
+            )
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Those of each schedule, as far as the next one."""
+        ends = (*self.boundaries, None)
+        made: list[Segment] = []
+        for schedule, begin, end in zip(self.schedules, (0, *self.boundaries), ends, strict=True):
+            own = shifted(schedule.segments, begin)
+            made += [segment for segment in own if end is None or segment[0] < end]
+        return made
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """A bound: the least and the largest value of all, whether they are reached or not."""
+        ranges = [schedule.range for schedule in self.schedules]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+@dataclass(frozen=True)
+class WarmupConstant(Schedule):
+    """On a line to a value that is kept; ``optax.warmup_constant_schedule``.
+
+    Parameters
+    ----------
+    init_value, peak_value : float
+    warmup_steps : int
+        From one to the other, at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no number, or out of range.
+    """
+
+    init_value: float
+    peak_value: float
+    warmup_steps: int
+
+    @property
+    def _same(self) -> Linear:
+        return Linear(self.init_value, self.peak_value, self.warmup_steps)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """One, of one term."""
+        return self._same.segments
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The two values."""
+        return self._same.range
+
+
+@dataclass(frozen=True)
+class WarmupCosineDecay(Schedule):
+    """On a line to a value, and from there on half a wave; ``optax.warmup_cosine_decay_schedule``.
+
+    Parameters
+    ----------
+    init_value, peak_value : float
+    warmup_steps : int
+        From one to the other, at least 1.
+    decay_steps : int
+        Of both parts together: more than ``warmup_steps``.
+    end_value : float
+    exponent : float
+        As for ``CosineDecay``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no number, or out of range.
+    """
+
+    init_value: float
+    peak_value: float
+    warmup_steps: int
+    decay_steps: int
+    end_value: float = 0.0
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.integer("decay_steps", self.decay_steps, least=self.warmup_steps + 1)
+
+    @property
+    def _same(self) -> Join:
+        alpha = self.end_value / self.peak_value if self.peak_value else 0.0
+        warm_up = Linear(self.init_value, self.peak_value, self.warmup_steps)
+        rest = self.decay_steps - self.warmup_steps
+        decay = CosineDecay(self.peak_value, rest, alpha, self.exponent)
+        return Join((warm_up, decay), (self.warmup_steps,))
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Two, of one term each."""
+        return self._same.segments
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest of the three values."""
+        return self._same.range
