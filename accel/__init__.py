@@ -38,6 +38,7 @@ from accel._core.standardize import Standardized, standardize
 from accel._optimum.any_problem import optimum
 from accel._optimum.nuclear import MinimumNuclearNorm, minimum_nuclear_norm
 from accel._optimum.optimum import Optimum
+from accel._runs.batching import LabelNoise
 from accel._runs.history import History
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
@@ -58,6 +59,7 @@ __all__ = [
     "EndToEnd",
     "GradientDescent",
     "GroupRMSProp",
+    "LabelNoise",
     "GridSearch",
     "History",
     "LinearNetwork",

@@ -14,7 +14,7 @@ class Shape(NamedTuple):
 
     ``form`` is that of the run's ``Loss``, but "coupled" for passes over the data of a loss that
     couples the outputs. In the form "diagonal" n is d; in the forms "entries" and "measurements" n
-    are the numbers seen of a matrix (k, d).
+    are the numbers seen of a matrix (k, d). A step has all rows, or so many in a ``batch``.
     """
 
     n: int
@@ -22,12 +22,18 @@ class Shape(NamedTuple):
     k: int
     dtype: np.dtype[Any]
     form: str
+    batch: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of a step, at most."""
+        return self.batch or self.n
 
 
 def useful_threads(shape: Shape, threads: int) -> int:
     """Of so many threads, those that find work."""
     row = 1 if shape.form in ("diagonal", "entries") else shape.d
-    return min(threads, 1 + shape.n * row * shape.k * shape.dtype.itemsize // 2**16)
+    return min(threads, 1 + shape.rows * row * shape.k * shape.dtype.itemsize // 2**16)
 
 
 def run_bytes(
@@ -55,7 +61,7 @@ def run_bytes(
     line : int
         Rows are padded to a multiple of so many elements.
     """
-    _, d, k, dtype, form = shape
+    _, d, k, dtype, form, _ = shape
     size, (factors, slots) = dtype.itemsize, copies
     params = products = 0
     for model in models:

@@ -58,6 +58,7 @@ class BaseProblem(HasLoss, ABC):
     methods: ClassVar[tuple[str, ...]]
     #: Why what needs X and Y cannot have them, in an error message.
     data_are: ClassVar[str] = "are on the workers"
+    takes_batches: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         loss = f"loss={self.loss_function!r}"
@@ -132,11 +133,17 @@ class BaseProblem(HasLoss, ABC):
 
     @abstractmethod
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: specs.Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models on this problem, with so many threads.
 
-        ``form`` is ``"direct"`` or ``"gram"``.
+        ``form`` is ``"direct"`` or ``"gram"``; ``batches``, where ``takes_batches``, are for
+        ``"direct"``.
         """
 
     @abstractmethod

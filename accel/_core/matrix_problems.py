@@ -17,7 +17,7 @@ from accel.kernels import specs
 from accel.kernels.needs import Shape
 from accel.kernels.protocols import TrainingLoop
 from accel.kernels.reference import entries
-from accel.kernels.specs import ModelSpec
+from accel.kernels.specs import Batches, ModelSpec
 from accel.losses import Loss, Lp
 from accel.losses.naming import checked as checked_loss
 
@@ -227,12 +227,17 @@ class MatrixCompletion(MatrixProblem):
         return Shape(self.n, self.d, self.k, self.dtype, "entries")
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models on this problem."""
         loss = self.spec._replace(form="entries")
         return kernels.loop.TrainingLoop(
-            self.places, self.values, loss, models, threads=cpu_threads(threads)
+            self.places, self.values, loss, models, threads=cpu_threads(threads), batches=batches
         )
 
     def _evaluated(self, W: Array, kernels: Backend) -> tuple[float, Array]:
@@ -318,7 +323,12 @@ class MatrixFactorization(MatrixProblem):
         return super().needs(kernels, form) | places
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models on this problem."""
         if self.quadratic:  # the kernels divide by d
@@ -327,7 +337,9 @@ class MatrixFactorization(MatrixProblem):
         else:
             X, Y = np.argwhere(np.ones(self.M.shape, bool)), self.M.reshape(-1, 1)
             loss = self.spec._replace(form="entries")
-        return kernels.loop.TrainingLoop(X, Y, loss, models, threads=cpu_threads(threads))
+        return kernels.loop.TrainingLoop(
+            X, Y, loss, models, threads=cpu_threads(threads), batches=batches
+        )
 
     def _evaluated(self, W: Array, kernels: Backend) -> tuple[float, Array]:
         return entries.whole_loss_and_gradient(self.M, W, self.spec)

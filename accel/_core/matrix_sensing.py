@@ -12,7 +12,7 @@ from accel._support.backends import Backend, cpu_threads
 from accel.kernels.needs import Shape
 from accel.kernels.protocols import TrainingLoop
 from accel.kernels.reference import entries
-from accel.kernels.specs import ModelSpec
+from accel.kernels.specs import Batches, ModelSpec
 from accel.losses import Loss, Lp
 
 __all__ = ["MatrixSensing"]
@@ -68,6 +68,7 @@ class MatrixSensing(MatrixProblem):
 
     A: Array
     values: Array
+    takes_batches = True
 
     def __init__(
         self,
@@ -108,12 +109,17 @@ class MatrixSensing(MatrixProblem):
         return Shape(self.n, self.d, self.k, self.dtype, "measurements")
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models on this problem."""
         loss = self.spec._replace(form="measurements")
         return kernels.loop.TrainingLoop(
-            self.rows, self.values, loss, models, threads=cpu_threads(threads)
+            self.rows, self.values, loss, models, threads=cpu_threads(threads), batches=batches
         )
 
     def _evaluated(self, W: Array, kernels: Backend) -> tuple[float, Array]:

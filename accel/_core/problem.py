@@ -16,7 +16,7 @@ from accel._support import arrays
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import ModelSpec
+from accel.kernels.specs import Batches, ModelSpec
 from accel.losses import Loss, Lp
 from accel.losses.naming import checked as checked_loss
 
@@ -104,6 +104,7 @@ class Problem(BaseProblem):
     X: Array
     Y: Array
     methods = ("auto", "direct", "gram", "spectral", "rowspace")
+    takes_batches = True
 
     def __init__(
         self,
@@ -159,11 +160,18 @@ class Problem(BaseProblem):
         return kernels.needs.data_bytes(self.shape(form))
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models on this problem."""
         data, loss = self._for(kernels), self.spec._replace(form=form)
-        return kernels.loop.TrainingLoop(data.X, data.Y, loss, models, threads=cpu_threads(threads))
+        return kernels.loop.TrainingLoop(
+            data.X, data.Y, loss, models, threads=cpu_threads(threads), batches=batches
+        )
 
     def rotated(self, method: str) -> Rotated:
         """The data in the basis of a method, ``"spectral"`` or ``"rowspace"``; computed once."""

@@ -12,7 +12,7 @@ from accel._core.optimizers import EndToEnd, Optimizer
 from accel._runs.checkpoints import Place, place
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.kernels.specs import Entrywise
+from accel.kernels.specs import Batches, Entrywise
 from accel.recording.naming import quantities
 from accel.recording.quantity import Quantity
 
@@ -42,6 +42,8 @@ class RunOptions:
     checkpoint : Place, optional
     record : tuple of Quantity
         What to record beside loss and norms.
+    batches : Batches, optional
+        The rows and labels of each step, if it has not all as they are.
     """
 
     callback: Callback | None = None
@@ -50,6 +52,7 @@ class RunOptions:
     threads: int | None = None
     checkpoint: Place | None = None
     record: tuple[Quantity, ...] = ()
+    batches: Batches | None = None
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,14 @@ def options(
     checkpoint_every: Any,
     record: Any = None,
     held_out: Any = None,
+    batches: Batches | None = None,
 ) -> RunOptions:
     """Check the options that ``train`` and ``sweep`` were given."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
     progress = validation.flag("progress", progress)
     where, recorded = place(checkpoint, checkpoint_every), quantities(record, held_out)
-    return RunOptions(callback, progress, backend, threads, where, recorded)
+    return RunOptions(callback, progress, backend, threads, where, recorded, batches)
 
 
 def _check_type(name: str, value: object, kind: type) -> None:

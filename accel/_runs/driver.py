@@ -27,7 +27,7 @@ from accel._runs.run import GROWING, Check, Ending, Run
 from accel._runs.worker import Work
 from accel._support import memory, validation
 from accel._support.arrays import Array
-from accel._support.backends import Backend, cpu_threads
+from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 from accel.schedules.schedule import Schedule
@@ -36,9 +36,21 @@ _log = logging.getLogger("accel")
 
 
 def kernels_for(
-    problem: BaseProblem, models: Sequence[Model], methods: Sequence[str], steps: int, backend: str
+    problem: BaseProblem,
+    models: Sequence[Model],
+    methods: Sequence[str],
+    steps: int,
+    backend: str,
+    batches: specs.Batches | None = None,
 ) -> Backend:
     """Return the backend that will train models on a problem, each by its method."""
+    if batches is not None:
+        if backend == "cuda":
+            raise ValueError(
+                "batch_size and label_noise are for the backends 'cpu' and 'reference' so far, "
+                "got 'cuda'"
+            )
+        return resolve("cpu" if backend == "auto" else backend)
     work = sum(
         pass_work(problem, network, method)
         for (network, _), method in zip(models, methods, strict=True)
@@ -49,10 +61,25 @@ def kernels_for(
     return problem.resolve(backend, work=work, steps=steps)
 
 
-def backend_for(problem: BaseProblem, models: Sequence[Model], limits: Limits, backend: str) -> str:
+def backend_for(
+    problem: BaseProblem,
+    models: Sequence[Model],
+    limits: Limits,
+    backend: str,
+    batches: specs.Batches | None = None,
+) -> str:
     """Return the name of the backend that a run of these models would take."""
-    methods = methods_of(problem, models, limits)
-    return kernels_for(problem, models, methods, limits.steps, backend).name
+    methods = _methods(problem, models, limits, batches)
+    return kernels_for(problem, models, methods, limits.steps, backend, batches).name
+
+
+def _methods(
+    problem: BaseProblem, models: Sequence[Model], limits: Limits, batches: specs.Batches | None
+) -> list[str]:
+    """The method of each model; with batches, passes over rows."""
+    if batches is not None:
+        return ["direct"] * len(models)
+    return methods_of(problem, models, limits)
 
 
 def _resumed(problem: BaseProblem, models: Sequence[Model], saved: Saved) -> list[str] | None:
@@ -135,8 +162,9 @@ def run_models(
     """
     place = options.checkpoint
     saved = None if place is None else read(place)  # what an earlier call has done
-    methods = methods_of(problem, models, limits)
-    if saved is not None and problem.method == "auto":
+    batches = options.batches
+    methods = _methods(problem, models, limits, batches)
+    if saved is not None and problem.method == "auto" and batches is None:
         methods = _resumed(problem, models, saved) or methods
     starts = [network.spec(optimizer.rule) for network, optimizer in models]
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
@@ -146,8 +174,8 @@ def run_models(
     threads = cpu_threads(options.threads)
 
     def backend_of(methods: Sequence[str]) -> Backend:
-        kernels = kernels_for(problem, models, methods, limits.steps, options.backend)
-        needs = needs_of(problem, kernels, methods, starts, records, threads)
+        kernels = kernels_for(problem, models, methods, limits.steps, options.backend, batches)
+        needs = needs_of(problem, kernels, methods, starts, records, threads, batches)
         memory.require("the run", needs | of_records)
         return kernels
 
@@ -168,16 +196,19 @@ def run_models(
         if first_rate is not None:
             identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
         identity["record"] = identity_of(options.record)
+        identity["batches"] = None if batches is None else repr(batches)
         growing = {*GROWING, *(() if recorder is None else recorder.growing)}
         checkpoint = Checkpoint(place, identity, growing)
         if saved is not None:
             checkpoint.check_run(saved)
     with preparing(), _reading(checkpoint, saved):
         arrays = None if saved is None else saved.arrays
-        loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays)
+        loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays, batches)
     pace = pace_of(problem, *models[0]) if first_rate is not None else None
     watched = options.progress or options.callback is not None
-    run = Run(loop, len(models), limits, watched, check, pace, recorder)
+    run = Run(
+        loop, len(models), limits, watched, check, pace, recorder, batches=batches is not None
+    )
 
     def export() -> dict[str, Array]:
         return run.export() | rotation

@@ -8,7 +8,10 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel.recording.naming import HISTORY
 
-__all__ = ["HISTORY", "History"]
+__all__ = ["BATCH_LOSS", "HISTORY", "History"]
+
+#: The name of the loss of the batch that the update which follows an iterate goes by.
+BATCH_LOSS = "batch_loss"
 
 
 def _widened(recorded: dict[str, Array]) -> dict[str, Array]:
@@ -42,7 +45,8 @@ class History:
     recorded : dict of str to array
         What else was asked for by ``record``, by name: arrays (m, ...). ``history[name]`` is one of
         them, or one of those above. With a schedule as learning rate there is ``rate``, (m,), that
-        of the update which follows the iterate.
+        of the update which follows the iterate; with batches ``batch_loss``, (m,), the loss at the
+        iterate of the rows and labels of that update, NaN where none was made.
     """
 
     step: Array

@@ -111,10 +111,10 @@ class Parts:
         return self._gathered([part.loop.evaluate() for part in self._parts])
 
     def take_history(self) -> tuple[Array, Array]:
-        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3)."""
+        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3 or 4)."""
         taken = [part.loop.take_history() for part in self._parts]
         steps: Array = np.unique(np.concatenate([steps for steps, _ in taken]))
-        rows = np.full((len(steps), self._count, 3), np.nan)
+        rows = np.full((len(steps), self._count, taken[0][1].shape[2]), np.nan)
         for part, (own, records) in zip(self._parts, taken, strict=True):
             places = np.searchsorted(steps, own)[:, np.newaxis]
             rows[places, part.models] = records[:, : len(part.models)]

@@ -17,7 +17,7 @@ from accel._support.arrays import Array, aligned_empty
 from accel._support.backends import Backend, cpu_threads
 from accel.kernels.protocols import TrainingLoop
 from accel.kernels.reference.rotation import block_rows, outside
-from accel.kernels.specs import Loss, ModelSpec
+from accel.kernels.specs import Batches, Loss, ModelSpec
 
 __all__ = ["begin", "needs_of"]
 
@@ -155,6 +155,7 @@ def begin(
     models: Sequence[ModelSpec],
     threads: int | None,
     saved: Mapping[str, Array] | None = None,
+    batches: Batches | None = None,
 ) -> tuple[TrainingLoop, dict[str, Array]]:
     """Begin a run.
 
@@ -168,6 +169,8 @@ def begin(
     threads : int or None
     saved : mapping, optional
         The arrays of a checkpoint of the run, if it goes on from one.
+    batches : Batches, optional
+        The rows of each step; then no method is a rotated one.
 
     Returns
     -------
@@ -184,7 +187,7 @@ def begin(
     rotated = [m for m, method in enumerate(methods) if method in ROTATED]
     forms = ["" if model.entrywise is None else model.entrywise.form for model in models]
     if not rotated and len(set(methods)) == len(set(forms)) == 1:
-        return problem.loop(kernels, models, threads, methods[0]), {}
+        return problem.loop(kernels, models, threads, methods[0], batches), {}
     places: dict[tuple[str, int, str], list[int]] = {}  # the models of each loop
     widths, rotation = {}, {}
     if rotated:
@@ -209,7 +212,7 @@ def begin(
         spare = len(chosen) == 1 < len(models) and method != "spectral" and problem.k == 1
         listed = chosen * 2 if spare else chosen
         if method not in ROTATED:
-            loop = problem.loop(kernels, [models[m] for m in listed], threads, method)
+            loop = problem.loop(kernels, [models[m] for m in listed], threads, method, batches)
             _without_spare(loop, chosen)
             return Part(loop, np.array(chosen), lambda _, params: params)
         turned = [_turned(models[m], data.basis, beside[m], width) for m in listed]
@@ -232,6 +235,7 @@ def needs_of(
     models: Sequence[ModelSpec],
     records: float,
     threads: int,
+    batches: Batches | None = None,
 ) -> dict[str, float]:
     """Return the bytes on this host that a run takes beside the problem's own data, by purpose."""
     needs: dict[str, float] = {}
@@ -240,6 +244,9 @@ def needs_of(
         own = [model for model, its in zip(models, methods, strict=True) if its == method]
         if method not in ROTATED:
             shape, of_data = problem.shape(form_of(method)), problem.needs(kernels, form_of(method))
+            if batches is not None:
+                shape = shape._replace(batch=batches.size)
+                of_data = kernels.needs.data_bytes(shape)
         else:
             q = min(n, d)
             starts = dict(zip(_names(own), own, strict=True)).values()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accel._runs.checks import Limits
-from accel._runs.history import History
+from accel._runs.history import BATCH_LOSS, History
 from accel._runs.pacing import Pace
 from accel._runs.recorder import Recorder
 from accel._runs.results import Status
@@ -67,6 +67,8 @@ class Run:
         Sets the rate in a run of one model, from ``begin`` or ``resume`` on.
     recorder : Recorder, optional
         Records the iterates beside loss and norms; its interval is that of ``limits``.
+    batches : bool
+        Whether the steps have batches, whose loss is recorded, too.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Run:
         check: Check | None = None,
         pace: Pace | None = None,
         recorder: Recorder | None = None,
+        *,
+        batches: bool = False,
     ) -> None:
         self.loop = loop
         self._check = check
@@ -91,6 +95,7 @@ class Run:
         self._snapshots: deque[Snapshot] = deque(maxlen=2)
         self._size = 1
         self._pace, self._recorder = pace, recorder
+        self._columns = 4 if batches else 3
         self._kept = None if pace is None else loop.snapshot()
 
     @property
@@ -263,7 +268,7 @@ class Run:
 
     def _recorded(self) -> tuple[Array, Array]:
         steps = np.concatenate([*self._steps, np.empty(0, np.int64)])
-        return steps, np.concatenate([*self._rows, np.empty((0, len(self.codes), 3))])
+        return steps, np.concatenate([*self._rows, np.empty((0, len(self.codes), self._columns))])
 
     def finish(self) -> list[Ending]:
         """Return how each model ended."""
@@ -281,13 +286,16 @@ class Run:
         own = ~np.isnan(rows[:, 0]) & (steps <= last[0])
         steps, rows = steps[own], rows[own]
         if not len(steps) or steps[-1] < last[0]:
-            steps, rows = np.append(steps, last[0]), np.vstack([rows, last[1:]])
+            ending = np.full(self._columns, math.nan)
+            ending[:3] = last[1:]
+            steps, rows = np.append(steps, last[0]), np.vstack([rows, ending])
         at, clock = zip(*self._clock, strict=True)
-        loss, gradient_norm, weight_norm = rows.T.copy()
+        loss, gradient_norm, weight_norm, *of_batch = rows.T.copy()
+        beside = dict(zip([BATCH_LOSS], of_batch, strict=False))
         made = int(last[0])
         history = History(
             steps.astype(np.int64), loss, gradient_norm, weight_norm, np.interp(steps, at, clock),
-            self._recorded_beside(m, steps),
+            beside | self._recorded_beside(m, steps),
         )  # fmt: skip
         diverged_at = int(self._diverged_at[m]) if self.codes[m] == specs.DIVERGED else None
         end = made if diverged_at is None else diverged_at

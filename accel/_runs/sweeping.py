@@ -9,6 +9,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, driver, notebooks
+from accel._runs.batching import Noise, batches_of
 from accel._runs.checks import Callback, Record
 from accel._runs.results import Result, table
 from accel._support import validation
@@ -99,6 +100,10 @@ def sweep(
     models: Sequence[tuple[Network, Optimizer]],
     steps: int,
     *,
+    batch_size: int | None = None,
+    shuffle: str = "epoch",
+    seed: int = 0,
+    label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
     record_every: int | None = None,
@@ -129,6 +134,8 @@ def sweep(
         At least one; not modified.
     steps : int
         Updates to make, at least 1.
+    batch_size, shuffle, seed, label_noise
+        As for ``train``: a step has the same rows and labels for all models.
     record, validation, record_every, tol, target
         As for ``train``, for every model.
     callback : callable, optional
@@ -168,8 +175,9 @@ def sweep(
     models = checked_models(problem, models)
     limits = checks.limits(steps, record_every, tol, target)
     options = checks.options(
-        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation
-    )
+        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation,
+        batches_of(problem, batch_size, shuffle, seed, label_noise),
+    )  # fmt: skip
     results, seconds = driver.run_models(problem, models, limits, options)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)

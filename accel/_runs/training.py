@@ -10,6 +10,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, driver
+from accel._runs.batching import Noise, batches_of
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
@@ -29,6 +30,10 @@ def train(
     steps: int,
     *,
     learning_rate: Literal["auto"] | None = None,
+    batch_size: int | None = None,
+    shuffle: str = "epoch",
+    seed: int = 0,
+    label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
     record_every: int | None = None,
@@ -41,7 +46,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = checkpoints.EVERY,
 ) -> Result:
-    r"""Minimise :math:`L(W_N \cdots W_1)` over the factors by full-batch steps of one optimiser.
+    r"""Minimise :math:`L(W_N \cdots W_1)` over the factors by steps of one optimiser.
 
     Parameters
     ----------
@@ -60,6 +65,20 @@ def train(
         loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
         its rate then. Steps that were taken back count in ``seconds`` only. The result's
         ``optimizer`` has the last rate.
+    batch_size : int, optional
+        Rows of the data, at most, that the gradient of a step is made of, 1 to n; by default all.
+        Which rows a step takes, ``accel.Batches(n, batch_size, shuffle, seed).rows(step)`` says.
+        The loss of the history, ``tol`` and ``target`` are those of all rows, and these two are
+        looked at where an iterate is recorded. ``history["batch_loss"]`` has the loss of the batch.
+        On the CPU, and by passes over the data.
+    shuffle : {"epoch", "replacement", "none"}
+        A random partition of the rows in each epoch, rows drawn one by one from all, or the rows in
+        order; see ``Batches``.
+    seed : int
+        Of the batches and of the noise.
+    label_noise : float or LabelNoise, optional
+        The standard deviation of Gaussian noise, fresh in every step, on the targets that the
+        gradient is made of; or a ``LabelNoise``. The same for all models of a sweep.
     record : sequence, optional
         What to record of the iterates beside loss and norms, at the steps of the history: names
         such as ``"singular_values"``, ``"sharpness"`` and ``"schatten(0.5)"``, values of
@@ -140,8 +159,9 @@ def train(
     checks.check_model(problem, network, optimizer)
     limits = checks.limits(steps, record_every, tol, target)
     options = checks.options(
-        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation
-    )
+        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation,
+        batches_of(problem, batch_size, shuffle, seed, label_noise),
+    )  # fmt: skip
     if learning_rate is not None:
         choice("learning_rate", learning_rate, ["auto"])
 

@@ -21,7 +21,7 @@ from accel.distributed.loop import DistributedLoop, Gram, Passes
 from accel.distributed.passes import Question
 from accel.distributed.placing import choose, fits, place
 from accel.kernels.protocols import TrainingLoop
-from accel.kernels.specs import ModelSpec
+from accel.kernels.specs import Batches, ModelSpec
 from accel.losses import CrossEntropy, Loss, Lp
 from accel.losses.naming import checked as checked_loss
 
@@ -186,7 +186,12 @@ class DaskProblem(BaseProblem):
         return {}
 
     def loop(
-        self, kernels: Backend, models: Sequence[ModelSpec], threads: int | None, form: str
+        self,
+        kernels: Backend,
+        models: Sequence[ModelSpec],
+        threads: int | None,
+        form: str,
+        batches: Batches | None = None,
     ) -> TrainingLoop:
         """Begin a run of models: the workers make its passes, all else is done here."""
         asked = 0 if threads is None else cpu_threads(threads)

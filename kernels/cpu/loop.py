@@ -144,6 +144,8 @@ class TrainingLoop:
         self._run.progress[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
+        if self._tape is not None:
+            self._tape.fill(0, 1)  # likewise
         self.evaluate()  # compiles the kernel, or loads it from the disk
         self._team_size = min(self.threads, cpus())
 

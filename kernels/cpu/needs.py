@@ -11,6 +11,7 @@ from .factor_chain import Layout
 from .jit import LINE, lanes_for, padded, row_length
 from .many_maps import tile_rows, work_size
 from .precondition import work_size as precondition_size
+from .tape import numbers_of
 from .wide_pass import is_wide, wide_lanes, wide_sums_size
 from .wide_sampled import work_size as sampled_size
 
@@ -22,8 +23,15 @@ def data_bytes(shape: Shape) -> dict[str, float]:
 
     X and Y are contiguous and start on cache lines, as ``LpProblem`` lays them out.
     """
-    n, d, k, dtype, form = shape
-    if is_wide(n, d, k, dtype, form):
+    bytes_of = _data_bytes(shape)
+    if shape.batch:
+        bytes_of |= {"the rows of batches": float(4 * (4 * shape.n + numbers_of(shape.batch)))}
+    return bytes_of
+
+
+def _data_bytes(shape: Shape) -> dict[str, float]:
+    n, d, k, dtype, form, _ = shape
+    if is_wide(shape.rows, d, k, dtype, form):
         row = padded(d, wide_lanes(d, k, dtype))
         copied = form == "direct" and row != d
         bytes_of = {"a padded copy of X": float(n * row * dtype.itemsize) if copied else 0.0}
@@ -39,7 +47,7 @@ def data_bytes(shape: Shape) -> dict[str, float]:
         return {"a padded copy of the measurements": copied}
     if form == "diagonal":
         return {"a copy of the diagonal": 8.0 * (k + 1) * row_length(d, dtype)}
-    if k == 1 and form == "direct" and fits(n, d, dtype):
+    if k == 1 and form == "direct" and fits(n, d, dtype) and not shape.batch:
         rows = padded(n, row_lanes(n, dtype))
         return {"a copy of the data by columns": float(rows * (d + 1) * dtype.itemsize)}
     row = row_length(d, dtype)
@@ -51,12 +59,12 @@ def run_bytes(
     shape: Shape, models: Sequence[ModelSpec], records: float, threads: int
 ) -> dict[str, float]:
     """Return the bytes for everything else, by purpose."""
-    n, d, k, dtype, form = shape
+    n, d, k, dtype, form, _ = shape
     bytes_of = needs.run_bytes(
         shape, models, records, threads, copies=(5, 3), line=LINE // dtype.itemsize
     )
     columns = len(models) * k
-    if is_wide(n, d, k, dtype, form):
+    if is_wide(shape.rows, d, k, dtype, form):
         bytes_of |= _wide_bytes(shape, models, threads)
     elif form == "coupled":
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
@@ -68,7 +76,7 @@ def run_bytes(
         lanes, row = lanes_for(d, dtype), k * row_length(d, dtype)
         each = dtype.itemsize * work_size(len(models), row, tile_rows(lanes), lanes)
         bytes_of["panels of maps"] = each * needs.useful_threads(shape, threads)
-    elif columns > 1 and form == "direct" and not (k == 1 and fits(n, d, dtype)):
+    elif columns > 1 and form == "direct" and (shape.batch or not (k == 1 and fits(n, d, dtype))):
         lanes, row = lanes_for(d, dtype), row_length(d, dtype)
         work = work_size(columns, row, tile_rows(lanes), lanes)
         each = dtype.itemsize * work
@@ -78,7 +86,7 @@ def run_bytes(
 
 def _wide_bytes(shape: Shape, models: Sequence[ModelSpec], threads: int) -> dict[str, float]:
     """Return the bytes of what networks with many outputs hold otherwise, or in addition."""
-    _, d, k, dtype, form = shape
+    _, d, k, dtype, form, _ = shape
     lanes, size = wide_lanes(d, k, dtype), dtype.itemsize
     row, factors, products, scratch = padded(d, lanes), 0, 0, 0
     rows = max(sum(model.widths[1:]) for model in models)

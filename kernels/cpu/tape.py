@@ -14,6 +14,11 @@ _ROWS, _STEPS = 2**17, 16
 _AHEAD = 16
 
 
+def numbers_of(size: int) -> int:
+    """Rows at hand, of so many a step."""
+    return max(_ROWS // size, _STEPS) * size
+
+
 class Tape:
     """The rows of some consecutive steps of a run on n rows.
 
@@ -26,10 +31,10 @@ class Tape:
     """
 
     def __init__(self, n: int, batches: specs.Batches) -> None:
-        self.size, self.steps = batches.size, max(_ROWS // batches.size, _STEPS)
+        self.size, rows = batches.size, numbers_of(batches.size)
+        self.steps = rows // self.size
         self._n, self._scattered = n, batches.shuffle != "none"
         self._batches, self._spec = Batches(n, *batches[:3]), batches
-        rows = self.steps * self.size
         self._rows = np.zeros(rows + _AHEAD, np.int32)[:rows].reshape(self.steps, self.size)
         self._counts = np.full(self.steps, self.size, np.int32)
 

@@ -68,6 +68,8 @@ class TrainingLoop:
         At least one; ``widths`` from n_0 = d to n_N = k. Entrywise ones have one form.
     threads : int
         Ignored: it is meant for the CPU.
+    batches : None
+        Every step has all rows: batches are for the CPU so far.
     blocks : int, optional
         Blocks that share the rows of a resident run, for measurements; chosen by ``launch.plan``
         otherwise.
@@ -87,8 +89,12 @@ class TrainingLoop:
         loss: Loss,
         models: Sequence[ModelSpec],
         threads: int = 1,
+        batches: None = None,
+        *,
         blocks: int | None = None,
     ) -> None:
+        if batches is not None:
+            raise ValueError(f"batches are for the CPU so far, got {batches!r}")
         dtype, count, n = np.dtype(Y.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
