@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 (
     GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAGRAD, ADADELTA, RMSPROP, ADAM, END_TO_END,
-    GROUP_RMSPROP,
-) = range(9)  # fmt: skip
+    GROUP_RMSPROP, LANGEVIN,
+) = range(10)  # fmt: skip
 
 #: Flat buffers of optimiser state that a rule needs, each as large as the parameters. GROUP_RMSPROP
 #: uses few numbers of its one: the mean of a group stands where the group's first parameter does,
 #: so that it is kept, saved and restored with all other state, and every backend finds it at once.
-STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0, 1)
+STATE_SLOTS = (0, 1, 1, 1, 2, 1, 2, 0, 1, 0)
 
 RUNNING, CONVERGED, TARGET, DIVERGED = range(4)
 
@@ -102,11 +102,12 @@ KIND_OF_TERM, TIME_OF_TERM, CONSTANTS_OF_TERM, TERM_SIZE = 0, 1, 2, 7
 class Rule(NamedTuple):
     """An optimiser: its kind and ``(learning_rate, weight_decay, a, b, eps)``.
 
-    ``a`` is the momentum, AdaDelta's rho, RMSProp's alpha, also in groups, Adam's beta1 or the
-    end-to-end rule's depth; ``b`` is Adam's beta2, and for GROUP_RMSPROP 1 if each factor is a
-    group, 0 if all of them are one. ``programs`` are those by which the first three go from step to
-    step, float64 arrays; None for one that is constant. Of a scheduled one ``hyper`` has the value
-    at step 0. The momentum is the only ``a`` that may be scheduled.
+    ``a`` is the momentum, AdaDelta's rho, RMSProp's alpha, also in groups, Adam's beta1, the
+    end-to-end rule's depth or the temperature of LANGEVIN; ``b`` is Adam's beta2, for GROUP_RMSPROP
+    1 if each factor is a group, 0 if all of them are one, and the seed of LANGEVIN, up to 2^53.
+    ``programs`` are those by which the first three go from step to step, float64 arrays; None for
+    one that is constant. Of a scheduled one ``hyper`` has the value at step 0. Of ``a`` the momentum
+    and the temperature may be scheduled.
     """
 
     kind: int

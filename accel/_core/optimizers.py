@@ -1,7 +1,7 @@
 r"""The optimisers: small immutable values, a rule and its constants.
 
-All but ``EndToEnd`` and ``GroupRMSProp`` act on each factor alone and are defined as in
-``torch.optim``; all are preceded by the paper's weight decay :math:`W_j \leftarrow (1 -
+All but ``EndToEnd``, ``GroupRMSProp`` and ``Langevin`` act on each factor alone and are defined as
+in ``torch.optim``; all are preceded by the paper's weight decay :math:`W_j \leftarrow (1 -
 \eta\lambda) W_j`, with learning rate :math:`\eta` and weight decay :math:`\lambda`.
 
 References
@@ -9,9 +9,10 @@ References
 Momentum: Polyak (1964). Nesterov's form of it: Sutskever, Martens, Dahl, Hinton (2013). AdaGrad:
 Duchi, Hazan, Singer (2011). AdaDelta: Zeiler (2012), arXiv 1212.5701. RMSProp: Tieleman, Hinton
 (2012). Adam: Kingma, Ba (2015), arXiv 1412.6980. RMSProp in groups: the code of Arora, Cohen, Hu,
-Luo (2019), "Implicit Regularization in Deep Matrix Factorization", arXiv 1905.13655. The end-to-end
-rule: Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
-Overparameterization", arXiv 1802.06509, theorem 1 and claim 2.
+Luo (2019), "Implicit Regularization in Deep Matrix Factorization", arXiv 1905.13655. Langevin's
+noise: Roberts, Tweedie (1996), Welling, Teh (2011). The end-to-end rule: Arora, Cohen, Hazan
+(2018), "On the Optimization of Deep Networks: Implicit Acceleration by Overparameterization", arXiv
+1802.06509, theorem 1 and claim 2.
 """
 
 import math
@@ -29,6 +30,9 @@ from accel.schedules.schedule import Schedule, at
 #: What gradients of ``GroupRMSProp`` have one scale for.
 _SCALES = ("network", "factor")
 
+#: A rule's numbers are float64, which holds all integers up to this one.
+_MOST_SEED = 2**53
+
 
 def _number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
     """Check a number of at least 0, or a schedule that has no others."""
@@ -45,12 +49,13 @@ def _number_or_schedule(name: str, value: object, *, below: float = math.inf) ->
 
 
 _CHECKS: dict[str, Callable[[str, object], Any]] = {
-    **dict.fromkeys(("learning_rate", "weight_decay"), _number_or_schedule),
+    **dict.fromkeys(("learning_rate", "weight_decay", "temperature"), _number_or_schedule),
     "momentum": partial(_number_or_schedule, below=1.0),
     **dict.fromkeys(("rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)),
     "eps": partial(real, above=0),
     "depth": lambda _, depth: validation.depth(depth),
     "scale": partial(validation.choice, options=_SCALES),
+    "seed": partial(validation.integer, least=0, most=_MOST_SEED),
 }
 
 
@@ -70,7 +75,7 @@ class Optimizer:
         At least 0. By a schedule it goes from step to step.
     rotates : bool
         Whether the rule commutes with rotations of the input, which it does if it does not scale
-        every entry of the gradient by itself.
+        every entry of the gradient by itself, nor add noise.
 
     Raises
     ------
@@ -339,12 +344,55 @@ class GroupRMSProp(Optimizer):
         return self.scale == "factor"
 
 
+@dataclass(frozen=True)
+class Langevin(Optimizer):
+    r"""Descent with Gaussian noise: the Langevin equation in steps of :math:`\eta`.
+
+    .. math::
+        W_j \leftarrow (1 - \eta\lambda) W_j - \eta g_j + \sqrt{2 \eta T} \, \xi_j,
+
+    with the temperature T and fresh standard Gaussians :math:`\xi_j` in every step. For small
+    :math:`\eta` its iterates come to be distributed with a density proportional to
+    :math:`\exp(-L^N / T)`, L^N being the loss with the penalty of the weight decay, if that can be
+    integrated; along an eigenvector of the Hessian with eigenvalue h, about a minimum, with the
+    variance :math:`T / (h (1 - \eta h / 2))`.
+
+    The noise is a function of the seed and of the step, the same for every number of threads,
+    and after a checkpoint. There is none on a GPU; ``backend="auto"`` takes the CPU.
+
+    Parameters
+    ----------
+    learning_rate : float
+    temperature : float
+        The T, at least 0, in the unit of the loss; 0 is plain gradient descent.
+    seed : int
+        Of the noise, 0 to 2^53.
+    weight_decay : float, keyword only
+
+    References
+    ----------
+    Roberts, Tweedie (1996), "Exponential convergence of Langevin distributions and their discrete
+    approximations". Welling, Teh (2011), "Bayesian Learning via Stochastic Gradient Langevin
+    Dynamics". The random numbers: Salmon, Moraes, Dror, Shaw (2011), "Parallel random numbers: as
+    easy as 1, 2, 3".
+    """
+
+    temperature: float
+    seed: int = 0
+
+    name = "langevin"
+    rotates = False
+    _kind = specs.LANGEVIN
+    _a = "temperature"
+    _b = "seed"
+
+
 #: Every optimiser by its short name.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.name: cls
     for cls in (
         GradientDescent, Momentum, Nesterov, AdaGrad, AdaDelta, RMSProp, Adam, EndToEnd,
-        GroupRMSProp,
+        GroupRMSProp, Langevin,
     )
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel._core.optimizers import GradientDescent, Momentum, Nesterov, Optimizer
+from accel._core.optimizers import GradientDescent, Langevin, Momentum, Nesterov, Optimizer
 from accel._runs.history import History
 from accel._support import validation
 from accel._support.arrays import Array
@@ -28,7 +28,7 @@ def _limit(rule: Optimizer) -> tuple[float, str] | None:
     rate, decay, mu, *_ = rule.rule.hyper
     if rate == 0 or decay:
         return None
-    if isinstance(rule, GradientDescent):
+    if isinstance(rule, GradientDescent | Langevin):
         return 2 / rate, r"$2/\eta$"
     if isinstance(rule, Momentum):
         return (2 + 2 * mu) / rate, r"$(2 + 2\mu)/\eta$"

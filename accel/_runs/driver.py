@@ -12,7 +12,7 @@ import numpy as np
 from accel._core.base import BaseProblem
 from accel._core.digits import shortfall
 from accel._core.network import Network
-from accel._core.optimizers import Optimizer
+from accel._core.optimizers import Langevin, Optimizer
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
 from accel._runs.history import History
@@ -56,8 +56,11 @@ def kernels_for(
         for (network, _), method in zip(models, methods, strict=True)
     )
     diagonal = any(isinstance(network.structure, specs.Entrywise) for network, _ in models)
-    if backend == "auto" and diagonal and not problem.on_device:
-        backend = "cpu"  # their CUDA kernels have never met a GPU
+    noisy = any(isinstance(optimizer, Langevin) for _, optimizer in models)
+    if noisy and (backend == "cuda" or problem.on_device):
+        raise ValueError("Langevin has no CUDA kernels: use backend='cpu', with data on the host")
+    if backend == "auto" and (diagonal or noisy) and not problem.on_device:
+        backend = "cpu"  # CUDA kernels that have never met a GPU, or that there are none of
     return problem.resolve(backend, work=work, steps=steps)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
-from accel._core.optimizers import Optimizer
+from accel._core.optimizers import Langevin, Optimizer
 from accel._runs import checkpoints, checks, driver
 from accel._runs.batching import Noise, batches_of
 from accel._runs.checks import Limits, Record, RunOptions
@@ -164,6 +164,11 @@ def train(
     )  # fmt: skip
     if learning_rate is not None:
         choice("learning_rate", learning_rate, ["auto"])
+        if isinstance(optimizer, Langevin):
+            raise ValueError(
+                "learning_rate 'auto' follows the loss, which the noise of Langevin raises: give "
+                f"the rule its rate, as by stable_rate, got {optimizer!r}"
+            )
 
     def report(step: int, losses: Array) -> object:
         assert callback is not None

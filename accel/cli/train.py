@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer, by_name
+from accel._core.optimizers import USUAL_RATES, EndToEnd, Langevin, Optimizer, by_name
 from accel._core.problem import Problem
 from accel._optimum.any_problem import optimum
 from accel._reports.csv_files import history_csv
@@ -51,10 +51,14 @@ from accel.tuning import Model, Start
 __all__ = ["train_command"]
 
 
-def _optimizer(problem: Problem, model: Model, rate: float | None, decay: float) -> Optimizer:
+def _optimizer(
+    problem: Problem, model: Model, rate: float | None, decay: float, seed: int
+) -> Optimizer:
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
         constants["depth"] = model.depth
+    if model.optimizer == Langevin.name:
+        constants |= {"temperature": model.temperature, "seed": seed}
     if rate is None and model.optimizer not in USUAL_RATES:
         rate = first_rate(problem, model.optimizer)
     return by_name(model.optimizer, rate, **constants)
@@ -89,6 +93,13 @@ def train_command(
         ),
     ] = None,
     weight_decay: Annotated[float, typer.Option(rich_help_panel=RUN, help="Decoupled.")] = 0.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the noise of langevin, in the unit of the loss; its seed is --seed.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     steps: Steps = 1000,
     target: Annotated[
         float | None,
@@ -156,7 +167,7 @@ def train_command(
     [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
     [bold]accel train gas --steps 1e8 --checkpoint run.npz --resume[/]
     """
-    model = Model(optimizer, depth)
+    model = Model(optimizer, depth, temperature)
     checks.limits(steps, record_every, tol, target)
     quantities(names := names_in(record or ""))
     cpu_threads(threads)
@@ -170,7 +181,7 @@ def train_command(
         raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
     verbose = not (quiet or as_json)
     network = Start(init, scale, seed, width).network(problem, model)
-    chosen = _optimizer(problem, model, learning_rate, weight_decay)
+    chosen = _optimizer(problem, model, learning_rate, weight_decay, seed)
     if verbose:
         print_line(console, f"{task}: {model}, learning rate {chosen.learning_rate:.3g}")
         if resume and checkpoint is not None and not checkpoint.exists():

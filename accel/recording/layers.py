@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.optimizers import EndToEnd
+from accel._core.optimizers import EndToEnd, Langevin
 from accel._support import validation
 from accel._support.arrays import Array
 from accel.kernels.reference.entrywise import gradients
@@ -127,15 +127,15 @@ class StepSize(Quantity):
     :math:`\eta \langle W_e, P(W_e) \rangle / \|W_e\|^2`: for balanced factors with one output
     :math:`\eta N \|w\|^{2 - 2/N}`, the adaptive step size with which claim 2 describes implicit
     acceleration. Arora, Cohen, Hazan (2018), arXiv 1802.06509. NaN at W = 0. For rules with
-    momentum it is that of the gradient's part; for rules that rescale the gradient there is none.
-    For a diagonal network P is likewise what the gradients of its vectors do to the map.
+    momentum or noise it is that of the gradient's part; for rules that rescale the gradient there
+    is none. For a diagonal network P is likewise what the gradients of its vectors do to the map.
     """
 
     cost = "four products of matrices a factor; for the end-to-end rule, singular vectors"
 
     def check(self, model: Model) -> None:
         """Refuse rules that rescale every entry of the gradient."""
-        if not model.optimizer.rotates:
+        if not (model.optimizer.rotates or isinstance(model.optimizer, Langevin)):
             raise ValueError(
                 "record 'step_size' needs a rule that follows the gradient, "
                 f"got {model.optimizer.name}"

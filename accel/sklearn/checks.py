@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accel._core.optimizers import OPTIMIZERS, EndToEnd
+from accel._core.optimizers import OPTIMIZERS, EndToEnd, Langevin
 from accel._support import frames, validation
 from accel.sklearn.fitting import Fit
 
@@ -26,7 +26,7 @@ FLOATS = (np.float64, np.float32)
 SMALL = 1000  # features or samples up to which "auto" takes Newton's method
 NEWTON_STEPS, GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 
-_RULES = [name for name in OPTIMIZERS if name != EndToEnd.name]
+_RULES = [name for name in OPTIMIZERS if name not in (EndToEnd.name, Langevin.name)]
 _ROWS_IN_MESSAGE = 10
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
 #: The advice in a warning about descent, by its status.

@@ -1,5 +1,6 @@
 """Models to tune: an optimiser and a depth, and the network that a run begins with."""
 
+import contextlib
 from dataclasses import dataclass
 
 from accel._core.network import LinearNetwork
@@ -20,15 +21,18 @@ class Model:
         As ``by_name`` takes it.
     depth : int
         At least 1. For the end-to-end rule the depth of the net that it stands for.
+    temperature : float, optional
+        Of the noise of ``"langevin"``, which needs it; the others take none.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such optimiser, or the depth is no such number.
+        If there is no such optimiser, it lacks its temperature, or a value is no such number.
     """
 
     optimizer: str
     depth: int
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth", validation.depth(self.depth))
@@ -41,10 +45,13 @@ class Model:
         """Return the optimiser with this learning rate."""
         if self.optimizer == EndToEnd.name:
             return EndToEnd(rate, self.depth)
+        constants = {} if self.temperature is None else {"temperature": self.temperature}
         try:
-            return by_name(self.optimizer, rate)
-        except TypeError:  # another spelling of the end-to-end rule
-            return by_name(self.optimizer, rate, depth=self.depth)
+            return by_name(self.optimizer, rate, **constants)
+        except TypeError as error:
+            with contextlib.suppress(TypeError):  # another spelling of the end-to-end rule
+                return by_name(self.optimizer, rate, depth=self.depth)
+            raise error from None
 
 
 @dataclass(frozen=True)

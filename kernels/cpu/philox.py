@@ -171,10 +171,17 @@ def _same(z, w):
     return z, w
 
 
-def _filler(make):
+@inlined
+def _write(out, i, number, counter):
+    out[i] = number
+
+
+def make_filler(make, put=_write):
     """Compile ``fill(out, first, count, counter)``: numbers ``first`` on of a stream, to ``out``.
 
-    Whole blocks are made in one loop; what is half of a block, at the ends, by itself.
+    ``make(z, w)`` makes the two numbers of a block, ``put(out, i, number, counter)`` has them; the
+    counter may be any tuple with the fields of ``Counter``, and others for ``put``. Whole blocks
+    are made in one loop; what is half of a block, at the ends, by itself.
     """
 
     @inner
@@ -184,22 +191,22 @@ def _filler(make):
         odd = first & 1
         if odd:
             z, w = pair(first >> 1, counter)
-            out[0] = make(z, w)[1]
+            put(out, 0, make(z, w)[1], counter)
         start = (first + odd) >> 1
         blocks = (count - odd) >> 1
         for b in range(blocks):
             z, w = pair(start + b, counter)
             y0, y1 = make(z, w)
-            out[odd + 2 * b] = y0
-            out[odd + 2 * b + 1] = y1
+            put(out, odd + 2 * b, y0, counter)
+            put(out, odd + 2 * b + 1, y1, counter)
         if (count - odd) & 1:
             z, w = pair(start + blocks, counter)
-            out[count - 1] = make(z, w)[0]
+            put(out, count - 1, make(z, w)[0], counter)
 
     return fill
 
 
 #: Numbers of a stream, at an element of any dtype that holds them: uint64, the others of floats.
 fill_numbers, fill_uniforms, fill_gaussians, fill_signs = map(
-    _filler, (_same, uniform_pair, gaussian_pair, sign_pair)
+    make_filler, (_same, uniform_pair, gaussian_pair, sign_pair)
 )

@@ -25,6 +25,7 @@ from ..specs import (
     ADAM,
     GRADIENT_DESCENT,
     GROUP_RMSPROP,
+    LANGEVIN,
     MOMENTUM,
     NESTEROV,
     RMSPROP,
@@ -32,11 +33,13 @@ from ..specs import (
 )
 from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
 from .jit import entry, in_order, inner, named, spliced
+from .noise import factor_at, make_noise
 from .norms import sum_of_squares
 from .pointers import pointer, shift
 from .schedules import value
 
 #: Layout of ``rule``. ``SQUARE`` is the sum of squares of a group, as far as it has been added up;
+#: of Langevin's rule ``CORRECTION_1`` is the scale of the noise, ``CORRECTION_2`` the step from 0;
 #: ``SCHEDULED`` how many of RATE, DECAY and A have a program, and then where in the programs of a
 #: run that is, 0 for none.
 (
@@ -116,7 +119,7 @@ def _follow(rule, programs, step):
 
 @inner
 def prepare(rule, programs, step):
-    """Set what depends on the step number (from 1): what is scheduled, and bias corrections."""
+    """Set what depends on the step number (from 1): what is scheduled, bias corrections, noise."""
     if rule[SCHEDULED] != 0:
         _follow(rule, programs, step - 1)
     if rule[KIND] == ADAM:
@@ -125,6 +128,9 @@ def prepare(rule, programs, step):
     elif rule[KIND] == GROUP_RMSPROP:
         rule[CORRECTION_1] = 1.0 - rule[A] ** step
         rule[SQUARE] = 0.0
+    elif rule[KIND] == LANGEVIN:
+        rule[CORRECTION_1] = np.sqrt(2.0 * rule[RATE] * rule[A])
+        rule[CORRECTION_2] = step - 1
 
 
 @cache
@@ -146,7 +152,7 @@ def make_update(dtype: np.dtype[Any]):
         rest_a, rest_b = scalar(1.0 - rule[A]), scalar(1.0 - rule[B])
         keep = scalar(1.0 - rule[RATE] * rule[DECAY])
         w = shift(params, start)
-        if kind == GRADIENT_DESCENT:
+        if kind in (GRADIENT_DESCENT, LANGEVIN):
             for i in range(count):
                 w[i] = keep * w[i] - eta * grads[i]
             return
@@ -190,15 +196,6 @@ def make_update(dtype: np.dtype[Any]):
 
 
 @inner
-def _factor_at(chain, place):
-    """The number of the factor whose parameters are about ``place``."""
-    f = chain.depth - 1
-    while f > 0 and place < factor_row(chain, f)[PARAMS]:
-        f -= 1
-    return f
-
-
-@inner
 def _place_of_mean(chain, rule, f):
     """Where the mean of the group that factor f belongs to stands in the state."""
     return factor_row(chain, f if rule[B] != 0.0 else 0)[PARAMS]
@@ -235,7 +232,7 @@ def make_move(dtype: np.dtype[Any]):
     def move(chain, block, start, count, memory):
         rule, w = memory.rule, shift(chain.params, start)
         eta, keep = scalar(rule[RATE]), scalar(1.0 - rule[RATE] * rule[DECAY])
-        s = np.float64(memory.state[_place_of_mean(chain, rule, _factor_at(chain, start))])
+        s = np.float64(memory.state[_place_of_mean(chain, rule, factor_at(chain, start))])
         root = np.sqrt(s / rule[CORRECTION_1]) + max(rule[EPS], tiny)
         below = scalar(root + (s - s))
         for i in range(count):
@@ -255,12 +252,22 @@ def make_consumers(dtype: np.dtype[Any]):
     left in ``squares`` for ``make_conclude``, so that no bit depends on whose the rows are, and the
     gradients for ``make_move``.
     """
-    update, move, end_of_factor = make_update(dtype), make_move(dtype), _make_end_of_factor(dtype)
+    move, end_of_factor = make_move(dtype), _make_end_of_factor(dtype)
+    update_by_element, disturb = make_update(dtype), make_noise(dtype)
+
+    @inner
+    @named(dtype.name)
+    def update(chain, block, start, count, memory):
+        rule = memory.rule
+        update_by_element(chain.params, memory, block, start, count)
+        if rule[KIND] == LANGEVIN and rule[CORRECTION_1] != 0.0:
+            step, seed = np.int64(rule[CORRECTION_2]), np.int64(rule[B])
+            disturb(chain, start, count, rule[CORRECTION_1], step, seed)
 
     @inner
     @named(dtype.name)
     def measure(chain, block, start, count, memory):
-        f = _factor_at(chain, start)
+        f = factor_at(chain, start)
         row = factor_row(chain, f)
         memory.rule[SQUARE] += sum_of_squares(block, count)
         if start + count == row[PARAMS] + row[ROWS] * row[LD]:
@@ -269,7 +276,7 @@ def make_consumers(dtype: np.dtype[Any]):
     @inner
     @named(dtype.name)
     def measure_rows(chain, block, start, count, squares):
-        f, place = _factor_at(chain, start), 0
+        f, place = factor_at(chain, start), 0
         for other in range(f):
             place += factor_row(chain, other)[ROWS]
         row = factor_row(chain, f)
@@ -284,7 +291,7 @@ def make_consumers(dtype: np.dtype[Any]):
     @spliced
     def consume(chain, block, start, count, sink):
         if sink.memory.rule[KIND] != GROUP_RMSPROP:
-            update(chain.params, sink.memory, block, start, count)
+            update(chain, block, start, count, sink.memory)
         elif sink.measuring:
             measure(chain, block, start, count, sink.memory)
         else:
@@ -293,7 +300,7 @@ def make_consumers(dtype: np.dtype[Any]):
     @spliced
     def consume_share(chain, block, start, count, sink):
         if sink.memory.rule[KIND] != GROUP_RMSPROP:
-            update(chain.params, sink.memory, block, start, count)
+            update(chain, block, start, count, sink.memory)
         else:
             measure_rows(chain, block, start, count, sink.squares)
             kept = shift(sink.gradients, start)
@@ -337,17 +344,18 @@ def _make_entry(dtype: np.dtype[Any]):
 
 
 @cache
-def _make_group_entry(dtype: np.dtype[Any]):
+def _make_entry_by_factors(dtype: np.dtype[Any]):
     consume, _ = make_consumers(dtype)
 
-    @entry("update in groups", dtype.name)
+    @entry("update by factors", dtype.name)
     def whole(params, state, grads, rule, table, step):
         memory = Memory(pointer(state), params.size, pointer(rule))
         prepare(memory.rule, memory.rule, step)  # which has no programs
         chain = Chain(pointer(table), table.shape[0], 1, pointer(params), pointer(params))
         gradients = pointer(grads)
-        for turn in range(2):
-            sink = Sink(memory, turn == 0, memory.rule, gradients)
+        measures = 1 if memory.rule[KIND] == GROUP_RMSPROP else 0
+        for turn in range(1 + measures):
+            sink = Sink(memory, turn < measures, memory.rule, gradients)
             for f in range(chain.depth):
                 row = factor_row(chain, f)
                 start, count = row[PARAMS], row[ROWS] * row[LD]
@@ -370,11 +378,12 @@ def update(
     The factors begin at ``starts``.
     """
     rule = make_rule(kind, hyper)
-    if kind == GROUP_RMSPROP:
+    if kind in (GROUP_RMSPROP, LANGEVIN):
         table = np.zeros((len(starts), FIELDS), np.int64)
         table[:, ROWS], table[:, PARAMS] = 1, starts
         sizes = np.diff([*starts, params.size])
         table[:, COLUMNS] = table[:, LD] = sizes
-        _make_group_entry(params.dtype)(params, state.reshape(-1), grads, rule, table, step)
+        step_by_factors = _make_entry_by_factors(params.dtype)
+        step_by_factors(params, state.reshape(-1), grads, rule, table, step)
         return
     _make_entry(params.dtype)(params, state.reshape(-1), grads, rule, step)

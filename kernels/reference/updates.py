@@ -19,6 +19,9 @@ Adam              m^ / (sqrt(v^) + eps), with m <- a m + (1-a) g,               
                   v <- b v + (1-b) g^2, m^ = m / (1-a^t), v^ = v / (1-b^t)
 group RMSProp     g / (sqrt(s / (1-a^t)) + eps), with s <- a s + (1-a) |g|^2, where   a number
                   |g|^2 is the sum of the squares of a group, one s for all of it     a group
+Langevin          g - sqrt(2 T / eta) xi, with fresh standard Gaussians xi, T being   none
+                  a: number i of stream PARAMETERS of :mod:`.philox`, with seed b at
+                  step t - 1, is that of the i-th flat parameter
 ================  ==================================================================  ============
 
 A group is a factor if b = 1; if b = 0 all factors are one. Its s stands in the flat buffer where
@@ -32,6 +35,7 @@ paper's, apart from the gradient, and that a v or s which has overflowed makes N
 parameters: divided by it, every later step would be 0, and the model seem to have come to rest.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -43,10 +47,13 @@ from ..specs import (
     ADAGRAD,
     GRADIENT_DESCENT,
     GROUP_RMSPROP,
+    LANGEVIN,
     MOMENTUM,
     NESTEROV,
+    PARAMETERS,
     RMSPROP,
 )
+from . import philox
 
 
 def _average(buffer: Array, value: Array, weight: float) -> Array:
@@ -66,7 +73,7 @@ def _direction(
     kind: int, g: Array, state: Array, a: float, b: float, eps: float, step: int
 ) -> Array:
     u: Array
-    if kind == GRADIENT_DESCENT:
+    if kind in (GRADIENT_DESCENT, LANGEVIN):
         u = g
     elif kind in (MOMENTUM, NESTEROV):
         m = state[0]
@@ -135,7 +142,8 @@ def update(
     is ``|w| + rate |u|`` for w, with ``a |m| + |g|`` in the place of m. Adam's corrections add
     ``1 / (1 - a^t) + 1 / (1 - b^t)`` times the eps of float64 to the relative error of u. The sums
     of squares of group RMSProp are made in float64: its s of m parameters has a relative error of
-    at most ``16 eps`` plus m times the eps of float64, its w one like the others'.
+    at most ``16 eps`` plus m times the eps of float64, its w one like the others'. The noise of
+    Langevin's rule is rounded to the dtype before it is added, where it is not 0.
     """
     rate, decay, a, b, eps = (float(value) for value in hyper)
     # An eps below the dtype's normal numbers would be 0 in it, and 0 / 0 where g is always 0.
@@ -146,3 +154,6 @@ def update(
         params -= rate * _direction_of_groups(grads, state[0], groups, a, eps, step)
     else:
         params -= rate * _direction(kind, grads, state, a, b, eps, step)
+    if kind == LANGEVIN and (scale := math.sqrt(2 * rate * a)):
+        noise = scale * philox.gaussians(0, params.size, PARAMETERS, step - 1, int(b))
+        params += noise.astype(params.dtype)

@@ -86,6 +86,16 @@ def test_every_optimizer_has_a_rate_of_its_own(optimizer):
     assert report["loss"] < start["loss"]
 
 
+def test_a_rule_with_noise():
+    rule = ["--optimizer", "langevin", "--learning-rate", "0.01", "--temperature", "0.5"]
+    arguments = ["train", *SMALL, "--steps", "20", *rule]
+    losses = [run_json(*arguments, "--seed", seed)["loss"] for seed in ("1", "1", "2")]
+    assert losses[0] == losses[1] != losses[2]
+    ended = run("train", *SMALL, "--optimizer", "langevin")
+    assert ended.exit_code == 2
+    assert "langevin needs a value for temperature" in ended.output.replace("\n", " ")
+
+
 def test_train_writes_history_and_figure(tmp_path):
     run_json("train", *SMALL, "--steps", "20", "--record-every", "5", "--out", "runs")
     folder = tmp_path / "runs"

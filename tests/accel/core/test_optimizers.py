@@ -20,6 +20,8 @@ RULES = [
     ("EndToEnd", (0.5, 3), (specs.END_TO_END, (0.5, 0, 3, 0, 0))),
     ("GroupRMSProp", (), (specs.GROUP_RMSPROP, (0.01, 0, 0.99, 0, 1e-6))),
     ("GroupRMSProp", (0.1, 0.5, 0.2, "factor"), (specs.GROUP_RMSPROP, (0.1, 0, 0.5, 1, 0.2))),
+    ("Langevin", (0.1, 0.5), (specs.LANGEVIN, (0.1, 0, 0.5, 0, 0))),
+    ("Langevin", (0.1, 0, 2**53), (specs.LANGEVIN, (0.1, 0, 0, 2**53, 0))),
 ]
 
 
@@ -37,7 +39,7 @@ def test_rule(name, arguments, rule):
 
 def test_every_rule_has_an_optimizer():
     kinds = [cls._kind for cls in OPTIMIZERS.values()]
-    assert kinds == list(range(9))
+    assert kinds == list(range(10))
     assert all(name == name.lower() and len(name) <= 13 for name in OPTIMIZERS)
 
 
@@ -67,6 +69,9 @@ BAD = [
     (ValueError, "scale .*network, factor.*'layer'", "GroupRMSProp", {"scale": "layer"}),
     (TypeError, "scale .*network, factor.*1", "GroupRMSProp", {"scale": 1}),
     (TypeError, "depth .*2.0", "EndToEnd", {"learning_rate": 1, "depth": 2.0}),
+    (ValueError, "temperature .*-1", "Langevin", {"learning_rate": 1, "temperature": -1}),
+    (ValueError, "seed .*-1", "Langevin", {"learning_rate": 1, "temperature": 1, "seed": -1}),
+    (TypeError, "seed .*1.0", "Langevin", {"learning_rate": 1, "temperature": 1, "seed": 1.0}),
 ]
 
 
@@ -78,7 +83,7 @@ def test_bad_values(error, match, name, arguments):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_by_name(name):
-    constants = {"depth": 2} if name == "end-to-end" else {}
+    constants = {"end-to-end": {"depth": 2}, "langevin": {"temperature": 0.1}}.get(name, {})
     optimizer = by_name(name, 0.25, weight_decay=0.5, **constants)
     assert optimizer == OPTIMIZERS[name](0.25, weight_decay=0.5, **constants)
     assert optimizer.name == name

@@ -18,10 +18,15 @@ def test_models_are_equal_however_they_are_spelled(spelling):
     assert str(model) == "end-to-end, depth 3"
 
 
+def test_a_model_with_noise():
+    assert Model("Langevin", 3, 0.5).at(0.1) == accel.Langevin(0.1, 0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [(("gdd", 1), ValueError), (("gd", 0), ValueError), (("gd", 1.5), TypeError),
-     ((3, 1), TypeError)],
+     ((3, 1), TypeError), (("gd", 1, 0.5), TypeError), (("langevin", 1), TypeError),
+     (("langevin", 1, -0.5), ValueError)],
 )  # fmt: skip
 def test_bad_models(arguments, error):
     with pytest.raises(error):
