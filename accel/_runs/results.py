@@ -272,7 +272,7 @@ class Result(HasLoss):
             network=zero.with_params(params),
             history=history,
             optimizer=by_name(
-                **{name: from_described(part) for name, part in described["optimizer"].items()}
+                **{name: from_described(part) for name, part in {**described["optimizer"]}.items()}
             ),
             loss_function=_loss(described),
             **{name: described[name] for name in _PLAIN},

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..reference.schedules import together
 from ..specs import (
     ADADELTA,
     ADAGRAD,
@@ -57,22 +58,12 @@ def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
 
 
 def make_rules(rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray]:
-    """Lay out the rules of a run, a row each, and the programs of all of them.
-
-    A program that several rules have is there once.
-    """
+    """Lay out the rules of a run, a row each, and return the programs of all of them, too."""
     rows = np.array([make_rule(rule.kind, rule.hyper) for rule in rules])
-    parts, places, end = [np.zeros(1)], {0: 0}, 1
-    for row, rule in zip(rows, rules, strict=True):
-        for column, program in enumerate(rule.programs, RATE_PROGRAM):
-            if program is None:
-                continue
-            if id(program) not in places:
-                places[id(program)], end = end, end + len(program)
-                parts.append(program)
-            row[column] = places[id(program)]
-            row[SCHEDULED] += 1
-    return rows, np.concatenate(parts)
+    places, programs = together(rules)
+    rows[:, SCHEDULED] = np.count_nonzero(places, axis=1)
+    rows[:, RATE_PROGRAM : A_PROGRAM + 1] = places
+    return rows, programs
 
 
 def set_rate(rule: np.ndarray, rate: float) -> None:

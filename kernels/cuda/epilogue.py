@@ -38,8 +38,8 @@ from .factor_chain import (
 from .groups import make_group_step
 from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
-from .reduce import SUMS, this_thread
-from .updates import ANY, DECAY, MIXED, RATE, RULE_SIZE, A, make_rule, make_update
+from .reduce import SUMS, SUMS_SIZE, this_thread
+from .updates import ANY, DECAY, MIXED, RATE, RULE_SIZE, A, make_rules, make_update
 
 #: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where
 #: it stops and what it records; whether it only looks; whether blocks waited in vain.
@@ -56,7 +56,7 @@ class Shared(NamedTuple):
     """What the kernels share. ``active`` are the models in the run, ``history`` is (records, M, 3).
 
     ``table`` and ``memory`` hold all models, one after the other; a table's places count from its
-    own model's start.
+    own model's start. ``schedule`` is what ``schedules.make_tabulate`` makes.
     """
 
     control: Any
@@ -67,6 +67,7 @@ class Shared(NamedTuple):
     rules: Any
     memory: Any
     history: Any
+    schedule: Any
 
 
 class Models:
@@ -92,7 +93,7 @@ class Models:
             )  # fmt: skip
             first += depth
         self.table = np.concatenate([layout.table for layout in self.layouts])
-        self.rules = np.stack([make_rule(*model.rule) for model in models])
+        self.rules, self.programs = make_rules([model.rule for model in models])
         self.memory = xp.zeros(int(self.starts[-1]), dtype)
         for model, start in zip(models, self.starts, strict=False):
             self.memory[start : start + model.params.size] = xp.asarray(model.params)
@@ -104,6 +105,11 @@ class Models:
         return widths[-1], widths[0]
 
     @property
+    def scheduled(self) -> bool:
+        """Whether a rule of theirs has a program."""
+        return self.programs.size > 1
+
+    @property
     def deepest(self) -> int:
         """Most factors of a model."""
         return max(len(layout.table) for layout in self.layouts)
@@ -113,11 +119,13 @@ def run_type(dtype: np.dtype[Any]) -> Any:
     """Return the Numba type of ``Shared``."""
     i8, f8 = np.int64, np.float64
     fields = {"control": i8, "limits": f8, "models": i8, "active": i8, "table": i8, "rules": f8}
-    return record(Shared, dtype, {**fields, "memory": None, "history": f8})
+    return record(Shared, dtype, {**fields, "memory": None, "history": f8, "schedule": f8})
 
 
 #: Entries of ``doubles`` after those of ``block_sums``; STUCK is for ``resident``.
 CORRECTIONS, LOSS, STUCK, DOUBLES = 0, 2, 3, 4
+#: Behind them, in resident runs with schedules: rate, decay and a of the step.
+NOW = DOUBLES
 
 #: What ``block_sums`` adds up: |G|^2; the quadratic part of the Gram loss, or in the form
 #: "diagonal" the squares of residuals; |W|^2; <W, G>. The first suffices for most steps.
@@ -213,12 +221,14 @@ def _step_no_group(block, depth, k, rule, numbers):
 
 
 @cache
-def make_step(dtype: np.dtype[Any], kind: int, structure: str = PRODUCT) -> Any:
+def make_step(
+    dtype: np.dtype[Any], kind: int, structure: str = PRODUCT, scheduled: bool = False
+) -> Any:
     """Make ``step(run, model, block, depth, k, rule, sums)``: update, and multiply out.
 
     ``sums`` are those of ``block_sums``, and are lost; the end-to-end rule needs all of them, and
     k = 1. ``kind`` is that of all models, ANY of them but group RMSProp, or MIXED; ``structure`` is
-    what makes their maps.
+    what makes their maps. With ``scheduled`` the rates of the end-to-end rule are those at NOW.
     """
     scalar, by_element = dtype.type, ANY if kind in (MIXED, GROUP_RMSPROP) else kind
     descend = make_descend(dtype, structure, make_update(by_element))
@@ -234,8 +244,11 @@ def make_step(dtype: np.dtype[Any], kind: int, structure: str = PRODUCT) -> Any:
     def along_the_rule(run, model, block, sums):
         at, memory = model * RULE_SIZE, block.memory
         d, W, G = block.table[COLUMNS], block.table[SUFFIX], block.table[PULL]
-        rate, depth = run.rules[at + RATE], run.rules[at + A]
-        keep = 1.0 - rate * run.rules[at + DECAY] * depth
+        rate, decay, depth = run.rules[at + RATE], run.rules[at + DECAY], run.rules[at + A]
+        if scheduled:
+            now = block.at_sums + SUMS_SIZE + NOW
+            rate, decay = block.doubles[now], block.doubles[now + 1]
+        keep = 1.0 - rate * decay * depth
         if this_thread() < d:
             stretch, push = stretch_and_push(sums[WEIGHTS], sums[ALONG], depth)
             for i in range(this_thread(), d, THREADS):

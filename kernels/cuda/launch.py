@@ -16,6 +16,7 @@ from .lp_loss import TILES_MAPS
 from .powers import Data
 from .resident import make_resident
 from .resident_layout import MOST_BLOCKS, ResidentLayout, shared_memory
+from .schedules import make_tabulate
 from .streamed import Streaming, WideStreaming
 from .updates import ANY, KIND, MIXED
 
@@ -93,7 +94,9 @@ def _resident_layout(
     def layout_of(rows: int, inside: bool = True) -> ResidentLayout:
         spills = rows * warps < of_block
         deepest, structure = _bucket(models.deepest), models.structure
-        return ResidentLayout(d, k, rows, deepest, kind, loss.form, spills, inside, structure)
+        return ResidentLayout(
+            d, k, rows, deepest, kind, loss.form, spills, inside, structure, models.scheduled
+        )
 
     fitting = [0] if diagonal else fitting_rows(layout_of, dtype, code_of(loss))
     if not fitting:
@@ -263,6 +266,10 @@ class Resident:
         pairs = layout.pairs(dtype)
         self._mail = xp.zeros(2 * self.teams * (self.blocks + 1) * pairs, np.uint64)
         outside = xp.zeros(1 if layout.inside else processors * largest, dtype)
+        self._tabulate: Callable[[int], None] | None = None
+        if models.scheduled:
+            arguments = run, xp.asarray(models.programs)
+            self._tabulate = make_tabulate(dtype).prepared(processors, arguments)
         kernel = make_resident(dtype, code_of(loss), layout)
         self._launch = kernel.prepared(
             processors,
@@ -277,6 +284,8 @@ class Resident:
         if self._tag + all_reduces >= 2**32:  # tags would come round to words of long ago
             self._mail[...] = 0
             self._tag = 0
+        if self._tabulate is not None:
+            self._tabulate(steps)
         self._launch(self._tag)
         self._tag += all_reduces
 

@@ -44,9 +44,9 @@ from .jit import ON_HOST, xp
 from .launch import Launcher, Resident, plan, stream
 from .losses import slope_scale
 from .lp_loss import gram, pack, pack_diagonal, pack_gram
-from .updates import RATE
+from .updates import RATE, RATE_PROGRAM, SCHEDULABLE
 
-#: Numbers of history that fit between two launches, and rows at most.
+#: Numbers of history, and of a schedule's values, that fit between two launches, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
 #: Steps of a first launch, how much more the next may make, and what one should take (seconds):
 #: a request to stop is heard between two of them, and displays end launches that take seconds.
@@ -117,6 +117,8 @@ class TrainingLoop:
             self._control[COUNT] = count
             self._rows = self._models.rows.copy()
             records = min(max(_HISTORY // (3 * count), 2), _RECORDS)
+            scheduled = self._models.scheduled
+            self._most = max(_HISTORY // (SCHEDULABLE * count), 1) if scheduled else None
             self._run = Shared(
                 control=xp.asarray(self._control),
                 limits=xp.asarray(self._limits),
@@ -126,6 +128,7 @@ class TrainingLoop:
                 rules=xp.asarray(self._models.rules),
                 memory=self._models.memory,
                 history=xp.full((records, count, 3), np.nan),
+                schedule=xp.zeros(SCHEDULABLE * count * (self._most or 0) + 1, np.float64),
             )
             chosen = plan(data, loss, self._models, blocks)
             self._launcher: Launcher = (
@@ -186,6 +189,7 @@ class TrainingLoop:
         self._limits[TOL], self._limits[TARGET_LOSS] = tol, target
         end = self._step + steps
         most = record_every * (len(self._run.history) - 1) if record_every else steps
+        most = min(most, self._most or most)
         partners = self._active if self._partners is None else self._partners
         with self._stream, _a_run_may_diverge():
             self._run.limits[...] = xp.asarray(self._limits)
@@ -270,8 +274,8 @@ class TrainingLoop:
         return steps[recorded], rows[recorded]
 
     def set_rate(self, model: int, rate: float) -> None:
-        """Change the learning rate of a model for the steps to come."""
-        self._models.rules[model, RATE] = rate
+        """Change the learning rate of a model for the steps to come, and end its schedule."""
+        self._models.rules[model, [RATE, RATE_PROGRAM]] = rate, 0.0
         with self._stream:
             self._run.rules[...] = xp.asarray(self._models.rules)
             self._wait()

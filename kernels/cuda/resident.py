@@ -28,6 +28,7 @@ from .all_reduce import make_all_reduce
 from .entrywise import make_multiply
 from .epilogue import (
     ACTIVE,
+    BEGIN,
     CORRECTIONS,
     DEPTH,
     EVALUATE,
@@ -36,6 +37,7 @@ from .epilogue import (
     MODEL_SIZE,
     N_KEPT,
     N_PARAMS,
+    NOW,
     QUADRATIC,
     RECORD_EVERY,
     SCALE,
@@ -68,7 +70,15 @@ from .powers import data_type
 from .ptx import float32_of, joined
 from .reduce import SUMS, block_sums, make_lane_sums, make_products, this_thread
 from .resident_layout import ResidentLayout, shared_memory
-from .updates import ANY, MIXED, RULE_SIZE, make_constants, prepare
+from .updates import (
+    ANY,
+    MIXED,
+    RATE,
+    RULE_SIZE,
+    SCHEDULABLE,
+    make_constants,
+    prepare,
+)
 
 #: Copies of a long function that every compiler still makes of a loop; see ``in_parts``.
 _LONG_UNROLLED = 4
@@ -138,7 +148,7 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
     that of the largest model, and ``outside`` holds the blocks' copies of a model where they do not
     fit into shared memory.
     """
-    d, outputs, rows, _, kind, form, spills, inside, structure = layout
+    d, outputs, rows, _, kind, form, spills, inside, structure, scheduled = layout
     direct, from_gram, diagonal = form == "direct", form == "gram", form == "diagonal"
     scalar, vectors, size = dtype.type, layout.vectors, layout.size
     warps, step_size, pairs = THREADS // WARP, size + size % 2, layout.pairs(dtype)
@@ -149,8 +159,9 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
     at_doubles, extra, at_losses, at_scratch, at_partial, _, at_memory = places
     held, spilled = (_make_batch(dtype, code, layout, count) for count in (rows, batch))
     send, gather, receive = make_all_reduce(dtype, layout)
-    enter, take_step = make_enter(dtype, form), make_step(dtype, kind, structure)
-    multiply, constants = make_multiply(dtype, structure), make_constants(dtype)
+    enter, take_step = make_enter(dtype, form), make_step(dtype, kind, structure, scheduled)
+    multiply = make_multiply(dtype, structure)
+    constants = make_constants(dtype, NOW - CORRECTIONS if scheduled else 0)
     adam, end_to_end = kind in (ADAM, ANY, MIXED), kind in (END_TO_END, ANY, MIXED)
     groups = kind in (GROUP_RMSPROP, MIXED)
     single = dtype.itemsize == 4
@@ -262,6 +273,8 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
             if thread == 0:
                 doubles[extra + CORRECTIONS] = doubles[extra + CORRECTIONS + 1] = 1.0
                 doubles[extra + STUCK] = 0.0
+            if scheduled and thread < SCHEDULABLE:
+                doubles[extra + NOW + thread] = run.rules[at_rule + RATE + thread]
             cuda.syncthreads()
             multiply(memory, table, depth, outputs, floats, at_scratch)
             stride = run.models[row + N_PARAMS]
@@ -274,6 +287,10 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
                 cuda.syncthreads()
                 if (adam or groups) and thread == THREADS - 1:
                     prepare(run.rules, at_rule, step + 1, doubles, extra + CORRECTIONS)
+                if scheduled and not evaluate and thread < SCHEDULABLE:
+                    entry_of = place * (stop_at - run.control[BEGIN]) + step - run.control[BEGIN]
+                    of_step = run.schedule[SCHEDULABLE * entry_of + thread]
+                    doubles[extra + NOW + thread] = of_step
                 now, all_here = np.uint64(0), True
                 if not diagonal and blocks > 1:
                     sent += 1
@@ -336,7 +353,7 @@ def make_resident(dtype: np.dtype[Any], code: Code, layout: ResidentLayout) -> K
                     corrected = adam and rule.kind == ADAM
                     if groups:
                         corrected |= rule.kind == GROUP_RMSPROP
-                    if corrected:
+                    if scheduled or corrected:
                         at = extra + CORRECTIONS
                         rule = constants(run.rules, at_rule, stride, doubles, at)
                     take_step(run, model, block, depth, outputs, rule, sums)

@@ -10,6 +10,7 @@ from .estimates import pairs, vectors
 from .factor_chain import TABLE
 from .jit import THREADS, WARP
 from .reduce import SUMS_SIZE
+from .updates import SCHEDULABLE
 
 #: Most blocks of a team.
 MOST_BLOCKS = 256
@@ -21,7 +22,8 @@ class ResidentLayout(NamedTuple):
     A warp holds ``rows`` rows of ``d`` elements in registers; ``spills`` where there are more, in
     shared memory. ``deepest`` is the room for factors in a model's table, ``kind`` that of all
     rules or ANY, ``form`` the loss's: a diagonal has no rows. ``inside`` where the model's memory
-    is shared, too; ``structure`` is what makes the maps.
+    is shared, too; ``structure`` is what makes the maps, and ``scheduled`` whether a rule has a
+    program.
     """
 
     d: int
@@ -33,6 +35,7 @@ class ResidentLayout(NamedTuple):
     spills: bool
     inside: bool
     structure: str = PRODUCT
+    scheduled: bool = False
 
     @property
     def size(self) -> int:
@@ -85,7 +88,7 @@ def shared_memory(dtype: np.dtype[Any], layout: ResidentLayout) -> SharedMemory:
     warps, step = THREADS // WARP, layout.size + layout.size % 2
     doubles = layout.deepest * TABLE
     extra = doubles + SUMS_SIZE
-    losses = extra + DOUBLES
+    losses = extra + DOUBLES + SCHEDULABLE * layout.scheduled
     scratch = (losses + warps + MOST_BLOCKS) * (8 // dtype.itemsize)
     partial = scratch + THREADS
     if layout.form == "diagonal":

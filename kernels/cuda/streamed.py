@@ -14,6 +14,7 @@ from .powers import Data
 from .precondition import precondition
 from .products import tiles
 from .reduce import SUMS
+from .schedules import make_follow
 from .streaming import Sums, make_epilogue, make_publish, shared_bytes
 from .updates import ANY, DECAY, KIND, MIXED, RATE, A
 from .wide import (
@@ -47,6 +48,7 @@ class Streaming:
         by_host = (models.rules[:, KIND] == END_TO_END) & (self._k > 1)
         self._by_host = np.flatnonzero(by_host)
         self._in_groups = bool(np.any(models.rules[:, KIND] == GROUP_RMSPROP))
+        self._programs = xp.asarray(models.programs)
         self._seats = np.empty(0, np.int64)
 
     def _sit(self, seats: np.ndarray) -> None:
@@ -75,7 +77,15 @@ class Streaming:
         shared = shared_bytes(dtype, deepest)
         after = epilogue.prepared(seats, (self._data, run, sums, deepest), shared=shared)
         before = publish.prepared(seats, (run, self._weights, deepest), shared=shared)
-        return [after], [before]
+        return [*self._following(seats), after], [before]
+
+    def _following(self, seats: int) -> Launches:
+        """Return what brings rules up to their step, if they are scheduled."""
+        models = self._models
+        if not models.scheduled:
+            return []
+        arguments = self._run, self._programs, seats
+        return [make_follow(models.memory.dtype).prepared(-(-seats // THREADS), arguments)]
 
     def advance(self, active: np.ndarray, partners: np.ndarray, steps: int) -> None:
         """Queue so many steps of the active models, which are among the partners."""
@@ -128,8 +138,11 @@ class Streaming:
         G = self._run.memory[start + int(layout.table[0, PULL]) :][:size].reshape(shape)
         running = self._going[place] != 0
         direction = precondition(xp.where(running, W, 0), xp.where(running, G, 0), int(rule[A]))
-        keep = 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-        moved = keep * W.astype(np.float64) - rule[RATE] * direction.astype(np.float64)
+        rate, decay = rule[RATE], rule[DECAY]
+        if self._models.scheduled:  # those of the step are on the device
+            rate, decay = self._run.rules[model, RATE], self._run.rules[model, DECAY]
+        keep = 1.0 - rate * decay * rule[A]
+        moved = keep * W.astype(np.float64) - rate * direction.astype(np.float64)
         W[...] = xp.where(running, moved.astype(W.dtype), W)
         self._weights[place * size : (place + 1) * size] = W.ravel()
 
@@ -193,7 +206,8 @@ class WideStreaming(Streaming):
                 make_move_wide(dtype).prepared(blocks, (run, wide)),
             ]
         multiply.reverse()
-        return [enter, verdict, *descend, *updates, *multiply], multiply
+        follow = self._following(seats)
+        return [*follow, enter, verdict, *descend, *updates, *multiply], multiply
 
     def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
         self._sit(seats)

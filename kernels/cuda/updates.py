@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, types
 
+from ..reference.schedules import together
 from ..specs import (
     ADADELTA,
     ADAGRAD,
@@ -25,13 +26,19 @@ from ..specs import (
     MOMENTUM,
     NESTEROV,
     RMSPROP,
+    Rule,
 )
 from .jit import THREADS, Kernel, as_like, device, pointer, xp
 from .planning import makes_kernel
 from .reduce import SUMS_SIZE, block_sum, this_thread
 
-#: Layout of a row of ``rules``.
-KIND, RATE, DECAY, A, B, EPS, RULE_SIZE = range(7)
+#: Layout of a row of ``rules``; the last ones say where in the programs of a run those of RATE,
+#: DECAY and A begin, 0 for none.
+(
+    KIND, RATE, DECAY, A, B, EPS, RATE_PROGRAM, DECAY_PROGRAM, A_PROGRAM, RULE_SIZE,
+) = range(10)  # fmt: skip
+#: How many constants of a rule may be scheduled.
+SCHEDULABLE = A + 1 - RATE
 
 #: In place of a kind of rule: it is looked up in every update. MIXED is ANY where some of the rules
 #: are group RMSProp, whose steps are made in another way.
@@ -57,8 +64,15 @@ class Constants(NamedTuple):
 
 
 def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
-    """Lay out a rule for the kernels."""
-    return np.array([kind, *hyper], np.float64)
+    """Lay out a rule for the kernels, without its programs."""
+    return np.array([kind, *hyper, *(0.0,) * SCHEDULABLE], np.float64)
+
+
+def make_rules(rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay out the rules of a run, a row each, and return the programs of all of them, too."""
+    rows = np.stack([make_rule(rule.kind, rule.hyper) for rule in rules])
+    rows[:, RATE_PROGRAM:], programs = together(rules)
+    return rows, programs
 
 
 @device
@@ -71,14 +85,21 @@ def prepare(rules, at, step, corrections, place):
 
 
 @cache
-def make_constants(dtype: np.dtype[Any]) -> Any:
-    """Make ``constants(rules, at, stride, corrections, place)``, after ``prepare``."""
+def make_constants(dtype: np.dtype[Any], scheduled: int = 0) -> Any:
+    """Make ``constants(rules, at, stride, corrections, place)``, after ``prepare``.
+
+    With ``scheduled`` rate, decay and a are not the rule's, but stand so far behind ``place``.
+    """
     scalar, tiny = dtype.type, float(np.finfo(dtype).tiny)
 
     @device
     def constants(rules, at, stride, corrections, place):
         kind, rate, spread = int(rules[at + KIND]), rules[at + RATE], 1.0
-        a, b, keep = rules[at + A], rules[at + B], 1.0 - rate * rules[at + DECAY]
+        a, b, decay = rules[at + A], rules[at + B], rules[at + DECAY]
+        if scheduled:
+            rate, decay = corrections[place + scheduled], corrections[place + scheduled + 1]
+            a = corrections[place + scheduled + 2]
+        keep = 1.0 - rate * decay
         if kind == ADAM:
             rate, spread = rate / corrections[place], corrections[place + 1]
         if kind == GROUP_RMSPROP:

@@ -171,6 +171,30 @@ def value(program: Array, steps: Any) -> Array:
     return values
 
 
+def together(rules: Sequence[Rule]) -> tuple[Array, Array]:
+    """Return the programs of the rules of a run in one array, and where each begins in it.
+
+    A program that several rules have is there once.
+
+    Returns
+    -------
+    places : (M, 3) int64 array
+        Of ``Rule.programs``; 0, where no program begins, for None.
+    programs : 1-D float64 array
+    """
+    places, parts = np.zeros((len(rules), 3), np.int64), [np.zeros(1)]
+    known, end = {}, 1
+    for row, rule in zip(places, rules, strict=True):
+        for i, program in enumerate(rule.programs):
+            if program is None:
+                continue
+            if id(program) not in known:
+                known[id(program)], end = end, end + len(program)
+                parts.append(program)
+            row[i] = known[id(program)]
+    return places, np.concatenate(parts)
+
+
 def at(rule: Rule, step: int) -> tuple[float, float, float, float, float]:
     """Return the constants of a rule at a step, which counts from 0."""
     hyper = list(rule.hyper)
