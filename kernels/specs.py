@@ -106,8 +106,8 @@ class Rule(NamedTuple):
     end-to-end rule's depth or the temperature of LANGEVIN; ``b`` is Adam's beta2, for GROUP_RMSPROP
     1 if each factor is a group, 0 if all of them are one, and the seed of LANGEVIN, up to 2^53.
     ``programs`` are those by which the first three go from step to step, float64 arrays; None for
-    one that is constant. Of a scheduled one ``hyper`` has the value at step 0. Of ``a`` the momentum
-    and the temperature may be scheduled.
+    one that is constant. Of a scheduled one ``hyper`` has the value at step 0. As for ``a``, the
+    momentum and the temperature may be scheduled.
     """
 
     kind: int

@@ -363,7 +363,7 @@ class Langevin(Optimizer):
     Parameters
     ----------
     learning_rate : float
-    temperature : float
+    temperature : float or accel.schedules.Schedule
         The T, at least 0, in the unit of the loss; 0 is plain gradient descent.
     seed : int
         Of the noise, 0 to 2^53.
@@ -377,7 +377,7 @@ class Langevin(Optimizer):
     easy as 1, 2, 3".
     """
 
-    temperature: float
+    temperature: float | Schedule
     seed: int = 0
 
     name = "langevin"
