@@ -22,9 +22,9 @@ WAVES_OF_TABLE   the same with half a wave of a cosine in place of the line     
 ===============  ==============================================================  ==================
 
 The half wave is computed as :math:`\sin^2(\pi (1 - v) / 2)`, which is right to a few eps of itself
-near its end, too, and 0 there. A table has :math:`x_1, ..., x_m` and then :math:`y_0, ..., y_m`. The
-names of the terms and the layout of a program are in :mod:`accel.kernels.specs`; where something
-lies in a program is counted from its beginning.
+near its end, too, and 0 there. A table has :math:`x_1, ..., x_m` and then :math:`y_0, ..., y_m`.
+The names of the terms and the layout of a program are in :mod:`accel.kernels.specs`; where
+something lies in a program is counted from its beginning.
 """
 
 from collections.abc import Sequence
