@@ -117,12 +117,9 @@ def test_resumed_is_as_never_interrupted(backend, tmp_path, monkeypatch):
     arguments = {**HOW, "label_noise": 0.1, "backend": backend, "record_every": 10}
     whole = train(PROBLEM, start(), RULE, 3000, **arguments)
 
-    def callback(step, loss):
-        return step >= goal
-
     for goal in (1, 10, 250):
         part = train(
-            PROBLEM, start(), RULE, 3000, **arguments, callback=callback,
+            PROBLEM, start(), RULE, 3000, **arguments, callback=lambda step, _, goal=goal: step >= goal,
             checkpoint=tmp_path / "run", checkpoint_every=0,
         )  # fmt: skip
         assert part.status == "interrupted"
