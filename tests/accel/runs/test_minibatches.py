@@ -119,8 +119,8 @@ def test_resumed_is_as_never_interrupted(backend, tmp_path, monkeypatch):
 
     for goal in (1, 10, 250):
         part = train(
-            PROBLEM, start(), RULE, 3000, **arguments, callback=lambda step, _, goal=goal: step >= goal,
-            checkpoint=tmp_path / "run", checkpoint_every=0,
+            PROBLEM, start(), RULE, 3000, **arguments, checkpoint=tmp_path / "run",
+            callback=lambda step, _, goal=goal: step >= goal, checkpoint_every=0,
         )  # fmt: skip
         assert part.status == "interrupted"
     last = train(PROBLEM, start(), RULE, 3000, **arguments, checkpoint=tmp_path / "run")
