@@ -342,7 +342,7 @@ def test_all_tests_can_be_planned():
     names = python(*command, cwd=ROOT, limit=400).stdout.split()
     assert len(set(names)) == len(names) > 400
     kinds = {name.split("_")[0] for name in names}
-    expected = "chain entries epilogue publish resident rows slopes tiles update"
+    expected = "chain entries epilogue publish resident rows slopes tabulate tiles update"
     wide = "enter multiply residuals gradients descend verdict"
     assert kinds == {*expected.split(), *wide.split()}
     ours = python(*command, "benchmarks", cwd=ROOT).stdout.split()
