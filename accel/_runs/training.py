@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
@@ -197,7 +197,11 @@ def train_until(
     """
 
     def first_rate() -> float:
-        rate = stable_rate(problem, network, optimizer)
+        batches: dict[str, Any] = {}
+        if options.batches is not None:
+            size, shuffle, seed = options.batches[:3]
+            batches = {"batch_size": size, "shuffle": shuffle, "seed": seed}
+        rate = stable_rate(problem, network, optimizer, **batches)
         _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
         return rate
 
