@@ -40,7 +40,7 @@ from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel._core.oracle import Oracle
 from accel._core.problem import Problem, local_problem
-from accel._runs.batching import batches_of
+from accel._runs.batching import all_rows, batches_of
 from accel._runs.checks import check_model
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -76,7 +76,7 @@ def _smoothed(given: BaseProblem) -> BaseProblem:
 
 def _picked(problem: BaseProblem, batches: Batches | None) -> list[Array]:
     """Return the rows of the first batches of a run; none if every step has all rows."""
-    if batches is None or (batches.size == problem.n and batches.shuffle != "replacement"):
+    if batches is None or all_rows(problem, batches):
         return []
     n, size, shuffle, seed = problem.n, batches.size, batches.shuffle, batches.seed
     if shuffle == "replacement":

@@ -64,7 +64,10 @@ def train(
         rate, after any other twice the rate is tried. With weight decay it is
         loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
         its rate then. Steps that were taken back count in ``seconds`` only. The result's
-        ``optimizer`` has the last rate.
+        ``optimizer`` has the last rate. With batches or label noise the loss that counts is that of
+        all rows as they are. Near the minimum the noise makes it rise, so that there the rate falls
+        in the end, as it does for p < 2. A stretch is at least an epoch long then, and is kept if
+        the loss still rises at a ninth of the rate.
     batch_size : int, optional
         Rows of the data, at most, that the gradient of a step is made of, 1 to n; by default all.
         Which rows a step takes, ``accel.Batches(n, batch_size, shuffle, seed).rows(step)`` says.
