@@ -207,7 +207,7 @@ def run_models(
     with preparing(), _reading(checkpoint, saved):
         arrays = None if saved is None else saved.arrays
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays, batches)
-    pace = pace_of(problem, *models[0]) if first_rate is not None else None
+    pace = pace_of(problem, *models[0], batches) if first_rate is not None else None
     watched = options.progress or options.callback is not None
     run = Run(
         loop, len(models), limits, watched, check, pace, recorder, batches=batches is not None
