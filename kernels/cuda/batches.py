@@ -32,28 +32,17 @@ from .epilogue import (
     run_type,
 )
 from .jit import THREADS, WARP, Kernel, blocks_at_once, pointer, record, xp
+from .needs import steps_at_hand
 from .philox import gaussian, sign
 from .planning import makes_kernel
 from .powers import Data, data_type
 from .reduce import this_thread
 
-#: Rows at hand, a megabyte of numbers, but of so many steps at least and at most.
-_ROWS, _LEAST, _MOST = 2**18, 16, 4096
 #: Blocks of ``gather`` that share a multiprocessor: as many threads as it can have.
 _AT_ONCE = 8
 
 #: What becomes of the targets, by the name that a kernel has for it.
 PLAIN, GAUSSIANS, SIGNS = "plain", "gaussians", "signs"
-
-
-def steps_at_hand(size: int) -> int:
-    """Return for how many steps there are rows at hand, of so many a step."""
-    return min(max(_ROWS // size, _LEAST), _MOST)
-
-
-def host_bytes(n: int, size: int) -> int:
-    """Return the bytes that the rows of batches take on the host."""
-    return 4 * (4 * n + steps_at_hand(size) * size)
 
 
 class Tape(NamedTuple):

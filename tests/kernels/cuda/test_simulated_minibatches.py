@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from accel.kernels.cuda import batches as device_batches
 from accel.kernels.cuda import loop as cuda_loop
-from accel.kernels.cuda import philox, updates
+from accel.kernels.cuda import needs, philox, updates
 from accel.kernels.cuda.jit import Kernel, pointer
 from accel.kernels.reference import loop as plain
 from accel.kernels.reference import philox as plain_philox
@@ -182,7 +181,7 @@ def test_cuts_do_not_show(monkeypatch, way, name, rule):
     X, Y, loss, widths, params = problem(**SMALL, hidden=(3,), k=2)
     models = [ModelSpec(widths, params, rule)]
     whole = Way(way).TrainingLoop(X, Y, loss, models, batches=BATCHES[name])
-    monkeypatch.setattr(device_batches, "_MOST", 4)
+    monkeypatch.setattr(needs, "_MOST", 4)
     parts = Way(way).TrainingLoop(X, Y, loss, models, batches=BATCHES[name])
     whole.advance(30, record_every=4)
     pieces = []
