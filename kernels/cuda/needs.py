@@ -18,7 +18,7 @@ def steps_at_hand(size: int) -> int:
 
 
 def data_bytes(shape: Shape) -> dict[str, float]:
-    """Return the bytes beyond X and Y: of entries, which are sorted here, and of rows of batches."""
+    """Return the bytes beyond X and Y: of entries, which are sorted, and of batches."""
     if shape.batch:
         rows = 4 * shape.n + steps_at_hand(shape.batch) * shape.batch
         return {"the rows of batches": float(4 * rows)}

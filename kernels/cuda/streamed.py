@@ -99,15 +99,11 @@ class Streaming:
     def _begin_to_judge(self, seats: int) -> None:
         """Allocate what ``_judging`` and ``_moving`` share."""
 
-    def _judging(
-        self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str
-    ) -> Launches:
+    def _judging(self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str) -> Launches:
         """Return what comes after a pass first: here all of a step."""
         models, dtype = self._models, self._models.memory.dtype
         slots, loss_slots = len(of_pass.partials), len(of_pass.losses)
-        sums = Sums(
-            self._weights, of_pass.partials, of_pass.losses, self._going, slots, loss_slots
-        )
+        sums = Sums(self._weights, of_pass.partials, of_pass.losses, self._going, slots, loss_slots)
         kind, deepest = MIXED if self._in_groups else ANY, models.deepest
         epilogue = make_epilogue(dtype, self._k, of_pass.form, kind, models.structure, role)
         shared = shared_bytes(dtype, deepest)
@@ -250,9 +246,7 @@ class WideStreaming(Streaming):
             self._grads, self._places, slots, loss_slots, self._parts,
         )  # fmt: skip
 
-    def _judging(
-        self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str
-    ) -> Launches:
+    def _judging(self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str) -> Launches:
         dtype, deepest = self._models.memory.dtype, self._models.deepest
         wide, form = self._wide(of_pass), of_pass.form
         enter = make_enter_all(dtype, form).prepared(

@@ -17,8 +17,8 @@ if STANDS_IN:
 cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("batches", "blocks_pass", "entries", "epilogue", "factor_chain", "jit", "launch",
-                     "loop", "losses", "lp_loss", "noise", "products", "resident",
+        for name in ("batches", "blocks_pass", "entries", "epilogue", "factor_chain", "jit",
+                     "launch", "loop", "losses", "lp_loss", "noise", "products", "resident",
                      "resident_layout", "streamed", "streaming", "tiles", "updates", "wide",
                      "wide_groups")
     }

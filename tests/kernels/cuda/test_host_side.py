@@ -25,8 +25,8 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("batches", "blocks_pass", "curvature", "entries", "epilogue", "factor_chain", "jit", "launch",
-           "loop", "losses", "lp_loss", "precondition", "reduce", "streamed",
+MODULES = ("batches", "blocks_pass", "curvature", "entries", "epilogue", "factor_chain", "jit",
+           "launch", "loop", "losses", "lp_loss", "precondition", "reduce", "streamed",
            "updates")  # fmt: skip
 
 

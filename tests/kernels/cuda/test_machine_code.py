@@ -154,8 +154,12 @@ KERNELS = {
     "gather, noise": lambda: cuda.batches.make_gather(F8, 3, 32, "gaussians"),
     "gather, signs": lambda: cuda.batches.make_gather(F4, 1, 8, "signs"),
     "noise on all": lambda: cuda.batches.make_gather(F4, 1, 0, "gaussians"),
-    "epilogue, a look": lambda: cuda.streaming.make_epilogue(F8, 1, "direct", ANY, "product", "look"),
-    "epilogue, batch": lambda: cuda.streaming.make_epilogue(F8, 1, "direct", ANY, "product", "batch"),
+    "epilogue, a look": lambda: cuda.streaming.make_epilogue(
+        F8, 1, "direct", ANY, "product", "look"
+    ),
+    "epilogue, batch": lambda: cuda.streaming.make_epilogue(
+        F8, 1, "direct", ANY, "product", "batch"
+    ),
     "wide, verdict, a look": lambda: cuda.wide.make_verdict(F8, "direct", "look"),
     "wide, verdict, batch": lambda: cuda.wide.make_verdict(F8, "direct", "batch"),
     "noise": lambda: cuda.noise.make_disturb(F4),
@@ -166,7 +170,8 @@ EVERYWHERE = [
     "gas, float32", "gas, float64", "several outputs, float32", "streamed rows, float32",
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
     "tiles, long rows", "epilogue, float32", "blocks, residuals", "entries", "wide, enter",
-    "wide, descend", "wide, update", "gather, noise", "noise", "logcosh", "tiles, logistic, float32", "coupled, float32",
+    "wide, descend", "wide, update", "logcosh", "tiles, logistic, float32", "coupled, float32",
+    "gather, noise", "noise",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")
