@@ -8,7 +8,6 @@ ours and PyTorch with one thread and with all, JAX with all. `benchmarks/test_st
 steps under pytest-benchmark.
 """
 
-import functools
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +30,8 @@ from benchmarks.peers.minibatches import jax_of_batches, numpy_params, torch_of_
 
 ROUNDS, SECONDS = 7, 0.03
 OURS, TORCH, JAX, ROWS = "accel", "PyTorch", "JAX", "rows alone"
+ALL_ROWS = "accel, all rows"
+CONTENDERS = (OURS, TORCH, JAX, ALL_ROWS)
 #: What is asked: a step of n/8 rows by one of all rows on the gas data, and times as fast as peers.
 SHARE, FASTER = 0.25, 2.0
 #: Batches that peers are given: whole epochs, at least so many.
@@ -51,7 +52,8 @@ class Batch(NamedTuple):
 
     def title(self, n: int) -> str:
         """The batch in words."""
-        return f"n/{self.part} = {self.rows(n)}" if self.part else str(self.size)
+        size = f"n/{self.part} = {self.rows(n)}" if self.part else str(self.size)
+        return f"{size}, {self.shuffle}"
 
     def spec(self, n: int) -> specs.Batches:
         """The batches as the kernels take them."""
@@ -127,17 +129,15 @@ def our_steps(run: Descent | Sweep, batches: specs.Batches | None, threads: int)
     return ours(replace(run, threads=threads), **options)
 
 
-def peers_of(
-    run: Descent | Sweep, rows: list[np.ndarray], threads: int
-) -> dict[str, Callable[[], Stepper]]:
-    """How each of the others is built, by its name with the number of threads."""
-    counts = sorted({1, threads})
-    made: dict[str, Callable[[], Stepper]] = {
-        f"{TORCH}, {count}": functools.partial(torch_of_batches, run, rows, count)
-        for count in counts
-    }
-    made[f"{JAX}, {threads}"] = functools.partial(jax_of_batches, run, rows)
-    return made
+def built(
+    who: str, run: Descent | Sweep, batch: Batch, rows: list[np.ndarray], threads: int
+) -> Stepper:
+    """A contender's run with batches; the others are given the ``rows`` of its steps."""
+    if who == TORCH:
+        return torch_of_batches(run, rows, threads)
+    if who == JAX:
+        return jax_of_batches(run, rows)
+    return our_steps(run, batch.spec(len(run.X)), threads)
 
 
 def makes_rows(n: int, batches: specs.Batches) -> Callable[[int], None]:
@@ -169,16 +169,12 @@ def contenders(
     expected = numpy_params(run, rows, CHECK_STEPS)
     calls: dict[str, Callable[[int], None]] = {}
     gaps: dict[str, str] = {}
-    makers: dict[str, Callable[[], Stepper]] = {
-        f"{OURS}, {count}": functools.partial(our_steps, run, batch.spec(n), count)
-        for count in sorted({1, threads})
-    }
-    if batch.peers:
-        makers |= peers_of(run, rows, threads)
-    apart = 0.0
-    for name, make in makers.items():
+    counts, apart = sorted({1, threads}), 0.0
+    of_all = {OURS: counts} | ({TORCH: counts, JAX: [threads]} if batch.peers else {})
+    for who, count in [(who, count) for who, each in of_all.items() for count in each]:
+        name = f"{who}, {count}"
         try:
-            stepper = make()
+            stepper = built(who, run, batch, rows, count)
         except Gap as gap:
             gaps[name] = str(gap)
             continue
@@ -199,12 +195,12 @@ def measure(case: Case, threads: int, rounds: int, quick: bool) -> dict[str, Any
     run, source = case.run.descent(threads, quick)
     seconds, n, counts = 0.003 if quick else SECONDS, len(run.X), sorted({1, threads})
     calls = {
-        f"{OURS}, all rows, {count}": _sampler(our_steps(run, None, count).advance, seconds)
+        f"{ALL_ROWS}, {count}": _sampler(our_steps(run, None, count).advance, seconds)
         for count in counts
     }
     gaps, apart = {}, {}
     for batch in case.batches:
-        words = f"{batch.title(n)}, {batch.shuffle}"
+        words = batch.title(n)
         made, missing, apart[words] = contenders(run, batch, threads)
         gaps |= missing
         for name, advance in made.items():
@@ -215,7 +211,7 @@ def measure(case: Case, threads: int, rounds: int, quick: bool) -> dict[str, Any
     medians = {name: statistics.median(each) for name, each in samples.items()}
     lines = []
     for batch in case.batches:
-        words = f"{batch.title(n)}, {batch.shuffle}"
+        words = batch.title(n)
         found = {who: _by_threads(medians, f"{who}, {words}, ") for who in (OURS, TORCH, JAX)}
         alone = found[OURS].pop(ROWS)
         lines.append({
@@ -225,15 +221,13 @@ def measure(case: Case, threads: int, rounds: int, quick: bool) -> dict[str, Any
     agree = max(apart.values()) <= TOLERANCE[case.run.dtype]
     return {
         "title": case.run.title, "data": source, "agree": agree, "gaps": gaps,
-        "all": _by_threads(medians, f"{OURS}, all rows, "), "lines": lines, "samples": samples,
+        "all": _by_threads(medians, f"{ALL_ROWS}, "), "lines": lines, "samples": samples,
     }  # fmt: skip
 
 
 def _by_threads(medians: dict[str, float], before: str) -> dict[str, float]:
     return {
-        name.removeprefix(before): each
-        for name, each in medians.items()
-        if name.startswith(before)
+        name.removeprefix(before): each for name, each in medians.items() if name.startswith(before)
     }
 
 
@@ -243,18 +237,20 @@ STEPS: tuple[tuple[str, Batch | None], ...] = (
     ("diabetes", None), ("gas", None), ("gas", Batch(part=8)),
 )  # fmt: skip
 _RATE, _DECAY = 1e-6, 10**9  # so slow a decay that a schedule is evaluated to the end
+_CONSTANT = accel.GradientDescent(_RATE)
+#: Rules, with the noise on the labels and whether it is of signs, by what they are.
+VARIANTS: dict[str, tuple[accel.Optimizer, float, bool]] = {
+    PLAIN: (_CONSTANT, 0.0, False),
+    "CosineDecay": (accel.GradientDescent(CosineDecay(_RATE, _DECAY)), 0.0, False),
+    "Langevin": (accel.Langevin(_RATE, 1e-6), 0.0, False),
+    "label noise": (_CONSTANT, 0.1, False),
+    "label noise of signs": (_CONSTANT, 0.1, True),
+}
 
 
-def variants() -> dict[str, tuple[accel.Optimizer, float, bool]]:
-    """Rules, with the noise on the labels and whether it is of signs, by what they are."""
-    plain = accel.GradientDescent(_RATE)
-    return {
-        PLAIN: (plain, 0.0, False),
-        "CosineDecay": (accel.GradientDescent(CosineDecay(_RATE, _DECAY)), 0.0, False),
-        "Langevin": (accel.Langevin(_RATE, 1e-6), 0.0, False),
-        "label noise": (plain, 0.1, False),
-        "label noise of signs": (plain, 0.1, True),
-    }
+def title_of(data: str, batch: Batch | None, n: int) -> str:
+    """Data and batch in words."""
+    return f"{data}, {'all rows' if batch is None else batch.title(n)}"
 
 
 def loop(data: str, batch: Batch | None, variant: str, threads: int, quick: bool) -> TrainingLoop:
@@ -262,7 +258,7 @@ def loop(data: str, batch: Batch | None, variant: str, threads: int, quick: bool
     X, Y, _ = load(data, "float64", quick)
     problem = accel.LpProblem(X, Y, 4.0)
     network = accel.LinearNetwork.for_problem(problem, depth=1)
-    optimizer, noise, signs = variants()[variant]
+    optimizer, noise, signs = VARIANTS[variant]
     batches = None if batch is None else batch.spec(len(X))
     if noise:
         batches = batches or specs.Batches(len(X), "none")
@@ -277,7 +273,7 @@ def compare(
     """The row of some data and batches, with samples in seconds a step."""
     X, _, source = load(data, "float64", quick)
     seconds, calls, loops = 0.003 if quick else SECONDS, {}, {}
-    for variant in variants():
+    for variant in VARIANTS:
         for count in sorted({1, threads}):
             name = f"{OURS}, {variant}, {count}"
             loops[name] = loop(data, batch, variant, count, quick)
@@ -285,10 +281,10 @@ def compare(
     samples = timing.in_turn(calls, rounds, timing.PAUSE)
     assert all(len(each.active) == 1 for each in loops.values()), "a run has ended meanwhile"
     medians = {name: statistics.median(each) for name, each in samples.items()}
-    rows = "all rows" if batch is None else f"{batch.title(len(X))}, {batch.shuffle}"
     return {
-        "title": f"{data}, {rows}: schedules and noise", "data": source, "agree": True,
-        "variants": {name: _by_threads(medians, f"{OURS}, {name}, ") for name in variants()},
+        "title": f"{title_of(data, batch, len(X))}: schedules and noise",
+        "data": source, "agree": True,
+        "variants": {name: _by_threads(medians, f"{OURS}, {name}, ") for name in VARIANTS},
         "samples": samples,
     }  # fmt: skip
 
@@ -329,11 +325,11 @@ def summary(content: Record) -> str:
     """The tables."""
     lines = [_line(row, line) for row in content["rows"] for line in row.get("lines", ())]
     header = [
-        "run", "batch", "all rows", "batch", "ratio", f"at most {SHARE:g}", "its rows", TORCH, JAX,
-        "times as fast", f"at least {FASTER:g}", "apart",
+        "run", "batch", "all rows", "a batch", "ratio", f"at most {SHARE:g}", "its rows",
+        TORCH, JAX, "times as fast", f"at least {FASTER:g}", "apart",
     ]  # fmt: skip
     first = page.table(header, lines, text=(0, 1, 5, 10))
-    lines, kinds = [], [name for name in variants() if name != PLAIN]
+    lines, kinds = [], [name for name in VARIANTS if name != PLAIN]
     for row in content["rows"]:
         if found := row.get("variants"):
             cells = [
