@@ -103,7 +103,7 @@ def descent(n=30, d=5, rate=1e-3):
 
 def test_the_reference_is_a_run_of_accel_with_the_same_rows():
     run, batch = descent(), minibatches.Batch(8)
-    network = accel.LinearNetwork(run.factors(run.params))
+    network = accel.LinearNetwork(run.widths, init=run.factors(run.params))
     result = accel.train(
         accel.LpProblem(run.X, run.Y, 4.0), network, accel.GradientDescent(1e-3), 20,
         batch_size=8, backend="reference",
