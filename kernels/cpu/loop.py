@@ -140,12 +140,13 @@ class TrainingLoop:
         depths = [int(model.rule.hyper[2]) for model in models if model.rule.kind == END_TO_END]
         self._spare = max(precondition_size(k, d, max(depths)) if depths else 0, 1)
         self._ranks: Team | Shares
+        self._threads = threads
         self.threads, self._ranks = self._divide(X, Y, loss, threads)
         self._run.progress[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         if self._tape is not None:
-            self._tape.fill(0, 1)  # likewise
+            self._tape.fill(0, 1, 1)  # likewise
         self.evaluate()  # compiles the kernel, or loads it from the disk
         self._team_size = min(self.threads, cpus())
 
@@ -342,7 +343,7 @@ class TrainingLoop:
             stop_at, begin = min(self.step + piece, end), self.step
             if self._tape is not None:
                 control[FIRST_BATCH] = begin
-                self._tape.fill(begin, stop_at)
+                self._tape.fill(begin, stop_at, min(self._threads, cpus()))
             if record_every:
                 control[FIRST_RECORD] = -(-begin // record_every)
             try:

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from .. import specs
+from ..reference.batches import steps_per_epoch
 from .batches import Batches
 from .picked import Sampled
+from .team import run_apart
 
 #: Rows at hand, half a megabyte of numbers, if that is enough for some steps.
 _ROWS, _STEPS = 2**17, 16
@@ -34,13 +36,30 @@ class Tape:
         self.size, rows = batches.size, numbers_of(batches.size)
         self.steps = rows // self.size
         self._n, self._scattered = n, batches.shuffle != "none"
-        self._batches, self._spec = Batches(n, *batches[:3]), batches
+        self._spec, self._epoch = batches, steps_per_epoch(n, batches.size)
+        self._makers: list[Batches] = []  # one a rank
         self._rows = np.zeros(rows + _AHEAD, np.int32)[:rows].reshape(self.steps, self.size)
         self._counts = np.full(self.steps, self.size, np.int32)
 
-    def fill(self, first: int, end: int) -> None:
-        """Make the rows of the steps from ``first`` to ``end``."""
-        self._batches.fill(self._rows[: end - first], self._counts[: end - first], first)
+    def fill(self, first: int, end: int, ranks: int) -> None:
+        """Make the rows of the steps from ``first`` to ``end``: ranks divide the epochs."""
+        epochs = range(first // self._epoch, -(-end // self._epoch))
+        ranks = min(ranks, len(epochs))
+        cuts = [epochs[len(epochs) * rank // ranks] * self._epoch for rank in range(ranks)]
+        cuts = [first, *cuts[1:], end]
+        while len(self._makers) < ranks:
+            self._makers.append(Batches(self._n, *self._spec[:3]))
+        # The last maker is at the end of the last epoch, where the next call goes on.
+        makers = self._makers[: ranks - 1] + self._makers[-1:]
+        calls = list(zip(makers, cuts[:-1], cuts[1:], [first] * ranks, strict=True))
+        if ranks == 1:
+            self._make(*calls[0])
+        else:
+            run_apart(self._make, calls, lambda: None)
+
+    def _make(self, maker: Batches, first: int, end: int, origin: int) -> None:
+        own = slice(first - origin, end - origin)
+        maker.fill(self._rows[own], self._counts[own], first)
 
     def sampled(self, data: Any) -> Sampled:
         """Return what the kernels read: these data, and the rows of the steps at hand."""

@@ -36,6 +36,9 @@ from .jit import Kernel, device, pointer
 from .planning import makes_kernel
 from .updates import RATE, RATE_PROGRAM, RULE_SIZE, SCHEDULABLE
 
+#: Terms of the sine's series: the next one is below the rounding errors up to pi/2.
+_TERMS = 11
+
 
 @device
 def _reached(numbers, first, stride, count, t):
@@ -51,15 +54,27 @@ def _reached(numbers, first, stride, count, t):
 
 
 @device
+def _half_wave(v):
+    """Return the half wave by Taylor's series of the sine, up to pi/2.
+
+    The library's sine is made for any argument, with a table that a thread keeps in its stack.
+    """
+    y = 0.5 * math.pi * (1.0 - v)
+    square, series = y * y, 0.0
+    for i in range(_TERMS - 1, 0, -1):
+        series = (1.0 - series) * square / float(2 * i * (2 * i + 1))
+    root = y * (1.0 - series)
+    return root * root
+
+
+@device
 def _from_table(kind, programs, x, count, u):
     y, place = x + count, _reached(programs, x, 1, count, u)
     if kind == STEPS_OF_TABLE or place == count:
         return programs[y + place]
     left = programs[x + place - 1] if place > 0 else 0.0
     done = (u - left) / (programs[x + place] - left)
-    rest = 1.0 - done
-    if kind != LINES_OF_TABLE:
-        rest = 0.5 * (1.0 + math.cos(math.pi * done))
+    rest = 1.0 - done if kind == LINES_OF_TABLE else _half_wave(done)
     return programs[y + place] * rest + programs[y + place + 1] * (1.0 - rest)
 
 
@@ -79,7 +94,7 @@ def _term(programs, start, row, t):
             power = math.floor(power)
         return min(max(first * second**power, programs[c + 3]), programs[c + 4])
     if kind == COSINE:
-        wave = 0.5 * (1.0 + math.cos(math.pi * min(u / third, 1.0)))
+        wave = _half_wave(min(u / third, 1.0))
         return first * (second + (1.0 - second) * wave ** programs[c + 3])
     if kind == INVERSE_POWER:
         return first * (1.0 + u / second) ** -third

@@ -65,7 +65,10 @@ _CONSTANTS = {
     "eps": _powers(-10, -1),
     "depth": st.integers(1, 9),
     "scale": st.sampled_from(["network", "factor"]),
+    "temperature": _powers(-8, 1),
+    "seed": st.integers(0, 2**53),
 }
+_NEEDED = ("depth", "temperature")
 
 
 _ALL = sorted(OPTIMIZERS)
@@ -79,7 +82,7 @@ def _optimizers(draw, names):
     if draw(st.booleans()):
         made["weight_decay"] = draw(_powers(-4, 1))
     for constant in OPTIMIZERS[name].__dataclass_fields__:
-        if constant in _CONSTANTS and (constant == "depth" or draw(st.booleans())):
+        if constant in _CONSTANTS and (constant in _NEEDED or draw(st.booleans())):
             made[constant] = draw(_CONSTANTS[constant])
     return made
 

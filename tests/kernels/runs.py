@@ -55,8 +55,9 @@ class Problem(NamedTuple):
 class Single:
     """A run of one model, its numbers in place of arrays over models."""
 
-    def __init__(self, module, X, Y, loss, widths, params, rule, threads=1):
-        self.loop = module.TrainingLoop(X, Y, loss, [ModelSpec(widths, params, rule)], threads)
+    def __init__(self, module, X, Y, loss, widths, params, rule, threads=1, batches=None):
+        models = [ModelSpec(widths, params, rule)]
+        self.loop = module.TrainingLoop(X, Y, loss, models, threads, batches)
 
     def __getattr__(self, name):
         return getattr(self.loop, name)
@@ -83,9 +84,10 @@ class Single:
         return np.column_stack([steps, rows[:, 0]])
 
 
-def assert_cuts_do_not_show(module, case, rule):
+def assert_cuts_do_not_show(module, case, rule, batches=None):
     """A run in chunks, each begun once more from a snapshot, has the bits of one in one piece."""
-    with Single(module, *case, rule) as whole, Single(module, *case, rule) as parts:
+    own = *case, rule, 1, batches
+    with Single(module, *own) as whole, Single(module, *own) as parts:
         whole.advance(30, record_every=4)
         pieces = []
         for steps in (1, 0, 3, 17, 9):

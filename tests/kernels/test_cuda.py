@@ -43,7 +43,7 @@ def test_in_the_simulator():
             for name in ("tiles", "kernels", "entries", "entrywise", "checks")
         ],
         [FOLDER / "test_simulated_losses.py"],
-        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal")],
+        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal", "schedules")],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:
         for done in pool.map(simulate, parts):

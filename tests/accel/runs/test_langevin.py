@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accel import Langevin, LinearNetwork, LpProblem, Result, stable_rate, sweep, train
+from accel import Langevin, Result, stable_rate, sweep, train
 from accel._core.optimizers import GradientDescent
 
 from ..problems import PROBLEM, start
@@ -25,15 +25,6 @@ def test_at_temperature_0_it_is_gradient_descent():
     ends = [train(PROBLEM, start(), rule, 30).network.params.tobytes()
             for rule in (Langevin(0.01, 0), GradientDescent(0.01))]  # fmt: skip
     assert ends[0] == ends[1]
-
-
-def test_it_is_not_run_in_the_singular_vectors():
-    """Where the rule without noise would be: there the same noise would be another one."""
-    rng = np.random.default_rng(0)
-    problem = LpProblem(rng.standard_normal((50, 6)), rng.standard_normal(50), 2)
-    network = LinearNetwork.for_problem(problem, depth=2)
-    methods = [train(problem, network, rule, 2000).method for rule in (RULE, GradientDescent(0.01))]
-    assert methods == ["gram", "spectral"]
 
 
 def test_it_goes_on_from_a_checkpoint(tmp_path):

@@ -20,7 +20,13 @@ from ..problems import make_problem
 from .rotated import always_worth_it, like, problem_of, start_of
 from .test_sweeping import assert_same
 
-OTHERS = [accel.AdaGrad(), accel.AdaDelta(), accel.RMSProp(), accel.Adam()]
+OTHERS = [
+    accel.AdaGrad(),
+    accel.AdaDelta(),
+    accel.RMSProp(),
+    accel.Adam(),
+    accel.Langevin(0.1, 0.1),
+]
 
 
 @pytest.mark.parametrize("method", ["spectral", "rowspace"])
@@ -38,9 +44,10 @@ def test_steps_decide_whether_it_pays():
     wide, tall = problem_of(50, 400), problem_of(500, 50, p=2.0)
     for problem, few, many in ((wide, "direct", "rowspace"), (tall, "gram", "spectral")):
         network = LinearNetwork.for_problem(problem, 1)
-        models = [(network, accel.GradientDescent(0.1)), (network, accel.Adam())]
-        assert methods_of(problem, models, limits(10, None, 0.0, None)) == [few] * 2
-        assert methods_of(problem, models, limits(10**6, None, 0.0, None)) == [many, few]
+        rules = [accel.GradientDescent(0.1), accel.Adam(), accel.Langevin(0.1, 0.1)]
+        models = [(network, rule) for rule in rules]
+        assert methods_of(problem, models, limits(10, None, 0.0, None)) == [few] * 3
+        assert methods_of(problem, models, limits(10**6, None, 0.0, None)) == [many, few, few]
     square, network = problem_of(50, 60), LinearNetwork((60, 1))
     model = network, accel.GradientDescent(0.1)
     assert methods_of(square, [model], limits(10**9, None, 0.0, None)) == ["direct"]

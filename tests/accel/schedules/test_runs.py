@@ -1,5 +1,7 @@
 """Runs whose rates, decays and momenta are scheduled."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from accel.schedules import (
     WarmupCosineDecay,
 )
 
+from ...children import ROOT
 from ..problems import BACKENDS, PROBLEM, make_problem, start
 from ..runs.test_sweeping import assert_same
 
@@ -186,3 +189,15 @@ def test_estimators_refuse_schedules():
     model.set_params(learning_rate=0.1, weight_decay=Constant(0.1))
     with pytest.raises(TypeError, match="weight_decay must be a real number, got Constant"):
         model.fit(PROBLEM.X, PROBLEM.Y.ravel())
+
+
+def test_the_example_of_the_page(capsys):
+    """docs/schedules.md, in fewer steps."""
+    pytest.importorskip("sklearn")  # for the data
+    page = (ROOT / "docs" / "schedules.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
+    exec(code.replace("2000", "300"), {})
+    told = capsys.readouterr().out
+    assert re.match(r"[\d.]+ \[0. +0.1 ", told)
+    assert "GridSearch(learning_rate=0." in told
+    assert "[3 rows" in told

@@ -18,8 +18,8 @@ cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
         for name in ("blocks_pass", "entries", "epilogue", "factor_chain", "jit", "launch", "loop",
-                     "losses", "lp_loss", "products", "resident", "resident_layout", "streamed",
-                     "streaming", "tiles", "updates", "wide", "wide_groups")
+                     "losses", "lp_loss", "products", "resident", "resident_layout", "schedules",
+                     "streamed", "streaming", "tiles", "updates", "wide", "wide_groups")
     }
 )  # fmt: skip
 if STANDS_IN:

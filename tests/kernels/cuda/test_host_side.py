@@ -20,6 +20,7 @@ from accel.kernels.reference.precondition import precondition
 from accel.kernels.specs import END_TO_END, RUNNING, Loss, ModelSpec, Rule
 
 from ..runs import PLAIN, problem
+from ..test_schedules import RULES
 from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
@@ -44,6 +45,7 @@ def cupy(monkeypatch):
     cuda.jit._attributes.cache_clear()
 
 
+SCHEDULED = RULES["momentum"]
 NEEDS_CUPY = pytest.mark.skipif(not standin.is_installed(), reason="CuPy is not installed")
 #: The files of accel and of its CUDA kernels, wherever they are installed.
 FOLDERS = [Path(module.__file__).parent for module in (accel, cuda.jit)]
@@ -181,7 +183,7 @@ def test_a_resident_run(cupy):
     assert name.startswith("resident_float64")
     assert 1 <= blocks <= 132
     assert block == (256,)
-    assert words == 5 + 8 + 2 + 3
+    assert words == 5 + 9 + 2 + 3
     assert cooperative
     loop.advance(1000, record_every=10)
     assert loop.step == 1000
@@ -233,8 +235,9 @@ def test_blocks_that_cannot_run_together_are_refused(cupy):
         training(cupy)
 
 
+@pytest.mark.parametrize("rule", [PLAIN, SCHEDULED], ids=["constant", "scheduled"])
 @pytest.mark.parametrize("large", [True, False])
-def test_what_kernels_have_addresses_of_stays_alive(cupy, monkeypatch, large):
+def test_what_kernels_have_addresses_of_stays_alive(cupy, monkeypatch, large, rule):
     """A launch that forgot an array would let CuPy give its memory to the next one."""
     held = []
     words = cuda.jit._words
@@ -245,7 +248,7 @@ def test_what_kernels_have_addresses_of_stays_alive(cupy, monkeypatch, large):
         return words(argument)
 
     monkeypatch.setattr(cuda.jit, "_words", noting)
-    _, loop = training(cupy, large=large, hidden=(100, 300))
+    _, loop = training(cupy, rule, large=large, hidden=(100, 300))
     gc.collect()
     assert len(held) > 10
     assert all(array() is not None for array in held)
@@ -262,6 +265,38 @@ def test_a_streamed_run_replays_a_graph(cupy):
     assert len(cupy.launches) - before == 1 + 2 * 16 + 2 * 8
     loop.advance(16)
     assert cupy.replays == 3
+
+
+def test_schedules_are_followed_within_the_graph(cupy):
+    _, loop = training(cupy, SCHEDULED, large=True)
+    before = len(cupy.launches)
+    loop.advance(20)
+    assert cupy.replays == 1
+    names = [name.split("_")[0] for name, *_ in cupy.launches[before:]]
+    assert names[1:] == ["rows", "follow", "epilogue"] * (16 + 4)
+
+
+def test_a_resident_launch_has_its_values_before(cupy):
+    _, loop = training(cupy, SCHEDULED, models=2)
+    assert loop.engine == "resident"
+    before = len(cupy.launches)
+    loop.advance(20)
+    names = [name.split("_")[0] for name, *_ in cupy.launches[before:]]
+    assert names == ["tabulate", "resident"]
+    loop.set_rate(1, 0.5)
+    rows = loop._run.rules.get()
+    assert rows[1, cuda.updates.RATE] == 0.5
+    assert rows[1, cuda.updates.RATE_PROGRAM] == 0 < rows[0, cuda.updates.RATE_PROGRAM]
+    assert rows[1, cuda.updates.DECAY_PROGRAM] > 0
+
+
+def test_a_scheduled_end_to_end_rule_with_several_outputs(cupy):
+    """Its rates are those on the device: the host waits for nothing."""
+    _, loop = training(cupy, RULES["end-to-end 3"], large=True, k=2)
+    before = len(cupy.notes)
+    loop._launcher._begin(loop.active, loop.active)
+    loop._launcher._step_end_to_end(0)
+    assert "get" not in {what for what, *_ in cupy.notes[before:]}
 
 
 @pytest.mark.parametrize(("form", "of_pass"), [("direct", 2), ("gram", 1), ("diagonal", 0)])

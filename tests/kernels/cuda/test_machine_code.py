@@ -47,13 +47,14 @@ def rows(dtype, d, maps, code=4):
 
 
 def resident(
-    dtype, d, k, kind, code=4, form="direct", spills=True, inside=True, structure="product"
-):
+    dtype, d, k, kind, code=4, form="direct", spills=True, inside=True, structure="product",
+    scheduled=False,
+):  # fmt: skip
     """The kernel with the most rows in registers that a plan would ask for."""
 
     def layout_of(count):
         layout = cuda.resident_layout.ResidentLayout(d, k, count, 8, kind, form, spills, inside)
-        return layout._replace(structure=structure)
+        return layout._replace(structure=structure, scheduled=scheduled)
 
     if form == "diagonal":
         return cuda.resident.make_resident(dtype, code, layout_of(0)._replace(spills=False))
@@ -104,6 +105,10 @@ KERNELS = {
     "entries": lambda: cuda.entries.make_entries(F8, 2),
     "entries, any power": lambda: cuda.entries.make_entries(F4, 0),
     "entries, logistic": lambda: cuda.entries.make_entries(F8, "logistic"),
+    "any rules, scheduled": lambda: resident(F8, 128, 1, ANY, scheduled=True),
+    "momentum, scheduled, float32": lambda: resident(F4, 128, 1, MOMENTUM, scheduled=True),
+    "follow": lambda: cuda.schedules.make_follow(F8),
+    "tabulate": lambda: cuda.schedules.make_tabulate(F4),
     "power difference": lambda: resident(F8, 128, 1, ANY, structure="power_difference"),
     "power difference, float32": lambda: resident(
         F4, 128, 1, GRADIENT_DESCENT, spills=False, structure="power_difference"

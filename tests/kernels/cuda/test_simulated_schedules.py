@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba import cuda, types
 
 from accel.kernels.cuda import loop as cuda_loop
 from accel.kernels.cuda import schedules
@@ -10,7 +11,6 @@ from accel.kernels.cuda.updates import make_rules
 from accel.kernels.reference import loop as plain
 from accel.kernels.reference.schedules import program_of, value
 from accel.kernels.specs import ModelSpec
-from numba import cuda, types
 
 from ..runs import Single, assert_cuts_do_not_show, problem
 from ..test_schedules import RULES, STEPS, TERMS, of_rule
