@@ -141,7 +141,7 @@ def built(
 
 
 def makes_rows(n: int, batches: specs.Batches) -> Callable[[int], None]:
-    """Make the rows of so many steps, as a run does: many steps at once."""
+    """Make the rows of so many steps as a run on one thread does: many steps at once."""
     from accel.kernels.cpu.tape import Tape
 
     tape = Tape(n, batches)
@@ -151,7 +151,7 @@ def makes_rows(n: int, batches: specs.Batches) -> Callable[[int], None]:
         nonlocal done
         for first in range(0, steps, tape.steps):
             count = min(tape.steps, steps - first)
-            tape.fill(done, done + count)
+            tape.fill(done, done + count, 1)
             done += count
 
     return make
