@@ -46,7 +46,8 @@ from accel._runs.results import Result
 from accel._runs.sweeping import Sweep, sweep
 from accel._runs.training import train
 from accel._support.names import publish
-from accel.tuning.sweeps import GridSearch, grid_search
+from accel.tuning.found import GridSearch
+from accel.tuning.sweeps import grid_search
 
 if TYPE_CHECKING:
     from accel import datasets, losses, schedules, theory

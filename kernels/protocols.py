@@ -151,7 +151,6 @@ class LoopModule(Protocol):
             At most; a backend may use fewer, and does not look at it where it has no threads.
         batches : Batches, optional
             The rows of each step, of data in the form "direct" or "measurements"; by default all.
-            ``cuda`` has none yet.
         """
 
 

@@ -9,7 +9,7 @@ from accel._support import validation
 from accel.kernels import specs
 from accel.kernels.specs import COUPLED_KINDS, MARGIN_KINDS
 
-__all__ = ["LabelNoise", "Noise", "batches_of"]
+__all__ = ["LabelNoise", "Noise", "all_rows", "batches_of"]
 
 _KINDS = ("gaussian", "sign")
 #: Random numbers of a step are numbered in 33 bits.
@@ -101,3 +101,8 @@ def batches_of(
     # Without a size all rows are taken as they stand.
     order = "none" if batch_size is None else whole.shuffle
     return specs.Batches(whole.size, order, whole.seed, noise.scale, noise.kind == "sign")
+
+
+def all_rows(problem: BaseProblem, batches: specs.Batches) -> bool:
+    """Return whether every step has each row of a problem once."""
+    return batches.size == problem.n and batches.shuffle != "replacement"

@@ -27,7 +27,7 @@ from accel._runs.run import GROWING, Check, Ending, Run
 from accel._runs.worker import Work
 from accel._support import memory, validation
 from accel._support.arrays import Array
-from accel._support.backends import Backend, cpu_threads, resolve
+from accel._support.backends import Backend, cpu_threads
 from accel.kernels import specs
 from accel.kernels.reference.norms import norm
 from accel.schedules.schedule import Schedule
@@ -44,23 +44,15 @@ def kernels_for(
     batches: specs.Batches | None = None,
 ) -> Backend:
     """Return the backend that will train models on a problem, each by its method."""
-    if batches is not None:
-        if backend == "cuda":
-            raise ValueError(
-                "batch_size and label_noise are for the backends 'cpu' and 'reference' so far, "
-                "got 'cuda'"
-            )
-        return resolve("cpu" if backend == "auto" else backend)
     work = sum(
         pass_work(problem, network, method)
         for (network, _), method in zip(models, methods, strict=True)
     )
     diagonal = any(isinstance(network.structure, specs.Entrywise) for network, _ in models)
     noisy = any(isinstance(optimizer, Langevin) for _, optimizer in models)
-    if noisy and (backend == "cuda" or problem.on_device):
-        raise ValueError("Langevin has no CUDA kernels: use backend='cpu', with data on the host")
-    if backend == "auto" and (diagonal or noisy) and not problem.on_device:
-        backend = "cpu"  # CUDA kernels that have never met a GPU, or that there are none of
+    unmet = diagonal or noisy or batches is not None
+    if backend == "auto" and unmet and not problem.on_device:
+        backend = "cpu"  # CUDA kernels that have never met a GPU
     return problem.resolve(backend, work=work, steps=steps)
 
 
@@ -207,7 +199,7 @@ def run_models(
     with preparing(), _reading(checkpoint, saved):
         arrays = None if saved is None else saved.arrays
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays, batches)
-    pace = pace_of(problem, *models[0]) if first_rate is not None else None
+    pace = pace_of(problem, *models[0], batches) if first_rate is not None else None
     watched = options.progress or options.callback is not None
     run = Run(
         loop, len(models), limits, watched, check, pace, recorder, batches=batches is not None

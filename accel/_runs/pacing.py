@@ -12,7 +12,12 @@ judged by the objective, which is what the rule lowers: the loss, and with weigh
   again.
 
 For p < 2, where the gradient stays large up to the minimum and a constant rate circles around it,
-the same rules make the rate fall.
+the same rules make the rate fall. So they do where steps have batches or noise, which a constant
+rate does not average out: the loss that is judged is that of all rows as they are. Two rules more
+are for these runs, since there the loss may rise at any rate. A stretch is at least an epoch long:
+over fewer steps the mean of the gradients may lead uphill. And one that has risen still at a ninth
+of its rate is kept, if it is finite; else a loss that was low by chance would be waited for at
+smaller and smaller rates, in the end hundreds of times above what a constant rate leads to.
 
 A stretch is longer than the memory of the rule, since with momentum the loss oscillates. With
 weight decay, rules that have a memory or rescale the gradient do not lower loss plus penalty: then
@@ -28,8 +33,10 @@ import numpy as np
 from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
+from accel._runs.batching import all_rows
 from accel._support.arrays import Array
-from accel.kernels.specs import STATE_SLOTS
+from accel.kernels.reference.batches import steps_per_epoch
+from accel.kernels.specs import STATE_SLOTS, Batches
 from accel.schedules.schedule import Schedule, range_of
 
 __all__ = ["Pace", "pace_of"]
@@ -41,6 +48,7 @@ _LONGEST_PAUSE = 4  # stretches
 # ever.
 _GROWTH, _SHRINKING = 2.0, 3.0
 _LESSER = 30  # times that the rate of a stretch is lowered; then the stretch is kept as it is
+_LESSER_WITH_NOISE = 2  # likewise for one that ends at a finite value, in a run with noise
 _NOISE = 16  # units in the last place by which the loss may rise through rounding
 
 
@@ -89,6 +97,8 @@ class Pace:
     judged : bool
         Whether the objective is what the rule lowers. If not, a stretch is taken back only if it
         ends at a value that is not finite, and the rate never grows.
+    lesser : int
+        How often at most the rate of a stretch is lowered that ends at a finite value.
     """
 
     def __init__(
@@ -99,8 +109,9 @@ class Pace:
         least: int,
         velocity: float,
         judged: bool,
+        lesser: int = _LESSER,
     ) -> None:
-        self.penalty, self._velocity = penalty, velocity
+        self.penalty, self._velocity, self._lesser = penalty, velocity, lesser
         self._noise, self._relative, self._least, self._judged = noise, relative, least, judged
         self.state = State(math.nan, math.inf, math.nan, math.nan)
 
@@ -134,7 +145,8 @@ class Pace:
     def keeps(self, step: int, value: float) -> bool:
         """Set the next rate from the objective at the end of a stretch; whether it is kept."""
         state = self.state
-        if not self.would_keep(value) and state.lowered < _LESSER:
+        most = self._lesser if math.isfinite(value) else _LESSER
+        if not self.would_keep(value) and state.lowered < most:
             state = state._replace(rate=state.rate / _SHRINKING, grown=0, lowered=state.lowered + 1)
             if self.state.grown:
                 state = state._replace(wait=state.pause, pause=min(2 * state.pause, _LONGEST_PAUSE))
@@ -161,23 +173,29 @@ class Pace:
         self.state = State(*(float(number) for number in numbers))
 
 
-def pace_of(problem: BaseProblem, network: Network, optimizer: Optimizer) -> Pace:
-    """Return the pace of a run of this model."""
+def pace_of(
+    problem: BaseProblem, network: Network, optimizer: Optimizer, batches: Batches | None = None
+) -> Pace:
+    """Return the pace of a run of this model, by such batches."""
     eps = float(np.finfo(problem.dtype).eps)
     with np.errstate(over="ignore"):
         at_zero = problem.loss(np.zeros((problem.k, problem.d)))
     memory = max(range_of(getattr(optimizer, name, 0.0))[1] for name in ("momentum", "beta1"))
     decay = optimizer.weight_decay
     lowered = not (decay and (memory or optimizer.name in USUAL_RATES))
+    least, lesser = _LEAST + math.ceil(memory / (1 - memory)), _LESSER
+    if batches is not None and (batches.noise or not all_rows(problem, batches)):
+        least, lesser = max(least, steps_per_epoch(problem.n, batches.size)), _LESSER_WITH_NOISE
     return Pace(
         _penalty(network, optimizer),
         noise=_NOISE * eps * at_zero if math.isfinite(at_zero) else 0.0,
         relative=_NOISE * eps,
-        least=_LEAST + math.ceil(memory / (1 - memory)),
+        least=least,
         velocity=1 / STATE_SLOTS[optimizer.rule.kind] if memory else 0.0,
         # Decay acts at once, steps with a memory only after a while: at first the objective rises.
         # Nor does a penalty stay what it is where the decay is scheduled.
         judged=lowered and not isinstance(decay, Schedule),
+        lesser=lesser,
     )
 
 

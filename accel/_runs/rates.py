@@ -20,26 +20,34 @@ grows with the factors. So ``stable_rate`` takes the largest curvature along a f
 each at the rate that the curvature there allows, which leaves a saddle at once. The curvature may
 still grow afterwards, and for p > 2 it mostly falls: ``train`` begins with this rate and then
 follows the loss (``pacing``).
+
+The loss of a batch bends more than that of all rows along some directions, and a rate above
+:math:`2 / \lambda` of the batch makes its step overshoot there. So where the steps have batches the
+curvature of the first few of them counts as well, at the same points.
 """
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from accel._core.base import BaseProblem
 from accel._core.curvature import end_to_end_hessian, largest_eigenvalues
 from accel._core.matrix_problems import MatrixProblem, here
+from accel._core.matrix_sensing import MatrixSensing
 from accel._core.network import Network
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Optimizer
 from accel._core.oracle import Oracle
 from accel._core.problem import Problem, local_problem
+from accel._runs.batching import all_rows, batches_of
 from accel._runs.checks import check_model
 from accel._support.arrays import Array
 from accel._support.backends import resolve
+from accel.kernels.reference import batches as rows_of
+from accel.kernels.reference import entries
 from accel.kernels.reference.norms import norm
-from accel.kernels.specs import COUPLED_KINDS, Loss
+from accel.kernels.specs import COUPLED_KINDS, Batches, Loss
 from accel.schedules.schedule import range_of
 
 __all__ = ["first_rate", "stable_rate"]
@@ -49,25 +57,51 @@ _STILL = 6  # steps without a larger curvature than before, after which descent 
 _HALVINGS = 30  # how often a step of descent is halved at most, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
 _ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
+_BATCHES = 8  # batches whose curvature is looked at
 
+#: From a matrix to the loss and its gradient, or from the parameters to the loss and u.
 _Field = Callable[[Array], tuple[float, Array]]
 
 
-def _oracle(given: BaseProblem) -> Oracle:
-    """Return the problem's oracle, with another loss where the curvature of its own says little."""
+def _smoothed(given: BaseProblem) -> BaseProblem:
+    """Return the problem, with another loss where the curvature of its own says little."""
     problem = here(given)
     smooth = problem.loss_function.smooth
     if smooth != problem.loss_function and isinstance(problem, MatrixProblem):
         problem = problem.with_loss(smooth)
     elif smooth != problem.loss_function and isinstance(problem, Problem):
         problem = Problem(problem.X, problem.Y, smooth)
-    return Oracle(problem, from_gram=True)
+    return problem
 
 
-def _direction(problem: BaseProblem, network: Network, optimizer: Optimizer) -> _Field:
+def _picked(problem: BaseProblem, batches: Batches | None) -> list[Array]:
+    """Return the rows of the first batches of a run; none if every step has all rows."""
+    if batches is None or all_rows(problem, batches):
+        return []
+    n, size, shuffle, seed = problem.n, batches.size, batches.shuffle, batches.seed
+    if shuffle == "replacement":
+        return [rows_of.rows(n, size, shuffle, seed, step) for step in range(_BATCHES)]
+    steps = range(min(_BATCHES, rows_of.steps_per_epoch(n, size)))
+    if shuffle == "epoch":  # one shuffle for all of them
+        labels = rows_of.labels(n, size, seed, 0)
+        return [np.flatnonzero(labels == step) for step in steps]
+    return [rows_of.rows(n, size, shuffle, seed, step) for step in steps]
+
+
+def _of_rows(problem: BaseProblem, rows: Array) -> _Field:
+    """Return the function from a matrix, in float64, to the loss of some rows and its gradient."""
+    spec, plain = problem.spec, resolve("reference").lp_loss
+    if isinstance(problem, MatrixSensing):
+        A, values = problem.rows[rows], problem.values[rows]
+        return lambda W: entries.measured_loss_and_gradient(A, values, W, spec)
+    host = local_problem(problem).host
+    X, Y = host.X[rows], host.Y[rows]
+    return lambda W: plain.loss_and_gradient(X, Y, W, spec)
+
+
+def _direction(evaluate: _Field, network: Network, optimizer: Optimizer) -> _Field:
     """Return u, the function from the parameters, in float64, to the loss and the direction."""
-    evaluate, reference = _oracle(problem).loss_and_gradient, resolve("reference")
-    structure = network.structure
+    reference, structure = resolve("reference"), network.structure
 
     def u(params: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss is inf then
@@ -119,11 +153,19 @@ def _reach(params: Array, loss: float, direction: Array, eps: float) -> float:
     return float(reach) if 0 < reach < math.inf else eps ** (1 / 3)
 
 
-def _largest_curvature(u: _Field, params: Array, eps: float, convex: bool) -> float:
+def _largest_curvature(
+    u: _Field,
+    params: Array,
+    eps: float,
+    convex: bool,
+    batches: Sequence[Array],
+    of_rows: Callable[[Array], _Field],
+) -> float:
     """The largest curvature along some steps of descent from the parameters.
 
     Infinite if it overflows. A convex loss has no saddle, so that there the descent ends as soon as
-    the curvature has not grown for a while; else only if the loss has fallen as well.
+    the curvature has not grown for a while; else only if the loss has fallen as well. That of the
+    loss of each batch of rows counts at the same points; the descent is the same without them.
     """
     v = np.random.default_rng(0).standard_normal(params.size)
     v /= np.linalg.norm(v)
@@ -131,9 +173,14 @@ def _largest_curvature(u: _Field, params: Array, eps: float, convex: bool) -> fl
     if not (math.isfinite(loss) and np.isfinite(direction).all()):
         return math.inf
     left = math.inf if convex else 0.9 * loss  # below this the saddle of the start has been left
-    largest, products, still = 0.0, _FIRST, 0
+    largest, beside, products, still = 0.0, 0.0, _FIRST, 0
+    vectors = [v] * len(batches)
     for _ in range(_STEPS):
-        curvature, v = _curvature(u, params, _reach(params, loss, direction, eps), v, products)
+        reach = _reach(params, loss, direction, eps)
+        curvature, v = _curvature(u, params, reach, v, products)
+        for j, rows in enumerate(batches):  # copied here, so that no more than one is in memory
+            bent, vectors[j] = _curvature(of_rows(rows), params, reach, vectors[j], products)
+            beside = max(beside, bent)
         still = 0 if curvature > (1 + _ENOUGH) * largest or loss > left else still + 1
         largest, products = max(largest, curvature), _NEXT
         if math.isinf(curvature):
@@ -147,7 +194,7 @@ def _largest_curvature(u: _Field, params: Array, eps: float, convex: bool) -> fl
         if still == _STILL or not after[0] < loss:
             break
         params, (loss, direction) = params - step * direction, after
-    return largest
+    return max(largest, beside)
 
 
 def _rate_for(curvature: float) -> float:
@@ -157,7 +204,15 @@ def _rate_for(curvature: float) -> float:
     return max(min(1 / float(curvature), sys.float_info.max), sys.float_info.min)
 
 
-def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) -> float:
+def stable_rate(
+    problem: BaseProblem,
+    network: Network,
+    optimizer: Optimizer,
+    *,
+    batch_size: int | None = None,
+    shuffle: str = "epoch",
+    seed: int = 0,
+) -> float:
     r"""Return a learning rate with which a run can be expected to be stable.
 
     Parameters
@@ -168,6 +223,11 @@ def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) ->
     optimizer : Optimizer
         The rule and its other constants; its own learning rate is not looked at. Of a weight decay
         that is scheduled the largest value counts.
+    batch_size, shuffle, seed
+        As for ``train``. The curvature of the first 8 batches, or of all of an epoch that has
+        fewer, counts beside that of all rows: above 2 over the curvature of a batch its step
+        overshoots. Later ones may be steeper, but only one of twice the curvature of all of these
+        is too steep for the rate; more batches would cost more than they tell.
 
     Returns
     -------
@@ -183,12 +243,13 @@ def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) ->
     Raises
     ------
     TypeError, ValueError
-        If the three do not fit together.
+        If the three do not fit together, or batches are asked for that ``train`` would refuse.
 
     Notes
     -----
     It costs some hundred passes over the data, up to 400 for a deep net near zero, whatever its
-    depth; for p = 2 with the Gram method none but that for X'X.
+    depth; for p = 2 with the Gram method none but that for X'X. With batches as many passes over
+    the rows of each of them, by NumPy.
 
     Examples
     --------
@@ -199,13 +260,20 @@ def stable_rate(problem: BaseProblem, network: Network, optimizer: Optimizer) ->
     0.25
     """
     check_model(problem, network, optimizer)
+    batches = batches_of(problem, batch_size, shuffle, seed, None)
     decay = _decay(optimizer)
     if optimizer.name in USUAL_RATES:
         return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
-    u = _direction(problem, network, optimizer)
+    smoothed = _smoothed(problem)
+
+    def of_rows(rows: Array) -> _Field:
+        return _direction(_of_rows(smoothed, rows), network, optimizer)
+
+    u = _direction(Oracle(smoothed, from_gram=True).loss_and_gradient, network, optimizer)
     convex = network.depth == 1 and not isinstance(optimizer, EndToEnd)
-    eps = float(np.finfo(problem.dtype).eps)
-    return _rate_for(_largest_curvature(u, network.params.astype(np.float64), eps, convex) + decay)
+    eps, start = float(np.finfo(problem.dtype).eps), network.params.astype(np.float64)
+    curvature = _largest_curvature(u, start, eps, convex, _picked(problem, batches), of_rows)
+    return _rate_for(curvature + decay)
 
 
 def _curvature_at_zero(problem: MatrixProblem) -> float:
@@ -213,7 +281,7 @@ def _curvature_at_zero(problem: MatrixProblem) -> float:
     zero = np.zeros((problem.k, problem.d))
     start = np.random.default_rng(0).standard_normal(zero.size)
     with np.errstate(over="ignore", invalid="ignore"):
-        product = end_to_end_hessian(_oracle(problem), zero)
+        product = end_to_end_hessian(Oracle(_smoothed(problem), from_gram=True), zero)
         (largest,), _ = largest_eigenvalues(product, start, 1, _ENOUGH, _FIRST)
     return float(largest) if math.isfinite(largest) else math.inf
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
@@ -64,13 +64,16 @@ def train(
         rate, after any other twice the rate is tried. With weight decay it is
         loss and penalty that count; a rule with momentum, or one that rescales the gradient, keeps
         its rate then. Steps that were taken back count in ``seconds`` only. The result's
-        ``optimizer`` has the last rate.
+        ``optimizer`` has the last rate. With batches or label noise the loss that counts is that of
+        all rows as they are. Near the minimum the noise makes it rise, so that there the rate falls
+        in the end, as it does for p < 2. A stretch is at least an epoch long then, and is kept if
+        the loss still rises at a ninth of the rate.
     batch_size : int, optional
         Rows of the data, at most, that the gradient of a step is made of, 1 to n; by default all.
         Which rows a step takes, ``accel.Batches(n, batch_size, shuffle, seed).rows(step)`` says.
         The loss of the history, ``tol`` and ``target`` are those of all rows, and these two are
         looked at where an iterate is recorded. ``history["batch_loss"]`` has the loss of the batch.
-        On the CPU, and by passes over the data.
+        By passes over the data; the backend "auto" is the CPU then.
     shuffle : {"epoch", "replacement", "none"}
         A random partition of the rows in each epoch, rows drawn one by one from all, or the rows in
         order; see ``Batches``.
@@ -197,7 +200,11 @@ def train_until(
     """
 
     def first_rate() -> float:
-        rate = stable_rate(problem, network, optimizer)
+        batches: dict[str, Any] = {}
+        if options.batches is not None:
+            size, shuffle, seed = options.batches[:3]
+            batches = {"batch_size": size, "shuffle": shuffle, "seed": seed}
+        rate = stable_rate(problem, network, optimizer, **batches)
         _log.info("learning rate %.4g, from the curvature along the start of the run", rate)
         return rate
 

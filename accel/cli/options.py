@@ -8,6 +8,7 @@ import typer
 from accel._core.optimizers import OPTIMIZERS
 from accel._support import validation
 from accel.cli.catalogue import NAMES
+from accel.kernels.specs import SHUFFLES
 from accel.losses import NAMES as LOSSES
 from accel.recording.naming import NAMES as QUANTITIES
 from accel.tuning import Grid, Model
@@ -105,6 +106,28 @@ Scale = Annotated[
     typer.Option(help="Size of the initial weights; 0.01, orthogonal 1.", rich_help_panel=MODEL),
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial weights.", rich_help_panel=MODEL)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Rows of the data that a step takes; all by default.", rich_help_panel=RUN),
+]
+Shuffle = Annotated[
+    str,
+    typer.Option(
+        help="How batches are drawn: a random partition an epoch, row by row, or in order.",
+        rich_help_panel=RUN,
+        **_one_of(*SHUFFLES),
+    ),
+]
+BatchSeed = Annotated[
+    int, typer.Option(help="Of the batches and of the label noise.", rich_help_panel=RUN)
+]
+LabelNoise = Annotated[
+    float,
+    typer.Option(
+        help="Standard deviation of Gaussian noise on the targets, fresh in every step.",
+        rich_help_panel=RUN,
+    ),
+]
 Record = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from accel._optimum.optimum import Optimum
 from accel._reports.text import duration
+from accel._runs.history import BATCH_LOSS
 from accel._runs.results import Result
 from accel.tuning import Comparison, Tuned
 
@@ -131,7 +132,8 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     table.add_row("weight norm", f"{result.history.weight_norm[-1]:.4g}")
     table.add_row("balancedness", f"{result.network.balancedness():.2e}")
     for name, values in result.history.recorded.items():
-        if name != "balancedness" and values.ndim <= 2:
+        # There is no batch at the last record, since no update follows it.
+        if name not in ("balancedness", BATCH_LOSS) and values.ndim <= 2:
             last = np.atleast_1d(values[-1])
             more = ", ..." if len(last) > _FIRST else ""
             numbers = ", ".join(f"{value:.4g}" for value in last[:_FIRST])

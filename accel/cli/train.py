@@ -6,15 +6,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from accel._core.network import LinearNetwork
 from accel._core.optimizers import USUAL_RATES, EndToEnd, Langevin, Optimizer, by_name
 from accel._core.problem import Problem
 from accel._optimum.any_problem import optimum
 from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
 from accel._runs import checks
+from accel._runs.batching import batches_of
 from accel._runs.checkpoints import EVERY
-from accel._runs.rates import first_rate
+from accel._runs.rates import first_rate, stable_rate
 from accel._runs.training import train
+from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
 from accel.cli.figures import result_figure
@@ -26,16 +29,20 @@ from accel.cli.options import (
     PROGRESS,
     RUN,
     BackendName,
+    BatchSeed,
+    BatchSize,
     DataSource,
     Dtype,
     Init,
     Json,
+    LabelNoise,
     LossName,
     P,
     Quiet,
     Record,
     Scale,
     Seed,
+    Shuffle,
     Standardize,
     Steps,
     TargetColumn,
@@ -45,6 +52,7 @@ from accel.cli.options import (
 from accel.cli.outputs import output_paths, write
 from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.kernels.specs import Batches
 from accel.recording.naming import names_in, quantities
 from accel.tuning import Model, Start
 
@@ -52,7 +60,13 @@ __all__ = ["train_command"]
 
 
 def _optimizer(
-    problem: Problem, model: Model, rate: float | None, decay: float, seed: int
+    problem: Problem,
+    network: LinearNetwork,
+    model: Model,
+    rate: float | None,
+    decay: float,
+    seed: int,
+    batches: Batches | None,
 ) -> Optimizer:
     constants: dict[str, Any] = {"weight_decay": decay}
     if model.optimizer == EndToEnd.name:
@@ -61,7 +75,24 @@ def _optimizer(
         constants |= {"temperature": model.temperature, "seed": seed}
     if rate is None and model.optimizer not in USUAL_RATES:
         rate = first_rate(problem, model.optimizer)
+        if batches is not None:  # of which one may bend far more than all rows
+            rule = by_name(model.optimizer, rate, **constants)
+            size, shuffle, batch_seed = batches[:3]
+            how = {"batch_size": size, "shuffle": shuffle, "seed": batch_seed}
+            rate = min(rate, stable_rate(problem, network, rule, **how))
     return by_name(model.optimizer, rate, **constants)
+
+
+def _told(batches: Batches | None, n: int) -> str:
+    """What a step has in place of all rows as they are, for the line that says what is run."""
+    if batches is None:
+        return ""
+    told = ""
+    if batches.size < n or batches.shuffle != "none":
+        told += f", batches of {batches.size} rows ({batches.shuffle})"
+    if batches.noise:
+        told += f", label noise {batches.noise:g}"
+    return f"{told}, seed {batches.seed}"
 
 
 def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
@@ -88,7 +119,8 @@ def train_command(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="By default from the curvature at 0; for adaptive rules their usual one.",
+            help="By default from the curvature at 0, and of batches along the start; for adaptive "
+            "rules their usual one.",
             rich_help_panel=RUN,
         ),
     ] = None,
@@ -100,6 +132,10 @@ def train_command(
             rich_help_panel=RUN,
         ),
     ] = None,
+    batch_size: BatchSize = None,
+    shuffle: Shuffle = "epoch",
+    batch_seed: BatchSeed = 0,
+    label_noise: LabelNoise = 0.0,
     steps: Steps = 1000,
     target: Annotated[
         float | None,
@@ -165,11 +201,13 @@ def train_command(
 
     [bold]accel train[/]
     [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
+    [bold]accel train gas --batch-size 64 --optimizer momentum --steps 1e5[/]
     [bold]accel train gas --steps 1e8 --checkpoint run.npz --resume[/]
     """
     model = Model(optimizer, depth, temperature)
     checks.limits(steps, record_every, tol, target)
     quantities(names := names_in(record or ""))
+    validation.integer("batch_seed", batch_seed, least=0, most=2**63 - 1)
     cpu_threads(threads)
     resolve(backend)
     _check_checkpoint(checkpoint, resume)
@@ -181,9 +219,11 @@ def train_command(
         raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
     verbose = not (quiet or as_json)
     network = Start(init, scale, seed, width).network(problem, model)
-    chosen = _optimizer(problem, model, learning_rate, weight_decay, seed)
+    batches = batches_of(problem, batch_size, shuffle, batch_seed, label_noise)
+    chosen = _optimizer(problem, network, model, learning_rate, weight_decay, seed, batches)
     if verbose:
-        print_line(console, f"{task}: {model}, learning rate {chosen.learning_rate:.3g}")
+        told = f"learning rate {chosen.learning_rate:.3g}{_told(batches, problem.n)}"
+        print_line(console, f"{task}: {model}, {told}")
         if resume and checkpoint is not None and not checkpoint.exists():
             print_line(console, f"no {checkpoint} yet: the run begins")
     best = optimum(problem) if with_optimum else None
@@ -193,6 +233,7 @@ def train_command(
     base = 0.0 if best is None else best.loss
     result = train(
         problem, network, chosen, steps,
+        batch_size=batch_size, shuffle=shuffle, seed=batch_seed, label_noise=label_noise,
         record=names, record_every=record_every,
         tol=tol, target=None if target is None else base + target,
         progress=verbose, backend=backend, threads=threads,
@@ -207,7 +248,10 @@ def train_command(
         },
     )
     if as_json:
-        described = {"optimizer": model.optimizer, "depth": model.depth}
+        described = {
+            "optimizer": model.optimizer, "depth": model.depth, "batch_size": batch_size,
+            "shuffle": shuffle, "batch_seed": batch_seed, "label_noise": label_noise,
+        }  # fmt: skip
         rows = result_json(problem, result, best)
         print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
     else:

@@ -6,8 +6,9 @@ each by a ``Search``, which makes one run at a time.
 
 from accel._support.names import publish
 from accel.tuning.comparison import Comparison, compare
+from accel.tuning.found import GridSearch
 from accel.tuning.models import Model, Start
-from accel.tuning.sweeps import GridSearch, grid_search
+from accel.tuning.sweeps import grid_search
 from accel.tuning.trials import Grid, Trial, Tuned
 from accel.tuning.walk import Search
 

@@ -2,31 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
-from accel._core.optimizers import Optimizer
-from accel._runs import checks, driver, notebooks
+from accel._core.optimizers import Langevin, Optimizer
+from accel._runs import checks, driver
+from accel._runs.batching import Noise, all_rows, batches_of
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
-from accel._runs.sweeping import Sweep
 from accel._support import validation
 from accel._support.validation import flag, integer
+from accel.kernels.specs import Batches
 from accel.recording.naming import check_quantities, quantities
 from accel.recording.quantity import Model as Recorded
 from accel.recording.quantity import Quantity
-from accel.schedules.schedule import Product, Schedule, range_of
-from accel.tuning.trials import Score, Scores
+from accel.schedules.schedule import Schedule, range_of
+from accel.tuning.found import GridSearch, rate_of, score
+from accel.tuning.trials import Scores
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["GridSearch", "grid_search"]
+__all__ = ["grid_search"]
 
 _DECADES, _POINTS = 2, 4  # the default grid: decades either side, points a decade
 _INSIDE = 3  # new rates between two neighbours, in a round of refinement
@@ -37,69 +36,6 @@ def _with_rate(optimizer: Optimizer, rate: float) -> Optimizer:
     """The rule with another rate or, if it goes by a schedule, with that times the rate."""
     shape = optimizer.learning_rate
     return replace(optimizer, learning_rate=rate * shape if isinstance(shape, Schedule) else rate)
-
-
-def _rate_of(optimizer: Optimizer) -> float:
-    """The rate that ``_with_rate`` has set."""
-    rate = optimizer.learning_rate
-    return range_of(rate.factors[0] if isinstance(rate, Product) else rate)[0]
-
-
-@dataclass(frozen=True, eq=False)
-class GridSearch:
-    """What ``grid_search`` returns.
-
-    Attributes
-    ----------
-    results : tuple of Result
-        One a rate, ascending.
-    best : Result
-    at_edge : bool
-        Whether no rate beyond the best one was tried on one of its sides: a better one may lie
-        there.
-    seconds : float
-        Time spent on training, without compilation.
-    interrupted : bool
-        Whether Ctrl-C ended the search.
-    """
-
-    results: tuple[Result, ...]
-    best: Result
-    at_edge: bool
-    seconds: float
-    interrupted: bool
-
-    @property
-    def learning_rate(self) -> float:
-        """The best learning rate, or what the schedule of the optimiser is best multiplied by."""
-        return _rate_of(self.best.optimizer)
-
-    def __repr__(self) -> str:
-        return (
-            f"GridSearch(learning_rate={self.learning_rate:.4g}, status={self.best.status!r}, "
-            f"steps={self.best.steps}, loss={self.best.loss:.6g}, rates={len(self.results)}, "
-            f"at_edge={self.at_edge})"
-        )
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: with pandas the table, one row a rate."""
-        return notebooks.summary(self)
-
-    def to_pandas(self) -> "pd.DataFrame":
-        """Return a table with one row a rate, as ``Sweep.to_pandas`` does."""
-        return Sweep(self.results, "completed", self.seconds).to_pandas()
-
-
-def score(result: Result) -> Score:
-    """Sort key, lower is better: the steps to the target, else the loss; dropped runs after others.
-
-    Of equal runs the one with the lowest rate is the best.
-    """
-    if result.status == "diverged":
-        return math.inf, 0.0
-    if result.status in ("target", "converged"):
-        return 0, result.steps
-    return (2 if result.status == "dropped" else 1), result.loss
 
 
 def _rungs(models: int, steps: int, factor: int) -> tuple[tuple[int, int], ...]:
@@ -127,50 +63,74 @@ def _checked_rates(problem: BaseProblem, optimizer: Optimizer, given: Any) -> li
 
 
 class _Tried:
-    """The results and scores of the rates tried so far."""
+    """The results and scores of the rates tried so far, with a rule and options for each seed."""
 
     def __init__(
-        self, problem: BaseProblem, network: Network, optimizer: Optimizer, options: RunOptions
+        self,
+        problem: BaseProblem,
+        network: Network,
+        seeded: Sequence[tuple[Optimizer, RunOptions]],
     ) -> None:
-        self._problem, self._network, self._optimizer = problem, network, optimizer
-        self._options = options
-        self.results: dict[float, Result] = {}
+        self._problem, self._network, self._seeded = problem, network, seeded
+        self.runs: dict[float, list[Result]] = {}
         self.scores: Scores[float] = Scores()
         self.seconds, self.interrupted = 0.0, False
 
     def add(self, rates: Sequence[float], limits: Limits) -> None:
-        """Run new rates side by side."""
-        models = [(self._network, _with_rate(self._optimizer, rate)) for rate in rates]
-        results, seconds = driver.run_models(self._problem, models, limits, self._options)
-        self.results.update(zip(rates, results, strict=True))
-        self.scores.update(zip(rates, map(score, results), strict=True))
-        self.seconds += seconds
-        self.interrupted = any(result.status == "interrupted" for result in results)
+        """Run new rates side by side, a sweep a seed."""
+        new: list[list[Result]] = [[] for _ in rates]
+        for optimizer, options in self._seeded:
+            models = [(self._network, _with_rate(optimizer, rate)) for rate in rates]
+            results, seconds = driver.run_models(self._problem, models, limits, options)
+            self.seconds += seconds
+            for runs, result in zip(new, results, strict=True):
+                runs.append(result)
+            if any(result.status == "interrupted" for result in results):
+                self.interrupted = True
+                break
+        for rate, runs in zip(rates, new, strict=True):
+            self.runs[rate], self.scores[rate] = runs, score(*runs)
 
     def record(self, quantities: tuple[Quantity, ...], limits: Limits) -> None:
-        """Make the run of the best rate once more, and record these quantities.
+        """Make the run of the best rate, with the first seed, once more and record these.
 
         Where there were several, a second model goes along, so that it has the same bits.
         """
-        best = self.scores.best
-        model = (self._network, _with_rate(self._optimizer, best))
-        models = [model] * min(len(self.results), 2)
-        options = replace(self._options, record=quantities)
+        best, (optimizer, options) = self.scores.best, self._seeded[0]
+        models = [(self._network, _with_rate(optimizer, best))] * min(len(self.runs), 2)
+        options = replace(options, record=quantities)
         results, seconds = driver.run_models(self._problem, models, limits, options)
         self.seconds += seconds
         self.interrupted = results[0].status == "interrupted"
         if not self.interrupted:
-            self.results[best] = results[0]
+            self.runs[best][0] = results[0]
 
     def outcome(self) -> GridSearch:
         rates, best = self.scores.points, self.scores.best
         return GridSearch(
-            results=tuple(self.results[rate] for rate in rates),
-            best=self.results[best],
+            runs=tuple(tuple(self.runs[rate]) for rate in rates),
+            learning_rate=rate_of(self.runs[best][0].optimizer),
             at_edge=best in (rates[0], rates[-1]),
             seconds=self.seconds,
             interrupted=self.interrupted,
         )
+
+
+def _random(problem: BaseProblem, optimizer: Optimizer, batches: Batches | None) -> bool:
+    """Whether runs with other seeds differ."""
+    if isinstance(optimizer, Langevin) and range_of(optimizer.temperature)[1]:
+        return True
+    if batches is None:
+        return False
+    drawn = batches.shuffle != "none" and not all_rows(problem, batches)
+    return bool(drawn or batches.noise)
+
+
+def _with_seed(optimizer: Optimizer, number: int) -> Optimizer:
+    """The rule for the seed of this number: one with noise of its own has that of another seed."""
+    if not isinstance(optimizer, Langevin):
+        return optimizer
+    return replace(optimizer, seed=optimizer.seed + number)
 
 
 def _beyond(scores: Scores[float]) -> list[float]:
@@ -209,6 +169,11 @@ def grid_search(
     steps: int,
     *,
     learning_rates: Sequence[float] | None = None,
+    batch_size: int | None = None,
+    shuffle: str = "epoch",
+    seed: int = 0,
+    label_noise: Noise = None,
+    seeds: int = 1,
     target: float | None = None,
     halving: int | None = None,
     refine: int = 2,
@@ -224,6 +189,7 @@ def grid_search(
     The best rate is the one that reaches ``target`` in the fewest steps; if none does, or without a
     target, the one with the lowest loss after the last step. A run that diverges, at whatever step,
     does not count: the best rate is often just below the largest that survives the whole run.
+    With ``seeds`` every rate is run several times, and it is the mean over the seeds that counts.
 
     A grid at whose edge the best rate lies is continued there. Then the search is refined around
     the best rate, and around others that are better than their neighbours: the loss at the end has
@@ -243,13 +209,22 @@ def grid_search(
     learning_rates : sequence of float, optional
         Above 0. By default four a decade, two decades either side of what the curvature at 0
         suggests (of a usual rate for rules that rescale the gradient).
+    batch_size, shuffle, seed, label_noise
+        As for ``train``: a step has the same rows and labels for all rates.
+    seeds : int
+        Run every rate with so many seeds, ``seed``, ``seed + 1`` and so on, in as many sweeps. The
+        noise of ``Langevin`` has the seeds that begin with its own. A rate of which one run
+        diverges does not count. The best is the one with the lowest mean of the steps to the target
+        if there are any that reach it with all seeds, else that with the lowest mean of the losses.
+        ``results`` and ``best`` are those of the first seed; ``losses``, ``loss_mean`` and
+        ``loss_std`` are over all. 1 where nothing is random.
     target : float, optional
         A loss.
     halving : int, optional
         Successive halving: with M rates and ``halving`` = 3, only the M/3 runs with the lowest
         losses go on after steps/3^j, of those a third after steps/3^(j-1), and so on; the others
         are ``"dropped"``. Much cheaper, but a rate that is slow at first is never found, and one
-        that looks best early may diverge late.
+        that looks best early may diverge late. For one seed: others would drop other rates.
     refine : int
         Rounds of refinement; each tries three rates, evenly spaced in the logarithm, between the
         best one and either neighbour, and likewise around every other rate that is better than
@@ -289,15 +264,34 @@ def grid_search(
     check_quantities(recorded, Recorded(problem, network, optimizer))
     rates = _checked_rates(problem, optimizer, learning_rates)
     refine = integer("refine", refine, least=0)
+    seeds = integer("seeds", seeds, least=1)
+    parts = [batches_of(problem, batch_size, shuffle, seed, label_noise)]
+    if seeds > 1 and not _random(problem, optimizer, parts[0]):
+        raise ValueError(
+            f"seeds must be 1 where nothing is random, neither batches nor noise, got {seeds}"
+        )
+    if seeds > 1 and halving is not None:
+        raise ValueError(
+            f"halving is for one seed, since others would drop other rates, got seeds = {seeds}"
+        )
+    parts += [
+        batches_of(problem, batch_size, shuffle, seed + number, label_noise)
+        for number in range(1, seeds)
+    ]
     first = limits
     if halving is not None:
         factor = integer("halving", halving, least=2)
         first = replace(limits, rungs=_rungs(len(rates), limits.steps, factor))
 
     # The small sweeps that follow use the same backend, so that all rates are compared on one.
-    chosen = driver.backend_for(problem, [(network, optimizer)] * len(rates), limits, backend)
+    models = [(network, optimizer)] * len(rates)
+    chosen = driver.backend_for(problem, models, limits, backend, parts[0])
     options = RunOptions(progress=progress, backend=chosen, threads=threads)
-    tried = _Tried(problem, network, optimizer, options)
+    seeded = [
+        (_with_seed(optimizer, number), replace(options, batches=batches))
+        for number, batches in enumerate(parts)
+    ]
+    tried = _Tried(problem, network, seeded)
     tried.add(rates, first)
     for propose, rounds in ((_beyond, _EXTENSIONS), (_between, refine)):
         for _ in range(rounds):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..specs import ROWS, SHUFFLES
 from .jit import aligned_zeros, entry, inner
-from .philox import Counter, index, pair
+from .philox import Counter, in_widest_vectors, index, pair
 from .pointers import pointer, shift
 
 EPOCH, REPLACEMENT, NONE = range(3)
@@ -21,7 +21,7 @@ if SHUFFLES != ("epoch", "replacement", "none"):
     raise AssertionError("the numbers of the shuffles are not their places in SHUFFLES")
 
 #: Random numbers that are made at a time, an even number: two loops on the processor at once.
-_TILE = 32
+_TILE = 64
 #: Rows are sorted by this number of their bits in a pass, or so few of them by insertion.
 _BITS, _FEW = 8, 48
 
@@ -64,6 +64,7 @@ def _draw(out, first, n, shrinks, counter):
 
     Where n - i is not above 0 they mean nothing.
     """
+    in_widest_vectors()
     for b in range(_TILE // 2):
         z, w = pair((first >> 1) + b, counter)
         out[2 * b] = index(z, n - shrinks * 2 * b)

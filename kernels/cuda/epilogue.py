@@ -39,17 +39,23 @@ from .groups import make_group_step
 from .jit import THREADS, device, record, xp
 from .precondition import stretch_and_push
 from .reduce import SUMS, SUMS_SIZE, this_thread
-from .updates import ANY, DECAY, MIXED, RATE, RULE_SIZE, A, make_rules, make_update
+from .updates import ANY, DECAY, MIXED, NOISY, RATE, RULE_SIZE, A, make_rules, make_update
 
 #: Entries of ``control`` (int64): models in all and models in the run; where a launch starts, where
-#: it stops and what it records; whether it only looks; whether blocks waited in vain.
-COUNT, ACTIVE, BEGIN, STOP_AT, RECORD_EVERY, EVALUATE, FAILED, CONTROL_SIZE = range(8)
+#: it stops and what it records; whether it only looks; whether blocks waited in vain; with batches
+#: the step in hand.
+COUNT, ACTIVE, BEGIN, STOP_AT, RECORD_EVERY, EVALUATE, FAILED, STEP, CONTROL_SIZE = range(9)
 #: Entries of ``limits`` (float64): the number of the loss; what sums of slopes and of values are
 #: multiplied by; where a run ends; what belongs to the sum of squares and no pass adds up.
 P, SLOPES, SCALE, TOL, TARGET_LOSS, YY, LIMITS_SIZE = range(7)
 #: Columns of ``models`` (int64): its first factor in the table, its depth, where its memory starts,
 #: parameters, and numbers that the run carries on from step to step; its status and its steps.
 FIRST, DEPTH, START, N_PARAMS, N_KEPT, STATUS, STEPS, MODEL_SIZE = range(8)
+
+
+#: What a pass is for, to which kernels behind it are specialised: all of a step; with batches to
+#: judge and record an iterate by all data, or to take a step by the rows of a batch.
+WHOLE, LOOK, BATCH = "", "look", "batch"
 
 
 class Shared(NamedTuple):
@@ -108,6 +114,11 @@ class Models:
     def scheduled(self) -> bool:
         """Whether a rule of theirs has a program."""
         return self.programs.size > 1
+
+    @property
+    def noisy(self) -> bool:
+        """Whether a rule of theirs is Langevin's."""
+        return bool(self.rules[:, NOISY].any())
 
     @property
     def deepest(self) -> int:
@@ -170,6 +181,12 @@ def record_row(run, model, entry, loss, square, weights):
     run.history[at] = loss
     run.history[at + 1] = math.sqrt(square)
     run.history[at + 2] = math.sqrt(weights)
+
+
+@device
+def record_batch(run, model, entry, loss):
+    """One thread: record the loss of a batch in the history that a run of batches has."""
+    run.history[entry * run.control[COUNT] + model] = loss
 
 
 @device

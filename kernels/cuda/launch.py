@@ -7,6 +7,7 @@ import numpy as np
 
 from ..specs import ADAM, END_TO_END, GROUP_RMSPROP, Loss
 from . import estimates
+from .batches import Sampled
 from .epilogue import Models, Shared
 from .estimates import Terms
 from .factor_chain import Layout
@@ -86,7 +87,7 @@ def _resident_layout(
     diagonal = loss.form == "diagonal"
     if several or blocks > (1 if diagonal else MOST_BLOCKS) or (k > _MOST_OUTPUTS and not diagonal):
         return None
-    if is_coupled(loss) or loss.form == "entries" or k != models.shape[0]:
+    if is_coupled(loss) or loss.form == "entries" or k != models.shape[0] or models.noisy:
         return None
     of_block = -(-_rows(data, loss) // blocks)
     largest = max(of_model.size for of_model in models.layouts)
@@ -204,12 +205,15 @@ def _streaming_cycles(
     return _one_block_cycles(data, loss, itemsize, chain, count, costs)
 
 
-def stream(data: Data, loss: Loss, models: Models, run: Shared) -> Launcher:
+def stream(
+    data: Data, loss: Loss, models: Models, run: Shared, sampled: Sampled | None = None
+) -> Launcher:
     """Return the launcher of a run whose data are streamed, with one block a model or with many."""
     wide, route = wide_route(data, loss, models)
-    if wide:
-        return WideStreaming(data, loss, models, run, route)
-    return Streaming(data, loss, models, run)
+    if not wide:
+        return Streaming(data, loss, models, run, sampled)
+    of_steps = route if sampled is None else wide_route(sampled.data, loss, models)[1]
+    return WideStreaming(data, loss, models, run, of_steps, sampled, route)
 
 
 def plan(data: Data, loss: Loss, models: Models, blocks: int | None = None) -> Plan | None:

@@ -2,10 +2,10 @@
 
 A problem whose data fit on the chip runs there (``resident``), thousands of steps a launch. Any
 other has its data streamed once a step, after which one block a model goes on (``streaming``) or,
-with wide networks of several outputs, all blocks do (``wide``). Results do not depend on where a
-run is cut into launches, nor on the other models of the run, but for the rounding of cuBLAS on the
-products route (see ``lp_loss``): that depends on which models were in the run when ``advance``
-began.
+with wide networks of several outputs, all blocks do (``wide``); so has every run with batches
+(``batches``) or with Langevin's rule (``noise``). Results do not depend on where a run is cut into
+launches, nor on the other models of the run, but for the rounding of cuBLAS on the products route
+(see ``lp_loss``): that depends on which models were in the run when ``advance`` began.
 """
 
 import contextlib
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Snapshot
-from ..specs import RUNNING, Loss, ModelSpec
+from ..specs import RUNNING, Batches, Loss, ModelSpec
 from . import planning
+from .batches import Sampled
 from .entries import pack_entries
 from .epilogue import (
     ACTIVE,
@@ -31,6 +32,7 @@ from .epilogue import (
     SCALE,
     SLOPES,
     STATUS,
+    STEP,
     STEPS,
     STOP_AT,
     TARGET_LOSS,
@@ -68,11 +70,11 @@ class TrainingLoop:
         At least one; ``widths`` from n_0 = d to n_N = k. Entrywise ones have one form.
     threads : int
         Ignored: it is meant for the CPU.
-    batches : None
-        Every step has all rows: batches are for the CPU so far.
+    batches : Batches, optional
+        The rows of each step, in the forms "direct" and "measurements"; by default all.
     blocks : int, optional
         Blocks that share the rows of a resident run, for measurements; chosen by ``launch.plan``
-        otherwise.
+        otherwise. With batches no run is resident.
 
     Attributes
     ----------
@@ -89,12 +91,14 @@ class TrainingLoop:
         loss: Loss,
         models: Sequence[ModelSpec],
         threads: int = 1,
-        batches: None = None,
+        batches: Batches | None = None,
         *,
         blocks: int | None = None,
     ) -> None:
-        if batches is not None:
-            raise ValueError(f"batches are for the CPU so far, got {batches!r}")
+        if batches is not None and loss.form not in ("direct", "measurements"):
+            raise ValueError(f"batches are for passes over rows, got the form {loss.form!r}")
+        if batches is not None and blocks is not None:
+            raise ValueError(f"blocks are for runs without batches, got {blocks}")
         dtype, count, n = np.dtype(Y.dtype), len(models), len(X)
         self._stream = contextlib.nullcontext() if ON_HOST else _following_stream()
         with self._stream:
@@ -130,12 +134,16 @@ class TrainingLoop:
                 history=xp.full((records, count, 3), np.nan),
                 schedule=xp.zeros(SCHEDULABLE * count * (self._most or 0) + 1, np.float64),
             )
-            chosen = plan(data, loss, self._models, blocks)
-            self._launcher: Launcher = (
-                stream(data, loss, self._models, self._run)
-                if chosen is None
-                else Resident(data, loss, self._models, self._run, chosen)
-            )
+            self._sampled: Sampled | None = None
+            chosen = None if batches is not None else plan(data, loss, self._models, blocks)
+            self._launcher: Launcher
+            if batches is not None:
+                self._sampled = Sampled(batches, data, self._run, self._control)
+                self._launcher = stream(data, loss, self._models, self._run, self._sampled)
+            elif chosen is None:
+                self._launcher = stream(data, loss, self._models, self._run)
+            else:
+                self._launcher = Resident(data, loss, self._models, self._run, chosen)
             self._active = np.arange(count)
             self._partners: np.ndarray | None = None
             self._step, self._stop_requested = 0, False
@@ -228,7 +236,7 @@ class TrainingLoop:
         evaluate: bool = False,
     ) -> None:
         control = self._control
-        control[[ACTIVE, BEGIN, STOP_AT]] = len(active), begin, stop_at
+        control[[ACTIVE, BEGIN, STOP_AT, STEP]] = len(active), begin, stop_at, begin
         control[[RECORD_EVERY, EVALUATE, FAILED]] = record_every, evaluate, 0
         self._run.control[...] = xp.asarray(control)
         self._run.active[: len(active)] = xp.asarray(active)
@@ -245,9 +253,13 @@ class TrainingLoop:
         first = -(-begin // every) * every
         steps = np.arange(first, stop_at, every)
         if len(steps):
-            rows = _on_host(self._run.history[: len(steps)])
-            self._records.append((steps, rows.copy()))
+            rows = _on_host(self._run.history[: len(steps)]).copy()
             self._run.history[: len(steps)] = np.nan
+            if self._sampled is not None:
+                losses = self._sampled.run.history[: len(steps)]
+                rows = np.concatenate([rows, _on_host(losses)[:, :, np.newaxis]], axis=2)
+                losses[...] = np.nan
+            self._records.append((steps, rows))
 
     def evaluate(self) -> np.ndarray:
         """Steps, loss, gradient norm and weight norm of every model now, (M, 4)."""
@@ -262,13 +274,15 @@ class TrainingLoop:
         return np.column_stack([self.steps, rows])
 
     def take_history(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3).
+        """Return what was recorded since the last call: steps (m,) and rows (m, M, 3 or 4).
 
-        A row is loss, gradient norm and weight norm, nan for a model that was not in the run.
+        A row is loss, gradient norm, weight norm and, with batches, the loss of the batch; nan for
+        a model that was not in the run.
         """
         records, self._records = self._records, []
         if not records:
-            return np.empty(0, np.int64), np.empty((0, len(self._rows), 3))
+            columns = 3 if self._sampled is None else 4
+            return np.empty(0, np.int64), np.empty((0, len(self._rows), columns))
         steps, rows = (np.concatenate(parts) for parts in zip(*records, strict=True))
         recorded = ~np.isnan(rows[:, :, 0]).all(axis=1)
         return steps[recorded], rows[recorded]

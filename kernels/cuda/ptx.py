@@ -11,6 +11,7 @@ no fence, no second read and no flag beside the data. (NCCL's low-latency protoc
 Two words are moved at a time, a pair, which holds one float64 or two float32.
 """
 
+import math
 from contextvars import ContextVar
 from typing import Any
 
@@ -41,6 +42,14 @@ if SIMULATED:
     def product_of(a, b):
         """Return a product, rounded: never part of a fused multiply-add."""
         return a * b
+
+    def cospi(x):
+        """Return the cosine of pi x."""
+        return math.cos(math.pi * x)
+
+    def sinpi(x):
+        """Return the sine of pi x."""
+        return math.sin(math.pi * x)
 
     #: Groups of copies that the thread has under way, the last one open. (Threads and greenlets
     #: have contexts of their own.) Until a group has arrived, NaN is where it goes.
@@ -105,6 +114,9 @@ if SIMULATED:
 
 else:
     from numba.cuda.extending import intrinsic
+
+    # Of multiples of pi: no large argument has to be reduced, for which others keep local memory.
+    from numba.cuda.libdevice import cospi, sinpi  # noqa: F401 - for the kernels
 
     _I32, _I64 = ir.IntType(32), ir.IntType(64)
     _FLOATS = {32: (ir.FloatType(), types.float32), 64: (ir.DoubleType(), types.float64)}

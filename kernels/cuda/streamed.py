@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from ..specs import END_TO_END, GROUP_RMSPROP, Loss
-from .epilogue import N_PARAMS, START, Models, Shared
+from .batches import Sampled
+from .epilogue import BATCH, LOOK, N_PARAMS, START, WHOLE, Models, Shared
 from .factor_chain import COLUMNS, PULL, ROWS
 from .jit import ON_HOST, THREADS, blocks_at_once, xp
 from .lp_loss import Pass
+from .noise import make_disturb
 from .powers import Data
 from .precondition import precondition
 from .products import tiles
@@ -37,13 +39,32 @@ Launches = list[Callable[[], None]]
 
 
 class Streaming:
-    """One block a model takes a step from a pass on; see ``streaming`` and ``lp_loss``."""
+    """One block a model takes a step from a pass on; see ``streaming`` and ``lp_loss``.
+
+    Parameters
+    ----------
+    data, loss, models, run
+    sampled : Sampled, optional
+        The batches of a run that has them. Steps are made by the passes over these, and an iterate
+        that is to be recorded is judged before by a pass over all data.
+    """
 
     name = "streaming"
     _route: str | None = None
+    _route_of_all: str | None = None
 
-    def __init__(self, data: Data, loss: Loss, models: Models, run: Shared) -> None:
-        self._data, self._loss, self._models, self._run = data, loss, models, run
+    def __init__(
+        self,
+        data: Data,
+        loss: Loss,
+        models: Models,
+        run: Shared,
+        sampled: Sampled | None = None,
+    ) -> None:
+        self._loss, self._models, self._sampled = loss, models, sampled
+        self._all, self._data, self._run = (data, run), data, run
+        if sampled is not None:
+            self._data, self._run = sampled.data, sampled.run
         self._k, self._d = models.shape  # the data of measurements have one output, k d features
         by_host = (models.rules[:, KIND] == END_TO_END) & (self._k > 1)
         self._by_host = np.flatnonzero(by_host)
@@ -58,26 +79,54 @@ class Streaming:
         data, dtype, self._seats = self._data, self._models.memory.dtype, seats.copy()
         self._going = xp.zeros(len(seats), np.int64)
         self._weights = xp.zeros(len(seats) * data.k * data.d, dtype)
-        most = len(self._models.layouts) * data.k
-        self._pass = Pass(data, self._weights, self._loss, self._going, most, self._route)
-        self._after, self._before = self._prepared(len(seats))
+        self._pass = self._pass_over(data, self._route)
+        self._begin_to_judge(len(seats))
+        sampled, role = self._sampled, WHOLE if self._sampled is None else BATCH
+        judge = self._judging(len(seats), self._pass, data, self._run, role)
+        after, self._before = self._moving(len(seats))
+        gather = [] if sampled is None else [sampled.gather]
+        self._steps = [*gather, self._pass, *self._following(len(seats)), *judge, *after]
+        self._look = self._steps
+        if sampled is not None:
+            of_all = self._pass_over(self._all[0], self._route_of_all)
+            self._look = [of_all, *self._judging(len(seats), of_all, *self._all, LOOK)]
         self._graph: Any = None
 
-    def _prepared(self, seats: int) -> tuple[Launches, Launches]:
-        """Return what follows a pass in a step, and what makes the maps for the first one."""
-        models, run, k = self._models, self._run, self._k
-        dtype, deepest = models.memory.dtype, models.deepest
-        slots, loss_slots = len(self._pass.partials), len(self._pass.losses)
-        sums = Sums(
-            self._weights, self._pass.partials, self._pass.losses, self._going, slots, loss_slots
-        )
-        kind, structure = MIXED if self._in_groups else ANY, models.structure
-        epilogue = make_epilogue(dtype, k, self._pass.form, kind, structure)
-        publish = make_publish(dtype, k, structure)
+    def _pass_over(self, data: Data, route: str | None) -> Pass:
+        most = len(self._models.layouts) * data.k
+        return Pass(data, self._weights, self._loss, self._going, most, route)
+
+    def _begin_to_judge(self, seats: int) -> None:
+        """Allocate what ``_judging`` and ``_moving`` share."""
+
+    def _judging(self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str) -> Launches:
+        """Return what comes after a pass first: here all of a step."""
+        models, dtype = self._models, self._models.memory.dtype
+        slots, loss_slots = len(of_pass.partials), len(of_pass.losses)
+        sums = Sums(self._weights, of_pass.partials, of_pass.losses, self._going, slots, loss_slots)
+        kind, deepest = MIXED if self._in_groups else ANY, models.deepest
+        epilogue = make_epilogue(dtype, self._k, of_pass.form, kind, models.structure, role)
         shared = shared_bytes(dtype, deepest)
-        after = epilogue.prepared(seats, (self._data, run, sums, deepest), shared=shared)
-        before = publish.prepared(seats, (run, self._weights, deepest), shared=shared)
-        return [*self._following(seats), after], [before]
+        return [epilogue.prepared(seats, (data, run, sums, deepest), shared=shared)]
+
+    def _moving(self, seats: int) -> tuple[Launches, Launches]:
+        """Return what follows in a step, and what makes the maps for the first one."""
+        models, dtype, deepest = self._models, self._models.memory.dtype, self._models.deepest
+        publish = make_publish(dtype, self._k, models.structure).prepared(
+            seats, (self._run, self._weights, deepest), shared=shared_bytes(dtype, deepest)
+        )
+        disturb = self._disturbing(seats)
+        return [*disturb, publish] if disturb else [], [publish]
+
+    def _disturbing(self, seats: int) -> Launches:
+        """Return what adds Langevin's noise, if there is some."""
+        models = self._models
+        if not models.noisy:
+            return []
+        most = -(-int(models.rows[:, N_PARAMS].max()) // THREADS)
+        blocks = min(most, blocks_at_once(4)), seats
+        disturb = make_disturb(models.memory.dtype)
+        return [disturb.prepared(blocks, (self._run, self._going))]
 
     def _following(self, seats: int) -> Launches:
         """Return what brings rules up to their step, if they are scheduled."""
@@ -91,19 +140,18 @@ class Streaming:
         """Queue so many steps of the active models, which are among the partners."""
         self._begin(partners, active)
         by_host = [place for place, m in enumerate(self._seats) if m in self._by_host]
-        if self._pass.on_device and not by_host and not ON_HOST:
-            for _ in range(steps // _GRAPH):
+        in_graphs = self._pass.on_device and not by_host and not ON_HOST
+        pieces = [(steps, False)] if self._sampled is None else self._sampled.pieces(steps)
+        for piece, due in pieces:
+            if due:
+                _launch(self._look)
+            graphs = piece // _GRAPH if in_graphs else 0
+            for _ in range(graphs):
                 self._several()
-            steps %= _GRAPH
-        for _ in range(steps):
-            self._step()
-            for place in by_host:
-                self._step_end_to_end(place)
-
-    def _step(self) -> None:
-        self._pass()
-        for launch in self._after:
-            launch()
+            for _ in range(piece - graphs * _GRAPH):
+                _launch(self._steps)
+                for place in by_host:
+                    self._step_end_to_end(place)
 
     def _several(self) -> None:
         """Queue ``_GRAPH`` steps in one go."""
@@ -112,14 +160,14 @@ class Streaming:
             with xp.cuda.Stream(non_blocking=True) as stream:
                 stream.begin_capture()
                 for _ in range(_GRAPH):
-                    self._step()
+                    _launch(self._steps)
                 self._graph = stream.end_capture()
         self._graph.launch()
 
     def evaluate(self, active: np.ndarray) -> None:
         """Queue a pass that records the iterates of these models in the history's first row."""
         self._begin(active, active)
-        self._step()
+        _launch(self._look)
 
     def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
         self._sit(seats)
@@ -147,6 +195,11 @@ class Streaming:
         self._weights[place * size : (place + 1) * size] = W.ravel()
 
 
+def _launch(launches: Launches) -> None:
+    for launch in launches:
+        launch()
+
+
 class WideStreaming(Streaming):
     """Many blocks share a model's products and update; see ``wide``.
 
@@ -154,36 +207,56 @@ class WideStreaming(Streaming):
     ----------
     data, loss, models, run
     route : str, optional
-        Of the passes, see ``lp_loss.Pass``.
+        Of the passes of steps, see ``lp_loss.Pass``.
+    sampled : Sampled, optional
+        See ``Streaming``.
+    route_of_all : str, optional
+        Of the passes over all data in a run that has batches.
     """
 
     name = "wide"
 
     def __init__(
-        self, data: Data, loss: Loss, models: Models, run: Shared, route: str | None = None
+        self,
+        data: Data,
+        loss: Loss,
+        models: Models,
+        run: Shared,
+        route: str | None = None,
+        sampled: Sampled | None = None,
+        route_of_all: str | None = None,
     ) -> None:
-        super().__init__(data, loss, models, run)
-        self._by_host, self._route = np.flatnonzero(models.rules[:, KIND] == END_TO_END), route
+        super().__init__(data, loss, models, run, sampled)
+        self._by_host = np.flatnonzero(models.rules[:, KIND] == END_TO_END)
+        self._route, self._route_of_all = route, route_of_all
         # Gradients of all models, one after the other, as their parameters are counted.
         places = np.cumsum([0, *models.rows[:, N_PARAMS]])
         self._places = xp.asarray(places[:-1])
         self._grads = xp.zeros(int(places[-1]), models.memory.dtype)
 
-    def _prepared(self, seats: int) -> tuple[Launches, Launches]:
-        models, run, (data, form) = self._models, self._run, (self._data, self._pass.form)
-        dtype, k, deepest = models.memory.dtype, self._k, models.deepest
-        parts = min(-(-k * self._d // THREADS), ENTER_BLOCKS)
+    def _begin_to_judge(self, seats: int) -> None:
         self._moves = xp.zeros(seats, np.int64)
-        of_pass, sums = self._pass, xp.zeros(seats * parts * SUMS, np.float64)
+        self._parts = min(-(-self._k * self._d // THREADS), ENTER_BLOCKS)
+        self._sums = xp.zeros(seats * self._parts * SUMS, np.float64)
+
+    def _wide(self, of_pass: Pass) -> Wide:
         slots, loss_slots = len(of_pass.partials), len(of_pass.losses)
-        wide = Wide(
-            self._weights, of_pass.partials, of_pass.losses, self._going, self._moves, sums,
-            self._grads, self._places, slots, loss_slots, parts,
+        return Wide(
+            self._weights, of_pass.partials, of_pass.losses, self._going, self._moves, self._sums,
+            self._grads, self._places, slots, loss_slots, self._parts,
         )  # fmt: skip
+
+    def _judging(self, seats: int, of_pass: Pass, data: Data, run: Shared, role: str) -> Launches:
+        dtype, deepest = self._models.memory.dtype, self._models.deepest
+        wide, form = self._wide(of_pass), of_pass.form
         enter = make_enter_all(dtype, form).prepared(
-            (parts, seats), (data, run, wide, deepest), shared=wide_shared_bytes(deepest)
+            (self._parts, seats), (data, run, wide, deepest), shared=wide_shared_bytes(deepest)
         )
-        verdict = make_verdict(dtype, form).prepared(seats, (data, run, wide))
+        return [enter, make_verdict(dtype, form, role).prepared(seats, (data, run, wide))]
+
+    def _moving(self, seats: int) -> tuple[Launches, Launches]:
+        models, run, wide = self._models, self._run, self._wide(self._pass)
+        dtype, k, deepest = models.memory.dtype, self._k, models.deepest
         shapes = [layout.table[:, (ROWS, COLUMNS)].tolist() for layout in models.layouts]
         descend, multiply = [], []
         for f in range(max(deepest - 1, 1)):
@@ -206,8 +279,7 @@ class WideStreaming(Streaming):
                 make_move_wide(dtype).prepared(blocks, (run, wide)),
             ]
         multiply.reverse()
-        follow = self._following(seats)
-        return [*follow, enter, verdict, *descend, *updates, *multiply], multiply
+        return [*descend, *updates, *self._disturbing(seats), *multiply], multiply
 
     def _begin(self, seats: np.ndarray, active: np.ndarray) -> None:
         self._sit(seats)

@@ -12,11 +12,13 @@ from numba import cuda, types
 from ..specs import DIVERGED, END_TO_END, RUNNING
 from .entrywise import PRODUCT, make_multiply
 from .epilogue import (
+    BATCH,
     BEGIN,
     CORRECTIONS,
     DEPTH,
     DOUBLES,
     EVALUATE,
+    LOOK,
     MODEL_SIZE,
     N_PARAMS,
     QUADRATIC,
@@ -26,17 +28,20 @@ from .epilogue import (
     SQUARE,
     START,
     STATUS,
+    STEP,
     STEPS,
     STOP_AT,
     TARGET_LOSS,
     TOL,
     WEIGHTS,
+    WHOLE,
     YY,
     Block,
     bring_table,
     judge,
     make_enter,
     make_step,
+    record_batch,
     record_row,
     run_type,
 )
@@ -87,21 +92,29 @@ def add_slots(partials, first, step, slots, stride, at):
 
 @makes_kernel
 def make_epilogue(
-    dtype: np.dtype[Any], k: int, form: str, kind: int = ANY, structure: str = PRODUCT
+    dtype: np.dtype[Any],
+    k: int,
+    form: str,
+    kind: int = ANY,
+    structure: str = PRODUCT,
+    role: str = WHOLE,
 ) -> Kernel:
     """Make the kernel ``epilogue(data, run, sums, deepest)``, a block for each active model.
 
     With ``EVALUATE`` a model's iterate is recorded and nothing else. Models that are not ``going``,
     or have made their steps, stay as they are. The end-to-end rule with several outputs is left to
-    the host. ``kind`` is ANY, or MIXED if a rule is group RMSProp, and ``structure`` what makes the
-    maps.
+    the host. ``kind`` is ANY, or MIXED if a rule is group RMSProp, ``structure`` what makes the
+    maps, and ``role`` what the pass was for.
     """
     enter, take_step = make_enter(dtype, form), make_step(dtype, kind, structure)
     direct, diagonal = form == "direct", form == "diagonal"
+    looks, of_batch = role == LOOK, role == BATCH
     constants, warps, itemsize = make_constants(dtype), THREADS // WARP, dtype.itemsize
 
     def epilogue(data, run, sums, deepest):
         thread, place, maps = this_thread(), cuda.blockIdx.x, cuda.gridDim.x * k
+        if of_batch and thread == 0 and place == 0:
+            run.control[STEP] += 1
         model = run.active[place]
         row, at_rule, size = model * MODEL_SIZE, model * RULE_SIZE, k * data.d
         evaluate, step = run.control[EVALUATE] != 0, run.models[row + STEPS]
@@ -130,7 +143,8 @@ def make_epilogue(
         every = run.control[RECORD_EVERY]
         due = evaluate or (every > 0 and step % every == 0)
         kind = int(run.rules[at_rule])
-        everything, scale = due or kind == END_TO_END, run.limits[SLOPES]
+        everything = (due and not of_batch) or kind == END_TO_END
+        scale = run.limits[SLOPES]
         for i in range(SUMS):
             values[i] = 0.0
         # Where there are more threads than entries of the gradient, several share the slots of one.
@@ -164,10 +178,13 @@ def make_epilogue(
         status = judge(loss, values[SQUARE], run.limits[TOL], run.limits[TARGET_LOSS])
         if thread == 0 and due and (evaluate or status != DIVERGED):
             at = 0 if evaluate else step // every - (run.control[BEGIN] + every - 1) // every
-            record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
+            if of_batch:
+                record_batch(run, model, at, loss)
+            else:
+                record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
         if evaluate:
             return
-        if status == RUNNING and (k == 1 or kind != END_TO_END):
+        if not looks and status == RUNNING and (k == 1 or kind != END_TO_END):
             at = extra + CORRECTIONS
             rule = constants(run.rules, at_rule, run.models[row + N_PARAMS], doubles, at)
             take_step(run, model, block, run.models[row + DEPTH], k, rule, values)
@@ -175,15 +192,16 @@ def make_epilogue(
                 sums.weights[place * size + i] = run.memory[table[SUFFIX] + i]
         if thread == 0:
             run.models[row + STATUS] = status
-            if status == RUNNING:
-                run.models[row + STEPS] = step + 1
-            else:
+            if status != RUNNING:
                 sums.going[place] = 0
+            elif not looks:
+                run.models[row + STEPS] = step + 1
 
     kinds = {"weights": None, "partials": np.float64, "losses": np.float64, "going": np.int64}
     sums = record(Sums, dtype, {**kinds, "slots": int, "loss_slots": int})
     signature = [data_type(dtype), run_type(dtype), sums, types.int64]
-    return Kernel(epilogue, signature, (dtype.name, k, form, kind, structure))
+    roles = (role,) if role else ()
+    return Kernel(epilogue, signature, (dtype.name, k, form, kind, structure, *roles))
 
 
 @makes_kernel

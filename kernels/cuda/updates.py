@@ -23,25 +23,28 @@ from ..specs import (
     ADAM,
     GRADIENT_DESCENT,
     GROUP_RMSPROP,
+    LANGEVIN,
     MOMENTUM,
     NESTEROV,
+    PARAMETERS,
     RMSPROP,
     Rule,
 )
 from .jit import THREADS, Kernel, as_like, device, pointer, xp
+from .philox import gaussian
 from .planning import makes_kernel
 from .reduce import SUMS_SIZE, block_sum, this_thread
 
-#: Layout of a row of ``rules``; the last ones say where in the programs of a run those of RATE,
-#: DECAY and A begin, 0 for none.
+#: Layout of a row of ``rules``; three say where in the programs of a run those of RATE, DECAY and A
+#: begin, 0 for none. Langevin's rule has the kind of gradient descent, and is NOISY (``noise``).
 (
-    KIND, RATE, DECAY, A, B, EPS, RATE_PROGRAM, DECAY_PROGRAM, A_PROGRAM, RULE_SIZE,
-) = range(10)  # fmt: skip
+    KIND, RATE, DECAY, A, B, EPS, RATE_PROGRAM, DECAY_PROGRAM, A_PROGRAM, NOISY, RULE_SIZE,
+) = range(11)  # fmt: skip
 #: How many constants of a rule may be scheduled.
 SCHEDULABLE = A + 1 - RATE
 
 #: In place of a kind of rule: it is looked up in every update. MIXED is ANY where some of the rules
-#: are group RMSProp, whose steps are made in another way.
+#: are group RMSProp, whose steps are made in another way. They are no kinds that a row may have.
 ANY, MIXED = 9, 10
 
 
@@ -65,13 +68,15 @@ class Constants(NamedTuple):
 
 def make_rule(kind: int, hyper: tuple[float, ...]) -> np.ndarray:
     """Lay out a rule for the kernels, without its programs."""
-    return np.array([kind, *hyper, *(0.0,) * SCHEDULABLE], np.float64)
+    noisy = kind == LANGEVIN
+    kind = GRADIENT_DESCENT if noisy else kind
+    return np.array([kind, *hyper, *(0.0,) * SCHEDULABLE, noisy], np.float64)
 
 
 def make_rules(rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray]:
     """Lay out the rules of a run, a row each, and return the programs of all of them, too."""
     rows = np.stack([make_rule(rule.kind, rule.hyper) for rule in rules])
-    rows[:, RATE_PROGRAM:], programs = together(rules)
+    rows[:, RATE_PROGRAM:NOISY], programs = together(rules)
     return rows, programs
 
 
@@ -244,6 +249,21 @@ def _make_kernel(dtype: np.dtype[Any]) -> Kernel:
     return Kernel(update, signature, (dtype.name,))
 
 
+@makes_kernel
+def _make_noise_kernel(dtype: np.dtype[Any]) -> Kernel:
+    """Make ``disturb_once(memory, rules, count, step)``: Langevin's noise, behind ``update``."""
+    scalar = dtype.type
+
+    def disturb_once(memory, rules, count, step):
+        place, scale = cuda.grid(1), math.sqrt(2.0 * rules[RATE] * rules[A])
+        if place < count and scale != 0.0:
+            number = gaussian(place, PARAMETERS, step - 1, int(rules[B]))
+            memory[place] += scalar(scale * number)
+
+    signature = [pointer(dtype), pointer(np.float64), types.int64, types.int64]
+    return Kernel(disturb_once, signature, (dtype.name,))
+
+
 def update(
     kind: int,
     params: Any,
@@ -268,5 +288,7 @@ def update(
         blocks = -(-count // THREADS)
         arguments = (memory, xp.asarray(grads), rules, count, step)
         _make_kernel(dtype).prepared(blocks, arguments)()
+        if kind == LANGEVIN:
+            _make_noise_kernel(dtype).prepared(blocks, (memory, rules, count, step))()
     params[...] = as_like(params, memory[:count])
     state[...] = as_like(state, memory[count:].reshape(state.shape))

@@ -28,11 +28,13 @@ from numba import cuda, types
 
 from ..specs import DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING
 from .epilogue import (
+    BATCH,
     BEGIN,
     DEPTH,
     DOUBLES,
     EVALUATE,
     FIRST,
+    LOOK,
     MODEL_SIZE,
     N_PARAMS,
     QUADRATIC,
@@ -42,16 +44,19 @@ from .epilogue import (
     SQUARE,
     START,
     STATUS,
+    STEP,
     STEPS,
     STOP_AT,
     TARGET_LOSS,
     TOL,
     WEIGHTS,
+    WHOLE,
     YY,
     Block,
     bring_table,
     judge,
     make_enter,
+    record_batch,
     record_row,
     run_type,
 )
@@ -146,17 +151,21 @@ def make_enter_all(dtype: np.dtype[Any], form: str) -> Kernel:
 
 
 @makes_kernel
-def make_verdict(dtype: np.dtype[Any], form: str) -> Kernel:
+def make_verdict(dtype: np.dtype[Any], form: str, role: str = WHOLE) -> Kernel:
     """Make the kernel ``verdict(data, run, wide)``, a block for each active model.
 
-    With ``EVALUATE`` a model's iterate is recorded and nothing else.
+    With ``EVALUATE`` a model's iterate is recorded and nothing else. ``role`` is what the pass was
+    for.
     """
     warps, direct = THREADS // WARP, form == "direct"
+    looks, of_batch = role == LOOK, role == BATCH
 
     def verdict(data, run, wide):
         thread, place, k = this_thread(), cuda.blockIdx.x, data.k
         model = run.active[place]
         row = model * MODEL_SIZE
+        if of_batch and thread == 0 and place == 0:
+            run.control[STEP] += 1
         if _ended(run, wide, model, place):
             if thread == 0:
                 wide.moves[place] = 0
@@ -187,19 +196,22 @@ def make_verdict(dtype: np.dtype[Any], form: str) -> Kernel:
         due = every > 0 and step % every == 0 and status != DIVERGED
         if evaluate or due:
             at = 0 if evaluate else step // every - (run.control[BEGIN] + every - 1) // every
-            record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
+            if of_batch:
+                record_batch(run, model, at, loss)
+            else:
+                record_row(run, model, at, loss, values[SQUARE], values[WEIGHTS])
         goes_on = status == RUNNING and not evaluate
-        wide.moves[place] = 1 if goes_on else 0
+        wide.moves[place] = 1 if goes_on and not looks else 0
         if evaluate:
             return
         run.models[row + STATUS] = status
-        if goes_on:
-            run.models[row + STEPS] = step + 1
-        else:
+        if not goes_on:
             wide.going[place] = 0
+        elif not looks:
+            run.models[row + STEPS] = step + 1
 
     signature = [data_type(dtype), run_type(dtype), wide_type(dtype)]
-    return Kernel(verdict, signature, (dtype.name, form))
+    return Kernel(verdict, signature, (dtype.name, form, *((role,) if role else ())))
 
 
 @makes_kernel

@@ -63,8 +63,6 @@ ROWS = [
      lambda: train(make_problem(p=2, method="spectral"), DiagonalNetwork(4), RULE, 1)),
     (ValueError, "method 'spectral' needs rules that commute with rotations .* and 'langevin' does",
      lambda: train(make_problem(p=2, method="spectral"), start(), Langevin(1, 1), 1)),
-    (ValueError, "Langevin has no CUDA kernels: use backend='cpu', with data on the host",
-     lambda: train(PROBLEM, start(), Langevin(1, 1), 1, backend="cuda")),
     (ValueError, "learning_rate 'auto' follows the loss, which the noise of Langevin raises: .*got",
      lambda: train(PROBLEM, start(), Langevin(1, 1), 1, learning_rate="auto")),
     (TypeError, "langevin needs a value for temperature", lambda: Model("langevin", 2)),

@@ -17,6 +17,15 @@ import accel
 from accel import DiagonalNetwork, LinearNetwork, MatrixCompletion, Problem, sweep, train
 from accel._core.optimizers import OPTIMIZERS, by_name
 from accel._runs import run
+from accel.schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    InversePower,
+    Join,
+    Linear,
+    PiecewiseInterpolate,
+    Step,
+)
 
 _MOVED = 4.0  # units in the last place
 _AMPLE = 1000.0  # times such a change the run is still the same
@@ -71,6 +80,14 @@ _CONSTANTS = {
 _NEEDED = ("depth", "temperature")
 
 
+#: Schedules that rates are multiplied by, of at most 1.
+_SHAPES = st.sampled_from([
+    Step(1.0, 7, 0.5),
+    InversePower(1.0, 0.6, 5.0),
+    Join([Linear(0.0, 1.0, 5), CosineDecay(1.0, 20, 0.1)], [5]),
+    PiecewiseInterpolate([4, 11], [0.2, 1.0, 0.3], "cosine") * ExponentialDecay(1.0, 10, 0.8),
+])  # fmt: skip
+
 _ALL = sorted(OPTIMIZERS)
 _WITHOUT_MATRIX = [name for name in _ALL if name != "end-to-end"]
 
@@ -81,6 +98,9 @@ def _optimizers(draw, names):
     made: dict[str, Any] = {"name": name, "learning_rate": draw(_powers(-5, 1))}
     if draw(st.booleans()):
         made["weight_decay"] = draw(_powers(-4, 1))
+    for constant in ("learning_rate", "weight_decay"):
+        if constant in made and draw(st.integers(0, 3)) == 3:
+            made[constant] = made[constant] * draw(_SHAPES)
     for constant in OPTIMIZERS[name].__dataclass_fields__:
         if constant in _CONSTANTS and (constant in _NEEDED or draw(st.booleans())):
             made[constant] = draw(_CONSTANTS[constant])

@@ -15,9 +15,9 @@ from accel.kernels.reference import loop, lp_loss
 class TrainingLoop(loop.TrainingLoop):
     """The reference's loop, and beside it one that makes a step wherever a launch may be new."""
 
-    def __init__(self, X, Y, loss, models, threads=1, **options):
-        super().__init__(X, Y, loss, models, threads)
-        self._planned = Planned(X, Y, loss, models, threads, **options)
+    def __init__(self, X, Y, loss, models, threads=1, batches=None, **options):
+        super().__init__(X, Y, loss, models, threads, batches)
+        self._planned = Planned(X, Y, loss, models, threads, batches, **options)
         self._partners = None
 
     @property

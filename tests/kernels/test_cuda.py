@@ -42,7 +42,7 @@ def test_in_the_simulator():
             FOLDER / f"test_simulated_{name}.py"
             for name in ("tiles", "kernels", "entries", "entrywise", "checks")
         ],
-        [FOLDER / "test_simulated_losses.py"],
+        [FOLDER / f"test_simulated_{name}.py" for name in ("losses", "minibatches")],
         [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal", "schedules")],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:

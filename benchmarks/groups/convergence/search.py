@@ -12,7 +12,7 @@ from typing import NamedTuple
 import accel
 from accel._runs.rates import first_rate
 from accel.tuning import Model, Start
-from accel.tuning.sweeps import score
+from accel.tuning.found import score
 from benchmarks.groups.convergence.problems import TOLERANCES, Problem
 
 _REACH = 3  # half decades either side of where the grid begins

@@ -96,6 +96,58 @@ def test_a_rule_with_noise():
     assert "langevin needs a value for temperature" in ended.output.replace("\n", " ")
 
 
+NOISY = ["--batch-size", "8", "--batch-seed", "3", "--backend", "reference"]
+
+
+@pytest.mark.parametrize("arguments", [
+    {"batch_size": 8, "seed": 3}, {"batch_size": 8, "seed": 4},
+    {"batch_size": 8, "shuffle": "replacement"}, {"batch_size": 8, "shuffle": "none"},
+    {"label_noise": 0.5, "seed": 3}, {"batch_size": 5, "label_noise": 0.5},
+], ids=str)  # fmt: skip
+def test_batches_and_noise_are_passed_on(arguments):
+    names = {"seed": "--batch-seed"}
+    words = [word for name, value in arguments.items()
+             for word in (names.get(name, "--" + name.replace("_", "-")), str(value))]  # fmt: skip
+    report = run_json("train", *SMALL, "--steps", "20", "--learning-rate", "0.01", "--seed", "1",
+                      "--backend", "reference", *words)  # fmt: skip
+    data = accel.datasets.make_ill_conditioned(40, 3, 10.0)
+    standard = accel.standardize(data.X, data.y)
+    problem = accel.LpProblem(standard.X, standard.y)
+    network = accel.LinearNetwork.for_problem(problem, 2, 1, init="balanced", seed=1)
+    expected = accel.train(problem, network, accel.GradientDescent(0.01), 20,
+                           backend="reference", **arguments)  # fmt: skip
+    assert report["loss"] == expected.loss
+    assert report["loss"] != run_json("train", *SMALL, "--steps", "20", "--learning-rate", "0.01",
+                                      "--seed", "1", "--backend", "reference")["loss"]  # fmt: skip
+    given = {"batch_size": None, "shuffle": "epoch", "seed": 0, "label_noise": 0.0} | arguments
+    given["batch_seed"] = given.pop("seed")
+    assert {name: report[name] for name in given} == given
+
+
+def test_batches_are_told():
+    ended = run("train", *SMALL, "--steps", "5", "--label-noise", "0.5", *NOISY)
+    told = ended.stdout.replace("\n", " ")
+    assert "batches of 8 rows (epoch), label noise 0.5, seed 3" in told
+    assert "batch loss" not in told  # the last iterate has none
+    ended = run("train", *SMALL, "--steps", "5", "--label-noise", "0.5", "--backend", "reference")
+    assert ", label noise 0.5, seed 0" in ended.stdout.replace("\n", " ")
+    assert "rows (" not in ended.stdout
+
+
+def test_the_rate_of_batches_is_stable_for_each_of_them():
+    arguments = ["train", *SMALL, "--steps", "1", "--depth", "1", "--backend", "reference"]
+    whole = run_json(*arguments)["learning_rate"]
+    small = run_json(*arguments, "--batch-size", "2")["learning_rate"]
+    data = accel.datasets.make_ill_conditioned(40, 3, 10.0)
+    standard = accel.standardize(data.X, data.y)
+    problem = accel.LpProblem(standard.X, standard.y)
+    network = accel.LinearNetwork.for_problem(problem, 1, init="balanced")
+    rule = accel.GradientDescent(1.0)
+    assert small == accel.stable_rate(problem, network, rule, batch_size=2) < whole / 2
+    given = [*arguments, "--batch-size", "2", "--learning-rate", "0.5"]
+    assert run_json(*given)["learning_rate"] == 0.5
+
+
 def test_train_writes_history_and_figure(tmp_path):
     run_json("train", *SMALL, "--steps", "20", "--record-every", "5", "--out", "runs")
     folder = tmp_path / "runs"

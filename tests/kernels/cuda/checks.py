@@ -21,7 +21,16 @@ import accel
 from accel._support import gpu
 from accel.kernels.reference import curvature, factor_chain, lp_loss, precondition, updates
 from accel.kernels.reference import loop as reference_loop
-from accel.kernels.specs import RUNNING, STATE_SLOTS, Entrywise, Loss, ModelSpec
+from accel.kernels.specs import (
+    LANGEVIN,
+    RUNNING,
+    STATE_SLOTS,
+    Batches,
+    Entrywise,
+    Loss,
+    ModelSpec,
+    Rule,
+)
 
 from ..runs import PLAIN, RULES, problem
 from .kinds import KINDS, bounded, outputs, targets
@@ -29,6 +38,8 @@ from .kinds import KINDS, bounded, outputs, targets
 # Numba and CuPy take seconds to load, and ``--list`` needs neither: they are imported in functions.
 
 F4, F8 = np.float32, np.float64
+#: Descent with noise from counters.
+NOISY = Rule(LANGEVIN, (0.01, 0.0, 0.1, 2.0**52 + 3, 0.0))
 #: How far a run may be from the reference in float64, relative to its largest number.
 RUNS = {F4: 1e-4, F8: 1e-10}
 #: Likewise loss and gradient of one pass.
@@ -67,7 +78,7 @@ def check_updates():
     from accel.kernels.cuda import updates as ours
 
     errors = []
-    for rule in (RULES["adam"], PLAIN):
+    for rule in (RULES["adam"], PLAIN, NOISY):
         rng = np.random.default_rng(0)
         params, grads = rng.standard_normal((2, 1000))
         state = np.zeros((STATE_SLOTS[rule.kind], 1000))
@@ -163,23 +174,27 @@ def check_losses(n, d):
 def started(
     dtype, widths, n, rule="gradient descent", p=4.0, form="direct", models=1, entrywise=None
 ):
-    """Return the arguments of a TrainingLoop, and of the reference's on the same numbers."""
+    """Return the arguments of a TrainingLoop, and of the reference's on the same numbers.
+
+    ``rule`` is a name, or a rule itself.
+    """
+    rule = RULES[rule] if isinstance(rule, str) else rule
     shape = {"n": n, "d": widths[0], "hidden": widths[1:-1], "k": widths[-1], "p": p}
     cases = [problem(seed, **shape, form=form, dtype=dtype) for seed in range(models)]
     X, Y, loss, *_ = cases[0]
 
     def listed(of):
         if entrywise is None:
-            return [ModelSpec(widths, case.params.astype(of), RULES[rule]) for case in cases]
+            return [ModelSpec(widths, case.params.astype(of), rule) for case in cases]
         shape, rng = (widths[0], entrywise.vectors), np.random.default_rng(0)
         starts = rng.uniform(0.5, 1.0, (models, widths[0] * entrywise.vectors)).astype(dtype)
-        return [ModelSpec(shape, start.astype(of), RULES[rule], entrywise) for start in starts]
+        return [ModelSpec(shape, start.astype(of), rule, entrywise) for start in starts]
 
     exact = X if form == "entries" else X.astype(F8)
     return (X, Y, loss, listed(dtype)), (exact, Y.astype(F8), loss, listed(F8))
 
 
-def check_run(dtype, widths, *, n, way=None, **options):
+def check_run(dtype, widths, *, n, way=None, batches=None, every=3, **options):
     """A run of some steps, by a ``Way``'s name or as it is planned, and how long a step takes."""
     from accel.kernels.cuda import loop
 
@@ -187,9 +202,10 @@ def check_run(dtype, widths, *, n, way=None, **options):
 
     module, steps = loop if way is None else Way(way), size(40, 4)
     ours, theirs = started(dtype, widths, n, **options)
-    run, reference = module.TrainingLoop(*ours), reference_loop.TrainingLoop(*theirs)
+    run = module.TrainingLoop(*ours, batches=batches)
+    reference = reference_loop.TrainingLoop(*theirs, batches=batches)
     for each in (run, reference):
-        each.advance(steps, record_every=3)
+        each.advance(steps, record_every=every)
     (at, rows), (expected_at, expected) = run.take_history(), reference.take_history()
     pairs = [(at, expected_at), *zip(rows.T, expected.T, strict=True)]  # each column by itself
     pairs += [(run.params(m), reference.params(m)) for m in range(len(ours[3]))]
@@ -372,6 +388,28 @@ WAVES = [
         ),
         "measurements": partial(
             check_run, F8, size((50, 50, 50), (5, 4, 3)), n=size(1000, 40), form="measurements"
+        ),
+        # So seldom recorded that graphs have their turn.
+        "batches": partial(
+            check_run,
+            F8,
+            (17, 5, 1),
+            n=size(2565, 20),
+            batches=Batches(size(320, 6), "epoch", 3, 0.1),
+            every=size(20, 3),
+            models=2,
+        ),
+        "batches-f4": partial(
+            check_run,
+            F4,
+            size((128, 40, 20), (9, 5, 3)),
+            n=size(20_000, 21),
+            batches=Batches(size(500, 5), "replacement", 5, 0.1, True),
+            every=size(20, 3),
+            way="wide",
+        ),
+        "langevin": partial(
+            check_run, F8, (17, 5, 1), n=size(2565, 20), rule=NOISY, every=size(20, 3)
         ),
         "losses": partial(check_losses, size(3000, 40), size(64, 9)),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),

@@ -17,9 +17,10 @@ if STANDS_IN:
 cuda = SimpleNamespace(
     **{
         name: importlib.import_module(f"accel.kernels.cuda.{name}")
-        for name in ("blocks_pass", "entries", "epilogue", "factor_chain", "jit", "launch", "loop",
-                     "losses", "lp_loss", "products", "resident", "resident_layout", "schedules",
-                     "streamed", "streaming", "tiles", "updates", "wide", "wide_groups")
+        for name in ("batches", "blocks_pass", "entries", "epilogue", "factor_chain", "jit",
+                     "launch", "loop", "losses", "lp_loss", "noise", "products", "resident",
+                     "resident_layout", "schedules", "streamed", "streaming", "tiles", "updates",
+                     "wide", "wide_groups")
     }
 )  # fmt: skip
 if STANDS_IN:

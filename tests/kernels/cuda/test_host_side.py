@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import accel
+from accel.kernels.reference.batches import rows
 from accel.kernels.reference.precondition import precondition
-from accel.kernels.specs import END_TO_END, RUNNING, Loss, ModelSpec, Rule
+from accel.kernels.specs import END_TO_END, LANGEVIN, RUNNING, Batches, Loss, ModelSpec, Rule
 
 from ..runs import PLAIN, problem
 from ..test_schedules import RULES
@@ -25,8 +26,8 @@ from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
 
-MODULES = ("blocks_pass", "curvature", "entries", "epilogue", "factor_chain", "jit", "launch",
-           "loop", "losses", "lp_loss", "precondition", "reduce", "streamed",
+MODULES = ("batches", "blocks_pass", "curvature", "entries", "epilogue", "factor_chain", "jit",
+           "launch", "loop", "losses", "lp_loss", "precondition", "reduce", "streamed",
            "updates")  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def loaded_anew(kernel):
 LOAD = cuda.jit.Kernel._load_here
 
 
-def training(cupy, rule=PLAIN, models=1, large=False, loss=None, **shape):
+def training(cupy, rule=PLAIN, models=1, large=False, loss=None, batches=None, **shape):
     case = problem(**{"n": 40, "d": 8, "hidden": (), **shape})
     case = case._replace(loss=loss or case.loss)
     loop_module = cuda.loop
@@ -165,7 +166,7 @@ def training(cupy, rule=PLAIN, models=1, large=False, loss=None, **shape):
     with pytest.MonkeyPatch.context() as patched:
         if large:
             patched.setattr(loop_module, "plan", lambda *arguments: None)
-        loop = loop_module.TrainingLoop(case.X, case.Y, case.loss, listed)
+        loop = loop_module.TrainingLoop(case.X, case.Y, case.loss, listed, batches=batches)
     advance = loop._launcher.advance
 
     def count_steps(active, partners, steps):  # kernels do nothing here
@@ -297,6 +298,62 @@ def test_a_scheduled_end_to_end_rule_with_several_outputs(cupy):
     loop._launcher._begin(loop.active, loop.active)
     loop._launcher._step_end_to_end(0)
     assert "get" not in {what for what, *_ in cupy.notes[before:]}
+
+
+def test_a_run_with_batches_replays_a_graph_between_two_records(cupy):
+    _, loop = training(cupy, batches=Batches(7, "epoch", 3, 0.1))
+    assert loop.engine == "streaming"
+    before = len(cupy.launches)
+    loop.advance(40, record_every=20)
+    assert cupy.replays == 2  # of sixteen steps each, one behind each record
+    names = [name.split("_")[0] for name, *_ in cupy.launches[before:]]
+    look, step = ["rows", "epilogue"], ["gather", "rows", "epilogue"]
+    assert names == ["publish", *look, *16 * step, *4 * step, *look, *4 * step]
+    steps, rows = loop.take_history()
+    assert (len(steps), rows.shape[1:]) == (0, (1, 4))  # kernels do nothing here
+
+
+def test_rows_of_batches_come_before_their_steps(cupy, monkeypatch):
+    """No more of them than there is room for, and those that the reference takes."""
+    monkeypatch.setattr(importlib.import_module("accel.kernels.cuda.needs"), "_MOST", 6)
+    _, loop = training(cupy, batches=Batches(15, "epoch", 3))
+    tape, seen = loop._sampled._tape, []
+
+    def seeing():
+        first = int(tape.first.get()[0])
+        counts, rows = tape.counts.get(), tape.rows.get().reshape(6, 15)
+        seen.append((first, [own[:count] for own, count in zip(rows, counts, strict=True)]))
+
+    monkeypatch.setattr(loop._sampled, "_fill", both(loop._sampled._fill, seeing))
+    loop.advance(8, record_every=4)
+    loop.advance(7)
+    assert [first for first, _ in seen] == [0, 6, 8, 14]
+    for first, all_rows in seen:
+        end = min(first + 6, 8 if first < 8 else 15)
+        for step, own in zip(range(first, end), all_rows, strict=False):
+            np.testing.assert_array_equal(own, rows(40, 15, "epoch", 3, step))
+
+
+def both(function, then):
+    def call(*arguments):
+        function(*arguments)
+        then()
+
+    return call
+
+
+def test_langevins_noise_follows_every_update(cupy):
+    rule = Rule(LANGEVIN, (0.01, 0.0, 0.1, 3.0, 0.0))
+    for shape, engine in ({}, "streaming"), ({"d": 100, "hidden": (100,), "k": 100}, "wide"):
+        _, loop = training(cupy, rule, **shape)
+        assert loop.engine == engine
+        loop.advance(1)
+        names = [name.split("_")[0] for name, *_ in cupy.launches]
+        place = len(names) - 1 - names[::-1].index("disturb")
+        before, after = {"streaming": ("epilogue", "publish"), "wide": ("update", "multiply")}[
+            engine
+        ]
+        assert (names[place - 1], names[place + 1]) == (before, after)
 
 
 @pytest.mark.parametrize(("form", "of_pass"), [("direct", 2), ("gram", 1), ("diagonal", 0)])

@@ -155,6 +155,20 @@ KERNELS = {
     "wide, means": lambda: cuda.wide_groups.make_means(F8),
     "wide, move": lambda: cuda.wide_groups.make_move_wide(F4),
     "wide, multiply": lambda: cuda.wide.make_multiply_wide(F8),
+    "gather": lambda: cuda.batches.make_gather(F4, 1, 32, "plain"),
+    "gather, noise": lambda: cuda.batches.make_gather(F8, 3, 32, "gaussians"),
+    "gather, signs": lambda: cuda.batches.make_gather(F4, 1, 8, "signs"),
+    "noise on all": lambda: cuda.batches.make_gather(F4, 1, 0, "gaussians"),
+    "epilogue, a look": lambda: cuda.streaming.make_epilogue(
+        F8, 1, "direct", ANY, "product", "look"
+    ),
+    "epilogue, batch": lambda: cuda.streaming.make_epilogue(
+        F8, 1, "direct", ANY, "product", "batch"
+    ),
+    "wide, verdict, a look": lambda: cuda.wide.make_verdict(F8, "direct", "look"),
+    "wide, verdict, batch": lambda: cuda.wide.make_verdict(F8, "direct", "batch"),
+    "noise": lambda: cuda.noise.make_disturb(F4),
+    "noise, one step": lambda: cuda.updates._make_noise_kernel(F8),
 }
 #: Compiled for every compute capability; the others for 9.0 alone, to save time.
 EVERYWHERE = [
@@ -162,6 +176,7 @@ EVERYWHERE = [
     "streamed rows, four maps", "tiles, float32", "tiles, float64", "tiles, odd rows",
     "tiles, long rows", "epilogue, float32", "blocks, residuals", "entries", "wide, enter",
     "wide, descend", "wide, update", "logcosh", "tiles, logistic, float32", "coupled, float32",
+    "gather, noise", "noise",
 ]  # fmt: skip
 CASES = [
     pytest.param(name, cc, id=f"{name}, sm_{cc[0]}{cc[1]}")

@@ -10,7 +10,17 @@ import pytest
 
 from accel.kernels.cuda import planning, warm
 from accel.kernels.reference import loop as reference
-from accel.kernels.specs import ADAM, END_TO_END, GRADIENT_DESCENT, Entrywise, Loss, ModelSpec, Rule
+from accel.kernels.specs import (
+    ADAM,
+    END_TO_END,
+    GRADIENT_DESCENT,
+    LANGEVIN,
+    Batches,
+    Entrywise,
+    Loss,
+    ModelSpec,
+    Rule,
+)
 
 from ...children import ROOT, python
 from ..runs import PLAIN, problem
@@ -70,6 +80,12 @@ CASES = {
         [0.01],
         GRADIENT_DESCENT,
     ),
+    "streaming, batches": ({"n": 300, "d": 17, "batches": Batches(40, noise=0.1)}, ENDS, LANGEVIN),
+    "wide, batches": (
+        {"n": 300, "d": 64, "k": 64, "hidden": (64,), "batches": Batches(40)},
+        [1e-4],
+        LANGEVIN,
+    ),
     "streaming, end to end": ({"n": 300, "d": 8, "k": 3}, [1e-3], END_TO_END),
 }
 
@@ -78,7 +94,7 @@ def make(name):
     """The arguments of a case's loop."""
     shape, rates, kind = CASES[name]
     shape = {"hidden": (), **shape}
-    entrywise = shape.pop("entrywise", None)
+    entrywise, batches = shape.pop("entrywise", None), shape.pop("batches", None)
     case = problem(**shape)
     hyper = {ADAM: (0.0, 0.9, 0.999, 1e-8), END_TO_END: (0.1, 3.0, 0.0, 0.0)}
     rest = hyper.get(kind, PLAIN.hyper[1:])
@@ -87,7 +103,7 @@ def make(name):
     if entrywise:
         widths, params = (shape["d"], entrywise.vectors), np.tile(params, entrywise.vectors)
     models = [ModelSpec(widths, params, rule, entrywise) for rule in rules]
-    return case.X, case.Y, case.loss, models
+    return case.X, case.Y, case.loss, models, 1, batches
 
 
 def advance(made):
@@ -342,7 +358,7 @@ def test_all_tests_can_be_planned():
     names = python(*command, cwd=ROOT, limit=400).stdout.split()
     assert len(set(names)) == len(names) > 400
     kinds = {name.split("_")[0] for name in names}
-    expected = "chain entries epilogue publish resident rows slopes tiles update"
+    expected = "chain entries epilogue publish resident rows slopes tabulate tiles update"
     wide = "enter multiply residuals gradients descend verdict"
     assert kinds == {*expected.split(), *wide.split()}
     ours = python(*command, "benchmarks", cwd=ROOT).stdout.split()

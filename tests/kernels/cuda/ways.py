@@ -8,8 +8,8 @@ from accel.kernels.cuda.streamed import Streaming, WideStreaming
 ORDERED = ("argument 1.memory", "argument 1.models")
 
 
-def _wide(data, loss, models, run):
-    return WideStreaming(data, loss, models, run, "blocks")
+def _wide(data, loss, models, run, sampled=None):
+    return WideStreaming(data, loss, models, run, "blocks", sampled, "blocks")
 
 
 #: Launchers of streamed runs; "wide" ones have a route of passes of their own, too.
@@ -23,14 +23,14 @@ class Way:
         self.name = name
         self.blocks = None if name in STREAMED else int(name.split()[0])
 
-    def TrainingLoop(self, X, Y, loss, models, threads=1):
+    def TrainingLoop(self, X, Y, loss, models, threads=1, batches=None):
         if self.blocks:
             made = loop.TrainingLoop(X, Y, loss, models, blocks=self.blocks)
         else:
             plan, loop.plan = loop.plan, lambda *arguments: None
             stream, loop.stream = loop.stream, STREAMED[self.name]
             try:
-                made = loop.TrainingLoop(X, Y, loss, models)
+                made = loop.TrainingLoop(X, Y, loss, models, batches=batches)
             finally:
                 loop.plan, loop.stream = plan, stream
         assert made.engine == ("resident" if self.blocks else self.name)
