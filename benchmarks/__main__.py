@@ -8,6 +8,7 @@
     python -m benchmarks methods                 singular vectors and row space beside doing without
     python -m benchmarks completion              matrix completion beside loops of PyTorch
     python -m benchmarks losses                  a step of every loss beside one of p = 4
+    python -m benchmarks minibatches             steps of batches, schedules, noise; beside loops
     python -m benchmarks distributed             a step on a dask cluster
     python -m benchmarks probes NAME             tiles, denormals, oversubscription or leaks
     python -m benchmarks shapes                  which shapes of the passes suit this machine
@@ -41,6 +42,7 @@ COMMANDS = {
     "methods": "benchmarks.groups.methods",
     "completion": "benchmarks.groups.completion",
     "losses": "benchmarks.groups.losses",
+    "minibatches": "benchmarks.groups.minibatches",
     "distributed": "benchmarks.groups.distributed.measure",
     "probes tiles": "benchmarks.probes.tiles",
     "probes denormals": "benchmarks.probes.denormals",

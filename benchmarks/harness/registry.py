@@ -103,6 +103,7 @@ _OTHERS = {
     "methods": "benchmarks.groups.methods",
     "completion": "benchmarks.groups.completion",
     "losses": "benchmarks.groups.losses",
+    "minibatches": "benchmarks.groups.minibatches",
     "distributed": "benchmarks.groups.distributed.page",
 }
 

@@ -16,9 +16,9 @@ def ours(run: Descent, backend: str = "cpu", **options: Any) -> Stepper:
     return together._replace(params=lambda: together.params()[0])
 
 
-def our_sweep(run: Sweep, backend: str = "cpu") -> Stepper:
+def our_sweep(run: Sweep, backend: str = "cpu", **options: Any) -> Stepper:
     """All models over the same passes through the data."""
-    return _together(run.descents, backend)
+    return _together(run.descents, backend, **options)
 
 
 def our_single_runs(run: Sweep, backend: str = "cpu") -> Stepper:
