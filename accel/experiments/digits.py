@@ -99,9 +99,7 @@ def _line(model: Model, best: Best, least: float, goal: float, steps: int) -> Va
 
 def _goals(curves: Curves, least: float) -> dict[str, float]:
     """Return where depth 1 ends, as a loss, by the optimiser of a panel."""
-    return {
-        name: _end(curves[Model(name, 1)], least) + least for name in _PANELS
-    }
+    return {name: _end(curves[Model(name, 1)], least) + least for name in _PANELS}
 
 
 def _panel_of(model: Model) -> str:
@@ -264,9 +262,10 @@ def _notes(
 ) -> Sequence[str]:
     problem = runner.problem
     return [
-        f"The data: {runner.data.note}; the mean of every 2 x 2 pixels, {problem.n} x {problem.d} "
-        f"and a loss of {least:.4g} at the optimum. Batches of {runner.batch}, all images once in "
-        f"an epoch of {per_epoch} steps; momentum 0.9; no penalty, no intercept, constant rates.",
+        f"The data: {runner.data.note}; the mean of every 2 x 2 pixels of the images that fill "
+        f"batches, {problem.n} x {problem.d}, and a loss of {least:.4g} at the optimum. Batches of "
+        f"{runner.batch}, all images once in an epoch of {per_epoch} steps; momentum 0.9; no "
+        "penalty, no intercept, constant rates.",
         f"Ours is the mean over the last tenth of the records, and over {digits_runs.SEEDS} seeds "
         "of start and batches; bands are from the lowest to the highest of them. The rate is the "
         "best for the first seed. The paper has no such figure: there is nothing published.",
