@@ -70,7 +70,7 @@ def _deviation(deep: Best, rule: Best) -> dict[int, float]:
 
 def _line(model: Model, best: Best, least: float, goal: float, steps: int) -> Values:
     distance = _end(best, least)
-    above = [point for point in sorted(best.search) if point > best.index]
+    above = [point for point in sorted(best.search) if point > best.point]
     ends = [finite(end(result) - least) for result in best.results]
     return {
         "panel": _NAMES["momentum" if model.optimizer == "momentum" else "gd"],
@@ -81,8 +81,8 @@ def _line(model: Model, best: Best, least: float, goal: float, steps: int) -> Va
         "init": "balanced",
         "scale": SCALE,
         "steps": steps,
-        "learning_rate": GRID.rate(best.index),
-        "at_edge_of_grid": best.index in (min(best.search), max(best.search)),
+        "learning_rate": GRID.rate(best.point),
+        "at_edge_of_grid": best.point in (min(best.search), max(best.search)),
         "next_rate_diverges_at": best.search[above[0]].diverged_at if above else None,
         "published": None,
         "ours": finite(distance),
@@ -166,7 +166,7 @@ def _draw(path: Path, runner: DigitsRunner, curves: Curves, least: float, per_ep
                 continue
             distances = best.losses - least
             distances[~(distances > 0)] = np.nan
-            label = f"{_label(model)}, rate {GRID.rate(best.index):.2g}"
+            label = f"{_label(model)}, rate {GRID.rate(best.point):.2g}"
             color = f"C{model.depth - 1}"
             dashes = "--" if model.optimizer == "end-to-end" else "-"
             ax.plot(best.step, distances.mean(axis=0), dashes, color=color, label=label)

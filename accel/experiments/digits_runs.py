@@ -67,7 +67,7 @@ class Best(NamedTuple):
 
     Attributes
     ----------
-    index : int
+    point : int
         The rate, as a point of ``GRID``.
     results : list of Result
         Of all seeds, the first being that of the search.
@@ -75,7 +75,7 @@ class Best(NamedTuple):
         Of the first seed, at every point that was tried.
     """
 
-    index: int
+    point: int
     results: list[Result]
     search: dict[int, Result]
 

@@ -184,7 +184,7 @@ def test_rates_that_other_seeds_do_not_survive_are_passed_over(tmp_path, monkeyp
     ((_, best),) = runner.tuned()
     ranked = sorted(best.search, key=lambda point: digits_runs.end(best.search[point]))
     assert asked == ranked[:2]
-    assert best.index == ranked[1]
+    assert best.point == ranked[1]
     assert {result.status for result in best.results} == {"completed"}
 
 
