@@ -42,8 +42,10 @@ def test_in_the_simulator():
             FOLDER / f"test_simulated_{name}.py"
             for name in ("tiles", "kernels", "entries", "entrywise", "checks")
         ],
-        [FOLDER / f"test_simulated_{name}.py" for name in ("losses", "minibatches")],
-        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal", "schedules")],
+        [FOLDER / "test_simulated_losses.py"],
+        [FOLDER / "test_simulated_schedules.py"],
+        [FOLDER / "test_simulated_minibatches.py"],
+        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal")],
     ]
     with ThreadPoolExecutor(len(parts)) as pool:
         for done in pool.map(simulate, parts):
