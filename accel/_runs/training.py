@@ -73,7 +73,8 @@ def train(
         Which rows a step takes, ``accel.Batches(n, batch_size, shuffle, seed).rows(step)`` says.
         The loss of the history, ``tol`` and ``target`` are those of all rows, and these two are
         looked at where an iterate is recorded. ``history["batch_loss"]`` has the loss of the batch.
-        By passes over the data; the backend "auto" is the CPU then.
+        By passes over the data; the backend "auto" is the CPU then,
+        unless the data are on a GPU.
     shuffle : {"epoch", "replacement", "none"}
         A random partition of the rows in each epoch, rows drawn one by one from all, or the rows in
         order; see ``Batches``.

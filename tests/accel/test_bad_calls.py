@@ -17,6 +17,7 @@ from accel import (
     EndToEnd,
     GradientDescent,
     GroupRMSProp,
+    LabelNoise,
     Langevin,
     LinearNetwork,
     LpProblem,
@@ -348,6 +349,10 @@ ROWS = [
     (ValueError, r"params must have shape \(15,\), got \(1,\)", lambda: start().with_params([1])),
     (ValueError, r"params must be finite.*params\[0\] = nan",
      lambda: start().with_params([NAN] * 15)),
+    # Noise on the labels
+    (ValueError, "scale must be finite and >= 0, got -1", lambda: LabelNoise(-1)),
+    (TypeError, "scale must be a real number, got None", lambda: LabelNoise(None)),
+    (ValueError, "kind must be one of gaussian, sign", lambda: LabelNoise(1, "uniform")),
     # Batches
     (TypeError, "n must be an integer, got 6.0", lambda: Batches(6.0, 2)),
     (TypeError, "n must be an integer, got True", lambda: Batches(True, 1)),

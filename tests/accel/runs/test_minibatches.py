@@ -196,19 +196,6 @@ def test_what_has_no_rows_to_choose_from():
     assert train(labels, start(labels), RULE, 5, batch_size=4).status == "completed"
 
 
-@pytest.mark.parametrize(
-    ("error", "message", "call"),
-    [
-        (ValueError, "scale must be finite and >= 0, got -1", lambda: LabelNoise(-1)),
-        (TypeError, "scale must be a real number, got None", lambda: LabelNoise(None)),
-        (ValueError, "kind must be one of gaussian, sign", lambda: LabelNoise(1, "uniform")),
-    ],
-)
-def test_label_noise_is_checked(error, message, call):
-    with pytest.raises(error, match=message):
-        call()
-
-
 def test_records_cost_no_more_than_the_steps():
     """By default there is at most one in an epoch, of whatever length the chunks of a run are."""
     result = train(PROBLEM, start(), RULE, 100, **HOW)
