@@ -7,9 +7,10 @@ from accel._core.base import BaseProblem
 from accel._core.batches import Batches
 from accel._support import validation
 from accel.kernels import specs
+from accel.kernels.reference.batches import steps_per_epoch
 from accel.kernels.specs import COUPLED_KINDS, MARGIN_KINDS
 
-__all__ = ["LabelNoise", "Noise", "all_rows", "batches_of"]
+__all__ = ["LabelNoise", "Noise", "all_rows", "batches_of", "epoch_of"]
 
 _KINDS = ("gaussian", "sign")
 #: Random numbers of a step are numbered in 33 bits.
@@ -106,3 +107,8 @@ def batches_of(
 def all_rows(problem: BaseProblem, batches: specs.Batches) -> bool:
     """Return whether every step has each row of a problem once."""
     return batches.size == problem.n and batches.shuffle != "replacement"
+
+
+def epoch_of(problem: BaseProblem, batches: specs.Batches | None) -> int:
+    """Steps in which all rows are seen once."""
+    return 1 if batches is None else steps_per_epoch(problem.n, batches.size)

@@ -95,7 +95,7 @@ class Run:
         self._snapshots: deque[Snapshot] = deque(maxlen=2)
         self._size = 1
         self._pace, self._recorder = pace, recorder
-        self._columns = 4 if batches else 3
+        self._has_batches, self._columns = batches, 4 if batches else 3
         self._kept = None if pace is None else loop.snapshot()
 
     @property
@@ -120,7 +120,9 @@ class Run:
         active = loop.active
         if self._check is not None:
             size = min(size, self._check.every - start % self._check.every)
-        record_every = 1 if size <= _FEW else limits.record_every
+        # With batches a record is a pass over all rows, and what it says may end the run.
+        every_step = size <= _FEW and not self._has_batches
+        record_every = 1 if every_step else limits.record_every
         began = time.perf_counter()
         seconds = self._make(size, record_every)
         per_step = max(time.perf_counter() - began, 1e-9) / max(loop.step - start, 1)

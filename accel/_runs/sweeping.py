@@ -9,7 +9,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, driver, notebooks
-from accel._runs.batching import Noise, batches_of
+from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
 from accel._runs.results import Result, table
 from accel._support import validation
@@ -173,11 +173,19 @@ def sweep(
     ['completed', 'completed', 'diverged']
     """
     models = checked_models(problem, models)
-    limits = checks.limits(steps, record_every, tol, target)
+    batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    limits = checks.limits(steps, record_every, tol, target, epoch_of(problem, batches))
     options = checks.options(
-        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation,
-        batches_of(problem, batch_size, shuffle, seed, label_noise),
-    )  # fmt: skip
+        callback,
+        progress,
+        backend,
+        threads,
+        checkpoint,
+        checkpoint_every,
+        record,
+        validation,
+        batches,
+    )
     results, seconds = driver.run_models(problem, models, limits, options)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)

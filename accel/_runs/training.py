@@ -10,7 +10,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Langevin, Optimizer
 from accel._runs import checkpoints, checks, driver
-from accel._runs.batching import Noise, batches_of
+from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
@@ -91,7 +91,8 @@ def train(
     validation : Problem, MatrixCompletion, MatrixFactorization or MatrixSensing, optional
         Held-out data: their loss is recorded as ``"validation_loss"``.
     record_every : int, optional
-        Steps between two records of the history; about 1000 records in all by default.
+        Steps between two records of the history; by default about 1000 records in all and, with
+        batches, at most one in an epoch, since a record is a pass over all rows.
     tol : float
         Stop once the Frobenius norm of the gradient with respect to the end-to-end matrix is at
         most this; 0 never stops.
@@ -160,11 +161,19 @@ def train(
     'completed'
     """
     checks.check_model(problem, network, optimizer)
-    limits = checks.limits(steps, record_every, tol, target)
+    batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    limits = checks.limits(steps, record_every, tol, target, epoch_of(problem, batches))
     options = checks.options(
-        callback, progress, backend, threads, checkpoint, checkpoint_every, record, validation,
-        batches_of(problem, batch_size, shuffle, seed, label_noise),
-    )  # fmt: skip
+        callback,
+        progress,
+        backend,
+        threads,
+        checkpoint,
+        checkpoint_every,
+        record,
+        validation,
+        batches,
+    )
     if learning_rate is not None:
         choice("learning_rate", learning_rate, ["auto"])
         if isinstance(optimizer, Langevin):

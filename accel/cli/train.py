@@ -13,7 +13,7 @@ from accel._optimum.any_problem import optimum
 from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
 from accel._runs import checks
-from accel._runs.batching import batches_of
+from accel._runs.batching import all_rows, batches_of
 from accel._runs.checkpoints import EVERY
 from accel._runs.rates import first_rate, stable_rate
 from accel._runs.training import train
@@ -75,11 +75,13 @@ def _optimizer(
         constants |= {"temperature": model.temperature, "seed": seed}
     if rate is None and model.optimizer not in USUAL_RATES:
         rate = first_rate(problem, model.optimizer)
-        if batches is not None:  # of which one may bend far more than all rows
+        if batches is not None and not all_rows(problem, batches):  # one may bend far more
             rule = by_name(model.optimizer, rate, **constants)
             size, shuffle, batch_seed = batches[:3]
-            how = {"batch_size": size, "shuffle": shuffle, "seed": batch_seed}
-            rate = min(rate, stable_rate(problem, network, rule, **how))
+            along = stable_rate(
+                problem, network, rule, batch_size=size, shuffle=shuffle, seed=batch_seed
+            )
+            rate = min(rate, along)
     return by_name(model.optimizer, rate, **constants)
 
 

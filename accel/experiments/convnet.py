@@ -19,7 +19,7 @@ from accel.experiments.mnist.contest import MnistResult, NetResult
 from accel.experiments.mnist.training import Init, import_torch
 from accel.experiments.time_left import Stage, TimeLeft
 
-__all__ = ["KEY", "convnet", "expected_units"]
+__all__ = ["KEY", "expected_units", "run"]
 
 KEY = "5r"
 _TITLE = "Figure 5 right: a convolutional network on MNIST, original and overparameterised"
@@ -131,9 +131,10 @@ def _units(divisor: int) -> float:
     return _UNITS * _steps(divisor)
 
 
-def convnet(
-    out: Path, *, divisor: int, seed: int, time_left: TimeLeft, state: Path, threads: int | None
-) -> Values:
+def run(
+    out: Path, *, divisor: int, seed: int, time_left: TimeLeft, state: Path, threads: int | None,
+    backend: str = "auto",
+) -> Values:  # fmt: skip
     """Run the experiment, or go on with it, and write figure and curves.
 
     Parameters
@@ -147,6 +148,8 @@ def convnet(
     state : Path
         Folder of the checkpoint.
     threads : int or None
+    backend : str
+        Of no use here: PyTorch on the CPU trains the networks.
 
     Returns
     -------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     from matplotlib.axes import Axes
 
-__all__ = ["draw", "finish", "save", "star"]
+__all__ = ["draw", "finish", "label", "save", "star"]
 
 _DASHES = ("-", "--", ":")
 _STAR: dict[str, Any] = {
@@ -33,9 +33,14 @@ def star(ax: "Axes", step: int, value: float, color: str) -> None:
 
 
 def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
-    """Add what all axes have: scales, labels, and a legend that explains the stars."""
+    """Add what all axes with stars have: scales, labels, and a legend that explains the stars."""
     when = "published, at full length" if quick else "published, at the last iteration"
     ax.plot([], [], color="white", markersize=9, label=when, **_STAR)
+    label(ax, title, quantity)
+
+
+def label(ax: "Axes", title: str, quantity: str) -> None:
+    """Add what all axes have: scales, labels and a legend."""
     ax.set_yscale("log")
     ax.set_xlim(left=0)
     ax.set_xlabel("iteration")

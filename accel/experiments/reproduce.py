@@ -13,7 +13,7 @@ from accel._reports import machine
 from accel._reports.csv_files import history_csv
 from accel._support import validation
 from accel._support.backends import resolve
-from accel.experiments import convnet, page
+from accel.experiments import convnet, digits, page
 from accel.experiments.drawing import draw
 from accel.experiments.figures import LINEAR
 from accel.experiments.figures.curves import Curve, Figure
@@ -24,8 +24,8 @@ from accel.tuning import Tuned
 
 __all__ = ["KEYS", "QUICK", "Settings", "finished_report", "reproduce"]
 
-#: Every figure: those of linear networks, and the convolutional network's.
-KEYS = (*LINEAR, convnet.KEY)
+#: Every figure: those of linear networks, and the convolutional network's with its linear version.
+KEYS = (*LINEAR, digits.KEY, convnet.KEY)
 
 QUICK = 50  # --quick divides the steps by this
 _STATE, _CURVES = "state", "curves"
@@ -188,8 +188,9 @@ def reproduce(
     began = time.perf_counter()
     figures = settings.linear()
     runner = CurveRunner(make, out / _STATE, TimeLeft(progress), threads, settings.backend)
-    if convnet.KEY in settings.figures:
-        runner.time_left.reserve(convnet.expected_units(settings.divisor))
+    others = [module for module in (digits, convnet) if module.KEY in settings.figures]
+    for module in others:
+        runner.time_left.reserve(module.expected_units(settings.divisor))
     tuned = runner.tune(line.curve for figure in figures for line in figure.lines)
     out.mkdir(parents=True, exist_ok=True)
     extra = run_extras(runner, figures, tuned)
@@ -209,11 +210,11 @@ def reproduce(
         "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     write_report(out, report)
-    if convnet.KEY in settings.figures:
+    for module in others:
         reports.append(
-            convnet.convnet(
+            module.run(
                 out, divisor=settings.divisor, seed=settings.seed, time_left=runner.time_left,
-                state=out / _STATE, threads=threads,
+                state=out / _STATE, threads=threads, backend=settings.backend,
             )
         )  # fmt: skip
         report["seconds"]["training"] += reports[-1]["seconds"]

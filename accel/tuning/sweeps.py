@@ -11,7 +11,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Langevin, Optimizer
 from accel._runs import checks, driver
-from accel._runs.batching import Noise, all_rows, batches_of
+from accel._runs.batching import Noise, all_rows, batches_of, epoch_of
 from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
@@ -259,13 +259,13 @@ def grid_search(
     ('completed', False)
     """
     checks.check_model(problem, network, optimizer)
-    limits = checks.limits(steps, record_every, 0.0, target)
+    parts = [batches_of(problem, batch_size, shuffle, seed, label_noise)]
+    limits = checks.limits(steps, record_every, 0.0, target, epoch_of(problem, parts[0]))
     progress, recorded = flag("progress", progress), quantities(record, validation)
     check_quantities(recorded, Recorded(problem, network, optimizer))
     rates = _checked_rates(problem, optimizer, learning_rates)
     refine = integer("refine", refine, least=0)
     seeds = integer("seeds", seeds, least=1)
-    parts = [batches_of(problem, batch_size, shuffle, seed, label_noise)]
     if seeds > 1 and not _random(problem, optimizer, parts[0]):
         raise ValueError(
             f"seeds must be 1 where nothing is random, neither batches nor noise, got {seeds}"

@@ -11,7 +11,7 @@ from .picked import Sampled
 from .team import run_apart
 
 #: Rows at hand, half a megabyte of numbers, if that is enough for some steps.
-_ROWS, _STEPS = 2**17, 16
+_ROWS, _STEPS = 2**17, 4
 #: Numbers behind the last row: a pass asks for rows ahead of those that it takes.
 _AHEAD = 16
 

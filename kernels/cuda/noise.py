@@ -22,14 +22,14 @@ from .updates import NOISY, RATE, RULE_SIZE, A, B
 
 @makes_kernel
 def make_disturb(dtype: np.dtype[Any]) -> Kernel:
-    """Make the kernel ``disturb(run, going)``: blocks are (any number, active models).
+    """Make the kernel ``disturb(run, going)``: blocks are (active models, any number).
 
     It comes after the updates of a step, and is for the models that are still ``going``.
     """
     scalar = dtype.type
 
     def disturb(run, going):
-        place = cuda.blockIdx.y
+        place = cuda.blockIdx.x
         model = run.active[place]
         row, at_rule = model * MODEL_SIZE, model * RULE_SIZE
         if going[place] == 0 or run.control[EVALUATE] != 0 or run.rules[at_rule + NOISY] == 0.0:
@@ -39,7 +39,7 @@ def make_disturb(dtype: np.dtype[Any]) -> Kernel:
             return
         step, seed = run.models[row + STEPS] - 1, int(run.rules[at_rule + B])
         count, start = run.models[row + N_PARAMS], run.models[row + START]
-        for i in range(cuda.blockIdx.x * THREADS + this_thread(), count, cuda.gridDim.x * THREADS):
+        for i in range(cuda.blockIdx.y * THREADS + this_thread(), count, cuda.gridDim.y * THREADS):
             run.memory[start + i] += scalar(scale * gaussian(i, PARAMETERS, step, seed))
 
     return Kernel(disturb, [run_type(dtype), pointer(np.int64)], (dtype.name,))

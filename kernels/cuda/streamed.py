@@ -124,7 +124,7 @@ class Streaming:
         if not models.noisy:
             return []
         most = -(-int(models.rows[:, N_PARAMS].max()) // THREADS)
-        blocks = min(most, blocks_at_once(4)), seats
+        blocks = seats, min(most, blocks_at_once(4))
         disturb = make_disturb(models.memory.dtype)
         return [disturb.prepared(blocks, (self._run, self._going))]
 

@@ -146,8 +146,8 @@ def make_cupy():
 class TrainingLoop(loop.TrainingLoop):
     """The reference loop, with its state on the device."""
 
-    def __init__(self, X, Y, loss, models, threads=1):
-        super().__init__(memory_of(X), memory_of(Y), loss, models, threads)
+    def __init__(self, X, Y, loss, models, threads=1, batches=None):
+        super().__init__(memory_of(X), memory_of(Y), loss, models, threads, batches)
 
     def device_params(self, model):
         return DeviceArray(self.params(model))

@@ -105,6 +105,26 @@ def test_every_backend_trains_it(gpu_stand_in, backend):
     assert_same(result, expected, exact=backend != "cpu")
 
 
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_auto_leaves_batches_and_noise_to_the_cpu_unless_data_are_there(
+    gpu_stand_in, monkeypatch, batch_size
+):
+    """However long the run: those kernels have never met a GPU."""
+    monkeypatch.setattr(backends, "_WORTH", 0.0)
+    monkeypatch.setattr(backends, "_WORTH_A_STEP", 0.0)
+    rule = accel.GradientDescent(0.01) if batch_size else accel.Langevin(0.01, 0.1, 3)
+    settings = {"batch_size": batch_size, "seed": 5}
+    assert train(PROBLEM, start(), accel.Adam(0.01), 3).backend == "cuda"
+    assert train(PROBLEM, start(), rule, 3, **settings).backend == "cpu"
+    expected = train(PROBLEM, start(), rule, 30, backend="reference", **settings)
+    for result in (
+        train(on_device(), start(), rule, 30, **settings),
+        train(PROBLEM, start(), rule, 30, backend="cuda", **settings),
+    ):
+        assert result.backend == "cuda"
+        assert_same(result, expected)
+
+
 def test_cuda_takes_data_from_the_host(gpu_stand_in):
     result = train(PROBLEM, start(), accel.Adam(0.01), 50, backend="cuda")
     assert (result.backend, result.threads) == ("cuda", 1)

@@ -70,9 +70,11 @@ def test_of_a_run(backend, case):
 @pytest.mark.parametrize("case", CASES)
 def test_of_the_data(case):
     shape, *_ = CASES[case]
-    n, d, k, dtype, form = shape
+    n, d, k, dtype, form, _ = shape
     assert needs("reference").data_bytes(shape) == {"residuals": 4 * n * k * dtype.itemsize}
     assert needs("cuda").data_bytes(shape) == {}
+    rows = 4 * n + 4096 * 32  # those of so many steps, and what they are drawn with
+    assert needs("cuda").data_bytes(shape._replace(batch=32)) == {"the rows of batches": 4 * rows}
     of_cpu = needs("cpu").data_bytes(shape)
     if k == 1 and columns.fits(n, d, dtype):
         data = columns.pack_columns(np.zeros((n, d), dtype), np.zeros((n, k), dtype))

@@ -45,7 +45,7 @@ def trained(monkeypatch):
 
 
 def run(out, divisor=50, progress=lambda *told: None):
-    return convnet.convnet(
+    return convnet.run(
         out, divisor=divisor, seed=3, time_left=TimeLeft(progress), state=out / "state", threads=1
     )
 

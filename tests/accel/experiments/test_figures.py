@@ -20,7 +20,7 @@ def published(figure):
 
 
 def test_the_keys_are_those_of_the_command():
-    assert KEYS == ("2", "3l", "3r", "4l", "4r", "5l", "5r")
+    assert KEYS == ("2", "3l", "3r", "4l", "4r", "5l", "5r-linear", "5r")
 
 
 @FIGURES

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import accel
 from accel.cli import app
-from accel.experiments import convnet, reproduce, runner
+from accel.experiments import convnet, digits_runs, reproduce, runner
 from accel.experiments.figures import LINEAR
 from accel.experiments.reproduce import KEYS
 
@@ -47,11 +47,16 @@ def everything(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "QUICK", 5000)
         patch.setattr(convnet, "import_torch", no_torch)
+        patch.setattr(digits_runs, "load", no_digits)
         return out, run("--out", out)
 
 
 def no_torch():
     raise ImportError("the MNIST experiment needs PyTorch")
+
+
+def no_digits():
+    raise ImportError("no digits")
 
 
 @pytest.mark.slow
@@ -141,6 +146,7 @@ def test_what_was_tried_stands_with_every_line_that_is_off(everything):
 def test_a_figure_that_cannot_run_is_a_named_gap(everything):
     out, ended = everything
     assert read(out)["figures"][-1]["skipped"] == "the MNIST experiment needs PyTorch"
+    assert read(out)["figures"][-2]["skipped"] == "no digits"
     assert "figure 5r was not run: the MNIST experiment needs PyTorch" in ended.stdout
     assert "Not run: the MNIST experiment needs PyTorch" in (out / "report.html").read_text()
 

@@ -36,7 +36,9 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 def test_every_step_has_the_rows_that_batches_says(backend, shuffle):
     """A step is one on the problem of these rows alone."""
     rule, network, batches = GradientDescent(0.01), start(), Batches(40, 9, shuffle, seed=4)
-    whole = train(PROBLEM, network, rule, 12, shuffle=shuffle, **HOW, backend=backend)
+    whole = train(
+        PROBLEM, network, rule, 12, shuffle=shuffle, **HOW, record_every=1, backend=backend
+    )
     for step in range(12):
         rows = batches.rows(step)
         part = accel.LpProblem(PROBLEM.X[rows], PROBLEM.Y[rows], p=4)
@@ -205,3 +207,11 @@ def test_what_has_no_rows_to_choose_from():
 def test_label_noise_is_checked(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_records_cost_no_more_than_the_steps():
+    """By default there is at most one in an epoch, of whatever length the chunks of a run are."""
+    result = train(PROBLEM, start(), RULE, 100, **HOW)
+    np.testing.assert_array_equal(result.history.step, np.arange(0, 101, 5))
+    every = train(PROBLEM, start(), RULE, 100, label_noise=0.1)
+    np.testing.assert_array_equal(every.history.step, np.arange(101))
