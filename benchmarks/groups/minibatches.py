@@ -100,7 +100,7 @@ CASES = (
         _case(
             f"gas-n{depth}-{dtype.replace('loat', '')}",
             f"gas, depth {depth}, {dtype}, p = 4",
-            "gas", dtype, 4.0, (1,) * (depth - 1), _OF_GAS, 1e-5,
+            "gas", dtype, 4.0, (1,) * (depth - 1), _OF_GAS, 3e-7,
         )
         for dtype in ("float64", "float32")
         for depth in (1, 3)
@@ -115,7 +115,7 @@ CASES = (
     ),
     _case(
         "sweep64", "64 rates, gas, depth 1, float64, p = 4",
-        "gas", "float64", 4.0, (), (Batch(part=8),), 1e-5, models=64,
+        "gas", "float64", 4.0, (), (Batch(part=8),), 3e-7, models=64,
     ),
 )  # fmt: skip
 
@@ -236,7 +236,7 @@ PLAIN = "a constant rate"
 STEPS: tuple[tuple[str, Batch | None], ...] = (
     ("diabetes", None), ("gas", None), ("gas", Batch(part=8)),
 )  # fmt: skip
-_RATE, _DECAY = 1e-6, 10**9  # so slow a decay that a schedule is evaluated to the end
+_RATE, _DECAY = 3e-7, 10**9  # so slow a decay that a schedule is evaluated to the end
 _CONSTANT = accel.GradientDescent(_RATE)
 #: Rules, with the noise on the labels and whether it is of signs, by what they are.
 VARIANTS: dict[str, tuple[accel.Optimizer, float, bool]] = {

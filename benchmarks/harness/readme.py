@@ -23,6 +23,11 @@ SOURCES = {
         "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),
         "recording": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-recording.json",),
     },
+    ROOT / "docs" / "minibatches.md": {
+        "minibatches": (
+            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-minibatches.json",
+        ),
+    },
     ROOT / "docs" / "distributed.md": {
         "measured": ("distributed-amd-epyc-family-26-model-2-2cpu-2026-11-25.json",),
     },
