@@ -12,8 +12,9 @@ import numpy as np
 from numba.extending import overload
 
 from ..specs import LABELS
-from .jit import LINE, inner
-from .philox import Counter, gaussian_pair, pair, sign_pair
+from .jit import LINE, inlined_as_written, inner
+from .noise import Noise
+from .philox import gaussian_pair, in_widest_vectors, make_filler, pair, sign_pair
 from .pointers import address, pointer, pointer_to, shift
 from .simd import at
 
@@ -87,16 +88,50 @@ def pick_all(sampled, space, part, parts):
     return _picked(data, Y, rows, last - first, space)
 
 
+@inlined_as_written
+def _add(out, i, number, noise):
+    out[i] += noise.scale * number
+
+
+def _make_noise(make):
+    """Compile ``disturb(Y, rows, count, k, together, noise)`` by two numbers of ``make`` a block.
+
+    Rows that are ``together`` have all their numbers in a row.
+    """
+    fill = make_filler(make, _add)
+
+    @inner
+    def scatter(Y, rows, count, noise):
+        in_widest_vectors()
+        for r in range(count):
+            number = np.int64(rows[r])
+            even, odd = make(*pair(number >> 1, noise))
+            _add(Y, r, odd if number & 1 else even, noise)
+
+    @inner
+    def disturb(Y, rows, count, k, together, noise):
+        if together and count > 0:
+            fill(Y, np.int64(rows[0]) * k, count * k, noise)
+        elif k == 1:
+            scatter(Y, rows, count, noise)
+        else:
+            for r in range(count):
+                fill(shift(Y, r * k), np.int64(rows[r]) * k, k, noise)
+
+    return disturb
+
+
+_add_gaussians, _add_signs = map(_make_noise, (gaussian_pair, sign_pair))
+
+
 @inner
 def _add_noise(sampled, Y, rows, count, step):
     """Add fresh noise to the targets of some rows."""
-    k, counter = sampled.all_data.k, Counter(LABELS, step, sampled.seed)
-    for r in range(count):
-        first = np.int64(rows[r]) * k
-        for c in range(k):
-            z, w = pair((first + c) >> 1, counter)
-            even, odd = sign_pair(z, w) if sampled.signs else gaussian_pair(z, w)
-            Y[r * k + c] += sampled.noise * (odd if (first + c) & 1 else even)
+    k, noise = sampled.all_data.k, Noise(LABELS, step, sampled.seed, sampled.noise)
+    if sampled.signs:
+        _add_signs(Y, rows, count, k, not sampled.scattered, noise)
+    else:
+        _add_gaussians(Y, rows, count, k, not sampled.scattered, noise)
 
 
 @inner
