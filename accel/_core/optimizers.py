@@ -16,6 +16,7 @@ noise: Roberts, Tweedie (1996), Welling, Teh (2011). The end-to-end rule: Arora,
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
@@ -112,9 +113,12 @@ class Optimizer:
         )
 
     def at(self, step: int) -> Self:
-        """Return the rule with its constants as they are at a step, which counts from 0."""
+        """Return the rule with its constants as they are at a step, which counts from 0.
+
+        One that has no bound is at most the largest number that there is.
+        """
         scheduled = {
-            constant.name: value(step)
+            constant.name: min(value(step), sys.float_info.max)
             for constant in fields(self)
             if isinstance(value := getattr(self, constant.name), Schedule)
         }
@@ -358,16 +362,17 @@ class Langevin(Optimizer):
     variance :math:`T / (h (1 - \eta h / 2))`.
 
     The noise is a function of the seed and of the step, the same for every number of threads,
-    and after a checkpoint. There is none on a GPU; ``backend="auto"`` takes the CPU.
+    and after a checkpoint. ``backend="auto"`` takes the CPU, unless the data are
+    on a GPU.
 
     Parameters
     ----------
-    learning_rate : float
-    temperature : float or accel.schedules.Schedule
+    learning_rate : float or Schedule
+    temperature : float or Schedule
         The T, at least 0, in the unit of the loss; 0 is plain gradient descent.
     seed : int
         Of the noise, 0 to 2^53.
-    weight_decay : float, keyword only
+    weight_decay : float or Schedule, keyword only
 
     References
     ----------

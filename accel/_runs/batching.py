@@ -72,21 +72,21 @@ def batches_of(
 ) -> specs.Batches | None:
     """Check what a run was asked for; None if every step is to have all rows as they are."""
     noise = _noise(label_noise)
-    size = problem.n if batch_size is None else batch_size
+    Batches(1, 1, shuffle, seed)  # checks these two
+    if batch_size is None and shuffle != "epoch":
+        raise ValueError(f"shuffle is for batches: {shuffle!r} needs a batch_size")
+    if batch_size is None and not noise.scale:
+        return None
     if not problem.takes_batches:
-        Batches(problem.n, 1, shuffle, seed)
-        if batch_size is None and not noise.scale:
-            return None
         raise ValueError(
             f"batch_size and label_noise are for problems with rows of data on this machine, "
             f"got {problem!r}"
         )
+    size = problem.n if batch_size is None else batch_size
     try:
         whole = Batches(problem.n, size, shuffle, seed)
     except (TypeError, ValueError) as error:
         raise type(error)(f"batch_{error}" if str(error).startswith("size") else error) from None
-    if batch_size is None and not noise.scale:
-        return None
     if problem.method not in ("auto", "direct"):
         raise ValueError(
             f"batch_size and label_noise need passes over the rows: method must be 'auto' or "

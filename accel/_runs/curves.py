@@ -1,5 +1,6 @@
 """Curves of what a run recorded, as papers draw them. Needs matplotlib."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +77,16 @@ def draw(
     ax.set_xlabel("iteration")
     named = what.replace("_", " ")
     ax.set_ylabel("distance from the optimum" if what == "loss" and optimum else named)
-    if what == "sharpness" and (limit := _limit(rule.at(int(history.step[-1])))) is not None:
-        value, formula = limit
-        known = formula in ax.get_legend_handles_labels()[1]
-        color, label = line.get_color(), "_" if known else formula
-        ax.axhline(value, color=color, linestyle="--", linewidth=1, label=label)
+    limits = [_limit(rule.at(int(step))) for step in history.step] if what == "sharpness" else []
+    if formulas := [limit[1] for limit in limits if limit is not None]:
+        known = formulas[0] in ax.get_legend_handles_labels()[1]
+        dashed: dict[str, Any] = {
+            "color": line.get_color(), "linestyle": "--", "linewidth": 1,
+            "label": "_" if known else formulas[0],
+        }  # fmt: skip
+        heights = [math.nan if limit is None else limit[0] for limit in limits]
+        if len(set(heights)) == 1:
+            ax.axhline(heights[0], **dashed)
+        else:
+            ax.plot(history.step, heights, **dashed)
     return ax

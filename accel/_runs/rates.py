@@ -262,6 +262,8 @@ def stable_rate(
     check_model(problem, network, optimizer)
     batches = batches_of(problem, batch_size, shuffle, seed, None)
     decay = _decay(optimizer)
+    if math.isinf(decay):
+        raise ValueError(f"weight_decay has no bound, got {optimizer.weight_decay!r}")
     if optimizer.name in USUAL_RATES:
         return min(USUAL_RATES[optimizer.name], 1 / decay) if decay else USUAL_RATES[optimizer.name]
     smoothed = _smoothed(problem)

@@ -26,6 +26,7 @@ _log = logging.getLogger("accel")
 _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # how much longer a chunk may be than the last: the first step has cold caches
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
+_LOOKS = 10  # with batches a loss is computed to be shown after so many times what it costs
 _IDLE = 100  # calls without a step, one after the other, that requests to stop can explain
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
@@ -96,6 +97,7 @@ class Run:
         self._size = 1
         self._pace, self._recorder = pace, recorder
         self._has_batches, self._columns = batches, 4 if batches else 3
+        self._looked = (-math.inf, 0.0)  # when a loss was computed to be shown, and its seconds
         self._kept = None if pace is None else loop.snapshot()
 
     @property
@@ -134,9 +136,8 @@ class Run:
         self.codes[active] = loop.statuses[active]
         if len(steps):
             self.newest = (int(steps[-1]), rows[-1, :, 0])
-        elif self._watched and len(loop.active):
-            losses = np.where(self.codes == specs.RUNNING, loop.evaluate()[:, 1], math.nan)
-            self.newest = (loop.step, losses)
+        elif self._watched and len(loop.active) and self._may_look:
+            self._look()
         if self._pace is not None:
             self._judge(self._pace)
         self._go_back(active[self.codes[active] == specs.DIVERGED])
@@ -146,6 +147,20 @@ class Run:
         if self._check is not None and loop.step > start and loop.step % self._check.every == 0:
             self._let_go(self._check)
         self._size = max(1, min(int(_CHUNK_SECONDS / per_step), _GROWTH * size))
+
+    @property
+    def _may_look(self) -> bool:
+        """Whether a loss may be computed only to be shown: with batches that is long for a step."""
+        at, cost = self._looked
+        return not self._has_batches or time.perf_counter() - at >= _LOOKS * cost
+
+    def _look(self) -> None:
+        """Compute the newest losses."""
+        began = time.perf_counter()
+        losses = np.where(self.codes == specs.RUNNING, self.loop.evaluate()[:, 1], math.nan)
+        self.newest = (self.loop.step, losses)
+        ended = time.perf_counter()
+        self._looked = ended, ended - began
 
     def _make(self, size: int, record_every: int) -> float:
         """Make so many steps, in pieces if there are iterates to record; the seconds they took."""
@@ -220,9 +235,30 @@ class Run:
             for snapshot in reversed(self._snapshots):
                 if snapshot.step <= goal:
                     self._replay(snapshot, int(m), int(goal))
-                    break
+                    if not self._has_batches or self._to_finite(snapshot, int(m), int(goal)):
+                        break
             # Otherwise the very first iterate has no finite loss, and the model stays there.
         loop.restore(now, [m for m in now.active if m not in diverged])
+
+    def _to_finite(self, snapshot: Snapshot, m: int, goal: int) -> bool:
+        """Take a model from ``goal`` to its last iterate with a finite loss of all rows.
+
+        With batches no more is known of most iterates than that the loss of a batch is finite.
+        Whether there is one from a snapshot on.
+        """
+        loop = self.loop
+        if np.isfinite(loop.evaluate()[m, 1:3]).all():
+            return True
+        loop.restore(snapshot, [m])
+        for _ in range(_IDLE):  # a request to stop ends one call
+            if loop.step < goal and m in loop.active:
+                loop.advance(goal - loop.step, 1)
+        loop.take_history()  # every iterate was judged, and none of them is to be recorded
+        last = int(loop.steps[m]) - 1
+        if last < snapshot.step:
+            return False
+        self._replay(snapshot, m, last)
+        return True
 
     def _replay(self, snapshot: Snapshot, m: int, goal: int) -> None:
         """Make the steps of a model from a snapshot on once more, up to the step ``goal``."""
@@ -343,7 +379,10 @@ class Run:
 
     def export(self) -> dict[str, Array]:
         """Return everything that the rest of the run, and its results, depend on."""
-        self._settle()  # a model that diverged later would need a snapshot from before this one
+        # A model that diverged later would need a snapshot from before this one. With batches all
+        # rows are asked at records only, so that it does not matter when a run is saved.
+        if not self._has_batches:
+            self._settle()
         steps, rows = self._recorded()
         paced = (
             {}

@@ -77,7 +77,7 @@ def train(
         unless the data are on a GPU.
     shuffle : {"epoch", "replacement", "none"}
         A random partition of the rows in each epoch, rows drawn one by one from all, or the rows in
-        order; see ``Batches``.
+        order; see ``Batches``. For batches only.
     seed : int
         Of the batches and of the noise.
     label_noise : float or LabelNoise, optional

@@ -1,9 +1,9 @@
 """Schedules: what a learning rate, a weight decay or a momentum is from step to step.
 
 A schedule is a small value, such as ``CosineDecay(0.1, 1000)``, that every optimiser takes as its
-``learning_rate`` and ``weight_decay``, and ``Momentum`` and ``Nesterov`` as their ``momentum``.
-Steps count from 0. Names and parameters are those of ``optax`` where it has the schedule, and so
-are the values.
+``learning_rate`` and ``weight_decay``, ``Momentum`` and ``Nesterov`` as their ``momentum``, and
+``Langevin`` as its ``temperature``. Steps count from 0. Names and parameters are those of ``optax``
+where it has the schedule, and so are the values.
 """
 
 from accel._support.names import publish

@@ -123,6 +123,7 @@ class GridSearch:
         there are columns ``seeds``, ``steps_mean``, ``loss_mean`` and ``loss_std`` at the end.
         """
         frame = Sweep(self.results, "completed", self.seconds).to_pandas()
+        frame["learning_rate"] = [rate_of(result.optimizer) for result in self.results]
         if self.seeds > 1:
             frame["status"] = [_status(runs) for runs in self.runs]
             frame["seeds"] = [len(runs) for runs in self.runs]

@@ -64,6 +64,12 @@ def run_bytes(
         shape, models, records, threads, copies=(5, 3), line=LINE // dtype.itemsize
     )
     columns = len(models) * k
+    if shape.batch:
+        own = tile_rows(lanes_for(d, dtype)) * row_length(d, dtype) + shape.batch * k
+        bytes_of["the rows of batches, copied"] = float(threads * dtype.itemsize * own)
+        # Ranks divide the epochs whose rows are made, and one is counted with the data.
+        epochs = numbers_of(shape.batch) // n + 1
+        bytes_of["the rows of other epochs"] = float(8 * n * (min(threads, epochs) - 1))
     if is_wide(shape.rows, d, k, dtype, form):
         bytes_of |= _wide_bytes(shape, models, threads)
     elif form == "coupled":

@@ -48,9 +48,11 @@ class Tape:
         cuts = [epochs[len(epochs) * rank // ranks] * self._epoch for rank in range(ranks)]
         cuts = [first, *cuts[1:], end]
         while len(self._makers) < ranks:
-            self._makers.append(Batches(self._n, *self._spec[:3]))
-        # The last maker is at the end of the last epoch, where the next call goes on.
-        makers = self._makers[: ranks - 1] + self._makers[-1:]
+            self._makers.insert(0, Batches(self._n, *self._spec[:3]))
+        # The last maker has the epoch that the last call ended in, which this one begins in.
+        makers = self._makers[::-1][:ranks]
+        self._makers.remove(makers[-1])
+        self._makers.append(makers[-1])
         calls = list(zip(makers, cuts[:-1], cuts[1:], [first] * ranks, strict=True))
         if ranks == 1:
             self._make(*calls[0])

@@ -21,6 +21,7 @@ from accel import (
     train,
 )
 from accel._runs import run as chunks
+from accel._runs.batching import batches_of
 from accel.schedules import Linear
 
 from ..problems import BACKENDS, PROBLEM, make_problem, start
@@ -57,8 +58,7 @@ def test_batches_of_all_rows_are_the_run_without():
     np.testing.assert_allclose(all_rows.network.params, plain.network.params, rtol=1e-11)
     np.testing.assert_allclose(all_rows.history.loss, plain.history.loss, rtol=1e-11)
     assert "batch_loss" not in plain.history.recorded
-    seeded = train(PROBLEM, start(), RULE, 50, seed=7, shuffle="none")
-    assert_same(seeded, plain)  # without a size there is nothing to shuffle
+    assert_same(train(PROBLEM, start(), RULE, 50, seed=7), plain)  # nothing is random
 
 
 def test_the_seed_and_what_does_not_matter(tmp_path):
@@ -143,6 +143,57 @@ def test_where_a_run_ends_by_itself():
     assert np.isfinite(wild.network.params).all()
 
 
+@each_backend
+def test_a_diverged_run_goes_back_to_a_finite_loss_of_all_rows(backend):
+    """One row of 40 is so long that the loss of all overflows long before that of a batch."""
+    X = PROBLEM.X.copy()
+    X[11] *= 1e60
+    problem = accel.LpProblem(X, PROBLEM.Y, p=2, method="direct")
+    network = LinearNetwork((4, 1), scale=0.1, seed=1)
+    rule, how = GradientDescent(1.0), {"batch_size": 1, "record_every": 1000, "backend": backend}
+    for seed in range(3):
+        result = train(problem, network, rule, 500, seed=seed, **how)
+        assert result.status == "diverged"
+        assert np.isfinite(result.loss)
+        assert result.steps < result.diverged_at
+        assert result.history.step[-1] == result.steps
+
+
+def test_rows_without_number_are_no_matter_without_batches():
+    """Rows of batches are numbered in 32 bits; other runs may have more."""
+
+    class Vast:
+        n, takes_batches = 2**31, False
+
+    assert batches_of(Vast(), None, "epoch", 0, None) is None
+
+
+def test_what_is_only_shown_costs_little(monkeypatch):
+    """A loss of all rows is long for a step: it is not computed in every chunk for a callback."""
+
+    class Clock:
+        seconds = 0.0
+
+        @classmethod
+        def perf_counter(cls):
+            cls.seconds += 1.0
+            return cls.seconds
+
+    looks, shown, look = [], [], chunks.Run._look
+
+    def counted(run):
+        look(run)
+        looks.append(Clock.seconds)
+
+    monkeypatch.setattr(chunks, "time", Clock)
+    monkeypatch.setattr(chunks.Run, "_look", counted)
+    how = {"batch_size": 9, "record_every": 10**6, "backend": "reference"}
+    train(PROBLEM, start(), RULE, 60, **how, callback=lambda step, loss: shown.append(step))
+    assert len(shown) > 50
+    assert 5 < len(looks) <= len(shown) / 2
+    assert (np.diff(looks) > 10).all()  # each takes a second by this clock
+
+
 def test_measurements_of_a_matrix():
     rng = np.random.default_rng(3)
     A, truth = rng.standard_normal((60, 3, 4)), rng.standard_normal((3, 4))
@@ -161,6 +212,7 @@ ROWS = [
     (ValueError, "batch_size must be >= 1 and <= 40, got 0", {"batch_size": 0}),
     (TypeError, "batch_size must be an integer, got 2.5", {"batch_size": 2.5}),
     (ValueError, "shuffle must be one of epoch, replacement, none", {"shuffle": "epochs"}),
+    (ValueError, "shuffle is for batches: 'none' needs a batch_size", {"shuffle": "none"}),
     (ValueError, "seed must be >= 0", {"seed": -1}),
     (TypeError, "seed must be an integer, got None", {"seed": None}),
     (ValueError, "label_noise must be finite and >= 0, got -1", {"label_noise": -1}),

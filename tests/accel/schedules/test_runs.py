@@ -1,6 +1,8 @@
 """Runs whose rates, decays and momenta are scheduled."""
 
+import importlib.util
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -157,6 +159,26 @@ def test_a_search_multiplies_a_schedule():
     alone = train(PROBLEM, start(), GradientDescent(best * shape), 60)
     assert search.best.loss == pytest.approx(alone.loss, rel=1e-10)
     assert f"learning_rate={best:.4g}" in repr(search)
+    if importlib.util.find_spec("pandas"):
+        rates = search.to_pandas()["learning_rate"].tolist()
+        assert rates == sorted(rates)
+        assert best in rates
+
+
+def test_a_rate_without_bound_may_be_recorded():
+    rule = GradientDescent(ExponentialDecay(1e-3, 1, 1e20))
+    assert rule.at(100).learning_rate == sys.float_info.max
+    zero = start(init="near_zero", scale=0)  # a saddle: nothing moves as long as rates are finite
+    result = train(PROBLEM, zero, rule, 100, record=["step_size"], record_every=1)
+    assert result.status == "diverged"
+    assert np.isfinite(result.history["step_size"]).all()
+    assert len(result.history["step_size"]) == len(result.history) > 10
+
+
+def test_a_decay_without_bound_has_no_stable_rate():
+    rule = GradientDescent(1.0, weight_decay=ExponentialDecay(1e-3, 1, 2.0))
+    with pytest.raises(ValueError, match="weight_decay has no bound, got ExponentialDecay"):
+        accel.stable_rate(PROBLEM, start(), rule)
 
 
 @pytest.mark.parametrize("shape", [{"p": 2}, {"p": 2, "k": 3}, {"n": 5, "d": 9}], ids=str)
@@ -172,11 +194,11 @@ def test_rotations_do_not_show(shape):
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
-def test_the_limit_of_stability_is_drawn_for_the_last_rate():
+def test_the_limit_of_stability_is_drawn_for_every_rate():
     pytest.importorskip("matplotlib").use("agg")
     result = train(PROBLEM, start(), GradientDescent(RATE), 50, record=["sharpness"])
     lines = result.plot(what="sharpness").get_lines()
-    assert lines[1].get_ydata()[0] == 2 / RATE(50)
+    np.testing.assert_allclose(lines[1].get_ydata(), 2 / RATE(result.history.step), rtol=1e-15)
     drawn = result.plot(what="rate").get_lines()[0].get_ydata()
     np.testing.assert_array_equal(drawn, result.history["rate"])
 
