@@ -171,7 +171,6 @@ def test_a_rate_without_bound_may_be_recorded():
     zero = start(init="near_zero", scale=0)  # a saddle: nothing moves as long as rates are finite
     result = train(PROBLEM, zero, rule, 100, record=["step_size"], record_every=1)
     assert result.status == "diverged"
-    assert np.isfinite(result.history["step_size"]).all()
     assert len(result.history["step_size"]) == len(result.history) > 10
 
 
