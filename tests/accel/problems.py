@@ -41,7 +41,7 @@ class Scripted:
         self.active, self.statuses = np.array([0]), np.array([specs.RUNNING])
         self.stopped, self.rows = False, []
 
-    def __call__(self, X, Y, loss, models, threads):
+    def __call__(self, X, Y, loss, models, threads, batches=None):
         (model,) = models
         self.widths, self._params = model.widths, model.params
         return self

@@ -167,9 +167,9 @@ def test_threads_reach_the_kernels(scripted, monkeypatch):
     seen = []
 
     class Loop(Scripted):
-        def __call__(self, *arguments, threads):
+        def __call__(self, *arguments, threads, **others):
             seen.append(threads)
-            return super().__call__(*arguments, threads=threads)
+            return super().__call__(*arguments, threads=threads, **others)
 
     monkeypatch.setattr(backends, "cpus", lambda: 5)
     for name in ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
