@@ -144,12 +144,23 @@ def by_definition(plain, X, Y, W, loss):
     return value + loss.factor * loss.rest / len(X), G
 
 
+def moved(plain, widths, rule, params, state, at, step):
+    """The parameters after an update, from ``at``, the end-to-end matrix and the gradient there."""
+    (W, G), (rate, decay, a, *_) = at, schedules.at(rule, step)
+    if rule.kind == END_TO_END:
+        push = plain.precondition.precondition(W, G, int(a))
+        return ((1 - rate * decay * a) * W - rate * push).ravel()
+    grads = plain.factor_chain.gradients(params, widths, G)
+    starts, hyper = plain.factor_chain.starts_of(widths), schedules.at(rule, step)
+    plain.updates.update(rule.kind, params, grads, state, hyper, step + 1, starts)
+    return params
+
+
 def written_out(plain, case, rule, steps):
     """The iterates' history rows 0..steps and the last parameters."""
     X, Y, loss, widths, params = case
-    kind = rule.kind
     params, rows = params.copy(), []
-    state = np.zeros((STATE_SLOTS[kind], params.size), params.dtype)
+    state = np.zeros((STATE_SLOTS[rule.kind], params.size), params.dtype)
     for step in range(steps + 1):
         W = plain.factor_chain.end_to_end(params, widths)
         value, G = by_definition(plain, X, Y, W, loss)
@@ -157,14 +168,7 @@ def written_out(plain, case, rule, steps):
         rows.append((step, value, *norms))
         if step == steps:
             return np.array(rows), params
-        rate, decay, a, *_ = hyper = schedules.at(rule, step)
-        if kind == END_TO_END:
-            push = plain.precondition.precondition(W, G, int(a))
-            params = ((1 - rate * decay * a) * W - rate * push).ravel()
-        else:
-            grads = plain.factor_chain.gradients(params, widths, G)
-            starts = plain.factor_chain.starts_of(widths)
-            plain.updates.update(kind, params, grads, state, hyper, step + 1, starts)
+        params = moved(plain, widths, rule, params, state, (W, G), step)
 
 
 def assert_same_run(plain, loop, case, rule, steps):

@@ -23,7 +23,7 @@ from accel.kernels.specs import (
     Rule,
 )
 
-from .runs import RULES, Single, assert_cuts_do_not_show, by_definition, for_rule, problem
+from .runs import RULES, Single, assert_cuts_do_not_show, by_definition, for_rule, moved, problem
 
 #: Slow enough for batches of one row.
 PLAIN = Rule(GRADIENT_DESCENT, (0.002, 0.0, 0.0, 0.0, 0.0))
@@ -63,21 +63,14 @@ def evaluated(plain, X, Y, W, loss):
 def written_out(plain, case, rule, batches, steps):
     """Losses of all rows and of the batch at steps 0 ... steps - 1, and the last parameters."""
     X, Y, loss, widths, params = case
-    kind, (rate, decay, a, *_), *_ = rule
     params, record = params.copy(), []
-    state = np.zeros((STATE_SLOTS[kind], params.size), params.dtype)
+    state = np.zeros((STATE_SLOTS[rule.kind], params.size), params.dtype)
     for step in range(steps):
         W = plain.factor_chain.end_to_end(params, widths)
         own, targets = labels(case, batches, step)
         value, G = evaluated(plain, X[own], targets, W, loss)
         record.append((evaluated(plain, X, Y, W, loss)[0], value))
-        if kind == END_TO_END:
-            push = plain.precondition.precondition(W, G, int(a))
-            params = ((1 - rate * decay * a) * W - rate * push).ravel()
-        else:
-            grads = plain.factor_chain.gradients(params, widths, G)
-            starts = plain.factor_chain.starts_of(widths)
-            plain.updates.update(kind, params, grads, state, rule.hyper, step + 1, starts)
+        params = moved(plain, widths, rule, params, state, (W, G), step)
     return np.array(record), params
 
 
