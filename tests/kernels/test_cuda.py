@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,6 @@ def missing():
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
-def simulate(part):
-    return children.pytest(*part, limit=600, NUMBA_ENABLE_CUDASIM="1")
-
-
 @pytest.mark.gpu
 def test_on_a_gpu(request):
     """With a GPU all tests of this folder run on the backend cuda, too."""
@@ -29,24 +24,26 @@ def test_on_a_gpu(request):
     assert any("[cuda" in name or "-cuda" in name for name in names)
 
 
+LOOPS = FOLDER / "test_simulated_loops.py"
+#: What one process does, in about as many minutes as any other.
+PARTS = {
+    "loops, every": [LOOPS, "-k", "every"],
+    "loops, others": [LOOPS, "-k", "not every"],
+    "kernels": [
+        FOLDER / f"test_simulated_{name}.py"
+        for name in ("tiles", "kernels", "entries", "entrywise", "checks")
+    ],
+    "losses": [FOLDER / "test_simulated_losses.py"],
+    "schedules": [FOLDER / "test_simulated_schedules.py"],
+    "minibatches": [FOLDER / "test_simulated_minibatches.py"],
+    "wide": [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal")],
+}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
 @pytest.mark.skipif("NUMBA_ENABLE_CUDASIM" in os.environ, reason="in the simulator already")
-def test_in_the_simulator():
-    """All simulated tests, in as many processes as keep two CPUs busy to the end."""
-    loops = FOLDER / "test_simulated_loops.py"
-    parts = [
-        [loops, "-k", "every"],
-        [loops, "-k", "not every"],
-        [
-            FOLDER / f"test_simulated_{name}.py"
-            for name in ("tiles", "kernels", "entries", "entrywise", "checks")
-        ],
-        [FOLDER / "test_simulated_losses.py"],
-        [FOLDER / "test_simulated_schedules.py"],
-        [FOLDER / "test_simulated_minibatches.py"],
-        [FOLDER / f"test_simulated_{name}.py" for name in ("wide", "diagonal")],
-    ]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for done in pool.map(simulate, parts):
-            assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_in_the_simulator(part):
+    done = children.pytest(*part, limit=600, NUMBA_ENABLE_CUDASIM="1")
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20
