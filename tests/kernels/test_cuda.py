@@ -25,7 +25,7 @@ def test_on_a_gpu(request):
 
 
 LOOPS = FOLDER / "test_simulated_loops.py"
-#: What one process does, in about as many minutes as any other.
+#: What one process does.
 PARTS = {
     "loops, every": [LOOPS, "-k", "every"],
     "loops, others": [LOOPS, "-k", "not every"],
