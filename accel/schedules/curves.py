@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from accel._support import validation
 from accel.kernels.reference.schedules import Segment, Term
 from accel.kernels.specs import COSINE, EXPONENTIAL, INVERSE_POWER, POLYNOMIAL, STAIRCASE
-from accel.schedules.schedule import Checks, Schedule
+from accel.schedules.schedule import Checks, OtherName, Schedule
 
 __all__ = ["CosineDecay", "ExponentialDecay", "InversePower", "Linear", "Polynomial", "Step"]
 
@@ -159,7 +159,7 @@ class ExponentialDecay(Schedule):
 
 
 @dataclass(frozen=True)
-class Step(Schedule):
+class Step(OtherName):
     """Stairs: every so many steps the value falls by a factor; ``torch.optim.lr_scheduler.StepLR``.
 
     It is ``ExponentialDecay`` with ``staircase=True``.
@@ -187,16 +187,6 @@ class Step(Schedule):
         return ExponentialDecay(
             self.init_value, self.transition_steps, self.decay_rate, staircase=True
         )
-
-    @property
-    def segments(self) -> list[Segment]:
-        """One, of one term."""
-        return self._same.segments
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """From the first value to where it tends."""
-        return self._same.range
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from accel._support import validation
 from accel.kernels.reference.schedules import Segment
 from accel.schedules.curves import CosineDecay, Linear
-from accel.schedules.schedule import Checks, Schedule, all_schedules, shifted
+from accel.schedules.schedule import Checks, OtherName, Schedule, all_schedules, shifted
 from accel.schedules.tables import ascending
 
 __all__ = ["Join", "WarmupConstant", "WarmupCosineDecay"]
@@ -60,7 +60,7 @@ class Join(Schedule):
 
 
 @dataclass(frozen=True)
-class WarmupConstant(Schedule):
+class WarmupConstant(OtherName):
     """On a line to a value that is kept; ``optax.warmup_constant_schedule``.
 
     Parameters
@@ -83,19 +83,9 @@ class WarmupConstant(Schedule):
     def _same(self) -> Linear:
         return Linear(self.init_value, self.peak_value, self.warmup_steps)
 
-    @property
-    def segments(self) -> list[Segment]:
-        """One, of one term."""
-        return self._same.segments
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The two values."""
-        return self._same.range
-
 
 @dataclass(frozen=True)
-class WarmupCosineDecay(Schedule):
+class WarmupCosineDecay(OtherName):
     """On a line to a value, and from there on half a wave; ``optax.warmup_cosine_decay_schedule``.
 
     Parameters
@@ -133,13 +123,3 @@ class WarmupCosineDecay(Schedule):
         rest = self.decay_steps - self.warmup_steps
         decay = CosineDecay(self.peak_value, rest, alpha, self.exponent)
         return Join((warm_up, decay), (self.warmup_steps,))
-
-    @property
-    def segments(self) -> list[Segment]:
-        """Two, of one term each."""
-        return self._same.segments
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The least and the largest of the three values."""
-        return self._same.range

@@ -21,6 +21,7 @@ __all__ = [
     "LATEST",
     "Checks",
     "Constant",
+    "OtherName",
     "Product",
     "Schedule",
     "at",
@@ -109,6 +110,26 @@ class Schedule(ABC):
     def __rmul__(self, other: object) -> "Product":
         factor = _factor(other)
         return NotImplemented if factor is None else Product((factor, self))
+
+
+@dataclass(frozen=True)
+class OtherName(Schedule):
+    """A schedule that is another one, under a name and with parameters of its own."""
+
+    @property
+    @abstractmethod
+    def _same(self) -> Schedule:
+        """The other one."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Those of the other one."""
+        return self._same.segments
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """That of the other one."""
+        return self._same.range
 
 
 @dataclass(frozen=True)
