@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 
 from accel.kernels.reference import schedules
+from accel.kernels.reference.schedules import Term, program_of
 from accel.kernels.specs import (
     ADADELTA,
     ADAGRAD,
     ADAM,
+    CONSTANT,
+    COSINE,
     END_TO_END,
     GRADIENT_DESCENT,
     GROUP_RMSPROP,
+    LINES_OF_TABLE,
     MOMENTUM,
     NESTEROV,
+    POLYNOMIAL,
     RMSPROP,
     RUNNING,
+    STAIRCASE,
     STATE_SLOTS,
     Loss,
     ModelSpec,
@@ -37,6 +43,25 @@ RULES = {
     "end-to-end 8": Rule(END_TO_END, (0.02, 0.0, 8.0, 0.0, 0.0)),
 }
 PLAIN = RULES["gradient descent"]
+
+WARM_UP = program_of([
+    (0, (Term(POLYNOMIAL, (0.1, 1.0, 6.0, 1.0)), Term(CONSTANT, (0.01,)))),
+    (9, (Term(COSINE, (0.01, 0.1, 15.0, 1.0), 9),)),
+])  # fmt: skip
+STAIRS = program_of([(0, (Term(STAIRCASE, (0.3, 0.5, 5.0, -np.inf, np.inf)),))])
+RISING = program_of([(0, (Term(LINES_OF_TABLE, (), 0, np.array([4.0, 25.0, 0.5, 0.9, 0.2])),))])
+#: Rules with programs of schedules, and one without.
+SCHEDULED = {
+    "descent": Rule(GRADIENT_DESCENT, (0.001, 0.0, 0.0, 0.0, 0.0), (WARM_UP, None, None)),
+    "decay": Rule(GRADIENT_DESCENT, (0.01, 0.3, 0.0, 0.0, 0.0), (None, STAIRS, None)),
+    "momentum": Rule(MOMENTUM, (0.001, 0.3, 0.5, 0.0, 0.0), (WARM_UP, STAIRS, RISING)),
+    "nesterov": Rule(NESTEROV, (0.005, 0.0, 0.5, 0.0, 0.0), (None, None, RISING)),
+    "adam": Rule(ADAM, (0.001, 0.3, 0.9, 0.999, 1e-8), (WARM_UP, STAIRS, None)),
+    "group rmsprop": Rule(GROUP_RMSPROP, (0.001, 0.3, 0.9, 1.0, 1e-6), (WARM_UP, STAIRS, None)),
+    "end-to-end 3": Rule(END_TO_END, (0.001, 0.3, 3.0, 0.0, 0.0), (WARM_UP, STAIRS, None)),
+    "none": Rule(MOMENTUM, (0.005, 0.1, 0.9, 0.0, 0.0)),
+}
+
 each_rule = pytest.mark.parametrize("name", RULES)
 DTYPES = [np.float32, np.float64]
 HIDDEN = {"depth 1": (), "depth 2": (1,), "depth 3": (5, 4), "depth 8": (3,) * 7}

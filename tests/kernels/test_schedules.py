@@ -10,26 +10,19 @@ from hypothesis import strategies as st
 from accel.kernels.cpu import loop, schedules
 from accel.kernels.reference.schedules import Term, at, program_of, value
 from accel.kernels.specs import (
-    ADAM,
     CONSTANT,
     COSINE,
-    END_TO_END,
     EXPONENTIAL,
-    GRADIENT_DESCENT,
-    GROUP_RMSPROP,
     INVERSE_POWER,
     LINES_OF_TABLE,
-    MOMENTUM,
-    NESTEROV,
     POLYNOMIAL,
     STAIRCASE,
     STEPS_OF_TABLE,
     WAVES_OF_TABLE,
     ModelSpec,
-    Rule,
 )
 
-from .runs import Single, assert_cuts_do_not_show, assert_same_run, problem
+from .runs import SCHEDULED, Single, assert_cuts_do_not_show, assert_same_run, problem
 
 INF = math.inf
 TABLE = np.array([3.0, 7.0, 20.0, 1.0, 2.0, 0.5, 4.0])
@@ -133,22 +126,6 @@ def test_a_table_may_be_long():
 
 # Runs -------------------------------------------------------------------------------------------
 
-WARM_UP = program_of([
-    (0, (Term(POLYNOMIAL, (0.1, 1.0, 6.0, 1.0)), Term(CONSTANT, (0.01,)))),
-    (9, (Term(COSINE, (0.01, 0.1, 15.0, 1.0), 9),)),
-])  # fmt: skip
-STAIRS = program_of([(0, (Term(STAIRCASE, (0.3, 0.5, 5.0, -INF, INF)),))])
-RISING = program_of([(0, (Term(LINES_OF_TABLE, (), 0, np.array([4.0, 25.0, 0.5, 0.9, 0.2])),))])
-RULES = {
-    "descent": Rule(GRADIENT_DESCENT, (0.001, 0.0, 0.0, 0.0, 0.0), (WARM_UP, None, None)),
-    "decay": Rule(GRADIENT_DESCENT, (0.01, 0.3, 0.0, 0.0, 0.0), (None, STAIRS, None)),
-    "momentum": Rule(MOMENTUM, (0.001, 0.3, 0.5, 0.0, 0.0), (WARM_UP, STAIRS, RISING)),
-    "nesterov": Rule(NESTEROV, (0.005, 0.0, 0.5, 0.0, 0.0), (None, None, RISING)),
-    "adam": Rule(ADAM, (0.001, 0.3, 0.9, 0.999, 1e-8), (WARM_UP, STAIRS, None)),
-    "group rmsprop": Rule(GROUP_RMSPROP, (0.001, 0.3, 0.9, 1.0, 1e-6), (WARM_UP, STAIRS, None)),
-    "end-to-end 3": Rule(END_TO_END, (0.001, 0.3, 3.0, 0.0, 0.0), (WARM_UP, STAIRS, None)),
-    "none": Rule(MOMENTUM, (0.005, 0.1, 0.9, 0.0, 0.0)),
-}
 #: Every kernel that makes steps: the shape that takes it, and the threads.
 WAYS = {
     "columns": ({}, 1),
@@ -166,11 +143,11 @@ def of_rule(name, **shape):
     return problem(**shape, hidden=() if name.startswith("end-to-end") else (5,))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SCHEDULED)
 def test_every_rule(kernels, plain, name):
     case = of_rule(name)
-    with Single(kernels.loop, *case, RULES[name]) as run:
-        assert_same_run(plain, run, case, RULES[name], 30)
+    with Single(kernels.loop, *case, SCHEDULED[name]) as run:
+        assert_same_run(plain, run, case, SCHEDULED[name], 30)
 
 
 @each_way
@@ -178,7 +155,7 @@ def test_every_way(many_ranks, plain, shape, threads):
     """Models of all rules side by side, against the reference; each has its own schedule."""
     X, Y, loss, *_ = problem(**shape)
     models = []
-    for seed, (name, rule) in enumerate(RULES.items()):
+    for seed, (name, rule) in enumerate(SCHEDULED.items()):
         case = of_rule(name, seed=seed, **shape)
         models.append(ModelSpec(case.widths, case.params, rule))
     ends = []
@@ -193,12 +170,12 @@ def test_every_way(many_ranks, plain, shape, threads):
 @each_way
 @pytest.mark.parametrize("name", ["momentum", "end-to-end 3"])
 def test_cuts_do_not_show(many_ranks, name, shape, threads):
-    assert_cuts_do_not_show(loop, of_rule(name, **shape), RULES[name])
+    assert_cuts_do_not_show(loop, of_rule(name, **shape), SCHEDULED[name])
 
 
 def test_a_rate_that_is_set_ends_its_schedule(kernels):
     """Those of decay and momentum go on."""
-    case, rule = problem(), RULES["momentum"]
+    case, rule = problem(), SCHEDULED["momentum"]
     other = rule._replace(hyper=(0.02, *rule.hyper[1:]), programs=(None, *rule.programs[1:]))
     with Single(kernels.loop, *case, rule) as run, Single(kernels.loop, *case, other) as constant:
         run.advance(7)
@@ -213,10 +190,10 @@ def test_a_rate_that_is_set_ends_its_schedule(kernels):
 
 
 def test_constants_at_a_step():
-    rule = RULES["momentum"]
+    rule = SCHEDULED["momentum"]
     assert at(rule, 0) == pytest.approx(rule.hyper)
     rate, decay, a, b, eps = at(rule, 12)
     assert rate == pytest.approx(0.01 * (0.1 + 0.9 * (1 + math.cos(math.pi * 3 / 15)) / 2))
     assert (decay, b, eps) == (0.3 * 0.25, 0.0, 0.0)
     assert a == pytest.approx(0.9 - 0.7 * 8 / 21)
-    assert at(RULES["none"], 12) == RULES["none"].hyper
+    assert at(SCHEDULED["none"], 12) == SCHEDULED["none"].hyper

@@ -32,7 +32,7 @@ from accel.kernels.specs import (
     Rule,
 )
 
-from ..runs import PLAIN, RULES, problem
+from ..runs import PLAIN, RULES, SCHEDULED, problem
 from .kinds import KINDS, bounded, outputs, targets
 
 # Numba and CuPy take seconds to load, and ``--list`` needs neither: they are imported in functions.
@@ -410,6 +410,18 @@ WAVES = [
         ),
         "langevin": partial(
             check_run, F8, (17, 5, 1), n=size(2565, 20), rule=NOISY, every=size(20, 3)
+        ),
+        "schedules": partial(
+            check_run, F8, (17, 5, 1), n=size(2565, 20), rule=SCHEDULED["momentum"], models=2
+        ),
+        "schedules-f4": partial(
+            check_run,
+            F4,
+            size((128, 5, 1), (9, 5, 1)),
+            n=size(20_000, 20),
+            rule=SCHEDULED["adam"],
+            every=size(20, 3),
+            way="streaming",
         ),
         "losses": partial(check_losses, size(3000, 40), size(64, 9)),
         "products": partial(check_pass, "products", F8, size(3000, 300), 40, 40),

@@ -20,8 +20,7 @@ from accel.kernels.reference.batches import rows
 from accel.kernels.reference.precondition import precondition
 from accel.kernels.specs import END_TO_END, LANGEVIN, RUNNING, Batches, Loss, ModelSpec, Rule
 
-from ..runs import PLAIN, problem
-from ..test_schedules import RULES
+from ..runs import PLAIN, SCHEDULED, problem
 from . import standin
 from .modules import cuda
 from .standin import Array, CuPy
@@ -46,7 +45,6 @@ def cupy(monkeypatch):
     cuda.jit._attributes.cache_clear()
 
 
-SCHEDULED = RULES["momentum"]
 NEEDS_CUPY = pytest.mark.skipif(not standin.is_installed(), reason="CuPy is not installed")
 #: The files of accel and of its CUDA kernels, wherever they are installed.
 FOLDERS = [Path(module.__file__).parent for module in (accel, cuda.jit)]
@@ -236,7 +234,7 @@ def test_blocks_that_cannot_run_together_are_refused(cupy):
         training(cupy)
 
 
-@pytest.mark.parametrize("rule", [PLAIN, SCHEDULED], ids=["constant", "scheduled"])
+@pytest.mark.parametrize("rule", [PLAIN, SCHEDULED["momentum"]], ids=["constant", "scheduled"])
 @pytest.mark.parametrize("large", [True, False])
 def test_what_kernels_have_addresses_of_stays_alive(cupy, monkeypatch, large, rule):
     """A launch that forgot an array would let CuPy give its memory to the next one."""
@@ -269,7 +267,7 @@ def test_a_streamed_run_replays_a_graph(cupy):
 
 
 def test_schedules_are_followed_within_the_graph(cupy):
-    _, loop = training(cupy, SCHEDULED, large=True)
+    _, loop = training(cupy, SCHEDULED["momentum"], large=True)
     before = len(cupy.launches)
     loop.advance(20)
     assert cupy.replays == 1
@@ -278,7 +276,7 @@ def test_schedules_are_followed_within_the_graph(cupy):
 
 
 def test_a_resident_launch_has_its_values_before(cupy):
-    _, loop = training(cupy, SCHEDULED, models=2)
+    _, loop = training(cupy, SCHEDULED["momentum"], models=2)
     assert loop.engine == "resident"
     before = len(cupy.launches)
     loop.advance(20)
@@ -293,7 +291,7 @@ def test_a_resident_launch_has_its_values_before(cupy):
 
 def test_a_scheduled_end_to_end_rule_with_several_outputs(cupy):
     """Its rates are those on the device: the host waits for nothing."""
-    _, loop = training(cupy, RULES["end-to-end 3"], large=True, k=2)
+    _, loop = training(cupy, SCHEDULED["end-to-end 3"], large=True, k=2)
     before = len(cupy.notes)
     loop._launcher._begin(loop.active, loop.active)
     loop._launcher._step_end_to_end(0)

@@ -24,8 +24,7 @@ from accel.kernels.specs import (
     Rule,
 )
 
-from ..runs import PLAIN, RULES, for_rule, problem
-from ..test_schedules import RULES as SCHEDULED
+from ..runs import PLAIN, RULES, SCHEDULED, for_rule, problem
 from ..test_schedules import of_rule
 from .kinds import KINDS, outputs, targets
 from .ways import Way

@@ -12,8 +12,8 @@ from accel.kernels.reference import loop as plain
 from accel.kernels.reference.schedules import program_of, value
 from accel.kernels.specs import ModelSpec
 
-from ..runs import Single, assert_cuts_do_not_show, problem
-from ..test_schedules import RULES, STEPS, TERMS, of_rule
+from ..runs import SCHEDULED, Single, assert_cuts_do_not_show, problem
+from ..test_schedules import STEPS, TERMS, of_rule
 from .test_simulated_loops import SMALL, run
 from .ways import Way
 
@@ -39,19 +39,19 @@ def test_a_term_is_that_of_the_reference(name):
     np.testing.assert_allclose(values(program, STEPS), value(program, STEPS), rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SCHEDULED)
 def test_every_rule(way, name):
-    run(way, of_rule(name, **SMALL), RULES[name], 12)
+    run(way, of_rule(name, **SMALL), SCHEDULED[name], 12)
 
 
 @pytest.mark.parametrize("name", ["momentum", "end-to-end 3", "group rmsprop"])
 def test_many_outputs(streaming, name):
-    run(streaming, of_rule(name, **SMALL, k=6), RULES[name], 12)
+    run(streaming, of_rule(name, **SMALL, k=6), SCHEDULED[name], 12)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SCHEDULED)
 def test_many_blocks_a_model(name):
-    run(Way("wide"), of_rule(name, **SMALL, k=3), RULES[name], 12)
+    run(Way("wide"), of_rule(name, **SMALL, k=3), SCHEDULED[name], 12)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -65,14 +65,14 @@ def test_many_blocks_a_model(name):
     ],
 )
 def test_other_forms(form, name, k):
-    run(Way(name), problem(**SMALL, p=2.0, form=form, k=k), RULES["momentum"], 12)
+    run(Way(name), problem(**SMALL, p=2.0, form=form, k=k), SCHEDULED["momentum"], 12)
 
 
 def test_each_model_has_its_own(way):
     """Also where some leave, and where the launches of a run begin anew."""
     X, Y, loss, *_ = problem(**SMALL)
     models = []
-    for seed, (name, rule) in enumerate(RULES.items()):
+    for seed, (name, rule) in enumerate(SCHEDULED.items()):
         case = of_rule(name, seed=seed, **SMALL)
         models.append(ModelSpec(case.widths, case.params, rule))
     ends = []
@@ -88,17 +88,17 @@ def test_each_model_has_its_own(way):
 
 @pytest.mark.parametrize("name", ["momentum", "end-to-end 3"])
 def test_cuts_do_not_show(way, name):
-    assert_cuts_do_not_show(way, of_rule(name, **SMALL), RULES[name])
+    assert_cuts_do_not_show(way, of_rule(name, **SMALL), SCHEDULED[name])
 
 
 def test_a_launch_has_no_more_steps_than_values_fit(monkeypatch):
     monkeypatch.setattr(cuda_loop, "_HISTORY", 20)  # numbers: of one model, six steps
-    case, rule = of_rule("momentum", **SMALL), RULES["momentum"]
+    case, rule = of_rule("momentum", **SMALL), SCHEDULED["momentum"]
     run(cuda_loop, case, rule, 15)
 
 
 def test_a_rate_that_is_set_ends_its_schedule(way):
-    case, rule = problem(**SMALL), RULES["momentum"]
+    case, rule = problem(**SMALL), SCHEDULED["momentum"]
     with Single(way, *case, rule) as ours, Single(plain, *case, rule) as theirs:
         for loop in (ours, theirs):
             loop.advance(3)
@@ -108,6 +108,6 @@ def test_a_rate_that_is_set_ends_its_schedule(way):
 
 
 def test_rules_without_schedules_have_no_programs():
-    rows, programs = make_rules([RULES["none"], RULES["none"]])
+    rows, programs = make_rules([SCHEDULED["none"], SCHEDULED["none"]])
     assert not rows[:, 6:].any()
     assert programs.tolist() == [0.0]
