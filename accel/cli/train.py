@@ -251,8 +251,9 @@ def train_command(
     )
     if as_json:
         described = {
-            "optimizer": model.optimizer, "depth": model.depth, "batch_size": batch_size,
-            "shuffle": shuffle, "batch_seed": batch_seed, "label_noise": label_noise,
+            "optimizer": model.optimizer, "depth": model.depth, "temperature": temperature,
+            "batch_size": batch_size, "shuffle": shuffle, "batch_seed": batch_seed,
+            "label_noise": label_noise,
         }  # fmt: skip
         rows = result_json(problem, result, best)
         print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})

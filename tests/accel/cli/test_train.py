@@ -89,8 +89,10 @@ def test_every_optimizer_has_a_rate_of_its_own(optimizer):
 def test_a_rule_with_noise():
     rule = ["--optimizer", "langevin", "--learning-rate", "0.01", "--temperature", "0.5"]
     arguments = ["train", *SMALL, "--steps", "20", *rule]
-    losses = [run_json(*arguments, "--seed", seed)["loss"] for seed in ("1", "1", "2")]
+    reports = [run_json(*arguments, "--seed", seed) for seed in ("1", "1", "2")]
+    losses = [report["loss"] for report in reports]
     assert losses[0] == losses[1] != losses[2]
+    assert reports[0]["temperature"] == 0.5
     ended = run("train", *SMALL, "--optimizer", "langevin")
     assert ended.exit_code == 2
     assert "langevin needs a value for temperature" in ended.output.replace("\n", " ")
