@@ -22,8 +22,18 @@ still grow afterwards, and for p > 2 it mostly falls: ``train`` begins with this
 follows the loss (``pacing``).
 
 The loss of a batch bends more than that of all rows along some directions, and a rate above
-:math:`2 / \lambda` of the batch makes its step overshoot there. So where the steps have batches the
-curvature of the first few of them counts as well, at the same points.
+:math:`2 / L` for the curvature L of a batch makes its step overshoot there. So where the steps have
+batches the curvature of the steepest of them counts as well, at the same points. Momentum adds the
+overshoots up. Along a direction where batches have the curvatures :math:`\lambda + \xi`, of mean
+:math:`\lambda` and variance :math:`\sigma^2`, the heavy ball :math:`x_{t+1} = x_t - \eta (\lambda +
+\xi_t) x_t + \mu (x_t - x_{t-1})` has a second moment that stays bounded if and only if
+
+.. math::
+    \eta \left( \lambda + \frac{1 + \mu}{1 - \mu} \frac{\sigma^2}{\lambda} \right) < 2 (1 + \mu),
+
+which follows from the variance of an autoregression of order 2. Curvatures of 0 to L have
+:math:`\sigma^2 \le \lambda (L - \lambda)`, so :math:`\eta < 2 (1 - \mu) / L` is enough, and half of
+that is what counts. For Nesterov's form it is the same to first order in the rate.
 """
 
 import math
@@ -46,6 +56,7 @@ from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference import batches as rows_of
 from accel.kernels.reference import entries
+from accel.kernels.reference.losses import curvature as curvature_of
 from accel.kernels.reference.norms import norm
 from accel.kernels.specs import COUPLED_KINDS, Batches, Loss
 from accel.schedules.schedule import range_of
@@ -57,7 +68,8 @@ _STILL = 6  # steps without a larger curvature than before, after which descent 
 _HALVINGS = 30  # how often a step of descent is halved at most, until the loss falls
 _FIRST, _NEXT = 20, 3  # products with J at the first point, and at every later one
 _ENOUGH = 0.01  # a smaller relative change of the curvature is taken for none
-_BATCHES = 8  # batches whose curvature is looked at
+_BATCHES = 8  # batches whose curvature is looked at, the steepest of an epoch
+_DRAWN = 512  # batches at most that are drawn with replacement to find these
 
 #: From a matrix to the loss and its gradient, or from the parameters to the loss and u.
 _Field = Callable[[Array], tuple[float, Array]]
@@ -74,18 +86,38 @@ def _smoothed(given: BaseProblem) -> BaseProblem:
     return problem
 
 
-def _picked(problem: BaseProblem, batches: Batches | None) -> list[Array]:
-    """Return the rows of the first batches of a run; none if every step has all rows."""
+def _traces(problem: BaseProblem, W: Array) -> Array:
+    """Return the trace of the Hessian of every row's loss in the map, at W, but for a factor."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(problem, MatrixSensing):
+            X, Y, products = problem.rows, problem.values, problem.rows @ W.reshape(-1, 1)
+        else:
+            host = local_problem(problem).host
+            X, Y, products = host.X, host.Y, host.X @ W.T
+        traces: Array = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        if problem.spec.kind not in COUPLED_KINDS:
+            traces *= curvature_of(problem.spec, products, Y).sum(axis=1, dtype=np.float64)
+    return traces
+
+
+def _picked(problem: BaseProblem, batches: Batches | None, W: Array) -> list[Array]:
+    """Return the rows of the steepest batches of an epoch; none if every step has all rows.
+
+    Steep is whose Hessian in the map has a large trace, at W.
+    """
     if batches is None or all_rows(problem, batches):
         return []
     n, size, shuffle, seed = problem.n, batches.size, batches.shuffle, batches.seed
+    traces, steps = _traces(problem, W), rows_of.steps_per_epoch(n, size)
     if shuffle == "replacement":
-        return [rows_of.rows(n, size, shuffle, seed, step) for step in range(_BATCHES)]
-    steps = range(min(_BATCHES, rows_of.steps_per_epoch(n, size)))
-    if shuffle == "epoch":  # one shuffle for all of them
-        labels = rows_of.labels(n, size, seed, 0)
-        return [np.flatnonzero(labels == step) for step in steps]
-    return [rows_of.rows(n, size, shuffle, seed, step) for step in steps]
+        count = min(max(steps, _BATCHES), _DRAWN)
+        drawn = [rows_of.rows(n, size, shuffle, seed, step) for step in range(count)]
+        order = np.argsort([-traces[rows].sum() for rows in drawn], kind="stable")
+        return [drawn[step] for step in order[:_BATCHES]]
+    labels = rows_of.labels(n, size, seed, 0) if shuffle == "epoch" else np.arange(n) // size
+    means = np.bincount(labels, traces) / np.bincount(labels)
+    order = np.argsort(-means, kind="stable")
+    return [np.flatnonzero(labels == step) for step in order[:_BATCHES]]
 
 
 def _of_rows(problem: BaseProblem, rows: Array) -> _Field:
@@ -120,6 +152,11 @@ def _decay(optimizer: Optimizer) -> float:
     """What a step subtracts from the weights at most, as a fraction of them, over the rate."""
     N = optimizer.depth if isinstance(optimizer, EndToEnd) else 1
     return N * range_of(optimizer.weight_decay)[1]
+
+
+def _memory(optimizer: Optimizer) -> float:
+    """Over how many steps a rule adds up its gradients: 1 / (1 - momentum)."""
+    return 1 / (1 - range_of(getattr(optimizer, "momentum", 0.0))[1])
 
 
 def _curvature(
@@ -160,12 +197,14 @@ def _largest_curvature(
     convex: bool,
     batches: Sequence[Array],
     of_rows: Callable[[Array], _Field],
+    memory: float,
 ) -> float:
     """The largest curvature along some steps of descent from the parameters.
 
     Infinite if it overflows. A convex loss has no saddle, so that there the descent ends as soon as
     the curvature has not grown for a while; else only if the loss has fallen as well. That of the
-    loss of each batch of rows counts at the same points; the descent is the same without them.
+    loss of each batch of rows counts ``memory`` times at the same points; the descent is the same
+    without them.
     """
     v = np.random.default_rng(0).standard_normal(params.size)
     v /= np.linalg.norm(v)
@@ -194,7 +233,7 @@ def _largest_curvature(
         if still == _STILL or not after[0] < loss:
             break
         params, (loss, direction) = params - step * direction, after
-    return max(largest, beside)
+    return max(largest, memory * beside)
 
 
 def _rate_for(curvature: float) -> float:
@@ -224,10 +263,11 @@ def stable_rate(
         The rule and its other constants; its own learning rate is not looked at. Of a weight decay
         that is scheduled the largest value counts.
     batch_size, shuffle, seed
-        As for ``train``. The curvature of the first 8 batches, or of all of an epoch that has
-        fewer, counts beside that of all rows: above 2 over the curvature of a batch its step
-        overshoots. Later ones may be steeper, but only one of twice the curvature of all of these
-        is too steep for the rate; more batches would cost more than they tell.
+        As for ``train``. The curvature of batches, over 1 - momentum, counts beside that of all
+        rows: above 2 over the curvature of a batch its step overshoots, and momentum adds up what
+        steps do. It is that of the 8 batches of the first epoch (with replacement of the first 8 to
+        512 steps) whose rows have Hessians with the largest traces at the start. Others may be
+        steeper later, but only one of twice the curvature of all of these is too steep.
 
     Returns
     -------
@@ -274,7 +314,9 @@ def stable_rate(
     u = _direction(Oracle(smoothed, from_gram=True).loss_and_gradient, network, optimizer)
     convex = network.depth == 1 and not isinstance(optimizer, EndToEnd)
     eps, start = float(np.finfo(problem.dtype).eps), network.params.astype(np.float64)
-    curvature = _largest_curvature(u, start, eps, convex, _picked(problem, batches), of_rows)
+    W = resolve("reference").end_to_end(start, network.structure)
+    picked = _picked(smoothed, batches, W)
+    curvature = _largest_curvature(u, start, eps, convex, picked, of_rows, _memory(optimizer))
     return _rate_for(curvature + decay)
 
 

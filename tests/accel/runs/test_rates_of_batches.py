@@ -46,14 +46,59 @@ def test_it_is_that_of_the_steepest_batch(problem, shuffle, count):
     assert rate < 0.95 * stable_rate(problem, network, GD)
 
 
-@pytest.mark.parametrize(("row", "counts"), [(7, True), (8, False)])
-def test_the_first_eight_count(row, counts):
+@pytest.mark.parametrize("shuffle", ["epoch", "none"])
+@pytest.mark.parametrize("row", [0, 8, 19])
+def test_the_steepest_counts_wherever_it_is(shuffle, row):
     X = np.ones((20, 1))
     X[row] = 100.0
     problem = LpProblem(X, np.ones(20), 2)
     network = LinearNetwork.for_problem(problem, 1)
-    rate = stable_rate(problem, network, GD, batch_size=1, shuffle="none")
-    assert rate == pytest.approx(1 / (2 * 100**2) if counts else 1 / (2 * (100**2 + 19) / 20))
+    rate = stable_rate(problem, network, GD, batch_size=1, shuffle=shuffle)
+    assert rate == pytest.approx(1 / (2 * 100**2))
+
+
+@pytest.mark.parametrize("problem", [
+    Problem(DATA.X, SIGNS, "logistic"), LpProblem(DATA.X, DATA.Y, 4),
+    accel.MatrixSensing(MATRICES, DATA.Y[:, 0]),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("shuffle", ["epoch", "replacement", "none"])
+def test_the_eight_with_the_largest_traces_count(problem, shuffle):
+    """For batches of a row, at depth 1 and from W = 0, the trace is the curvature itself."""
+    network = LinearNetwork.for_problem(problem, 1, scale=0.0)
+    rates = [stable_rate(part(problem, Batches(problem.n, 1, shuffle).rows(t)), network, GD)
+             for t in range(problem.n)]  # fmt: skip
+    rate = stable_rate(problem, network, GD, batch_size=1, shuffle=shuffle)
+    assert rate == pytest.approx(min(rates), rel=0.02)
+    assert min(rates) < 0.9 * sorted(rates)[8]
+
+
+@pytest.mark.parametrize("optimizer", [accel.Momentum, accel.Nesterov])
+def test_momentum_adds_up_what_batches_do(optimizer):
+    network = start(DATA, depth=1)
+    rate = stable_rate(DATA, network, GD, batch_size=1)
+    expected = pytest.approx(0.2 * rate)
+    rising = accel.schedules.Linear(0.1, 0.8, 100)
+    for momentum in (0.8, rising):
+        rule = optimizer(1.0, momentum=momentum)
+        assert stable_rate(DATA, network, rule, batch_size=1) == expected
+    plain = stable_rate(DATA, network, GD)
+    assert stable_rate(DATA, network, optimizer(1.0, momentum=0.8)) == plain  # for all rows
+
+
+@pytest.mark.parametrize("optimizer", [GD, accel.Momentum(1.0), accel.Nesterov(1.0)])
+@pytest.mark.parametrize(("p", "depth"), [(2, 1), (2, 2), (4, 1), (4, 2)])
+def test_runs_with_batches_are_stable_at_it(optimizer, p, depth):
+    """With residuals of heavy tails, batches differ most for p = 4."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((90, 4))
+    problem = LpProblem(X, X @ rng.standard_normal(4) + rng.standard_t(4, 90), p)
+    network = start(problem, depth)
+    for seed, size in enumerate((1, 4, 16, 45)):
+        rate = stable_rate(problem, network, optimizer, batch_size=size, seed=seed)
+        rule = replace(optimizer, learning_rate=rate)
+        result = train(problem, network, rule, 1500, batch_size=size, seed=seed)
+        assert result.status == "completed"
+        assert result.loss < result.history.loss[0]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
