@@ -27,10 +27,11 @@ _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # how much longer a chunk may be than the last: the first step has cold caches
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
 _LOOKS = 10  # with batches a loss is computed to be shown after so many times what it costs
+_BACK = 11  # iterates before a divergence that are looked at: 1, 2, 4, ... 1024 steps before
 _IDLE = 100  # calls without a step, one after the other, that requests to stop can explain
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
-GROWING = ("steps", "rows", "clock", "loop_active", "kept_active")
+GROWING = ("steps", "rows", "clock", "loop_active", "kept_active", "base_active")
 
 Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
 
@@ -94,6 +95,8 @@ class Run:
         self._rows: list[Array] = []
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
         self._snapshots: deque[Snapshot] = deque(maxlen=2)
+        # With batches, not after the last record, and not before the start of a stretch.
+        self._base = loop.snapshot() if batches else None
         self._size = 1
         self._pace, self._recorder = pace, recorder
         self._has_batches, self._columns = batches, 4 if batches else 3
@@ -118,7 +121,8 @@ class Run:
         if self._pace is not None:
             stop = int(min(stop, self._pace.end))
         size = min(self._size, stop - start)
-        self._snapshots.append(loop.snapshot())
+        before = loop.snapshot()
+        self._snapshots.append(before)
         active = loop.active
         if self._check is not None:
             size = min(size, self._check.every - start % self._check.every)
@@ -141,6 +145,8 @@ class Run:
         if self._pace is not None:
             self._judge(self._pace)
         self._go_back(active[self.codes[active] == specs.DIVERGED])
+        if self._has_batches and due.any() and loop.step > start:
+            self._base = before
         if rung in limits.rungs and loop.step == rung[0]:
             self._drop(rung[1])
         # A stretch that was taken back leaves nothing new to check.
@@ -205,6 +211,8 @@ class Run:
             return
         if pace.keeps(loop.step, math.inf if diverged else self._objective(pace)):
             self._kept = loop.snapshot()
+            if self._has_batches and not diverged:
+                self._base = self._kept
         else:
             self._take_back(pace)
             _log.info("the loss rose: back to step %d, learning rate %.4g", loop.step, pace.rate)
@@ -213,7 +221,10 @@ class Run:
     def _take_back(self, pace: Pace) -> None:
         """Return to the end of the last stretch that was kept, in all but clock and velocity."""
         kept = self._end_of_kept
-        self.loop.restore(kept._replace(state=pace.without_velocity(kept.state)))
+        begun = kept._replace(state=pace.without_velocity(kept.state))
+        self.loop.restore(begun)
+        if self._has_batches:
+            self._base = begun
         self.codes[0] = specs.RUNNING
         self._snapshots.clear()
         steps, rows = self._recorded()
@@ -231,34 +242,61 @@ class Run:
         now, ended = loop.snapshot(), loop.steps
         self._diverged_at[diverged] = ended[diverged]
         for m in diverged:
-            goal = ended[m] - 1
-            for snapshot in reversed(self._snapshots):
-                if snapshot.step <= goal:
-                    self._replay(snapshot, int(m), int(goal))
-                    if not self._has_batches or self._to_finite(snapshot, int(m), int(goal)):
-                        break
-            # Otherwise the very first iterate has no finite loss, and the model stays there.
+            goal = int(ended[m]) - 1
+            snapshot = self._before(goal)
+            if snapshot is None:
+                continue  # the very first iterate has no finite loss, and the model stays there
+            if self._has_batches:
+                snapshot, goal = self._finite(int(m), goal)
+            self._replay(snapshot, int(m), goal)
         loop.restore(now, [m for m in now.active if m not in diverged])
 
-    def _to_finite(self, snapshot: Snapshot, m: int, goal: int) -> bool:
-        """Take a model from ``goal`` to its last iterate with a finite loss of all rows.
+    def _before(self, step: int) -> Snapshot | None:
+        """The last snapshot at or before a step, if there is one."""
+        known = [each for each in (self._base, *self._snapshots) if each and each.step <= step]
+        return max(known, key=lambda snapshot: snapshot.step, default=None)
 
-        With batches no more is known of most iterates than that the loss of a batch is finite.
-        Whether there is one from a snapshot on.
+    def _finite(self, m: int, goal: int) -> tuple[Snapshot, int]:
+        """The last iterate of a model up to ``goal`` with a finite loss of all rows.
+
+        With batches no more is known of most iterates than that the loss of a batch is finite; of
+        the last that was recorded, or of the start of a stretch, that of all rows is. In between,
+        iterates further and further back are looked at until one is finite, and the gap after it
+        is halved: if losses are finite up to an iterate and then no more, it is that one. Neither
+        chunks nor checkpoints change which are looked at.
+
+        Returns
+        -------
+        snapshot : Snapshot
+            At or before the iterate.
+        step : int
         """
-        loop = self.loop
-        if np.isfinite(loop.evaluate()[m, 1:3]).all():
-            return True
-        loop.restore(snapshot, [m])
-        for _ in range(_IDLE):  # a request to stop ends one call
-            if loop.step < goal and m in loop.active:
-                loop.advance(goal - loop.step, 1)
-        loop.take_history()  # every iterate was judged, and none of them is to be recorded
-        last = int(loop.steps[m]) - 1
-        if last < snapshot.step:
-            return False
-        self._replay(snapshot, m, last)
-        return True
+        base = self._start_of_known
+        good, bad = max(goal - goal % self._limits.record_every, int(base.step)), goal + 1
+        for step in [goal + 1 - 2**back for back in range(_BACK) if goal + 1 - 2**back > good]:
+            if self._is_finite(self._before(step) or base, m, step):
+                good = step
+                break
+            bad = step
+        snapshot = self._before(good) or base
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if self._is_finite(snapshot, m, middle):
+                good, snapshot = middle, self.loop.snapshot()
+            else:
+                bad = middle
+        return snapshot, good
+
+    @property
+    def _start_of_known(self) -> Snapshot:
+        """From where the last iterate whose loss of all rows is known can be made anew."""
+        assert self._base is not None
+        return self._base
+
+    def _is_finite(self, snapshot: Snapshot, m: int, step: int) -> bool:
+        """Take a model from a snapshot to a step; whether the loss of all rows is finite there."""
+        self._replay(snapshot, m, step)
+        return bool(np.isfinite(self.loop.evaluate()[m, 1:3]).all())
 
     def _replay(self, snapshot: Snapshot, m: int, goal: int) -> None:
         """Make the steps of a model from a snapshot on once more, up to the step ``goal``."""
@@ -383,6 +421,7 @@ class Run:
         # rows are asked at records only, so that it does not matter when a run is saved.
         if not self._has_batches:
             self._settle()
+        base = {} if self._base is None else _arrays("base", self._base)
         steps, rows = self._recorded()
         paced = (
             {}
@@ -397,6 +436,7 @@ class Run:
             "clock": np.array(self._clock, np.float64),
             "size": np.array(self._size),
             **_arrays("loop", self.loop.snapshot()),
+            **base,
             **paced,
             **({} if self._recorder is None else self._recorder.export()),
         }
@@ -412,6 +452,8 @@ class Run:
         self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
         self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
         self._size = int(arrays["size"])
+        if self._has_batches:
+            self._base = _snapshot("base", arrays)
         if self._recorder is not None:
             self._recorder.resume(arrays)
 

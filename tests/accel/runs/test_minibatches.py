@@ -159,6 +159,43 @@ def test_a_diverged_run_goes_back_to_a_finite_loss_of_all_rows(backend):
         assert result.history.step[-1] == result.steps
 
 
+@pytest.mark.parametrize("chunk_seconds", [0.1, 1e-9])
+@pytest.mark.parametrize(("longest", "every"), [(1e150, 10**6), (1e3, 10**6), (1e3, 100)])
+def test_it_goes_back_as_far_as_it_must(
+    longest, every, chunk_seconds, monkeypatch, in_a_folder_of_its_own
+):
+    """The loss of all rows is infinite for thousands of steps before the long row has its turn."""
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", chunk_seconds)
+    X = np.random.default_rng(3).standard_normal((4000, 2))
+    signs = np.where(X @ [1.0, -2.0] > 0, 1.0, -1.0)
+    X[-1] *= -longest  # on the wrong side
+    problem, network = accel.Problem(X, signs, "exponential"), LinearNetwork((2, 1), scale=0.0)
+
+    def run(steps=8000, every=every, **more):
+        return train(problem, network, GradientDescent(1e-3), steps, batch_size=1, shuffle="none",
+                     record_every=every, backend="cpu", **more)  # fmt: skip
+
+    result = run()
+    assert result.status == "diverged"
+    # A record says so as soon as it is one; else it is the turn of the row itself.
+    assert result.diverged_at == (3999 if every > 4000 else every * (result.steps // every + 1))
+    assert np.isfinite(result.loss)
+    assert (result.steps == 0) == (longest == 1e150)
+    assert result.steps < 3000
+    following = run(result.steps + 1, every=10**6)
+    assert following.status == "diverged"
+    if result.steps:
+        before = run(result.steps, every=10**6)
+        assert before.status == "completed"
+        np.testing.assert_array_equal(before.network.params, result.network.params)
+    checkpoint = {"checkpoint": "run.npz", "checkpoint_every": 0}
+    stopped = run(**checkpoint, callback=lambda step, loss: step >= 5)
+    assert 5 <= max(stopped.steps, stopped.diverged_at or 0) < 3999
+    resumed = run(checkpoint="run.npz")
+    assert (resumed.steps, resumed.diverged_at) == (result.steps, result.diverged_at)
+    np.testing.assert_array_equal(resumed.network.params, result.network.params)
+
+
 def test_rows_without_number_are_no_matter_without_batches():
     """Rows of batches are numbered in 32 bits; other runs may have more."""
 
