@@ -57,12 +57,13 @@ def run_bytes(
     threads : int
     copies : (int, int)
         How often a model's flat factors are held, and each slot of its state: in use, in two
-        snapshots, the factors as the start and the result too, and in between.
+        snapshots, the factors as the start and the result too, and in between. With batches there
+        is one more snapshot, of where a run that diverges can go back to.
     line : int
         Rows are padded to a multiple of so many elements.
     """
     _, d, k, dtype, form, _ = shape
-    size, (factors, slots) = dtype.itemsize, copies
+    size, (factors, slots) = dtype.itemsize, (number + bool(shape.batch) for number in copies)
     params = products = 0
     for model in models:
         padded = sum(rows * -(-columns // line) * line for columns, rows in pairwise(model.widths))
