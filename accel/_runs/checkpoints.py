@@ -124,7 +124,8 @@ def _difference(name: str, there: Any, here: Any) -> str:
     texts = [" ".join(repr(value).split()) for value in (there, here)]
     begin = 0
     if max(map(len, texts)) > _SHOWN:
-        common = os.path.commonprefix(texts)
+        length = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+        common = texts[0][:length]
         words = (common.rfind(mark) + len(mark) for mark in (", ", "(") if mark in common)
         begin = max(len(common) - _BEFORE, *words, 0)
     other, own = (_excerpt(text, begin) for text in texts)

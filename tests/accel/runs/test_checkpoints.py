@@ -92,7 +92,9 @@ def _refusal(path, first, other):
     train(**same | first, checkpoint=path, callback=lambda step, loss: True)
     with pytest.raises(ValueError, match="belongs to another run") as refused:
         train(**same | other, checkpoint=path)
-    (said,) = re.findall(r"another run \((.*)\): choose another file, or delete it", str(refused.value))
+    (said,) = re.findall(
+        r"another run \((.*)\): choose another file, or delete it", str(refused.value)
+    )
     return said
 
 
