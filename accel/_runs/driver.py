@@ -288,7 +288,7 @@ def _drive(
     export: Callable[[], dict[str, Array]],
 ) -> None:
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
-    with progress(options.progress, steps) as report:
+    with progress(options.progress, steps, options.name) as report:
         while run.going:
             Work(pool, run.advance).result()
             if run.lost:
