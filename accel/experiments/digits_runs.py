@@ -209,7 +209,8 @@ class DigitsRunner:
     def tuned(self) -> Iterator[tuple[Model, Best]]:
         """Search the best rate of every model, and run it there from all seeds.
 
-        An end-to-end rule is searched for, too, but has the rate of its net if it survives that.
+        An end-to-end rule is searched for, too, but has the rate of its net if it ends nearer than
+        it began there, from all seeds.
 
         Raises
         ------
@@ -248,9 +249,10 @@ class DigitsRunner:
             add([preferred])
         ranked = sorted(ends, key=lambda point: (point != preferred, ends[point], point))
         for point in ranked:
-            if math.isfinite(ends[point]):
+            most = search[point].history.loss[0] if point == preferred else math.inf
+            if ends[point] < most:
                 results = [search[point], *self._of_other_seeds(model, point)]
-                if all(math.isfinite(end(result)) for result in results):
+                if all(end(result) < most for result in results):
                     return Best(point, results, search)
         return Best(ranked[0], [search[ranked[0]]], search)  # none survives all seeds
 
