@@ -124,7 +124,8 @@ def _difference(name: str, there: Any, here: Any) -> str:
     texts = [" ".join(repr(value).split()) for value in (there, here)]
     begin = 0
     if max(map(len, texts)) > _SHOWN:
-        length = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+        pairs = enumerate(zip(*texts, strict=False))
+        length = next((i for i, (a, b) in pairs if a != b), min(map(len, texts)))
         common = texts[0][:length]
         words = (common.rfind(mark) + len(mark) for mark in (", ", "(") if mark in common)
         begin = max(len(common) - _BEFORE, *words, 0)
