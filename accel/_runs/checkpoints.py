@@ -24,6 +24,7 @@ __all__ = ["EVERY", "Checkpoint", "Place", "Saved", "digest", "of_models", "plac
 
 EVERY = 30.0  # seconds
 _FORMAT = 2
+_SHOWN, _BEFORE = 80, 40  # characters of a fact that a refusal shows, and before what differs
 
 _log = logging.getLogger("accel")
 
@@ -101,6 +102,37 @@ def read(place: Place) -> Saved | None:
         return None
 
 
+def _names(record: Any) -> Any:
+    """What is recorded, without the hashes of what else identifies it."""
+    if not isinstance(record, list):
+        return record
+    return [str(entry).rpartition(" ")[0] for entry in record]
+
+
+def _excerpt(text: str, begin: int) -> str:
+    """A text from there on, cut to what a message has room for."""
+    text = f"...{text[begin:]}" if begin else text
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """Say how a fact of one run differs from that of another; of long ones what is different."""
+    if name == "record":
+        there, here = _names(there), _names(here)
+        if there == here:
+            return f"record: {', '.join(here)} with other constants or data there than here"
+    texts = [" ".join(repr(value).split()) for value in (there, here)]
+    begin = 0
+    if max(map(len, texts)) > _SHOWN:
+        pairs = enumerate(zip(*texts, strict=False))
+        length = next((i for i, (a, b) in pairs if a != b), min(map(len, texts)))
+        common = texts[0][:length]
+        words = (common.rfind(mark) + len(mark) for mark in (", ", "(") if mark in common)
+        begin = max(len(common) - _BEFORE, *words, 0)
+    other, own = (_excerpt(text, begin) for text in texts)
+    return f"{name}: {other} there, {own} here"
+
+
 def _loss(loss: Loss) -> str:
     """A loss as files have it since the first version, when all were powers."""
     return f"Loss(p={loss.p}, factor={loss.factor})" if isinstance(loss, Lp) else repr(loss)
@@ -110,10 +142,10 @@ def of_models(
     problem: BaseProblem,
     models: Sequence[tuple[Network, Optimizer]],
     methods: Sequence[str],
-    limits: Mapping[str, Any],
+    chosen: Mapping[str, Any],
     backend: str,
 ) -> dict[str, Any]:
-    """Return what identifies a run, as ``Checkpoint`` takes it.
+    """Return what identifies a run, as ``Checkpoint`` takes it; ``chosen`` is what else was asked.
 
     The number of threads does not: a run may go on with another one, though the bits then differ.
     """
@@ -122,7 +154,7 @@ def of_models(
         "loss": _loss(problem.loss_function),
         "start": digest(*(part for net, _ in models for part in (net.structure, net.params))),
         "optimizers": [repr(optimizer) for _, optimizer in models],
-        **limits,
+        **chosen,
         "backend": backend,
         "method": methods[0] if len(set(methods)) == 1 else list(methods),
     }
@@ -136,6 +168,7 @@ class Checkpoint:
     place : Place
     run : mapping
         What identifies the run, by names that fit an error message; JSON must be able to hold it.
+        Of what differs the first is named: what a caller chose stands before what follows from it.
     growing : collection of str
         Arrays whose length changes as the run goes on.
     """
@@ -187,10 +220,10 @@ class Checkpoint:
         theirs = saved.run
         other = next((k for k, own in self._run.items() if theirs.get(k) != own), None)
         if other is not None:
-            there, here = (validation.shown(run.get(other)) for run in (theirs, self._run))
+            difference = _difference(other, theirs.get(other), self._run[other])
             raise ValueError(
-                f"checkpoint {os.fspath(self._path)} belongs to another run ({other}: {there} "
-                f"there, {here} here): choose another file, or delete it"
+                f"checkpoint {os.fspath(self._path)} belongs to another run ({difference}): choose "
+                "another file, or delete it"
             )
 
     def check_arrays(self, saved: Saved, like: Mapping[str, Array]) -> None:

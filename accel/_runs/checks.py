@@ -44,6 +44,8 @@ class RunOptions:
         What to record beside loss and norms.
     batches : Batches, optional
         The rows and labels of each step, if it has not all as they are.
+    name : str
+        Of a run that is one of several, for its progress.
     """
 
     callback: Callback | None = None
@@ -53,6 +55,7 @@ class RunOptions:
     checkpoint: Place | None = None
     record: tuple[Quantity, ...] = ()
     batches: Batches | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

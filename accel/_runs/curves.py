@@ -9,14 +9,16 @@ from accel._core.optimizers import GradientDescent, Langevin, Momentum, Nesterov
 from accel._runs.history import History
 from accel._support import validation
 from accel._support.arrays import Array
+from accel.schedules.schedule import Constant, Product, Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["draw", "label_of"]
 
 #: On a linear axis; all else is drawn on a logarithmic one.
 _LINEAR = ("effective_rank", "stable_rank", "alignment", "alignment_layers")
+_DECADES = 1e6  # a rate that falls by more is on a linear axis, too, as one that is zero
 _MANY = 10  # curves that are named one by one
 
 
@@ -37,6 +39,30 @@ def _limit(rule: Optimizer) -> tuple[float, str] | None:
         limit = (2 + 2 * mu) / (1 + 2 * mu) / rate
         return limit, r"$(2 + 2\mu)/((1 + 2\mu)\,\eta)$"
     return None
+
+
+def _told(rate: float | Schedule) -> str:
+    """A rate in a label: a number, or the names of schedules."""
+    if isinstance(rate, Product):
+        return " * ".join(map(_told, rate.factors))
+    if isinstance(rate, Constant):
+        rate = rate.value
+    return type(rate).__name__ if isinstance(rate, Schedule) else f"{rate:.3g}"
+
+
+def label_of(rule: Optimizer, depth: int) -> str:
+    """Name a run in a legend: the rule, its own depth or that of the network, its rate."""
+    depth = getattr(rule, "depth", depth)
+    return f"{rule.name}, depth {depth}, rate {_told(rule.learning_rate)}"
+
+
+def _is_linear(what: str, values: Array) -> bool:
+    """Whether what was recorded is drawn on a linear axis."""
+    if what == "loss":
+        return False
+    # A warm-up begins at zero; a cosine that ends near it is a cliff on a logarithmic axis.
+    vast = what == "rate" and not values.min() * _DECADES > values.max()
+    return what in _LINEAR or vast or bool((values < 0).any())
 
 
 def draw(
@@ -62,10 +88,10 @@ def draw(
             import matplotlib.pyplot as plt
         except ImportError as error:
             raise ImportError(f"plot() needs matplotlib: {install}") from error
-        ax = plt.subplots()[1]
+        ax = plt.subplots(layout="constrained")[1]
     if what == "loss":
         values = values - optimum
-    logarithmic = what not in _LINEAR and (what == "loss" or not (values < 0).any())
+    logarithmic = not _is_linear(what, values)
     if logarithmic:
         values = np.where(values > 0, values, np.nan)
     if values.ndim == 2 and isinstance(label := style["label"], str):

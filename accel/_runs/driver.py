@@ -187,11 +187,16 @@ def run_models(
         recorder = Recorder(problem, models, options.record, limits.record_every, kernels)
     checkpoint: Checkpoint | None = None
     if place is not None:
-        identity = of_models(problem, models, methods, asdict(limits), kernels.name)
+        chosen = {
+            "batches": None if batches is None else repr(batches),
+            **asdict(limits),
+            "record": identity_of(options.record),
+        }
+        every = chosen.pop("record_every")  # last: by default it follows from steps and batches
+        identity = of_models(problem, models, methods, chosen, kernels.name)
+        identity["record_every"] = every
         if first_rate is not None:
             identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
-        identity["record"] = identity_of(options.record)
-        identity["batches"] = None if batches is None else repr(batches)
         growing = {*GROWING, *(() if recorder is None else recorder.growing)}
         checkpoint = Checkpoint(place, identity, growing)
         if saved is not None:
@@ -283,7 +288,7 @@ def _drive(
     export: Callable[[], dict[str, Array]],
 ) -> None:
     """Make chunk after chunk in the worker, so that this thread is free to take a Ctrl-C."""
-    with progress(options.progress, steps) as report:
+    with progress(options.progress, steps, options.name) as report:
         while run.going:
             Work(pool, run.advance).result()
             if run.lost:

@@ -36,11 +36,11 @@ def preparing() -> Iterator[None]:
 
 
 @contextmanager
-def progress(wanted: bool, steps: int) -> Iterator[Report]:
+def progress(wanted: bool, steps: int, name: str = "") -> Iterator[Report]:
     """Show how far a run of so many steps is, if that is wanted.
 
     It is a bar if stderr is a terminal, or in a notebook, and rich is installed; else a line now
-    and then.
+    and then. Either begins with the name, which tells one of several runs from the others.
 
     Yields
     ------
@@ -50,10 +50,10 @@ def progress(wanted: bool, steps: int) -> Iterator[Report]:
     if not wanted:
         yield lambda step, loss: None
     elif importlib.util.find_spec("rich") and (sys.stderr.isatty() or _in_notebook()):
-        with _bar(steps) as report:
+        with _bar(steps, name) as report:
             yield report
     else:
-        yield _lines(steps)
+        yield _lines(steps, name)
 
 
 def _in_notebook() -> bool:
@@ -65,14 +65,14 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def _bar(steps: int) -> Iterator[Report]:
+def _bar(steps: int, name: str) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     # We refresh the bar, so that rich starts no thread, and leave stdout to the caller.
     bar = Progress(
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(),
+        TextColumn(name or "training"), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.6g}"), Remaining(),
         console=Console(stderr=True), auto_refresh=False,
         redirect_stdout=False, redirect_stderr=False,
@@ -102,13 +102,13 @@ def _shown(bar: "Progress") -> Iterator[Callable[[], None]]:
     yield lambda: output.update(bar)
 
 
-def _lines(steps: int) -> Report:
-    last = time.monotonic()
+def _lines(steps: int, name: str) -> Report:
+    last, begin = time.monotonic(), f"{name}: " if name else ""
 
     def report(step: int, loss: float) -> None:
         nonlocal last
         if step >= steps or time.monotonic() - last >= _INTERVAL:
             last = time.monotonic()
-            _say(f"step {step} of {steps}, loss {loss:.6g}")
+            _say(f"{begin}step {step} of {steps}, loss {loss:.6g}")
 
     return report

@@ -13,7 +13,7 @@ from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer, by_name
 from accel._files import archives, paths
 from accel._runs import notebooks
-from accel._runs.curves import draw
+from accel._runs.curves import draw, label_of
 from accel._runs.history import HISTORY, History
 from accel._support import validation
 from accel._support.arrays import Array
@@ -170,11 +170,13 @@ class Result(HasLoss):
             Of the loss; records at or below it are left out.
         what : str
             A name in ``history``. Axes are logarithmic, and zeros are left out, but for ranks,
-            alignments and what has negative values. Beside ``"sharpness"`` stands the limit of
-            stability, :math:`2 / \eta` or that of the rule with momentum, for the last learning
-            rate.
+            alignments, what has negative values, and a rate that is zero somewhere or falls by more
+            than six decades. Beside ``"sharpness"`` stands the limit of stability, :math:`2 / \eta`
+            or that of the rule with momentum: along a schedule at the rate of every record, with
+            ``learning_rate="auto"`` at the last rate.
         **style
-            Passed to ``ax.plot``. The label is the optimiser and the depth by default.
+            Passed to ``ax.plot``. The label is by default the optimiser, the depth and the learning
+            rate, of a schedule the name of its class.
 
         Returns
         -------
@@ -187,8 +189,7 @@ class Result(HasLoss):
         TypeError, ValueError
             If nothing of that name was recorded, or matrices.
         """
-        depth = getattr(self.optimizer, "depth", self.network.depth)
-        style.setdefault("label", f"{self.optimizer.name}, depth {depth}")
+        style.setdefault("label", label_of(self.optimizer, self.network.depth))
         return draw(ax, self.history, self.optimizer, what, optimum, style, _INSTALL)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -14,6 +14,7 @@ from accel._optimum.optimum import Optimum
 from accel._reports.text import duration
 from accel._runs.history import BATCH_LOSS
 from accel._runs.results import Result
+from accel.experiments.page import has_published
 from accel.tuning import Comparison, Tuned
 
 __all__ = [
@@ -147,17 +148,15 @@ def result_table(result: Result, best: Optimum | None) -> Table:
 
 def reproduction_table(report: dict[str, Any]) -> Table:
     """One row a line of a figure."""
-    table = _table(["figure", "line"], ["published", "ours", "ratio", "rate"])
+    names = ("published", "ours", "ratio") if has_published(report) else ("ours",)
+    table = _table(["figure", "line"], [*names, "rate"])
     for figure in report["figures"]:
         for line in figure["lines"]:
             rate = line.get("learning_rate")
             table.add_row(
                 escape(figure["key"]),
                 escape(line["label"]),
-                *(
-                    "-" if line[name] is None else f"{line[name]:.3g}"
-                    for name in ("published", "ours", "ratio")
-                ),
+                *("-" if line[name] is None else f"{line[name]:.3g}" for name in names),
                 "" if rate is None else _rate(rate, line["at_edge_of_grid"]),
             )
     return table
@@ -175,7 +174,9 @@ def reproduction_notes(report: dict[str, Any], out: Path) -> list[str]:
         for check in figure["checks"]:
             outcome = "holds" if check["holds"] else "FAILS"
             notes.append(f"{outcome}: figure {figure['key']}, {check['text']}")
-    if report["settings"]["quick"]:
+    if report["settings"]["quick"] and not has_published(report):
+        notes.append("a quick run: a fiftieth of the steps")
+    elif report["settings"]["quick"]:
         notes.append("a quick run: published values and claims are about fifty times the steps")
     seconds = duration(report["seconds"]["training"])
     notes.append(f"training took {seconds}; written: {out / 'report.html'}")

@@ -94,7 +94,7 @@ def _told(batches: Batches | None, n: int) -> str:
         told += f", batches of {batches.size} rows ({batches.shuffle})"
     if batches.noise:
         told += f", label noise {batches.noise:g}"
-    return f"{told}, seed {batches.seed}"
+    return f"{told}, batch seed {batches.seed}"
 
 
 def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
@@ -252,6 +252,7 @@ def train_command(
     if as_json:
         described = {
             "optimizer": model.optimizer, "depth": model.depth, "temperature": temperature,
+            "init": init, "scale": scale, "width": width, "seed": seed,
             "batch_size": batch_size, "shuffle": shuffle, "batch_seed": batch_seed,
             "label_noise": label_noise,
         }  # fmt: skip

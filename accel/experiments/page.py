@@ -8,7 +8,7 @@ from typing import Any
 
 from accel._reports.text import duration
 
-__all__ = ["difference", "render"]
+__all__ = ["difference", "has_published", "render"]
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em;
@@ -24,6 +24,9 @@ th, td { border-bottom: 1px solid #ddd; padding: 0.25em 0.7em; text-align: left;
 _QUICK = (
     "A quick run: every curve has a fiftieth of its steps. The published values belong to runs of "
     "full length, and so do the claims; ratios and checks below say little."
+)
+_QUICK_ALONE = (
+    "A quick run: every curve has a fiftieth of its steps, and says little of runs of full length."
 )
 
 Values = Mapping[str, Any]
@@ -101,25 +104,30 @@ def _next_rate(line: Values) -> str:
     return "survives, worse" if step is None else f"diverges at step {step}"
 
 
+def _start(line: Values) -> str:
+    width = "" if line["width"] is None else f", width {line['width']}"
+    return f"{line['init']}, std {line['scale']:.3g}{width}"
+
+
 def _lines(figure: Values) -> str:
-    header = ["line", "published", "ours", "ratio"]
+    published = "about" not in figure
+    header = ["line", "published", "ours", "ratio"] if published else ["line", "ours"]
     searched = all("learning_rate" in line for line in figure["lines"])
     if searched:
         header += ["learning rate", "next larger rate", "rates tried", "initial factors", "steps"]
     rows: list[list[Cell | str]] = []
     for line in figure["lines"]:
-        row: list[Cell | str] = [
-            line["label"],
-            _number(line["published"]),
-            ("number bad", "diverged") if line["ours"] is None else _number(line["ours"]),
-            _number(line["ratio"], "bad" if line["off"] else ""),
-        ]
+        ours = ("number bad", "diverged") if line["ours"] is None else _number(line["ours"])
+        row: list[Cell | str] = [line["label"], ours]
+        if published:
+            row.insert(1, _number(line["published"]))
+            row.append(_number(line["ratio"], "bad" if line["off"] else ""))
         if searched:
             row += [
                 _number(line["learning_rate"]),
                 ("bad", "edge of the grid") if line["at_edge_of_grid"] else _next_rate(line),
                 _number(len(line["trials"])),
-                f"{line['init']}, std {line['scale']:.3g}, width {line['width']}",
+                _start(line),
                 ("number", str(line["steps"])),
             ]
         rows.append(row)
@@ -178,12 +186,40 @@ def _costs(report: Values) -> str:
         f"Training took {duration(seconds['training'])} in all sittings, this sitting "
         f"{duration(seconds['this_sitting'])} with everything."
     )
-    stages = (
+    stages = [
         [stage["stage"], *(("number", str(stage[name])) for name in ("models", "steps")),
          ("number", f"{stage['seconds']:.1f}")]
         for stage in seconds["stages"]
-    )  # fmt: skip
-    return _tag("p", total) + _table(("stage", "models", "steps", "seconds"), stages)
+    ]  # fmt: skip
+    header = ("stage", "models", "steps", "seconds")
+    return _tag("p", total) + (_table(header, stages) if stages else "")
+
+
+def _introduction(report: Values) -> str:
+    """Say what the figures are, where they are from, and what "ours" is."""
+    settings, data = report["settings"], report["data"]
+    if not has_published(report):
+        told = " ".join(figure["about"] for figure in report["figures"])
+        told += f" By accel reproduce with seed {settings['seed']}, finished {report['finished']}."
+        return _tag("p", told) + (_tag("p", _QUICK_ALONE) if settings["quick"] else "")
+    size = f" ({data['n']} x {data['d']})" if data["sha256"] else ""
+    told = (
+        f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
+        f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
+        "is trained at the learning rate that a search of its own found best over the last "
+        "tenth of its steps; ours is the distance from the optimum after the last one. "
+        "Stars mark the published end values, read off the paper's curves (10 %)."
+    )
+    quick = _tag("p", _QUICK) if settings["quick"] else ""
+    return _tag("p", told) + quick + _tag("h2", "What the paper claims") + _checks(report)
+
+
+def has_published(report: Values) -> bool:
+    """Return whether a figure of a report is one of the paper's, with values to compare with.
+
+    What is not the paper's says itself what it is "about".
+    """
+    return any("about" not in figure for figure in report["figures"])
 
 
 def render(report: Values, drawings: Mapping[str, bytes]) -> str:
@@ -200,8 +236,6 @@ def render(report: Values, drawings: Mapping[str, bytes]) -> str:
     -------
     str
     """
-    settings, data = report["settings"], report["data"]
-    size = f" ({data['n']} x {data['d']})" if data["sha256"] else ""
     facts = (
         [section, name, value]
         for section, values in report["facts"].items()
@@ -209,17 +243,7 @@ def render(report: Values, drawings: Mapping[str, bytes]) -> str:
     )
     body = [
         _tag("h1", "Arora, Cohen and Hazan (2018), reproduced"),
-        _tag(
-            "p",
-            f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
-            f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
-            "is trained at the learning rate that a search of its own found best over the last "
-            "tenth of its steps; ours is the distance from the optimum after the last one. "
-            "Stars mark the published end values, read off the paper's curves (10 %).",
-        ),
-        _tag("p", _QUICK) if settings["quick"] else "",
-        _tag("h2", "What the paper claims"),
-        _checks(report),
+        _introduction(report),
         *(_figure(figure, drawings.get(figure["key"])) for figure in report["figures"]),
         _tag("h2", "Time"),
         _costs(report),

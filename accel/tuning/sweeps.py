@@ -75,12 +75,18 @@ class _Tried:
         self.runs: dict[float, list[Result]] = {}
         self.scores: Scores[float] = Scores()
         self.seconds, self.interrupted = 0.0, False
+        self._round = 0
 
     def add(self, rates: Sequence[float], limits: Limits) -> None:
         """Run new rates side by side, a sweep a seed."""
         new: list[list[Result]] = [[] for _ in rates]
-        for optimizer, options in self._seeded:
+        self._round += 1
+        for number, (optimizer, options) in enumerate(self._seeded, 1):
             models = [(self._network, _with_rate(optimizer, rate)) for rate in rates]
+            name = f"round {self._round}"
+            if len(self._seeded) > 1:
+                name += f", seed {number} of {len(self._seeded)}"
+            options = replace(options, name=name)
             results, seconds = driver.run_models(self._problem, models, limits, options)
             self.seconds += seconds
             for runs, result in zip(new, results, strict=True):
@@ -98,7 +104,7 @@ class _Tried:
         """
         best, (optimizer, options) = self.scores.best, self._seeded[0]
         models = [(self._network, _with_rate(optimizer, best))] * min(len(self.runs), 2)
-        options = replace(options, record=quantities)
+        options = replace(options, record=quantities, name="the best rate once more")
         results, seconds = driver.run_models(self._problem, models, limits, options)
         self.seconds += seconds
         self.interrupted = results[0].status == "interrupted"
@@ -233,7 +239,8 @@ def grid_search(
         As for ``train``, for the best rate only: its run is made once more at the end, and
         ``best`` has the records.
     record_every, progress, backend, threads
-        As for ``sweep``. ``"auto"`` chooses one backend for the whole search.
+        As for ``sweep``. ``"auto"`` chooses one backend for the whole search. Progress is shown for
+        every round of rates, the first of which is ``learning_rates``, and in it for every seed.
 
     Returns
     -------

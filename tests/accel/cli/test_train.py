@@ -32,6 +32,15 @@ def test_train_does_what_the_library_does():
     assert report["loss"] == expected.loss
     assert report["gradient_norm"] == expected.history.gradient_norm[-1]
     assert (report["optimizer"], report["weight_decay"]) == ("rmsprop", 0.1)
+    given = {"init": "orthogonal", "scale": 0.5, "width": 4, "seed": 7}
+    assert {name: report[name] for name in given} == given
+
+
+def test_what_train_says_of_a_start_that_was_not_given():
+    """Null is the default of the kind of start."""
+    report = run_json("train", *SMALL, "--steps", "5", "--backend", "reference")
+    given = {"init": "balanced", "scale": None, "width": None, "seed": 0}
+    assert {name: report[name] for name in given} == given
 
 
 def test_what_else_is_recorded(tmp_path):
@@ -129,10 +138,10 @@ def test_batches_and_noise_are_passed_on(arguments):
 def test_batches_are_told():
     ended = run("train", *SMALL, "--steps", "5", "--label-noise", "0.5", *NOISY)
     told = ended.stdout.replace("\n", " ")
-    assert "batches of 8 rows (epoch), label noise 0.5, seed 3" in told
+    assert "batches of 8 rows (epoch), label noise 0.5, batch seed 3" in told
     assert "batch loss" not in told  # the last iterate has none
     ended = run("train", *SMALL, "--steps", "5", "--label-noise", "0.5", "--backend", "reference")
-    assert ", label noise 0.5, seed 0" in ended.stdout.replace("\n", " ")
+    assert ", label noise 0.5, batch seed 0" in ended.stdout.replace("\n", " ")
     assert "rows (" not in ended.stdout
 
 

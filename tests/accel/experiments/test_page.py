@@ -59,6 +59,18 @@ def test_an_edge_and_a_gap_are_told():
     assert "Not run: no &lt;torch&gt;" in render(report(skipped="no <torch>", lines=[]), {})
 
 
+def test_beside_a_figure_of_the_paper_another_changes_nothing_but_its_own_part():
+    alone, both = report(about="digits", checks=[]), report()
+    both["figures"] += alone["figures"]
+    page = render(both, {})
+    begin = page.index("<h2>A &amp; &lt;b&gt;</h2>")
+    assert page[:begin] == render(report(), {})[:begin]
+    assert (page.count(">published<"), page.count(">ratio<")) == (1, 1)
+    page = render(alone, {})
+    assert "<p>digits By accel reproduce with seed 0, finished 2026.</p>" in page
+    assert "What the paper claims" not in page
+
+
 def test_a_quick_run_says_so():
     quick = report()
     assert "fiftieth" not in render(quick, {})

@@ -330,7 +330,7 @@ def test_figures():
     assert limit.get_color() == drawn.get_color()
     result.plot(axes[1], what="sharpness", label="again")
     _, labels = axes[1].get_legend_handles_labels()
-    assert labels == ["gd, depth 2", r"$2/\eta$", "again"]
+    assert labels == ["gd, depth 2, rate 0.01", r"$2/\eta$", "again"]
     result.plot(axes[2], what="effective_rank", color="red")
     assert axes[2].get_yscale() == "linear"
     assert axes[2].get_ylabel() == "effective rank"

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -82,6 +83,47 @@ def test_the_checkpoint_of_another_run_is_refused(differs, other, tmp_path):
         sweep(PROBLEM, [(start(), accel.Adam())] * 2, 500, checkpoint=path)
     assert path.read_bytes() == before
     assert train(**same, checkpoint=path, threads=1).status == "completed"
+
+
+def _refusal(path, first, other):
+    """What is said where a run is given the checkpoint of one with other arguments."""
+    same = {"problem": PROBLEM, "network": start(), "optimizer": accel.Adam(), "steps": 2000}
+    same |= {"backend": "reference"}
+    train(**same | first, checkpoint=path, callback=lambda step, loss: True)
+    with pytest.raises(ValueError, match="belongs to another run") as refused:
+        train(**same | other, checkpoint=path)
+    (said,) = re.findall(
+        r"another run \((.*)\): choose another file, or delete it", str(refused.value)
+    )
+    return said
+
+
+def test_a_refusal_names_what_was_given_and_not_what_follows_from_it(tmp_path):
+    """Here the interval of records is that of an epoch, and of so many steps."""
+    said = _refusal(tmp_path / "batches", {"batch_size": 16}, {"batch_size": 8})
+    assert re.fullmatch(r"batches: .*size=16,.* there, .*size=8,.* here", said)
+    said = _refusal(tmp_path / "all", {}, {"batch_size": 8})
+    assert said.startswith("batches: None there, ")
+    said = _refusal(tmp_path / "steps", {}, {"steps": 9000})
+    assert said == "steps: 2000 there, 9000 here"
+
+
+def test_a_refusal_shows_where_long_texts_differ(tmp_path):
+    rules = [
+        accel.Momentum(accel.schedules.WarmupCosineDecay(0.0, 0.001, 100, 2000, end))
+        for end in (1e-4, 1e-5)
+    ]
+    said = _refusal(tmp_path / "run", *({"optimizer": rule} for rule in rules))
+    assert re.fullmatch(r"optimizers: \.\.\.end_value=0\.0001.* there, \.\.\..*=1e-05.* here", said)
+    assert len(said) < 220
+
+
+def test_a_refusal_has_no_hash_of_what_is_recorded(tmp_path):
+    said = _refusal(tmp_path / "names", {"record": "sharpness"}, {"record": "balancedness"})
+    assert said == "record: ['sharpness'] there, ['balancedness'] here"
+    held_out = [{"validation": make_problem(n=n)} for n in (5, 6)]
+    said = _refusal(tmp_path / "data", *held_out)
+    assert said == "record: validation_loss with other constants or data there than here"
 
 
 def _without(name):

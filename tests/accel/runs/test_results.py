@@ -252,7 +252,7 @@ def test_plot():
     assert make_result().plot(ax, optimum=0.25, color="red") is ax
     (line,) = ax.lines
     np.testing.assert_allclose(line.get_ydata(), [2.75, 1 / 3 - 0.25, np.nan])
-    assert line.get_label() == "gd, depth 2"
+    assert line.get_label() == "gd, depth 2, rate 0.1"
     assert line.get_color() == "red"
     assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "distance from the optimum")
     import matplotlib.pyplot as plt

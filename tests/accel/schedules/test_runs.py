@@ -202,6 +202,60 @@ def test_the_limit_of_stability_is_drawn_for_every_rate():
     np.testing.assert_array_equal(drawn, result.history["rate"])
 
 
+@pytest.mark.parametrize(
+    ("rate", "scale"),
+    [
+        (WarmupCosineDecay(0.0, 0.02, 10, 50, 0.001), "linear"),
+        (CosineDecay(0.02, 49), "linear"),
+        (ExponentialDecay(0.02, 50, 1e-7), "linear"),
+        (ExponentialDecay(0.02, 50, 1e-5), "log"),
+    ],
+)
+def test_every_rate_is_drawn(rate, scale):
+    """Also that of a first step that is zero, and no cosine as a cliff."""
+    pytest.importorskip("matplotlib")
+    from accel._reports.figures import blank_figure
+
+    result = train(PROBLEM, start(), GradientDescent(rate), 50, backend="reference")
+    _, (ax,) = blank_figure(1)
+    drawn = result.plot(ax, what="rate").get_lines()[0].get_ydata()
+    np.testing.assert_array_equal(drawn, result.history["rate"])
+    assert ax.get_yscale() == scale
+
+
+@pytest.mark.parametrize("what", ["rate", "batch_loss"])
+def test_no_label_is_cut_off(what):
+    """In a figure of the default size, whose ticks between 0.2 and 0.7 are long."""
+    pytest.importorskip("matplotlib").use("agg")
+    import matplotlib.pyplot as plt
+
+    rule = GradientDescent(ExponentialDecay(2.1e-3, 50, 3.0))
+    result = train(PROBLEM, start(), rule, 50, batch_size=9, backend="reference")
+    ax = result.plot(what=what)
+    ax.set_ylim(2.1e-3, 6.9e-3)
+    ax.figure.canvas.draw()
+    assert ax.get_yscale() == "log"
+    assert ax.yaxis.label.get_window_extent().x0 > 0
+    plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(
+    ("rule", "label"),
+    [
+        (GradientDescent(0.012345), "gd, depth 2, rate 0.0123"),
+        (Momentum(CosineDecay(0.02, 50)), "momentum, depth 2, rate CosineDecay"),
+        (GradientDescent(0.01 * Step(1.0, 9)), "gd, depth 2, rate 0.01 * Step"),
+    ],
+)
+def test_the_label_of_a_curve_has_the_rate(rule, label):
+    pytest.importorskip("matplotlib")
+    from accel._reports.figures import blank_figure
+
+    _, (ax,) = blank_figure(1)
+    train(PROBLEM, start(), rule, 3, backend="reference").plot(ax)
+    assert ax.get_legend_handles_labels()[1] == [label]
+
+
 def test_estimators_refuse_schedules():
     sklearn = pytest.importorskip("accel.sklearn")
     model = sklearn.LpRegressor(solver="gradient", learning_rate=RATE)

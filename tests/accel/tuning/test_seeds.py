@@ -133,6 +133,18 @@ def test_chains_of_langevin_have_seeds_of_their_own(batch_size):
     assert len(set(found.losses[0])) == 3
 
 
+def test_progress_says_which_round_and_which_seed(capfd):
+    search(seeds=2, refine=1, record="balancedness", progress=True)
+    ends = [line for line in capfd.readouterr().err.splitlines() if "step 40 of 40, loss" in line]
+    begun = [line.split(": step")[0].removeprefix("accel: ") for line in ends]
+    assert begun[:2] == ["round 1, seed 1 of 2", "round 1, seed 2 of 2"]
+    assert begun[-3:-1] == [f"round {len(begun) // 2}, seed {number} of 2" for number in (1, 2)]
+    assert begun[-1] == "the best rate once more"
+    assert len(set(begun)) == len(begun) >= 5
+    search(progress=True)
+    assert "accel: round 1: step 40 of 40, loss" in capfd.readouterr().err
+
+
 def test_what_is_recorded_is_of_the_first_seed():
     found = search(seeds=2, record="balancedness")
     plain = search(seeds=2)
