@@ -170,11 +170,65 @@ def test_ranges_without_a_bound():
     growing = ExponentialDecay(0.1, 10, 2.0)
     assert growing.range == (0.1, math.inf)
     assert (-1 * growing).range == (-math.inf, -0.1)
-    assert (0 * growing).range == (-math.inf, math.inf)
+    assert (0 * growing).range == (0.0, 0.0)
+    assert (Linear(0, 1, 100) * growing).range == (0.0, math.inf)
+    assert (growing * InversePower(1.0)).range == (0.0, math.inf)
+    assert (Linear(-1, 2, 10) * growing).range == (-math.inf, math.inf)
+    assert (Linear(-1, 0, 10) * growing * -2).range == (0.0, math.inf)
+    assert (growing * growing * Constant(0.0)).range == (0.0, 0.0)
     assert ExponentialDecay(0.0, 1, 2.0)(10**6) == 0
     assert ExponentialDecay(2.0, 1, 0.5, end_value=3.0).range == (3.0, 3.0)
     assert ExponentialDecay(2.0, 5, 1.0).range == (2.0, 2.0)
     assert GradientDescent(growing).at(20).learning_rate == 0.4
+
+
+@pytest.mark.parametrize("factor", [Linear(0, 1, 100), InversePower(1.0), Constant(0.0)], ids=repr)
+def test_a_rate_may_grow_beside_what_is_or_tends_to_0(factor):
+    """As a test of the range of rates with a warm-up."""
+    growing = ExponentialDecay(1e-6, 10, 1.1)
+    for rate in (factor * growing, growing * factor):
+        rule = GradientDescent(rate)
+        values = [factor(step) * growing(step) for step in (0, 7, 150)]
+        assert [rule.at(step).learning_rate for step in (0, 7, 150)] == pytest.approx(values)
+    with pytest.raises(ValueError, match="which goes from -inf to inf"):
+        GradientDescent(Linear(-1, 1, 10) * growing)
+
+
+#: Of either sign, 0 somewhere or everywhere, or beyond the largest number soon.
+EXTREMES = [
+    Constant(0.0), Constant(-2.0), Constant(3.0), Linear(1, 0, 20), Linear(-1, 1, 20),
+    InversePower(1.0), ExponentialDecay(1.0, 1, 1e-20), ExponentialDecay(2.0, 1, 1e20),
+    ExponentialDecay(-0.5, 1, 1e20, 10, True), ExponentialDecay(1.0, 1, 1e20, end_value=7.0),
+    ExponentialDecay(-1.0, 1, 1e20, end_value=7.0), ExponentialDecay(3.0, 1, 1e-20, end_value=1.0),
+    PiecewiseConstant([5, 15, 40], [0, 1, 0, -1]),
+    Join([ExponentialDecay(1.0, 1, 1e20), Constant(0.0)], [30]),
+]  # fmt: skip
+extremes = st.recursive(
+    st.sampled_from(EXTREMES),
+    lambda inner: (
+        st.builds(Product, st.lists(inner, min_size=1, max_size=4))
+        | st.builds(lambda a, b, step: Join([a, b], [step]), inner, inner, st.integers(1, 40))
+    ),
+    max_leaves=8,
+)
+
+
+@given(schedule=extremes)
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_value_is_in_the_range_wherever_factors_are_0_or_overflow(schedule):
+    """It is never NaN."""
+    values = schedule(np.arange(90))
+    least, most = schedule.range
+    assert (values >= least - 1e-13 * abs(least)).all()
+    assert (values <= most + 1e-13 * abs(most)).all()
+
+
+def test_what_is_0_stays_0_beside_what_overflows():
+    growing = ExponentialDecay(1.0, 1, 1e20)
+    assert (Linear(1, 0, 20) * growing)(10**4) == 0.0
+    assert (2 * growing * growing * Linear(1, 0, 20))(10**4) == 0.0
+    assert (ExponentialDecay(1.0, 1, 1e-20) * growing)(10**4) == 0.0  # it underflows
+    assert (growing * 2)(10**4) == math.inf
 
 
 def test_constants_of_an_optimiser():
