@@ -26,7 +26,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.validation import real
 from accel.kernels import specs
-from accel.schedules.schedule import Schedule, at
+from accel.schedules.schedule import LATEST, Schedule, at
 
 #: What gradients of ``GroupRMSProp`` have one scale for.
 _SCALES = ("network", "factor")
@@ -116,7 +116,13 @@ class Optimizer:
         """Return the rule with its constants as they are at a step, which counts from 0.
 
         One that has no bound is at most the largest number that there is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no integer from 0 to 2**53.
         """
+        validation.integer("step", step, least=0, most=LATEST)
         scheduled = {
             constant.name: min(value(step), sys.float_info.max)
             for constant in fields(self)

@@ -83,7 +83,7 @@ class Schedule(ABC):
         Parameters
         ----------
         step : int or (m,) array_like of int
-            At least 0.
+            At least 0, at most 2**53.
 
         Returns
         -------
@@ -92,15 +92,15 @@ class Schedule(ABC):
         Raises
         ------
         TypeError, ValueError
-            If it is no integer of at least 0, or not an array of such.
+            If it is no such integer, or not an array of them.
         """
         if np.ndim(step) == 0:
             return float(value(self.program, [integer("step", step, least=0, most=LATEST)])[0])
         steps = validation.numeric("step", step, ndim=(1,))
         if steps.dtype.kind not in "iu":
             raise TypeError(f"step must hold integers, got dtype {steps.dtype}")
-        if steps.min() < 0:
-            raise ValueError(f"step must be >= 0, got {steps.min()}")
+        for extreme in (steps.min(), steps.max()):
+            integer("step", int(extreme), least=0, most=LATEST)
         return value(self.program, steps)
 
     def __mul__(self, other: object) -> "Product":
@@ -165,7 +165,7 @@ def _factor(other: object) -> Schedule | None:
         return other
     if isinstance(other, bool) or not isinstance(other, Real):
         return None
-    return Constant(float(other))
+    return Constant(other)
 
 
 def all_schedules(name: str, given: Any) -> tuple[Schedule, ...]:

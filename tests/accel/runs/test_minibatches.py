@@ -87,7 +87,7 @@ def test_a_sweep_shares_batches():
 
 
 @each_backend
-def test_noise_is_on_the_labels_of_updates_only(backend):
+@@def test_noise_is_on_the_labels_of_updates_only(backend):
     plain = train(PROBLEM, start(), RULE, 200, backend=backend)
     for noise in (0.2, LabelNoise(0.2), LabelNoise(0.2, "sign")):
         noisy = train(PROBLEM, start(), RULE, 200, label_noise=noise, backend=backend)
@@ -157,6 +157,22 @@ def test_a_diverged_run_goes_back_to_a_finite_loss_of_all_rows(backend):
         assert np.isfinite(result.loss)
         assert result.steps < result.diverged_at
         assert result.history.step[-1] == result.steps
+
+
+@each_backend
+def test_no_update_follows_the_last_iterate(backend):
+    """Also where a run that ends by itself ends at a record."""
+    how = {**HOW, "backend": backend, "record_every": 1}
+    wild = train(PROBLEM, start(), GradientDescent(50.0), 400, **how)
+    assert wild.status == "diverged"
+    target = train(PROBLEM, start(), RULE, 400, **how, target=wild.history.loss[0] / 2)
+    assert target.status == "target"
+    many = [*sweep(PROBLEM, [(start(), GradientDescent(rate)) for rate in (50.0, 0.01)], 9, **how)]
+    for result in (wild, target, *many):
+        losses = result.history["batch_loss"]
+        assert len(losses) > 1
+        assert np.isfinite(losses[:-1]).all()
+        assert math.isnan(losses[-1])
 
 
 def test_rows_without_number_are_no_matter_without_batches():

@@ -154,6 +154,17 @@ def test_what_a_value_is():
     assert set(SCHEDULES) == {*schedules.__all__} - {"Schedule"}
 
 
+def test_the_last_steps_and_a_join_of_one():
+    schedule = Linear(0, 1, 2**53)
+    np.testing.assert_array_equal(schedule(np.array([0, 2**53])), [0, 1])
+    assert schedule(2**53) == 1
+    assert GradientDescent(schedule).at(2**53) == GradientDescent(1)
+    alone = Join([schedule], [])
+    np.testing.assert_array_equal(alone(STEPS), schedule(STEPS))
+    assert alone.range == (0, 1)
+    assert from_described(described(alone)) == alone
+
+
 def test_long_arrays_are_told_apart_by_their_repr():
     values = np.arange(101.0)
     one = PiecewiseConstant(range(1, 101), values)
@@ -289,11 +300,42 @@ BAD = [
      lambda: Join([Constant(1), 0.1], [3])),
     (ValueError, "schedules must be one more than boundaries, got 1 and 1",
      lambda: Join([Constant(1)], [3])),
+    (ValueError, "schedules must be one more than boundaries, got 2 and 0",
+     lambda: Join([Constant(1), Constant(2)], [])),
+    (ValueError, "end_value must be a finite multiple of peak_value, got 1 and 9.99989e-321",
+     lambda: WarmupCosineDecay(0, 1e-320, 5, 50, 1.0)),
+    (ValueError, r"value must be finite, got 10{70,}\.\.\.$", lambda: Constant(1) * 10**400),
+    (ValueError, r"value must be finite, got -10{70,}\.\.\.$", lambda: -(10**400) * Constant(1)),
+    (ValueError, "value must be finite, got a int that cannot be shown",
+     lambda: Constant(1) * 10**5000),
+    (ValueError, r"init_value must be finite, got 10{70,}\.\.\.$", lambda: Linear(10**400, 1, 2)),
+    (ValueError, r"transition_steps must be >= 1 and <= .*, got 10{70,}\.\.\.$",
+     lambda: Linear(0, 1, 10**400)),
+    (TypeError, r"values must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant([1], [1, 10**400])),
+    (TypeError, r"boundaries must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant([10**400], [1, 2])),
+    (ValueError, r"init_value must be finite, got 10{70,}\.\.\.$",
+     lambda: PiecewiseConstant.from_scales(10**400, {1: 2})),
+    (TypeError, r"boundaries_and_scales must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant.from_scales(1, {1: 10**400})),
+    (ValueError, r"boundaries_and_scales must be finite.*\[2\] = inf",
+     lambda: PiecewiseConstant.from_scales(1, {1: 1e200, 2: 1e200})),
     (ValueError, "factors must not be empty", lambda: Product([])),
     (TypeError, r"factors\[0\] must be of accel.schedules, got 2", lambda: Product([2])),
     (TypeError, "step must be an integer, got 0.5", lambda: Constant(1)(0.5)),
     (ValueError, "step must be >= 0", lambda: Constant(1)(-1)),
-    (ValueError, "step must be >= 0, got -2", lambda: Constant(1)([3, -2])),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got -2", lambda: Constant(1)([3, -2])),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 9007199254740993",
+     lambda: Constant(1)(2**53 + 1)),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 9007199254740993",
+     lambda: Constant(1)(np.array([0, 2**53 + 1]))),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 18446744073709551615",
+     lambda: Constant(1)(np.array([2**64 - 1], np.uint64))),
+    (ValueError, "step must be >= 0 and <= .*, got -1", lambda: GradientDescent(1).at(-1)),
+    (ValueError, "step must be >= 0 and <= .*, got -1",
+     lambda: GradientDescent(Constant(1)).at(-1)),
+    (TypeError, "step must be an integer, got 0.5", lambda: GradientDescent(1).at(0.5)),
     (TypeError, "step must hold integers, got dtype float64", lambda: Constant(1)([3.0])),
     (ValueError, "schedule must be one of Constant, .*, got 'Sine'",
      lambda: from_described({"schedule": "Sine"})),
