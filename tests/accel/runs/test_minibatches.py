@@ -86,8 +86,23 @@ def test_a_sweep_shares_batches():
         np.testing.assert_allclose(result.network.params, alone.network.params, rtol=1e-9)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("how", [HOW, {"label_noise": 0.1}, {**HOW, "label_noise": 0.1}], ids=str)
+def test_the_bits_of_a_sweep(k, how):
+    """With several outputs those of ``train``; company and place change none."""
+    problem = make_problem(k=k)
+    rules = [GradientDescent(0.01), RULE, Momentum(0.002)]
+    several = sweep(problem, [(start(problem), rule) for rule in rules], 40, **how)
+    others = sweep(problem, [(start(problem), rule) for rule in rules[:0:-1]], 40, **how)
+    for rule, result, other in zip(rules[1:], several[1:], list(others)[::-1], strict=True):
+        assert_same(other, result)
+        alone = train(problem, start(problem), rule, 40, **how)
+        assert_same(alone, result, exact=k > 1)
+        assert_same(sweep(problem, [(start(problem), rule)], 40, **how)[0], alone)
+
+
 @each_backend
-@@def test_noise_is_on_the_labels_of_updates_only(backend):
+def test_noise_is_on_the_labels_of_updates_only(backend):
     plain = train(PROBLEM, start(), RULE, 200, backend=backend)
     for noise in (0.2, LabelNoise(0.2), LabelNoise(0.2, "sign")):
         noisy = train(PROBLEM, start(), RULE, 200, label_noise=noise, backend=backend)
