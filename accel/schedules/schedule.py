@@ -165,7 +165,7 @@ def _factor(other: object) -> Schedule | None:
         return other
     if isinstance(other, bool) or not isinstance(other, Real):
         return None
-    return Constant(other)
+    return Constant(real("value", other))
 
 
 def all_schedules(name: str, given: Any) -> tuple[Schedule, ...]:

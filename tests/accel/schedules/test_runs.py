@@ -212,13 +212,19 @@ def test_estimators_refuse_schedules():
         model.fit(PROBLEM.X, PROBLEM.Y.ravel())
 
 
-def test_the_example_of_the_page(capsys):
-    """docs/schedules.md, in fewer steps."""
+def test_the_examples_of_the_page(capsys):
+    """docs/schedules.md prints what it says; the best rate of many good ones may be another."""
     pytest.importorskip("sklearn")  # for the data
     page = (ROOT / "docs" / "schedules.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
-    exec(code.replace("2000", "300"), {})
-    told = capsys.readouterr().out
-    assert re.match(r"[\d.]+ \[0. +0.1 ", told)
-    assert "GridSearch(learning_rate=0." in told
-    assert "[3 rows" in told
+    blocks = re.findall(r"^```python\n(.*?)^```\n\n((?: {4}[^\n]*\n)+)", page, re.S | re.M)
+    assert len(blocks) == 2 == page.count("```python")
+    number = r"-?\d+\.?\d*"
+    for code, said in blocks:
+        exec(code, {})
+        told, said = (
+            re.sub(r"(learning_rate|rates)=[\d.]+", "", text)
+            for text in (capsys.readouterr().out, said)
+        )
+        assert re.sub(number, "", told).split() == re.sub(number, "", said).split()
+        ours, theirs = (np.array(re.findall(number, text), float) for text in (told, said))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-12)

@@ -154,6 +154,13 @@ def test_what_a_value_is():
     assert set(SCHEDULES) == {*schedules.__all__} - {"Schedule"}
 
 
+def test_an_array_of_rates_as_the_messages_name_it():
+    values = np.linspace(0.1, 0.02, 50)
+    rate = PiecewiseConstant(range(1, len(values)), values)
+    np.testing.assert_array_equal(rate(np.arange(50)), values)
+    assert rate(10**6) == values[-1]
+
+
 def test_the_last_steps_and_a_join_of_one():
     schedule = Linear(0, 1, 2**53)
     np.testing.assert_array_equal(schedule(np.array([0, 2**53])), [0, 1])
@@ -262,8 +269,14 @@ BAD = [
      lambda: Nesterov(1, Linear(0.5, 1, 3))),
     (TypeError, "beta1 must be a real number, got Constant", lambda: accel.Adam(1, Constant(0.9))),
     (TypeError, "rho must be a real number, got Constant", lambda: accel.AdaDelta(1, Constant(0))),
-    (TypeError, "learning_rate must be a real number, got <function",
+    (TypeError, "learning_rate must be a real number, got <function.*; a schedule of "
+     r"accel.schedules may stand here, too: PiecewiseConstant\(range\(1, n\), values\) has values\[t\]",
      lambda: GradientDescent(lambda step: 0.1)),
+    (TypeError, "momentum must be a real number, got array.*; a schedule of accel.schedules"
+     r" may stand here, too: PiecewiseConstant\(range\(1, n\), values\)",
+     lambda: Momentum(0.1, np.ones(3))),
+    (TypeError, "weight_decay must be a real number, got 'auto'; a schedule of accel.schedules"
+     " may stand here, too$", lambda: GradientDescent(0.1, weight_decay="auto")),
     (ValueError, "value must be finite, got nan", lambda: Constant(math.nan)),
     (TypeError, "init_value must be a real number, got '1'", lambda: Linear("1", 2, 3)),
     (ValueError, "transition_steps must be >= 1 and <= .*, got 0", lambda: Linear(1, 2, 0)),
