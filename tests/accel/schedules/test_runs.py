@@ -165,6 +165,26 @@ def test_a_search_multiplies_a_schedule():
         assert best in rates
 
 
+@each_backend
+def test_a_rate_stays_0_beside_what_overflows(backend):
+    growing = ExponentialDecay(1e-3, 1, 1e20, transition_begin=25)
+    for rate in (Linear(10, 0, 20) * growing, growing * Linear(10, 0, 20)):
+        result = train(PROBLEM, start(), GradientDescent(rate), 200, backend=backend)
+        assert result.status == "completed"
+        same = train(PROBLEM, start(), GradientDescent(1e-3 * Linear(10, 0, 20)), 20)
+        assert result.loss == pytest.approx(same.loss, rel=1e-12)
+
+
+@each_backend
+def test_a_range_of_rates_may_begin_with_a_warm_up(backend):
+    growing = ExponentialDecay(1e-4, 10, 1.5)
+    result = train(PROBLEM, start(), GradientDescent(Linear(0, 1, 50) * growing), 2000,
+                   record_every=10, backend=backend)  # fmt: skip
+    assert result.status == "diverged"
+    assert result.history.loss.min() < 0.5 * result.history.loss[0]
+    np.testing.assert_allclose(result.history["rate"][:2], [0.0, 0.2 * growing(10)], rtol=1e-14)
+
+
 def test_a_rate_without_bound_may_be_recorded():
     rule = GradientDescent(ExponentialDecay(1e-3, 1, 1e20))
     assert rule.at(100).learning_rate == sys.float_info.max

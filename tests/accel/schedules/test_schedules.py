@@ -270,7 +270,7 @@ BAD = [
     (TypeError, "beta1 must be a real number, got Constant", lambda: accel.Adam(1, Constant(0.9))),
     (TypeError, "rho must be a real number, got Constant", lambda: accel.AdaDelta(1, Constant(0))),
     (TypeError, "learning_rate must be a real number, got <function.*; a schedule of "
-     r"accel.schedules may stand here, too: PiecewiseConstant\(range\(1, n\), values\) has values\[t\]",
+     r"accel.schedules may stand here, too: PiecewiseConstant\(range\(1, n\), values\) has val",
      lambda: GradientDescent(lambda step: 0.1)),
     (TypeError, "momentum must be a real number, got array.*; a schedule of accel.schedules"
      r" may stand here, too: PiecewiseConstant\(range\(1, n\), values\)",
