@@ -26,7 +26,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.validation import real
 from accel.kernels import specs
-from accel.schedules.schedule import Schedule, at
+from accel.schedules.schedule import LATEST, Schedule, at
 
 #: What gradients of ``GroupRMSProp`` have one scale for.
 _SCALES = ("network", "factor")
@@ -35,10 +35,23 @@ _SCALES = ("network", "factor")
 _MOST_SEED = 2**53
 
 
+def _advice(value: object) -> str:
+    """The end of a message about what is neither a number nor a schedule, but may be meant so."""
+    if not callable(value) and (isinstance(value, str | bytes) or not hasattr(value, "__len__")):
+        return "; a schedule of accel.schedules may stand here, too"
+    return (
+        "; a schedule of accel.schedules may stand here, too: "
+        "PiecewiseConstant(range(1, n), values) has values[t], of n, at step t"
+    )
+
+
 def _number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
     """Check a number of at least 0, or a schedule that has no others."""
     if not isinstance(value, Schedule):
-        return real(name, value, least=0, below=below if below < math.inf else None)
+        try:
+            return real(name, value, least=0, below=below if below < math.inf else None)
+        except TypeError as error:
+            raise TypeError(f"{error}{_advice(value)}") from None
     least, most = value.range
     if not least >= 0 or (below < math.inf and not most < below):
         wanted = "" if below == math.inf else f" and < {below:g}"
@@ -116,7 +129,13 @@ class Optimizer:
         """Return the rule with its constants as they are at a step, which counts from 0.
 
         One that has no bound is at most the largest number that there is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no integer from 0 to 2**53.
         """
+        validation.integer("step", step, least=0, most=LATEST)
         scheduled = {
             constant.name: min(value(step), sys.float_info.max)
             for constant in fields(self)

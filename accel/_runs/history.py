@@ -6,12 +6,9 @@ import numpy as np
 
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.recording.naming import HISTORY
+from accel.recording.naming import BATCH_LOSS, HISTORY
 
 __all__ = ["BATCH_LOSS", "HISTORY", "History"]
-
-#: The name of the loss of the batch that the update which follows an iterate goes by.
-BATCH_LOSS = "batch_loss"
 
 
 def _widened(recorded: dict[str, Array]) -> dict[str, Array]:

@@ -367,6 +367,8 @@ class Run:
             steps, rows = np.append(steps, last[0]), np.vstack([rows, ending])
         at, clock = zip(*self._clock, strict=True)
         loss, gradient_norm, weight_norm, *of_batch = rows.T.copy()
+        for losses in of_batch:  # the last iterate may have had one, if the run ended at a record
+            losses[-1] = math.nan
         beside = dict(zip([BATCH_LOSS], of_batch, strict=False))
         made = int(last[0])
         history = History(

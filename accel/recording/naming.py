@@ -16,7 +16,15 @@ from accel.recording.spectra import (
     StableRank,
 )
 
-__all__ = ["HISTORY", "NAMES", "by_name", "check_quantities", "names_in", "quantities"]
+__all__ = [
+    "BATCH_LOSS",
+    "HISTORY",
+    "NAMES",
+    "by_name",
+    "check_quantities",
+    "names_in",
+    "quantities",
+]
 
 #: The quantities that have a name: those that need nothing but numbers.
 NAMES: dict[str, type[Quantity]] = {
@@ -34,6 +42,8 @@ NAMES: dict[str, type[Quantity]] = {
 }
 #: What every history has, whatever ``record`` asks for.
 HISTORY = ("step", "loss", "gradient_norm", "weight_norm", "seconds")
+#: What the history of a run with batches has besides: the loss that the next update goes by.
+BATCH_LOSS = "batch_loss"
 #: What has a name only in the history.
 _VALUES = {
     "validation_loss": "accel.recording.LossOn(problem), or give validation=problem",
@@ -136,6 +146,10 @@ def check_quantities(chosen: tuple[Quantity, ...], model: Model) -> None:
         for name in quantity.outputs(model) or [quantity.name]:
             if name in HISTORY:
                 raise ValueError(f"record must not name {name}, which every history has")
+            if name == BATCH_LOSS:
+                raise ValueError(
+                    f"record must not name {name}, which the history of every run with batches has"
+                )
             if name in taken:
                 raise _twice(name)
             taken.add(name)

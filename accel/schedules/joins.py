@@ -1,7 +1,9 @@
 """Schedules one after the other, and those that begin with a warm-up."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from accel._support import validation
 from accel.kernels.reference.schedules import Segment
@@ -10,6 +12,11 @@ from accel.schedules.schedule import Checks, OtherName, Schedule, all_schedules,
 from accel.schedules.tables import ascending
 
 __all__ = ["Join", "WarmupConstant", "WarmupCosineDecay"]
+
+
+def _boundaries(name: str, given: Any) -> tuple[int, ...]:
+    """Check steps as ``ascending`` does; there may be none."""
+    return () if isinstance(given, Sequence) and not given else ascending(name, given)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Join(Schedule):
     schedules: tuple[Schedule, ...]
     boundaries: tuple[int, ...]
 
-    _checks: ClassVar[Checks] = {"schedules": all_schedules, "boundaries": ascending}
+    _checks: ClassVar[Checks] = {"schedules": all_schedules, "boundaries": _boundaries}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,11 +122,20 @@ class WarmupCosineDecay(OtherName):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.integer("decay_steps", self.decay_steps, least=self.warmup_steps + 1)
+        if not math.isfinite(self._alpha):
+            raise ValueError(
+                "end_value must be a finite multiple of peak_value, "
+                f"got {self.end_value:g} and {self.peak_value:g}"
+            )
+
+    @property
+    def _alpha(self) -> float:
+        """What is left at the end of the half wave, as a fraction of where it begins."""
+        return self.end_value / self.peak_value if self.peak_value else 0.0
 
     @property
     def _same(self) -> Join:
-        alpha = self.end_value / self.peak_value if self.peak_value else 0.0
         warm_up = Linear(self.init_value, self.peak_value, self.warmup_steps)
         rest = self.decay_steps - self.warmup_steps
-        decay = CosineDecay(self.peak_value, rest, alpha, self.exponent)
+        decay = CosineDecay(self.peak_value, rest, self._alpha, self.exponent)
         return Join((warm_up, decay), (self.warmup_steps,))

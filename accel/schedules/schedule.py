@@ -1,7 +1,7 @@
 """What all schedules share, constants, and their products."""
 
 import itertools
-import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.validation import integer, real
 from accel.kernels.reference.schedules import Segment, Term, program_of, value
-from accel.kernels.specs import CONSTANT
+from accel.kernels.specs import CONSTANT, EXPONENTIAL, STAIRCASE
 
 __all__ = [
     "LATEST",
@@ -83,7 +83,7 @@ class Schedule(ABC):
         Parameters
         ----------
         step : int or (m,) array_like of int
-            At least 0.
+            At least 0, at most 2**53.
 
         Returns
         -------
@@ -92,15 +92,15 @@ class Schedule(ABC):
         Raises
         ------
         TypeError, ValueError
-            If it is no integer of at least 0, or not an array of such.
+            If it is no such integer, or not an array of them.
         """
         if np.ndim(step) == 0:
             return float(value(self.program, [integer("step", step, least=0, most=LATEST)])[0])
         steps = validation.numeric("step", step, ndim=(1,))
         if steps.dtype.kind not in "iu":
             raise TypeError(f"step must hold integers, got dtype {steps.dtype}")
-        if steps.min() < 0:
-            raise ValueError(f"step must be >= 0, got {steps.min()}")
+        for extreme in (steps.min(), steps.max()):
+            integer("step", int(extreme), least=0, most=LATEST)
         return value(self.program, steps)
 
     def __mul__(self, other: object) -> "Product":
@@ -165,7 +165,7 @@ def _factor(other: object) -> Schedule | None:
         return other
     if isinstance(other, bool) or not isinstance(other, Real):
         return None
-    return Constant(float(other))
+    return Constant(real("value", other))
 
 
 def all_schedules(name: str, given: Any) -> tuple[Schedule, ...]:
@@ -179,9 +179,34 @@ def all_schedules(name: str, given: Any) -> tuple[Schedule, ...]:
     return tuple(listed)
 
 
+def _ended(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Return the terms of a product, those that grow without bound last and with an end.
+
+    The end is the largest number that there is. What overflows would be inf, and where another term
+    is 0 the product no number.
+    """
+    most, bounded, growing = sys.float_info.max, [], []
+    for term in terms:
+        if term.kind in (EXPONENTIAL, STAIRCASE):
+            init, rate, steps, least, largest = term.constants
+            if rate > 1 and (largest >= most if init > 0 else least <= -most):
+                ends = max(least, -most), min(largest, most)
+                growing.append(term._replace(constants=(init, rate, steps, *ends)))
+                continue
+        bounded.append(term)
+    return (*bounded, *growing)
+
+
+def _times(a: float, b: float) -> float:
+    """The product of two ends of ranges: what is 0 stays 0 beside what has no bound."""
+    return a * b if a and b else 0.0
+
+
 @dataclass(frozen=True)
 class Product(Schedule):
     """The product of schedules; ``a * b``, ``0.1 * a`` make one.
+
+    Where one factor is 0 the product is, whatever the others have grown to.
 
     Parameters
     ----------
@@ -210,17 +235,22 @@ class Product(Schedule):
                 while places[i] + 1 < len(segments) and segments[places[i] + 1][0] <= begin:
                     places[i] += 1
             own = (segments[place][1] for segments, place in zip(listed, places, strict=True))
-            made.append((begin, tuple(itertools.chain.from_iterable(own))))
+            terms = tuple(itertools.chain.from_iterable(own))
+            made.append((begin, _ended(terms) if self._may_be_0_times_inf else terms))
         return made
+
+    @property
+    def _may_be_0_times_inf(self) -> bool:
+        ranges = [factor.range for factor in self.factors]
+        largest = max(max(-low, high) for low, high in ranges)
+        return largest > sys.float_info.max and any(low <= 0 <= high for low, high in ranges)
 
     @property
     def range(self) -> tuple[float, float]:
         """A bound: that of the product of the ranges, which need not be reached."""
         low = high = 1.0
         for factor in self.factors:
-            ends = [a * b for a in (low, high) for b in factor.range]
-            if any(math.isnan(end) for end in ends):  # 0 times something without a bound
-                return -math.inf, math.inf
+            ends = [_times(a, b) for a in (low, high) for b in factor.range]
             low, high = min(ends), max(ends)
         return low, high
 

@@ -89,7 +89,7 @@ class _Table(Schedule):
         *constants
             Further parameters.
         """
-        validation.real("init_value", init_value)
+        init_value = validation.real("init_value", init_value)
         if not isinstance(boundaries_and_scales, Mapping):
             raise TypeError(
                 "boundaries_and_scales must be a mapping, "
@@ -97,7 +97,9 @@ class _Table(Schedule):
             )
         given = sorted(boundaries_and_scales.items())
         scales = _numbers("boundaries_and_scales", [scale for _, scale in given])
-        values = _numbers("boundaries_and_scales", np.cumprod([init_value, *scales]))
+        with np.errstate(over="ignore"):  # refused in the next line
+            products = np.cumprod([init_value, *scales])
+        values = _numbers("boundaries_and_scales", products)
         return cls(ascending("boundaries", [step for step, _ in given]), values, *constants)
 
 

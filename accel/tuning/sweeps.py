@@ -29,6 +29,7 @@ __all__ = ["grid_search"]
 
 _DECADES, _POINTS = 2, 4  # the default grid: decades either side, points a decade
 _INSIDE = 3  # new rates between two neighbours, in a round of refinement
+_MOST_SEEDS = 10_000  # each is a sweep of its own
 _EXTENSIONS = 4  # the most extensions of a grid at whose edge the best rate lies
 
 
@@ -218,10 +219,11 @@ def grid_search(
     batch_size, shuffle, seed, label_noise
         As for ``train``: a step has the same rows and labels for all rates.
     seeds : int
-        Run every rate with so many seeds, ``seed``, ``seed + 1`` and so on, in as many sweeps. The
-        noise of ``Langevin`` has the seeds that begin with its own. A rate of which one run
-        diverges does not count. The best is the one with the lowest mean of the steps to the target
-        if there are any that reach it with all seeds, else that with the lowest mean of the losses.
+        Run every rate with so many seeds, 1 to 10 000: ``seed``, ``seed + 1`` and so on, in as many
+        sweeps. The noise of ``Langevin`` has the seeds that begin with its own. A rate of which one
+        run diverges does not count. The best is the one with the lowest mean of the steps to the
+        target if there are any that reach it with all seeds, else that with the lowest mean of the
+        losses.
         ``results`` and ``best`` are those of the first seed; ``losses``, ``loss_mean`` and
         ``loss_std`` are over all. 1 where nothing is random.
     target : float, optional
@@ -272,7 +274,7 @@ def grid_search(
     check_quantities(recorded, Recorded(problem, network, optimizer))
     rates = _checked_rates(problem, optimizer, learning_rates)
     refine = integer("refine", refine, least=0)
-    seeds = integer("seeds", seeds, least=1)
+    seeds = integer("seeds", seeds, least=1, most=_MOST_SEEDS)
     if seeds > 1 and not _random(problem, optimizer, parts[0]):
         raise ValueError(
             f"seeds must be 1 where nothing is random, neither batches nor noise, got {seeds}"

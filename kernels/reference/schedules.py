@@ -130,8 +130,7 @@ def _term(program: Array, row: Array, steps: Array) -> Array:
         rest = (1.0 - np.minimum(u / c[2], 1.0)) ** c[3]
         value = c[0] * rest + c[1] * (1.0 - rest)
     elif kind in (EXPONENTIAL, STAIRCASE):
-        with np.errstate(over="ignore"):
-            value = c[0] * c[1] ** (np.floor(u / c[2]) if kind == STAIRCASE else u / c[2])
+        value = c[0] * c[1] ** (np.floor(u / c[2]) if kind == STAIRCASE else u / c[2])
         value = np.minimum(np.maximum(value, c[3]), c[4])
     elif kind == COSINE:
         wave = _half_wave(np.minimum(u / c[2], 1.0))
@@ -173,8 +172,9 @@ def value(program: Array, steps: Any) -> Array:
         here = own == segment
         first, terms = int(rows[segment, TERMS_OF]), int(rows[segment, COUNT_OF])
         table = program[first : first + TERM_SIZE * terms].reshape(-1, TERM_SIZE)
-        for row in table:
-            values[here] *= _term(program, row, t[here])
+        with np.errstate(over="ignore"):  # a rate may grow beyond all numbers
+            for row in table:
+                values[here] *= _term(program, row, t[here])
     return values
 
 

@@ -379,6 +379,11 @@ def test_limits_of_stability(rule, limit):
         ([recording.Sharpness], TypeError, "record must hold names, quantities or functions"),
         (["sharpness", "sharpness(2)"], ValueError, "record must name everything once, got 'sharp"),
         ([recording.Function(print, "loss")], ValueError, "record must not name loss, which every"),
+        (
+            [recording.Function(print, "batch_loss")],
+            ValueError,
+            "record must not name batch_loss, which the history of every run with batches",
+        ),
         ("distance", ValueError, r"hold accel.recording.DistanceTo\(W\), since distance needs"),
         ("sharpness(1, 'a')", TypeError, "passes must be an integer, got 'a'"),
         ("sharpness(1, 1)", ValueError, "passes must be >= 2, got 1"),

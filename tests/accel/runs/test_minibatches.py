@@ -86,6 +86,21 @@ def test_a_sweep_shares_batches():
         np.testing.assert_allclose(result.network.params, alone.network.params, rtol=1e-9)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("how", [HOW, {"label_noise": 0.1}, {**HOW, "label_noise": 0.1}], ids=str)
+def test_the_bits_of_a_sweep(k, how):
+    """With several outputs those of ``train``; company and place change none."""
+    problem = make_problem(k=k)
+    rules = [GradientDescent(0.01), RULE, Momentum(0.002)]
+    several = sweep(problem, [(start(problem), rule) for rule in rules], 40, **how)
+    others = sweep(problem, [(start(problem), rule) for rule in rules[:0:-1]], 40, **how)
+    for rule, result, other in zip(rules[1:], several[1:], list(others)[::-1], strict=True):
+        assert_same(other, result)
+        alone = train(problem, start(problem), rule, 40, **how)
+        assert_same(alone, result, exact=k > 1)
+        assert_same(sweep(problem, [(start(problem), rule)], 40, **how)[0], alone)
+
+
 @each_backend
 def test_noise_is_on_the_labels_of_updates_only(backend):
     plain = train(PROBLEM, start(), RULE, 200, backend=backend)
@@ -194,6 +209,22 @@ def test_it_goes_back_as_far_as_it_must(
     resumed = run(checkpoint="run.npz")
     assert (resumed.steps, resumed.diverged_at) == (result.steps, result.diverged_at)
     np.testing.assert_array_equal(resumed.network.params, result.network.params)
+
+
+@each_backend
+def test_no_update_follows_the_last_iterate(backend):
+    """Also where a run that ends by itself ends at a record."""
+    how = {**HOW, "backend": backend, "record_every": 1}
+    wild = train(PROBLEM, start(), GradientDescent(50.0), 400, **how)
+    assert wild.status == "diverged"
+    target = train(PROBLEM, start(), RULE, 400, **how, target=wild.history.loss[0] / 2)
+    assert target.status == "target"
+    many = [*sweep(PROBLEM, [(start(), GradientDescent(rate)) for rate in (50.0, 0.01)], 9, **how)]
+    for result in (wild, target, *many):
+        losses = result.history["batch_loss"]
+        assert len(losses) > 1
+        assert np.isfinite(losses[:-1]).all()
+        assert math.isnan(losses[-1])
 
 
 def test_rows_without_number_are_no_matter_without_batches():

@@ -154,6 +154,24 @@ def test_what_a_value_is():
     assert set(SCHEDULES) == {*schedules.__all__} - {"Schedule"}
 
 
+def test_an_array_of_rates_as_the_messages_name_it():
+    values = np.linspace(0.1, 0.02, 50)
+    rate = PiecewiseConstant(range(1, len(values)), values)
+    np.testing.assert_array_equal(rate(np.arange(50)), values)
+    assert rate(10**6) == values[-1]
+
+
+def test_the_last_steps_and_a_join_of_one():
+    schedule = Linear(0, 1, 2**53)
+    np.testing.assert_array_equal(schedule(np.array([0, 2**53])), [0, 1])
+    assert schedule(2**53) == 1
+    assert GradientDescent(schedule).at(2**53) == GradientDescent(1)
+    alone = Join([schedule], [])
+    np.testing.assert_array_equal(alone(STEPS), schedule(STEPS))
+    assert alone.range == (0, 1)
+    assert from_described(described(alone)) == alone
+
+
 def test_long_arrays_are_told_apart_by_their_repr():
     values = np.arange(101.0)
     one = PiecewiseConstant(range(1, 101), values)
@@ -170,11 +188,64 @@ def test_ranges_without_a_bound():
     growing = ExponentialDecay(0.1, 10, 2.0)
     assert growing.range == (0.1, math.inf)
     assert (-1 * growing).range == (-math.inf, -0.1)
-    assert (0 * growing).range == (-math.inf, math.inf)
+    assert (0 * growing).range == (0.0, 0.0)
+    assert (Linear(0, 1, 100) * growing).range == (0.0, math.inf)
+    assert (growing * InversePower(1.0)).range == (0.0, math.inf)
+    assert (Linear(-1, 2, 10) * growing).range == (-math.inf, math.inf)
+    assert (Linear(-1, 0, 10) * growing * -2).range == (0.0, math.inf)
+    assert (growing * growing * Constant(0.0)).range == (0.0, 0.0)
     assert ExponentialDecay(0.0, 1, 2.0)(10**6) == 0
     assert ExponentialDecay(2.0, 1, 0.5, end_value=3.0).range == (3.0, 3.0)
     assert ExponentialDecay(2.0, 5, 1.0).range == (2.0, 2.0)
     assert GradientDescent(growing).at(20).learning_rate == 0.4
+
+
+@pytest.mark.parametrize("factor", [Linear(0, 1, 100), InversePower(1.0), Constant(0.0)], ids=repr)
+def test_a_rate_may_grow_beside_what_is_or_tends_to_0(factor):
+    """As a test of the range of rates with a warm-up."""
+    growing = ExponentialDecay(1e-6, 10, 1.1)
+    for rate in (factor * growing, growing * factor):
+        rule = GradientDescent(rate)
+        values = [factor(step) * growing(step) for step in (0, 7, 150)]
+        assert [rule.at(step).learning_rate for step in (0, 7, 150)] == pytest.approx(values)
+    with pytest.raises(ValueError, match="which goes from -inf to inf"):
+        GradientDescent(Linear(-1, 1, 10) * growing)
+
+
+#: Of either sign, 0 somewhere or everywhere, or beyond the largest number soon.
+EXTREMES = [
+    Constant(0.0), Constant(-2.0), Constant(3.0), Linear(1, 0, 20), Linear(-1, 1, 20),
+    InversePower(1.0), ExponentialDecay(1.0, 1, 1e-20), ExponentialDecay(2.0, 1, 1e20),
+    ExponentialDecay(-0.5, 1, 1e20, 10, True), ExponentialDecay(1.0, 1, 1e20, end_value=7.0),
+    ExponentialDecay(-1.0, 1, 1e20, end_value=7.0), ExponentialDecay(3.0, 1, 1e-20, end_value=1.0),
+    PiecewiseConstant([5, 15, 40], [0, 1, 0, -1]),
+    Join([ExponentialDecay(1.0, 1, 1e20), Constant(0.0)], [30]),
+]  # fmt: skip
+extremes = st.recursive(
+    st.sampled_from(EXTREMES),
+    lambda inner: (
+        st.builds(Product, st.lists(inner, min_size=1, max_size=4))
+        | st.builds(lambda a, b, step: Join([a, b], [step]), inner, inner, st.integers(1, 40))
+    ),
+    max_leaves=8,
+)
+
+
+@given(schedule=extremes)
+def test_a_value_is_in_the_range_wherever_factors_are_0_or_overflow(schedule):
+    """It is never NaN."""
+    values = schedule(np.arange(90))
+    least, most = schedule.range
+    assert (values >= least - 1e-13 * abs(least)).all()
+    assert (values <= most + 1e-13 * abs(most)).all()
+
+
+def test_what_is_0_stays_0_beside_what_overflows():
+    growing = ExponentialDecay(1.0, 1, 1e20)
+    assert (Linear(1, 0, 20) * growing)(10**4) == 0.0
+    assert (2 * growing * growing * Linear(1, 0, 20))(10**4) == 0.0
+    assert (ExponentialDecay(1.0, 1, 1e-20) * growing)(10**4) == 0.0  # it underflows
+    assert (growing * 2)(10**4) == (2 * growing * Linear(0, 1, 20))(10**4) == math.inf
 
 
 def test_constants_of_an_optimiser():
@@ -197,8 +268,14 @@ BAD = [
      lambda: Nesterov(1, Linear(0.5, 1, 3))),
     (TypeError, "beta1 must be a real number, got Constant", lambda: accel.Adam(1, Constant(0.9))),
     (TypeError, "rho must be a real number, got Constant", lambda: accel.AdaDelta(1, Constant(0))),
-    (TypeError, "learning_rate must be a real number, got <function",
+    (TypeError, "learning_rate must be a real number, got <function.*; a schedule of "
+     r"accel.schedules may stand here, too: PiecewiseConstant\(range\(1, n\), values\) has val",
      lambda: GradientDescent(lambda step: 0.1)),
+    (TypeError, "momentum must be a real number, got array.*; a schedule of accel.schedules"
+     r" may stand here, too: PiecewiseConstant\(range\(1, n\), values\)",
+     lambda: Momentum(0.1, np.ones(3))),
+    (TypeError, "weight_decay must be a real number, got 'auto'; a schedule of accel.schedules"
+     " may stand here, too$", lambda: GradientDescent(0.1, weight_decay="auto")),
     (ValueError, "value must be finite, got nan", lambda: Constant(math.nan)),
     (TypeError, "init_value must be a real number, got '1'", lambda: Linear("1", 2, 3)),
     (ValueError, "transition_steps must be >= 1 and <= .*, got 0", lambda: Linear(1, 2, 0)),
@@ -235,11 +312,42 @@ BAD = [
      lambda: Join([Constant(1), 0.1], [3])),
     (ValueError, "schedules must be one more than boundaries, got 1 and 1",
      lambda: Join([Constant(1)], [3])),
+    (ValueError, "schedules must be one more than boundaries, got 2 and 0",
+     lambda: Join([Constant(1), Constant(2)], [])),
+    (ValueError, "end_value must be a finite multiple of peak_value, got 1 and 9.99989e-321",
+     lambda: WarmupCosineDecay(0, 1e-320, 5, 50, 1.0)),
+    (ValueError, r"value must be finite, got 10{70,}\.\.\.$", lambda: Constant(1) * 10**400),
+    (ValueError, r"value must be finite, got -10{70,}\.\.\.$", lambda: -(10**400) * Constant(1)),
+    (ValueError, "value must be finite, got a int that cannot be shown",
+     lambda: Constant(1) * 10**5000),
+    (ValueError, r"init_value must be finite, got 10{70,}\.\.\.$", lambda: Linear(10**400, 1, 2)),
+    (ValueError, r"transition_steps must be >= 1 and <= .*, got 10{70,}\.\.\.$",
+     lambda: Linear(0, 1, 10**400)),
+    (TypeError, r"values must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant([1], [1, 10**400])),
+    (TypeError, r"boundaries must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant([10**400], [1, 2])),
+    (ValueError, r"init_value must be finite, got 10{70,}\.\.\.$",
+     lambda: PiecewiseConstant.from_scales(10**400, {1: 2})),
+    (TypeError, r"boundaries_and_scales must hold real numbers, got .*10{40,}.*\.\.\.$",
+     lambda: PiecewiseConstant.from_scales(1, {1: 10**400})),
+    (ValueError, r"boundaries_and_scales must be finite.*\[2\] = inf",
+     lambda: PiecewiseConstant.from_scales(1, {1: 1e200, 2: 1e200})),
     (ValueError, "factors must not be empty", lambda: Product([])),
     (TypeError, r"factors\[0\] must be of accel.schedules, got 2", lambda: Product([2])),
     (TypeError, "step must be an integer, got 0.5", lambda: Constant(1)(0.5)),
     (ValueError, "step must be >= 0", lambda: Constant(1)(-1)),
-    (ValueError, "step must be >= 0, got -2", lambda: Constant(1)([3, -2])),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got -2", lambda: Constant(1)([3, -2])),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 9007199254740993",
+     lambda: Constant(1)(2**53 + 1)),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 9007199254740993",
+     lambda: Constant(1)(np.array([0, 2**53 + 1]))),
+    (ValueError, "step must be >= 0 and <= 9007199254740992, got 18446744073709551615",
+     lambda: Constant(1)(np.array([2**64 - 1], np.uint64))),
+    (ValueError, "step must be >= 0 and <= .*, got -1", lambda: GradientDescent(1).at(-1)),
+    (ValueError, "step must be >= 0 and <= .*, got -1",
+     lambda: GradientDescent(Constant(1)).at(-1)),
+    (TypeError, "step must be an integer, got 0.5", lambda: GradientDescent(1).at(0.5)),
     (TypeError, "step must hold integers, got dtype float64", lambda: Constant(1)([3.0])),
     (ValueError, "schedule must be one of Constant, .*, got 'Sine'",
      lambda: from_described({"schedule": "Sine"})),

@@ -176,7 +176,7 @@ def test_ctrl_c_between_two_seeds(monkeypatch):
 
 
 @pytest.mark.parametrize(("arguments", "error", "words"), [
-    ({"seeds": 0}, ValueError, "seeds must be >= 1, got 0"),
+    ({"seeds": 0}, ValueError, "seeds must be >= 1 and <= 10000, got 0"),
     ({"seeds": 2.0}, TypeError, "seeds must be an integer, got 2.0"),
     ({"seeds": 2, "batch_size": None}, ValueError, "seeds must be 1 where nothing is random"),
     ({"seeds": 2, "shuffle": "none"}, ValueError, "seeds must be 1 where nothing is random"),
