@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from accel._runs.checks import Limits
 from accel._runs.history import BATCH_LOSS, History
 from accel._runs.pacing import Pace
 from accel._runs.recorder import Recorder
+from accel._runs.replays import Replays
 from accel._runs.results import Status
 from accel._support import arrays
 from accel._support.arrays import Array
@@ -27,8 +27,6 @@ _CHUNK_SECONDS = 0.1
 _GROWTH = 16  # how much longer a chunk may be than the last: the first step has cold caches
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
 _LOOKS = 10  # with batches a loss is computed to be shown after so many times what it costs
-_BACK = 11  # iterates before a divergence that are looked at: 1, 2, 4, ... 1024 steps before
-_IDLE = 100  # calls without a step, one after the other, that requests to stop can explain
 _DROPPED = -1  # our own status code; kernels use 0 to 3
 #: The arrays of ``Run.export`` whose length grows with the run.
 GROWING = ("steps", "rows", "clock", "loop_active", "kept_active", "base_active")
@@ -94,9 +92,7 @@ class Run:
         self._steps: list[Array] = []
         self._rows: list[Array] = []
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
-        self._snapshots: deque[Snapshot] = deque(maxlen=2)
-        # With batches, not after the last record, and not before the start of a stretch.
-        self._base = loop.snapshot() if batches else None
+        self._replays = Replays(loop, limits.record_every if batches else None)
         self._size = 1
         self._pace, self._recorder = pace, recorder
         self._has_batches, self._columns = batches, 4 if batches else 3
@@ -121,8 +117,7 @@ class Run:
         if self._pace is not None:
             stop = int(min(stop, self._pace.end))
         size = min(self._size, stop - start)
-        before = loop.snapshot()
-        self._snapshots.append(before)
+        self._replays.begin_chunk()
         active = loop.active
         if self._check is not None:
             size = min(size, self._check.every - start % self._check.every)
@@ -145,8 +140,8 @@ class Run:
         if self._pace is not None:
             self._judge(self._pace)
         self._go_back(active[self.codes[active] == specs.DIVERGED])
-        if self._has_batches and due.any() and loop.step > start:
-            self._base = before
+        if due.any() and loop.step > start:
+            self._replays.recorded()
         if rung in limits.rungs and loop.step == rung[0]:
             self._drop(rung[1])
         # A stretch that was taken back leaves nothing new to check.
@@ -211,8 +206,8 @@ class Run:
             return
         if pace.keeps(loop.step, math.inf if diverged else self._objective(pace)):
             self._kept = loop.snapshot()
-            if self._has_batches and not diverged:
-                self._base = self._kept
+            if not diverged:
+                self._replays.restart(self._kept)
         else:
             self._take_back(pace)
             _log.info("the loss rose: back to step %d, learning rate %.4g", loop.step, pace.rate)
@@ -223,10 +218,8 @@ class Run:
         kept = self._end_of_kept
         begun = kept._replace(state=pace.without_velocity(kept.state))
         self.loop.restore(begun)
-        if self._has_batches:
-            self._base = begun
+        self._replays.restart(begun)
         self.codes[0] = specs.RUNNING
-        self._snapshots.clear()
         steps, rows = self._recorded()
         self._steps, self._rows = [steps[steps < kept.step]], [rows[steps < kept.step]]
         if self._recorder is not None:
@@ -236,84 +229,9 @@ class Run:
 
     def _go_back(self, diverged: Array) -> None:
         """Take these models back to their last iterates with a finite loss, to the bit."""
-        if not len(diverged):
-            return
-        loop = self.loop
-        now, ended = loop.snapshot(), loop.steps
-        self._diverged_at[diverged] = ended[diverged]
-        for m in diverged:
-            goal = int(ended[m]) - 1
-            snapshot = self._before(goal)
-            if snapshot is None:
-                continue  # the very first iterate has no finite loss, and the model stays there
-            if self._has_batches:
-                snapshot, goal = self._finite(int(m), goal)
-            self._replay(snapshot, int(m), goal)
-        loop.restore(now, [m for m in now.active if m not in diverged])
-
-    def _before(self, step: int) -> Snapshot | None:
-        """The last snapshot at or before a step, if there is one."""
-        known = [each for each in (self._base, *self._snapshots) if each and each.step <= step]
-        return max(known, key=lambda snapshot: snapshot.step, default=None)
-
-    def _finite(self, m: int, goal: int) -> tuple[Snapshot, int]:
-        """The last iterate of a model up to ``goal`` with a finite loss of all rows.
-
-        With batches no more is known of most iterates than that the loss of a batch is finite; of
-        the last that was recorded, or of the start of a stretch, that of all rows is. In between,
-        iterates further and further back are looked at until one is finite, and the gap after it
-        is halved: if losses are finite up to an iterate and then no more, it is that one. Neither
-        chunks nor checkpoints change which are looked at.
-
-        Returns
-        -------
-        snapshot : Snapshot
-            At or before the iterate.
-        step : int
-        """
-        base = self._start_of_known
-        good, bad = max(goal - goal % self._limits.record_every, int(base.step)), goal + 1
-        for step in [goal + 1 - 2**back for back in range(_BACK) if goal + 1 - 2**back > good]:
-            if self._is_finite(self._before(step) or base, m, step):
-                good = step
-                break
-            bad = step
-        snapshot = self._before(good) or base
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            if self._is_finite(snapshot, m, middle):
-                good, snapshot = middle, self.loop.snapshot()
-            else:
-                bad = middle
-        return snapshot, good
-
-    @property
-    def _start_of_known(self) -> Snapshot:
-        """From where the last iterate whose loss of all rows is known can be made anew."""
-        assert self._base is not None
-        return self._base
-
-    def _is_finite(self, snapshot: Snapshot, m: int, step: int) -> bool:
-        """Take a model from a snapshot to a step; whether the loss of all rows is finite there."""
-        self._replay(snapshot, m, step)
-        return bool(np.isfinite(self.loop.evaluate()[m, 1:3]).all())
-
-    def _replay(self, snapshot: Snapshot, m: int, goal: int) -> None:
-        """Make the steps of a model from a snapshot on once more, up to the step ``goal``."""
-        loop, idle = self.loop, 0
-        loop.restore(snapshot, [m])
-        while loop.step < goal:
-            before = loop.step
-            loop.advance(goal - before)
-            # A request to stop may be pending; it ends one call, perhaps before the first step.
-            idle = 0 if loop.step > before else idle + 1
-            if (m not in loop.active and loop.step < goal) or idle == _IDLE:
-                raise RuntimeError(
-                    f"internal error: the replay of model {m} differed from its run, which had a "
-                    f"finite loss up to step {goal}; the same steps again, from step "
-                    f"{snapshot.step}, ended at step {loop.step}. This is a fault of accel or of "
-                    "the machine: please report it with the call and the output of 'accel info'"
-                )
+        if len(diverged):
+            self._diverged_at[diverged] = self.loop.steps[diverged]
+            self._replays.go_back(diverged)
 
     def _drop(self, keep: int) -> None:
         """End all models but those with the lowest losses."""
@@ -423,7 +341,7 @@ class Run:
         # rows are asked at records only, so that it does not matter when a run is saved.
         if not self._has_batches:
             self._settle()
-        base = {} if self._base is None else _arrays("base", self._base)
+        base = self._replays.base
         steps, rows = self._recorded()
         paced = (
             {}
@@ -438,7 +356,7 @@ class Run:
             "clock": np.array(self._clock, np.float64),
             "size": np.array(self._size),
             **_arrays("loop", self.loop.snapshot()),
-            **base,
+            **({} if base is None else _arrays("base", base)),
             **paced,
             **({} if self._recorder is None else self._recorder.export()),
         }
@@ -455,7 +373,7 @@ class Run:
         self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
         self._size = int(arrays["size"])
         if self._has_batches:
-            self._base = _snapshot("base", arrays)
+            self._replays.restart(_snapshot("base", arrays))
         if self._recorder is not None:
             self._recorder.resume(arrays)
 
