@@ -61,8 +61,9 @@ def _is_linear(what: str, values: Array) -> bool:
     if what == "loss":
         return False
     # A warm-up begins at zero; a cosine that ends near it is a cliff on a logarithmic axis.
-    vast = what == "rate" and not values.min() * _DECADES > values.max()
-    return what in _LINEAR or vast or bool((values < 0).any())
+    least = np.maximum.accumulate(values, axis=0) / _DECADES
+    vanishes = what == "rate" and bool((values <= least).any())
+    return what in _LINEAR or vanishes or bool((values < 0).any())
 
 
 def draw(

@@ -89,6 +89,7 @@ def _smoothed(given: BaseProblem) -> BaseProblem:
 def _traces(problem: BaseProblem, W: Array) -> Array:
     """Return the trace of the Hessian of every row's loss in the map, at W, but for a factor."""
     with np.errstate(over="ignore", invalid="ignore"):
+        W = W.astype(problem.dtype)  # so that X is not copied
         if isinstance(problem, MatrixSensing):
             X, Y, products = problem.rows, problem.values, problem.rows @ W.reshape(-1, 1)
         else:

@@ -87,7 +87,7 @@ def _line(model: Model, best: Best, least: float, goal: float, steps: int) -> Va
         "scale": SCALE,
         "steps": steps,
         "learning_rate": GRID.rate(best.point),
-        "at_edge_of_grid": best.point in (min(best.search), max(best.search)),
+        "at_edge_of_grid": best.at_edge,
         "next_rate_diverges_at": best.search[above[0]].diverged_at if above else None,
         "published": None,
         "ours": finite(distance),

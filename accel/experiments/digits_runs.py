@@ -74,11 +74,14 @@ class Best(NamedTuple):
         Of all seeds, the first being that of the search.
     search : dict of int to Result
         Of the first seed, at every point that was tried.
+    at_edge : bool
+        Whether the rate is the least or the largest of its own search.
     """
 
     point: int
     results: list[Result]
     search: dict[int, Result]
+    at_edge: bool
 
     @property
     def step(self) -> Array:
@@ -245,6 +248,7 @@ class DigitsRunner:
                 break
             add(points)
             points = next_points(ends)
+        edges = min(ends), max(ends)
         if preferred is not None and preferred not in ends:
             add([preferred])
         ranked = sorted(ends, key=lambda point: (point != preferred, ends[point], point))
@@ -253,8 +257,9 @@ class DigitsRunner:
             if ends[point] < most:
                 results = [search[point], *self._of_other_seeds(model, point)]
                 if all(end(result) < most for result in results):
-                    return Best(point, results, search)
-        return Best(ranked[0], [search[ranked[0]]], search)  # none survives all seeds
+                    return Best(point, results, search, point in edges)
+        point = min(ends, key=lambda point: (ends[point], point))  # none survives all seeds
+        return Best(point, [search[point]], search, point in edges)
 
     def _of_other_seeds(self, model: Model, point: int) -> list[Result]:
         return [self._run(model, [point], self.seed + number)[0] for number in range(1, SEEDS)]

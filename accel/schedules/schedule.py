@@ -1,6 +1,7 @@
 """What all schedules share, constants, and their products."""
 
 import itertools
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -216,12 +217,25 @@ class Product(Schedule):
     Raises
     ------
     TypeError, ValueError
-        If there is none, or one is no schedule.
+        If there is none, or one is no schedule, or if those with a bound have a product without.
     """
 
     factors: tuple[Schedule, ...]
 
     _checks: ClassVar[Checks] = {"factors": all_schedules}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.inf in map(abs, self.range) and math.inf not in self._bounds:
+            raise ValueError(
+                "factors must have a product below the largest number, got values of up to "
+                f"{', '.join(f'{bound:g}' for bound in self._bounds)}"
+            )
+
+    @property
+    def _bounds(self) -> list[float]:
+        """How large every factor may be."""
+        return [max(map(abs, factor.range)) for factor in self.factors]
 
     @property
     def segments(self) -> list[Segment]:
@@ -229,21 +243,20 @@ class Product(Schedule):
         listed = [factor.segments for factor in self.factors]
         begins = sorted({begin for segments in listed for begin, _ in segments})
         places = [0] * len(listed)
-        made = []
+        made, ended = [], self._may_be_0_times_inf
         for begin in begins:
             for i, segments in enumerate(listed):
                 while places[i] + 1 < len(segments) and segments[places[i] + 1][0] <= begin:
                     places[i] += 1
             own = (segments[place][1] for segments, place in zip(listed, places, strict=True))
             terms = tuple(itertools.chain.from_iterable(own))
-            made.append((begin, _ended(terms) if self._may_be_0_times_inf else terms))
+            made.append((begin, _ended(terms) if ended else terms))
         return made
 
     @property
     def _may_be_0_times_inf(self) -> bool:
         ranges = [factor.range for factor in self.factors]
-        largest = max(max(-low, high) for low, high in ranges)
-        return largest > sys.float_info.max and any(low <= 0 <= high for low, high in ranges)
+        return math.inf in self._bounds and any(low <= 0 <= high for low, high in ranges)
 
     @property
     def range(self) -> tuple[float, float]:

@@ -319,7 +319,7 @@ def test_figures():
     result.plot(axes[0], what="singular_values")
     assert axes[0].get_yscale() == "log"
     labels = [line.get_label() for line in axes[0].get_lines()]
-    assert labels == ["gd, depth 2, 1", "gd, depth 2, 2", "gd, depth 2, 3"]
+    assert labels == [f"gd, depth 2, rate 0.01, {i}" for i in (1, 2, 3)]
     result.plot(axes[0], what="singular_values", label=["a", "b", "c"])
     assert [line.get_label() for line in axes[0].get_lines()[3:]] == ["a", "b", "c"]
     result.plot(axes[1], what="sharpness")

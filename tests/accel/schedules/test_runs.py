@@ -228,6 +228,7 @@ def test_the_limit_of_stability_is_drawn_for_every_rate():
         (WarmupCosineDecay(0.0, 0.02, 10, 50, 0.001), "linear"),
         (CosineDecay(0.02, 49), "linear"),
         (ExponentialDecay(0.02, 50, 1e-7), "linear"),
+        (ExponentialDecay(1e-9, 50, 1e7), "log"),
         (ExponentialDecay(0.02, 50, 1e-5), "log"),
     ],
 )

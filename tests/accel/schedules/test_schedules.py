@@ -333,6 +333,8 @@ BAD = [
      lambda: PiecewiseConstant.from_scales(1, {1: 10**400})),
     (ValueError, r"boundaries_and_scales must be finite.*\[2\] = inf",
      lambda: PiecewiseConstant.from_scales(1, {1: 1e200, 2: 1e200})),
+    (ValueError, "factors must have a product below the largest number.* 1e\\+200, 1e\\+200",
+     lambda: Constant(1e200) * CosineDecay(1e200, 5)),
     (ValueError, "factors must not be empty", lambda: Product([])),
     (TypeError, r"factors\[0\] must be of accel.schedules, got 2", lambda: Product([2])),
     (TypeError, "step must be an integer, got 0.5", lambda: Constant(1)(0.5)),
