@@ -60,9 +60,10 @@ class Replays:
             snapshot = self._before(goal)
             if snapshot is None:
                 continue  # the very first iterate has no finite loss, and the model stays there
-            if self._record_every is not None:
-                snapshot, goal = self._finite(m, goal, self._record_every)
-            self._replay(snapshot, m, goal)
+            if self._record_every is None:
+                self._replay(snapshot, m, goal)
+            else:
+                self._to_finite(m, goal, self._record_every)
         loop.restore(now, [m for m in now.active if m not in diverged])
 
     def _before(self, step: int) -> Snapshot | None:
@@ -70,35 +71,33 @@ class Replays:
         known = [each for each in (self.base, *self._snapshots) if each and each.step <= step]
         return max(known, key=lambda snapshot: snapshot.step, default=None)
 
-    def _finite(self, m: int, goal: int, record_every: int) -> tuple[Snapshot, int]:
-        """The last iterate of a model up to ``goal`` with a finite loss of all rows.
+    def _to_finite(self, m: int, goal: int, record_every: int) -> None:
+        """Take a model to its last iterate up to ``goal`` with a finite loss of all rows.
 
         Iterates further and further back are looked at until one is finite, at the latest that of
         which it is known, and the gap after it is halved: if losses are finite up to an iterate and
         then no more, it is that one. Neither chunks nor checkpoints change which are looked at.
-
-        Returns
-        -------
-        snapshot : Snapshot
-            At or before the iterate.
-        step : int
         """
         assert self.base is not None
-        base = self.base
-        good, bad = max(goal - goal % record_every, int(base.step)), goal + 1
-        for step in [goal + 1 - 2**back for back in range(_BACK) if goal + 1 - 2**back > good]:
-            if self._is_finite(self._before(step) or base, m, step):
+        good, bad = max(goal - goal % record_every, int(self.base.step)), goal + 1
+        here = None  # where the model is
+        for step in (goal + 1 - 2**back for back in range(_BACK)):
+            if step <= good:
+                break
+            here = step
+            if self._is_finite(self._before(step) or self.base, m, step):
                 good = step
                 break
             bad = step
-        snapshot = self._before(good) or base
+        snapshot = self._before(good) or self.base
         while bad - good > 1:
-            middle = (good + bad) // 2
-            if self._is_finite(snapshot, m, middle):
-                good, snapshot = middle, self._loop.snapshot()
+            here = (good + bad) // 2
+            if self._is_finite(snapshot, m, here):
+                good, snapshot = here, self._loop.snapshot()
             else:
-                bad = middle
-        return snapshot, good
+                bad = here
+        if here != good:
+            self._replay(snapshot, m, good)
 
     def _is_finite(self, snapshot: Snapshot, m: int, step: int) -> bool:
         """Take a model from a snapshot to a step; whether the loss of all rows is finite there."""

@@ -140,7 +140,7 @@ class Run:
         if self._pace is not None:
             self._judge(self._pace)
         self._go_back(active[self.codes[active] == specs.DIVERGED])
-        if due.any() and loop.step > start:
+        if due.any():
             self._replays.recorded()
         if rung in limits.rungs and loop.step == rung[0]:
             self._drop(rung[1])
