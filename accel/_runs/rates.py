@@ -86,18 +86,23 @@ def _smoothed(given: BaseProblem) -> BaseProblem:
     return problem
 
 
+def _samples(problem: BaseProblem) -> tuple[Array, Array]:
+    """Return the samples (n, m) and what was seen of each, on the host."""
+    if isinstance(problem, MatrixSensing):
+        return problem.rows, problem.values
+    host = local_problem(problem).host
+    return host.X, host.Y
+
+
 def _traces(problem: BaseProblem, W: Array) -> Array:
     """Return the trace of the Hessian of every row's loss in the map, at W, but for a factor."""
+    X, Y = _samples(problem)
+    own = W.reshape(Y.shape[1], X.shape[1]).astype(X.dtype)  # the map; so X is not copied
     with np.errstate(over="ignore", invalid="ignore"):
-        W = W.astype(problem.dtype)  # so that X is not copied
-        if isinstance(problem, MatrixSensing):
-            X, Y, products = problem.rows, problem.values, problem.rows @ W.reshape(-1, 1)
-        else:
-            host = local_problem(problem).host
-            X, Y, products = host.X, host.Y, host.X @ W.T
         traces: Array = np.einsum("ij,ij->i", X, X, dtype=np.float64)
         if problem.spec.kind not in COUPLED_KINDS:
-            traces *= curvature_of(problem.spec, products, Y).sum(axis=1, dtype=np.float64)
+            bends = curvature_of(problem.spec, X @ own.T, Y)
+            traces *= bends.sum(axis=1, dtype=np.float64)
     return traces
 
 
@@ -123,13 +128,13 @@ def _picked(problem: BaseProblem, batches: Batches | None, W: Array) -> list[Arr
 
 def _of_rows(problem: BaseProblem, rows: Array) -> _Field:
     """Return the function from a matrix, in float64, to the loss of some rows and its gradient."""
-    spec, plain = problem.spec, resolve("reference").lp_loss
-    if isinstance(problem, MatrixSensing):
-        A, values = problem.rows[rows], problem.values[rows]
-        return lambda W: entries.measured_loss_and_gradient(A, values, W, spec)
-    host = local_problem(problem).host
-    X, Y = host.X[rows], host.Y[rows]
-    return lambda W: plain.loss_and_gradient(X, Y, W, spec)
+    X, Y = (data[rows] for data in _samples(problem))
+    evaluate = (
+        entries.measured_loss_and_gradient
+        if isinstance(problem, MatrixSensing)
+        else resolve("reference").lp_loss.loss_and_gradient
+    )
+    return lambda W: evaluate(X, Y, W, problem.spec)
 
 
 def _direction(evaluate: _Field, network: Network, optimizer: Optimizer) -> _Field:
