@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ __all__ = ["EVERY", "Checkpoint", "Place", "Saved", "digest", "of_models", "plac
 
 EVERY = 30.0  # seconds
 _FORMAT = 2
-_SHOWN, _BEFORE = 80, 40  # characters of a fact that a refusal shows, and before what differs
+_BEFORE = 40  # characters that a refusal shows of a long fact before what differs
 
 _log = logging.getLogger("accel")
 
@@ -109,12 +110,6 @@ def _names(record: Any) -> Any:
     return [str(entry).rpartition(" ")[0] for entry in record]
 
 
-def _excerpt(text: str, begin: int) -> str:
-    """A text from there on, cut to what a message has room for."""
-    text = f"...{text[begin:]}" if begin else text
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
 def _difference(name: str, there: Any, here: Any) -> str:
     """Say how a fact of one run differs from that of another; of long ones what is different."""
     if name == "record":
@@ -122,14 +117,13 @@ def _difference(name: str, there: Any, here: Any) -> str:
         if there == here:
             return f"record: {', '.join(here)} with other constants or data there than here"
     texts = [" ".join(repr(value).split()) for value in (there, here)]
-    begin = 0
-    if max(map(len, texts)) > _SHOWN:
-        pairs = enumerate(zip(*texts, strict=False))
-        length = next((i for i, (a, b) in pairs if a != b), min(map(len, texts)))
-        common = texts[0][:length]
+    if max(map(len, texts)) > validation.SHOWN:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
+        common = "".join(one for one, _ in same)
         words = (common.rfind(mark) + len(mark) for mark in (", ", "(") if mark in common)
-        begin = max(len(common) - _BEFORE, *words, 0)
-    other, own = (_excerpt(text, begin) for text in texts)
+        if begin := max(len(common) - _BEFORE, *words, 0):
+            texts = [f"...{text[begin:]}" for text in texts]
+    other, own = map(validation.cut, texts)
     return f"{name}: {other} there, {own} here"
 
 

@@ -15,7 +15,15 @@ from accel._support.arrays import Array
 #: The largest number of factors of a network, and the largest depth of an end-to-end rule.
 MOST_DEPTH = 10_000
 
+#: The most characters of a value that a message shows.
+SHOWN = 80
+
 _MANY, _LONG = 30, 1000  # how many names a message lists, and how many characters of them
+
+
+def cut(text: str) -> str:
+    """Return as much of a text as a message shows of a value."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def shown(value: object) -> str:
@@ -24,7 +32,7 @@ def shown(value: object) -> str:
         text = " ".join(repr(value).split())
     except Exception:  # for example of an integer of more than 4300 digits
         text = f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut(text)
 
 
 def real(
