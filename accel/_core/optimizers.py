@@ -15,7 +15,6 @@ noise: Roberts, Tweedie (1996), Welling, Teh (2011). The end-to-end rule: Arora,
 1802.06509, theorem 1 and claim 2.
 """
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -26,7 +25,7 @@ from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.validation import real
 from accel.kernels import specs
-from accel.schedules.schedule import LATEST, Schedule, at
+from accel.schedules.schedule import LATEST, Schedule, at, number_or_schedule
 
 #: What gradients of ``GroupRMSProp`` have one scale for.
 _SCALES = ("network", "factor")
@@ -35,36 +34,9 @@ _SCALES = ("network", "factor")
 _MOST_SEED = 2**53
 
 
-def _advice(value: object) -> str:
-    """The end of a message about what is neither a number nor a schedule, but may be meant so."""
-    if not callable(value) and (isinstance(value, str | bytes) or not hasattr(value, "__len__")):
-        return "; a schedule of accel.schedules may stand here, too"
-    return (
-        "; a schedule of accel.schedules may stand here, too: "
-        "PiecewiseConstant(range(1, n), values) has values[t], of n, at step t"
-    )
-
-
-def _number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
-    """Check a number of at least 0, or a schedule that has no others."""
-    if not isinstance(value, Schedule):
-        try:
-            return real(name, value, least=0, below=below if below < math.inf else None)
-        except TypeError as error:
-            raise TypeError(f"{error}{_advice(value)}") from None
-    least, most = value.range
-    if not least >= 0 or (below < math.inf and not most < below):
-        wanted = "" if below == math.inf else f" and < {below:g}"
-        raise ValueError(
-            f"{name} must be >= 0{wanted} at every step, got {validation.shown(value)}, "
-            f"which goes from {least:g} to {most:g}"
-        )
-    return value
-
-
 _CHECKS: dict[str, Callable[[str, object], Any]] = {
-    **dict.fromkeys(("learning_rate", "weight_decay", "temperature"), _number_or_schedule),
-    "momentum": partial(_number_or_schedule, below=1.0),
+    **dict.fromkeys(("learning_rate", "weight_decay", "temperature"), number_or_schedule),
+    "momentum": partial(number_or_schedule, below=1.0),
     **dict.fromkeys(("rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)),
     "eps": partial(real, above=0),
     "depth": lambda _, depth: validation.depth(depth),

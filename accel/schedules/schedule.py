@@ -26,6 +26,7 @@ __all__ = [
     "Product",
     "Schedule",
     "at",
+    "number_or_schedule",
     "range_of",
     "shifted",
 ]
@@ -266,6 +267,33 @@ class Product(Schedule):
             ends = [_times(a, b) for a in (low, high) for b in factor.range]
             low, high = min(ends), max(ends)
         return low, high
+
+
+def _advice(value: object) -> str:
+    """The end of a message about what is neither a number nor a schedule, but may be meant so."""
+    if not callable(value) and (isinstance(value, str | bytes) or not hasattr(value, "__len__")):
+        return "; a schedule of accel.schedules may stand here, too"
+    return (
+        "; a schedule of accel.schedules may stand here, too: "
+        "PiecewiseConstant(range(1, n), values) has values[t], of n, at step t"
+    )
+
+
+def number_or_schedule(name: str, value: object, *, below: float = math.inf) -> float | Schedule:
+    """Check a number of at least 0, or a schedule that has no others."""
+    if not isinstance(value, Schedule):
+        try:
+            return real(name, value, least=0, below=below if below < math.inf else None)
+        except TypeError as error:
+            raise TypeError(f"{error}{_advice(value)}") from None
+    least, most = value.range
+    if not least >= 0 or (below < math.inf and not most < below):
+        wanted = "" if below == math.inf else f" and < {below:g}"
+        raise ValueError(
+            f"{name} must be >= 0{wanted} at every step, got {validation.shown(value)}, "
+            f"which goes from {least:g} to {most:g}"
+        )
+    return value
 
 
 def at(constant: float | Schedule, step: int) -> float:
