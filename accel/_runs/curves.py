@@ -60,10 +60,10 @@ def _is_linear(what: str, values: Array) -> bool:
     """Whether what was recorded is drawn on a linear axis."""
     if what == "loss":
         return False
-    # A warm-up begins at zero; a cosine that ends near it is a cliff on a logarithmic axis.
-    least = np.maximum.accumulate(values, axis=0) / _DECADES
-    vanishes = what == "rate" and bool((values <= least).any())
-    return what in _LINEAR or vanishes or bool((values < 0).any())
+    if what == "rate":
+        # A warm-up begins at zero; a cosine that ends near it is a cliff on a logarithmic axis.
+        return bool((values <= np.maximum.accumulate(values) / _DECADES).any())
+    return what in _LINEAR or bool((values < 0).any())
 
 
 def draw(
