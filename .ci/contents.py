@@ -33,7 +33,7 @@ def main():
         names = {name for name in files_within if ".egg-info/" not in name}
     expected = {name for folder in [*PACKAGES, *BESIDE] for name in files(folder)}
     expected = {name for name in expected if not name.startswith("benchmarks/report/")}
-    expected |= {"pyproject.toml", "MANIFEST.in", "setup.cfg", "PKG-INFO"}
+    expected |= {"pyproject.toml", "MANIFEST.in", "setup.py", "setup.cfg", "PKG-INFO"}
     expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "constraints.txt"}
     lines = compare(sdist.name, names, expected)
 

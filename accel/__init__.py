@@ -16,6 +16,7 @@ Overparameterization", arXiv 1802.06509.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from accel import tuning
 from accel._core.batches import Batches
 from accel._core.diagonal_network import DiagonalNetwork
 from accel._core.matrix_problems import MatrixCompletion, MatrixFactorization
@@ -50,7 +51,9 @@ from accel.tuning.found import GridSearch
 from accel.tuning.sweeps import grid_search
 
 if TYPE_CHECKING:
-    from accel import datasets, losses, schedules, theory
+    from accel import datasets, losses, recording, schedules, theory
+
+    __version__: str
 
 __all__ = [
     "AdaDelta",
@@ -92,24 +95,23 @@ __all__ = [
     "sweep",
     "theory",
     "train",
+    "tuning",
 ]
 
 
-publish(__name__, globals(), __all__)
+publish(__name__, globals(), [*__all__, "__version__"])
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("datasets", "losses", "recording", "schedules", "theory"):
-        return import_module(f"accel.{name}")
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+if not TYPE_CHECKING:  # a checker would take every name for one that is found here
 
-        try:
-            return version("implicit-accel")
-        except PackageNotFoundError:  # in a zip or a frozen application without its metadata
-            return "unknown"
-    raise AttributeError(f"module 'accel' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in ("datasets", "losses", "recording", "schedules", "theory"):
+            return import_module(f"accel.{name}")
+        if name == "__version__":
+            from importlib.metadata import PackageNotFoundError, version
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+            try:
+                return version("implicit-accel")
+            except PackageNotFoundError:  # in a zip or a frozen application without its metadata
+                return "unknown"
+        raise AttributeError(f"module 'accel' has no attribute {name!r}")

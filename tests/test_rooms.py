@@ -138,6 +138,16 @@ def test_public_names_say_where_they_are_public(name):
             assert getattr(importlib.import_module(value.__module__), key) is value
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_a_public_room_shows_its_public_names(name):
+    needs_an_extra(name)
+    room = importlib.import_module(name)
+    shown = {key for key in dir(room) if not (key.startswith("__") and key.endswith("__"))}
+    assert shown == {*room.__all__}
+    assert {"__all__", "__doc__", "__file__"} <= {*dir(room)}
+    assert ("__version__" in dir(room)) == (name == "accel")
+
+
 def test_all_public_rooms_are_listed():
     """``accel.cli`` is a command, ``figures`` the data that it reproduces."""
     listed = {name for name in PACKAGES if "__all__" in FILES[name].read_text()}

@@ -152,14 +152,14 @@ class BaseProblem(HasLoss, ABC):
 
         Parameters
         ----------
-        W : (k, d) array_like, or (d,) for k = 1
-            Converted to the dtype of the problem.
+        W : (k, d) array_like, or (d,) for k = 1, or network
+            Converted to the dtype of the problem. A network stands for its end-to-end matrix.
         backend : {"auto", "cpu", "cuda", "reference"}
 
         Returns
         -------
         loss : float
-        gradient : array of the shape of W
+        gradient : array of the shape of W, (k, d) for a network
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """The checks of a problem's data, loss and weights."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -66,9 +66,22 @@ def unrounded(name: str, a: Array, dtype: np.dtype[Any], given: object, first: i
     validation.unrounded(name, a, dtype, given, advice, first)
 
 
+@runtime_checkable
+class _HasMap(Protocol):
+    def end_to_end(self) -> Array: ...
+
+
+def as_map(W: object) -> object:
+    """Return the end-to-end matrix (k, d) of a network, or what else stands for a linear map."""
+    return W.end_to_end() if isinstance(W, _HasMap) else W
+
+
 def checked_weights(W: object, k: int, d: int, *, device: bool = False) -> Array:
-    """Check the shape of a linear map: (k, d), or (d,) for k = 1; on a GPU if allowed."""
-    given = validation.numeric("W", W, ndim=(1, 2), device=device)
+    """Check the shape of a linear map: (k, d), or (d,) for k = 1; on a GPU if allowed.
+
+    A network is its end-to-end matrix.
+    """
+    given = validation.numeric("W", as_map(W), ndim=(1, 2), device=device)
     if given.shape != (k, d) and not (k == 1 and given.shape == (d,)):
         raise ValueError(f"W must have shape {(k, d)}, got {given.shape}")
     return given

@@ -88,15 +88,15 @@ class MatrixProblem(BaseProblem):
 
         Parameters
         ----------
-        W : (k, d) array_like, or (d,) for k = 1
-            Converted to the dtype of the problem.
+        W : (k, d) array_like, or (d,) for k = 1, or network
+            Converted to the dtype of the problem. A network stands for its end-to-end matrix.
         backend : {"auto", "cpu", "cuda", "reference"}
             All the same for a single pass.
 
         Returns
         -------
         loss : float
-        gradient : array of the shape of W
+        gradient : array of the shape of W, (k, d) for a network
             Where the loss of an observation has a kink its contribution is 0.
 
         Raises

@@ -210,15 +210,15 @@ class Problem(BaseProblem):
 
         Parameters
         ----------
-        W : (k, d) array_like, or (d,) for k = 1
-            Converted to the dtype of the problem.
+        W : (k, d) array_like, or (d,) for k = 1, or network
+            Converted to the dtype of the problem. A network stands for its end-to-end matrix.
         backend : {"auto", "cpu", "cuda", "reference"}
             ``"auto"`` is ``"cuda"`` for data on a GPU, else ``"cpu"``.
 
         Returns
         -------
         loss : float
-        gradient : array of the shape of W
+        gradient : array of the shape of W, (k, d) for a network
             Where the loss of a sample has a kink its contribution is 0. A CuPy array for a W on the
             GPU, if the backend is ``"cuda"``; else a NumPy array.
 

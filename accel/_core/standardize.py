@@ -61,8 +61,8 @@ class Standardized:
 
         Parameters
         ----------
-        W : (k, d) array_like, or (d,) for k = 1
-            A map fitted to the standardised data.
+        W : (k, d) array_like, or (d,) for k = 1, or network
+            A map fitted to the standardised data, such as a trained network.
         X_new : (m, d) array_like
             Samples in the user's units.
 
@@ -88,7 +88,8 @@ class Standardized:
 
         Parameters
         ----------
-        W : (k, d) array_like, or (d,) for k = 1
+        W : (k, d) array_like, or (d,) for k = 1, or network
+            A map fitted to the standardised data.
 
         Returns
         -------

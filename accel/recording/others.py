@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from accel._core.base import BaseProblem
+from accel._core.checks import as_map
 from accel._core.matrix_problems import MatrixProblem
 from accel._core.network import Network
 from accel._core.oracle import Oracle
@@ -86,8 +87,8 @@ class DistanceTo(Quantity):
 
     Parameters
     ----------
-    W : (k, d) array_like, or (d,) for k = 1
-        Such as the matrix that data were made from.
+    W : (k, d) array_like, or (d,) for k = 1, or network
+        Such as the matrix that data were made from; that of a network.
     label : str
         The name in the history.
     """
@@ -97,7 +98,7 @@ class DistanceTo(Quantity):
     cost = "a subtraction of k x d matrices"
 
     def __post_init__(self) -> None:
-        given = validation.numeric("W", self.W, ndim=(1, 2))
+        given = validation.numeric("W", as_map(self.W), ndim=(1, 2))
         W = np.array(given, np.float64)
         validation.all_finite("W", W, given)
         W = np.atleast_2d(W)
@@ -139,7 +140,7 @@ class RecoveryError(DistanceTo):
 
     Parameters
     ----------
-    W : (k, d) array_like, or (d,) for k = 1
+    W : (k, d) array_like, or (d,) for k = 1, or network
         Not 0.
     label : str
         The name in the history.

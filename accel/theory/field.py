@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from accel._core.checks import as_map
+from accel._core.network import Network
 from accel._core.problem import Problem, local_problem
 from accel._support import validation
 from accel._support.arrays import Array
@@ -44,7 +46,8 @@ def curl(problem: Problem, w: Any, depth: int) -> Array:
     ----------
     problem : Problem
         In float64, k = 1, p >= 2.
-    w : (d,) array_like
+    w : (d,) array_like, or network
+        Of a network its end-to-end matrix, a row.
     depth : int
         N, at least 1.
 
@@ -65,7 +68,9 @@ def curl(problem: Problem, w: Any, depth: int) -> Array:
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 6, theorem 2.
     """
     checks.problem(problem, single_output=True, smoothness=2)
-    w = checks.vector("w", w, problem.d)
+    if isinstance(w, Network) and w.widths[-1] == 1:
+        w = w.end_to_end()[0]
+    w = checks.vector("w", as_map(w), problem.d)
     depth = validation.depth(depth)
     length = norm(w)
     if length == 0 or depth == 1:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from accel._core.base import BaseProblem
+from accel._core.checks import as_map
 from accel._core.initializers import factors_of_svd
 from accel._core.network import Network
 from accel._support import validation
@@ -122,8 +123,8 @@ def end_to_end_flow(
     ----------
     problem : Problem
         In float64, p >= 2.
-    W0 : (k, d) array_like, or (d,) for k = 1
-        Where to start.
+    W0 : (k, d) array_like, or (d,) for k = 1, or network
+        Where to start: of a network its end-to-end matrix.
     depth : int
         N, at least 1.
     t : float or (m,) array_like
@@ -166,7 +167,7 @@ def end_to_end_flow(
     """
     checks.problem(problem, smoothness=2)
     shape = (problem.k, problem.d)
-    start = checks.matrix("W0", W0, shape)
+    start = checks.matrix("W0", as_map(W0), shape)
     depth = validation.depth(depth)
     times = _times(t)
     decay = validation.real("weight_decay", weight_decay, least=0)

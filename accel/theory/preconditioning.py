@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from accel._core.checks import as_map
 from accel._support import validation
 from accel._support.arrays import Array
 from accel.theory import checks
@@ -147,8 +148,8 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
 
     Parameters
     ----------
-    W : (k, d) array_like, or (d,) for k = 1
-        End-to-end matrix, of any rank. Singular values below ``max(k, d) * 2.2e-16`` of the largest
+    W : (k, d) array_like, or (d,) for k = 1, or network
+        End-to-end matrix, of any rank; that of a network. Singular values below ``max(k, d) * 2.2e-16`` of the largest
         count as 0.
     depth : int
         N, at least 1; for 1 it is the identity.
@@ -177,7 +178,7 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
     >>> P.apply([1.0, 1.0])
     array([8., 4.])
     """
-    matrix = np.atleast_2d(checks.matrix("W", W))
+    matrix = np.atleast_2d(checks.matrix("W", as_map(W)))
     depth = validation.depth(depth)
     U, sigma, Vt = np.linalg.svd(matrix, full_matrices=False)
     # The powers go down to 2/N, and 1e-17 ** (2/8) is far from 0.

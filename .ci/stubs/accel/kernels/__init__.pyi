@@ -1,1 +1,0 @@
-"""For mypy in a checkout, where the package accel.kernels lies in kernels/."""

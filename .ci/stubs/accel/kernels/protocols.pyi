@@ -1,1 +1,0 @@
-from kernels.protocols import *

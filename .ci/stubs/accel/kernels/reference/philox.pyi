@@ -1,1 +1,0 @@
-from kernels.reference.philox import *
