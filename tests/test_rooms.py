@@ -34,10 +34,10 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in sorted(ro
 #: All else of a compiled backend is reached by name, through ``accel._support.backends.Backend``.
 FROM_COMPILED = {
     ("accel._support.backends", "accel.kernels.cpu.cpus"),
+    ("accel._support.compiling", "accel.kernels.cpu.processor"),
     ("accel._support.toolkit", "accel.kernels.cuda"),  # for the name that it makes in NumPy
     ("accel._reports.machine", "accel.kernels.cpu.cpus"),
     ("accel._reports.machine", "accel.kernels.cpu.jit"),  # for the place of its cache
-    ("accel._reports.machine", "accel.kernels.cpu.processor"),
     ("accel._reports.machine", "accel.kernels.cpu.shapes"),
 }
 FOLDERS = {"accel": Path(accel.__file__).parent, "accel.kernels": Path(kernels.__file__).parent}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from accel._support import gpu, toolkit
 from accel._support.backends import cpu_threads, shares, unavailable
+from accel._support.compiling import simd
 from accel.kernels.cpu.cpus import cpus
 
 __all__ = ["facts", "version"]
@@ -26,7 +27,6 @@ _NOT_INSTALLED = "not installed"
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _NVIDIA = Path("/proc/driver/nvidia")
-_INSTRUCTIONS = {64: "AVX-512", 32: "AVX"}
 
 Facts = dict[str, dict[str, str]]
 
@@ -65,14 +65,6 @@ def _caches() -> str:
                 size = f"{amount / 1024:g}M"
             caches.append(f"L{level} {size}iB (of CPUs {users})")
     return ", ".join(caches) or "unknown: the system does not tell"
-
-
-def _simd() -> str:
-    from accel.kernels.cpu.processor import vector_bytes
-
-    width = vector_bytes()
-    name = _INSTRUCTIONS.get(width) if platform.machine() in ("x86_64", "AMD64") else None
-    return f"{8 * width} bit{f' ({name})' if name else ''}"
 
 
 def _shapes() -> str:
@@ -217,6 +209,7 @@ def facts() -> Facts:
     dict of str to dict of str to str
         Sections with names and values.
     """
+    bits, instructions = simd()
     return {
         "versions": {
             "accel": version("implicit-accel"),
@@ -226,7 +219,7 @@ def facts() -> Facts:
         "machine": {
             "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
             "CPU": _cpu_model(),
-            "SIMD width": _simd(),
+            "SIMD width": f"{bits} bit{f' ({instructions})' if instructions else ''}",
             "caches": _caches(),
             "threads": _threads(),
             "GPU": _gpu(),

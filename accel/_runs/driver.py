@@ -18,7 +18,7 @@ from accel._runs.checks import Limits, RunOptions
 from accel._runs.history import History
 from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
-from accel._runs.progress import preparing, progress
+from accel._runs.progress import progress
 from accel._runs.recorder import Recorder, checked
 from accel._runs.recorder import identity as identity_of
 from accel._runs.results import Result
@@ -201,7 +201,7 @@ def run_models(
         checkpoint = Checkpoint(place, identity, growing)
         if saved is not None:
             checkpoint.check_run(saved)
-    with preparing(), _reading(checkpoint, saved):
+    with _reading(checkpoint, saved):
         arrays = None if saved is None else saved.arrays
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays, batches)
     pace = pace_of(problem, *models[0], batches) if first_rate is not None else None

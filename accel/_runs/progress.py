@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,26 +12,11 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, float], None]  # given the step and the newest loss
 
-_PATIENCE = 1.0  # seconds of silence before a word about compilation
 _INTERVAL = 2.0  # seconds between plain lines
 
 
 def _say(text: str) -> None:
     print(f"accel: {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def preparing() -> Iterator[None]:
-    """Print why if the block takes more than a second."""
-    text = "compiling kernels (first run only) and laying out the data ..."
-    timer = threading.Timer(_PATIENCE, _say, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 @contextmanager

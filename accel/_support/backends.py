@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from accel._support import gpu, validation
+from accel._support import compiling, gpu, validation
 from accel._support.arrays import Array
 from accel.kernels import protocols
 from accel.kernels.cpu.cpus import cpus
@@ -47,6 +47,7 @@ class Backend:
     name: str
 
     def _file(self, name: str) -> Any:
+        compiling.announce(self.name)
         return importlib.import_module(f"accel.kernels.{self.name}.{name}")
 
     @property

@@ -149,8 +149,8 @@ def preconditioner(W: Any, depth: int) -> Preconditioner:
     Parameters
     ----------
     W : (k, d) array_like, or (d,) for k = 1, or network
-        End-to-end matrix, of any rank; that of a network. Singular values below ``max(k, d) * 2.2e-16`` of the largest
-        count as 0.
+        End-to-end matrix, of any rank; that of a network. Singular values below
+        ``max(k, d) * 2.2e-16`` of the largest count as 0.
     depth : int
         N, at least 1; for 1 it is the identity.
 

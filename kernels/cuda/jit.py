@@ -25,6 +25,7 @@ import numpy as np
 from numba import config, types
 from numba.core.caching import FunctionCache
 
+from ..compiling import Compilation, happening
 from ..sources import NO_PLACE, sources
 from . import planning
 
@@ -270,7 +271,9 @@ class Kernel:
         path = self._path(cc)
         code = None if path is None else _load(path)
         if code is None:
-            code = link(self.ptx(cc), cc)
+            file = self._function.__module__.rpartition(".")[2]
+            with happening(Compilation("cuda", file, self.name, path is not None)):
+                code = link(self.ptx(cc), cc)
             if path is not None:
                 _store(path, code)
         return code

@@ -4,7 +4,6 @@ import builtins
 import sys
 import textwrap
 import threading
-import time
 from types import ModuleType
 
 import pytest
@@ -96,16 +95,3 @@ def test_progress_lines_in_a_notebook_without_rich(scripted, kernel, capfd, monk
     scripted(Scripted([0.25]), 50, progress=True)
     assert capfd.readouterr().err.splitlines()[-1] == "accel: step 50 of 50, loss 0.25"
     assert not kernel.shown
-
-
-def test_a_word_while_compiling(scripted, capfd, monkeypatch):
-    monkeypatch.setattr("accel._runs.progress._PATIENCE", 0.05)
-
-    class Slow(Scripted):
-        def __call__(self, *arguments, **keywords):
-            time.sleep(0.3)
-            return super().__call__(*arguments, **keywords)
-
-    scripted(Slow([1.0]), 5)
-    assert "compiling kernels (first run only)" in capfd.readouterr().err
-    assert threading.active_count() == 1
