@@ -1,0 +1,162 @@
+"""What README and docs print runs: their Python as it stands, and the commands that they name."""
+
+import json
+import os
+import re
+import shlex
+import tomllib
+from importlib.util import find_spec
+
+import pytest
+
+from .children import ROOT, python
+
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCKS = {page: BLOCK.findall((ROOT / page).read_text()) for page in PAGES}
+
+#: In a page's Python, what is only true elsewhere: the page says so, or gives the choice.
+INSTEAD = {
+    'Client("tcp://scheduler:8786")': "Client(processes=False)",  # "or Client()"
+    "/data/": "",
+    "resamples=200": "resamples=3",  # of four fits each
+}
+#: A page's Python makes so many steps at most, but for README's.
+STEPS = 300
+
+#: Runs blocks one after the other in a namespace, from the file that is named.
+RUNNER = """
+import json, sys
+import numpy as np
+import accel
+
+def capped(run):
+    def short(*arguments, **keywords):
+        arguments = [min(a, STEPS) if type(a) is int else a for a in arguments]
+        for name in "steps", "record_every":
+            if name in keywords:
+                keywords[name] = min(keywords[name], STEPS)
+        return run(*arguments, **keywords)
+    return short
+
+with open(sys.argv[1]) as file:
+    blocks, STEPS = json.load(file)
+if STEPS:
+    for name in "train", "sweep", "grid_search":
+        setattr(accel, name, capped(getattr(accel, name)))
+    rng = np.random.default_rng(0)
+    np.save("X.npy", rng.standard_normal((40, 3)))
+    np.save("y.npy", rng.standard_normal(40))
+if __name__ == "__main__":
+    for i, block in enumerate(blocks):
+        exec(compile(block, f"block {i}", "exec"), globals())
+"""
+
+
+def extra_of(block):
+    """What a block needs that may not be installed; None where nothing is missing."""
+    needs = {"accel.sklearn": "sklearn", "accel.torch": "torch", "torch": "torch",
+             "accel.distributed": "distributed", "scipy": "scipy"}  # fmt: skip
+    modules = re.findall(r"^ *(?:from|import) ([\w.]+)", block, re.MULTILINE)
+    names = [needs[each] for each in modules if each in needs]
+    names += ["pandas"] * ("to_pandas" in block) + ["matplotlib"] * (".plot(" in block)
+    names += ["sklearn"] * ("load_diabetes" in block)
+    return next((name for name in names if not find_spec(name)), None)
+
+
+def run(folder, blocks, steps=None):
+    """What Python prints for the blocks, by the NumPy kernels, since nothing is compiled for it."""
+
+    for old, new in INSTEAD.items() if steps else ():
+        blocks = [block.replace(old, new) for block in blocks]
+    (folder / "blocks.json").write_text(json.dumps([blocks, steps]))
+    (folder / "run.py").write_text(RUNNER)
+    told = {"NUMBA_DISABLE_JIT": "1", "MPLBACKEND": "agg", "HOME": str(folder)}
+    told |= {"ACCEL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    ignore = ("-W", "ignore:NUMBA_DISABLE_JIT")
+    return python(*ignore, "run.py", "blocks.json", cwd=folder, limit=300, **told).stdout
+
+
+@pytest.fixture
+def library(tmp_path):
+    """README's blocks, of which the first ones need no extra but ``cli``."""
+    blocks = BLOCKS["README.md"]
+    if missing := extra_of(blocks[0] + blocks[1]):
+        pytest.skip(f"needs {missing}")
+    return blocks
+
+
+def test_the_readmes_library_runs_as_printed(library, tmp_path):
+    printed = run(tmp_path, library[:2])
+    first, units, *others = printed.splitlines()
+    status, distance, _, gap = first.split()
+    assert status == "completed"
+    assert float(distance) > float(gap) > 0
+    assert len(units.strip("[]").split()) == 3
+    table = [line for line in others if line.split()[1:2] == ["gd"]]
+    assert len(table) >= 17
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("which", [
+    "accel.sklearn",
+    pytest.param("accel.torch", marks=pytest.mark.slow),
+    pytest.param("accel.distributed", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_where_you_already_work_runs_as_printed(library, tmp_path, which):
+    (block,) = (block for block in library[2:] if f"from {which} " in block)
+    if missing := extra_of(block):
+        pytest.skip(f"needs {missing}")
+    first = re.sub(r"steps=\d+", "steps=1", library[0])  # for its names
+    run(tmp_path, [first, block])
+
+
+def test_the_readme_has_no_block_that_is_not_run(library):
+    assert len(library) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if BLOCKS[page]])
+def test_a_pages_python_runs(page, tmp_path):
+    """With fewer steps than it says; the numbers beside it are those of whole runs."""
+    missing = next(filter(None, map(extra_of, BLOCKS[page])), None)
+    if missing:
+        pytest.skip(f"needs {missing}")
+    run(tmp_path, BLOCKS[page], STEPS)
+
+
+def commands():
+    """Every ``accel ...`` that a page names, in a line of code or within one of text."""
+    for page in [*PAGES, "CONTRIBUTING.md"]:
+        text = BLOCK.sub("", (ROOT / page).read_text())
+        lines = re.findall(r"^    (.*)$", text, re.MULTILINE)
+        spans = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", text)
+        for code in [*lines, *spans]:
+            for part in re.split(r"&&|#|;|\|", code):
+                words = shlex.split(part.replace("\n", " ").replace("'", ""))
+                if words and os.path.basename(words[0]) == "accel" and len(words) > 1:
+                    yield page, words[1:]
+
+
+def test_commands_and_their_options_exist():
+    typer = pytest.importorskip("typer")
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    from accel.cli import app
+
+    group = typer.main.get_command(app.app)
+    found = list(commands())
+    assert {words[0] for _, words in found} >= {"compare", "info", "reproduce", "train"}
+    for page, (name, *words) in found:
+        assert name in group.commands, f"{page}: accel {name}"
+        options = {"--help"} | {one for each in group.commands[name].params for one in each.opts}
+        used = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert used <= options, f"{page}: accel {name} {' '.join(words)}"
+
+
+def test_extras_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for page in [*PAGES, "CONTRIBUTING.md"]:
+        named = re.findall(r"(?:\.|implicit-accel)\[([\w,]+)\]", (ROOT / page).read_text())
+        used = {name for names in named for name in names.split(",")}
+        assert used <= {*extras["optional-dependencies"]}, page
