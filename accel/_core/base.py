@@ -64,6 +64,8 @@ class BaseProblem(HasLoss, ABC):
         loss = f"loss={self.loss_function!r}"
         if isinstance(self.loss_function, Lp):
             loss = f"p={self.p:g}, scale={self.scale!r}"
+        if getattr(self, "sample_weight", None) is not None:
+            loss += ", weighted"
         return (
             f"{type(self).__name__}(n={self.n}, d={self.d}, k={self.k}, {loss}, "
             f"dtype={self.dtype}, method={self.method!r})"

@@ -12,7 +12,14 @@ from accel._core.base import BaseProblem, checked_problem
 from accel._core.checks import checked_data, checked_method, chosen_dtype, ready
 from accel._core.digits import squares_by_column
 from accel._core.rotated import Rotated
-from accel._support import arrays
+from accel._core.weighting import (
+    checked_sample_weight,
+    kept_rows,
+    required_degree,
+    scaled_rows,
+    weight_roots,
+)
+from accel._support import arrays, validation
 from accel._support.arrays import Array, aligned, laid_out
 from accel._support.backends import Backend, cpu_threads, resolve
 from accel.kernels.protocols import TrainingLoop
@@ -44,8 +51,12 @@ class Problem(BaseProblem):
     loss : accel.losses.Loss or str
         What a sample costs, summed over its outputs: such as ``Huber(1.35)``, or its name with
         constants, ``"huber(1.35)"``. By default ``Lp(2)``, the square.
+    sample_weight : (n,) array_like, optional
+        At least 0. A sample of weight s counts as s samples: the loss is the mean over the samples
+        with these weights, and does not change with their scale. For losses that scale with the
+        residual: ``Lp`` for any p, ``Pinball`` and ``Expectile``.
     dtype : {"float32", "float64"}, optional
-        Convert the data to it. Without it nothing is ever rounded.
+        Convert the data to it. Without it nothing is ever rounded, but for what weights do.
     method : {"auto", "direct", "gram", "spectral", "rowspace"}
         How training evaluates the loss. ``"direct"``: by a pass over the data. ``"gram"``, for p =
         2 in float64: from ``X'X``, ``X'y`` and ``y'y``, at a cost of k d^2 a step. ``"spectral"``,
@@ -63,11 +74,15 @@ class Problem(BaseProblem):
     X : (n, d) array
         C-contiguous, on a 64-byte boundary. The caller's own array if it is laid out like that, so
         do not write to that one any more. On a GPU a CuPy array, C-contiguous, that shares the
-        memory of the caller's if that one is.
+        memory of the caller's if that one is. With weights a copy, whose rows are multiplied by
+        :math:`(w_i / \bar w)^{1/s}`, s being p, 1 for ``Pinball`` and 2 for ``Expectile``, and
+        from which samples of weight 0 are left out: their mean loss is the weighted one.
     Y : (n, k) array
         Likewise; k = 1 for a 1-D y. For ``CrossEntropy`` rows of probabilities.
+    sample_weight : (n,) float64 array or None
+        Of the samples in X: those above 0, divided by their mean. None without weights.
     n, d, k : int
-        Numbers of samples, features and outputs.
+        Numbers of samples, those of weight 0 apart, features and outputs.
     dtype : dtype
         float32 or float64: of the data, and of every network trained on it.
     on_device : bool
@@ -85,7 +100,8 @@ class Problem(BaseProblem):
         than the dtype, 53 or 24.
     ValueError
         If the data is empty, of the wrong shape, not finite or has missing values, if y holds no
-        targets of the loss, if loss or method is unknown, if the Gram or the spectral method is
+        targets of the loss, if a weight is negative, all are 0 or the loss takes none, if loss or
+        method is unknown, if the Gram or the spectral method is
         asked for with another loss than p = 2, or the former in float32, or if the data is on a GPU
         that cannot be used here; the message says what is missing.
     MemoryError
@@ -103,6 +119,7 @@ class Problem(BaseProblem):
 
     X: Array
     Y: Array
+    sample_weight: Array | None
     methods = ("auto", "direct", "gram", "spectral", "rowspace")
     takes_batches = True
 
@@ -112,6 +129,7 @@ class Problem(BaseProblem):
         y: Any,
         loss: Loss | str = _SQUARE,
         *,
+        sample_weight: Any = None,
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
@@ -119,12 +137,24 @@ class Problem(BaseProblem):
         dtype = chosen_dtype(dtype, {"X": X, "y": y}, given)
         loss = checked_loss(loss)
         checked_method(loss, method, dtype, self.methods)
+        weight = None
+        if sample_weight is not None:
+            degree, weight = required_degree(loss), checked_sample_weight(sample_weight, len(X))
         X, y = ready("X", X, dtype), ready("y", y, dtype)
         Y = laid_out(loss.targets(y), dtype)
+        if weight is not None:
+            if not weight.all():
+                X, Y = kept_rows(X, weight > 0), kept_rows(Y, weight > 0)
+                weight = weight[weight > 0]
+            root, weight = weight_roots(weight, degree), weight_roots(weight, 1.0)
+            X, Y = scaled_rows(X, root, dtype), scaled_rows(Y, root, dtype)
+            for name, rows in (("X with sample_weight", X), ("y with sample_weight", Y)):
+                validation.all_finite(name, rows)
         (n, d), k = X.shape, Y.shape[1]
         super().__init__(n, d, k, dtype, loss, method)
         object.__setattr__(self, "X", X)  # the class is frozen
         object.__setattr__(self, "Y", Y)
+        object.__setattr__(self, "sample_weight", weight)
 
     @property
     def on_device(self) -> bool:
@@ -141,6 +171,21 @@ class Problem(BaseProblem):
         _log.info("copied the data of %r from the GPU to the host, where it is asked for", self)
         return self._with(X=aligned(self.X), Y=aligned(self.Y))
 
+    def with_loss(self, loss: Loss) -> "Problem":
+        """Return the problem with another loss of the same targets and weights.
+
+        Raises
+        ------
+        ValueError
+            If there are weights, and the loss takes none.
+        """
+        if self.sample_weight is None:
+            return Problem(self.X, self.Y, loss)
+        power = 1 / required_degree(loss) - 1 / required_degree(self.loss_function)
+        root = self.sample_weight**power
+        X, Y = (scaled_rows(a, root, self.dtype) for a in (self.X, self.Y))
+        return self._with(X=X, Y=Y, loss_function=loss)
+
     @cached_property
     def squares(self) -> tuple[Array, float]:
         """Squares of the norms of the columns of X and of Y, see ``BaseProblem``; computed once."""
@@ -148,8 +193,9 @@ class Problem(BaseProblem):
 
     @property
     def fingerprint(self) -> tuple[Array, ...]:
-        """X and Y, on the host."""
-        return self.host.X, self.host.Y
+        """X and Y, on the host, and weights where there are some."""
+        data = self.host.X, self.host.Y
+        return data if self.sample_weight is None else (*data, self.sample_weight)
 
     def resolve(self, backend: str, *, work: float = 0.0, steps: int = 1) -> Backend:
         """Return the backend of that name; see ``BaseProblem.resolve``."""
@@ -254,6 +300,8 @@ class LpProblem(Problem):
     scale : {"mean", "1/p"}
         ``"mean"`` is f = 1, the loss of the paper's figures; ``"1/p"`` is f = 1/p, that of its
         text.
+    sample_weight : (n,) array_like, optional
+        With weights w the loss is :math:`f \sum_i w_i \sum_c |W x_i - y_i|_c^p / \sum_i w_i`.
     dtype : {"float32", "float64"}, optional
     method : {"auto", "direct", "gram", "spectral", "rowspace"}
 
@@ -289,10 +337,12 @@ class LpProblem(Problem):
         p: float = 4.0,
         *,
         scale: str = "mean",
+        sample_weight: Any = None,
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
-        super().__init__(X, y, Lp(p, scale), dtype=dtype, method=method)
+        loss = Lp(p, scale)
+        super().__init__(X, y, loss, sample_weight=sample_weight, dtype=dtype, method=method)
 
 
 def local_problem(value: object) -> Problem:

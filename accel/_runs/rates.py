@@ -79,10 +79,8 @@ def _smoothed(given: BaseProblem) -> BaseProblem:
     """Return the problem, with another loss where the curvature of its own says little."""
     problem = here(given)
     smooth = problem.loss_function.smooth
-    if smooth != problem.loss_function and isinstance(problem, MatrixProblem):
-        problem = problem.with_loss(smooth)
-    elif smooth != problem.loss_function and isinstance(problem, Problem):
-        problem = Problem(problem.X, problem.Y, smooth)
+    if smooth != problem.loss_function and isinstance(problem, MatrixProblem | Problem):
+        return problem.with_loss(smooth)
     return problem
 
 
@@ -358,14 +356,14 @@ def first_rate(problem: BaseProblem, optimizer: str) -> float:
         return USUAL_RATES[optimizer]
     if isinstance(problem, MatrixProblem):
         return _rate_for(_curvature_at_zero(problem))
-    loss = problem.loss_function.smooth.spec
-    hessian, host = resolve("cpu").lp_loss.hessian, local_problem(problem).host
-    columns, largest = list(map(np.ascontiguousarray, host.Y.T)), 0.0
+    smoothed = local_problem(_smoothed(problem)).host
+    hessian, loss = resolve("cpu").lp_loss.hessian, smoothed.spec
+    columns, largest = list(map(np.ascontiguousarray, smoothed.Y.T)), 0.0
     if loss.kind in COUPLED_KINDS:
         loss, columns = Loss(2.0, 0.5 / problem.k), [np.zeros(problem.n, problem.dtype)]
     for y in columns:
         with np.errstate(over="ignore", invalid="ignore"):
-            H = hessian(host.X, y, np.zeros(problem.d), loss)
+            H = hessian(smoothed.X, y, np.zeros(problem.d), loss)
         if not np.isfinite(H).all():  # LAPACK computes no eigenvalues then
             return _rate_for(math.inf)
         largest = max(largest, float(np.linalg.eigvalsh(H)[-1]))

@@ -44,6 +44,14 @@ class Loss(ABC):
         return 2
 
     @property
+    def degree(self) -> float | None:
+        """The s with which it scales, ``l(c m, c y) = c^s l(m, y)`` for all c > 0; None of others.
+
+        Losses that have one take ``sample_weight``.
+        """
+        return None
+
+    @property
     def smooth(self) -> "Loss":
         """The loss by whose curvature learning rates go: this one, if its curvature has a bound.
 

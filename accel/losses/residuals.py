@@ -57,6 +57,11 @@ class Lp(Loss):
         return self.p == 2
 
     @property
+    def degree(self) -> float:
+        """The p."""
+        return self.p
+
+    @property
     def smoothness(self) -> int:
         """0 for p = 1, 2 from p = 2 on."""
         return 0 if self.p == 1 else 1 if self.p < 2 else 2
@@ -145,6 +150,11 @@ class Pinball(_HalfSquare, _Asymmetric):
         """0, for the kink at r = 0."""
         return 0
 
+    @property
+    def degree(self) -> float:
+        """1."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class Expectile(_Asymmetric):
@@ -166,6 +176,11 @@ class Expectile(_Asymmetric):
     """
 
     name = "expectile"
+
+    @property
+    def degree(self) -> float:
+        """2."""
+        return 2.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from accel._core.optimizers import OPTIMIZERS, EndToEnd, Langevin
-from accel._support import frames, validation
+from accel._support import frames, memory, validation
+from accel._support.arrays import Array
+from accel.losses import Loss
+from accel.sklearn.extra import _check_sample_weight
 from accel.sklearn.fitting import Fit
 
 __all__ = [
@@ -16,8 +19,10 @@ __all__ = [
     "GRADIENT_STEPS",
     "NEWTON_STEPS",
     "SMALL",
+    "checked_weight",
     "checked_options",
     "require_numbers",
+    "repeated",
     "tell",
     "unconverged",
 ]
@@ -28,6 +33,7 @@ NEWTON_STEPS, GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 
 _RULES = [name for name in OPTIMIZERS if name not in (EndToEnd.name, Langevin.name)]
 _ROWS_IN_MESSAGE = 10
+_WHOLE = 1e-6  # relative differences from a whole number that are rounding errors, of float32, too
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
 #: The advice in a warning about descent, by its status.
 _ADVICE = {
@@ -49,6 +55,54 @@ def require_numbers(name: str, value: Any) -> None:
         if any(issubclass(kind, _NO_NUMBERS) for kind in kinds):
             shown = validation.shown(np.atleast_1d(array)[:_ROWS_IN_MESSAGE].tolist())
             raise TypeError(f"{name} must hold numbers, got text or dates{where}: {shown}")
+
+
+def checked_weight(sample_weight: Any, X: Array) -> tuple[Array, Array] | None:
+    """Return which samples have a weight above 0, and these weights; None where none are given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no weights of the rows of X, or all 0.
+    """
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    kept = weight > 0
+    if not kept.any():
+        raise ValueError("sample_weight must not be zero for every sample")
+    return kept, weight[kept]
+
+
+def repeated(loss: Loss, weight: Array, columns: int) -> Array:
+    """Return the rows, as often as their weights say, for a loss that takes none but by rows.
+
+    Parameters
+    ----------
+    loss : Loss
+    weight : (n,) array
+        Above 0.
+    columns : int
+        Of a row, for the check of the memory.
+
+    Raises
+    ------
+    ValueError
+        If they are no whole multiples of the smallest one.
+    MemoryError
+        If the machine has no memory for so many rows.
+    """
+    counts = weight.astype(np.float64) / float(weight.min())
+    whole = np.rint(counts)
+    if not np.all(np.abs(counts - whole) <= _WHOLE * counts):
+        row = int(np.argmax(np.abs(counts - whole) / counts))
+        raise ValueError(
+            f"sample_weight must hold whole multiples of its smallest number for {loss!r}, which "
+            f"does not scale with the residual, got {weight[row]:g} and {weight.min():g}"
+        )
+    memory.require("the repeated rows", 8 * float(whole.sum()) * columns)
+    rows: Array = np.repeat(np.arange(len(weight)), whole.astype(np.int64))
+    return rows
 
 
 def checked_options(model: Any, solvers: Iterable[str]) -> tuple[float, float]:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from accel._core.problem import Problem
+from accel._core.weighting import weight_roots
 from accel._optimum.any_problem import optimum
 from accel._optimum.certificate import Basis, Rows, gap_at
 from accel._optimum.optimum import Optimum, Proof, for_proofs, proven, rounding
 from accel._optimum.rank import centred_rcond, singular_values, usual_rcond
 from accel._runs.history import History
 from accel._support.arrays import Array
-from accel.sklearn.scaled_problem import ScaledProblem, median_spread, weight_roots
+from accel.sklearn.scaled_problem import ScaledProblem, median_spread
 
 __all__ = ["Fit", "best_intercepts", "newton", "newton_of_loss", "separates", "user_gap"]
 

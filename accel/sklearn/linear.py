@@ -84,8 +84,12 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"loss must be one of {wanted}, got {loss!r}: take {other}")
         return loss
 
-    def _fitted(self, X: Array, Y: Array, loss: Loss) -> tuple[Array, Array]:
+    def _fitted(
+        self, X: Array, Y: Array, loss: Loss, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         """Fit targets (n, k), or labels (n,) as ``Problem`` takes them; set the attributes.
+
+        Positive weights (n,) are for losses that have a ``degree``.
 
         Returns
         -------
@@ -93,7 +97,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         intercept : (k,) array
         """
         scaled = ScaledProblem.with_loss(
-            X, Y, loss, intercept=self.fit_intercept, scale=self.standardize
+            X, Y, loss, weight, intercept=self.fit_intercept, scale=self.standardize
         )
         solver = self._choose_solver(scaled, loss)
         require_range(scaled.problem, descent=solver == "gradient", scaled=None)

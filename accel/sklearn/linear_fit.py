@@ -19,8 +19,8 @@ class LinearFit(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[
         ``Lp``, ``Huber``, ``Pinball``, ``Expectile`` or ``LogCosh`` of ``accel.losses``, or its
         name, such as ``"huber(1.35)"``; the square, ``Lp(2)``, by default, since its minimum does
         not depend on the units of y. Huber's delta is in those units, and log-cosh bends at
-        residuals of 1. For l_p see ``LpRegressor``, too, which scales y, takes sample weights and
-        bounds its gap in the units of the user.
+        residuals of 1. For l_p see ``LpRegressor``, too, which scales y and bounds its gap in the
+        units of the user.
     solver : {"auto", "newton", "gradient"}, default="auto"
         ``"newton"``: Newton's or an interior point method with a duality gap that proves the
         minimum (``accel.optimum``). ``"gradient"``: full-batch steps of ``optimizer`` on the
@@ -89,7 +89,7 @@ class LinearFit(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[
 
     Notes
     -----
-    There are no sample weights. float32 data is fitted in float32 by descent, in float64 by
+    float32 data is fitted in float32 by descent, in float64 by
     Newton's method.
 
     Examples
@@ -102,13 +102,17 @@ class LinearFit(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[
 
     _usual = "lp(2)"
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         X : (n, d) array_like
         y : (n,) or (n, k) array_like
+        sample_weight : float or (n,) array_like, optional
+            At least 0. A sample of weight s counts as s samples. For ``Huber`` and ``LogCosh``,
+            which do not scale with the residual, they are whole multiples of the smallest one
+            above 0: rows are repeated.
 
         Returns
         -------
@@ -124,11 +128,18 @@ class LinearFit(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[
         """
         loss = self._checked_loss()
         self._check_options()
-        for name, given in (("X", X), ("y", y)):
+        for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             checks.require_numbers(name, given)
         X, y = validate_data(self, X, y, dtype=checks.FLOATS, multi_output=True, y_numeric=True)
         y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
-        coef, intercept = self._fitted(X, y.reshape(len(y), -1), loss)
+        Y, weight = y.reshape(len(y), -1), None
+        if (weighted := checks.checked_weight(sample_weight, X)) is not None:
+            kept, weight = weighted
+            X, Y = X[kept], Y[kept]
+            if loss.degree is None:
+                rows = checks.repeated(loss, weight, X.shape[1])
+                X, Y, weight = X[rows], Y[rows], None
+        coef, intercept = self._fitted(X, Y, loss, weight)
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (
             (intercept if y.ndim == 2 else intercept[0]) if self.fit_intercept else 0.0

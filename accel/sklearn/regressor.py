@@ -18,7 +18,6 @@ from accel.sklearn.extra import (
     ConvergenceWarning,
     MultiOutputMixin,
     RegressorMixin,
-    _check_sample_weight,
     check_array,
     check_is_fitted,
     validate_data,
@@ -218,12 +217,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         X, y = validate_data(self, X, y, dtype=checks.FLOATS, multi_output=True, y_numeric=True)
         y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
         Y, weight = y.reshape(len(y), -1), None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-            kept = weight > 0
-            if not kept.any():
-                raise ValueError("sample_weight must not be zero for every sample")
-            X, Y, weight = X[kept], Y[kept], weight[kept]
+        if (weighted := checks.checked_weight(sample_weight, X)) is not None:
+            kept, weight = weighted
+            X, Y = X[kept], Y[kept]
         scaled = ScaledProblem.of(
             X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
         )

@@ -14,15 +14,17 @@ import numpy as np
 from accel._core import units
 from accel._core.problem import LpProblem, Problem
 from accel._core.units import Units
+from accel._core.weighting import required_degree, scaled_rows, weight_roots
 from accel._optimum.any_problem import optimum
 from accel._support import memory
 from accel._support.arrays import Array, aligned_empty
 from accel.kernels.reference.norms import norm
 from accel.losses import Loss, Lp
 
-__all__ = ["ScaledProblem", "median_spread", "require_range", "weight_roots"]
+__all__ = ["ScaledProblem", "median_spread", "require_range"]
 
 _BLOCK = 2**16  # numbers of which the median is taken at a time
+_TIED = 1e-12  # relative differences between sums of weights that are rounding errors
 _FAR = 1e3  # a standard deviation of more than this times the median distance is due to outliers
 
 
@@ -65,19 +67,35 @@ class ScaledProblem:
         return cls(problem, x, y, intercept)
 
     @classmethod
-    def with_loss(cls, X: Array, Y: Array, loss: Loss, *, intercept: bool, scale: bool) -> Self:
+    def with_loss(
+        cls,
+        X: Array,
+        Y: Array,
+        loss: Loss,
+        weight: Array | None = None,
+        *,
+        intercept: bool,
+        scale: bool,
+    ) -> Self:
         """Scale X (n, d) only; Y (n, k) holds targets, or (n,) labels, of any loss.
 
         A loss may have a number in the units of y, as Huber's delta is: so targets keep their
-        scale. With an intercept their medians are subtracted.
+        scale. With an intercept their medians are subtracted. Positive weights (n,) are for losses
+        that have a ``degree``.
         """
         memory.require("the fit", 3 * 8 * X.size)
-        x = Units.of("X", X, center=intercept, scale=scale)
+        root = None
+        if weight is not None:
+            weight = weight.astype(np.float64) / weight.max()
+            root = weight_roots(weight, required_degree(loss))
+        x = Units.of("X", X, weight, center=intercept, scale=scale)
         middle = None
         if intercept and not loss.classifies:
-            middle = np.median(Y, axis=0).astype(np.float64)
+            middle = _medians(Y, weight).astype(np.float64)
             Y = np.subtract(Y, middle, dtype=np.float64).astype(Y.dtype)
-        problem = Problem(_converted(X, x, None, ones=intercept), Y, loss)
+        if root is not None:
+            Y = scaled_rows(Y, root, Y.dtype)
+        problem = Problem(_converted(X, x, root, ones=intercept), Y, loss)
         none, one = np.zeros(problem.k), np.ones(problem.k)
         return cls(problem, x, Units(none if middle is None else middle, none, one), intercept)
 
@@ -97,12 +115,6 @@ class ScaledProblem:
             return W
         extra = intercept - units.intercept(coef, x, y)
         return np.column_stack([W, extra / y.scale])
-
-
-def weight_roots(weight: Array, p: float) -> Array:
-    """The factors (n,) of the rows that make the loss the weighted mean."""
-    root: Array = (weight / weight.mean()) ** (1 / p)
-    return root
 
 
 def _robust(
@@ -130,6 +142,21 @@ def _robust(
         if scale:
             size[j] = float(np.median(np.abs(column - mean[j]))) or size[j]
     return Units(mean, rest, size)
+
+
+def _medians(a: Array, weight: Array | None) -> Array:
+    """The medians (k,) of the columns of a (n, k), whose rows count as often as they weigh."""
+    if weight is None:
+        return np.asarray(np.median(a, axis=0))
+    order = np.argsort(a, axis=0)
+    below = np.cumsum(weight[order], axis=0) / weight.sum()
+    first = (below < 0.5 * (1 - _TIED)).sum(
+        axis=0
+    )  # the row at which half of the weight is reached
+    after = np.minimum(first + (np.take_along_axis(below, first[None], 0)[0] < 0.5 * (1 + _TIED)),
+                       len(a) - 1)  # fmt: skip
+    low, high = (a[order[i, np.arange(a.shape[1])], np.arange(a.shape[1])] for i in (first, after))
+    return np.asarray((low + high) / 2)
 
 
 def median_spread(a: Array, center: bool) -> Array:

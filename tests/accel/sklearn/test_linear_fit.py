@@ -248,3 +248,15 @@ def test_text_is_no_number():
     model = LinearFit().fit(X, y)
     with pytest.raises(TypeError, match=r"^X must hold numbers, got text or dates"):
         model.predict(X.astype(str))
+
+
+@pytest.mark.parametrize("loss", [Huber(0.5), LogCosh(), Pinball(0.7), Expectile(0.3)], ids=str)
+@pytest.mark.parametrize("how", [{}, {"fit_intercept": False}], ids=str)
+def test_weights_are_repeated_rows(loss, how):
+    counts = np.arange(len(X)) % 4
+    repeated = np.repeat(np.arange(len(X)), counts)
+    weighted = LinearFit(loss, **how).fit(X, y, 0.3 * counts)
+    plain = LinearFit(loss, **how).fit(X[repeated], y[repeated])
+    reached = [np.average(loss.value(m.predict(X), y), weights=counts) for m in (weighted, plain)]
+    assert reached[0] == pytest.approx(reached[1], rel=1e-7)
+    assert weighted.history_.loss[-1] == pytest.approx(plain.history_.loss[-1], rel=1e-7)

@@ -1,17 +1,21 @@
 """The problem that is solved in the place of the user's, and the range of its numbers."""
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("sklearn", "1.6")
 
 from accel import LpProblem, Problem, optimum
 from accel.losses import Expectile
-from accel.sklearn.scaled_problem import ScaledProblem, require_range
+from accel.sklearn.scaled_problem import ScaledProblem, _medians, require_range
 
 from ..optimum.test_optimum import regression
 
 X, Y = regression(50, 4, 3)
+COUNT = st.integers(1, 5)
 
 
 def test_an_intercept_makes_up_for_the_rounding_of_the_coefficients():
@@ -68,3 +72,12 @@ def test_with_a_loss_targets_keep_their_scale_and_the_way_back_is_exact():
     coef, intercept = given.to_user(W)
     predicted = given.problem.X @ W.T - given.problem.Y
     np.testing.assert_allclose(far @ coef.T + intercept - (Y + 100), predicted, atol=1e-11)
+
+
+@given(
+    hnp.arrays(int, (6, 2), elements=st.integers(-9, 9)), st.lists(COUNT, min_size=6, max_size=6)
+)
+def test_medians_of_integer_weights_are_those_of_repeated_rows(a, counts):
+    expected = np.median(np.repeat(a, counts, axis=0), axis=0)
+    np.testing.assert_array_equal(_medians(a, 0.1 * np.array(counts)), expected)
+    np.testing.assert_array_equal(_medians(a, None), np.median(a, axis=0))
