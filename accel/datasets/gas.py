@@ -17,7 +17,7 @@ from accel._files import archives, download, npy, paths
 from accel._files.paths import unreadable
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.datasets.readers import read_npz
+from accel.datasets.arrays import read_npz
 
 _log = logging.getLogger("accel")
 
