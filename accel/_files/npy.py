@@ -14,7 +14,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +24,7 @@ from numpy.lib import format as npy
 from accel._support import validation
 from accel._support.arrays import Array
 
-__all__ = ["DAMAGED", "check_npy", "header", "load_npy", "load_npz"]
+__all__ = ["DAMAGED", "Members", "check_npy", "header", "load_npy", "load_npz", "most_unpacked"]
 
 #: What NumPy and the standard library raise on a damaged or foreign file.
 DAMAGED = (
@@ -36,6 +36,7 @@ _HEAD = 2**14  # bytes; NumPy refuses headers above 10 000
 # A member may unpack to _FREE bytes, or to _RATIO times the size of the file: numbers do not
 # compress more than that.
 _FREE, _RATIO = 2**28, 100
+_SHOWN = 30  # members whose shapes a message has
 _NPZ = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -113,9 +114,68 @@ def load_npy(path: Path) -> Array:
     return array
 
 
+def most_unpacked(size: int) -> int:
+    """The most bytes that a compressed file of this size may unpack to."""
+    return max(_FREE, _RATIO * size)
+
+
+class Members:
+    """The arrays of an open .npz, by name: what their headers say."""
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self._archive, self._size = archive, size
+        self._infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._infos
+
+    @property
+    def names(self) -> list[str]:
+        """The names, in the order of the file."""
+        return list(self._infos)
+
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+        """Shape and dtype of an array; None if its header cannot be read."""
+        try:
+            with self._archive.open(self._infos[name]) as stream:
+                shape, dtype, _ = header(stream.read(_HEAD))
+        except DAMAGED:
+            return None
+        return shape, dtype
+
+    def told(self) -> str:
+        """List the names and shapes, for a message; only the names of those after the first 30."""
+        words = self.names
+        for j, name in enumerate(words[:_SHOWN]):
+            if head := self.header(name):
+                words[j] = f"{name} {validation.shown(head[0])}"
+        return validation.listed(words) or "nothing"
+
+    def load(self, name: str) -> Array:
+        """Read an array."""
+        info = self._infos[name]
+        # zipfile never unpacks more than the declared size.
+        if info.file_size > most_unpacked(self._size):
+            raise ValueError(
+                f"{validation.shown(info.filename)} would unpack to {info.file_size} bytes, out of "
+                f"a file of {self._size}"
+            )
+        with self._archive.open(info) as stream:
+            _check_header(stream.read(_HEAD), info.file_size)
+        with self._archive.open(info) as stream:  # anew: after seek() zipfile may skip the checksum
+            array: Array = npy.read_array(stream, allow_pickle=False)
+        return array
+
+
 @_quietly()
-def load_npz(path: Path, names: Sequence[str]) -> list[Array]:
+def load_npz(path: Path, names: Sequence[str] | Callable[[Members], Sequence[str]]) -> list[Array]:
     """Read the arrays of these names from a .npz, and no others.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str, or function
+        Of what the file holds: returns the names.
 
     Raises
     ------
@@ -126,23 +186,9 @@ def load_npz(path: Path, names: Sequence[str]) -> list[Array]:
             raise ValueError("it is a .npy by content, rename it")
         size = os.fstat(stream.fileno()).st_size
         with zipfile.ZipFile(stream) as archive:
-            held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            for name in names:
+            held = Members(archive, size)
+            chosen = names(held) if callable(names) else names
+            for name in chosen:
                 if name not in held:
-                    names_held = validation.listed(held) or "nothing"
-                    raise ValueError(f"no array {name!r} in it, it holds {names_held}")
-            return [_member(archive, held[name], size) for name in names]
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Array:
-    # zipfile never unpacks more than the declared size.
-    if info.file_size > max(_FREE, _RATIO * size):
-        raise ValueError(
-            f"{validation.shown(info.filename)} would unpack to {info.file_size} bytes, out of a "
-            f"file of {size}"
-        )
-    with archive.open(info) as stream:
-        _check_header(stream.read(_HEAD), info.file_size)
-    with archive.open(info) as stream:  # anew: after seek() zipfile may skip the checksum
-        array: Array = npy.read_array(stream, allow_pickle=False)
-    return array
+                    raise ValueError(f"no array {name!r} in it, it holds {held.told()}")
+            return [held.load(name) for name in chosen]

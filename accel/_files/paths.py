@@ -12,6 +12,7 @@ __all__ = ["FOLDER", "MISSING", "SPECIAL", "given", "named", "refusal", "text", 
 MISSING, FOLDER, SPECIAL = "no such file", "a folder", "no regular file"
 
 _LONG = 300  # characters; of a longer path only the end is shown
+_REASON, _OWN = 300, 440  # characters of a reason that are shown: of another's, and of our own
 
 
 def given(name: str, value: object) -> Path:
@@ -68,4 +69,5 @@ def refusal(path: Path) -> str:
 def unreadable(path: Path, error: Exception | str) -> ValueError:
     """Return the exception for a damaged file, from another one or from what is wrong in words."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ValueError(f"{text(path)}: not readable: {' '.join(reason.split()):.300}")
+    most = _OWN if isinstance(error, str) else _REASON
+    return ValueError(f"{text(path)}: not readable: {' '.join(reason.split())[:most]}")

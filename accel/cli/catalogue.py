@@ -1,5 +1,6 @@
 """Data by the words of the command line: a name, a name with settings, or a file."""
 
+import csv
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from typing import NamedTuple
 from accel import datasets
 from accel._files import paths
 from accel._support import validation
-from accel.datasets.readers import READERS
+from accel.datasets import readers
 
-__all__ = ["NAMES", "Opened", "open_data"]
+__all__ = ["NAMES", "Opened", "Reading", "open_data"]
 
 
 class _Entry(NamedTuple):
@@ -36,6 +37,21 @@ _ENTRIES = {
 NAMES = tuple(_ENTRIES)
 
 
+class Reading(NamedTuple):
+    """How a file is read, in the words of the options; not for data with names.
+
+    Attributes
+    ----------
+    target, features : str or None
+        Names or numbers of columns, with commas between; a name with a comma stands in quotes.
+    drop_missing : bool
+    """
+
+    target: str | None = None
+    features: str | None = None
+    drop_missing: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """Data, and whether it is meant to be standardised.
@@ -53,17 +69,17 @@ class Opened:
     path: Path | None = None
 
 
-def open_data(text: str, target: str | None = None) -> Opened:
+def open_data(text: str, reading: Reading | None = None) -> Opened:
     """Load what the text names.
 
     Parameters
     ----------
     text : str
         ``diabetes``, ``gas``, ``two-points`` or ``ill-conditioned``; the synthetic ones may be
-        followed by settings, as in ``ill-conditioned:n=500,d=10``. Else the path of a ``.npz``,
-        ``.npy`` or ``.csv``.
-    target : str, optional
-        Name or number of the target column of a file.
+        followed by settings, as in ``ill-conditioned:n=500,d=10``. Else the path of a file
+        that ends in one of ``readers.READERS``, ``.csv`` and ``.tsv`` compressed or not.
+    reading : Reading, optional
+        Which columns of a file are taken, and what of missing values.
 
     Returns
     -------
@@ -72,24 +88,43 @@ def open_data(text: str, target: str | None = None) -> Opened:
     Raises
     ------
     TypeError, ValueError
-        If there is no such data, or settings or target do not fit it.
+        If there is no such data, or settings or columns do not fit it.
     FileNotFoundError, ImportError
         If the data is not here and cannot be had.
     """
     path = paths.given("data", text)
-    if path.suffix.lower() in READERS or not paths.refusal(path):
-        return Opened(datasets.load_file(path, target), True, path)
+    target, features, drop_missing = reading or Reading()
+    if readers.ending(path) or not paths.refusal(path):
+        words = _words("--target", target), _words("--features", features)
+        return Opened(datasets.load_file(path, *words, drop_missing), True, path)
     name, _, settings = text.partition(":")
     if name not in _ENTRIES:
         if path.parent != Path(".") or path.suffix:
-            raise ValueError(
-                f"{paths.text(text)}: expected a file that ends in {', '.join(READERS)}"
-            )
-        validation.unknown("data", name, [*NAMES, *(f"a {suffix} file" for suffix in READERS)])
+            raise readers.expected(text)
+        files = (f"a {suffix} file" for suffix in readers.READERS)
+        validation.unknown("data", name, [*NAMES, *files])
     if target is not None:
-        raise ValueError(f"a target column can be chosen for files only, not for {name}")
+        raise ValueError(
+            f"a target column can be chosen for files only, not for {name}; --target-distance is "
+            "the distance from the optimum"
+        )
+    if features is not None or drop_missing:
+        raise ValueError(f"--features and --drop-missing are for files only, not for {name}")
     entry = _ENTRIES[name]
     return Opened(entry.load(**_settings(name, settings, entry)), entry.standardize)
+
+
+def _words(option: str, text: str | None) -> list[str] | None:
+    """The names in the text of an option, with commas between."""
+    if text is None:
+        return None
+    words = [word.strip() for word in next(csv.reader([text], skipinitialspace=True), [])]
+    if not all(words) or not words:
+        raise ValueError(
+            f"{option} must be names or numbers of columns such as a,b,c, "
+            f"got {validation.shown(text)}"
+        )
+    return words
 
 
 def _settings(name: str, text: str, entry: _Entry) -> dict[str, float]:

@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 
 from accel._reports.figures import save_figure
+from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
+from accel.cli.catalogue import Reading
 from accel.cli.figures import comparison_figure
 from accel.cli.json_results import comparison_json
 from accel.cli.options import (
@@ -18,7 +20,9 @@ from accel.cli.options import (
     RUN,
     BackendName,
     DataSource,
+    DropMissing,
     Dtype,
+    Features,
     Init,
     Json,
     LossName,
@@ -28,7 +32,7 @@ from accel.cli.options import (
     Seed,
     Standardize,
     Steps,
-    TargetColumn,
+    Target,
     Threads,
     Width,
     parse_grid,
@@ -70,14 +74,16 @@ def compare_command(
             rich_help_panel=RUN,
         ),
     ] = "32",
-    target: Annotated[
+    target_distance: Annotated[
         float | None,
         typer.Option(
             help="Distance from the optimum to time; where the first model ends by default.",
             rich_help_panel=RUN,
         ),
     ] = None,
-    target_column: TargetColumn = None,
+    target: Target = None,
+    features: Features = None,
+    drop_missing: DropMissing = False,
     standardized: Standardize = None,
     dtype: Dtype = None,
     backend: BackendName = "auto",
@@ -98,13 +104,16 @@ def compare_command(
 
     [bold]accel compare[/]
     [bold]accel compare gas --steps 1e5[/]
-    [bold]accel compare my.csv --target-column price --depths 1,2,4 --optimizers gd,adam[/]
+    [bold]accel compare my.csv --target price --depths 1,2,4 --optimizers gd,adam[/]
     """
     models, rates = parse_models(depths, optimizers), parse_grid(grid)
-    check_goal(steps, target)
+    if target_distance is not None:
+        validation.real("target_distance", target_distance, above=0)
+    check_goal(steps, target_distance)
     count = cpu_threads(threads)
     resolve(backend)  # before the data is loaded, since it may not be available
-    task = Task(data, loss_of(p, loss), target_column, standardized, dtype)
+    reading = Reading(target, features, drop_missing)
+    task = Task(data, loss_of(p, loss), reading, standardized, dtype)
     console, problem = Console(), task.problem
     paths = output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
     verbose = not (quiet or as_json)
@@ -113,8 +122,8 @@ def compare_command(
     with search_progress(steps, verbose) as (watch, done):
         comparison = compare(
             problem, models, steps,
-            grid=rates, start=Start(init, scale, seed, width), target=target, backend=backend,
-            threads=count, watch=watch, done=done,
+            grid=rates, start=Start(init, scale, seed, width), target=target_distance,
+            backend=backend, threads=count, watch=watch, done=done,
         )  # fmt: skip
     if comparison.models:
         write(

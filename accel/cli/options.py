@@ -44,12 +44,26 @@ def _one_of(*known: str) -> Any:
     return {"parser": parse, "metavar": f"[{'|'.join(known)}]"}
 
 
+def _column(text: str) -> str:
+    """Refuse a distance, which this option meant before it named columns."""
+    with contextlib.suppress(ValueError):
+        int(text)
+        return text
+    with contextlib.suppress(ValueError):
+        float(text)
+        raise typer.BadParameter(
+            f"{validation.shown(text)} is no column: --target names the target of a file; "
+            f"--target-distance is the distance from the optimum."
+        )
+    return text
+
+
 DataSource = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help=f"{', '.join(NAMES)}, or the path of a .npz, .npy or .csv. The synthetic ones take "
-        "settings, as in two-points:y1=10,y2=1.",
+        help=f"{', '.join(NAMES)}, or the path of a .csv, .tsv, .parquet, .npy or .npz. The "
+        "synthetic ones take settings, as in two-points:y1=10,y2=1.",
         show_default=True,
     ),
 ]
@@ -65,9 +79,28 @@ LossName = Annotated[
         "number as in huber(1.35) or pinball(0.9).",
     ),
 ]
-TargetColumn = Annotated[
+Target = Annotated[
     str | None,
-    typer.Option(help="Name or number of a file's target column; the last by default."),
+    typer.Option(
+        "--target",
+        "--target-column",
+        parser=_column,
+        metavar="NAME,...",
+        help="Target of a file: column names, or numbers from 0; the last by default. Of a .npz "
+        "the array that is y.",
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Features of a file: column names, or numbers from 0; all others by default. Of a "
+        ".npz the array that is X.",
+    ),
+]
+DropMissing = Annotated[
+    bool,
+    typer.Option("--drop-missing", help="Leave out rows of a file that lack a value."),
 ]
 Standardize = Annotated[
     bool | None,

@@ -5,12 +5,15 @@ from typing import Any
 from accel._core.problem import LpProblem, Problem
 from accel._core.standardize import standardize_checked
 from accel._optimum.optimum import losses_at_zero
-from accel.cli.catalogue import open_data
+from accel._support import validation
+from accel.cli.catalogue import Reading, open_data
+from accel.datasets.columns import names_of
 from accel.losses import Loss, Lp, by_name
 
 __all__ = ["Task", "loss_of"]
 
 _P = 4.0  # where nothing else is asked for
+_SHOWN = 3  # targets whose names are told
 
 
 def loss_of(p: float | None, name: str | None) -> Loss:
@@ -29,14 +32,16 @@ class Task:
         self,
         data: str,
         loss: Loss,
-        column: str | None,
+        reading: Reading | None,
         standardized: bool | None,
         dtype: str | None,
     ) -> None:
-        opened = open_data(data, column)
+        opened = open_data(data, reading)
         self.path, self.name = opened.path, opened.dataset.name
         self.standardized = opened.standardize if standardized is None else standardized
         X, y = opened.dataset.X, opened.dataset.y
+        self.target_names = opened.dataset.target_names
+        self._named = self.target_names != names_of("y", y)
         if self.standardized:
             scaled = standardize_checked(X, y)  # they were checked as they were read
             X, y = scaled.X, y if loss.classifies else scaled.y
@@ -50,7 +55,11 @@ class Task:
 
     def __str__(self) -> str:
         problem = self.problem
-        size = f"{problem.n} x {problem.d}" + (f" to {problem.k}" if problem.k > 1 else "")
+        to = str(problem.k) if problem.k > 1 else ""
+        if self._named and problem.k <= _SHOWN:
+            *some, last = map(validation.cut, self.target_names)
+            to = " and ".join(filter(None, [validation.listed(some), validation.listed([last])]))
+        size = f"{problem.n} x {problem.d}" + (f" to {to}" if to else "")
         scaled = ", standardised" if self.standardized else ""
         return f"{self.name} ({size}{scaled}), {self._loss}"
 
@@ -73,6 +82,7 @@ class Task:
             "n": problem.n,
             "d": problem.d,
             "k": problem.k,
+            "target_names": list(self.target_names),
             "standardized": self.standardized,
             **({"p": problem.p} if isinstance(loss, Lp) else {"loss": repr(loss)}),
             "dtype": str(problem.dtype),

@@ -20,6 +20,7 @@ from accel._runs.training import train
 from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
+from accel.cli.catalogue import Reading
 from accel.cli.figures import result_figure
 from accel.cli.json_results import result_json
 from accel.cli.options import (
@@ -32,7 +33,9 @@ from accel.cli.options import (
     BatchSeed,
     BatchSize,
     DataSource,
+    DropMissing,
     Dtype,
+    Features,
     Init,
     Json,
     LabelNoise,
@@ -45,7 +48,7 @@ from accel.cli.options import (
     Shuffle,
     Standardize,
     Steps,
-    TargetColumn,
+    Target,
     Threads,
     Width,
 )
@@ -139,7 +142,7 @@ def train_command(
     batch_seed: BatchSeed = 0,
     label_noise: LabelNoise = 0.0,
     steps: Steps = 1000,
-    target: Annotated[
+    target_distance: Annotated[
         float | None,
         typer.Option(help="Stop at this distance from the optimum.", rich_help_panel=RUN),
     ] = None,
@@ -183,7 +186,9 @@ def train_command(
         int | None,
         typer.Option(help="Steps between records; about 1000 in all.", rich_help_panel=OUTPUT),
     ] = None,
-    target_column: TargetColumn = None,
+    target: Target = None,
+    features: Features = None,
+    drop_missing: DropMissing = False,
     standardized: Standardize = None,
     dtype: Dtype = None,
     backend: BackendName = "auto",
@@ -202,18 +207,22 @@ def train_command(
     """Train one model and show how it ended.
 
     [bold]accel train[/]
+    [bold]accel train my.csv --target price --features size,age --drop-missing[/]
     [bold]accel train gas --depth 3 --learning-rate 1e-4 --steps 1e5 --out runs[/]
     [bold]accel train gas --batch-size 64 --optimizer momentum --steps 1e5[/]
     [bold]accel train gas --steps 1e8 --checkpoint run.npz --resume[/]
     """
     model = Model(optimizer, depth, temperature)
-    checks.limits(steps, record_every, tol, target)
+    if target_distance is not None:
+        validation.real("target_distance", target_distance)
+    checks.limits(steps, record_every, tol, target_distance)
     quantities(names := names_in(record or ""))
     validation.integer("batch_seed", batch_seed, least=0, most=2**63 - 1)
     cpu_threads(threads)
     resolve(backend)
     _check_checkpoint(checkpoint, resume)
-    task = Task(data, loss_of(p, loss), target_column, standardized, dtype)
+    reading = Reading(target, features, drop_missing)
+    task = Task(data, loss_of(p, loss), reading, standardized, dtype)
     console, problem = Console(), task.problem
     kinds = (".npz", ".csv", ".png")
     paths = output_paths(out, f"train-{task.stem}", kinds, task.path) if out else []
@@ -237,7 +246,7 @@ def train_command(
         problem, network, chosen, steps,
         batch_size=batch_size, shuffle=shuffle, seed=batch_seed, label_noise=label_noise,
         record=names, record_every=record_every,
-        tol=tol, target=None if target is None else base + target,
+        tol=tol, target=None if target_distance is None else base + target_distance,
         progress=verbose, backend=backend, threads=threads,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every,
     )  # fmt: skip

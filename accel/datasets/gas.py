@@ -17,7 +17,7 @@ from accel._files import archives, download, npy, paths
 from accel._files.paths import unreadable
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.datasets.readers import read_npz
+from accel.datasets.arrays import read_npz
 
 _log = logging.getLogger("accel")
 
@@ -138,7 +138,7 @@ def read_gas(path: Path) -> tuple[Array, Array]:
         elif refusal:
             raise ValueError(f"{where}: {refusal.replace('file', 'file or folder')}")
         elif path.suffix.lower() == ".npz":
-            X, y, _ = read_npz(path)
+            X, y, *_ = read_npz(path)
         elif path.suffix.lower() == ".zip":
             X, y = _read_zip(path)
         else:

@@ -4,6 +4,7 @@ Only NumPy is needed to import this module; pooch and scikit-learn are imported 
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from accel._files import paths
 from accel._support import memory, validation
 from accel._support.arrays import Array
-from accel.datasets import gas, readers
+from accel.datasets import columns, gas, readers
 
 __all__ = [
     "Dataset",
@@ -43,6 +44,8 @@ class Dataset:
     feature_names : tuple of d str
     description, source : str
         One line each.
+    target_names : tuple of k str
+        Where none are given: "y", or "y0", "y1" and so on for a y of two dimensions.
     """
 
     X: Array
@@ -51,6 +54,11 @@ class Dataset:
     feature_names: tuple[str, ...]
     description: str
     source: str
+    target_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.target_names:
+            object.__setattr__(self, "target_names", columns.names_of("y", self.y))
 
 
 def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
@@ -100,6 +108,7 @@ def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
         "Ethanol concentration (ppmv) from 128 features of 16 gas sensors over 36 months",
         "UCI 270, Gas Sensor Array Drift at Different Concentrations, doi 10.24432/C5MK6M, "
         "CC BY 4.0",
+        ("ethanol",),
     )
 
 
@@ -128,7 +137,7 @@ def load_diabetes() -> Dataset:
             "the diabetes data comes with scikit-learn: pip install 'implicit-accel[cli]'"
         ) from error
     bunch = load()
-    X, y = readers.checked("scikit-learn's diabetes data", bunch.data, bunch.target)
+    X, y = columns.checked("scikit-learn's diabetes data", bunch.data, bunch.target)
     return Dataset(
         X,
         y,
@@ -136,6 +145,7 @@ def load_diabetes() -> Dataset:
         tuple(bunch.feature_names),
         "Progression of diabetes after a year from 10 measurements of 442 patients",
         "scikit-learn, load_diabetes (Efron et al. 2004)",
+        ("progression",),
     )
 
 
@@ -258,38 +268,56 @@ def two_points(y1: float, y2: float) -> Dataset:
     )
 
 
-def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> Dataset:
+def load_file(
+    path: str | os.PathLike[str],
+    target: str | int | Sequence[str | int] | None = None,
+    features: str | int | Sequence[str | int] | None = None,
+    drop_missing: bool = False,
+) -> Dataset:
     """Load a table of your own.
 
     Parameters
     ----------
     path : path
-        ``.npz``: arrays X (n, d) and y (n,) or (n, k). ``.npy``: a 2-D array with the target in a
-        column. ``.csv``: numbers separated by commas, semicolons or tabs; the first line is a
-        header if one of its cells is not a number. A first column without a name that counts the
-        rows from 0 or 1 is an index, as pandas and R write it: it is left out, unless it is the
-        target, and a warning is logged. Pickled objects are never loaded.
-    target : str or int, optional
-        The column that is the target: its number (from 0, or from the end if negative), or its name
-        in the header; the last one by default. An index is counted as a column. For a ``.npz`` the
-        name of the array that is y.
+        ``.csv``, ``.tsv``: numbers separated by commas, semicolons or tabs; the first line is a
+        header if one of its cells is neither a number nor missing; lines in front of it that begin
+        with # are skipped. They may be compressed, as in ``.csv.gz``, ``.bz2``, ``.xz``, ``.zip``.
+        A first column without a name that counts the rows from 0 or 1 is an index, as pandas and R
+        write it: it is left out, unless it is asked for, and a warning is logged.
+        ``.parquet``: columns of numbers, read by Polars or pandas. ``.npy``: a 2-D array with the
+        target in a column. ``.npz``: arrays X (n, d) and y (n,) or (n, k), or of other usual names,
+        such as X_train and y_train or data and target, if exactly one such pair fits. Pickled
+        objects are never loaded.
+    target : str, int, or sequence of these, optional
+        The columns that are targets: names in the header, or numbers (from 0, or from the end if
+        negative); the last column by default. An index is counted as a column. For a ``.npz`` the
+        name of the array that is y, or of several to be put side by side.
+    features : str, int, or sequence of these, optional
+        The columns that are features, in this order; all but the targets by default. Columns that
+        are neither are not looked at, and may hold text. For a ``.npz`` the name of the array that
+        is X, or of several.
+    drop_missing : bool
+        Whether to leave out the rows in which a feature or a target is missing, and log how many.
+        Else they are refused. Missing is a NaN, a null, and in text an empty cell, and in any case
+        of letters NA, N/A, NaN, null, none and ?.
 
     Returns
     -------
     Dataset
-        float64, or float32 if the file is.
+        float64, or float32 if the file is. y is (n,) for one target, else (n, k).
 
     Raises
     ------
     ValueError
-        If the file is missing, damaged, not numeric or not finite, or has no such target. The
+        If the file is missing, damaged, not numeric or not finite, or has no such columns. The
         message is one line that starts with the path. For text it has the number of the line, from
         1, header included, and the name of the column, or its number from 1 if it has no name.
     TypeError
-        If target is neither a name nor a number.
+        If target or features are neither names nor numbers.
+    ImportError
+        If nothing that reads .parquet is installed.
     """
-    X, y, names = readers.read(path, target)
-    kind = Path(path)
-    return Dataset(
-        X, y, kind.stem, names, f"{X.shape[0]} x {X.shape[1]} from {kind.name}", str(path)
-    )
+    X, y, names, targets = readers.read(path, target, features, drop_missing)
+    file = Path(path)
+    size = f"{X.shape[0]} x {X.shape[1]} from {file.name}"
+    return Dataset(X, y, readers.stem(file), names, size, str(path), targets)

@@ -8,6 +8,7 @@ bounded memory.
 import csv
 import functools
 import io
+import itertools
 import random
 import shutil
 import warnings
@@ -131,7 +132,8 @@ def check_csv(seed, folder):
 
 
 def _check_as_python_reads(text, data, target):
-    first, *lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
+    lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
+    first, *lines = itertools.dropwhile(lambda line: line.startswith("#"), lines)
     delimiter = max(",;\t", key=first.count)
     rows, header = list(csv.reader(lines, delimiter=delimiter)), []
     (cells,) = csv.reader([first], delimiter=delimiter)

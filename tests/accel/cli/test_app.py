@@ -76,7 +76,7 @@ def test_version_and_help():
         (["compare", *QUICK, "--grid", "1:2:3:4"], "--grid must be"),
         (["compare", *QUICK, "--grid", "a:b"], "--grid must be"),
         (["compare", *QUICK, "--grid", "1:0.1"], "the grid has no rate"),
-        (["compare", *QUICK, "--target", "-1"], "target must be"),
+        (["compare", *QUICK, "--target-distance", "-1"], "target_distance must be"),
         (["compare", *SMALL[:1], "--threads", "0"], "threads must be"),
         (["compare", *QUICK, "--seed", "-1"], "seed must be"),
         (["compare", *QUICK, "--scale", "-1"], "scale must be"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accel.cli.catalogue import NAMES, open_data
+from accel.cli.catalogue import NAMES, Reading, open_data
 
 
 def test_a_name_with_settings():
@@ -33,7 +33,7 @@ def test_the_gas_data_is_looked_for(monkeypatch, tmp_path):
 def test_a_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b,c\n1,2,3\n4,5,6\n")
-    opened = open_data(str(path), "b")
+    opened = open_data(str(path), Reading("b"))
     assert opened.dataset.y.tolist() == [2.0, 5.0]
     assert opened.path == path
     assert opened.standardize
@@ -65,7 +65,7 @@ def test_a_file_that_is_named_like_a_data_set(tmp_path, monkeypatch):
 )
 def test_what_cannot_be_opened(text, target, message):
     with pytest.raises(ValueError, match=message):
-        open_data(text, target)
+        open_data(text, Reading(target))
 
 
 def test_names():

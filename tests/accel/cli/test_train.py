@@ -171,13 +171,13 @@ def test_train_writes_history_and_figure(tmp_path):
 
 
 def test_train_stops_at_a_distance():
-    report = run_json("train", *SMALL, "--steps", "1e5", "--target", "1e-6")
+    report = run_json("train", *SMALL, "--steps", "1e5", "--target-distance", "1e-6")
     assert report["status"] == "target"
     assert 0 <= report["distance"] <= 1e-6
 
 
 def test_train_without_the_optimum():
-    report = run_json("train", *SMALL, "--steps", "1e5", "--target", "0.5", "--no-optimum")
+    report = run_json("train", *SMALL, "--steps", "1e5", "--target-distance", "0.5", "--no-optimum")
     assert report["status"] == "target"
     assert report["loss"] <= 0.5
     assert report["optimum"] is None

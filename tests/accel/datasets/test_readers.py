@@ -43,6 +43,7 @@ def test_csv_target(tmp_path, target, column):
     np.testing.assert_array_equal(data.y, TABLE[:, column])
     np.testing.assert_array_equal(data.X, np.delete(TABLE, column, axis=1))
     assert data.feature_names == tuple(n for j, n in enumerate("abc") if j != column)
+    assert data.target_names == ("abc"[column],)
 
 
 def test_a_column_may_be_named_like_a_number(tmp_path):
@@ -60,7 +61,10 @@ def test_npy_and_npz(tmp_path):
     data = load_file(str(tmp_path / "a.npz"))
     assert data.X.dtype == data.y.dtype == np.float64
     np.testing.assert_array_equal(data.y, [5, 6])
-    assert load_file(tmp_path / "a.npz", target="z").y.shape == (2, 2)
+    assert data.target_names == ("y",)
+    two = load_file(tmp_path / "a.npz", target="z")
+    assert two.y.shape == (2, 2)
+    assert two.target_names == ("z0", "z1")
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,8 @@ def test_npy_and_npz(tmp_path):
         ("a.csv", "1\n2\n", None, "at least two columns"),
         ("a.csv", "1,2\n3\n", None, "not readable"),
         ("a.csv", "1,2\n3,x\n", None, "could not convert string 'x'"),
-        ("a.csv", "1,2\n3,\n", None, "could not convert"),
-        ("a.csv", "1,\n3,4\n", None, "could not convert"),
+        ("a.csv", "1,2\n3,\n", None, "line 2, column 2: no value; missing values: 1 in column 2"),
+        ("a.csv", "1,\n3,4\n", None, "line 1, column 2: no value"),
         ("a.csv", "1,nan\n3,4\n", None, "a.csv: line 1, column 2 must be finite, got nan"),
         ("a.csv", "inf,1\n3,4\n", None, "a.csv: line 1, column 1 must be finite, got inf"),
         ("a.npy", np.array([[1, 2], [3, np.inf]]), 0, r"entry \[1, 1\] must be finite, got inf"),
@@ -128,7 +132,7 @@ def test_formats_swapped(tmp_path):
 
 def test_target_of_the_wrong_kind(tmp_path):
     path = write(tmp_path / "a.csv", "1,2\n3,4\n")
-    for target in (1.0, True, ["a"]):
+    for target in (1.0, True, ["a", 1.0], {"a"}, b"a", [True]):
         with pytest.raises(TypeError, match="target must be the name or the number"):
             load_file(path, target)
 
@@ -138,7 +142,7 @@ def test_target_of_the_wrong_kind(tmp_path):
     [
         ("a,b\n1,2\n3,x\n", "line 3, column 'b': could not convert string 'x' to a number"),
         ("\n\na;b\n\n1;2\n\n3;x\n", "line 7, column 'b': could not convert string 'x'"),
-        ("1,2\n3,4\n5,\n", "line 3, column 2: could not convert string ''"),
+        ("1,2\n3,4\n5,\n", "line 3, column 2: no value"),
         ("a,a,b\r\n1,2,3\r\n4,x,6\r\n", "line 3, column 2: could not convert string 'x'"),
         ("a,,b\n1,x,3\n", "line 2, column 2: could not convert string 'x'"),
         ("a,b\n1,2\n3,1_0\n", "line 3, column 'b': could not convert string '1_0'"),

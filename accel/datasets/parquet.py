@@ -1,0 +1,160 @@
+"""Reader of .parquet, by Polars, or by pandas with an engine of its own."""
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel._files import paths
+from accel._files.paths import unreadable
+from accel._support import validation
+from accel._support.arrays import Array
+from accel.datasets import columns
+from accel.datasets.columns import Columns, Wanted
+
+__all__ = ["read_parquet"]
+
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas names what is no column of a frame
+
+
+class _Frame(NamedTuple):
+    """A file as a library reads it: the names of its columns, the kinds of them, the values."""
+
+    header: list[str]
+    kinds: list[str]
+    numeric: list[bool]
+    values: Callable[[list[int]], list[Any]]  # of the columns of these numbers, as it has them
+
+
+class _Places(NamedTuple):
+    header: list[str]
+
+    def column(self, j: int) -> str:
+        return f"column {validation.shown(self.header[j])}"
+
+    def cell(self, row: int, j: int) -> str:
+        return f"row {row + 1}, {self.column(j)}"
+
+
+def _by_polars(path: Path) -> _Frame:
+    polars = importlib.import_module("polars")
+    schema = {
+        name: kind
+        for name, kind in polars.read_parquet_schema(path).items()
+        if not _INDEX.fullmatch(name)
+    }
+    header = list(schema)
+
+    def values(wanted: list[int]) -> list[Any]:
+        frame = polars.read_parquet(path, columns=[header[j] for j in wanted])
+        series = [frame[header[j]] for j in wanted]
+        return [
+            one.cast(polars.Float64) if isinstance(one.dtype, polars.Decimal) else one
+            for one in series
+        ]
+
+    numeric = [kind.is_numeric() or kind == polars.Boolean for kind in schema.values()]
+    return _Frame(header, [str(kind) for kind in schema.values()], numeric, values)
+
+
+def _by_pandas(path: Path) -> _Frame:
+    pandas = importlib.import_module("pandas")
+    frame = pandas.read_parquet(path)
+    parts = [frame.iloc[:, j] for j in range(frame.shape[1])]
+    return _Frame(
+        [str(name) for name in frame.columns],
+        [str(part.dtype) for part in parts],
+        [bool(pandas.api.types.is_numeric_dtype(part.dtype)) for part in parts],
+        lambda wanted: [parts[j] for j in wanted],
+    )
+
+
+def _frame(path: Path) -> _Frame:
+    """The file by the first library that is here.
+
+    Raises
+    ------
+    ImportError
+        If none is.
+    """
+    for read in (_by_polars, _by_pandas):
+        try:
+            return read(path)
+        except ImportError:  # also of pandas if it has no engine
+            continue
+    raise ImportError(
+        f"{paths.text(path)}: a .parquet is read by Polars, or by pandas with pyarrow: "
+        "pip install polars"
+    )
+
+
+def _array(name: str, values: Any) -> Array:
+    """The numbers of a column, with NaN for those that are missing.
+
+    Raises
+    ------
+    TypeError
+        If an integer would be rounded.
+    """
+    known = values.dropna() if hasattr(values, "isna") else values.drop_nulls()
+    # pandas below 2.2 makes objects of nullable numbers unless asked for their NumPy dtype.
+    numbers: Array = np.asarray(known, dtype=getattr(values.dtype, "numpy_dtype", None))
+    advice = "save it as float64 if it may be rounded"
+    validation.unrounded(name, numbers, np.dtype(np.float64), numbers, advice)
+    if len(known) == len(values):
+        return numbers if numbers.dtype == np.float32 else numbers.astype(np.float64, copy=False)
+    lacking = np.asarray(values.isna() if hasattr(values, "isna") else values.is_null(), bool)
+    whole = np.full(len(values), np.nan, np.float32 if numbers.dtype == np.float32 else np.float64)
+    whole[~lacking] = numbers
+    return whole
+
+
+def _read(path: Path, asked: Wanted) -> Columns:
+    where, frame = paths.text(path), _frame(path)
+    header, places = frame.header, _Places(frame.header)
+    count = columns.width(where, np.empty((1, len(header))))
+    chosen = columns.choose(where, asked, count, header)
+    taken = list(range(count)) if chosen.features is None else chosen.features + chosen.targets
+    texts = [j for j in taken if not frame.numeric[j]]
+    if texts:
+        told = ", ".join(
+            f"{columns.short(places.column(j))} of {frame.kinds[j]:.30}" for j in texts[:5]
+        )
+        more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+        raise ValueError(
+            f"{where}: columns must hold numbers, got {told}{more}: {columns.IN_PLACE_OF_TEXT}"
+        )
+    try:
+        parts = [
+            _array(places.column(j), values)
+            for j, values in zip(taken, frame.values(taken), strict=True)
+        ]
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+    table = np.column_stack(parts)
+    return columns.split(where, table, taken, header, chosen, asked.drop_missing, places)
+
+
+def read_parquet(path: Path, asked: Wanted) -> Columns:
+    """Columns of numbers or truth values. The target is the last column, or those asked for.
+
+    What pandas wrote of an index is left out. Missing values are nulls and NaN.
+
+    Raises
+    ------
+    ImportError
+        If neither Polars nor pandas with an engine is installed.
+    """
+    try:
+        return _read(path, asked)
+    except (ImportError, KeyboardInterrupt, SystemExit):
+        raise
+    except ValueError as error:
+        if str(error).startswith(paths.text(path)):
+            raise
+        raise unreadable(path, error) from error
+    except BaseException as error:  # Polars panics on some damaged files: that is no Exception
+        raise unreadable(path, f"{type(error).__name__}: {error}") from error
