@@ -1,5 +1,6 @@
 r"""Diagonal linear networks: vectors that make one linear map entry by entry."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from accel._core.base import BaseProblem, checked_problem
+from accel._core.initializers import PRODUCT
 from accel._core.network import Network, flat_factors, given_factors
 from accel._support import memory, validation
 from accel._support.arrays import Array
@@ -16,6 +18,18 @@ from accel.kernels.specs import Entrywise, ModelSpec, Rule, Structure
 FORMS = ("power-difference", "hadamard")
 _INITIALIZERS = ("constant", "near_zero")
 _SCALE = 0.01
+
+
+def _default_scale(depth: int, form: str, init: str) -> float:
+    """Up to depth 2 0.01; deeper, what makes the entries of u^N or of the product 0.01 large."""
+    if depth <= 2:
+        return _SCALE
+    logarithm = math.log(PRODUCT)
+    if init == "near_zero" and form == "power-difference":
+        # The mean of z^(2 N) for a Gaussian z is (2 N - 1)!!, which grows faster than any power.
+        moment = depth * math.log(2) + math.lgamma(depth + 0.5) - math.log(math.pi) / 2
+        logarithm -= moment / 2
+    return math.exp(logarithm / depth)
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -40,9 +54,11 @@ class DiagonalNetwork(Network):
         last, which is 0. Either begins at w = 0 and favours no sign. ``"near_zero"``: independent
         Gaussian entries. Arrays: u and v, or ``u_1`` to ``u_N``, each (d,).
     scale : float, optional
-        The :math:`\alpha`, or the standard deviation of the Gaussian entries; 0.01 by default. It
-        is what moves between the rich regime (small) and the kernel regime (large). From 0 nothing
-        moves where N > 1. Not for given arrays.
+        The :math:`\alpha`, or the standard deviation of the Gaussian entries. It is what moves
+        between the rich regime (small) and the kernel regime (large). From 0 nothing moves where N
+        > 1. By default 0.01; from N = 3 on, where descent from there stays at the saddle at w = 0,
+        such that the entries of :math:`u^N`, or of a product of N such vectors, are of size 0.01
+        (:math:`\alpha = 0.01^{1/N}`; Gaussian ones in root mean square). Not for given arrays.
     seed : int
         Of the random numbers of ``"near_zero"``.
     dtype : {"float64", "float32"}
@@ -120,8 +136,9 @@ class DiagonalNetwork(Network):
         if scale is not None:
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
-            size = _SCALE if scale is None else scale
-            if validation.choice("init", init, _INITIALIZERS) == "near_zero":
+            named = validation.choice("init", init, _INITIALIZERS)
+            size = _default_scale(depth, form, named) if scale is None else scale
+            if named == "near_zero":
                 factors = list(size * rng.standard_normal((vectors, d)))
             else:
                 factors = list(np.full((vectors, d), size))

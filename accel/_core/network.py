@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from accel._core.base import BaseProblem, checked_problem
-from accel._core.initializers import INITIALIZERS
+from accel._core.initializers import INITIALIZERS, initial_factors
 from accel._support import arrays, memory, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
@@ -208,14 +208,18 @@ class LinearNetwork(Network):
     widths : sequence of int
         ``(d, n_1, ..., n_{N-1}, k)``: features, hidden widths, outputs.
     init : {"near_zero", "balanced", "identity", "orthogonal"} or sequence of arrays
-        ``"near_zero"``: independent Gaussian entries. ``"balanced"``: a near-zero Gaussian
+        ``"near_zero"``: Gaussian entries. ``"balanced"``: a near-zero Gaussian
         end-to-end matrix split so that ``W_{j+1}' W_{j+1} = W_j W_j'`` exactly; its hidden widths
         must be at least min(d, k). ``"identity"``: ones on the main diagonal and zeros elsewhere,
         the last factor near zero. ``"orthogonal"``: orthonormal rows or columns, whichever fit.
         Arrays: ``W_1`` to ``W_N``, ``W_j`` of shape ``(n_j, n_{j-1})``.
     scale : float, optional
         Standard deviation of the Gaussian entries (0.01; 0 makes zeros), or what multiplies the
-        orthogonal factors (1). Not for given arrays.
+        orthogonal factors (1). Not for given arrays. ``"near_zero"`` from depth 3 on has another
+        default, since there factors of 0.01 stay at the saddle at 0: Gaussian factors of one and
+        the same spectral norm, such that the entries of the product have a root mean square of
+        0.01. From it descent finds away within some hundred steps at every depth; the paper's
+        experiments begin at ``scale=0.01``.
     seed : int
         Of the random numbers; the same seed gives the same network.
     dtype : {"float64", "float32"}
@@ -271,8 +275,8 @@ class LinearNetwork(Network):
         if scale is not None:
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
-            initializer, default = INITIALIZERS[validation.choice("init", init, INITIALIZERS)]
-            factors = initializer(shapes, default if scale is None else scale, rng)
+            named = validation.choice("init", init, INITIALIZERS)
+            factors = initial_factors(named, shapes, scale, rng)
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:

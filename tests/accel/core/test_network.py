@@ -46,6 +46,42 @@ def test_near_zero():
     np.testing.assert_array_equal(LinearNetwork((4, 3, 2), scale=0).params, 0)
 
 
+@pytest.mark.parametrize("widths", [(6, 3), (6, 1, 1), (7, 5, 4)], ids=str)
+def test_up_to_depth_2_near_zero_is_a_deviation_of_001(widths):
+    default, given = LinearNetwork(widths, seed=3), LinearNetwork(widths, scale=0.01, seed=3)
+    np.testing.assert_array_equal(default.params, given.params)
+
+
+@pytest.mark.parametrize("init", ["near_zero", None])
+def test_a_given_scale_is_that_of_independent_entries_at_every_depth(init):
+    named = {} if init is None else {"init": init}
+    params = LinearNetwork((7, 3, 4, 2), scale=0.01, seed=5, **named).params
+    expected = 0.01 * np.random.default_rng(5).standard_normal(21 + 12 + 8)
+    np.testing.assert_array_equal(params, expected)
+
+
+@pytest.mark.parametrize("widths", [
+    (6, 1, 1, 1), (6, *[1] * 8), (2, 9, 4, 3), (20, *[20] * 8), (10, *[100] * 7, 1), (1, 1, 1, 1),
+    (40, 2, 2, 30), (3, *[2] * 9998, 1),
+], ids=lambda widths: f"{widths[:3]}-{len(widths) - 1}")  # fmt: skip
+def test_from_depth_3_on_near_zero_is_the_size_of_the_product(widths):
+    network = LinearNetwork(widths, seed=2)
+    W = network.end_to_end()
+    assert np.sqrt(np.mean(W**2)) == pytest.approx(0.01)
+    sizes = [np.linalg.norm(factor, 2) for factor in network.factors[:10]]
+    assert max(sizes) < 2.5 * min(sizes)
+    if max(widths[1:-1]) == 1:
+        assert network.balancedness() < 1e-12
+    named = LinearNetwork(widths, init="near_zero", seed=2)
+    np.testing.assert_array_equal(network.params, named.params)
+
+
+def test_the_product_near_zero_is_never_formed():
+    """Of these it would take 80 GB."""
+    network = LinearNetwork((10**5, 2, 2, 10**5))
+    assert network.n_params == 4 * 10**5 + 4
+
+
 @pytest.mark.parametrize("widths", [(6, 3), (6, 3, 2), (2, 9, 4, 3), (5, 1, 1, 1), (1, 1)], ids=str)
 def test_balanced(widths):
     network = LinearNetwork(widths, init="balanced", scale=0.5)
