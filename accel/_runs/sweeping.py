@@ -11,6 +11,7 @@ from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, driver, notebooks
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
+from accel._runs.intervals import RecordEvery
 from accel._runs.results import Result, table
 from accel._support import validation
 from accel.schedules.schedule import Schedule
@@ -106,7 +107,7 @@ def sweep(
     label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: RecordEvery = None,
     tol: float = 0.0,
     target: float | None = None,
     callback: Callback | None = None,
