@@ -31,7 +31,7 @@ Status = Literal["completed", "target", "converged", "diverged", "dropped", "int
 
 _FORMAT = 2
 _ANY = tuple(range(1, 65))  # dimensions that an array of NumPy's may have
-_INSTALL = 'pip install "implicit-accel[cli]"'
+INSTALL = 'pip install "implicit-accel[cli]"'
 
 
 def table(columns_or_rows: Any) -> "pd.DataFrame":
@@ -39,7 +39,7 @@ def table(columns_or_rows: Any) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
+        raise ImportError(f"to_pandas() needs pandas: {INSTALL}") from error
     return pd.DataFrame(columns_or_rows)
 
 
@@ -171,9 +171,10 @@ class Result(HasLoss):
         what : str
             A name in ``history``. Axes are logarithmic, and zeros are left out, but for ranks,
             alignments, what has negative values, and a rate that is zero somewhere or falls by more
-            than six decades. Beside ``"sharpness"`` stands the limit of stability, :math:`2 / \eta`
-            or that of the rule with momentum: along a schedule at the rate of every record, with
-            ``learning_rate="auto"`` at the last rate.
+            than six decades. So is the axis of iterations if half of the records are of the first
+            quarter of the run, as with ``record_every="log"``. Beside ``"sharpness"`` stands the
+            limit of stability, :math:`2 / \eta` or that of the rule with momentum: along a schedule
+            at the rate of every record, with ``learning_rate="auto"`` at the last rate.
         **style
             Passed to ``ax.plot``. The label is by default the optimiser, the depth and the learning
             rate, of a schedule the name of its class.
@@ -190,7 +191,7 @@ class Result(HasLoss):
             If nothing of that name was recorded, or matrices.
         """
         style.setdefault("label", label_of(self.optimizer, self.network.depth))
-        return draw(ax, self.history, self.optimizer, what, optimum, style, _INSTALL)
+        return draw(ax, self.history, self.optimizer, what, optimum, style, INSTALL)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file: NumPy's npz format with a JSON text and a checksum.
