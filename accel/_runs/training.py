@@ -109,8 +109,8 @@ def train(
         newest iterate whose loss is known. A true return value stops the run. Where steps are taken
         back, ``step`` falls.
     progress : bool
-        Show a progress bar: on stderr if it is a terminal, or in a notebook, with rich (extra
-        ``cli``); else print a line to stderr now and then.
+        Show a progress bar: in a notebook, or on stderr if it is a terminal and rich is installed
+        (extra ``cli``); else print a line to stderr now and then.
     backend : {"auto", "cpu", "cuda", "reference"}
         ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
         run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a
