@@ -12,10 +12,9 @@ from accel._core.diagonal_network import FORMS, DiagonalNetwork
 from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer, by_name
 from accel._files import archives, paths
-from accel._runs import notebooks
 from accel._runs.curves import draw, label_of
 from accel._runs.history import HISTORY, History
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
 from accel.losses import NAMES, Loss, Lp
@@ -119,7 +118,7 @@ class Result(HasLoss):
         return (
             f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
             f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
-            f"widths={self.network.widths}, {self._shown_loss})"
+            f"widths={showing.widths(self.network.widths)}, {self._shown_loss})"
         )
 
     def _repr_html_(self) -> str:
@@ -134,14 +133,14 @@ class Result(HasLoss):
         if self.steps:
             facts["microseconds a step"] = f"{1e6 * self.seconds / self.steps:.3g}"
         facts["optimizer"] = self.optimizer
-        facts["widths"] = f"{self.network.widths}, depth {self.network.depth}"
+        facts["widths"] = f"{showing.widths(self.network.widths)}, depth {self.network.depth}"
         if isinstance(self.network, DiagonalNetwork):
             facts["widths"] = f"{facts['widths']}, diagonal: {self.network.form}"
         name, _, value = self._shown_loss.partition("=")
         facts[name] = value
         facts["method"] = self.method
         facts["backend"] = f"{self.backend}, threads: {self.threads}, {self.dtype}"
-        return notebooks.table(facts)
+        return showing.table(facts)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the history as a table, one row a record, columns as ``History.columns`` has them.

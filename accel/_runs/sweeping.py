@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._runs import checkpoints, checks, driver, notebooks
+from accel._runs import checkpoints, checks, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
 from accel._runs.intervals import RecordEvery
 from accel._runs.pictures import draw_models
 from accel._runs.results import INSTALL, Result, table
-from accel._support import validation
+from accel._support import showing, validation
 from accel.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: with pandas the table, one row a model."""
-        return notebooks.summary(self)
+        return showing.summary(self)
 
     @property
     def best(self) -> Result:

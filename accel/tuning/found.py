@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accel._core.optimizers import Optimizer
-from accel._runs import notebooks
 from accel._runs.pictures import draw_losses
 from accel._runs.results import INSTALL, Result
 from accel._runs.sweeping import Sweep
+from accel._support import showing
 from accel._support.arrays import Array
 from accel.schedules.schedule import Product, range_of
 from accel.tuning.trials import Score
@@ -121,7 +121,7 @@ class GridSearch:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: with pandas the table, one row a rate."""
-        return notebooks.summary(self)
+        return showing.summary(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with one row a rate, as ``Sweep.to_pandas`` does.
