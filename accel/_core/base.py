@@ -11,7 +11,7 @@ import numpy as np
 
 from accel._core.checks import checked_weights
 from accel._core.digits import shortfall
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array, laid_out
 from accel._support.backends import Backend
 from accel.kernels import specs
@@ -69,6 +69,20 @@ class BaseProblem(HasLoss, ABC):
         return (
             f"{type(self).__name__}(n={self.n}, d={self.d}, k={self.k}, {loss}, "
             f"dtype={self.dtype}, method={self.method!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        return showing.table(
+            {
+                "problem": type(self).__name__,
+                "samples n": self.n,
+                "features d": self.d,
+                "outputs k": self.k,
+                "loss": self.loss_function,
+                "dtype": self.dtype,
+                "method": self.method,
+            }
         )
 
     @property

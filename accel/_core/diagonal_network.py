@@ -194,6 +194,10 @@ class DiagonalNetwork(Network):
         )
 
     @property
+    def _form(self) -> str:
+        return f"diagonal: {self.form}"
+
+    @property
     def depth(self) -> int:
         """The N."""
         return self._depth

@@ -13,7 +13,7 @@ import numpy as np
 
 from accel._core.base import BaseProblem, checked_problem
 from accel._core.initializers import INITIALIZERS, initial_factors
-from accel._support import arrays, memory, validation
+from accel._support import arrays, memory, showing, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.specs import ModelSpec, Rule, Structure
@@ -97,6 +97,23 @@ class Network(ABC):
         """The factors in one piece, (n_params,); those on a GPU are copied to the host once."""
         params: Array = arrays.to_host(self._held)
         return params
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        return showing.table(
+            {
+                "network": f"{type(self).__name__}, {self._form}",
+                "depth": self.depth,
+                "widths": showing.widths(self.widths),
+                "parameters": self._held.size,
+                "dtype": self.dtype,
+            }
+        )
+
+    @property
+    @abstractmethod
+    def _form(self) -> str:
+        """How the factors make the map, in a table of facts."""
 
     @property
     def __cuda_array_interface__(self) -> Any:
@@ -319,7 +336,14 @@ class LinearNetwork(Network):
         return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
 
     def __repr__(self) -> str:
-        return f"LinearNetwork(widths={self.widths}, dtype={self.dtype})"
+        told = f"widths={showing.widths(self.widths)}"
+        if showing.widths(self.widths) != str(self.widths):
+            told += f", depth={self.depth}"
+        return f"LinearNetwork({told}, dtype={self.dtype})"
+
+    @property
+    def _form(self) -> str:
+        return "product of matrices"
 
     @property
     def depth(self) -> int:

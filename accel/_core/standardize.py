@@ -9,12 +9,13 @@ import numpy as np
 from accel._core import units
 from accel._core.checks import checked_data, checked_weights
 from accel._core.units import Units
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array, aligned_empty
 
 _log = logging.getLogger("accel")
 
 _NAMED = 10  # constant columns that the log names
+_SHOWN = 4  # targets whose means a notebook shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,22 @@ class Standardized:
     y_scale: Array
     x_rest: Array
     y_rest: Array
+
+    def __repr__(self) -> str:
+        return showing.line(self, X=self.X.shape, y=self.y.shape, dtype=self.X.dtype)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        facts: dict[str, object] = {
+            "X": f"{self.X.shape} {self.X.dtype}, every column of mean 0 and variance 1",
+            "y": f"{self.y.shape}, likewise",
+        }
+        if self.y_mean.size <= _SHOWN:
+            facts["mean of y"], facts["scale of y"] = (
+                ", ".join(f"{number:.6g}" for number in np.ravel(numbers))
+                for numbers in (self.y_mean, self.y_scale)
+            )
+        return showing.table(facts)
 
     @property
     def _units(self) -> tuple[Units, Units]:

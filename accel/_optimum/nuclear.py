@@ -24,7 +24,7 @@ import numpy as np
 
 from accel._core.matrix_problems import MatrixCompletion, MatrixProblem
 from accel._core.matrix_sensing import MatrixSensing
-from accel._support import memory, validation
+from accel._support import memory, showing, validation
 from accel._support.arrays import Array
 
 __all__ = [
@@ -78,6 +78,30 @@ class MinimumNuclearNorm:
     rank: int
     iterations: int
     converged: bool
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            W=self.W.shape,
+            nuclear_norm=f"{self.nuclear_norm:.6g}",
+            gap=f"{self.gap:.2g}",
+            rank=self.rank,
+            converged=self.converged,
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        return showing.table(
+            {
+                "W": self.W.shape,
+                "nuclear norm": f"{self.nuclear_norm:.6g}",
+                "lower bound": f"{self.lower_bound:.6g}, {self.gap:.3g} below",
+                "residual": f"{self.residual:.3g}",
+                "rank": self.rank,
+                "iterations": self.iterations,
+                "converged": self.converged,
+            }
+        )
 
     @property
     def gap(self) -> float:

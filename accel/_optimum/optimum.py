@@ -16,7 +16,7 @@ from accel._optimum.newton import Search, minimize
 from accel._optimum.nuclear import MinimumNuclearNorm
 from accel._optimum.rank import checked_rcond
 from accel._optimum.twofold import EPS
-from accel._support import arrays, memory, validation
+from accel._support import arrays, memory, showing, validation
 from accel._support.arrays import Array, aligned
 from accel._support.backends import resolve
 from accel.kernels.reference.losses import value_and_slope
@@ -109,6 +109,35 @@ class Optimum:
     doubtful: int
     status: str
     nuclear: MinimumNuclearNorm | None = None
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            status=repr(self.status),
+            loss=f"{self.loss:.6g}",
+            duality_gap=f"{self.duality_gap:.2g}",
+            W=self.W.shape,
+            rank=self.rank,
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        facts: dict[str, object] = {
+            "status": self.status,
+            "loss": f"{self.loss:.6g}",
+            "duality gap": f"{self.duality_gap:.3g}, the proven distance from the minimum",
+            "gradient norm": f"{self.gradient_norm:.3g}",
+            "Newton decrement": f"{self.newton_decrement:.3g}",
+            "iterations": self.iterations,
+            "W": self.W.shape,
+            "rank": self.rank,
+        }
+        if self.doubtful:
+            facts["rank"] = f"{self.rank}, of which {self.doubtful} more or fewer are doubtful"
+        if self.nuclear is not None:
+            norm, gap = self.nuclear.nuclear_norm, self.nuclear.gap
+            facts["nuclear norm"] = f"{norm:.6g}, at most {gap:.3g} above the least"
+        return showing.table(facts)
 
 
 def _reference_loss(size: Array, y: Array, p: float, rank: int, unit: float) -> float:

@@ -9,6 +9,7 @@ from accel._core.base import BaseProblem, checked_problem
 from accel._core.matrix_problems import MatrixProblem
 from accel._core.network import Network
 from accel._core.optimizers import EndToEnd, Optimizer
+from accel._runs import intervals
 from accel._runs.checkpoints import Place, place
 from accel._support import validation
 from accel._support.arrays import Array
@@ -17,8 +18,6 @@ from accel.recording.naming import quantities
 from accel.recording.quantity import Quantity
 
 _RECORDS = 1000
-_MOST_STEPS = 2**53  # the kernels count them in float64
-
 
 #: ``callback(step, losses)``: the newest losses known, nan for models that have ended.
 Callback = Callable[[int, Array], object]
@@ -64,33 +63,39 @@ class Limits:
 
     Attributes
     ----------
-    steps, record_every : int
+    steps : int
+    record_every : int, tuple of int or "log"
+        Steps between two records, the steps to record, or log-spaced ones; see ``intervals``.
     tol, target : float
     rungs : tuple of (int, int)
         Pairs (step, models), ascending: at that step so many models stay, those of the lowest loss.
     """
 
     steps: int
-    record_every: int
+    record_every: intervals.Checked
     tol: float
     target: float
     rungs: tuple[tuple[int, int], ...] = ()
 
 
 def limits(
-    steps: int, record_every: int | None, tol: float, target: float | None, epoch: int = 1
+    steps: int,
+    record_every: intervals.RecordEvery,
+    tol: float,
+    target: float | None,
+    epoch: int = 1,
 ) -> Limits:
     """Check these arguments of ``train`` and ``sweep``, and fill in their defaults.
 
     By default there is at most one record in an ``epoch`` of so many steps.
     """
-    steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
+    steps = validation.integer("steps", steps, least=1, most=intervals.MOST_STEPS)
     if record_every is None:
         record_every = max(-(-steps // _RECORDS), epoch)
-    record_every = validation.integer("record_every", record_every, least=1, most=_MOST_STEPS)
+    wanted = intervals.checked(record_every)
     tol = validation.real("tol", tol, least=0)
     goal = -math.inf if target is None else validation.real("target", target)
-    return Limits(steps, record_every, tol, goal)
+    return Limits(steps, wanted, tol, goal)
 
 
 def options(

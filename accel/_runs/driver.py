@@ -16,6 +16,7 @@ from accel._core.optimizers import Langevin, Optimizer
 from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
 from accel._runs.checks import Limits, RunOptions
 from accel._runs.history import History
+from accel._runs.intervals import records_of
 from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
 from accel._runs.progress import progress
@@ -164,13 +165,14 @@ def run_models(
     starts = [network.spec(optimizer.rule) for network, optimizer in models]
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
-    records = limits.steps // limits.record_every if certain else 0
-    of_records = checked(problem, models, options.record, records)
+    records = records_of(limits.record_every, limits.steps)
+    most = records.count(limits.steps) if certain else 0
+    of_records = checked(problem, models, options.record, most)
     threads = cpu_threads(options.threads)
 
     def backend_of(methods: Sequence[str]) -> Backend:
         kernels = kernels_for(problem, models, methods, limits.steps, options.backend, batches)
-        needs = needs_of(problem, kernels, methods, starts, records, threads, batches)
+        needs = needs_of(problem, kernels, methods, starts, most, threads, batches)
         memory.require("the run", needs | of_records)
         return kernels
 
@@ -184,7 +186,7 @@ def run_models(
         kernels = backend_of(methods)
     recorder: Recorder | None = None
     if options.record:
-        recorder = Recorder(problem, models, options.record, limits.record_every, kernels)
+        recorder = Recorder(problem, models, options.record, records, kernels)
     checkpoint: Checkpoint | None = None
     if place is not None:
         chosen = {

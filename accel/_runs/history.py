@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.recording.naming import BATCH_LOSS, HISTORY
 
@@ -52,6 +52,24 @@ class History:
     weight_norm: Array
     seconds: Array
     recorded: dict[str, Array] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        facts: dict[str, object] = {"records": len(self)}
+        if len(self):
+            facts |= {"last_step": int(self.step[-1]), "loss": f"{self.loss[-1]:.6g}"}
+        return showing.line(self, **facts, recorded=list(self.recorded))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the first and the last record, and the shapes of others."""
+        facts: dict[str, object] = {"records": len(self)}
+        for name in [*HISTORY, *self.recorded]:
+            values = self[name]
+            if values.ndim == 1 and len(values):
+                first, last = values[0], values[-1]
+                facts[name.replace("_", " ")] = f"{first:.6g} to {last:.6g}"
+            else:
+                facts[name.replace("_", " ")] = f"shape {values.shape}"
+        return showing.table(facts)
 
     def __len__(self) -> int:
         return len(self.step)

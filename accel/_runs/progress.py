@@ -3,14 +3,10 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-Report = Callable[[int, float], None]  # given the step and the newest loss
+from accel._runs.bars import Report, bar_of_notebook, bar_of_rich, in_notebook, told
 
 _INTERVAL = 2.0  # seconds between plain lines
 
@@ -23,8 +19,8 @@ def _say(text: str) -> None:
 def progress(wanted: bool, steps: int, name: str = "") -> Iterator[Report]:
     """Show how far a run of so many steps is, if that is wanted.
 
-    It is a bar if stderr is a terminal, or in a notebook, and rich is installed; else a line now
-    and then. Either begins with the name, which tells one of several runs from the others.
+    It is a bar in a notebook, and if stderr is a terminal and rich is installed; else a line now
+    and then. Each begins with the name, which tells one of several runs from the others.
 
     Yields
     ------
@@ -33,57 +29,14 @@ def progress(wanted: bool, steps: int, name: str = "") -> Iterator[Report]:
     """
     if not wanted:
         yield lambda step, loss: None
-    elif importlib.util.find_spec("rich") and (sys.stderr.isatty() or _in_notebook()):
-        with _bar(steps, name) as report:
+    elif in_notebook():
+        with bar_of_notebook(steps, name) as report:
+            yield report
+    elif importlib.util.find_spec("rich") and sys.stderr.isatty():
+        with bar_of_rich(steps, name) as report:
             yield report
     else:
         yield _lines(steps, name)
-
-
-def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    from rich.console import Console
-
-    return Console().is_jupyter
-
-
-@contextmanager
-def _bar(steps: int, name: str) -> Iterator[Report]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    # We refresh the bar, so that rich starts no thread, and leave stdout to the caller.
-    bar = Progress(
-        TextColumn(name or "training"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.6g}"), Remaining(),
-        console=Console(stderr=True), auto_refresh=False,
-        redirect_stdout=False, redirect_stderr=False,
-    )  # fmt: skip
-    task = bar.add_task("training", total=steps, loss=float("nan"))
-    with _shown(bar) as redraw:
-
-        def report(step: int, loss: float) -> None:
-            bar.update(task, completed=step, loss=loss)
-            redraw()
-
-        yield report
-
-
-@contextmanager
-def _shown(bar: "Progress") -> Iterator[Callable[[], None]]:
-    """Show a bar, which the function that is yielded draws anew."""
-    if not bar.console.is_jupyter:
-        with bar:
-            yield bar.refresh
-        return
-    # An output that is replaced by rich's HTML. A bar that is started needs ipywidgets, and warns
-    # where they are missing; what a widget shows is not kept with the notebook.
-    from IPython.display import display
-
-    output = display(bar, display_id=True)
-    yield lambda: output.update(bar)
 
 
 def _lines(steps: int, name: str) -> Report:
@@ -93,6 +46,6 @@ def _lines(steps: int, name: str) -> Report:
         nonlocal last
         if step >= steps or time.monotonic() - last >= _INTERVAL:
             last = time.monotonic()
-            _say(f"{begin}step {step} of {steps}, loss {loss:.6g}")
+            _say(f"{begin}step {step} of {steps}{', ' * bool(told(loss))}{told(loss)}")
 
     return report

@@ -13,6 +13,7 @@ from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._core.oracle import Oracle
 from accel._runs.checkpoints import digest
+from accel._runs.intervals import Chosen, Every
 from accel._support import validation
 from accel._support.arrays import Array
 from accel._support.backends import Backend
@@ -121,8 +122,8 @@ class Recorder:
     models : sequence of (network, Optimizer)
     record : tuple of Quantity
         Checked, at least one.
-    every : int
-        Steps between two records.
+    records : Every or Chosen
+        At which steps.
     kernels : Backend
     """
 
@@ -131,11 +132,10 @@ class Recorder:
         problem: BaseProblem,
         models: Sequence[tuple[Network, Optimizer]],
         record: tuple[Quantity, ...],
-        every: int,
+        records: Every | Chosen,
         kernels: Backend,
     ) -> None:
-        self.every = every
-        self._models, self._record = models, record
+        self._models, self._record, self._records = models, record, records
         self._oracle, self._kernels = Oracle(problem, kernels), kernels
         largest = max(a * b for net, _ in models for a, b in itertools.pairwise(net.widths))
         self._small = max(largest, problem.d * problem.k) <= _SMALL
@@ -146,10 +146,6 @@ class Recorder:
             _Series({name: o for outputs in listed for name, o in outputs.items()})
             for listed in self._outputs
         ]
-
-    def due(self, step: int) -> int:
-        """The next step to record at, after this one."""
-        return step + self.every - step % self.every
 
     def take(self, loop: TrainingLoop, m: int, step: int, rate: float | None = None) -> None:
         """Record the current iterate of a model, unless that has been done.
@@ -190,7 +186,7 @@ class Recorder:
     def take_active(self, loop: TrainingLoop, rate: float | None = None) -> None:
         """Record the current iterate of every model in the run, if its step is one to record."""
         step = loop.step
-        if step % self.every == 0:
+        if self._records.due(np.array(step)):
             for m in loop.active:
                 self.take(loop, int(m), step, rate)
 

@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 
+from accel._runs.intervals import Chosen, Every
 from accel._support.arrays import Array
 from accel.kernels.protocols import Snapshot, TrainingLoop
 
@@ -19,9 +20,9 @@ class Replays:
     Parameters
     ----------
     loop : TrainingLoop
-    record_every : int, optional
+    records : Every or Chosen, optional
         Given if the steps have batches, of which no more is known of most iterates than that the
-        loss of a batch is finite; that of all rows is known at multiples of this number.
+        loss of a batch is finite; that of all rows is known where an iterate is recorded.
 
     Attributes
     ----------
@@ -29,10 +30,10 @@ class Replays:
         With batches, not after the last iterate of which the loss of all rows is known.
     """
 
-    def __init__(self, loop: TrainingLoop, record_every: int | None) -> None:
-        self._loop, self._record_every = loop, record_every
+    def __init__(self, loop: TrainingLoop, records: Every | Chosen | None) -> None:
+        self._loop, self._records = loop, records
         self._snapshots: deque[Snapshot] = deque(maxlen=2)
-        self.base = None if record_every is None else loop.snapshot()
+        self.base = None if records is None else loop.snapshot()
 
     def begin_chunk(self) -> None:
         """Note where a chunk of steps begins."""
@@ -40,13 +41,13 @@ class Replays:
 
     def recorded(self) -> None:
         """Note that an iterate of the last chunk was recorded, with a finite loss."""
-        if self._record_every is not None and self._snapshots:  # else the chunk ended a stretch
+        if self._records is not None and self._snapshots:  # else the chunk ended a stretch
             self.base = self._snapshots[-1]
 
     def restart(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot with a finite loss; what was before is not gone back to."""
         self._snapshots.clear()
-        if self._record_every is None:
+        if self._records is None:
             self._snapshots.append(snapshot)
         else:
             self.base = snapshot
@@ -60,10 +61,10 @@ class Replays:
             snapshot = self._before(goal)
             if snapshot is None:
                 continue  # the very first iterate has no finite loss, and the model stays there
-            if self._record_every is None:
+            if self._records is None:
                 self._replay(snapshot, m, goal)
             else:
-                self._to_finite(m, goal, self._record_every)
+                self._to_finite(m, goal, self._records)
         loop.restore(now, [m for m in now.active if m not in diverged])
 
     def _before(self, step: int) -> Snapshot | None:
@@ -71,7 +72,7 @@ class Replays:
         known = [each for each in (self.base, *self._snapshots) if each and each.step <= step]
         return max(known, key=lambda snapshot: snapshot.step, default=None)
 
-    def _to_finite(self, m: int, goal: int, record_every: int) -> None:
+    def _to_finite(self, m: int, goal: int, records: Every | Chosen) -> None:
         """Take a model to its last iterate up to ``goal`` with a finite loss of all rows.
 
         Iterates further and further back are looked at until one is finite, at the latest that of
@@ -79,7 +80,7 @@ class Replays:
         then no more, it is that one. Neither chunks nor checkpoints change which are looked at.
         """
         assert self.base is not None
-        good, bad = max(goal - goal % record_every, int(self.base.step)), goal + 1
+        good, bad = max(records.before(goal), int(self.base.step)), goal + 1
         here = None  # where the model is
         for step in (goal + 1 - 2**back for back in range(_BACK)):
             if step <= good:

@@ -12,10 +12,9 @@ from accel._core.diagonal_network import FORMS, DiagonalNetwork
 from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer, by_name
 from accel._files import archives, paths
-from accel._runs import notebooks
 from accel._runs.curves import draw, label_of
 from accel._runs.history import HISTORY, History
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
 from accel.losses import NAMES, Loss, Lp
@@ -31,7 +30,7 @@ Status = Literal["completed", "target", "converged", "diverged", "dropped", "int
 
 _FORMAT = 2
 _ANY = tuple(range(1, 65))  # dimensions that an array of NumPy's may have
-_INSTALL = 'pip install "implicit-accel[cli]"'
+INSTALL = 'pip install "implicit-accel[cli]"'
 
 
 def table(columns_or_rows: Any) -> "pd.DataFrame":
@@ -39,7 +38,7 @@ def table(columns_or_rows: Any) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError(f"to_pandas() needs pandas: {_INSTALL}") from error
+        raise ImportError(f"to_pandas() needs pandas: {INSTALL}") from error
     return pd.DataFrame(columns_or_rows)
 
 
@@ -119,7 +118,7 @@ class Result(HasLoss):
         return (
             f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
             f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
-            f"widths={self.network.widths}, {self._shown_loss})"
+            f"widths={showing.widths(self.network.widths)}, {self._shown_loss})"
         )
 
     def _repr_html_(self) -> str:
@@ -134,14 +133,14 @@ class Result(HasLoss):
         if self.steps:
             facts["microseconds a step"] = f"{1e6 * self.seconds / self.steps:.3g}"
         facts["optimizer"] = self.optimizer
-        facts["widths"] = f"{self.network.widths}, depth {self.network.depth}"
+        facts["widths"] = f"{showing.widths(self.network.widths)}, depth {self.network.depth}"
         if isinstance(self.network, DiagonalNetwork):
             facts["widths"] = f"{facts['widths']}, diagonal: {self.network.form}"
         name, _, value = self._shown_loss.partition("=")
         facts[name] = value
         facts["method"] = self.method
         facts["backend"] = f"{self.backend}, threads: {self.threads}, {self.dtype}"
-        return notebooks.table(facts)
+        return showing.table(facts)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the history as a table, one row a record, columns as ``History.columns`` has them.
@@ -171,9 +170,10 @@ class Result(HasLoss):
         what : str
             A name in ``history``. Axes are logarithmic, and zeros are left out, but for ranks,
             alignments, what has negative values, and a rate that is zero somewhere or falls by more
-            than six decades. Beside ``"sharpness"`` stands the limit of stability, :math:`2 / \eta`
-            or that of the rule with momentum: along a schedule at the rate of every record, with
-            ``learning_rate="auto"`` at the last rate.
+            than six decades. So is the axis of iterations if half of the records are of the first
+            quarter of the run, as with ``record_every="log"``. Beside ``"sharpness"`` stands the
+            limit of stability, :math:`2 / \eta` or that of the rule with momentum: along a schedule
+            at the rate of every record, with ``learning_rate="auto"`` at the last rate.
         **style
             Passed to ``ax.plot``. The label is by default the optimiser, the depth and the learning
             rate, of a schedule the name of its class.
@@ -190,7 +190,7 @@ class Result(HasLoss):
             If nothing of that name was recorded, or matrices.
         """
         style.setdefault("label", label_of(self.optimizer, self.network.depth))
-        return draw(ax, self.history, self.optimizer, what, optimum, style, _INSTALL)
+        return draw(ax, self.history, self.optimizer, what, optimum, style, INSTALL)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file: NumPy's npz format with a JSON text and a checksum.

@@ -10,6 +10,7 @@ import numpy as np
 
 from accel._runs.checks import Limits
 from accel._runs.history import BATCH_LOSS, History
+from accel._runs.intervals import Chosen, Every, records_of
 from accel._runs.pacing import Pace
 from accel._runs.recorder import Recorder
 from accel._runs.replays import Replays
@@ -66,7 +67,7 @@ class Run:
     pace : Pace, optional
         Sets the rate in a run of one model, from ``begin`` or ``resume`` on.
     recorder : Recorder, optional
-        Records the iterates beside loss and norms; its interval is that of ``limits``.
+        Records the iterates beside loss and norms, at the steps of ``limits``.
     batches : bool
         Whether the steps have batches, whose loss is recorded, too.
     """
@@ -92,7 +93,8 @@ class Run:
         self._steps: list[Array] = []
         self._rows: list[Array] = []
         self._clock = [(0, 0.0)]  # (step, seconds) at the end of every chunk
-        self._replays = Replays(loop, limits.record_every if batches else None)
+        self._records = records_of(limits.record_every, limits.steps)
+        self._replays = Replays(loop, self._records if batches else None)
         self._size = 1
         self._pace, self._recorder = pace, recorder
         self._has_batches, self._columns = batches, 4 if batches else 3
@@ -123,13 +125,12 @@ class Run:
             size = min(size, self._check.every - start % self._check.every)
         # With batches a record is a pass over all rows, and what it says may end the run.
         every_step = size <= _FEW and not self._has_batches
-        record_every = 1 if every_step else limits.record_every
         began = time.perf_counter()
-        seconds = self._make(size, record_every)
+        seconds = self._make(size, Every(1) if every_step else self._records)
         per_step = max(time.perf_counter() - began, 1e-9) / max(loop.step - start, 1)
         self._clock.append((loop.step, self._clock[-1][1] + seconds))
         steps, rows = loop.take_history()
-        due = steps % limits.record_every == 0
+        due = self._records.due(steps)
         self._steps.append(steps[due])
         self._rows.append(rows[due])
         self.codes[active] = loop.statuses[active]
@@ -163,17 +164,18 @@ class Run:
         ended = time.perf_counter()
         self._looked = ended, ended - began
 
-    def _make(self, size: int, record_every: int) -> float:
-        """Make so many steps, in pieces if there are iterates to record; the seconds they took."""
+    def _make(self, size: int, records: Every | Chosen) -> float:
+        """Make so many steps, in pieces between the iterates to record; the seconds they took."""
         loop, limits, recorder = self.loop, self._limits, self._recorder
         end, seconds = loop.step + size, 0.0
         while loop.step < end and len(loop.active):
             stop = end
             if recorder is not None:
                 recorder.take_active(loop, None if self._pace is None else self._pace.rate)
-                stop = min(end, recorder.due(loop.step))
+                stop = min(end, self._records.after(loop.step))
+            stop, every = records.stretch(loop.step, stop)
             began = time.perf_counter()
-            loop.advance(stop - loop.step, record_every, limits.tol, limits.target)
+            loop.advance(stop - loop.step, every, limits.tol, limits.target)
             seconds += time.perf_counter() - began
             if loop.step < stop:  # a request to stop, or the end of all models
                 break

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._runs import checkpoints, checks, driver, notebooks
+from accel._runs import checkpoints, checks, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
-from accel._runs.results import Result, table
-from accel._support import validation
+from accel._runs.intervals import RecordEvery
+from accel._runs.pictures import draw_models
+from accel._runs.results import INSTALL, Result, table
+from accel._support import showing, validation
 from accel.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["Sweep", "sweep"]
 
@@ -24,6 +27,16 @@ __all__ = ["Sweep", "sweep"]
 def _rate(optimizer: Optimizer) -> float | str:
     rate = optimizer.learning_rate
     return repr(rate) if isinstance(rate, Schedule) else rate
+
+
+def _model(result: Result) -> dict[str, Any]:
+    """What tables say of a model."""
+    return {
+        "optimizer": result.optimizer.name,
+        "learning_rate": _rate(result.optimizer),
+        "depth": getattr(result.optimizer, "depth", result.network.depth),
+        "widths": result.network.widths,
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,27 +76,40 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: with pandas the table, one row a model."""
-        return notebooks.summary(self)
+        return showing.summary(self)
 
     @property
     def best(self) -> Result:
         """The result with the lowest loss among those that did not diverge, if there are any."""
         return min(self.results, key=lambda r: (r.status == "diverged", r.loss))
 
-    def to_pandas(self) -> "pd.DataFrame":
-        """Return a table with one row a model; a schedule is there as its ``repr``.
+    def to_pandas(self, long: bool = False) -> "pd.DataFrame":
+        """Return a table with one row a model, or one row a record.
+
+        Parameters
+        ----------
+        long : bool
+            A row for every record of every model: the model's ``number`` in the sweep, optimizer,
+            learning rate, depth and widths, then the columns of ``History.columns``. NaN stands for
+            what was not recorded of a model.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A schedule is there as its ``repr``.
 
         Raises
         ------
+        TypeError
+            If ``long`` is neither True nor False.
         ImportError
             If pandas is not installed.
         """
+        if validation.flag("long", long):
+            return self._records()
         rows: list[dict[str, Any]] = [
             {
-                "optimizer": result.optimizer.name,
-                "learning_rate": _rate(result.optimizer),
-                "depth": getattr(result.optimizer, "depth", result.network.depth),
-                "widths": result.network.widths,
+                **_model(result),
                 "status": result.status,
                 "steps": result.steps,
                 "diverged_at": result.diverged_at,
@@ -93,6 +119,57 @@ class Sweep:
             for result in self.results
         ]
         return table(rows)
+
+    def _records(self) -> "pd.DataFrame":
+        """One row a record."""
+        frames = []
+        for number, result in enumerate(self.results):
+            model: dict[str, Any] = {"number": number, **_model(result)}
+            columns = result.history.columns()
+            own = {f"{k}_" if k in model else k: column for k, column in columns.items()}
+            length = len(result.history)
+            frames.append(table({**{k: [v] * length for k, v in model.items()}, **own}))
+        import pandas as pd
+
+        return pd.concat(frames, ignore_index=True)
+
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        optimum: float = 0.0,
+        what: str = "loss",
+        **style: Any,
+    ) -> "Axes":
+        """Draw the curve of every model, as ``Result.plot`` draws one.
+
+        Models that differ by their rates only have colours along a bar if there are more than six.
+        Others are listed beside the axes by what they differ in. A cross marks where a model
+        diverged; what rises far above all that survived leaves the picture.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            A new figure by default.
+        optimum : float
+            Of the loss; records at or below it are left out.
+        what : str
+            A name in ``history``, see ``Result.plot``. Models of which it was not recorded, as the
+            rate of those without a schedule, are left out.
+        **style
+            Passed to ``ax.plot`` for every curve. A ``label`` is for all of them together.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If nothing of that name was recorded, or matrices.
+        """
+        return draw_models(ax, self.results, what, optimum, style, INSTALL)
 
 
 def sweep(
@@ -106,7 +183,7 @@ def sweep(
     label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: RecordEvery = None,
     tol: float = 0.0,
     target: float | None = None,
     callback: Callback | None = None,

@@ -12,6 +12,7 @@ from accel._core.optimizers import Langevin, Optimizer
 from accel._runs import checkpoints, checks, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Limits, Record, RunOptions
+from accel._runs.intervals import RecordEvery
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.run import Check
@@ -36,7 +37,7 @@ def train(
     label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: RecordEvery = None,
     tol: float = 0.0,
     target: float | None = None,
     callback: Callback | None = None,
@@ -91,9 +92,13 @@ def train(
         What oscillates with a period of two steps shows only with an odd ``record_every``.
     validation : Problem, MatrixCompletion, MatrixFactorization or MatrixSensing, optional
         Held-out data: their loss is recorded as ``"validation_loss"``.
-    record_every : int, optional
+    record_every : int, sequence of int or "log", optional
         Steps between two records of the history; by default about 1000 records in all and, with
-        batches, at most one in an epoch, since a record is a pass over all rows.
+        batches, at most one in an epoch, since a record is a pass over all rows. A sequence names
+        the steps to record, in any order; those beyond the end of the run count for nothing.
+        ``"log"`` records at the whole numbers next to :math:`10^{i/100}`, i = 0, 1, 2, ...: at each
+        of the first 40 steps or so, then a hundred times a decade, 500 times in a million. The
+        first and the last iterate are recorded in any case. No bit of the run changes by it.
     tol : float
         Stop once the Frobenius norm of the gradient with respect to the end-to-end matrix is at
         most this; 0 never stops.
@@ -104,8 +109,8 @@ def train(
         newest iterate whose loss is known. A true return value stops the run. Where steps are taken
         back, ``step`` falls.
     progress : bool
-        Show a progress bar: on stderr if it is a terminal, or in a notebook, with rich (extra
-        ``cli``); else print a line to stderr now and then.
+        Show a progress bar: in a notebook, or on stderr if it is a terminal and rich is installed
+        (extra ``cli``); else print a line to stderr now and then.
     backend : {"auto", "cpu", "cuda", "reference"}
         ``"auto"`` is ``"cuda"`` if there is a GPU that can be used and the data is on it, or the
         run is so long that starting up the GPU is small beside it: at least 1e6 multiply-adds a

@@ -30,6 +30,20 @@ def parse_whole(text: Any) -> int:
     return int(number)
 
 
+def parse_interval(text: Any) -> Any:
+    """Parse ``INTEGER``, ``STEP,STEP,...`` or ``log``."""
+    words = str(text).split(",")
+    try:
+        numbers = [word if word == "log" else parse_whole(word) for word in words if word]
+    except typer.BadParameter:
+        numbers = []
+    if not numbers or ("log" in numbers and len(words) > 1):
+        raise typer.BadParameter(
+            f"{validation.shown(text)} is neither an integer, nor steps such as 1,10,100, nor log."
+        )
+    return numbers if len(words) > 1 else numbers[0]
+
+
 def _one_of(*known: str) -> Any:
     """Settings of an option that takes one of these words and suggests one for a misspelling."""
 
@@ -166,6 +180,16 @@ Record = Annotated[
     typer.Option(
         metavar="NAME,...",
         help=f"What else to record: {', '.join(QUANTITIES)}; with constants as in schatten(0.5).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+RecordEvery = Annotated[
+    Any,
+    typer.Option(
+        parser=parse_interval,
+        metavar="N|STEP,...|log",
+        help="Steps between records, or the steps to record, or log for a hundred records a "
+        "decade; by default about 1000 in all.",
         rich_help_panel=OUTPUT,
     ),
 ]

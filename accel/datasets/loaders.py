@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from accel._files import paths
-from accel._support import memory, validation
+from accel._support import memory, showing, validation
 from accel._support.arrays import Array
 from accel.datasets import columns, gas, readers
 
@@ -59,6 +59,28 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.target_names:
             object.__setattr__(self, "target_names", columns.names_of("y", self.y))
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            name=repr(self.name),
+            X=showing.shape(self.X),
+            y=showing.shape(self.y),
+            dtype=getattr(self.X, "dtype", None),
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        return showing.table(
+            {
+                "name": self.name,
+                "X": f"{showing.shape(self.X)} {getattr(self.X, 'dtype', '')}",
+                "y": showing.shape(self.y),
+                "features": validation.listed(self.feature_names),
+                "description": self.description,
+                "source": self.source,
+            }
+        )
 
 
 def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:

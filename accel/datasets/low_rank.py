@@ -7,7 +7,7 @@ import numpy as np
 
 from accel._core.matrix_problems import MatrixCompletion, MatrixFactorization, checked_shape
 from accel._core.matrix_sensing import MatrixSensing
-from accel._support import memory, validation
+from accel._support import memory, showing, validation
 from accel._support.arrays import Array
 
 __all__ = ["LowRank", "make_low_rank"]
@@ -31,6 +31,19 @@ class LowRank:
     truth: Array
     problem: MatrixCompletion | MatrixSensing
     held_out: MatrixCompletion | MatrixFactorization | None
+
+    def __repr__(self) -> str:
+        held_out = None if self.held_out is None else self.held_out.n
+        return showing.line(
+            self, truth=self.truth.shape, problem=self.problem, held_out=held_out
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        unseen = "nothing" if self.held_out is None else repr(self.held_out)
+        return showing.table(
+            {"truth": self.truth.shape, "problem": self.problem, "held out": unseen}
+        )
 
 
 def make_low_rank(

@@ -16,7 +16,7 @@ import numpy as np
 
 from accel._files import download, npy, paths
 from accel._files.paths import unreadable
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 
 __all__ = ["MnistData", "load"]
@@ -69,6 +69,15 @@ class MnistData:
     labels: Array
     source: Literal["MNIST", "digits"]
     note: str
+
+    def __repr__(self) -> str:
+        return showing.line(self, n=len(self.labels), source=repr(self.source))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the main facts."""
+        return showing.table(
+            {"images": self.images.shape, "source": self.source, "note": self.note}
+        )
 
     def __post_init__(self) -> None:
         validation.choice("source", self.source, ("MNIST", "digits"))

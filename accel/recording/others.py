@@ -12,7 +12,7 @@ from accel._core.matrix_problems import MatrixProblem
 from accel._core.network import Network
 from accel._core.oracle import Oracle
 from accel._core.problem import Problem
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.recording.quantity import Model, Moment, Output, Quantity, size_of
 
@@ -106,6 +106,9 @@ class DistanceTo(Quantity):
         object.__setattr__(self, "W", W)
         _label(self.label)
 
+    def __repr__(self) -> str:
+        return showing.line(self, W=self.W.shape, label=repr(self.label))
+
     @property
     def name(self) -> str:
         """The label."""
@@ -132,7 +135,7 @@ class DistanceTo(Quantity):
         return {self.name: size_of(moment.end_to_end - self.W)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RecoveryError(DistanceTo):
     r"""How far the end-to-end matrix is from the one to be recovered, relative to that one's norm.
 

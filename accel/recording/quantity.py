@@ -13,6 +13,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._core.oracle import Oracle
+from accel._support import showing
 from accel._support.arrays import Array
 from accel._support.backends import Backend
 from accel.kernels.reference.entrywise import end_to_end, vectors_of
@@ -79,6 +80,9 @@ class Moment:
         self.step, self.params, self.optimizer = step, params, optimizer
         self.oracle, self.kernels = oracle, kernels
         self.structure, self._start = start.structure, start
+
+    def __repr__(self) -> str:
+        return showing.line(self, step=self.step, network=self._start, optimizer=self.optimizer)
 
     @cached_property
     def network(self) -> Network:

@@ -16,7 +16,7 @@ import numpy as np
 from accel._core.checks import as_map
 from accel._core.network import Network
 from accel._core.problem import Problem, local_problem
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference.norms import norm
@@ -105,6 +105,10 @@ class ClosedCurveIntegral:
     error: float
     pieces: tuple[float, float, float, float]
     plane: Array
+
+    def __repr__(self) -> str:
+        plane = showing.shape(self.plane)
+        return showing.line(self, value=f"{self.value:.6g}", error=f"{self.error:.2g}", plane=plane)
 
 
 def _unit(name: str, v: Array, given: object) -> Array:

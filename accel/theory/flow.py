@@ -28,7 +28,7 @@ from accel._core.base import BaseProblem
 from accel._core.checks import as_map
 from accel._core.initializers import factors_of_svd
 from accel._core.network import Network
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.specs import Structure
@@ -52,8 +52,17 @@ class Flow:
     matrices: Array
     losses: Array
 
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            times=len(self.times),
+            until=f"{self.times[-1]:.6g}",
+            matrices=self.matrices.shape,
+            loss=f"{self.losses[-1]:.6g}",
+        )
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FactorFlow(Flow):
     """The flow of a net's factors at m times.
 

@@ -14,7 +14,7 @@ from accel._runs import checks
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._runs.training import Callback, train
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel._support.backends import cpu_threads
 from accel.tuning.models import Model, Start
@@ -51,6 +51,30 @@ class Comparison:
     target: float
     models: tuple[Tuned, ...]
     interrupted: bool = False
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            models=len(self.models),
+            steps=self.steps,
+            target=f"{self.target:.3g}",
+            best_loss=f"{self.best.loss:.6g}",
+            interrupted=self.interrupted,
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the best rate of every model, and when it was there."""
+        facts: dict[str, object] = {
+            "steps": self.steps,
+            "optimum": f"{self.best.loss:.6g}",
+            "target": f"{self.target:.3g} above it",
+        }
+        for tuned in self.models:
+            reached = self.reached(tuned)
+            when = "" if reached is None else f", at the target after {reached[0]} steps"
+            distance = f"distance {tuned.distance:.3g} at the end"
+            facts[str(tuned.model)] = f"rate {tuned.rate:.3g}, {distance}{when}"
+        return showing.table(facts)
 
     def distances(self, tuned: Tuned) -> Array:
         """Distance from the optimum at every record of a model's best run, at least 0."""

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accel._core.optimizers import Optimizer
-from accel._runs import notebooks
-from accel._runs.results import Result
+from accel._runs.pictures import draw_losses
+from accel._runs.results import INSTALL, Result
 from accel._runs.sweeping import Sweep
+from accel._support import showing
 from accel._support.arrays import Array
 from accel.schedules.schedule import Product, range_of
 from accel.tuning.trials import Score
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["GridSearch", "rate_of", "score"]
 
@@ -73,6 +75,11 @@ class GridSearch:
         return max(map(len, self.runs))
 
     @property
+    def learning_rates(self) -> Array:
+        """The rates that were tried, (rates,), ascending; of a schedule what multiplies it."""
+        return np.array([rate_of(result.optimizer) for result in self.results])
+
+    @property
     def losses(self) -> Array:
         """The loss at the end of every run, (rates, seeds).
 
@@ -114,7 +121,7 @@ class GridSearch:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: with pandas the table, one row a rate."""
-        return notebooks.summary(self)
+        return showing.summary(self)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with one row a rate, as ``Sweep.to_pandas`` does.
@@ -123,13 +130,43 @@ class GridSearch:
         there are columns ``seeds``, ``steps_mean``, ``loss_mean`` and ``loss_std`` at the end.
         """
         frame = Sweep(self.results, "completed", self.seconds).to_pandas()
-        frame["learning_rate"] = [rate_of(result.optimizer) for result in self.results]
+        frame["learning_rate"] = self.learning_rates
         if self.seeds > 1:
             frame["status"] = [_status(runs) for runs in self.runs]
             frame["seeds"] = [len(runs) for runs in self.runs]
             frame["steps_mean"] = [_mean([result.steps for result in runs]) for runs in self.runs]
             frame["loss_mean"], frame["loss_std"] = self.loss_mean, self.loss_std
         return frame
+
+    def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
+        """Draw the loss at the end against the learning rate.
+
+        With several seeds the line is that of the means, and every run is a dot. A star marks the
+        best rate, crosses at the top are rates that diverged, rings those that a search with
+        ``halving`` gave up, at the loss that they had then.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            A new figure by default.
+        optimum : float
+            Of the loss; what is at or below it is left out.
+        **style
+            Passed to ``ax.plot`` for the line.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        return draw_losses(
+            ax, self.learning_rates, self.losses, self.runs, self.learning_rate, optimum, style,
+            INSTALL,
+        )  # fmt: skip
 
 
 def _mean(values: Any) -> float:

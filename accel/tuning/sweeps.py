@@ -13,6 +13,7 @@ from accel._core.optimizers import Langevin, Optimizer
 from accel._runs import checks, driver
 from accel._runs.batching import Noise, all_rows, batches_of, epoch_of
 from accel._runs.checks import Limits, Record, RunOptions
+from accel._runs.intervals import RecordEvery
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
 from accel._support import validation
@@ -186,7 +187,7 @@ def grid_search(
     refine: int = 2,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: RecordEvery = None,
     progress: bool = False,
     backend: str = "auto",
     threads: int | None = None,

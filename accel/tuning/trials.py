@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from accel._runs.results import Result
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.tuning.models import Model
 
@@ -203,6 +203,17 @@ class Tuned:
     result: Result
     at_edge: bool
     trials: tuple[Trial, ...]
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            model=repr(str(self.model)),
+            rate=f"{self.rate:.4g}",
+            distance=f"{self.distance:.3g}",
+            steps=self.trial.steps,
+            at_edge=self.at_edge,
+            trials=len(self.trials),
+        )
 
     @property
     def rate(self) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from accel._runs.results import Result
+from accel._support import showing
 from accel.tuning.models import Model
 from accel.tuning.trials import Grid, Score, Scores, Trial, Tuned, distance, score_on_grid
 
@@ -47,6 +48,9 @@ class Search:
     trials: dict[int, Trial] = field(default_factory=dict)
     result: Result | None = None
     _scores: Scores[int] = field(default_factory=Scores, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        return showing.line(self, middle=self.middle, trials=len(self.trials), result=self.result)
 
     def walk(self) -> None:
         """Search; ends with a KeyboardInterrupt if a run was interrupted."""

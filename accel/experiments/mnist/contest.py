@@ -30,7 +30,7 @@ import numpy as np
 
 from accel._runs.checkpoints import EVERY, Checkpoint, Place, place
 from accel._runs.worker import Work
-from accel._support import validation
+from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel._support.backends import cpu_threads
 from accel.datasets.mnist import MnistData
@@ -71,6 +71,15 @@ class NetResult:
     n_parameters: int
     validation_error: float
 
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            n_parameters=self.n_parameters,
+            records=len(self.step),
+            loss=f"{self.loss[-1]:.6g}" if len(self.loss) else None,
+            validation_error=f"{self.validation_error:.4g}",
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class MnistResult:
@@ -103,6 +112,17 @@ class MnistResult:
     batch: int
     seed: int
     threads: int
+
+    def __repr__(self) -> str:
+        return showing.line(
+            self,
+            status=repr(self.status),
+            steps=self.steps,
+            source=repr(self.source),
+            original=f"{self.original.validation_error:.4g}",
+            overparameterized=f"{self.overparameterized.validation_error:.4g}",
+            seconds=f"{self.seconds:.3g}",
+        )
 
 
 def _curves(parts: Array, record_every: int, n_parameters: int, error: float) -> NetResult:

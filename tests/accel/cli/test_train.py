@@ -64,6 +64,22 @@ def test_what_else_is_recorded(tmp_path):
     assert "snapshots" not in shown
 
 
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("5", [0, 5, 10, 12]),
+        ("1e1", [0, 10, 12]),
+        ("2,7,1", [0, 1, 2, 7, 12]),
+        ("7,", [0, 7, 12]),
+        ("log", list(range(13))),
+    ],
+)
+def test_which_steps_are_recorded(tmp_path, text, steps):
+    arguments = ["--steps", "12", "--record-every", text, "--out", str(tmp_path / "run.npz")]
+    run_json("train", *SMALL, "--backend", "reference", *arguments)
+    assert accel.Result.load(tmp_path / "run.npz").history.step.tolist() == steps
+
+
 @pytest.mark.parametrize("names", ["", " , "])
 def test_nothing_else_is_recorded(names):
     assert run_json("train", *SMALL, "--steps", "5", "--record", names)["recorded"] == {}

@@ -7,7 +7,7 @@ import pytest
 
 import accel
 from accel import History
-from accel._runs import notebooks
+from accel._support import showing
 
 from ..problems import PROBLEM, start
 from .test_results import make_result
@@ -46,8 +46,8 @@ def test_texts_are_escaped():
         def to_pandas(self):
             raise ImportError
 
-    assert notebooks.summary(Odd()) == "<pre>&lt;b&gt;&amp;</pre>"
-    assert notebooks.table({"<i>": Odd()}).count("&lt;") == 2
+    assert showing.summary(Odd()) == "<pre>&lt;b&gt;&amp;</pre>"
+    assert showing.table({"<i>": Odd()}).count("&lt;") == 2
     assert "<b>" not in make_result(optimizer=Odd())._repr_html_()
 
 
