@@ -138,7 +138,7 @@ def read_gas(path: Path) -> tuple[Array, Array]:
         elif refusal:
             raise ValueError(f"{where}: {refusal.replace('file', 'file or folder')}")
         elif path.suffix.lower() == ".npz":
-            X, y, _ = read_npz(path)
+            X, y, *_ = read_npz(path)
         elif path.suffix.lower() == ".zip":
             X, y = _read_zip(path)
         else:

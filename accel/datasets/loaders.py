@@ -43,6 +43,8 @@ class Dataset:
     feature_names : tuple of d str
     description, source : str
         One line each.
+    target_names : tuple of k str
+        Where none are given: "y", or "y0", "y1" and so on for a y of two dimensions.
     """
 
     X: Array
@@ -51,6 +53,11 @@ class Dataset:
     feature_names: tuple[str, ...]
     description: str
     source: str
+    target_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.target_names:
+            object.__setattr__(self, "target_names", readers.names_of("y", self.y))
 
 
 def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
@@ -100,6 +107,7 @@ def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
         "Ethanol concentration (ppmv) from 128 features of 16 gas sensors over 36 months",
         "UCI 270, Gas Sensor Array Drift at Different Concentrations, doi 10.24432/C5MK6M, "
         "CC BY 4.0",
+        ("ethanol",),
     )
 
 
@@ -136,6 +144,7 @@ def load_diabetes() -> Dataset:
         tuple(bunch.feature_names),
         "Progression of diabetes after a year from 10 measurements of 442 patients",
         "scikit-learn, load_diabetes (Efron et al. 2004)",
+        ("progression",),
     )
 
 
@@ -288,8 +297,7 @@ def load_file(path: str | os.PathLike[str], target: str | int | None = None) -> 
     TypeError
         If target is neither a name nor a number.
     """
-    X, y, names = readers.read(path, target)
+    X, y, features, targets = readers.read(path, target)
     kind = Path(path)
-    return Dataset(
-        X, y, kind.stem, names, f"{X.shape[0]} x {X.shape[1]} from {kind.name}", str(path)
-    )
+    size = f"{X.shape[0]} x {X.shape[1]} from {kind.name}"
+    return Dataset(X, y, kind.stem, features, size, str(path), targets)

@@ -26,7 +26,29 @@ from accel._support.arrays import Array
 
 _log = logging.getLogger("accel")
 
-Columns = tuple[Array, Array, tuple[str, ...]]
+
+class Columns(NamedTuple):
+    """What a reader returns.
+
+    Attributes
+    ----------
+    X : (n, d) array
+    y : (n,) or (n, k) array
+        Of the dtype of X.
+    feature_names : tuple of d str
+    target_names : tuple of k str
+    """
+
+    X: Array
+    y: Array
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+
+
+def names_of(stem: str, a: Array) -> tuple[str, ...]:
+    """Names for the columns of an array that has none: y, or y0, y1 and so on."""
+    return (stem,) if a.ndim == 1 else _numbered(a.shape[1], stem)
+
 
 _DAMAGED = (*npy.DAMAGED, csv.Error)
 
@@ -80,7 +102,7 @@ def read_npz(path: Path, target: str | int | None = None) -> Columns:
     except _DAMAGED as error:
         raise unreadable(path, error) from error
     X, y = checked(paths.text(path), X, y)
-    return X, y, _numbered(X.shape[1])
+    return Columns(X, y, _numbered(X.shape[1]), names_of(name, y))
 
 
 def read_npy(path: Path, target: str | int | None = None) -> Columns:
@@ -229,8 +251,8 @@ def _is_number(cell: str) -> bool:
     return False
 
 
-def _numbered(d: int) -> tuple[str, ...]:
-    return tuple(f"x{j}" for j in range(d))
+def _numbered(d: int, stem: str = "x") -> tuple[str, ...]:
+    return tuple(f"{stem}{j}" for j in range(d))
 
 
 def _split(
@@ -269,7 +291,9 @@ def _split(
     finite = table.dtype.itemsize <= 8
     X, y = checked(paths.text(path), table[:, rest], table[:, column], finite=finite)
     names = _numbered(columns if header else len(rest))
-    return X, y, tuple(header[j] or names[j] for j in rest) if header else names
+    if header is None:
+        return Columns(X, y, names, ("y",))
+    return Columns(X, y, tuple(header[j] or names[j] for j in rest), (header[column] or "y",))
 
 
 def _without_index(where: str, first: Array, features: list[int]) -> list[int]:

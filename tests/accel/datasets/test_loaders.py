@@ -15,6 +15,7 @@ def test_diabetes():
     assert (data.y.min(), data.y.max()) == (25, 346)
     np.testing.assert_allclose(np.linalg.norm(data.X, axis=0), 1)
     assert data.feature_names[:3] == ("age", "sex", "bmi")
+    assert data.target_names == ("progression",)
 
 
 def test_diabetes_without_scikit_learn(monkeypatch):
@@ -44,11 +45,13 @@ def test_ill_conditioned(n, d, condition):
     np.testing.assert_allclose(ratios, condition ** (-0.5 / max(d - 1, 1)), rtol=1e-8)
     assert np.mean(data.X**2) == pytest.approx(1)
     assert data.y.shape == (n,)
+    assert data.target_names == ("y",)
 
 
 def test_ill_conditioned_targets():
     quiet = make_ill_conditioned(500, 6, noise=0, k=3)
     assert quiet.y.shape == (500, 3)
+    assert quiet.target_names == ("y0", "y1", "y2")
     np.testing.assert_allclose(np.mean(quiet.y**2, axis=0), 1)
     W = np.linalg.lstsq(quiet.X, quiet.y, rcond=None)[0]
     np.testing.assert_allclose(quiet.X @ W, quiet.y, atol=1e-10)

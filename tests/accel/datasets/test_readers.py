@@ -43,6 +43,7 @@ def test_csv_target(tmp_path, target, column):
     np.testing.assert_array_equal(data.y, TABLE[:, column])
     np.testing.assert_array_equal(data.X, np.delete(TABLE, column, axis=1))
     assert data.feature_names == tuple(n for j, n in enumerate("abc") if j != column)
+    assert data.target_names == ("abc"[column],)
 
 
 def test_a_column_may_be_named_like_a_number(tmp_path):
@@ -60,7 +61,10 @@ def test_npy_and_npz(tmp_path):
     data = load_file(str(tmp_path / "a.npz"))
     assert data.X.dtype == data.y.dtype == np.float64
     np.testing.assert_array_equal(data.y, [5, 6])
-    assert load_file(tmp_path / "a.npz", target="z").y.shape == (2, 2)
+    assert data.target_names == ("y",)
+    two = load_file(tmp_path / "a.npz", target="z")
+    assert two.y.shape == (2, 2)
+    assert two.target_names == ("z0", "z1")
 
 
 @pytest.mark.parametrize(
