@@ -36,6 +36,7 @@ from accel._core.optimizers import (
     RMSProp,
 )
 from accel._core.problem import LpProblem, Problem
+from accel._core.scaling import Scaling
 from accel._core.standardize import Standardized, standardize
 from accel._optimum.any_problem import optimum
 from accel._optimum.nuclear import MinimumNuclearNorm, minimum_nuclear_norm
@@ -81,6 +82,7 @@ __all__ = [
     "Problem",
     "RMSProp",
     "Result",
+    "Scaling",
     "Standardized",
     "Sweep",
     "datasets",

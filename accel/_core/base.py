@@ -4,13 +4,14 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from accel._core.checks import checked_weights
 from accel._core.digits import shortfall
+from accel._core.scaling import Scaling
 from accel._support import showing, validation
 from accel._support.arrays import Array, laid_out
 from accel._support.backends import Backend
@@ -47,6 +48,8 @@ class BaseProblem(HasLoss, ABC):
         As it was asked for; a run chooses by itself where that is ``"auto"``.
     methods : tuple of str
         Those that problems of the class have.
+    scaling : Scaling or None
+        The units of the data and the names of their columns, where they are known.
     """
 
     n: int
@@ -55,6 +58,7 @@ class BaseProblem(HasLoss, ABC):
     dtype: np.dtype[Any]
     loss_function: Loss
     method: str
+    scaling: Scaling | None = field(default=None, kw_only=True)
     methods: ClassVar[tuple[str, ...]]
     #: Why what needs X and Y cannot have them, in an error message.
     data_are: ClassVar[str] = "are on the workers"
@@ -236,7 +240,7 @@ class BaseProblem(HasLoss, ABC):
     def _with(self, **changed: Any) -> Self:
         """Return a copy with other values of some fields."""
         copy = object.__new__(type(self))
-        for name in (field.name for field in fields(self)):
+        for name in (each.name for each in fields(self)):
             object.__setattr__(copy, name, changed.get(name, getattr(self, name)))
         return copy
 

@@ -12,6 +12,7 @@ from accel._core.base import BaseProblem, checked_problem
 from accel._core.checks import checked_data, checked_method, chosen_dtype, ready
 from accel._core.digits import squares_by_column
 from accel._core.rotated import Rotated
+from accel._core.scaling import given_data
 from accel._core.weighting import (
     checked_sample_weight,
     kept_rows,
@@ -41,13 +42,16 @@ class Problem(BaseProblem):
 
     Parameters
     ----------
-    X : (n, d) array_like, or data frame of pandas or Polars
+    X : (n, d) array_like, data frame of pandas or Polars, Standardized or Dataset
         One row a sample. A float32 X makes a float32 problem, anything else a float64 one.
         Booleans are 0 and 1; no value of a frame may be missing. An array on a GPU stays there:
         CuPy's, or any that has DLPack or ``__cuda_array_interface__``, such as PyTorch's and JAX's.
+        What ``standardize`` returned, and a data set, hold y, units and names, too.
     y : (n,) or (n, k) array_like, column or data frame
         Where X is: if one of them is on the GPU, the other one is copied there. For the losses of
-        labels see ``accel.losses``.
+        labels see ``accel.losses``. May be
+        left out after a ``Standardized`` or a ``Dataset``; or given, in units of its own, as labels
+        are: ``Problem(scaled, labels, "logistic")``.
     loss : accel.losses.Loss or str
         What a sample costs, summed over its outputs: such as ``Huber(1.35)``, or its name with
         constants, ``"huber(1.35)"``. By default ``Lp(2)``, the square.
@@ -91,6 +95,9 @@ class Problem(BaseProblem):
         The loss as given.
     method : str
         As given; the result of a run says which one it took.
+    scaling : Scaling or None
+        Of a ``Standardized``, a data set or a frame whose columns have names: units and names. None
+        for arrays.
 
     Raises
     ------
@@ -100,8 +107,8 @@ class Problem(BaseProblem):
         than the dtype, 53 or 24.
     ValueError
         If the data is empty, of the wrong shape, not finite or has missing values, if y holds no
-        targets of the loss, if a weight is negative, all are 0 or the loss takes none, if loss or
-        method is unknown, if the Gram or the spectral method is
+        targets of the loss, or labels that were standardised, if a weight is negative, all are 0
+        or the loss takes none, if loss or method is unknown, if the Gram or the spectral method is
         asked for with another loss than p = 2, or the former in float32, or if the data is on a GPU
         that cannot be used here; the message says what is missing.
     MemoryError
@@ -126,16 +133,22 @@ class Problem(BaseProblem):
     def __init__(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         loss: Loss | str = _SQUARE,
         *,
         sample_weight: Any = None,
         dtype: Any = None,
         method: str = "auto",
     ) -> None:
-        given, (X, y) = (X, y), checked_data(X, y, device=True)
-        dtype = chosen_dtype(dtype, {"X": X, "y": y}, given)
+        given = given_data(X, y)
+        X, y = checked_data(given.X, given.y, device=True)
+        dtype = chosen_dtype(dtype, {"X": X, "y": y}, given[:2])
         loss = checked_loss(loss)
+        if loss.classifies and given.standard_labels:
+            raise ValueError(
+                f"y must hold labels for {loss!r}, got them standardised: give them as they were, "
+                "as in Problem(scaled, y, loss)"
+            )
         checked_method(loss, method, dtype, self.methods)
         weight = None
         if sample_weight is not None:
@@ -151,7 +164,7 @@ class Problem(BaseProblem):
             for name, rows in (("X with sample_weight", X), ("y with sample_weight", Y)):
                 validation.all_finite(name, rows)
         (n, d), k = X.shape, Y.shape[1]
-        super().__init__(n, d, k, dtype, loss, method)
+        super().__init__(n, d, k, dtype, loss, method, scaling=given.scaling(X, y, k))
         object.__setattr__(self, "X", X)  # the class is frozen
         object.__setattr__(self, "Y", Y)
         object.__setattr__(self, "sample_weight", weight)
@@ -293,8 +306,9 @@ class LpProblem(Problem):
 
     Parameters
     ----------
-    X : (n, d) array_like, or data frame of pandas or Polars
+    X : (n, d) array_like, data frame of pandas or Polars, Standardized or Dataset
     y : (n,) or (n, k) array_like, column or data frame
+        May be left out after one that holds it: ``LpProblem(scaled, p=4)``.
     p : float
         At least 1.
     scale : {"mean", "1/p"}
@@ -333,7 +347,7 @@ class LpProblem(Problem):
     def __init__(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         p: float = 4.0,
         *,
         scale: str = "mean",

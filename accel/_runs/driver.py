@@ -257,6 +257,7 @@ def run_models(
                 method=methods[m],
                 backend=kernels.name,
                 threads=int(loop.threads),
+                scaling=problem.scaling,
             )
             for m, ((network, optimizer), (status, diverged_at, made, seconds, history)) in (
                 enumerate(zip(models, ending.result(), strict=True))

@@ -11,9 +11,11 @@ import numpy as np
 from accel._core.diagonal_network import FORMS, DiagonalNetwork
 from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer, by_name
+from accel._core.scaling import Scaling
 from accel._files import archives, paths
 from accel._runs.curves import draw, label_of
 from accel._runs.history import HISTORY, History
+from accel._runs.predicting import Predicts
 from accel._support import showing, validation
 from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
@@ -60,7 +62,7 @@ def _zero(widths: tuple[int, ...], diagonal: Any, params: Array) -> Network:
 
 
 @dataclass(frozen=True, eq=False)
-class Result(HasLoss):
+class Result(HasLoss, Predicts):
     """The outcome of ``train``.
 
     Attributes
@@ -85,6 +87,9 @@ class Result(HasLoss):
     backend : str
     threads : int
         1 where that is not ours to say: on the GPU, and for ``"reference"``.
+    scaling : Scaling or None
+        The units and names of the problem's data, in which ``predict`` and ``coefficients`` are;
+        None where the problem was made of arrays, whose units these are then.
     """
 
     network: Network
@@ -98,6 +103,7 @@ class Result(HasLoss):
     method: str
     backend: str
     threads: int
+    scaling: Scaling | None = None
 
     @property
     def loss(self) -> float:
@@ -225,6 +231,9 @@ class Result(HasLoss):
         arrays = {name: getattr(self.history, name) for name in HISTORY}
         for i, values in enumerate(self.history.recorded.values()):
             arrays[f"recorded{i}"] = values
+        if self.scaling is not None:
+            described["scaling"], scaling = self.scaling.parts()
+            arrays |= scaling
         archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 
@@ -276,6 +285,11 @@ class Result(HasLoss):
                 **{name: from_described(part) for name, part in {**described["optimizer"]}.items()}
             ),
             loss_function=_loss(described),
+            scaling=(
+                Scaling.of_parts(described["scaling"], arrays, widths[0], widths[-1])
+                if "scaling" in described
+                else None
+            ),
             **{name: described[name] for name in _PLAIN},
         )
 
@@ -289,7 +303,7 @@ _NAMED = {
 _PLAIN = tuple(
     field.name
     for field in fields(Result)
-    if field.name not in ("network", "history", "optimizer", "loss_function")
+    if field.name not in ("network", "history", "optimizer", "loss_function", "scaling")
 )
 
 

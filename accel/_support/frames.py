@@ -12,7 +12,7 @@ import numpy as np
 
 from accel._support import arrays
 
-__all__ = ["as_array", "columns", "is_frame"]
+__all__ = ["as_array", "columns", "is_frame", "names"]
 
 _LIBRARIES = ("pandas", "polars")
 
@@ -37,6 +37,17 @@ def columns(value: Any) -> list[tuple[str, Any]]:
         return [("", value)]
     named = value.items() if hasattr(value, "items") else ((c.name, c) for c in value.get_columns())
     return [(f" in column {label!r:.60}", column) for label, column in named]
+
+
+def names(value: object) -> tuple[str, ...] | None:
+    """Return the names of the columns of a frame, or of a column; None where not all are text."""
+    if _is(value, "Series"):
+        labels = [value.name]  # type: ignore[attr-defined]
+    elif _is(value, "DataFrame"):
+        labels = list(value.columns)  # type: ignore[attr-defined]
+    else:
+        return None
+    return tuple(labels) if all(isinstance(label, str) for label in labels) else None
 
 
 def as_array(name: str, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Losses of labels: of two classes by their margin, of several by a soft-max."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,10 +19,40 @@ def _first(wrong: Array, y: Array) -> Any:
     return y.ravel()[int(wrong.ravel().argmax())]
 
 
+def log_probabilities(outputs: Array, log_odds: float = 1.0) -> Array:
+    """Return logarithms of the probabilities of the classes, accurate for the smallest ones, too.
+
+    Parameters
+    ----------
+    outputs : (m, 1) or (m, k) array
+        Margins for the second one of two classes; or an output a class, for the soft-max.
+    log_odds : float
+        That a margin of 1 stands for.
+
+    Returns
+    -------
+    (m, 2) or (m, k) array
+    """
+    if outputs.shape[1] == 1:
+        outputs = log_odds * outputs
+        logs: Array = -np.logaddexp(0, np.hstack([outputs, -outputs]))
+        return logs
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
+    logs = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    return logs
+
+
 class _Margin(Loss):
-    """What the losses of two classes share: their labels."""
+    """What the losses of two classes share: their labels, and what their margins mean.
+
+    Attributes
+    ----------
+    log_odds : float
+        What a margin of 1 stands for, see ``LinearClassifier.predict_proba``.
+    """
 
     classifies = True
+    log_odds: ClassVar[float] = 1.0
 
     def targets(self, y: Array) -> Array:
         """Check that y, (n,) or (n, 1), holds -1 and +1; return it as (n, 1)."""
@@ -53,6 +83,7 @@ class Exponential(_Margin):
     """
 
     name = "exponential"
+    log_odds = 2.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from accel._support.arrays import Array
-from accel.losses import CrossEntropy, Exponential, Loss
+from accel.losses import CrossEntropy, Loss
+from accel.losses.margins import log_probabilities
 from accel.sklearn import checks
 from accel.sklearn.extra import ClassifierMixin, check_classification_targets, validate_data
 from accel.sklearn.linear import LinearModel
@@ -112,7 +113,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         if len(coef) == 2:
             coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
         self.classes_, self.coef_, self.intercept_ = classes, coef, intercept
-        self._two = 2.0 if isinstance(loss, Exponential) else 1.0
+        self._log_odds = getattr(loss, "log_odds", 1.0)
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -158,14 +159,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         -------
         (m, k) array
         """
-        outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            outputs = self._two * outputs
-            logs: Array = -np.logaddexp(0, np.hstack([outputs, -outputs]))
-            return logs
-        outputs = outputs - outputs.max(axis=1, keepdims=True)
-        logs = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
-        return logs
+        return log_probabilities(self._outputs(X), self._log_odds)
 
     def predict_proba(self, X: Any) -> Array:
         r"""Return probabilities of the classes.

@@ -27,6 +27,7 @@ from accel import (
     Momentum,
     Nesterov,
     Optimizer,
+    Problem,
     RMSProp,
     standardize,
 )  # fmt: skip
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
 WIDE = make_problem(k=2)
+STANDARD = standardize(X, y)
 RULE = GradientDescent(0.1)
 NAN, INF = float("nan"), float("inf")
 HUGE = 10**5000  # more digits than Python shows
@@ -265,6 +267,12 @@ ROWS = [
      lambda: standardize(X, y).predict([1, 2], [[NAN, 1]])),
     (TypeError, "X_new must hold real numbers",
      lambda: standardize(X, y).predict([1, 2], [["a", "b"]])),
+    (ValueError, "X_new must be in the user's units, .* got the standardised X itself",
+     lambda: STANDARD.predict([1, 2], STANDARD.X)),
+    (TypeError, "y must hold real numbers, got dtype object in None", lambda: standardize(X)),
+    (TypeError, "y must hold real numbers, got dtype object in None", lambda: LpProblem(X)),
+    (ValueError, "y must hold labels for Logistic.*, got them standardised: give them as they were",
+     lambda: Problem(STANDARD, loss="logistic")),
     # Networks
     (TypeError, "widths must be a sequence, got 7", lambda: LinearNetwork(7)),
     (TypeError, "widths must be a sequence, got None", lambda: LinearNetwork(None)),
