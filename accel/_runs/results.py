@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,18 +10,17 @@ import numpy as np
 
 from accel._core.diagonal_network import FORMS, DiagonalNetwork
 from accel._core.network import LinearNetwork, Network, checked_widths
-from accel._core.optimizers import Optimizer, by_name
+from accel._core.optimizers import Optimizer
 from accel._files import archives, paths
 from accel._runs import notebooks
 from accel._runs.curves import draw, label_of
+from accel._runs.ends import End, State, described_rule, rule_in
 from accel._runs.history import HISTORY, History
 from accel._support import validation
 from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
 from accel.losses import NAMES, Loss, Lp
 from accel.losses.having import HasLoss
-from accel.schedules.naming import described as schedules_described
-from accel.schedules.naming import from_described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
 
-_FORMAT = 2
+_FORMAT = 3
+_WITHOUT_STATE = 2  # the format before, without what a run goes on from
 _ANY = tuple(range(1, 65))  # dimensions that an array of NumPy's may have
 _INSTALL = 'pip install "implicit-accel[cli]"'
 
@@ -99,6 +99,7 @@ class Result(HasLoss):
     method: str
     backend: str
     threads: int
+    _state: State | None = field(default=None, repr=False)  # what a run goes on from
 
     @property
     def loss(self) -> float:
@@ -213,7 +214,7 @@ class Result(HasLoss):
         path = paths.given("path", path)
         described = {
             "format": _FORMAT,
-            "optimizer": {"name": self.optimizer.name, **_constants(self.optimizer)},
+            "optimizer": described_rule(self.optimizer),
             "widths": self.network.widths,
             **_described(self.loss_function),
         }
@@ -225,6 +226,9 @@ class Result(HasLoss):
         arrays = {name: getattr(self.history, name) for name in HISTORY}
         for i, values in enumerate(self.history.recorded.values()):
             arrays[f"recorded{i}"] = values
+        if self._state is not None:
+            described["state"], state = self._state.alone().described()
+            arrays |= state
         archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 
@@ -249,10 +253,12 @@ class Result(HasLoss):
         """
         path = paths.given("path", path)
         with archives.reading("result", path):
-            return cls._from_arrays(*archives.read(path, _FORMAT))
+            return cls._from_arrays(*archives.read(path, _FORMAT, _WITHOUT_STATE), path)
 
     @classmethod
-    def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
+    def _from_arrays(
+        cls, described: dict[str, Any], arrays: dict[str, Array], path: Path
+    ) -> "Result":
         recorded = {
             str(name): validation.numeric(f"recorded{i}", arrays[f"recorded{i}"], ndim=_ANY)
             for i, name in enumerate(described.get("recorded", []))
@@ -269,14 +275,14 @@ class Result(HasLoss):
         validation.real("seconds", described["seconds"], least=0)
         for name, known in _NAMED.items():
             validation.choice(name, described[name], known)
+        state = described.get("state")
         return cls(
             network=zero.with_params(params),
             history=history,
-            optimizer=by_name(
-                **{name: from_described(part) for name, part in {**described["optimizer"]}.items()}
-            ),
+            optimizer=rule_in(described["optimizer"]),
             loss_function=_loss(described),
             **{name: described[name] for name in _PLAIN},
+            _state=None if state is None else State(End.read(state, arrays, zero, path)),
         )
 
 
@@ -289,14 +295,8 @@ _NAMED = {
 _PLAIN = tuple(
     field.name
     for field in fields(Result)
-    if field.name not in ("network", "history", "optimizer", "loss_function")
+    if field.name not in ("network", "history", "optimizer", "loss_function", "_state")
 )
-
-
-def _constants(optimizer: Optimizer) -> dict[str, Any]:
-    """The constants of an optimiser in JSON."""
-    names = [constant.name for constant in fields(optimizer)]
-    return {name: schedules_described(getattr(optimizer, name)) for name in names}
 
 
 def _described(loss: Loss) -> dict[str, Any]:
