@@ -23,22 +23,18 @@ from typing import Any, ClassVar, Self
 
 from accel._support import validation
 from accel._support.arrays import Array
-from accel._support.validation import real
+from accel._support.keywords import check_keywords
 from accel.kernels import specs
 from accel.schedules.schedule import LATEST, Schedule, at, number_or_schedule
 
-#: What gradients of ``GroupRMSProp`` have one scale for.
-_SCALES = ("network", "factor")
-
-#: A rule's numbers are float64, which holds all integers up to this one.
-_MOST_SEED = 2**53
-
+_SCALES = ("network", "factor")  # what gradients of ``GroupRMSProp`` have one for
+_MOST_SEED = 2**53  # a rule's numbers are float64, which holds all integers up to this one
 
 _CHECKS: dict[str, Callable[[str, object], Any]] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "temperature"), number_or_schedule),
     "momentum": partial(number_or_schedule, below=1.0),
-    **dict.fromkeys(("rho", "alpha", "beta1", "beta2"), partial(real, least=0, below=1)),
-    "eps": partial(real, above=0),
+    **dict.fromkeys(("rho", "alpha", "beta1", "beta2"), partial(validation.real, least=0, below=1)),
+    "eps": partial(validation.real, above=0),
     "depth": lambda _, depth: validation.depth(depth),
     "scale": partial(validation.choice, options=_SCALES),
     "seed": partial(validation.integer, least=0, most=_MOST_SEED),
@@ -77,6 +73,10 @@ class Optimizer:
     _kind: ClassVar[int]
     _a: ClassVar[str] = ""  # names of the fields that the kernels call a and b
     _b: ClassVar[str] = ""
+
+    def __new__(cls, *_: Any, **constants: Any) -> Self:
+        check_keywords(cls.__name__, constants, [constant.name for constant in fields(cls)])
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if type(self) is Optimizer:

@@ -9,7 +9,10 @@ import numpy as np
 from accel._support.arrays import LARGE, Array, aligned
 from accel.kernels.reference import rotation
 
-__all__ = ["Rotated"]
+__all__ = ["EXPORTED", "Rotated"]
+
+#: The names of what ``Rotated.export`` may return.
+EXPORTED = ("basis", "coordinates", "targets", "rest")
 
 _log = logging.getLogger("accel")
 

@@ -107,14 +107,16 @@ def seal(file: io.BufferedRandom | io.BytesIO) -> None:
     file.write(digest.encode())
 
 
-def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
+def read(path: Path, known: int, *earlier: int) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read a file that ``write`` wrote; to be called within ``reading``.
 
     Parameters
     ----------
     path : Path
     known : int
-        The version of the format that it must have.
+        The version of the format that it must have,
+    *earlier : int
+        or else one of these.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def read(path: Path, known: int) -> tuple[dict[str, Any], dict[str, Array]]:
         arrays = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
     described = json.loads(str(arrays.pop("json")))
     version = described["format"]
-    if version != known:
+    if version != known and version not in earlier:
         age = "a later" if version > known else "an earlier"
         raise ValueError(f"it is of format {version}, of {age} version of accel; ours is {known}")
     return described, arrays

@@ -18,10 +18,22 @@ from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._files import archives, paths
 from accel._support import validation
-from accel._support.arrays import Array
+from accel._support.arrays import Array, to_host
 from accel.losses import Loss, Lp
 
-__all__ = ["EVERY", "Checkpoint", "Place", "Saved", "digest", "of_models", "place", "read"]
+__all__ = [
+    "EVERY",
+    "Checkpoint",
+    "Place",
+    "Saved",
+    "check_arrays",
+    "digest",
+    "digest_of",
+    "first_difference",
+    "of_models",
+    "place",
+    "read",
+]
 
 EVERY = 30.0  # seconds
 _FORMAT = 2
@@ -61,17 +73,29 @@ def digest(*parts: Any) -> str:
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds.
+    """What a run goes on from: a checkpoint, or the end of a run that a result has.
 
     Attributes
     ----------
     run : dict
         What identifies the run.
     arrays : dict of str to array
+    path : Path, optional
+        The file that it was read from.
+    kind : str
+        Of that file.
     """
 
     run: dict[str, Any]
     arrays: dict[str, Array]
+    path: Path | None = None
+    kind: str = "checkpoint"
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """Convert exceptions that a damaged file causes to a ValueError that names it."""
+        if self.path is None:
+            return contextlib.nullcontext()
+        return archives.reading(self.kind, self.path)
 
     def methods(self, models: int) -> list[Any]:
         """Return what it says is the method of each of so many models; nothing is checked."""
@@ -98,7 +122,7 @@ def read(place: Place) -> Saved | None:
                 loss, _, gram = run["loss"].rpartition(", gram=")
                 run |= {"loss": f"{loss})", "method": {"True)": "gram", "False)": "direct"}[gram]}
             run.setdefault("record", [])
-            return Saved(run, arrays)
+            return Saved(run, arrays, place.path)
     except FileNotFoundError:
         return None
 
@@ -127,31 +151,90 @@ def _difference(name: str, there: Any, here: Any) -> str:
     return f"{name}: {other} there, {own} here"
 
 
+def digest_of(problem: BaseProblem) -> str:
+    """Return a hash of the data of a problem."""
+    return digest(*problem.fingerprint)
+
+
 def _loss(loss: Loss) -> str:
     """A loss as files have it since the first version, when all were powers."""
     return f"Loss(p={loss.p}, factor={loss.factor})" if isinstance(loss, Lp) else repr(loss)
 
 
 def of_models(
-    problem: BaseProblem,
+    data: str,
+    loss: Loss,
     models: Sequence[tuple[Network, Optimizer]],
     methods: Sequence[str],
     chosen: Mapping[str, Any],
     backend: str,
+    *,
+    found: bool = False,
 ) -> dict[str, Any]:
-    """Return what identifies a run, as ``Checkpoint`` takes it; ``chosen`` is what else was asked.
+    """Return what identifies a run, as ``Checkpoint`` takes it.
 
     The number of threads does not: a run may go on with another one, though the bits then differ.
+
+    Parameters
+    ----------
+    data : str
+        The digest of the data.
+    loss : Loss
+    models : sequence of (network, optimizer)
+        As the run began.
+    methods : sequence of str
+        One a model.
+    chosen : mapping
+        What else was asked for.
+    backend : str
+    found : bool
+        Whether the rate follows the loss.
     """
+    told = ", rate found" if found else ""
     return {
-        "data": digest(*problem.fingerprint),
-        "loss": _loss(problem.loss_function),
+        "data": data,
+        "loss": _loss(loss),
         "start": digest(*(part for net, _ in models for part in (net.structure, net.params))),
-        "optimizers": [repr(optimizer) for _, optimizer in models],
+        "optimizers": [f"{optimizer!r}{told}" for _, optimizer in models],
         **chosen,
         "backend": backend,
         "method": methods[0] if len(set(methods)) == 1 else list(methods),
     }
+
+
+def first_difference(
+    there: Mapping[str, Any], here: Mapping[str, Any], without: Collection[str] = ()
+) -> str | None:
+    """Say how the run that is ``here`` differs from another one; None if it does not.
+
+    Of what differs the first is named, in the order of ``here``; ``without`` is not looked at.
+    """
+    for name, own in here.items():
+        if name not in without and there.get(name) != own:
+            return _difference(name, there.get(name), own)
+    return None
+
+
+def check_arrays(
+    saved: Mapping[str, Array], like: Mapping[str, Array], growing: Collection[str]
+) -> None:
+    """Raise ValueError if arrays have not the dtypes and shapes of ``like``.
+
+    Parameters
+    ----------
+    saved, like : mapping of str to array
+    growing : collection of str
+        Arrays whose length changes as the run goes on.
+    """
+
+    def kinds(arrays: Mapping[str, Array]) -> dict[str, Any]:
+        return {
+            key: (array.dtype, array.ndim, array.shape[1:] if key in growing else array.shape)
+            for key, array in arrays.items()
+        }
+
+    if kinds(saved) != kinds(like):
+        raise ValueError("its arrays are not those of this run on this processor")
 
 
 class Checkpoint:
@@ -164,10 +247,10 @@ class Checkpoint:
         What identifies the run, by names that fit an error message; JSON must be able to hold it.
         Of what differs the first is named: what a caller chose stands before what follows from it.
     growing : collection of str
-        Arrays whose length changes as the run goes on.
+        Arrays whose length changes as the run goes on, for ``load``.
     """
 
-    def __init__(self, place: Place, run: Mapping[str, Any], growing: Collection[str]) -> None:
+    def __init__(self, place: Place, run: Mapping[str, Any], growing: Collection[str] = ()) -> None:
         self._path, self._every = place
         self._run: dict[str, Any] = json.loads(json.dumps(run))  # lists for tuples
         self._growing = growing
@@ -188,7 +271,8 @@ class Checkpoint:
         """
         self._last = time.monotonic()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        archives.write(self._path, {"format": _FORMAT, "run": self._run}, arrays)
+        held = {name: to_host(array) for name, array in arrays.items()}
+        archives.write(self._path, {"format": _FORMAT, "run": self._run}, held)
         self._failing = False
 
     def keep(self, arrays: Mapping[str, Array], *, last: bool = False) -> None:
@@ -209,22 +293,13 @@ class Checkpoint:
                 _log.warning("no checkpoint for now, the run goes on and tries again: %s", error)
             self._failing = True
 
-    def check_run(self, saved: Saved) -> None:
-        """Raise ValueError if what a file holds is of another run."""
-        theirs = saved.run
-        other = next((k for k, own in self._run.items() if theirs.get(k) != own), None)
-        if other is not None:
-            difference = _difference(other, theirs.get(other), self._run[other])
+    def check_run(self, saved: Saved, without: Collection[str] = ()) -> None:
+        """Raise ValueError if what a file holds is of another run, in other facts than these."""
+        if differs := first_difference(saved.run, self._run, without):
             raise ValueError(
-                f"checkpoint {os.fspath(self._path)} belongs to another run ({difference}): choose "
+                f"checkpoint {os.fspath(self._path)} belongs to another run ({differs}): choose "
                 "another file, or delete it"
             )
-
-    def check_arrays(self, saved: Saved, like: Mapping[str, Array]) -> None:
-        """Raise ValueError if its arrays have not the dtypes and shapes of ``like``."""
-        with archives.reading("checkpoint", self._path):
-            if self._kinds(saved.arrays) != self._kinds(like):
-                raise ValueError("its arrays are not those of this run on this processor")
 
     def load(self, like: Mapping[str, Array]) -> dict[str, Array] | None:
         """Read the file and check it, or return None if there is none.
@@ -240,15 +315,6 @@ class Checkpoint:
         if saved is None:
             return None
         self.check_run(saved)
-        self.check_arrays(saved, like)
+        with saved.reading():
+            check_arrays(saved.arrays, like, self._growing)
         return saved.arrays
-
-    def reading(self) -> contextlib.AbstractContextManager[None]:
-        """Convert exceptions that a damaged file causes to a ValueError that names it."""
-        return archives.reading("checkpoint", self._path)
-
-    def _kinds(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
-        return {
-            key: (array.dtype, array.ndim, array.shape[1:] if key in self._growing else array.shape)
-            for key, array in arrays.items()
-        }

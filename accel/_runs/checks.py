@@ -45,6 +45,8 @@ class RunOptions:
         The rows and labels of each step, if it has not all as they are.
     name : str
         Of a run that is one of several, for its progress.
+    kept : bool
+        Whether results keep what a run needs that goes on from them.
     """
 
     callback: Callback | None = None
@@ -55,6 +57,7 @@ class RunOptions:
     record: tuple[Quantity, ...] = ()
     batches: Batches | None = None
     name: str = ""
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Limits:
     tol, target : float
     rungs : tuple of (int, int)
         Pairs (step, models), ascending: at that step so many models stay, those of the lowest loss.
+    usual : bool
+        Whether ``record_every`` was left to us: a run that goes on keeps the one that it has.
     """
 
     steps: int
@@ -76,10 +81,16 @@ class Limits:
     tol: float
     target: float
     rungs: tuple[tuple[int, int], ...] = ()
+    usual: bool = False
+
+
+def checked_steps(steps: Any) -> int:
+    """Check a number of updates to make."""
+    return validation.integer("steps", steps, least=1, most=intervals.MOST_STEPS)
 
 
 def limits(
-    steps: int,
+    steps: int | None,
     record_every: intervals.RecordEvery,
     tol: float,
     target: float | None,
@@ -89,13 +100,14 @@ def limits(
 
     By default there is at most one record in an ``epoch`` of so many steps.
     """
-    steps = validation.integer("steps", steps, least=1, most=intervals.MOST_STEPS)
+    steps = checked_steps(steps)
+    usual = record_every is None
     if record_every is None:
         record_every = max(-(-steps // _RECORDS), epoch)
     wanted = intervals.checked(record_every)
     tol = validation.real("tol", tol, least=0)
     goal = -math.inf if target is None else validation.real("target", target)
-    return Limits(steps, wanted, tol, goal)
+    return Limits(steps, wanted, tol, goal, usual=usual)
 
 
 def options(
@@ -122,7 +134,13 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, got {validation.shown(value)}")
 
 
-def _check_is_network(network: object) -> None:
+def check_is_optimizer(optimizer: object) -> None:
+    """Raise TypeError for what is no optimiser."""
+    _check_type("optimizer", optimizer, Optimizer)
+
+
+def check_is_network(network: object) -> None:
+    """Raise TypeError for what is no network."""
     if not isinstance(network, Network):
         raise TypeError(
             "network must be of type LinearNetwork or DiagonalNetwork, "
@@ -133,7 +151,7 @@ def _check_is_network(network: object) -> None:
 def check_network(problem: BaseProblem, network: Network) -> None:
     """Check the types of a problem and a network, and that the shapes and dtypes of the two fit."""
     checked_problem(problem)
-    _check_is_network(network)
+    check_is_network(network)
     if (network.widths[0], network.widths[-1]) != (problem.d, problem.k):
         raise ValueError(
             f"network must map d = {problem.d} features to k = {problem.k} outputs, "
@@ -149,11 +167,11 @@ def check_network(problem: BaseProblem, network: Network) -> None:
         )
 
 
-def check_model(problem: BaseProblem, network: Network, optimizer: Optimizer) -> None:
+def check_model(problem: BaseProblem, network: Network | None, optimizer: Optimizer) -> None:
     """Check the types of problem, network and optimizer, and that they fit together."""
     checked_problem(problem)
-    _check_is_network(network)
-    _check_type("optimizer", optimizer, Optimizer)
+    check_is_network(network)
+    check_is_optimizer(optimizer)
     check_network(problem, network)
     if isinstance(optimizer, EndToEnd) and isinstance(network.structure, Entrywise):
         raise ValueError(

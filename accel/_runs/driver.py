@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,18 +13,19 @@ from accel._core.base import BaseProblem
 from accel._core.digits import shortfall
 from accel._core.network import Network
 from accel._core.optimizers import Langevin, Optimizer
-from accel._runs.checkpoints import Checkpoint, Saved, of_models, read
+from accel._runs.checkpoints import Checkpoint
 from accel._runs.checks import Limits, RunOptions
+from accel._runs.ends import Data, End, Facts, State, owners_in
 from accel._runs.history import History
 from accel._runs.intervals import records_of
 from accel._runs.methods import ROTATED, Model, methods_of, pass_work
 from accel._runs.pacing import pace_of
 from accel._runs.progress import progress
 from accel._runs.recorder import Recorder, checked
-from accel._runs.recorder import identity as identity_of
 from accel._runs.results import Result
+from accel._runs.resuming import Before
 from accel._runs.rotating import begin, needs_of
-from accel._runs.run import GROWING, Check, Ending, Run
+from accel._runs.run import Check, Ending, Run
 from accel._runs.worker import Work
 from accel._support import memory, validation
 from accel._support.arrays import Array
@@ -78,27 +79,6 @@ def _methods(
     return methods_of(problem, models, limits)
 
 
-def _resumed(problem: BaseProblem, models: Sequence[Model], saved: Saved) -> list[str] | None:
-    """The methods that a checkpoint names, if these models can take them."""
-    methods = saved.methods(len(models))
-    if len(methods) != len(models) or len(set(methods) & set(ROTATED)) > 1:
-        return None
-    possible = {"direct", "rowspace"} | ({"gram", "spectral"} if problem.quadratic else set())
-    for (network, optimizer), method in zip(models, methods, strict=True):
-        if method not in possible.intersection(problem.methods):
-            return None
-        if method in ROTATED and not (network.rotates and optimizer.rotates):
-            return None
-    return methods
-
-
-def _reading(
-    checkpoint: Checkpoint | None, saved: Saved | None
-) -> contextlib.AbstractContextManager[None]:
-    """A context in which what was saved is used, if there is something."""
-    return contextlib.nullcontext() if checkpoint is None or saved is None else checkpoint.reading()
-
-
 def _settle(
     problem: BaseProblem, method: str, kernels: Backend, network: Network, history: History
 ) -> None:
@@ -129,13 +109,15 @@ def _end(
     checkpoint: Checkpoint | None,
     export: Callable[[], dict[str, Array]],
     settle: Callable[[int, History], None],
-) -> list[Ending]:
+    kept: Callable[[dict[str, Array]], End] | None,
+) -> tuple[list[Ending], End | None]:
+    """How each model ended, and what the run can go on from if that is kept."""
     if checkpoint is not None:
         checkpoint.keep(export(), last=True)
-    endings = run.finish()
+    endings, state = run.end(kept=kept is not None)
     for m, (*_, history) in enumerate(endings):
         settle(m, history)
-    return endings
+    return endings, None if kept is None else kept(state)
 
 
 def run_models(
@@ -146,22 +128,23 @@ def run_models(
     *,
     check: Check | None = None,
     first_rate: Callable[[], float] | None = None,
+    start: End | None = None,
 ) -> tuple[list[Result], float]:
     """Train models that have been checked, side by side; their results and the seconds it took.
 
     With ``first_rate`` there is one model: the function returns the rate that the run begins with,
-    which then follows the loss. The rule's own rate counts for nothing.
+    which then follows the loss. The rule's own rate counts for nothing. With ``start`` the run goes
+    on from there, or from its checkpoint if that has more steps; models, batches and record are
+    those of its own.
 
     Notes
     -----
     Whatever the callback raises ends the run and is passed on; a true return value stops it.
     """
-    place = options.checkpoint
-    saved = None if place is None else read(place)  # what an earlier call has done
+    before = Before(problem, start, limits, options)  # what an earlier call has done
+    saved, limits, options = before.saved, before.limits, before.options
     batches = options.batches
-    methods = _methods(problem, models, limits, batches)
-    if saved is not None and problem.method == "auto" and batches is None:
-        methods = _resumed(problem, models, saved) or methods
+    methods = before.methods(models) or _methods(problem, models, limits, batches)
     starts = [network.spec(optimizer.rule) for network, optimizer in models]
     # A run that may end by itself can make fewer steps: its full history is no reason to refuse it.
     certain = limits.tol == 0 and limits.target == -math.inf and options.callback is None
@@ -187,23 +170,8 @@ def run_models(
     recorder: Recorder | None = None
     if options.record:
         recorder = Recorder(problem, models, options.record, records, kernels)
-    checkpoint: Checkpoint | None = None
-    if place is not None:
-        chosen = {
-            "batches": None if batches is None else repr(batches),
-            **asdict(limits),
-            "record": identity_of(options.record),
-        }
-        every = chosen.pop("record_every")  # last: by default it follows from steps and batches
-        identity = of_models(problem, models, methods, chosen, kernels.name)
-        identity["record_every"] = every
-        if first_rate is not None:
-            identity["optimizers"] = [f"{rule!r}, rate found" for _, rule in models]
-        growing = {*GROWING, *(() if recorder is None else recorder.growing)}
-        checkpoint = Checkpoint(place, identity, growing)
-        if saved is not None:
-            checkpoint.check_run(saved)
-    with _reading(checkpoint, saved):
+    checkpoint = before.checkpoint(models, methods, kernels.name, found=first_rate is not None)
+    with before.reading():
         arrays = None if saved is None else saved.arrays
         loop, rotation = begin(problem, kernels, methods, starts, options.threads, arrays, batches)
     pace = pace_of(problem, *models[0], batches) if first_rate is not None else None
@@ -215,18 +183,23 @@ def run_models(
     def export() -> dict[str, Array]:
         return run.export() | rotation
 
+    def end_of(state: dict[str, Array]) -> End:
+        facts = Facts(
+            backend=kernels.name, record_every=limits.record_every, found=pace is not None,
+            batches=batches, record=options.record,
+        )  # fmt: skip
+        owners = owners_in(loop) if len(models) > 1 else None
+        return End(
+            models, methods, facts, state | rotation, Data(problem), problem.loss_function, owners
+        )
+
     def settle(m: int, history: History) -> None:
         if methods[m] == "gram" or (methods[m] == "spectral" and problem.dtype == np.float64):
             network = models[m][0].with_params(loop.device_params(m))
             _settle(problem, methods[m], kernels, network, history)
 
     with ThreadPoolExecutor(1, "accel-train") as pool:
-        if checkpoint is not None and saved is not None:
-            if recorder is not None:
-                with checkpoint.reading():
-                    recorder.expect(saved.arrays)
-            checkpoint.check_arrays(saved, export())
-            run.resume(saved.arrays)
+        before.resume(run, recorder, rotation)
         if pace is not None and first_rate is not None and saved is None:
             run.begin(pace, first_rate())
         if checkpoint is not None:
@@ -241,9 +214,11 @@ def run_models(
         except BaseException:
             loop.stop()
             raise
-        ending = Work(pool, lambda: _end(run, checkpoint, export, settle))
+        kept = end_of if options.kept else None
+        ending = Work(pool, lambda: _end(run, checkpoint, export, settle, kept))
         with contextlib.suppress(KeyboardInterrupt):  # it is ending already
             ending.result()
+        endings, end = ending.result()
         results = [
             Result(
                 network=network.with_params(loop.device_params(m)),
@@ -258,9 +233,10 @@ def run_models(
                 backend=kernels.name,
                 threads=int(loop.threads),
                 scaling=problem.scaling,
+                _state=None if end is None else State(end, m),
             )
             for m, ((network, optimizer), (status, diverged_at, made, seconds, history)) in (
-                enumerate(zip(models, ending.result(), strict=True))
+                enumerate(zip(models, endings, strict=True))
             )
         ]
     return results, run.seconds

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from accel.kernels.protocols import TrainingLoop
 from accel.recording.naming import check_quantities
 from accel.recording.quantity import Model, Moment, Output, Quantity
 
-__all__ = ["Recorder", "checked", "identity"]
+__all__ = ["Recorder", "alone", "checked", "identity"]
 
 _ROOM = 16  # records that a series begins with
 _SMALL = 2**18  # numbers of a matrix, up to which one thread of BLAS is as good as several
@@ -47,6 +48,12 @@ def checked(
 def identity(record: tuple[Quantity, ...]) -> list[str]:
     """What tells quantities from others, for a checkpoint."""
     return [f"{quantity.name} {digest(*quantity.parts)}" for quantity in record]
+
+
+def alone(arrays: Mapping[str, Array], m: int) -> dict[str, Array]:
+    """Return one model's records among what ``Recorder.export`` returned, as if it were alone."""
+    names = {name: re.fullmatch(rf"record{m}((?:_\d+_\d+)?)", name) for name in arrays}
+    return {f"record0{match[1]}": arrays[name] for name, match in names.items() if match}
 
 
 def _checked(quantity: Quantity, values: Any, outputs: dict[str, Output]) -> dict[str, Any]:
@@ -223,18 +230,18 @@ class Recorder:
                     arrays[key] = series.columns[name][: series.count]
         return arrays
 
-    def expect(self, arrays: dict[str, Array]) -> None:
+    def expect(self, arrays: Mapping[str, Array]) -> None:
         """Take from a checkpoint the shapes that are not known before the first record."""
         for m, series in enumerate(self._series):
             for key, name in self._keys(m).items():
                 if name not in series.columns and key in arrays:
                     series.columns[name] = np.empty((0, *arrays[key].shape[1:]))
 
-    def resume(self, arrays: dict[str, Array]) -> None:
-        """Go on from what ``export`` returned."""
+    def resume(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from what ``export`` returned, which is left as it is."""
         for m, series in enumerate(self._series):
-            series.steps = arrays[f"record{m}"]
+            series.steps = arrays[f"record{m}"].copy()
             series.count = len(series.steps)
             for key, name in self._keys(m).items():
                 if key in arrays:
-                    series.columns[name] = arrays[key]
+                    series.columns[name] = arrays[key].copy()

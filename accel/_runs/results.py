@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from accel._core.diagonal_network import FORMS, DiagonalNetwork
 from accel._core.network import LinearNetwork, Network, checked_widths
-from accel._core.optimizers import Optimizer, by_name
+from accel._core.optimizers import Optimizer
 from accel._core.scaling import Scaling
 from accel._files import archives, paths
 from accel._runs.curves import draw, label_of
+from accel._runs.ends import End, State, described_rule, rule_in
 from accel._runs.history import HISTORY, History
 from accel._runs.predicting import Predicts
 from accel._support import showing, validation
@@ -21,8 +22,6 @@ from accel._support.arrays import Array
 from accel.kernels.specs import Entrywise
 from accel.losses import NAMES, Loss, Lp
 from accel.losses.having import HasLoss
-from accel.schedules.naming import described as schedules_described
-from accel.schedules.naming import from_described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "target", "converged", "diverged", "dropped", "interrupted"]
 
-_FORMAT = 2
+_FORMAT = 3
+_WITHOUT_STATE = 2  # the format before, without what a run goes on from
 _ANY = tuple(range(1, 65))  # dimensions that an array of NumPy's may have
 INSTALL = 'pip install "implicit-accel[cli]"'
 
@@ -104,6 +104,7 @@ class Result(HasLoss, Predicts):
     backend: str
     threads: int
     scaling: Scaling | None = None
+    _state: State | None = field(default=None, repr=False)  # what a run goes on from
 
     @property
     def loss(self) -> float:
@@ -219,7 +220,7 @@ class Result(HasLoss, Predicts):
         path = paths.given("path", path)
         described = {
             "format": _FORMAT,
-            "optimizer": {"name": self.optimizer.name, **_constants(self.optimizer)},
+            "optimizer": described_rule(self.optimizer),
             "widths": self.network.widths,
             **_described(self.loss_function),
         }
@@ -234,6 +235,9 @@ class Result(HasLoss, Predicts):
         if self.scaling is not None:
             described["scaling"], scaling = self.scaling.parts()
             arrays |= scaling
+        if self._state is not None:
+            described["state"], state = self._state.alone().described()
+            arrays |= state
         archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 
@@ -258,10 +262,12 @@ class Result(HasLoss, Predicts):
         """
         path = paths.given("path", path)
         with archives.reading("result", path):
-            return cls._from_arrays(*archives.read(path, _FORMAT))
+            return cls._from_arrays(*archives.read(path, _FORMAT, _WITHOUT_STATE), path)
 
     @classmethod
-    def _from_arrays(cls, described: dict[str, Any], arrays: dict[str, Array]) -> "Result":
+    def _from_arrays(
+        cls, described: dict[str, Any], arrays: dict[str, Array], path: Path
+    ) -> "Result":
         recorded = {
             str(name): validation.numeric(f"recorded{i}", arrays[f"recorded{i}"], ndim=_ANY)
             for i, name in enumerate(described.get("recorded", []))
@@ -278,12 +284,11 @@ class Result(HasLoss, Predicts):
         validation.real("seconds", described["seconds"], least=0)
         for name, known in _NAMED.items():
             validation.choice(name, described[name], known)
+        state = described.get("state")
         return cls(
             network=zero.with_params(params),
             history=history,
-            optimizer=by_name(
-                **{name: from_described(part) for name, part in {**described["optimizer"]}.items()}
-            ),
+            optimizer=rule_in(described["optimizer"]),
             loss_function=_loss(described),
             scaling=(
                 Scaling.of_parts(described["scaling"], arrays, widths[0], widths[-1])
@@ -291,6 +296,7 @@ class Result(HasLoss, Predicts):
                 else None
             ),
             **{name: described[name] for name in _PLAIN},
+            _state=None if state is None else State(End.read(state, arrays, zero, path)),
         )
 
 
@@ -303,14 +309,8 @@ _NAMED = {
 _PLAIN = tuple(
     field.name
     for field in fields(Result)
-    if field.name not in ("network", "history", "optimizer", "loss_function", "scaling")
+    if field.name not in ("network", "history", "optimizer", "loss_function", "scaling", "_state")
 )
-
-
-def _constants(optimizer: Optimizer) -> dict[str, Any]:
-    """The constants of an optimiser in JSON."""
-    names = [constant.name for constant in fields(optimizer)]
-    return {name: schedules_described(getattr(optimizer, name)) for name in names}
 
 
 def _described(loss: Loss) -> dict[str, Any]:

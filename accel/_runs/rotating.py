@@ -9,7 +9,7 @@ import numpy as np
 
 from accel._core.base import BaseProblem
 from accel._core.problem import local_problem
-from accel._core.rotated import Rotated
+from accel._core.rotated import EXPORTED, Rotated
 from accel._runs.checkpoints import digest
 from accel._runs.methods import ROTATED, form_of, rotated_width
 from accel._runs.parts import Part, Parts
@@ -19,7 +19,7 @@ from accel.kernels.protocols import TrainingLoop
 from accel.kernels.reference.rotation import block_rows, outside
 from accel.kernels.specs import Batches, Loss, ModelSpec
 
-__all__ = ["begin", "needs_of"]
+__all__ = ["begin", "needs_of", "rotation_alone"]
 
 #: Of the arrays of a rotation in a checkpoint, beside those of ``Rotated``: see ``_Starts``.
 _OUTSIDE, _RANKS = "outside", "ranks"
@@ -140,6 +140,30 @@ def _rotated_loop(
     else:
         X = _padded(X, (len(X), width))
     return kernels.loop.TrainingLoop(X, Y, loss, models, threads=threads)
+
+
+def rotation_alone(
+    arrays: Mapping[str, Array], models: Sequence[ModelSpec], methods: Sequence[str], m: int
+) -> dict[str, Array]:
+    """Return one model's part of the rotation of a run, of which these are the arrays.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+    models : sequence of ModelSpec
+        As they began.
+    methods : sequence of str
+    m : int
+    """
+    if methods[m] not in ROTATED:
+        return {}
+    rotated = [i for i, method in enumerate(methods) if method in ROTATED]
+    names = _names([models[i] for i in rotated])
+    place = list(dict.fromkeys(names)).index(names[rotated.index(m)])
+    parts = np.split(arrays[_OUTSIDE], np.cumsum(arrays[_RANKS])[:-1], axis=1)
+    shared = {name: arrays[name] for name in EXPORTED if name in arrays}
+    ranks = arrays[_RANKS][place : place + 1]
+    return shared | {_OUTSIDE: np.ascontiguousarray(parts[place]), _RANKS: ranks}
 
 
 def _without_spare(loop: TrainingLoop, chosen: Sequence[int]) -> None:

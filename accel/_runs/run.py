@@ -3,24 +3,24 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from accel._runs.checks import Limits
+from accel._runs.exported import arrays_of, cut_arrays, cut_in, snapshot_in
 from accel._runs.history import BATCH_LOSS, History
 from accel._runs.intervals import Chosen, Every, records_of
 from accel._runs.pacing import Pace
 from accel._runs.recorder import Recorder
 from accel._runs.replays import Replays
 from accel._runs.results import Status
-from accel._support import arrays
 from accel._support.arrays import Array
 from accel.kernels import specs
 from accel.kernels.protocols import Snapshot, TrainingLoop
 
-__all__ = ["GROWING", "Check", "Ending", "Run"]
+__all__ = ["Check", "Ending", "Run"]
 
 _log = logging.getLogger("accel")
 
@@ -29,8 +29,6 @@ _GROWTH = 16  # how much longer a chunk may be than the last: the first step has
 _FEW = 16  # steps: chunks no longer record every step, so that the newest loss needs no pass more
 _LOOKS = 10  # with batches a loss is computed to be shown after so many times what it costs
 _DROPPED = -1  # our own status code; kernels use 0 to 3
-#: The arrays of ``Run.export`` whose length grows with the run.
-GROWING = ("steps", "rows", "clock", "loop_active", "kept_active", "base_active")
 
 Ending = tuple[Status, int | None, int, float, History]  # int: diverged_at, steps; float: seconds
 
@@ -100,6 +98,9 @@ class Run:
         self._has_batches, self._columns = batches, 4 if batches else 3
         self._looked = (-math.inf, 0.0)  # when a loss was computed to be shown, and its seconds
         self._kept = None if pace is None else loop.snapshot()
+        self._cut: dict[
+            str, Array
+        ] = {}  # where a stretch was judged before its end, as it was then
 
     @property
     def going(self) -> bool:
@@ -206,7 +207,10 @@ class Run:
             or (self.codes[0] == specs.RUNNING and loop.step >= min(pace.end, self._limits.steps))
         ):
             return
-        if pace.keeps(loop.step, math.inf if diverged else self._objective(pace)):
+        value = math.inf if diverged else self._objective(pace)
+        if loop.step < pace.end and math.isfinite(value) and not self._cut:
+            self._cut = self._state()  # with more steps this stretch would have gone on
+        if pace.keeps(loop.step, value):
             self._kept = loop.snapshot()
             if not diverged:
                 self._replays.restart(self._kept)
@@ -343,49 +347,63 @@ class Run:
         # rows are asked at records only, so that it does not matter when a run is saved.
         if not self._has_batches:
             self._settle()
+        return self.state()
+
+    def end(self, *, kept: bool) -> tuple[list[Ending], dict[str, Array]]:
+        """Return how each model ended, and all that the run depends on if it goes on and if ``kept``.
+
+        That is the state from before what is only done at the end: a stretch that is taken back
+        since it ends early, and with batches a divergence that no record shows.
+        """
+        if not kept:
+            return self.finish(), {}
+        if self._pace is None and not self._has_batches:
+            return self.finish(), self.state()  # the former marks what diverged at the last step
+        state = self.state()
+        return self.finish(), state
+
+    def state(self) -> dict[str, Array]:
+        """Return the same as ``export`` of the current iterates, whether they are finite or not.
+
+        The arrays stay as they are; those of a GPU are there.
+        """
+        return self._state() | cut_arrays(self._cut)
+
+    def _state(self) -> dict[str, Array]:
         base = self._replays.base
         steps, rows = self._recorded()
-        paced = (
-            {}
-            if self._pace is None
-            else {"pace": self._pace.export(), **_arrays("kept", self._end_of_kept)}
-        )
+        paced: dict[str, Array] = {}
+        if self._pace is not None:
+            paced = {"pace": self._pace.export(), **arrays_of("kept", self._end_of_kept)}
+        recorded = {} if self._recorder is None else self._recorder.export()
+        if self._pace is not None:  # records may be taken back, and others made in their places
+            recorded = {name: array.copy() for name, array in recorded.items()}
         return {
-            "codes": self.codes,
-            "diverged_at": self._diverged_at,
+            "codes": self.codes.copy(),
+            "diverged_at": self._diverged_at.copy(),
             "steps": steps,
             "rows": rows,
             "clock": np.array(self._clock, np.float64),
             "size": np.array(self._size),
-            **_arrays("loop", self.loop.snapshot()),
-            **({} if base is None else _arrays("base", base)),
+            **arrays_of("loop", self.loop.snapshot()),
+            **({} if base is None else arrays_of("base", base)),
             **paced,
-            **({} if self._recorder is None else self._recorder.export()),
+            **recorded,
         }
 
-    def resume(self, arrays: dict[str, Array]) -> None:
-        """Go on from what ``export`` returned."""
-        self.loop.restore(_snapshot("loop", arrays))
+    def resume(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from what ``export`` returned, which is left as it is."""
+        self.loop.restore(snapshot_in("loop", arrays))
         if self._pace is not None:
-            self._kept = _snapshot("kept", arrays)
+            self._kept = snapshot_in("kept", arrays)
             self._pace.resume(arrays["pace"])
             self.loop.set_rate(0, self._pace.rate)
-        self.codes, self._diverged_at = arrays["codes"], arrays["diverged_at"]
+        self.codes, self._diverged_at = arrays["codes"].copy(), arrays["diverged_at"].copy()
         self._steps, self._rows = [arrays["steps"]], [arrays["rows"]]
         self._clock = [(int(step), float(seconds)) for step, seconds in arrays["clock"]]
         self._size = int(arrays["size"])
+        self._cut = cut_in(arrays)
         if self._has_batches:
-            self._replays.restart(_snapshot("base", arrays))
+            self._replays.restart(snapshot_in("base", arrays))
         if self._recorder is not None:
             self._recorder.resume(arrays)
-
-
-def _arrays(name: str, snapshot: Snapshot) -> dict[str, Array]:
-    """Return the parts of a snapshot as arrays on the host, by names that begin with this one."""
-    return {f"{name}_{k}": arrays.to_host(v) for k, v in snapshot._asdict().items()}
-
-
-def _snapshot(name: str, arrays: dict[str, Array]) -> Snapshot:
-    """Return the snapshot that ``_arrays`` was given."""
-    step, *parts = (arrays[f"{name}_{field}"] for field in Snapshot._fields)
-    return Snapshot(int(step), *parts)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
-from accel._runs import checkpoints, checks, driver
+from accel._runs import checkpoints, checks, continuing, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
+from accel._runs.ends import End
 from accel._runs.intervals import RecordEvery
 from accel._runs.pictures import draw_models
 from accel._runs.results import INSTALL, Result, table
 from accel._support import showing, validation
+from accel._support.keywords import helpful
 from accel.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -172,11 +174,13 @@ class Sweep:
         return draw_models(ax, self.results, what, optimum, style, INSTALL)
 
 
+@helpful
 def sweep(
     problem: BaseProblem,
-    models: Sequence[tuple[Network, Optimizer]],
-    steps: int,
+    models: Sequence[tuple[Network, Optimizer]] | None = None,
+    steps: int | None = None,
     *,
+    start: Sweep | None = None,
     batch_size: int | None = None,
     shuffle: str = "epoch",
     seed: int = 0,
@@ -208,9 +212,13 @@ def sweep(
     ----------
     problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
     models : sequence of (network, Optimizer)
-        At least one; not modified.
+        At least one; not modified. May be left out with ``start``.
     steps : int
-        Updates to make, at least 1.
+        Updates to make in this call, at least 1.
+    start : Sweep, optional
+        Go on with this sweep, as ``train`` does with a result: bit for bit as one sweep of all
+        steps. Models that have ended, at ``target`` or ``tol`` too, stay as they are; ``train``
+        goes on with one of them by itself.
     batch_size, shuffle, seed, label_noise
         As for ``train``: a step has the same rows and labels for all models.
     record, validation, record_every, tol, target
@@ -233,7 +241,7 @@ def sweep(
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, if a model does not fit the problem, or
-        if the checkpoint is damaged or belongs to another sweep.
+        if the checkpoint is damaged or belongs to another sweep, or if ``start`` is another one.
     OSError
         If the checkpoint cannot be read, or not be written at the start.
     MemoryError
@@ -249,8 +257,16 @@ def sweep(
     >>> [result.status for result in accel.sweep(problem, models, steps=100)]
     ['completed', 'completed', 'diverged']
     """
-    models = checked_models(problem, models)
-    batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    end: End | None = None
+    if start is None:
+        models = checked_models(problem, models)
+        batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    else:
+        end = _end_of(start)
+        models = checked_models(problem, _models_to_go_on(start, end, models))
+        batches = continuing.batches_to_go_on(end, problem, batch_size, shuffle, seed, label_noise)
+        record, validation = continuing.record_to_go_on(end, record, validation), None
+        steps = end.step + checks.checked_steps(steps)
     limits = checks.limits(steps, record_every, tol, target, epoch_of(problem, batches))
     options = checks.options(
         callback,
@@ -263,22 +279,70 @@ def sweep(
         validation,
         batches,
     )
-    results, seconds = driver.run_models(problem, models, limits, options)
+    results, seconds = driver.run_models(problem, models, limits, options, start=end)
     interrupted = any(result.status == "interrupted" for result in results)
     return Sweep(tuple(results), "interrupted" if interrupted else "completed", seconds)
+
+
+def _end_of(start: Any) -> End:
+    """The end of a sweep, all of whose results have it.
+
+    Raises
+    ------
+    TypeError
+        If it is no ``Sweep``.
+    ValueError
+        If its results are not those of one sweep.
+    """
+    if not isinstance(start, Sweep):
+        raise TypeError(f"start must be of type Sweep, got {validation.shown(start)}")
+    states = [result._state for result in start.results]
+    if not states or states[0] is None:
+        raise continuing.stateless()
+    end = states[0].end
+    together = all(s is not None and s.end is end and s.place == m for m, s in enumerate(states))
+    if not together or len(states) != len(end.models):
+        raise ValueError(
+            f"start must be as sweep returned it, got {validation.shown(start)} with results that "
+            "were not made together: train goes on with each by itself"
+        )
+    return end
+
+
+def _models_to_go_on(start: Sweep, end: End, models: Any) -> Sequence[tuple[Network, Optimizer]]:
+    """The models of a sweep as they began; those that are given, if any, must be these."""
+    if models is None:
+        return end.models
+    listed = validation.members("models", models, "(network, optimizer)")
+    if len(listed) != len(end.models):
+        raise ValueError(
+            f"models must be left out with start, or be its {len(end.models)}, got {len(listed)}"
+        )
+    for m, model in enumerate(listed):
+        network, optimizer = _pair(m, model)
+        try:
+            continuing.model_to_go_on(start[m], end, network, optimizer, m=m)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"models[{m}]: {error}") from None
+    return end.models
+
+
+def _pair(place: int, model: Any) -> tuple[Any, Any]:
+    """A network and an optimiser."""
+    try:
+        network, optimizer = model
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"models[{place}] must be a pair (network, optimizer), got {validation.shown(model)}"
+        ) from None
+    return network, optimizer
 
 
 def checked_models(problem: BaseProblem, models: Any) -> list[tuple[Network, Optimizer]]:
     """Check that all models are pairs (network, optimizer) that fit the problem."""
     listed = validation.members("models", models, "(network, optimizer)")
     for place, model in enumerate(listed):
-        try:
-            network, optimizer = model
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"models[{place}] must be a pair (network, optimizer), "
-                f"got {validation.shown(model)}"
-            ) from None
+        network, optimizer = _pair(place, model)
         try:
             checks.check_model(problem, network, optimizer)
         except (TypeError, ValueError) as error:

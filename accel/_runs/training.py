@@ -4,33 +4,37 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
-from accel._core.optimizers import Langevin, Optimizer
-from accel._runs import checkpoints, checks, driver
+from accel._core.optimizers import Optimizer
+from accel._runs import checkpoints, checks, continuing, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Limits, Record, RunOptions
+from accel._runs.ends import End
 from accel._runs.intervals import RecordEvery
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
+from accel._runs.rules import Rate, rule_of
 from accel._runs.run import Check
 from accel._support.arrays import Array
-from accel._support.validation import choice
+from accel._support.keywords import helpful
 
 Callback = Callable[[int, float], object]
 
 _log = logging.getLogger("accel")
 
 
+@helpful
 def train(
     problem: BaseProblem,
-    network: Network,
-    optimizer: Optimizer,
-    steps: int,
+    network: Network | None = None,
+    optimizer: Optimizer | str | None = None,
+    steps: int | None = None,
     *,
-    learning_rate: Literal["auto"] | None = None,
+    learning_rate: Rate = None,
+    start: Result | None = None,
     batch_size: int | None = None,
     shuffle: str = "epoch",
     seed: int = 0,
@@ -53,13 +57,16 @@ def train(
     ----------
     problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
     network : LinearNetwork or DiagonalNetwork
-        Where to start; not modified. Of the problem's features, outputs and dtype.
-    optimizer : Optimizer
-        ``EndToEnd`` needs a ``LinearNetwork`` of depth 1.
+        Where to start; not modified. Of the problem's features, outputs and dtype. May be left out
+        with ``start``.
+    optimizer : Optimizer or str
+        ``EndToEnd`` needs a ``LinearNetwork`` of depth 1. A name, as ``"gd"`` or ``"adam"``, stands
+        for the rule with its usual constants. May be left out with ``start``.
     steps : int
-        Updates to make, at least 1.
-    learning_rate : {"auto"}, optional
-        Take the place of the optimiser's own rate by one that follows the loss. It begins with
+        Updates to make in this call, at least 1.
+    learning_rate : float, Schedule or "auto", optional
+        In place of the optimiser's own. By default a name has its usual rate, if it rescales the
+        gradient, else ``"auto"``: a rate that follows the loss. It begins with
         ``accel.stable_rate``. The run is made in stretches, each a quarter as long as all
         before: one at whose end the loss has risen is taken back and made again at a third of the
         rate, after any other twice the rate is tried. With weight decay it is
@@ -69,6 +76,16 @@ def train(
         all rows as they are. Near the minimum the noise makes it rise, so that there the rate falls
         in the end, as it does for p < 2. A stretch is at least an epoch long then, and is kept if
         the loss still rises at a ninth of the rate.
+    start : Result, optional
+        Go on with the run that it is of, with the state of its optimiser, its count of steps (by
+        which schedules, batches and noise go on) and its history: the result is that of one run of
+        ``start.steps + steps`` steps, bit for bit but for the seconds. What makes up the run is
+        taken from it: network, optimiser and rate, batches, noise, record, method and, for
+        ``"auto"``, backend; given again they must be the same, and so must the data. ``tol``,
+        ``target``, ``callback`` and ``threads`` are those of this call, and so is ``record_every``
+        if it is given. Any status will do but ``"diverged"``. One result of a sweep, or a search,
+        goes on alone, with the rounding of ``train``. A loaded result will do as well, if what was
+        recorded has names; else that must be given again.
     batch_size : int, optional
         Rows of the data, at most, that the gradient of a step is made of, 1 to n; by default all.
         Which rows a step takes, ``accel.Batches(n, batch_size, shuffle, seed).rows(step)`` says.
@@ -94,7 +111,8 @@ def train(
         Held-out data: their loss is recorded as ``"validation_loss"``.
     record_every : int, sequence of int or "log", optional
         Steps between two records of the history; by default about 1000 records in all and, with
-        batches, at most one in an epoch, since a record is a pass over all rows. A sequence names
+        batches, at most one in an epoch, since a record is a pass over all rows; of a run that
+        goes on, what it was. A sequence names
         the steps to record, in any order; those beyond the end of the run count for nothing.
         ``"log"`` records at the whole numbers next to :math:`10^{i/100}`, i = 0, 1, 2, ...: at each
         of the first 40 steps or so, then a hundred times a decade, 500 times in a million. The
@@ -123,7 +141,9 @@ def train(
     checkpoint : path-like, optional
         A file to keep the progress in, written at the start, every ``checkpoint_every`` seconds, at
         an interruption and at the end, whole or not at all. If it is there, the run goes on from
-        it; a run that was complete returns at once. Once a run is on its way, a file that cannot be
+        it, to as many ``steps`` as asked for: a run that was complete returns at once, or goes on
+        if there are more now, as it would have gone on then. (With ``start``, whichever has more
+        steps counts.) Once a run is on its way, a file that cannot be
         written (a full disk) does not end it: the log says so, what was saved last stays, and
         saving is tried again.
     checkpoint_every : float
@@ -140,7 +160,8 @@ def train(
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, if problem, network and optimizer do
         not fit together, if the backend is not available (the message says what is missing), or if
-        the checkpoint is damaged or belongs to another run.
+        the checkpoint is damaged or belongs to another run, or has more steps than are asked for,
+        or ``start`` is of another run, has diverged or was saved without the state.
     OSError
         If the checkpoint cannot be read, or not be written at the start.
     MemoryError
@@ -163,11 +184,28 @@ def train(
     >>> import accel
     >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
     >>> network = accel.LinearNetwork.for_problem(problem, depth=1)
-    >>> accel.train(problem, network, accel.GradientDescent(0.01), steps=1000).status
+    >>> result = accel.train(problem, network, accel.GradientDescent(0.01), steps=1000)
+    >>> result.status
     'completed'
+    >>> accel.train(problem, steps=500, start=result).steps
+    1500
     """
-    checks.check_model(problem, network, optimizer)
-    batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    end: End | None = None
+    rule: Any = optimizer
+    if start is None:
+        rule, found = rule_of(optimizer, learning_rate)
+    else:
+        end = continuing.end_of(start)
+        network, rule, found = continuing.model_to_go_on(
+            start, end, network, optimizer, learning_rate
+        )
+        steps = continuing.total(start, end, steps)
+    checks.check_model(problem, network, rule)
+    if end is None:
+        batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
+    else:
+        batches = continuing.batches_to_go_on(end, problem, batch_size, shuffle, seed, label_noise)
+        record, validation = continuing.record_to_go_on(end, record, validation), None
     limits = checks.limits(steps, record_every, tol, target, epoch_of(problem, batches))
     options = checks.options(
         callback,
@@ -180,13 +218,6 @@ def train(
         validation,
         batches,
     )
-    if learning_rate is not None:
-        choice("learning_rate", learning_rate, ["auto"])
-        if isinstance(optimizer, Langevin):
-            raise ValueError(
-                "learning_rate 'auto' follows the loss, which the noise of Langevin raises: give "
-                f"the rule its rate, as by stable_rate, got {optimizer!r}"
-            )
 
     def report(step: int, losses: Array) -> object:
         assert callback is not None
@@ -194,9 +225,8 @@ def train(
 
     if callback is not None:
         options = replace(options, callback=report)
-    return train_until(
-        problem, network, optimizer, limits, options, auto_rate=learning_rate is not None
-    )
+    assert network is not None  # checked
+    return train_until(problem, network, rule, limits, options, auto_rate=found, start=end)
 
 
 def train_until(
@@ -208,10 +238,12 @@ def train_until(
     check: Check | None = None,
     *,
     auto_rate: bool = False,
+    start: End | None = None,
 ) -> Result:
     """Like ``train``, for arguments that have been checked, with the caller's stopping rule.
 
-    ``auto_rate`` says that ``train`` was called with ``learning_rate="auto"``.
+    ``auto_rate`` says that ``train`` was called with ``learning_rate="auto"``, and ``start`` is the
+    end of a run that goes on, with its models, batches and record.
     """
 
     def first_rate() -> float:
@@ -225,6 +257,6 @@ def train_until(
 
     (result,), _ = driver.run_models(
         problem, [(network, optimizer)], limits, options,
-        check=check, first_rate=first_rate if auto_rate else None,
+        check=check, first_rate=first_rate if auto_rate else None, start=start,
     )  # fmt: skip
     return result

@@ -157,7 +157,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             self.tol,
             auto=auto,
             intercept=scaled.intercept and not loss.classifies,  # it is moved into the targets
-            options=RunOptions(progress=bool(self.verbose), backend=self.backend),
+            options=RunOptions(progress=bool(self.verbose), backend=self.backend, kept=False),
         )
 
     def _outputs(self, X: Any) -> Array:

@@ -302,7 +302,7 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             self.tol,
             auto=isinstance(self.learning_rate, str),
             intercept=scaled.intercept,
-            options=RunOptions(progress=bool(self.verbose), backend=self.backend),
+            options=RunOptions(progress=bool(self.verbose), backend=self.backend, kept=False),
         )
 
     def _start(self, scaled: ScaledProblem, optimizer: Optimizer) -> LinearNetwork:

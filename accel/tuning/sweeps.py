@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.intervals import RecordEvery
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
+from accel._runs.rules import named
 from accel._support import validation
+from accel._support.keywords import helpful
 from accel._support.validation import flag, integer
 from accel.kernels.specs import Batches
 from accel.recording.naming import check_quantities, quantities
@@ -170,10 +172,11 @@ def _between(scores: Scores[float]) -> list[float]:
     return [rate for rate in between if rate not in scores]
 
 
+@helpful
 def grid_search(
     problem: BaseProblem,
     network: Network,
-    optimizer: Optimizer,
+    optimizer: Optimizer | str,
     steps: int,
     *,
     learning_rates: Sequence[float] | None = None,
@@ -209,8 +212,8 @@ def grid_search(
     problem : Problem
     network : LinearNetwork or DiagonalNetwork
         Where every run starts.
-    optimizer : Optimizer
-        The rule and its other constants. Its own learning rate is not looked at, unless that is a
+    optimizer : Optimizer or str
+        The rule and its other constants, or its name for the usual ones. Its own learning rate is not looked at, unless that is a
         schedule: then each rate multiplies it, and is the rate itself where the schedule is 1.
     steps : int
         Of every run.
@@ -268,6 +271,7 @@ def grid_search(
     >>> search.best.status, search.at_edge
     ('completed', False)
     """
+    optimizer = cast(Optimizer, named(optimizer))
     checks.check_model(problem, network, optimizer)
     parts = [batches_of(problem, batch_size, shuffle, seed, label_noise)]
     limits = checks.limits(steps, record_every, 0.0, target, epoch_of(problem, parts[0]))

@@ -61,7 +61,6 @@ def test_a_complete_run_returns_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("differs", "other"),
     [
-        ("steps: 500 there, 501 here", {"steps": 501}),
         (r"optimizers: .*0\.001,.* there, .*0\.002,.* here", {"optimizer": accel.Adam(0.002)}),
         ("start: ", {"network": start(seed=1)}),
         ("start: ", {"network": start(width=2)}),
@@ -104,8 +103,8 @@ def test_a_refusal_names_what_was_given_and_not_what_follows_from_it(tmp_path):
     assert re.fullmatch(r"batches: .*size=16,.* there, .*size=8,.* here", said)
     said = _refusal(tmp_path / "all", {}, {"batch_size": 8})
     assert said.startswith("batches: None there, ")
-    said = _refusal(tmp_path / "steps", {}, {"steps": 9000})
-    assert said == "steps: 2000 there, 9000 here"
+    said = _refusal(tmp_path / "records", {}, {"record_every": 9})
+    assert said == "record_every: 2 there, 9 here"
 
 
 def test_a_refusal_shows_where_long_texts_differ(tmp_path):
