@@ -47,6 +47,8 @@ from accel.tuning.comparison import check_goal, compare, rounding
 
 __all__ = ["compare_command"]
 
+_REPEATS = 5  # runs that times are the median of, where they are short
+
 
 def compare_command(
     data: DataSource = "diabetes",
@@ -123,7 +125,7 @@ def compare_command(
         comparison = compare(
             problem, models, steps,
             grid=rates, start=Start(init, scale, seed, width), target=target_distance,
-            backend=backend, threads=count, watch=watch, done=done,
+            backend=backend, threads=count, watch=watch, done=done, repeats=_REPEATS,
         )  # fmt: skip
     if comparison.models:
         write(

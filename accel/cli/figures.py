@@ -1,17 +1,23 @@
 """The figures of a run and of a comparison."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from accel._optimum.optimum import Optimum
-from accel._reports.figures import blank_figure
+from accel._reports.figures import LEGEND_LINE, blank_figure, limit_above
 from accel._runs.results import Result
+from accel._runs.styles import Drawn, line_styles
+from accel.cli.tables import verdict
 from accel.tuning import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["comparison_figure", "result_figure"]
+
+_COLUMNS = 3  # of the legend of a comparison
+_WIDTH = 120  # characters of a line of its title
 
 
 def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
@@ -30,13 +36,24 @@ def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
 def _lowest(comparison: Comparison, floor: float) -> float | None:
     """The lower limit of the axis of distances; None where matplotlib shall choose.
 
-    A hundredth of the least distance that the first model's optimiser ends at, so that models that
-    end far below it, and leave the figure, do not flatten its curves.
+    A hundredth of the least distance that the first model's optimiser ends at, where models end
+    farther below it: they leave the figure, so as not to flatten its curves.
     """
     name = comparison.models[0].model.optimizer
-    ends = [t.distance for t in comparison.models if t.model.optimizer == name]
-    ends = [end for end in ends if floor < end < math.inf]
-    return min(ends) / 100 if ends else None
+    own, others = (
+        [t.distance for t in comparison.models if (t.model.optimizer == name) == same]
+        for same in (True, False)
+    )
+    ends = [end for end in own if floor < end < math.inf]
+    least = min(ends) / 100 if ends else 0.0
+    return least if any(end < least for end in others) else None
+
+
+def _target(comparison: Comparison) -> str:
+    """Say what the line at the target is."""
+    first, target = comparison.models[0], comparison.target
+    ends = math.isfinite(first.distance) and math.isclose(first.distance, target, rel_tol=1e-12)
+    return f"{target:.2e}: {f'where {first.model} ends' if ends else 'the target'}"
 
 
 def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figure":
@@ -46,6 +63,7 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
     ----------
     comparison : Comparison
     title : str
+        Of the data. Above it stands what came out, in a sentence.
     floor : float
         The rounding error of a distance: the curve ends where distances are no larger.
 
@@ -53,31 +71,40 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
     -------
     matplotlib figure
     """
-    figure, axes = blank_figure(2)
-    figure.suptitle(title, parse_math=False)
-    longest = max((t.result.seconds for t in comparison.models), default=0.0)
+    models = comparison.models
+    entries = len(models) + (not math.isnan(comparison.target))
+    figure, axes = blank_figure(2, entries=-(-entries // _COLUMNS) + 1)
+    sentence = "\n".join(textwrap.wrap(verdict(comparison), _WIDTH))
+    above = "\n".join(filter(None, (sentence, title)))
+    figure.suptitle(above, parse_math=False, fontsize="medium")
+    longest = max((t.result.seconds for t in models), default=0.0)
     unit, factor = ("s", 1.0) if longest >= 1 else ("ms", 1e3)
-    optimizers = list(dict.fromkeys(tuned.model.optimizer for tuned in comparison.models))
-    depths = sorted({tuned.model.depth for tuned in comparison.models})
-    for tuned in comparison.models:
+    styles = line_styles([Drawn(t.model.optimizer, t.model.depth) for t in models])
+    curves = []
+    for tuned, style in zip(models, styles, strict=True):
         history, distance = tuned.result.history, comparison.distances(tuned)
         distance[distance <= floor] = math.nan
-        style = {
-            "color": f"C{depths.index(tuned.model.depth) % 10}",
-            "linestyle": ("-", "--", ":", "-.")[optimizers.index(tuned.model.optimizer) % 4],
-            "label": f"{tuned.model}, rate {tuned.rate:.3g}",
-        }
+        style["label"] = f"{tuned.model}, rate {tuned.rate:.3g}"
         axes[0].plot(history.step, distance, **style)
         axes[1].plot(factor * history.seconds, distance, **style)
+        curves.append(distance)
     if not math.isnan(comparison.target):
         for ax in axes:
-            ax.axhline(comparison.target, color="0.6", linewidth=0.8, zorder=0)
+            ax.axhline(
+                comparison.target, color="0.5", linewidth=1, zorder=0, label=_target(comparison)
+            )
     axes[0].set_yscale("log")
+    limit_above(axes[0], curves)
     axes[0].set_ylim(bottom=_lowest(comparison, floor))
     axes[0].set_xlabel("iteration")
     axes[0].set_ylabel("distance from the optimum")
-    axes[1].set_xlabel(f"training time ({unit})")
+    of = f", median of {comparison.repeats} runs" if comparison.repeats > 1 else ""
+    axes[1].set_xlabel(f"training time ({unit}{of})")
     for ax in axes:
         ax.grid(alpha=0.3)
-    axes[0].legend(fontsize="small")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(_COLUMNS, entries),
+        fontsize="small", handlelength=LEGEND_LINE,
+    )  # fmt: skip
     return figure

@@ -15,7 +15,14 @@ from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
-from accel.experiments.reproduce import KEYS, Settings, finished_report, reproduce
+from accel.experiments.reproduce import (
+    KEYS,
+    Settings,
+    default_figures,
+    finished_report,
+    paged,
+    reproduce,
+)
 from accel.experiments.runner import data_digest
 from accel.losses import Lp
 
@@ -35,21 +42,54 @@ def _run(
             raise typer.Exit(INTERRUPTED) from None
 
 
+def _tell(report: dict[str, Any], page: Path, check: bool, as_json: bool) -> None:
+    """Print a report, and exit with an error if a claim does not hold and that is checked."""
+    verdicts = [claim["holds"] for figure in report["figures"] for claim in figure["checks"]]
+    if as_json:
+        print_json(report)
+    else:
+        console = Console()
+        console.print(tables.reproduction_table(report))
+        for note in tables.reproduction_notes(report, page):
+            print_line(console, note)
+        if check and all(verdict is None for verdict in verdicts):
+            print_line(console, "--check: nothing was judged")
+    if check and False in verdicts:
+        raise typer.Exit(_FAILS)
+
+
 def reproduce_command(
     figures: Annotated[
-        str, typer.Option(help="Which, separated by commas.", show_default=True)
-    ] = ",".join(KEYS),
+        str | None,
+        typer.Option(
+            help=f"Which, separated by commas: {', '.join(KEYS)}. By default all; with --quick all "
+            "but the last, which takes as long as the others together.",
+        ),
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A fiftieth of the steps: under a minute.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="A fiftieth of the steps: under a minute. Claims are about full length, and not "
+            "judged.",
+        ),
     ] = False,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
             help="Exit with 1 if a claim of the paper does not hold; runs only what a complete "
-            "report in --out does not answer.",
+            "report in --out does not answer. With --quick nothing is judged, and it exits with 0.",
         ),
     ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Make the page of this report.json, and run nothing.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(help="Folder for figures, curves, report and state.", rich_help_panel=OUTPUT),
@@ -68,10 +108,15 @@ def reproduce_command(
     [bold]accel reproduce --quick[/]
     [bold]accel reproduce --figures 3l,3r --out runs --check[/]
     """
-    output_paths(out, "report", (".html",), None)
+    if report_file is not None:
+        _tell(*paged(report_file), check, as_json)
+        return
+    page = output_paths(out, "report", (".html",), None)[0]
     count = cpu_threads(threads)
-    words = tuple(word.strip() for word in figures.split(",") if word.strip())
-    settings = Settings(words, quick, seed, data, backend)
+    words = (figures or "").split(",")
+    chosen = tuple(word.strip() for word in words if word.strip())
+    wanted = default_figures(quick) if figures is None else chosen
+    settings = Settings(wanted, quick, seed, data, backend)
 
     def make(p: float) -> Problem:
         return Task(data, Lp(p), None, None, "float64").problem
@@ -84,13 +129,4 @@ def reproduce_command(
         report = finished_report(out, settings, digest)
     if report is None:
         report = _run(settings, out, make, count, verbose=not (quiet or as_json))
-    if as_json:
-        print_json(report)
-    else:
-        console = Console()
-        console.print(tables.reproduction_table(report))
-        for note in tables.reproduction_notes(report, out):
-            print_line(console, note)
-    holds = all(check["holds"] for figure in report["figures"] for check in figure["checks"])
-    if check and not holds:
-        raise typer.Exit(_FAILS)
+    _tell(report, page, check, as_json)

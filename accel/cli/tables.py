@@ -14,7 +14,7 @@ from accel._optimum.optimum import Optimum
 from accel._reports.text import duration
 from accel._runs.history import BATCH_LOSS
 from accel._runs.results import Result
-from accel.experiments.page import has_published
+from accel.experiments.summary import has_published, verdict_on
 from accel.tuning import Comparison, Tuned
 
 __all__ = [
@@ -148,7 +148,8 @@ def result_table(result: Result, best: Optimum | None) -> Table:
 
 def reproduction_table(report: dict[str, Any]) -> Table:
     """One row a line of a figure."""
-    names = ("published", "ours", "ratio") if has_published(report) else ("ours",)
+    published = has_published(report) and not report["settings"]["quick"]
+    names = ("published", "ours", "ratio") if published else ("ours",)
     table = _table(["figure", "line"], [*names, "rate"])
     for figure in report["figures"]:
         for line in figure["lines"]:
@@ -162,7 +163,7 @@ def reproduction_table(report: dict[str, Any]) -> Table:
     return table
 
 
-def reproduction_notes(report: dict[str, Any], out: Path) -> list[str]:
+def reproduction_notes(report: dict[str, Any], page: Path) -> list[str]:
     """Lines below the table: its marks, what was not run, the paper's claims, time and place."""
     notes = []
     lines = [line for figure in report["figures"] for line in figure["lines"]]
@@ -172,14 +173,14 @@ def reproduction_notes(report: dict[str, Any], out: Path) -> list[str]:
         if figure["skipped"]:
             notes.append(f"figure {figure['key']} was not run: {figure['skipped']}")
         for check in figure["checks"]:
-            outcome = "holds" if check["holds"] else "FAILS"
+            outcome = "FAILS" if check["holds"] is False else verdict_on(check)
             notes.append(f"{outcome}: figure {figure['key']}, {check['text']}")
     if report["settings"]["quick"] and not has_published(report):
         notes.append("a quick run: a fiftieth of the steps")
     elif report["settings"]["quick"]:
         notes.append("a quick run: published values and claims are about fifty times the steps")
     seconds = duration(report["seconds"]["training"])
-    notes.append(f"training took {seconds}; written: {out / 'report.html'}")
+    notes.append(f"training took {seconds}; written: {page}")
     return notes
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from accel.experiments.figures.curves import is_off
 from accel.experiments.mnist.contest import MnistResult, NetResult
 from accel.experiments.mnist.training import Init, import_torch
 from accel.experiments.time_left import Stage, TimeLeft
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 __all__ = ["KEY", "expected_units", "run"]
 
@@ -49,9 +52,10 @@ def _lines(results: Sequence[MnistResult]) -> list[_Line]:
     return [_Line("original", _ORIGINAL, results[0].original), *deeper]
 
 
-def _draw_figure(path: Path, results: Sequence[MnistResult], quick: bool) -> None:
-    figure, (ax,) = figures.blank_figure(1)
-    for number, (label, published, net) in enumerate(_lines(results)):
+def _drawn(results: Sequence[MnistResult], stars: bool) -> "matplotlib.figure.Figure":
+    lines = _lines(results)
+    figure, (ax,) = figures.blank_figure(1, entries=2 * len(lines) + 2)
+    for number, (label, published, net) in enumerate(lines):
         color = f"C{number}"
         ax.plot(net.step, net.loss, color=color, alpha=0.25, linewidth=0.8)
         ax.plot(net.step, net.smoothed_loss, color=color, label=label)
@@ -59,10 +63,13 @@ def _draw_figure(path: Path, results: Sequence[MnistResult], quick: bool) -> Non
             net.step, net.smoothed_cross_entropy, color=color, linestyle=":",
             label=f"{label}, without the penalty",
         )  # fmt: skip
-        drawing.star(ax, results[0].steps, published, color)
+        if stars:
+            drawing.star(ax, results[0].steps, published, color)
+    if stars:
+        drawing.explain_stars(ax)
     figure.suptitle(_TITLE, parse_math=False, fontsize="medium")
-    drawing.finish(ax, results[0].source, "batch loss and its mean over 100 steps", quick)
-    drawing.save(path, figure)
+    drawing.label(ax, results[0].source, "batch loss and its mean over 100 steps", columns=1)
+    return figure
 
 
 def _write_curves(folder: Path, results: Sequence[MnistResult]) -> None:
@@ -75,7 +82,7 @@ def _write_curves(folder: Path, results: Sequence[MnistResult]) -> None:
         np.savez(path.with_suffix(".npz"), **columns)
 
 
-def _report(results: Sequence[MnistResult]) -> Values:
+def _report(results: Sequence[MnistResult], judged: bool) -> Values:
     lines, ends = [], []
     original = results[0].original
     penalty = float(original.loss[0] - original.cross_entropy[0])
@@ -87,8 +94,8 @@ def _report(results: Sequence[MnistResult]) -> Values:
                 "label": label,
                 "published": published,
                 "ours": finite(loss),
-                "ratio": finite(loss / published),
-                "off": is_off(loss / published),
+                "ratio": finite(loss / published) if judged else None,
+                "off": judged and is_off(loss / published),
                 "steps": results[0].steps,
                 "cross_entropy": finite(entropy),
                 "validation_error": net.validation_error,
@@ -189,5 +196,6 @@ def run(
             raise KeyboardInterrupt
         time_left.end()
     _write_curves(out / "curves", results)
-    _draw_figure(out / f"figure{KEY}", results, quick=divisor > 1)
-    return _report(results)
+    judged = divisor == 1
+    drawing.save(out / f"figure{KEY}", _drawn(results, stars=judged))
+    return _report(results, judged)

@@ -9,7 +9,7 @@ end-to-end rule, which has that of its net where it descends with it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,15 @@ from accel._optimum.any_problem import optimum
 from accel._reports import figures
 from accel._reports.csv_files import write_rows
 from accel._reports.text import finite
+from accel._runs.styles import Drawn, depth_color, line_styles
 from accel._support.arrays import Array
 from accel.experiments import digits_runs, drawing
 from accel.experiments.digits_runs import GRID, SCALE, Best, DigitsRunner, end
 from accel.experiments.time_left import TimeLeft
 from accel.tuning.models import Model
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 __all__ = ["KEY", "expected_units", "run"]
 
@@ -35,6 +39,8 @@ _STEPS = 8500
 _NAMES = {"gd": "gradient descent", "momentum": "momentum", "end-to-end": "end-to-end rule"}
 _PANELS = {"gd": ("gd", "end-to-end"), "momentum": ("momentum",)}
 _TUTORIAL = GRID.index(0.01)  # the rate that the paper's experiment begins with
+
+_ROWS = 6  # of the legend, and what is above it
 
 Values = dict[str, Any]
 Curves = Mapping[Model, Best]
@@ -177,26 +183,27 @@ def _tutorial_note(curves: Curves, least: float) -> str:
     )
 
 
-def _draw(path: Path, runner: DigitsRunner, curves: Curves, least: float, per_epoch: int) -> None:
-    figure, axes = figures.blank_figure(len(_PANELS))
+def _drawn(
+    runner: DigitsRunner, curves: Curves, least: float, per_epoch: int
+) -> "matplotlib.figure.Figure":
+    figure, axes = figures.blank_figure(len(_PANELS), entries=_ROWS)
     figure.suptitle(_TITLE, parse_math=False, fontsize="medium")
     data = runner.data
     title = f"{data.source}, {runner.problem.n} x {runner.problem.d}"
     for ax, (name, members) in zip(axes, _PANELS.items(), strict=True):
-        for model, best in curves.items():
-            if model.optimizer not in members:
-                continue
+        own = {model: best for model, best in curves.items() if model.optimizer in members}
+        styles = line_styles([Drawn(model.optimizer, model.depth) for model in own])
+        for (model, best), style in zip(own.items(), styles, strict=True):
             distances = best.losses - least
             distances[~(distances > 0)] = np.nan
             label = f"{_label(model)}, rate {GRID.rate(best.point):.2g}"
-            color = f"C{model.depth - 1}"
-            dashes = "--" if model.optimizer == "end-to-end" else "-"
-            ax.plot(best.step, distances.mean(axis=0), dashes, color=color, label=label)
+            ax.plot(best.step, distances.mean(axis=0), label=label, **style)
             low, high = distances.min(axis=0), distances.max(axis=0)
-            ax.fill_between(best.step, low, high, color=color, alpha=0.15, linewidth=0)
-        drawing.label(ax, f"{_NAMES[name]}: {title}", "distance from the optimum")
+            band = depth_color(model.depth)
+            ax.fill_between(best.step, low, high, color=band, alpha=0.15, linewidth=0)
+        drawing.label(ax, f"{_NAMES[name]}: {title}", "distance from the optimum", columns=1)
         ax.set_xlabel(f"step, of {runner.batch} images each ({per_epoch} steps an epoch)")
-    drawing.save(path, figure)
+    return figure
 
 
 def _write_curves(folder: Path, curves: Curves, least: float) -> None:
@@ -266,7 +273,7 @@ def run(
     least = best.loss if best.status == "optimal" else 0.0
     per_epoch = -(-problem.n // runner.batch)
     _write_curves(out / "curves", curves, least)
-    _draw(out / f"figure{KEY}", runner, curves, least, per_epoch)
+    drawing.save(out / f"figure{KEY}", _drawn(runner, curves, least, per_epoch))
     goals = _goals(curves, least)
     return _empty() | {
         "about": f"{_ABOUT} The data: {data.source} ({problem.n} x {problem.d}).",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accel._reports import figures
+from accel._runs.styles import Drawn, line_styles
 from accel._support.arrays import Array
 from accel.experiments.figures.curves import Figure, Panel
 
@@ -14,73 +15,85 @@ if TYPE_CHECKING:
     import matplotlib.figure
     from matplotlib.axes import Axes
 
-__all__ = ["draw", "finish", "label", "save", "star"]
+__all__ = ["drawn", "explain_stars", "label", "save", "star"]
 
-_DASHES = ("-", "--", ":")
 _STAR: dict[str, Any] = {
     "marker": "*",
     "linestyle": "none",
     "markeredgecolor": "black",
     "markeredgewidth": 0.5,
 }
+_COLUMNS = 2  # of a legend
 
 Points = tuple[Array, Array]  # iterations and distances
 
 
-def star(ax: "Axes", step: int, value: float, color: str) -> None:
+def star(ax: "Axes", step: int, value: float, color: Any) -> None:
     """Mark the published value at the last iteration."""
     ax.plot([step], [value], color=color, markersize=11, clip_on=False, zorder=3, **_STAR)
 
 
-def finish(ax: "Axes", title: str, quantity: str, quick: bool) -> None:
-    """Add what all axes with stars have: scales, labels, and a legend that explains the stars."""
-    when = "published, at full length" if quick else "published, at the last iteration"
-    ax.plot([], [], color="white", markersize=9, label=when, **_STAR)
-    label(ax, title, quantity)
+def explain_stars(ax: "Axes") -> None:
+    """Add what the stars are to the legend that ``label`` makes."""
+    ax.plot([], [], color="white", markersize=9, label="published, at the last iteration", **_STAR)
 
 
-def label(ax: "Axes", title: str, quantity: str) -> None:
-    """Add what all axes have: scales, labels and a legend."""
+def label(ax: "Axes", title: str, quantity: str, *, columns: int = _COLUMNS) -> None:
+    """Add what all axes have: scales, limits, labels, and a legend below."""
     ax.set_yscale("log")
+    figures.limit_above(ax, [line.get_ydata() for line in ax.get_lines()])
     ax.set_xlim(left=0)
     ax.set_xlabel("iteration")
     ax.set_ylabel(quantity)
     ax.set_title(title, parse_math=False)
     ax.grid(alpha=0.3)
-    ax.legend(fontsize="small")
+    figures.legend_below(ax, columns)
 
 
 def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
-    """Write a figure as PNG and as SVG."""
-    for suffix in (".png", ".svg"):
-        figures.save_figure(path.with_suffix(suffix), drawn)
+    """Write a figure as PNG, with its title, and as SVG without: a page has a heading above it."""
+    figures.save_figure(path.with_suffix(".png"), drawn)
+    drawn.suptitle("")
+    figures.save_figure(path.with_suffix(".svg"), drawn)
 
 
-def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], quick: bool) -> None:
-    for line in panel.lines:
+def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], stars: bool) -> None:
+    models = (line.curve.model for line in panel.lines)
+    kinds = [
+        Drawn(model.optimizer, model.depth, line.other)
+        for model, line in zip(models, panel.lines, strict=True)
+    ]
+    for line, style in zip(panel.lines, line_styles(kinds), strict=True):
         step, distance = points[line.label]
-        positive = np.where(distance > 0, distance, np.nan)
-        color = f"C{line.color}"
-        ax.plot(step, positive, color=color, linestyle=_DASHES[line.dash], label=line.label)
-        star(ax, line.curve.steps, line.published, color)
-    finish(ax, panel.title, "distance from the optimum", quick)
+        ax.plot(step, np.where(distance > 0, distance, np.nan), label=line.label, **style)
+        if stars:
+            star(ax, line.curve.steps, line.published, style["color"])
+    if stars:
+        explain_stars(ax)
+    label(ax, panel.title, "distance from the optimum")
 
 
-def draw(path: Path, figure: Figure, points: Mapping[str, Points], *, quick: bool) -> None:
-    """Draw a figure and write it as PNG and SVG.
+def drawn(
+    figure: Figure, points: Mapping[str, Points], *, stars: bool
+) -> "matplotlib.figure.Figure":
+    """Draw a figure.
 
     Parameters
     ----------
-    path : Path
-        Its suffix is replaced.
     figure : Figure
     points : dict of str to (m,) and (m,) arrays
         Iterations and distances of every line.
-    quick : bool
-        Whether the published values belong to longer runs.
+    stars : bool
+        Whether the published values at the last iteration are marked: not in a quick run, whose
+        last iteration is another one.
+
+    Returns
+    -------
+    matplotlib figure
     """
-    drawn, axes = figures.blank_figure(len(figure.panels), sharey=False)
-    drawn.suptitle(figure.title, parse_math=False, fontsize="medium")
+    rows = max(-(-(len(panel.lines) + stars) // _COLUMNS) for panel in figure.panels)
+    made, axes = figures.blank_figure(len(figure.panels), sharey=False, entries=rows + 1)
+    made.suptitle(figure.title, parse_math=False, fontsize="medium")
     for ax, panel in zip(axes, figure.panels, strict=True):
-        _draw_panel(ax, panel, points, quick)
-    save(path, drawn)
+        _draw_panel(ax, panel, points, stars)
+    return made

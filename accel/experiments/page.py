@@ -3,12 +3,14 @@
 import base64
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from accel._reports.text import duration
+from accel.experiments.summary import described, has_published, summary, verdict_on
 
-__all__ = ["difference", "has_published", "render"]
+__all__ = ["difference", "render"]
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em;
@@ -20,11 +22,9 @@ th, td { border-bottom: 1px solid #ddd; padding: 0.25em 0.7em; text-align: left;
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .bad { color: #b00020; font-weight: bold; }
 .good { color: #1b6e2d; }
+code { background: #f3f3f3; padding: 0 0.2em; }
+nav ul { columns: 2; }
 """
-_QUICK = (
-    "A quick run: every curve has a fiftieth of its steps. The published values belong to runs of "
-    "full length, and so do the claims; ratios and checks below say little."
-)
 _QUICK_ALONE = (
     "A quick run: every curve has a fiftieth of its steps, and says little of runs of full length."
 )
@@ -37,18 +37,47 @@ def _number(value: float | None, style: str = "") -> Cell:
     return f"number {style}".strip(), "-" if value is None else f"{value:.3g}"
 
 
+#: What is typed, an address, or a preprint.
+_MARKED = re.compile(r"`([^`]+)`|(https?://[^\s<>`]*[^\s<>`.,;:)])|arXiv[: ](\d{4}\.\d{4,5})")
+
+
 def _escaped(text: object) -> str:
     return html.escape(str(text))
 
 
+def _linked(target: str, text: str) -> str:
+    return f'<a href="{_escaped(target)}">{_escaped(text)}</a>'
+
+
+def _rich(text: str) -> str:
+    """Escape a text, but for code in backticks, and links to what it names."""
+
+    def marked(found: re.Match[str]) -> str:
+        code, address, preprint = found.groups()
+        if code:
+            return f"<code>{_escaped(code)}</code>"
+        return _linked(address or f"https://arxiv.org/abs/{preprint}", found[0])
+
+    parts, end = [], 0
+    for found in _MARKED.finditer(text):
+        parts += [_escaped(text[end : found.start()]), marked(found)]
+        end = found.end()
+    return "".join([*parts, _escaped(text[end:])])
+
+
 def _tag(name: str, text: str) -> str:
-    return f"<{name}>{_escaped(text)}</{name}>\n"
+    return f"<{name}>{_rich(text)}</{name}>\n"
+
+
+def _section(anchor: str, title: str, content: str) -> str:
+    """A part of the page that the contents lead to."""
+    return f'<section id="{_escaped(anchor)}">\n{_tag("h2", title)}{content}</section>\n'
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     def cell(value: Cell | str) -> str:
         style, text = value if isinstance(value, tuple) else ("", value)
-        return f'<td class="{style}">{_escaped(text)}</td>' if style else _tag("td", text).strip()
+        return f'<td class="{style}">{_rich(text)}</td>' if style else _tag("td", text).strip()
 
     head = "".join(_tag("th", name).strip() for name in header)
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>\n" for row in rows)
@@ -109,8 +138,8 @@ def _start(line: Values) -> str:
     return f"{line['init']}, std {line['scale']:.3g}{width}"
 
 
-def _lines(figure: Values) -> str:
-    published = "about" not in figure
+def _lines(figure: Values, judged: bool) -> str:
+    published = judged and "about" not in figure
     header = ["line", "published", "ours", "ratio"] if published else ["line", "ours"]
     searched = all("learning_rate" in line for line in figure["lines"])
     if searched:
@@ -126,7 +155,7 @@ def _lines(figure: Values) -> str:
             row += [
                 _number(line["learning_rate"]),
                 ("bad", "edge of the grid") if line["at_edge_of_grid"] else _next_rate(line),
-                _number(len(line["trials"])),
+                _number(len(line["trials"]) if "trials" in line else None),
                 _start(line),
                 ("number", str(line["steps"])),
             ]
@@ -157,14 +186,14 @@ def _items(texts: Iterable[str]) -> str:
     return f"<ul>\n{listed}</ul>\n" if listed else ""
 
 
-def _figure(figure: Values, drawing: bytes | None) -> str:
-    parts = [_tag("h2", figure["title"])]
+def _figure(figure: Values, drawing: bytes | None, judged: bool) -> str:
     if figure["skipped"]:
-        return "".join(parts) + _tag("p", f"Not run: {figure['skipped']}")
+        return _tag("p", f"Not run: {figure['skipped']}")
+    parts = []
     if drawing is not None:
         source = f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
-        parts.append(f'<p><img alt="{_escaped(figure["title"])}" src="{source}"></p>\n')
-    parts += [_lines(figure), _common(figure), _items(figure["notes"])]
+        parts.append(f'<p><img alt="{_escaped(described(figure))}" src="{source}"></p>\n')
+    parts += [_lines(figure, judged), _common(figure), _items(figure["notes"])]
     off = [difference(line) for line in figure["lines"] if line["off"]]
     if off:
         parts += [_tag("h3", "More than a factor of 2 from the published value"), _items(off)]
@@ -175,8 +204,8 @@ def _checks(report: Values) -> str:
     rows: list[list[Cell | str]] = []
     for figure in report["figures"]:
         for check in figure["checks"]:
-            verdict = ("good", "holds") if check["holds"] else ("bad", "fails")
-            rows.append([figure["key"], check["text"], verdict])
+            style = {True: "good", False: "bad", None: ""}[check["holds"]]
+            rows.append([figure["key"], check["text"], (style, verdict_on(check))])
     return _table(("figure", "claim", "here"), rows) if rows else ""
 
 
@@ -207,19 +236,40 @@ def _introduction(report: Values) -> str:
         f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
         f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
         "is trained at the learning rate that a search of its own found best over the last "
-        "tenth of its steps; ours is the distance from the optimum after the last one. "
-        "Stars mark the published end values, read off the paper's curves (10 %)."
+        "tenth of its steps; ours is the distance from the optimum after the last one."
     )
-    quick = _tag("p", _QUICK) if settings["quick"] else ""
-    return _tag("p", told) + quick + _tag("h2", "What the paper claims") + _checks(report)
+    if not settings["quick"]:
+        told += " Stars mark the published end values, read off the paper's curves (10 %)."
+    return _tag("p", summary(report)) + _tag("p", told)
 
 
-def has_published(report: Values) -> bool:
-    """Return whether a figure of a report is one of the paper's, with values to compare with.
+def _contents(sections: Iterable[tuple[str, str, str]]) -> str:
+    links = "".join(f"<li>{_linked(f'#{name}', title)}</li>\n" for name, title, _ in sections)
+    return f"<nav>\n<ul>\n{links}</ul>\n</nav>\n"
 
-    What is not the paper's says itself what it is "about".
-    """
-    return any("about" not in figure for figure in report["figures"])
+
+def _sections(report: Values, drawings: Mapping[str, bytes]) -> list[tuple[str, str, str]]:
+    """Return the anchor, the title and the content of every part of the page."""
+    facts = (
+        [section, name, value]
+        for section, values in report["facts"].items()
+        for name, value in values.items()
+    )
+    judged = not report["settings"]["quick"]
+    checks = _checks(report)
+    return [
+        *([("claims", "What the paper claims", checks)] if checks else []),
+        *(
+            (
+                f"figure-{figure['key']}",
+                figure["title"],
+                _figure(figure, drawings.get(figure["key"]), judged),
+            )
+            for figure in report["figures"]
+        ),
+        ("time", "Time", _costs(report)),
+        ("machine", "Versions and machine", _table(("", "", ""), facts)),
+    ]
 
 
 def render(report: Values, drawings: Mapping[str, bytes]) -> str:
@@ -236,22 +286,16 @@ def render(report: Values, drawings: Mapping[str, bytes]) -> str:
     -------
     str
     """
-    facts = (
-        [section, name, value]
-        for section, values in report["facts"].items()
-        for name, value in values.items()
-    )
+    sections = _sections(report, drawings)
     body = [
         _tag("h1", "Arora, Cohen and Hazan (2018), reproduced"),
         _introduction(report),
-        *(_figure(figure, drawings.get(figure["key"])) for figure in report["figures"]),
-        _tag("h2", "Time"),
-        _costs(report),
-        _tag("h2", "Versions and machine"),
-        _table(("", "", ""), facts),
+        _contents(sections),
+        *(_section(*section) for section in sections),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>accel reproduce</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"{''.join(body)}</body>\n</html>\n"
     )

@@ -58,7 +58,7 @@ def _rescaled(curve: Curve) -> list[Curve]:
 
 
 def run_extras(
-    runner: CurveRunner, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned]
+    runner: CurveRunner, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned], *, judged: bool
 ) -> ExtraRuns:
     """Run the families of lines at a common rate, and lines that are off from other scales.
 
@@ -67,6 +67,8 @@ def run_extras(
     runner : CurveRunner
     figures : iterable of Figure
     tuned : dict of Curve to Tuned
+    judged : bool
+        Whether lines are compared with the published values, which belong to full length.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def run_extras(
         line.curve
         for figure in figures
         for line in figure.lines
-        if is_off(tuned[line.curve].distance / line.published)
+        if judged and is_off(tuned[line.curve].distance / line.published)
     ]
     scales = runner.run_at(
         "other initial scales",
@@ -126,8 +128,11 @@ def _other_scales(
     ]
 
 
-def _line(runner: CurveRunner, panel: str, line: Line, tuned: Tuned, extra: ExtraRuns) -> Values:
+def _line(
+    runner: CurveRunner, panel: str, line: Line, tuned: Tuned, extra: ExtraRuns, judged: bool
+) -> Values:
     curve, ratio = line.curve, tuned.distance / line.published
+    off = judged and is_off(ratio)
     return {
         "panel": panel,
         "label": line.label,
@@ -145,11 +150,11 @@ def _line(runner: CurveRunner, panel: str, line: Line, tuned: Tuned, extra: Extr
         "status": tuned.result.status,
         "published": line.published,
         "ours": finite(tuned.distance),
-        "ratio": finite(ratio),
-        "off": is_off(ratio),
-        "published_value_reached_at": _reached_published(runner, line, tuned),
+        "ratio": finite(ratio) if judged else None,
+        "off": off,
+        "published_value_reached_at": _reached_published(runner, line, tuned) if judged else None,
         "trials": [_trial(trial) for trial in tuned.trials],
-        "other_scales": _other_scales(runner, curve, tuned, extra) if is_off(ratio) else [],
+        "other_scales": _other_scales(runner, curve, tuned, extra) if off else [],
     }
 
 
@@ -172,7 +177,12 @@ def _family(
 
 
 def figure_report(
-    runner: CurveRunner, figure: Figure, tuned: Mapping[Curve, Tuned], extra: ExtraRuns
+    runner: CurveRunner,
+    figure: Figure,
+    tuned: Mapping[Curve, Tuned],
+    extra: ExtraRuns,
+    *,
+    judged: bool,
 ) -> Values:
     """Return what the report says of a figure: its lines, common rates and claims.
 
@@ -182,6 +192,8 @@ def figure_report(
     figure : Figure
     tuned : dict of Curve to Tuned
     extra : ExtraRuns
+    judged : bool
+        As for ``run_extras``; without, every claim ``holds`` as null.
 
     Returns
     -------
@@ -194,7 +206,7 @@ def figure_report(
         "title": figure.title,
         "skipped": None,
         "lines": [
-            _line(runner, panel.title, line, tuned[line.curve], extra)
+            _line(runner, panel.title, line, tuned[line.curve], extra, judged)
             for panel in figure.panels
             for line in panel.lines
         ],
@@ -202,7 +214,11 @@ def figure_report(
             _family(runner, figure, labels, tuned, extra) for labels in figure.families
         ],
         "checks": [
-            {"text": claim.text, "lines": list(claim.labels), "holds": claim(ends)}
+            {
+                "text": claim.text,
+                "lines": list(claim.labels),
+                "holds": claim(ends) if judged else None,
+            }
             for claim in figure.claims
         ],
         "notes": list(figure.notes),

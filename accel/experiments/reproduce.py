@@ -8,30 +8,41 @@ from pathlib import Path
 from typing import Any
 
 from accel._core.problem import Problem
-from accel._files import archives
+from accel._files import archives, paths
 from accel._reports import machine
 from accel._reports.csv_files import history_csv
 from accel._support import validation
 from accel._support.backends import resolve
 from accel.experiments import convnet, digits, page
-from accel.experiments.drawing import draw
+from accel.experiments.drawing import drawn, save
 from accel.experiments.figures import LINEAR
 from accel.experiments.figures.curves import Curve, Figure
 from accel.experiments.report import figure_report, run_extras
 from accel.experiments.runner import PLAN, CurveRunner
 from accel.experiments.time_left import StageProgress, TimeLeft
 from accel.tuning import Tuned
+from accel.tuning.stages import ROUNDS
 
-__all__ = ["KEYS", "QUICK", "Settings", "finished_report", "reproduce"]
+__all__ = [
+    "KEYS", "QUICK", "Settings", "default_figures", "finished_report", "paged", "reproduce",
+]  # fmt: skip
 
 #: Every figure: those of linear networks, and the convolutional network's with its linear version.
 KEYS = (*LINEAR, digits.KEY, convnet.KEY)
 
 QUICK = 50  # --quick divides the steps by this
+_QUICK_PLAN = 3  # version of what a quick run does
+#: A quick run refines its rates once: at so few steps a rate of the coarse grid would do.
+_QUICK_ROUNDS = ROUNDS | {"refine": 1}
 _STATE, _CURVES = "state", "curves"
 _REPORT, _PAGE = "report.json", "report.html"
 
 Report = dict[str, Any]
+
+
+def default_figures(quick: bool) -> tuple[str, ...]:
+    """Return the keys of all figures; figure 5 right, as slow as all others, not of a quick run."""
+    return tuple(key for key in KEYS if not (quick and key == convnet.KEY))
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Settings:
     figures : sequence of str
         Keys of figures, of ``KEYS``.
     quick : bool
+        A fiftieth of the steps. What the paper says of full length is not judged then.
     seed : int
     data : str
         Name of the data of the linear figures.
@@ -84,7 +96,8 @@ class Settings:
 
     def key(self) -> Report:
         """Return what a report is recognised by."""
-        key = {"plan": PLAN, "quick": self.quick, "seed": self.seed, "data": self.data}
+        plan = _QUICK_PLAN if self.quick else PLAN
+        key = {"plan": plan, "quick": self.quick, "seed": self.seed, "data": self.data}
         return key if self.backend == "auto" else key | {"backend": self.backend}
 
 
@@ -144,7 +157,7 @@ def _draw_all(
             )
             for line in figure.lines
         }
-        draw(out / f"figure{figure.key}", figure, points, quick=quick)
+        save(out / f"figure{figure.key}", drawn(figure, points, stars=not quick))
 
 
 def _facts() -> machine.Facts:
@@ -187,29 +200,39 @@ def reproduce(
     """
     began = time.perf_counter()
     figures = settings.linear()
-    runner = CurveRunner(make, out / _STATE, TimeLeft(progress), threads, settings.backend)
+    runner = CurveRunner(
+        make, out / _STATE, TimeLeft(progress), threads, settings.backend,
+        _QUICK_ROUNDS if settings.quick else ROUNDS,
+    )  # fmt: skip
     others = [module for module in (digits, convnet) if module.KEY in settings.figures]
     for module in others:
         runner.time_left.reserve(module.expected_units(settings.divisor))
     tuned = runner.tune(line.curve for figure in figures for line in figure.lines)
     out.mkdir(parents=True, exist_ok=True)
-    extra = run_extras(runner, figures, tuned)
+    judged = not settings.quick
+    extra = run_extras(runner, figures, tuned, judged=judged)
     _write_curves(out, runner, tuned)
     _draw_all(out, runner, figures, tuned, settings.quick)
-    reports = [figure_report(runner, figure, tuned, extra) for figure in figures]
+    reports = [figure_report(runner, figure, tuned, extra, judged=judged) for figure in figures]
     report: Report = {
         "settings": settings.key(),
         "data": runner.described(),
         "figures": reports,
         "seconds": {
             "training": sum(timing.seconds for timing in runner.timings),
-            "this_sitting": time.perf_counter() - began,
+            "this_sitting": 0.0,
             "stages": [asdict(timing) for timing in runner.timings],
         },
         "facts": _facts(),
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "finished": "",
     }
-    write_report(out, report)
+
+    def write() -> None:
+        report["seconds"]["this_sitting"] = time.perf_counter() - began
+        report["finished"] = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        write_report(out, report)
+
+    write()
     for module in others:
         reports.append(
             module.run(
@@ -218,16 +241,54 @@ def reproduce(
             )
         )  # fmt: skip
         report["seconds"]["training"] += reports[-1]["seconds"]
-        report["seconds"]["this_sitting"] = time.perf_counter() - began
-        write_report(out, report)
+        write()
     return report
+
+
+def _drawings(folder: Path, report: Report) -> dict[str, bytes]:
+    """Read the drawings of a report that lie in a folder, by the keys of their figures."""
+    files = {figure["key"]: folder / f"figure{figure['key']}.svg" for figure in report["figures"]}
+    return {key: path.read_bytes() for key, path in files.items() if path.is_file()}
 
 
 def write_report(out: Path, report: Report) -> None:
     """Write ``report.json`` and ``report.html``; the figures are there already."""
     _write_text(out / _REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    drawings = {
-        key: (out / f"figure{key}.svg").read_bytes()
-        for key in (figure["key"] for figure in report["figures"] if not figure["skipped"])
-    }
-    _write_text(out / _PAGE, page.render(report, drawings))
+    _write_text(out / _PAGE, page.render(report, _drawings(out, report)))
+
+
+def paged(path: Path) -> tuple[Report, Path]:
+    """Make the page of a report that was written before, and run nothing.
+
+    Parameters
+    ----------
+    path : Path
+        Of a ``report.json``. The page is written beside it, with the drawings that lie there.
+
+    Returns
+    -------
+    dict
+        The report.
+    Path
+        Of its page.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If there is no such file, or it is no report.
+    """
+    path = paths.given("--report", path)
+    if refusal := paths.refusal(path):
+        raise paths.unreadable(path, refusal)
+    written = path.with_suffix(".html")
+    if written == path:
+        raise ValueError(f"--report must be a .json, got {paths.text(path)}")
+    try:
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
+        rendered = page.render(report, _drawings(path.parent, report))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{paths.text(path)} is no report.json of accel reproduce") from None
+    _write_text(written, rendered)
+    return report, written

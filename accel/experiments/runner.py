@@ -1,7 +1,7 @@
 """Trains many curves side by side, in sweeps whose checkpoints are kept: none is made twice."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class CurveRunner:
     threads : int or None
     backend : str
         As for ``train``.
+    rounds : dict of str to int
+        How often at most each stage of a search may ask for more.
     """
 
     make: Callable[[float], Problem]
@@ -85,6 +87,7 @@ class CurveRunner:
     time_left: TimeLeft
     threads: int | None = None
     backend: str = "auto"
+    rounds: Mapping[str, int] = field(default_factory=lambda: ROUNDS)
     timings: list[Timing] = field(default_factory=list)
     _problems: dict[float, tuple[Problem, Optimum]] = field(default_factory=dict)
 
@@ -187,7 +190,7 @@ class CurveRunner:
             )
             for curve in curves
         }
-        for stage, rounds in ROUNDS.items():
+        for stage, rounds in self.rounds.items():
             for number in range(1, rounds + 1):
                 jobs = [
                     (curve, index)

@@ -1,12 +1,15 @@
 """Several models on one problem, each at the best learning rate that a search finds for it."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from accel._core.network import LinearNetwork
+from accel._core.optimizers import Optimizer
 from accel._core.problem import Problem
 from accel._optimum.any_problem import optimum
 from accel._optimum.optimum import Optimum
@@ -24,6 +27,7 @@ from accel.tuning.walk import Search
 __all__ = ["CallbackFactory", "Comparison", "compare", "rounding"]
 
 _RECORDS = 2000
+_LONG = 2.0  # seconds that all best runs may take to be timed more than once
 
 #: Called before every run with the model, the rate and the number of the run; returns the callback
 #: for the run.
@@ -44,6 +48,8 @@ class Comparison:
     models : tuple of Tuned
     interrupted : bool
         Whether Ctrl-C ended it before all models were tuned.
+    repeats : int
+        The number of runs that the seconds of every model's best run are the median of.
     """
 
     best: Optimum
@@ -51,6 +57,7 @@ class Comparison:
     target: float
     models: tuple[Tuned, ...]
     interrupted: bool = False
+    repeats: int = 1
 
     def __repr__(self) -> str:
         return showing.line(
@@ -122,6 +129,31 @@ def _end_of_first(finished: Sequence[Tuned], floor: float) -> float:
     return max(finished[0].distance, 2 * floor)
 
 
+def _timed(
+    finished: Sequence[Tuned], again: Sequence[Callable[[], Result]], repeats: int
+) -> tuple[list[Tuned], int]:
+    """Run all of them again, by turns; return them with median times, and of how many runs.
+
+    The first run, whose caches are cold, is one of them. Ctrl-C ends the timing and no more: what
+    was to be found is found.
+    """
+    rounds = [[tuned.result for tuned in finished]]
+    with contextlib.suppress(KeyboardInterrupt):
+        while len(rounds) < repeats:
+            results = [run() for run in again]
+            if any(result.status == "interrupted" for result in results):
+                break
+            rounds.append(results)
+    timed = []
+    for tuned, *results in zip(finished, *rounds, strict=True):
+        seconds = np.median([result.history.seconds for result in results], axis=0)
+        history = replace(tuned.result.history, seconds=seconds)
+        # Of the whole run, not of the last record: what comes after it belongs to the run.
+        whole = float(np.median([result.seconds for result in results]))
+        timed.append(replace(tuned, result=replace(tuned.result, history=history, seconds=whole)))
+    return timed, len(rounds)
+
+
 def compare(
     problem: Problem,
     models: Sequence[Model],
@@ -134,6 +166,7 @@ def compare(
     threads: int | None = None,
     watch: CallbackFactory | None = None,
     done: Callable[[Tuned], object] | None = None,
+    repeats: int = 1,
 ) -> Comparison:
     """Train every model at the learning rate that brings it closest to the optimum.
 
@@ -157,6 +190,10 @@ def compare(
         ``watch(model, rate, number)``, called before every run; the callback for the run.
     done : callable, optional
         ``done(tuned)``, called after every model.
+    repeats : int
+        How often the best run of every model is timed, at least once: by turns, at the end, and its
+        seconds are the median. Where the best runs take more than two seconds together they are
+        timed once, while they are found: then they are long enough for that.
 
     Returns
     -------
@@ -180,6 +217,7 @@ def compare(
     if not models:
         raise ValueError("models must not be empty")
     check_goal(steps, target)
+    validation.integer("repeats", repeats, least=1)
     grid, start, threads = grid or Grid(), start or Start(), cpu_threads(threads)
     networks = [start.network(problem, model) for model in models]
     best = optimum(problem)
@@ -190,13 +228,15 @@ def compare(
     floor = rounding(problem, best)
     middles = [grid.index(first_rate(problem, model.optimizer)) for model in models]
 
+    def run_at(network: LinearNetwork, rule: Optimizer, callback: Callback | None = None) -> Result:
+        return train(
+            problem, network, rule, steps, record_every=-(-steps // _RECORDS),
+            target=best.loss + floor, callback=callback, backend=backend, threads=threads,
+        )  # fmt: skip
+
     def search_for(model: Model, network: LinearNetwork, middle: int) -> Search:
         def run(rate: float, number: int) -> Result:
-            callback = watch(model, rate, number) if watch else None
-            return train(
-                problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
-                target=best.loss + floor, callback=callback, backend=backend, threads=threads,
-            )  # fmt: skip
+            return run_at(network, model.at(rate), watch(model, rate, number) if watch else None)
 
         return Search(grid, middle, floor, run, best.loss)
 
@@ -218,4 +258,12 @@ def compare(
             finished.append(underway[1].outcome(underway[0]))
     if target is None:
         target = _end_of_first(finished, floor)
-    return Comparison(best, steps, target, tuple(finished), interrupted)
+    if interrupted or sum(tuned.result.seconds for tuned in finished) > _LONG:
+        repeats = 1
+    if repeats > 1:
+        again = [
+            partial(run_at, network, tuned.result.optimizer)
+            for network, tuned in zip(networks, finished, strict=True)
+        ]
+        finished, repeats = _timed(finished, again, repeats)
+    return Comparison(best, steps, target, tuple(finished), interrupted, repeats)

@@ -59,15 +59,15 @@ class Line:
     curve : Curve
     published : float
         Distance from the optimum at the last step, read off the paper's curve (within 10 %).
-    color, dash : int
-        Numbers of its colour and of its dash pattern.
+    other : bool
+        Whether a line before it is of the same optimiser and depth, with other widths or another
+        start: it is drawn with other dashes.
     """
 
     label: str
     curve: Curve
     published: float
-    color: int = 0
-    dash: int = 0
+    other: bool = False
 
 
 @dataclass(frozen=True)

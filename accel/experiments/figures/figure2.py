@@ -17,10 +17,9 @@ def _lines(p: int, depth: int) -> tuple[Line, ...]:
             f"l{p}, depth {depth}, {kind}",
             Curve(p, Model(optimizer, depth), near_zero(depth, width), _STEPS),
             _PUBLISHED[p, depth],
-            color=depth - 1,
-            dash=dash,
+            other=width > 1,
         )
-        for dash, (optimizer, width, kind) in enumerate(kinds)
+        for optimizer, width, kind in kinds
     )
 
 

@@ -26,7 +26,7 @@ def descent(p: float, depth: int, steps: int) -> Curve:
 
 def _panel(p: int, published: tuple[float, float, float]) -> tuple[Panel]:
     lines = (
-        Line(label, descent(p, depth, _STEPS), value, color=depth - 1)
+        Line(label, descent(p, depth, _STEPS), value)
         for depth, (label, value) in enumerate(zip(_DEPTHS, published, strict=True), 1)
     )
     return (Panel(f"l{p}", tuple(lines)),)

@@ -20,10 +20,10 @@ FIGURES = (
                 "l4",
                 (
                     *(
-                        Line(label, Curve(4, Model(name, 1), near_zero(1), _LONG), value, color)
-                        for color, (label, name, value) in enumerate(_ADAPTIVE, 3)
+                        Line(label, Curve(4, Model(name, 1), near_zero(1), _LONG), value)
+                        for label, name, value in _ADAPTIVE
                     ),
-                    Line(_DEEP, descent(4, 3, _LONG), 6.3e-3, color=2),
+                    Line(_DEEP, descent(4, 3, _LONG), 6.3e-3),
                 ),
             ),
         ),
@@ -51,7 +51,6 @@ FIGURES = (
                         label,
                         Curve(4, Model("adam", depth), near_zero(depth), _SHORT),
                         value,
-                        color=depth - 1,
                     )
                     for depth, (label, value) in enumerate(_ADAM, 1)
                 ),

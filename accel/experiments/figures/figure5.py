@@ -17,8 +17,7 @@ def _line(depth: int, init: str, published: float) -> Line:
         f"{depth} layers, {_NAMES[init]}",
         Curve(4, Model("gd", depth), Start(init, _SCALE, width=1), _STEPS),
         published,
-        color={4: 1, 8: 2}[depth],
-        dash=0 if init == "identity" else 1,
+        other=init == "near_zero",
     )
 
 

@@ -44,7 +44,7 @@ def trained(monkeypatch):
     return called
 
 
-def run(out, divisor=50, progress=lambda *told: None):
+def run(out, divisor=1, progress=lambda *told: None):
     return convnet.run(
         out, divisor=divisor, seed=3, time_left=TimeLeft(progress), state=out / "state", threads=1
     )
@@ -53,7 +53,7 @@ def run(out, divisor=50, progress=lambda *told: None):
 def test_lines_notes_and_files(tmp_path, trained):
     told = []
     report = run(tmp_path, progress=lambda *values: told.append(values))
-    assert trained["steps"] == 170
+    assert trained["steps"] == 8500
     assert trained["seed"] == 3
     ends = {line["label"]: (line["ours"], line["ratio"], line["off"]) for line in report["lines"]}
     assert ends == {
@@ -64,7 +64,7 @@ def test_lines_notes_and_files(tmp_path, trained):
     assert "a stand-in, because" in report["notes"][0]
     assert "original 0.5 (12.50%); overparameterised, balanced start 0.03" in report["notes"][2]
     assert trained["inits"] == ["balanced", "near_zero"]
-    assert told[-1][1:3] == (170, 2)
+    assert told[-1][1:3] == (8500, 2)
     assert {path.name for path in tmp_path.glob("figure5r.*")} == {"figure5r.png", "figure5r.svg"}
     with (tmp_path / "curves" / "convnet-original.csv").open() as stream:
         assert [row["loss"] for row in csv.DictReader(stream)] == ["3.2"] * 3
@@ -83,6 +83,14 @@ def test_a_diverged_network_is_null_in_the_report(tmp_path, trained, monkeypatch
     assert (line["ours"], line["ratio"], line["cross_entropy"], line["off"]) == (
         None, None, None, True,
     )  # fmt: skip
+
+
+def test_a_quick_run_is_compared_with_nothing(tmp_path, trained):
+    report = run(tmp_path, 50)
+    assert [(line["ratio"], line["off"]) for line in report["lines"]] == [(None, False)] * 3
+    assert "published" not in (tmp_path / "figure5r.svg").read_text()
+    run(tmp_path, 1)
+    assert "published, at the last iteration" in (tmp_path / "figure5r.svg").read_text()
 
 
 def test_full_length_and_quick_have_checkpoints_of_their_own(tmp_path, trained):

@@ -27,7 +27,11 @@ def test_the_keys_are_those_of_the_command():
 def test_every_figure_is_whole(figure):
     labels = [line.label for line in figure.lines]
     assert len(set(labels)) == len(labels)
-    assert len({(line.color, line.dash, line.curve.p) for line in figure.lines}) == len(labels)
+    drawn = {
+        (line.curve.model.optimizer, line.curve.model.depth, line.other, line.curve.p)
+        for line in figure.lines
+    }
+    assert len(drawn) == len(labels)
     assert figure.claims
     for mentioned in [claim.labels for claim in figure.claims] + list(figure.families):
         assert set(mentioned) <= set(labels)

@@ -1,10 +1,16 @@
 """The report page is self-contained and escapes every text of a user."""
 
+import json
 import re
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from accel.experiments.page import difference, render
+from accel.experiments.summary import summary
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 LINE = {
     "label": "depth <3>", "published": 6.3e-3, "ours": 4.4e-2, "ratio": 7.0, "off": True,
@@ -41,9 +47,10 @@ def test_every_text_is_escaped():
 
 def test_nothing_is_loaded_from_elsewhere():
     page = render(report(), {"3r": b"<svg></svg>"})
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert sources == ["data:image/svg+xml;base64,PHN2Zz48L3N2Zz4="]
-    assert "http" not in page
+    assert re.findall(r'src="([^"]*)"', page) == ["data:image/svg+xml;base64,PHN2Zz48L3N2Zz4="]
+    links = re.findall(r'<a href="([^"]*)"', page)  # which lead away only if they are clicked
+    assert page.count("http") == sum(link.startswith("http") for link in links) == 1
+    assert page.count("href=") == len(links)
 
 
 def test_a_failed_check_and_a_line_that_is_off_stand_out():
@@ -63,19 +70,137 @@ def test_beside_a_figure_of_the_paper_another_changes_nothing_but_its_own_part()
     alone, both = report(about="digits", checks=[]), report()
     both["figures"] += alone["figures"]
     page = render(both, {})
-    begin = page.index("<h2>A &amp; &lt;b&gt;</h2>")
+    begin, end = (page.index(f"<{tag}nav>") for tag in ("", "/"))
     assert page[:begin] == render(report(), {})[:begin]
+    first = page[end : page.index("<h2>A &amp; &lt;b&gt;</h2>")]
+    assert first in render(report(), {})
     assert (page.count(">published<"), page.count(">ratio<")) == (1, 1)
     page = render(alone, {})
     assert "<p>digits By accel reproduce with seed 0, finished 2026.</p>" in page
     assert "What the paper claims" not in page
 
 
-def test_a_quick_run_says_so():
-    quick = report()
-    assert "fiftieth" not in render(quick, {})
+def quick_report(**figure):
+    """Of a quick run, which judges nothing."""
+    line = LINE | {"ratio": None, "off": False, "other_scales": []}
+    checks = [{"text": "a < b", "lines": ["depth <3>"], "holds": None}]
+    quick = report(**{"lines": [line], "checks": checks} | figure)
     quick["settings"]["quick"] = True
-    assert "fiftieth" in render(quick, {})
+    return quick
+
+
+def test_a_quick_run_says_so_and_judges_nothing():
+    assert "fiftieth" not in render(report(), {})
+    page = render(quick_report(), {})
+    assert "fiftieth" in page
+    assert "The paper&#x27;s claim is not judged." in page
+    assert "<td>not judged</td>" in page
+    for absent in ('class="bad"', "number bad", ">published<", ">ratio<", "Stars", "factor of 2"):
+        assert absent not in page
+
+
+class Reader(HTMLParser):
+    """Reads a page: its anchors, links and headings, the texts between tags, open tags."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.anchors, self.links, self.headings, self.texts, self.open = [], [], [], [], []
+        self.alternatives = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.alternatives += [attrs["alt"]] if tag == "img" else []
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["h1"] or self.open[-1:] == ["h2"]:
+            self.headings.append(data)
+        if "style" not in self.open:
+            self.texts.append((tuple(self.open), data))
+
+
+def test_the_report_of_the_full_run():
+    """The committed one: each title once, contents that lead somewhere, code, what came out."""
+    full = json.loads((DOCS / "reproduce-2026-11-23.json").read_text())
+    drawings = {figure["key"]: b"<svg></svg>" for figure in full["figures"]}
+    page = Reader(render(full, drawings))
+    assert page.open == []
+    titles = [figure["title"] for figure in full["figures"]]
+    assert len(set(page.headings)) == len(page.headings) == len(titles) + 4
+    assert set(titles) < set(page.headings)
+    inner = [link[1:] for link in page.links if link.startswith("#")]
+    assert inner == page.anchors
+    assert len(inner) == len(titles) + 3
+    assert [link for link in page.links if not link.startswith("#")] == [
+        "https://arxiv.org/abs/1802.06509"
+    ]
+    assert not any("`" in text for _, text in page.texts)
+    code = [text for tags, text in page.texts if tags[-1:] == ("code",)]
+    assert any(text.startswith("accel train gas --depth 4") for text in code)
+    for title, alternative in zip(titles, page.alternatives, strict=True):
+        assert alternative.startswith(title)
+        assert " ends at 0." in alternative
+    first = next(text for tags, text in page.texts if tags[-1:] == ("p",))
+    assert first.startswith("Of the paper's 10 claims 7 hold here (figure 2 (4), figure 3 left, ")
+    assert "figure 5 left), 3 do not. Figure 3 right, “depth 3 ends below depth 2" in first
+    assert "depth 2 at 0.0305 and depth 3 at 0.0377" in first
+    assert "depth 3 at step 942738" in first
+    assert "9 of 29 curves end more than a factor of 2" in first
+    assert first.endswith("the rest is not explained.")
+
+
+def checks(*holds):
+    return [
+        {"text": f"claim {number}", "lines": ["depth <3>"], "holds": held}
+        for number, held in enumerate(holds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ({"checks": checks(True)}, "The paper's claim holds here."),
+        ({"checks": checks(False)}, "The paper's claim does not hold here. A & <b>, “claim 0”: here"
+         " depth <3> ends at 0.044. The next larger rate that was tried diverges: depth <3> at "
+         "step 950000."),
+        ({"checks": checks(True, True)}, "All of the paper's 2 claims hold here."),
+        ({"checks": checks(False, False)}, "None of the paper's 2 claims holds here."),
+        ({"checks": checks(True, False)}, "Of the paper's 2 claims 1 holds here (a & <b>), 1 does "
+         "not."),
+        ({"checks": []}, "None of the paper's claims is about these figures."),
+        ({"checks": [], "lines": [], "skipped": "no torch"}, "A & <b> was not run: no torch."),
+        ({"lines": [LINE | {"off": False}]}, "Every curve ends within a factor of 2"),
+        ({}, "1 of 1 curves ends more than a factor of 2 from the published value, at 7 times "
+         "of it."),
+        ({"lines": [LINE | {"ours": None, "ratio": None}], "checks": checks(False)},
+         "here depth <3> diverges."),
+    ],
+)  # fmt: skip
+def test_the_first_paragraph_says_what_holds_whatever_it_is(figure, words):
+    assert words in summary(report(**figure))
+
+
+def test_a_quick_run_of_many_claims():
+    said = summary(quick_report(checks=checks(None, None)))
+    assert "The paper's 2 claims are not judged." in said
+    assert "factor of 2" not in said
+
+
+def test_code_addresses_and_preprints_are_marked():
+    note = "see `accel <x>` at https://a.b/c?d=1&e=2. and arXiv 1905.13655, not `this"
+    page = render(report(notes=[note]), {})
+    assert (
+        '<li>see <code>accel &lt;x&gt;</code> at <a href="https://a.b/c?d=1&amp;e=2">'
+        'https://a.b/c?d=1&amp;e=2</a>. and <a href="https://arxiv.org/abs/1905.13655">arXiv '
+        "1905.13655</a>, not `this</li>"
+    ) in page
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,20 @@ from typer.testing import CliRunner
 
 import accel
 from accel.cli import app
+from accel.cli import reproduce as command
 from accel.experiments import convnet, digits_runs, reproduce, runner
 from accel.experiments.figures import LINEAR
 from accel.experiments.reproduce import KEYS
 
 from ..killing import killed
 
-SMALL = ["--data", "ill-conditioned:n=30,d=3,condition=10", "--threads", "1", "--quick"]
+SMALL = ["--data", "ill-conditioned:n=30,d=3,condition=10", "--threads", "1"]
 
 
 @pytest.fixture(autouse=True)
 def much_shorter(monkeypatch):
-    """200 steps in place of a million."""
-    monkeypatch.setattr(reproduce, "QUICK", 5000)
+    """200 steps in place of a million, and no run is a quick one."""
+    monkeypatch.setattr(reproduce.Settings, "divisor", 5000)
 
 
 def run(*arguments):
@@ -45,7 +46,7 @@ def everything(tmp_path_factory):
     """All figures, run once: the folder and the result of the command."""
     out = tmp_path_factory.mktemp("all")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "QUICK", 5000)
+        patch.setattr(reproduce.Settings, "divisor", 5000)
         patch.setattr(convnet, "import_torch", no_torch)
         patch.setattr(digits_runs, "load", no_digits)
         return out, run("--out", out)
@@ -78,7 +79,7 @@ def test_the_report_tells_what_the_curves_tell(everything):
     report = read(out)
     assert [figure["key"] for figure in report["figures"]] == list(KEYS)
     assert report["settings"] == {
-        "plan": runner.PLAN, "quick": True, "seed": 0,
+        "plan": runner.PLAN, "quick": False, "seed": 0,
         "data": "ill-conditioned:n=30,d=3,condition=10",
     }  # fmt: skip
     for figure in report["figures"]:
@@ -238,6 +239,85 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, mo
     assert first == second
 
 
+def test_a_quick_run_judges_nothing(tmp_path):
+    ended = run("--figures", "3r,5l", "--out", tmp_path, "--quick", "--check")
+    assert ended.exit_code == 0, ended.output
+    report = read(tmp_path)
+    assert report["settings"]["plan"] != runner.PLAN
+    for figure in report["figures"]:
+        assert {check["holds"] for check in figure["checks"]} == {None}
+        assert {(line["ratio"], line["off"]) for line in figure["lines"]} == {(None, False)}
+        assert not any(line["other_scales"] for line in figure["lines"])
+    assert not [stage for stage in report["seconds"]["stages"] if "refine 2" in stage["stage"]]
+    for words in ("not judged: figure 3r", "a quick run", "--check: nothing was judged"):
+        assert words in ended.stdout
+    for word in ("FAILS", "published  "):
+        assert word not in ended.stdout
+    assert "published" not in (tmp_path / "figure3r.svg").read_text()
+    # What a quick run answers, another one does not ask again; a full run does.
+    assert (
+        reproduce.finished_report(tmp_path, reproduce.Settings(("3r",), quick=True), None) is None
+    )
+    there = reproduce.Settings(("3r",), True, 0, SMALL[1])
+    assert reproduce.finished_report(tmp_path, there, None)["figures"] == report["figures"][:1]
+
+
+def test_a_quick_run_leaves_out_what_is_slow(tmp_path, monkeypatch):
+    asked = []
+
+    def stopped(settings, *arguments, **keywords):
+        asked.append(settings.figures)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(command, "reproduce", stopped)
+    for options in ([], ["--quick"], ["--quick", "--figures", "5r"]):
+        assert run("--out", tmp_path, *options).exit_code == 2
+    assert asked == [KEYS, tuple(key for key in KEYS if key != "5r"), ("5r",)]
+
+
+def test_the_time_at_which_a_report_was_finished_is_that_of_its_last_figure(tmp_path, monkeypatch):
+    clock = iter(["early", "late"])
+    monkeypatch.setattr(reproduce.time, "strftime", lambda form: next(clock))
+    monkeypatch.setattr(convnet, "import_torch", no_torch)
+    assert run("--figures", "3l,5r", "--out", tmp_path).exit_code == 0
+    assert read(tmp_path)["finished"] == "late"
+    assert "finished late" in (tmp_path / "report.html").read_text()
+    assert read(tmp_path)["seconds"]["this_sitting"] > 0
+
+
+def test_the_page_of_a_report_is_made_again(tmp_path):
+    assert run("--figures", "3l", "--out", tmp_path).exit_code == 0
+    page = (tmp_path / "report.html").read_text()
+    (tmp_path / "report.html").write_text("")
+    told = run("--report", tmp_path / "report.json")
+    assert told.exit_code == 0, told.output
+    assert (tmp_path / "report.html").read_text() == page
+    assert "depth 3" in told.stdout
+    assert f"written: {tmp_path / 'report.html'}" in told.stdout
+    report = read(tmp_path)
+    report["figures"][0]["checks"][0]["holds"] = False
+    (tmp_path / "other.json").write_text(json.dumps(report))
+    assert run("--report", tmp_path / "other.json", "--check").exit_code == 1
+    assert "does not hold here" in (tmp_path / "other.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.json", None, "none.json: not readable: no such file"),
+        ("bad.json", "{}", "bad.json is no report.json of accel reproduce"),
+        ("bad.html", "{}", "--report must be a .json"),
+    ],
+)
+def test_no_page_is_made_of_what_is_no_report(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    ended = run("--report", tmp_path / name)
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name] * (content is not None)
+
+
 def test_every_backend_has_sweeps_of_its_own(tmp_path, gpu_stand_in):
     def swept(*arguments):
         assert run("--figures", "3l", "--out", tmp_path, *arguments).exit_code == 0
@@ -279,7 +359,7 @@ def test_ctrl_c_in_a_sweep(tmp_path, monkeypatch):
             timer.cancel()
 
     monkeypatch.setattr(runner, "sweep", struck)
-    monkeypatch.setattr(reproduce, "QUICK", 1)  # a million steps
+    monkeypatch.setattr(reproduce.Settings, "divisor", 1)  # a million steps
     ended = run("--figures", "3r", "--out", tmp_path)
     assert ended.exit_code == 130
     assert "interrupted" in ended.stderr
@@ -318,7 +398,8 @@ def test_out_is_no_file(tmp_path):
     assert "is no folder that can be written to" in ended.stderr
 
 
-def test_full_length_is_the_papers():
+def test_full_length_is_the_papers(monkeypatch):
+    monkeypatch.undo()
     steps = {line.curve.steps for line in reproduce.Settings(("3r",)).linear()[0].lines}
     assert steps == {1_000_000}
     assert np.allclose([line.published for line in LINEAR["3r"].lines], [3.7e-2, 1.7e-2, 6.3e-3])

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,9 +152,54 @@ def test_a_first_rate_where_the_curvature_overflows(p, scale):
         ({"steps": 0}, "steps"),
         ({"target": 0.0}, "target"),
         ({"threads": 0}, "threads"),
+        ({"repeats": 0}, "repeats"),
         ({"start": Start(seed=-1)}, "seed"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         run(**arguments)
+
+
+def test_times_are_the_medians_of_runs_by_turns(monkeypatch):
+    compared, calls = run(backend="reference"), []
+    train = comparison.train
+
+    def clocked(*arguments, **keywords):
+        """The first call takes a microsecond, the second two, and so on."""
+        result = train(*arguments, **keywords)
+        calls.append(result.optimizer)
+        seconds = 1e-6 * len(calls)
+        clock = np.full(len(result.history), seconds)
+        return replace(result, history=replace(result.history, seconds=clock), seconds=seconds)
+
+    monkeypatch.setattr(comparison, "train", clocked)
+    timed = run(backend="reference", repeats=3)
+    assert timed.repeats == 3
+    assert calls[-6:] == [tuned.result.optimizer for tuned in timed.models] * 2
+    for number, (tuned, same) in enumerate(zip(timed.models, compared.models, strict=True)):
+        assert (tuned.rate, tuned.distance) == (same.rate, same.distance)
+        np.testing.assert_array_equal(tuned.result.history.loss, same.result.history.loss)
+        second = 1e-6 * (len(calls) - 5 + number)  # slower than in the search, faster than the last
+        assert tuned.result.seconds == pytest.approx(second)
+        assert tuned.result.history.seconds == pytest.approx(second)
+
+
+def test_long_runs_are_timed_once(monkeypatch):
+    monkeypatch.setattr(comparison, "_LONG", 0.0)
+    assert run(backend="reference", repeats=3).repeats == 1
+
+
+def test_an_interrupt_while_runs_are_timed_ends_the_timing_only(monkeypatch):
+    whole, calls = run(backend="reference"), []
+    train, runs = comparison.train, sum(len(tuned.trials) for tuned in whole.models)
+
+    def interrupted(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) > runs + len(MODELS) + 1:
+            raise KeyboardInterrupt
+        return train(*arguments, **keywords)
+
+    monkeypatch.setattr(comparison, "train", interrupted)
+    timed = run(backend="reference", repeats=5)
+    assert (timed.interrupted, timed.repeats, len(timed.models)) == (False, 2, len(MODELS))
