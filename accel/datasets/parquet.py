@@ -120,9 +120,8 @@ def _read(path: Path, asked: Wanted) -> Columns:
     taken = list(range(count)) if chosen.features is None else chosen.features + chosen.targets
     texts = [j for j in taken if not frame.numeric[j]]
     if texts:
-        told = ", ".join(
-            f"{columns.short(places.column(j))} of {frame.kinds[j]:.30}" for j in texts[:5]
-        )
+        some = [(columns.short(places.column(j)), frame.kinds[j]) for j in texts[:5]]
+        told = ", ".join(f"{name} of {kind:.30}" for name, kind in some)
         more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
         raise ValueError(
             f"{where}: columns must hold numbers, got {told}{more}: {columns.IN_PLACE_OF_TEXT}"
