@@ -349,7 +349,7 @@ def without_missing(where: str, X: Array, y: Array, names: Sequence[str]) -> tup
     if X.size == 0 or y.size == 0 or len(X) != len(y):  # which is refused later
         return X, y
     missing = np.concatenate([_missing(a.reshape(len(a), -1)) for a in (X, y)], axis=1)
-    lacking: Array = missing.any(axis=1)
+    lacking: Array = np.asarray(missing.any(axis=1))
     counts = missing.sum(axis=0).tolist()
     rows, left = len(lacking), len(lacking) - int(lacking.sum())
     if left == rows:

@@ -87,7 +87,7 @@ def _frame(path: Path) -> _Frame:
             continue
     raise ImportError(
         f"{paths.text(path)}: a .parquet is read by Polars, or by pandas with pyarrow: "
-        "pip install polars"
+        "pip install 'implicit-accel[parquet]'"
     )
 
 
