@@ -10,7 +10,7 @@ import numpy as np
 
 from accel._files import paths
 from accel._files.paths import unreadable
-from accel._support import validation
+from accel._support import memory, validation
 from accel._support.arrays import Array
 from accel.datasets import columns
 from accel.datasets.columns import Columns, Wanted
@@ -49,6 +49,8 @@ def _by_polars(path: Path) -> _Frame:
     header = list(schema)
 
     def values(wanted: list[int]) -> list[Any]:
+        rows = polars.scan_parquet(path).select(polars.len()).collect().item()
+        memory.require(paths.text(path), 24 * rows * len(wanted))  # also the table, and X
         frame = polars.read_parquet(path, columns=[header[j] for j in wanted])
         series = [frame[header[j]] for j in wanted]
         return [
@@ -149,7 +151,7 @@ def read_parquet(path: Path, asked: Wanted) -> Columns:
     """
     try:
         return _read(path, asked)
-    except (ImportError, KeyboardInterrupt, SystemExit):
+    except (ImportError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except ValueError as error:
         if str(error).startswith(paths.text(path)):

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from accel._support import memory
 from accel.datasets import load_file, parquet
 
 polars = pytest.importorskip("polars")
@@ -86,6 +87,17 @@ def test_a_file_that_is_no_parquet(tmp_path):
         with pytest.raises(ValueError, match="not readable: ") as caught:
             load_file(path)
         assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_that_asks_for_memory(tmp_path, monkeypatch):
+    """Many rows of one number take few bytes of a file."""
+    frame = polars.DataFrame({"a": np.zeros(10**6), "b": np.zeros(10**6)})
+    frame.write_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10**6
+    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    monkeypatch.setattr(memory, "_SMALL", 1e6)
+    with pytest.raises(MemoryError, match=r"t\.parquet needs about .* of memory"):
+        load_file(tmp_path / "t.parquet")
 
 
 def test_a_panic_is_an_error(path, monkeypatch):
