@@ -162,6 +162,13 @@ def test_columns_that_are_not_there(houses, target, features, kind, message):
     assert str(caught.value).startswith(str(houses)) or "must be the" in message or not features
 
 
+def test_a_slip_in_a_name_is_told_before_text(houses):
+    with pytest.raises(ValueError, match=r"target must be one of city.*; did you mean 'price'"):
+        load_file(houses, "prize")
+    with pytest.raises(ValueError, match="text in column 'city'"):
+        load_file(houses, "price")
+
+
 def test_no_feature_is_left(table):
     with pytest.raises(ValueError, match="target names all 4 columns, so no feature is left"):
         load_file(table, [0, 1, 2, 3])
