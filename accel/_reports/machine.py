@@ -18,6 +18,7 @@ _EXTRAS = {
     "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch", "scipy"),
     "theory": ("scipy",),
     "sklearn": ("scikit-learn",),
+    "parquet": ("polars",),
     "torch": ("torch",),
     "dask": ("dask", "distributed", "zarr"),
     "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax", "optax"),

@@ -31,12 +31,12 @@ class _Unnamed(ValueError):
     """Which arrays are X and y has to be said."""
 
 
-def _fit(held: Members, X: str, y: str) -> bool:
+def _fit(held: Members, features: str, target: str) -> bool:
     """Whether two arrays are a matrix and as many targets, by their headers."""
-    heads = held.header(X), held.header(y)
-    if heads[0] is None or heads[1] is None or y == X:
+    first, second = held.header(features), held.header(target)
+    if first is None or second is None or features == target:
         return False
-    (of_X, numbers), (of_y, targets) = heads
+    (of_X, numbers), (of_y, targets) = first, second
     real = numbers.kind in "biuf" and targets.kind in "biuf"
     return real and len(of_X) == 2 and len(of_y) in (1, 2) and of_X[0] == of_y[0]
 

@@ -349,21 +349,19 @@ def without_missing(where: str, X: Array, y: Array, names: Sequence[str]) -> tup
     if X.size == 0 or y.size == 0 or len(X) != len(y):  # which is refused later
         return X, y
     missing = np.concatenate([_missing(a.reshape(len(a), -1)) for a in (X, y)], axis=1)
-    whole, counts = ~missing.any(axis=1), missing.sum(axis=0)
-    left = int(whole.sum())
-    if left == len(whole):
+    lacking: Array = np.asarray(missing.any(axis=1))
+    counts = missing.sum(axis=0).tolist()
+    rows, left = len(lacking), len(lacking) - int(lacking.sum())
+    if left == rows:
         return X, y
-    told = counted(zip(names, counts.tolist(), strict=True))
+    told = counted(zip(names, counts, strict=True))
     if not left:
-        never = [name for name, count in zip(names, counts, strict=True) if count == len(whole)]
-        remedy = (
-            f"; leave out {', '.join(map(short, never[:_TOLD]))} by features (--features)"
-            if never
-            else ""
-        )
+        never = [short(name) for name, count in zip(names, counts, strict=True) if count == rows]
+        named = ", ".join(never[:_TOLD])
+        remedy = f"; leave out {named} by features (--features)" if never else ""
         raise ValueError(f"{where}: every row has a missing value; {told}{remedy}")
-    _log.warning("%s: %d of %d rows are left out; %s", where, len(whole) - left, len(whole), told)
-    return X[whole], y[whole]
+    _log.warning("%s: %d of %d rows are left out; %s", where, rows - left, rows, told)
+    return X[~lacking], y[~lacking]
 
 
 def _missing(table: Array) -> Array:

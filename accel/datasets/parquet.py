@@ -10,7 +10,7 @@ import numpy as np
 
 from accel._files import paths
 from accel._files.paths import unreadable
-from accel._support import validation
+from accel._support import memory, validation
 from accel._support.arrays import Array
 from accel.datasets import columns
 from accel.datasets.columns import Columns, Wanted
@@ -49,6 +49,8 @@ def _by_polars(path: Path) -> _Frame:
     header = list(schema)
 
     def values(wanted: list[int]) -> list[Any]:
+        rows = polars.scan_parquet(path).select(polars.len()).collect().item()
+        memory.require(paths.text(path), 24 * rows * len(wanted))  # also the table, and X
         frame = polars.read_parquet(path, columns=[header[j] for j in wanted])
         series = [frame[header[j]] for j in wanted]
         return [
@@ -87,7 +89,7 @@ def _frame(path: Path) -> _Frame:
             continue
     raise ImportError(
         f"{paths.text(path)}: a .parquet is read by Polars, or by pandas with pyarrow: "
-        "pip install polars"
+        "pip install 'implicit-accel[parquet]'"
     )
 
 
@@ -120,9 +122,8 @@ def _read(path: Path, asked: Wanted) -> Columns:
     taken = list(range(count)) if chosen.features is None else chosen.features + chosen.targets
     texts = [j for j in taken if not frame.numeric[j]]
     if texts:
-        told = ", ".join(
-            f"{columns.short(places.column(j))} of {frame.kinds[j]:.30}" for j in texts[:5]
-        )
+        some = [(columns.short(places.column(j)), frame.kinds[j]) for j in texts[:5]]
+        told = ", ".join(f"{name} of {kind:.30}" for name, kind in some)
         more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
         raise ValueError(
             f"{where}: columns must hold numbers, got {told}{more}: {columns.IN_PLACE_OF_TEXT}"
@@ -150,7 +151,7 @@ def read_parquet(path: Path, asked: Wanted) -> Columns:
     """
     try:
         return _read(path, asked)
-    except (ImportError, KeyboardInterrupt, SystemExit):
+    except (ImportError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except ValueError as error:
         if str(error).startswith(paths.text(path)):

@@ -78,11 +78,10 @@ def read(
         Whether rows with missing values are left out.
     """
     path = paths.given("path", path)
-    kind = ending(path)
+    asked, kind = wanted(features, target, drop_missing), ending(path)
     if not kind:
         raise expected(path)
     if reason := paths.refusal(path):
         raise ValueError(f"{paths.text(path)}: {reason}")
-    asked = wanted(features, target, drop_missing)
     memory.require(paths.text(path), 2 * path.stat().st_size)  # the table, and X without the target
     return READERS[kind](path, asked)

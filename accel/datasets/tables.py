@@ -324,23 +324,23 @@ def read_table(path: Path, asked: Wanted) -> Columns:
             layout, rows = _layout(path, stack.enter_context(texts.opened(path)))
         except _DAMAGED as error:
             raise _refused(None, path, error, None, drop) from error
-        if asked.features is not None or drop:  # else all columns are read, and then chosen from
+        if asked != Wanted():  # a slip in a name is told before what is wrong with other columns
             columns.width(where, np.empty((1, layout.width)))
             chosen = columns.choose(where, asked, layout.width, layout.header)
-            taken = list(range(layout.width))
             if chosen.features is not None:
                 taken = chosen.features + chosen.targets
+            elif drop:
+                taken = list(range(layout.width))
         try:
             table = _numbers(layout, rows, taken, drop)
         except _DAMAGED as error:
             raise _refused(layout, path, error, taken, drop) from error
     header = layout.header
-    if taken is None or chosen is None:
+    if taken is None:
         if header is not None and len(header) != table.shape[1]:
             raise ValueError(
                 f"{where}: the header has {len(header)} columns, the rows have {table.shape[1]}"
             )
-        count = columns.width(where, table)
-        chosen = columns.choose(where, asked, count, header)
-        taken = list(range(count))
+        taken = list(range(columns.width(where, table)))
+    chosen = chosen or columns.choose(where, asked, len(taken), header)
     return columns.split(where, table, taken, header, chosen, drop, layout)

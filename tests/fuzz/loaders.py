@@ -7,6 +7,7 @@ bounded memory.
 
 import csv
 import functools
+import gzip
 import io
 import itertools
 import random
@@ -27,10 +28,11 @@ _SENSORS = (
 _GAS_MEAN, _GAS_DEVIATION, _GAS_ROWS = 114.9503, 86.6206, 2565
 _GAS_AWAY = _GAS_DEVIATION * (_GAS_ROWS / (_GAS_ROWS - 1)) ** 0.5  # of all rows but the first
 _CELLS = (
-    "", "nan", "-inf", "-", "1e400", "1e-400", "0x10", "1_000", "\uff11", "1,5", '"', '""', '"1"',
-    '"1', "#1", "1 2", "\x00", "é", "\u22121", "1d5", "True", "1+2j", " 3 ", "9" * 30, "\t1",
-    "1e5 ", "+1", ".5", "5.", "1e", "'1'", "\xa01", "1\x0c", "1\x85",
+    "", "nan", "NA", "?", "-inf", "-", "1e400", "1e-400", "0x10", "1_000", "\uff11", "1,5", '"',
+    '""', '"1"', '"1', "#1", "1 2", "\x00", "é", "\u22121", "1d5", "True", "1+2j", " 3 ", "9" * 30,
+    "\t1", "1e5 ", "+1", ".5", "5.", "1e", "'1'", "\xa01", "1\x0c", "1\x85",
 )  # fmt: skip
+_NOTHING = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "none", "null", "?")
 _LINES = (
     "", " ", "\t", "#1,2,3", ";;;", ",,,", '"', '""', "\x0c", "\x1a", "a,b,c", "1,2\u20283", "1\r2",
     "\ufeff1,2,3", "\x00", "1" * 5000, ",".join("1" * 3000),
@@ -124,29 +126,42 @@ def check_csv(seed, folder):
         content = mutations.damaged(rng, content)
     column = (-1 if target is None else int(target)) % table.shape[1]
     expected = (np.delete(table, column, axis=1), table[:, column]) if whole else None
-    data = _load(
-        folder / "input.csv", content, expected, functools.partial(load_file, target=target)
-    )
+    drop, name = rng.random() < 0.3, rng.choice(("input.csv", "input.csv", "input.csv.gz"))
+    read = functools.partial(load_file, target=target, drop_missing=drop)
+    packed = gzip.compress(content, 1) if name.endswith(".gz") else content
+    if packed is not content and rng.random() < 0.1:
+        packed, expected = mutations.damaged(rng, packed), None
+        _load(folder / name, packed, expected, read)
+        return
+    data = _load(folder / name, packed, expected, read)
     if data is not None:
-        _check_as_python_reads(content.decode("utf-8-sig"), data, target)
+        _check_as_python_reads(content.decode("utf-8-sig"), data, target, drop)
 
 
-def _check_as_python_reads(text, data, target):
+def _number(cell, drop):
+    return np.nan if drop and cell.strip().lower() in _NOTHING else float(cell.strip())
+
+
+def _check_as_python_reads(text, data, target, drop):
     lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
     first, *lines = itertools.dropwhile(lambda line: line.startswith("#"), lines)
     delimiter = max(",;\t", key=first.count)
     rows, header = list(csv.reader(lines, delimiter=delimiter)), []
     (cells,) = csv.reader([first], delimiter=delimiter)
-    if len(rows) < len(data.y):  # the first line is no header
+    columns = {*data.feature_names, *data.target_names}
+    unnamed = columns <= {"y", *(f"x{j}" for j in range(len(columns)))}
+    if unnamed if drop else len(rows) < len(data.y):  # the first line is no header
         rows.insert(0, cells)
     else:
         header = [cell.strip() for cell in cells]
-    table = np.array([[float(cell.strip()) for cell in row] for row in rows])
+    table = np.array([[_number(cell, drop) for cell in row] for row in rows])
     column = -1 if target is None else header.index(target) if target in header else int(target)
     column %= table.shape[1]
     first = list(table[:, 0] - table[0, 0])
     index = header[:1] == [""] and table[0, 0] in (0, 1) and first == list(range(len(first)))
     left_out = [column, 0] if index else [column]
+    used = np.delete(table, 0, axis=1) if index else table
+    table = table[~np.isnan(used).any(axis=1)] if drop else table
     np.testing.assert_array_equal(data.X, np.delete(table, left_out, axis=1))
     np.testing.assert_array_equal(data.y, table[:, column])
 

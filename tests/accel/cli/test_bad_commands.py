@@ -103,6 +103,21 @@ ROWS = [
     ("target must be one of price, size, got 'prize'; did you mean 'price'", "train", *TABLE,
      "--target-column", "prize"),
     ("a target column can be chosen for files only", "train", "diabetes", "--target-column", "a"),
+    ("for files only, not for two-points; --target-distance is", "train", "two-points", "--target",
+     "1"),
+    ("'1e-6' is no column: --target names .*; --target-distance is the distance", "train", *TABLE,
+     "--target", "1e-6"),
+    ("--features and --drop-missing are for files only, not for gas", "compare", "gas",
+     "--features", "a"),
+    ("--features and --drop-missing are for files only", "train", "diabetes", "--drop-missing"),
+    ("--features must be names or numbers of columns such as a,b,c, got 'a,,b'", "train", *TABLE,
+     "--features", "a,,b"),
+    ("--target must be names .*, got ''", "train", *TABLE, "--target", ""),
+    ("features must be one of price, size, got 'rooms'", "train", *TABLE, "--features", "rooms"),
+    ("'size' is among the features, and is the target; the target is the last column", "train",
+     *TABLE, "--features", "price,size"),
+    ("gaps.csv: not readable: line 3, column 'b': no value; missing values: 1 in column 'b'; "
+     ".*--drop-missing", "train", "gaps.csv"),
     ("words.csv: not readable: line 2, column 'a': could not convert string 'some'",
      "compare", "words.csv"),
     ("empty.csv: not readable: it has no rows", "train", "empty.csv"),
@@ -133,6 +148,7 @@ def files():
     Path("table.csv").write_text("price,size\n1,2\n3,4\n5,7\n")
     Path("words.csv").write_text("a,b\nsome,words\n")
     Path("bad.csv").write_text("a,b\n1,nan\n")
+    Path("gaps.csv").write_text("a,b\n1,2\n3,NA\n")
     Path("colours.csv").write_text("\x1b[31m,b\n1,2\n3,4\n")
     Path("empty.csv").write_text("")
     Path("short.npz").write_bytes(b"PK\x03\x04")

@@ -1,5 +1,7 @@
 """Data by the words of the command line."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,23 @@ def test_a_file(tmp_path):
     assert opened.dataset.y.tolist() == [2.0, 5.0]
     assert opened.path == path
     assert opened.standardize
+
+
+@pytest.mark.parametrize(
+    ("target", "features", "names"),
+    [
+        ("c", "a, b", [["a", "b"], ["c"]]),
+        ("c,a", None, [["b", 'd, "e"'], ["c", "a"]]),
+        ('"d, ""e"""', "1", [["b"], ['d, "e"']]),
+        (None, "c,0", [["c", "a"], ['d, "e"']]),
+    ],
+)
+def test_columns_of_a_file(tmp_path, target, features, names):
+    path = tmp_path / "table.csv.gz"
+    with gzip.open(path, "wt") as stream:
+        stream.write('a,b,c,"d, ""e"""\n1,2,3,4\n5,6,,8\n')
+    data = open_data(str(path), Reading(target, features, drop_missing=True)).dataset
+    assert [list(data.feature_names), list(data.target_names)] == names
 
 
 def test_a_file_that_is_named_like_a_data_set(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def test_a_file_and_its_target_column(tmp_path):
     rng = np.random.default_rng(0)
     table = rng.standard_normal((50, 3))
     np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,price,b", comments="")
-    report = run_json("compare", "t.csv", "--target-column", "price", "--optimizers", "gd",
+    report = run_json("compare", "t.csv", "--target", "price", "--optimizers", "gd",
                      "--depths", "1,2", "--steps", "20", "--grid", "2")  # fmt: skip
     standard = accel.standardize(table[:, [0, 2]], table[:, 1])
     best = accel.optimum(accel.LpProblem(standard.X, standard.y))

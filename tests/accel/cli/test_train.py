@@ -36,6 +36,45 @@ def test_train_does_what_the_library_does():
     assert {name: report[name] for name in given} == given
 
 
+HOUSES = """city,size,rooms,price,rent
+Oslo,50,2,100,9
+Rome,60,3,150,12
+Oslo,70,NA,180,15
+Rome,80,4,200,17
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "told"),
+    [
+        (["--target", "price", "--features", "size,rooms"], ["price"], "(3 x 2 to price, stand"),
+        (["--target-column", "3", "--features", "rooms"], ["price"], "(3 x 1 to price, stand"),
+        (["--target", "price,rent", "--features", "1,2"], ["price", "rent"],
+         "(3 x 2 to price and rent, standardised), p = 4"),
+        (["--target", "1,2,3,4", "--features", "size", "--no-standardize"], None,
+         "'size' is among the features"),
+    ],
+)  # fmt: skip
+def test_the_columns_of_a_table(tmp_path, arguments, names, told, caplog):
+    (tmp_path / "houses.csv").write_text(HOUSES)
+    command = ["train", "houses.csv", *arguments, "--steps", "2", "--backend", "reference"]
+    assert "missing values: 1 in column 'rooms'" in run(*command).output or names is None
+    ended = run(*command, "--drop-missing")
+    assert told in ended.output
+    assert ended.exit_code == (0 if names else 2)
+    if names:
+        assert ended.output.startswith("houses (3 x ")
+        assert run_json(*command, "--drop-missing")["target_names"] == names
+        assert "houses.csv: 1 of 4 rows are left out; missing values: 1 in" in caplog.text
+
+
+def test_data_with_a_name_tells_its_target_too():
+    ended = run("train", "diabetes", "--steps", "1", "--backend", "reference", "--no-optimum")
+    assert ended.output.startswith("diabetes (442 x 10 to progression, standardised), p = 4")
+    ended = run("train", "ill-conditioned:k=2", "--steps", "1", "--backend", "reference")
+    assert ended.output.startswith("ill_conditioned (1000 x 20 to 2, standardised), p = 4")
+
+
 def test_what_train_says_of_a_start_that_was_not_given():
     """Null is the default of the kind of start."""
     report = run_json("train", *SMALL, "--steps", "5", "--backend", "reference")

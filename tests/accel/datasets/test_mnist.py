@@ -122,7 +122,10 @@ def test_the_size_of_an_unpacked_file_is_bounded(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": IMAGES, "y_train": LABELS}, "no array 'x_train' in it, it holds x, y_train"),
+        (
+            {"x": IMAGES, "y_train": LABELS},
+            r"no array 'x_train' in it, it holds x \(7, 28, 28\), y_train \(7,\)",
+        ),
         ({"x_train": IMAGES.astype(float), "y_train": LABELS}, "images must be of dtype uint8"),
         ({"x_train": np.array([{}]), "y_train": LABELS}, "not readable: it holds Python objects"),
         (b"PK\x03\x04 cut short", "not readable"),
