@@ -134,7 +134,7 @@ def bar_of_notebook(steps: int, name: str) -> Iterator[Report]:
     from IPython.display import display
 
     bar = _Bar(steps, name)
-    output: Any = display(bar.drawn(), display_id=True)  # type: ignore[no-untyped-call]
+    output: Any = display(bar.drawn(), display_id=True)
     last = time.monotonic()
 
     def report(step: int, loss: float) -> None:

@@ -40,7 +40,7 @@ def _labels(results: Sequence[Result]) -> tuple[list[str], str]:
     """Name every model by what it differs in, and say what all have in common."""
     facts = [_facts(result) for result in results]
     values = {key: {fact[key] for fact in facts} - {""} for key in facts[0]}
-    common = {key for key, told in values.items() if len(told) <= 1}
+    common = {key for key, told in values.items() if len(told) <= 1 and len(facts) > 1}
     labels = [", ".join(v for k, v in fact.items() if v and k not in common) for fact in facts]
     if len(set(labels)) < len(labels):  # they differ in something else, such as their starts
         labels = [f"{i}: {label}".removesuffix(": ") for i, label in enumerate(labels)]
@@ -227,6 +227,7 @@ def draw_losses(
             transform=ax.get_xaxis_transform(), label="diverged",
         )  # fmt: skip
         low, high = ax.get_ylim()
+        low = low if low > 0 else high / _MARGIN  # nothing but them is drawn
         ax.set_ylim(low, high * (high / low) ** 0.08)  # room for them
     ax.set_xlabel("learning rate")
     ax.set_ylabel(named("loss", optimum) if optimum else "loss at the end")

@@ -139,6 +139,14 @@ def test_what_only_some_recorded_and_what_none_did():
         swept.plot(what=3)
 
 
+def test_pictures_with_next_to_nothing_in_them(recwarn):
+    one = sweep(PROBLEM, models([0.01]), 5, **REFERENCE)
+    assert legend(one.plot()) == ["gd, depth 2, width 3, rate 0.01"]
+    for ax in (one.plot(optimum=1e9), search().plot(optimum=1e9)):
+        ax.figure.canvas.draw()
+    assert not recwarn.list
+
+
 def test_a_sweep_of_which_all_diverge(recwarn):
     ax = sweep(PROBLEM, models([10.0, 1e200]), 50, **REFERENCE).plot()
     assert legend(ax)[-1] == "diverged"
