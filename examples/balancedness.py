@@ -73,21 +73,23 @@ def drifts(results):
 
 def draw(results, limit, path):
     """Balancedness and loss against the training time, and the drift against the rate."""
-    figure, (balance, drift, loss) = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
+    figure, (balance, drift, loss) = plt.subplots(1, 3, figsize=(14.5, 4.4), layout="constrained")
     colors = plt.colormaps["plasma"](np.linspace(0, 0.9, len(results)))
+    widths = np.linspace(5, 1.2, len(results))  # so that losses that coincide are all seen
     rates, ends = drifts(results)
-    for result, rate, color in zip(results, rates, colors, strict=True):
+    for result, rate, color, width in zip(results, rates, colors, widths, strict=True):
         balance.plot(*until_time(result, "balancedness"), color=color, label=f"{rate:g}")
-        loss.plot(*until_time(result, "loss"), color=color)
+        loss.plot(*until_time(result, "loss"), color=color, linewidth=width)
     drift.loglog(rates, ends[0] / rates[0] * rates, color="0.6", label=r"in proportion to $\eta$")
     drift.axvline(limit, color="0.4", linestyle="--", linewidth=1, label="2 / sharpness")
     drift.scatter(rates, ends, color=colors, zorder=3)
     time = r"training time, $\eta$ x steps"
     balance.set(title=r"the largest $\|W_{j+1}'W_{j+1} - W_j W_j'\|$", xlabel=time)
     drift.set(title=f"its drift up to the time {TIME:g}", xlabel=r"learning rate $\eta$")
-    loss.set(title="loss", xlabel=time, yscale="log")
-    balance.legend(title=r"$\eta$", ncols=2, fontsize="small")
-    drift.legend(loc="upper left")
+    loss.set(title="loss, of stable rates on one curve", xlabel=time, yscale="log")
+    handles, labels = balance.get_legend_handles_labels()
+    figure.legend(handles, labels, title=r"$\eta$", loc="outside right center")
+    drift.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     for ax in (balance, drift, loss):
         ax.grid(alpha=0.3)
     figure.savefig(path, dpi=100)

@@ -55,19 +55,21 @@ def stability(result):
 
 def draw(results, path):
     """Sharpness and loss by depth, and the sharpness by rate."""
-    figure, (depths, loss, rates) = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
+    figure, (depths, loss, rates) = plt.subplots(1, 3, figsize=(13.5, 4.5), layout="constrained")
     for result in results[:3]:
-        label = f"depth {result.network.depth}"
-        result.plot(depths, what="sharpness", label=label, linewidth=1.2)
-        result.plot(loss, label=label, linewidth=0.6)
-    for i, color in ((3, "C4"), (2, "C2"), (4, "C3")):
+        depth = result.network.depth
+        style = {"label": f"depth {depth}", "color": f"C{depth - 1}"}
+        result.plot(depths, what="sharpness", linewidth=1.2, **style)
+        result.plot(loss, linewidth=0.6, **style)
+    for i, color in ((3, "#f29c9d"), (2, "C3"), (4, "#7a1516")):  # light to dark: depth 4
         label = rf"$\eta$ = {results[i].optimizer.learning_rate:g}"
         results[i].plot(rates, what="sharpness", label=label, color=color, linewidth=1.2)
     depths.set(title=rf"sharpness by depth, $\eta$ = {RATE:g}; dashed: $2/\eta$", yscale="linear")
     loss.set(title="the loss of the same runs")
     rates.set(title=r"sharpness at depth 4, by $\eta$; dashed: $2/\eta$", yscale="linear")
     for ax in (depths, loss, rates):
-        ax.legend(handles=[line for line in ax.get_lines() if line.get_linestyle() == "-"])
+        solid = [line for line in ax.get_lines() if line.get_linestyle() == "-"]
+        ax.legend(handles=solid, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
         ax.locator_params(axis="x", nbins=5)
         ax.grid(alpha=0.3)
     figure.savefig(path, dpi=100)

@@ -49,20 +49,23 @@ def rises(result, rank):
 
 def draw(results, truth, path):
     """Singular values at every depth, and recovery errors, against the step."""
-    figure, axes = plt.subplots(1, 4, figsize=(17, 4.2), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(17, 4.5), layout="constrained")
     true = np.linalg.svd(truth, compute_uv=False)
     for ax, result in zip(axes, results, strict=False):
         ax.set_prop_cycle(color=plt.colormaps["plasma"](np.linspace(0, 0.9, 10)))
         result.plot(ax, what="singular_values")
-        ax.set(xscale="linear", yscale="linear", title=f"depth {result.network.depth}")
+        depth = result.network.depth
+        ax.set(xscale="linear", yscale="linear", title=f"depth {depth}; dashed: of the matrix")
         ax.set_ylabel("singular values of the end-to-end matrix")
         for value in true[true > 1e-9 * true[0]]:
             ax.axhline(value, color="0.6", linestyle="--", linewidth=1, zorder=0)
-        result.plot(axes[3], what="recovery_error", label=f"depth {result.network.depth}")
+        style = {"label": f"depth {depth}", "color": f"C{depth - 1}"}
+        result.plot(axes[3], what="recovery_error", **style)
     axes[3].set(xscale="linear", title="recovery error")
-    axes[3].legend()
+    axes[3].legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
     for ax in axes:
         ax.grid(alpha=0.3)
+        ax.locator_params(axis="x", nbins=4)
     figure.savefig(path, dpi=100)
 
 

@@ -50,18 +50,19 @@ def reaches(result, share):
 
 def draw(results, path):
     """Singular values at depth 2 and 3, and the loss at every depth, against the step."""
-    figure, (two, three, loss) = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
+    figure, (two, three, loss) = plt.subplots(1, 3, figsize=(13.5, 4.5), layout="constrained")
     for ax, result in ((two, results[1]), (three, results[2])):
         ax.set_prop_cycle(color=plt.colormaps["plasma"](np.linspace(0, 0.8, len(TARGET))))
         result.plot(ax, what="singular_values")
         ax.set(yscale="linear", title=f"depth {result.network.depth}", yticks=[0, *TARGET])
         ax.set_ylabel("singular values of the end-to-end matrix")
     for result in results:
-        result.plot(loss, label=f"depth {result.network.depth}")
+        depth = result.network.depth
+        result.plot(loss, label=f"depth {depth}", color=f"C{depth - 1}")
     for height in SADDLES:
         loss.axhline(height, color="0.6", linestyle="--", linewidth=1, zorder=0)
     loss.set(title="loss, and that of the saddles (dashed)", ylim=(0.01, 100))
-    loss.legend(loc="lower left")
+    loss.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
     for ax in (two, three, loss):
         ax.set(xscale="log", xlim=(10, results[0].steps))
         ax.grid(alpha=0.3)

@@ -75,19 +75,26 @@ def main(path):
         norms = " ".join(f"{max(value, 0):8.5f}" for value in above)  # 0 but for rounding
         print(f"{depth:5d} {start:6g} {norms} {result.loss:9.1e} {result.steps:8d}")
 
-    _, (left, *right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    for name, values, color in zip(("l1", "l2"), excess, ("C0", "C1"), strict=True):
-        for depth, of_depth, style in zip(DEPTHS, np.split(values, 2), ("-", "--"), strict=True):
+    draw(problem, truth, excess, path)
+
+
+def draw(problem, truth, excess, path):
+    """Norms against the start, and w at every step from a small one, colours by depth."""
+    _, (left, *right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
+    for name, values, style in zip(("l1", "l2"), excess, ("-", "--"), strict=True):
+        for depth, of_depth in zip(DEPTHS, np.split(values, 2), strict=True):
             label = f"{name} norm, depth {depth}"
-            left.loglog(STARTS, of_depth, style, marker=".", color=color, label=label)
+            left.loglog(STARTS, of_depth, style, marker=".", color=f"C{depth - 1}", label=label)
     left.set(xlabel="start, u^N = v^N", ylabel="norm above the least one, relative", ylim=(1e-3, 2))
     left.grid(alpha=0.3)
-    left.legend()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     for ax, depth in zip(right, DEPTHS, strict=True):
         steps, path_of_w = follow(problem, depth)
         ax.plot(steps, path_of_w[:, truth == 0], color="0.7", lw=0.8)
-        ax.plot(steps, path_of_w[:, truth != 0])
-        ax.set(xlabel="step", title=f"entries of w, depth {depth}, u^N = v^N = 0.0001")
+        ax.plot(steps, path_of_w[:, truth != 0], color=f"C{depth - 1}")
+        for value in truth[truth != 0]:
+            ax.axhline(value, color="0.6", linestyle="--", linewidth=1, zorder=0)
+        ax.set(xlabel="step, from u^N = v^N = 0.0001", title=f"w, depth {depth}; dashed: the truth")
         ax.grid(alpha=0.3)
     plt.savefig(path, dpi=100)
 

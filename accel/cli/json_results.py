@@ -46,6 +46,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "steps": comparison.steps,
         "target": finite(comparison.target),
         "interrupted": comparison.interrupted,
+        "repeats": comparison.repeats,
         "models": models,
     }
 

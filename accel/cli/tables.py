@@ -83,6 +83,8 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     if early:
         when = ", ".join(f"{tuned.model} after {tuned.result.steps} steps" for tuned in early)
         notes.append(f"+ ended early, with nothing but rounding errors left: {when}")
+    if comparison.repeats > 1:
+        notes.append(f"times are medians of {comparison.repeats} runs")
     return notes
 
 

@@ -15,8 +15,23 @@ import pytest
 import accel
 
 from ..children import python
+from .pictures import collisions, covered
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
+
+
+def check_drawing(script, path, *arguments):
+    """Of what a script draws no legend covers a curve, and nothing else overlaps."""
+    import matplotlib.pyplot as plt
+
+    script["draw"](*arguments, path)
+    figure = plt.gcf()
+    try:
+        assert covered(figure) == []
+        assert collisions(figure) == []
+        assert path.read_bytes().startswith(b"\x89PNG")
+    finally:
+        plt.close(figure)
 
 
 def test_each_is_run_by_a_test():
@@ -55,7 +70,7 @@ def test_a_phenomenon_is_printed_and_drawn(name, rows, options, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_small_starts_are_sparse_and_large_ones_have_the_least_l2_norm():
+def test_small_starts_are_sparse_and_large_ones_have_the_least_l2_norm(tmp_path):
     script = runpy.run_path(str(FOLDER / "sparsity.py"))
     problem, truth = script["data"]()
     least = script["least"](problem)
@@ -71,6 +86,7 @@ def test_small_starts_are_sparse_and_large_ones_have_the_least_l2_norm():
         assert abs(l2[0]) < 1e-4
     assert (norms[0][8:] < norms[0][:8]).all()  # the deeper, the sparser
 
+    check_drawing(script, tmp_path / "picture.png", problem, truth, norms)
     steps, path = script["follow"](problem, 3)
     halves = [
         steps[np.argmax(abs(path[:, i]) > abs(truth[i]) / 2)] for i in np.argsort(-abs(truth))
@@ -95,13 +111,13 @@ def test_depth_completes_a_matrix(monkeypatch, tmp_path):
     low, high = np.array([script["rises"](result, 3) for result in results]).transpose(1, 0, 2)
     assert (np.diff(low[:, 1:], axis=0)[0] > 0).all()  # depth 3 after depth 2
     assert (np.diff(high - low, axis=0) < 0).all()
-    script["draw"](results, made.truth, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    check_drawing(script, tmp_path / "picture.png", results, made.truth)
 
 
-def test_singular_values_are_learned_one_after_the_other():
+def test_singular_values_are_learned_one_after_the_other(tmp_path):
     script = runpy.run_path(str(FOLDER / "saddle_to_saddle.py"))
     results, target = script["train"](steps=2500), script["TARGET"]
+    check_drawing(script, tmp_path / "picture.png", results)
     tenth, half, most = (
         np.array([script["reaches"](result, share) for result in results])
         for share in (0.1, 0.5, 0.9)
@@ -121,9 +137,11 @@ def test_singular_values_are_learned_one_after_the_other():
     assert loss[middle] == pytest.approx(script["SADDLES"][1:], rel=0.05)
 
 
-def test_sharpness_grows_to_the_edge_of_stability():
+def test_sharpness_grows_to_the_edge_of_stability(tmp_path):
     script = runpy.run_path(str(FOLDER / "edge_of_stability.py"))
     results = script["train"]([(2, 0.05), (4, 0.05), (4, 0.1)], steps=4000)
+    five = [results[number] for number in (0, 0, 1, 1, 2)]  # in the places of all five runs
+    check_drawing(script, tmp_path / "picture.png", five)
     shallow, *deep = map(script["stability"], results)
     assert shallow.max() < 0.3
     assert (np.diff(results[0].history.loss) < 0).all()
@@ -143,9 +161,10 @@ def test_sharpness_grows_to_the_edge_of_stability():
     assert sharpness[0] / sharpness[1] == pytest.approx(2, rel=0.1)  # it goes by the rate
 
 
-def test_balancedness_drifts_with_the_rate_and_breaks_where_it_is_too_large():
+def test_balancedness_drifts_with_the_rate_and_breaks_where_it_is_too_large(tmp_path):
     script = runpy.run_path(str(FOLDER / "balancedness.py"))
     results, limit = script["train"](rates=(0.002, 0.02, 0.05))
+    check_drawing(script, tmp_path / "picture.png", results, limit)
     rates, drifts = script["drifts"](results)
     assert rates[1] < limit < rates[2]
     assert drifts[1] / drifts[0] == pytest.approx(rates[1] / rates[0], rel=0.05)

@@ -17,6 +17,7 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
     ended = run("compare")
     assert ended.exit_code == 0, ended.output
     assert re.search(r"in 1000 steps at depth 1 and in \d{3} at depth", ended.stdout)
+    assert "times are medians of 5 runs" in ended.stdout
     assert (tmp_path / "accel-out" / "compare-diabetes-p4.png").exists()
     assert (tmp_path / "accel-out" / "compare-diabetes-p4.csv").exists()
 
@@ -44,6 +45,7 @@ def test_models_and_depths(tmp_path):
     assert [(model["optimizer"], model["depth"]) for model in report["models"]] == [
         ("gd", 1), ("gd", 4), ("adam", 2), ("end-to-end", 1), ("end-to-end", 4),
     ]  # fmt: skip
+    assert report["repeats"] == 5
     assert report["files"] == [
         f"accel-out/compare-ill_conditioned-p4.{end}" for end in ("png", "csv")
     ]

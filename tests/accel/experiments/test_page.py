@@ -188,9 +188,11 @@ def test_the_first_paragraph_says_what_holds_whatever_it_is(figure, words):
 
 
 def test_a_quick_run_of_many_claims():
-    said = summary(quick_report(checks=checks(None, None)))
-    assert "The paper's 2 claims are not judged." in said
-    assert "factor of 2" not in said
+    diverged = LINE | {"ours": None, "ratio": None, "off": False, "other_scales": []}
+    for lines in ({}, {"lines": [diverged]}):
+        said = summary(quick_report(checks=checks(None, None), **lines))
+        assert "The paper's 2 claims are not judged." in said
+        assert "factor of 2" not in said
 
 
 def test_code_addresses_and_preprints_are_marked():
