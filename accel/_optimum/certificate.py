@@ -28,7 +28,7 @@ let ``rho = A'v``. There are two ways to correct the bound for it; the smaller r
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -40,9 +40,11 @@ __all__ = [
     "Basis",
     "Gap",
     "Rows",
+    "Slopes",
     "capped_loss",
     "gap_at",
     "gap_terms",
+    "row_weights",
     "trimmed_median",
     "weighted",
 ]
@@ -214,7 +216,7 @@ def _corners(r: Array, error: Array, v: Array, extra: Array, p: float) -> Array:
     return most
 
 
-class _Point(NamedTuple):
+class Slopes(NamedTuple):
     """Residuals divided by the largest, and slopes v.
 
     Attributes
@@ -237,6 +239,25 @@ class _Point(NamedTuple):
     delta: Array
     tied: Array
     p: float
+
+    @classmethod
+    def at(cls, r: Array, error: Array, v: Array, p: float, far: float = math.inf) -> Self:
+        """Make it from residuals and slopes v; rows with residuals above ``far`` are tied.
+
+        For p = 1 all are whose sign is sure.
+        """
+        size = np.abs(r)
+        s, sure = np.sign(r) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
+        if p == 1:
+            s[~sure] = 0.0
+        tied = sure & ((size > far) | (p == 1))
+        delta = v - s
+        delta[tied & (np.abs(delta) <= 64 * EPS * np.abs(s))] = 0.0
+        return cls(r, error, s, delta, tied, p)
+
+    def moved(self, by: Array) -> Self:
+        """Change v."""
+        return self._replace(delta=self.delta + by)
 
     def power_error(self) -> Array:
         """A bound of the relative error of s, for residuals of at least ``_SURE`` errors."""
@@ -278,7 +299,7 @@ def weighted(A: Array, weights: Array) -> Array:
     return product
 
 
-def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array]) -> _Point:
+def _polished(point: Slopes, basis: Basis, weights: Array, K: tuple[Array, Array]) -> Slopes:
     """Move v towards the null space of A', each row in proportion to its weight.
 
     K is the eigendecomposition of ``A' diag(weights) A``: values (rank,) and vectors (rank, rank).
@@ -294,13 +315,13 @@ def _polished(point: _Point, basis: Basis, weights: Array, K: tuple[Array, Array
     return point._replace(delta=delta)
 
 
-def _weights(point: _Point, basis: Basis) -> Array:
+def row_weights(point: Slopes, rank: int) -> Array:
     """The omega of the second correction, for p < 2: how much a row's v may change."""
     p, size = point.p, np.abs(point.r)
     if p == 1:
         weights: Array = np.maximum(1 - np.abs(point.s + point.delta), 0.0)
         return weights
-    least = _NEAR * trimmed_median(size, basis.A.shape[1])
+    least = _NEAR * trimmed_median(size, rank)
     weights = np.maximum(size, max(least, 1e-300)) ** (p - 2)
     weights /= weights.max()
     return weights
@@ -330,24 +351,17 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     if not math.isfinite(unit):
         return Gap(r, math.inf, math.inf, math.inf)
     scaled, error = r / unit, error / unit
-    size = np.abs(scaled)
+    size, rank = np.abs(scaled), basis.A.shape[1]
     error += EPS * size
     loss = float(total(size**p).rounded()[0])
     most = float(np.sum((size + error) ** p)) * (1 + 64 * EPS * (1 + p))
-    s, sure = np.sign(scaled) * size ** (p - 1), size > (error if p == 1 else _SURE * error)
-    if p == 1:
-        s[~sure] = 0.0
-    tied = sure & (p == 1)
-    if 1 < p < 2:
-        tied = sure & (size > _FAR * trimmed_median(size, basis.A.shape[1]))
-    delta = v - s
-    delta[tied & (np.abs(delta) <= 64 * EPS * np.abs(s))] = 0.0
-    point = _Point(scaled, error, s, delta, tied, p)
+    far = _FAR * trimmed_median(size, rank) if 1 < p < 2 else math.inf
+    point = Slopes.at(scaled, error, v, p, far)
     orthonormal = np.ones(basis.A.shape[1]), np.eye(basis.A.shape[1])
     if p >= 2:
         weights, K = np.ones(n), orthonormal
     else:
-        weights = _weights(point, basis)
+        weights = row_weights(point, rank)
         K = np.linalg.eigh(weighted(basis.A, weights)) if basis.A.size else orthonormal
     point = _polished(point, basis, weights, K)
     gap = most
@@ -369,7 +383,7 @@ def gap_at(rows: Rows, w: Array, basis: Basis, p: float, v: Array, b: float = 0.
     return Gap(r, unit, loss, gap * (1 + 64 * EPS))
 
 
-def _null_space_error(rows: Rows, point: _Point, basis: Basis) -> float:
+def _null_space_error(rows: Rows, point: Slopes, basis: Basis) -> float:
     """A bound of ``|rho| = |A'v|`` for the exact ``A = X T``."""
     v, lost = two_sum(point.s, point.delta)
     sums, error = rows.products(v, lost)
@@ -384,7 +398,7 @@ def _null_space_error(rows: Rows, point: _Point, basis: Basis) -> float:
     return value * (1 + 64 * EPS)
 
 
-def _reach(point: _Point, basis: Basis) -> float:
+def _reach(point: Slopes, basis: Basis) -> float:
     """For p = 1: a bound of the distance |zeta| to a minimum, not enlarged by rows far away.
 
     Let F be the rows far away, N the others. A point ``w + T zeta`` whose loss is no larger has

@@ -163,7 +163,7 @@ def slopes(r: Array, p: float, e: float) -> Array:
     return (r / size) * size ** (p - 1)
 
 
-def _curvatures(r: Array, v: Array, p: float, e: float) -> Array:
+def curvatures(r: Array, v: Array, p: float, e: float) -> Array:
     """The derivatives (n,) of the slopes by the residuals: weights of the Newton step.
 
     For p < 2 that of v by r in the second equation, ``v (r^2 + e^2)^{1-p/2} = r``. The Hessian is
@@ -176,13 +176,13 @@ def _curvatures(r: Array, v: Array, p: float, e: float) -> Array:
     return size ** (p - 2) * (1 - (2 - p) * agreement)
 
 
-def _inside(v: Array, after: Array) -> Array:
+def inside(v: Array, after: Array) -> Array:
     """Go from v, whose entries are below 1 in size, towards ``after``, so that they stay so."""
     step = after - v
     room = np.where(step > 0, 1 - v, 1 + v)
     farthest = np.min(room / np.maximum(np.abs(step), _TINY))
-    inside: Array = v + min(1.0, 0.99 * float(farthest)) * step
-    return inside
+    between: Array = v + min(1.0, 0.99 * float(farthest)) * step
+    return between
 
 
 def ridged(H: Array, largest: float) -> Array | None:
@@ -337,7 +337,7 @@ def minimize(
         search.iterations += 1
         s = slopes(r, p, e)
         g = p / n * (A.T @ s)
-        weights = _curvatures(r, v, p, e)
+        weights = curvatures(r, v, p, e)
         step: Array
         if p == 2:  # the Hessian is p/n A'A
             damped, step = None, -n / p * g
@@ -363,7 +363,7 @@ def minimize(
         best_here, z = search.z is z, z + t * step
         r = search.residual(z)
         search.offer(z, r, t * by if best_here else None)
-        v = _inside(v, after) if p == 1 else after
+        v = inside(v, after) if p == 1 else after
         smoothing = 0.0
         if e:
             raised = _power_differences(np.abs(r), np.hypot(r, e), np.full(n, e * e), p)

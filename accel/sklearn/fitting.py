@@ -46,6 +46,8 @@ class Fit:
         Why the rank might be another, and what to do; empty if it is clear.
     proof : Proof or None
         Of the minimum; only by Newton's method.
+    slopes : (k, n) array or None
+        With penalties what the proof is made of.
     """
 
     W: Array
@@ -59,6 +61,7 @@ class Fit:
     singular: Array | None = None
     doubt: str = ""
     proof: Proof | None = None
+    slopes: Array | None = None
 
 
 def newton(

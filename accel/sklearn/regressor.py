@@ -23,6 +23,7 @@ from accel.sklearn.extra import (
     validate_data,
 )
 from accel.sklearn.fitting import Fit
+from accel.sklearn.penalised import Penalties, penalised, penalised_user_gap
 from accel.sklearn.scaled_problem import ScaledProblem, require_range
 
 __all__ = ["LpRegressor"]
@@ -34,18 +35,35 @@ _SMALL = checks.SMALL
 class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Linear regression that minimises the mean of :math:`|X w + b - y|^p`, for any real p >= 1.
 
+    With penalties, of every output by itself:
+
+    .. math:: \frac{1}{\sum_i s_i} \sum_i s_i |x_i w + b - y_i|^p + l_1 \sum_j |w_j|
+        + \frac{l_2}{2} \sum_j w_j^2, \qquad w \ge 0 \text{ if } \mathrm{nonnegative}.
+
     Parameters
     ----------
     p : float, default=4.0
         1 for least absolute deviations, 2 for least squares; the larger, the more the largest
         residuals count.
+    l1, l2 : float, default=0.0
+        Penalties of the coefficients in the units of the user, whatever ``standardize`` is; the
+        intercept is spared. ``l1`` makes coefficients 0. At p = 2, scikit-learn's ``Lasso(alpha)``
+        is ``l1 = 2 alpha``, ``Ridge(alpha)`` is ``l2 = 2 alpha / n``, ``ElasticNet(alpha,
+        l1_ratio)`` is ``l1 = 2 alpha l1_ratio`` with ``l2 = 2 alpha (1 - l1_ratio)``. For Newton's
+        method only.
+    nonnegative : bool, default=False
+        Whether coefficients must not be below 0; the intercept may be. For Newton's method only.
     solver : {"auto", "newton", "gradient", "end_to_end"}, default="auto"
         ``"newton"``: damped Newton's method with a duality gap that proves the minimum, for p < 2
         on a loss whose smoothing goes to 0 (``accel.optimum``); memory for about three copies of X.
+        With penalties or ``nonnegative`` an interior point method, each step of which solves a
+        system of min(n, d) unknowns, or of d up to 1500, and for p >= 2 Newton's method on the
+        coefficients that are not 0.
         ``"gradient"``: full-batch steps of ``optimizer`` on the factors of a linear network
         (``accel.train``). ``"end_to_end"``: the rule that a network of ``depth`` follows, without
         the factors (``accel.EndToEnd``). ``"auto"``: Newton's method for at most 1000 features or
-        samples, and for p < 2; ``"gradient"`` else, and with weight decay.
+        samples, for p < 2, with penalties and with ``nonnegative``; ``"gradient"`` else, and with
+        weight decay.
     depth : int, default=1
         Factors of the network. This and all down to ``weight_decay`` is for the first-order solvers
         only. The minimum does not depend on it; the way there does.
@@ -109,18 +127,21 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Newton steps over all outputs, at least 1; or gradient steps.
     history_ : accel.History
         In the units of the fit, the intercept a weight like others. One record, the last, for
-        Newton's method.
+        Newton's method; with penalties they are part of its loss, and the gradient is nan.
     dual_gap_ : float
         A proof by Newton's method: the mean of ``|X coef_ + intercept_ - y|^p``, weighted by
         ``sample_weight`` and summed over the outputs, is no more than this above its minimum. In
         the units of the user, and all rounding errors are part of it: of the units of the fit, of
-        ``coef_`` and ``intercept_`` to the dtype of X, and of such a mean in float64. Nan for
-        other solvers.
+        ``coef_`` and ``intercept_`` to the dtype of X, and of such a mean in float64. With
+        penalties it is about the mean and the penalties. (With ``nonnegative`` alone, where columns
+        make up for each other, as those of all classes and an intercept, the minimum is that among
+        coefficients up to a million times as large as these.) Nan for other solvers.
     rank_ : int or None
-        Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers.
+        Of X, centred if there is an intercept, as ``rcond`` has it. None for other solvers, and
+        with penalties or ``nonnegative``, for which ``rcond`` plays no part.
     singular_ : (min(n, d),) array or None
         Singular values of X in the units of the fit, centred if there is an intercept. None for
-        other solvers.
+        other solvers and where ``rank_`` is.
     learning_rate_ : float
         Of the last steps. Nan for Newton's method.
     solver_ : str
@@ -141,7 +162,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     References
     ----------
     Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
-    Overparameterization", arXiv 1802.06509.
+    Overparameterization", arXiv 1802.06509. Tibshirani (1996), "Regression Shrinkage and Selection
+    via the Lasso", Journal of the Royal Statistical Society B 58.
 
     Examples
     --------
@@ -155,6 +177,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         self,
         p: float = 4.0,
         *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        nonnegative: bool = False,
         solver: str = "auto",
         depth: int = 1,
         width: int | None = None,
@@ -172,6 +197,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         verbose: bool | int = False,
     ) -> None:
         self.p = p
+        self.l1 = l1
+        self.l2 = l2
+        self.nonnegative = nonnegative
         self.solver = solver
         self.depth = depth
         self.width = width
@@ -234,6 +262,15 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             self.dual_gap_ = fitting.user_gap(
                 scaled, fit.proof, X, Y, weight, coef, intercept, self.backend
             )
+        if fit.slopes is not None:
+            self.dual_gap_ = penalised_user_gap(
+                scaled,
+                self._penalties(),
+                fit.slopes,
+                (X, Y, weight),
+                (coef, intercept),
+                self.backend,
+            )
         self.rank_, self.singular_ = fit.rank, fit.singular
         self.coef_ = coef if y.ndim == 2 else coef[0]
         self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if scaled.intercept else 0.0
@@ -267,25 +304,49 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     def _check_parameters(self) -> Optimizer:
         """Check the parameters; return the optimiser, with a rate of 1 in the place of "auto"."""
         validation.real("p", self.p, least=1)
+        validation.real("l1", self.l1, least=0)
+        validation.real("l2", self.l2, least=0)
+        validation.flag("nonnegative", self.nonnegative)
         rate, decay = checks.checked_options(self, _SOLVERS)
         if self.rcond is not None:
             validation.real("rcond", self.rcond, least=0, below=1)
         validation.flag("warm_start", self.warm_start)
+        if decay:
+            self._refuse_penalties(f"weight_decay={decay:g}", "leave it out, l2 is another")
+        if self.solver == "gradient":
+            self._refuse_penalties("solver='gradient'", "take solver='newton'")
         if self.solver == "end_to_end":
+            self._refuse_penalties("solver='end_to_end'", "take solver='newton'")
             return EndToEnd(rate, self.depth, weight_decay=decay)
         return by_name(self.optimizer, rate, weight_decay=decay)
+
+    def _penalties(self) -> Penalties:
+        return Penalties(float(self.l1), float(self.l2), bool(self.nonnegative))
+
+    def _refuse_penalties(self, where: str, way: str) -> None:
+        """Raise ValueError if there is a penalty, which what is named cannot have."""
+        if not self._penalties():
+            return
+        name = "l1" if self.l1 else "l2" if self.l2 else "nonnegative"
+        raise ValueError(
+            f"{name} is for Newton's method, got {name}={getattr(self, name)!r} with {where}: {way}"
+        )
 
     def _choose_solver(self, n: int, d: int) -> str:
         """The solver for X (n, d)."""
         if self.solver != "auto":
             return self.solver
-        newton = not self.weight_decay and (min(n, d) <= _SMALL or self.p < 2)
+        small = min(n, d) <= _SMALL or self.p < 2 or bool(self._penalties())
+        newton = not self.weight_decay and small
         return "newton" if newton else "gradient"
 
     def _solve(self, solver: str, scaled: ScaledProblem, X: Array, optimizer: Optimizer) -> Fit:
         if solver == "newton":
             steps = self.max_iter or checks.NEWTON_STEPS
-            fit = fitting.newton(scaled, X, steps, self.tol, self.rcond, self.backend)
+            if penalties := self._penalties():
+                fit = penalised(scaled, penalties, steps, self.tol)
+            else:
+                fit = fitting.newton(scaled, X, steps, self.tol, self.rcond, self.backend)
         else:
             fit = self._descend(scaled, optimizer)
         # A minimum that Newton's method has proved has the best intercepts already.

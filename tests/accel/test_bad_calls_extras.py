@@ -35,6 +35,15 @@ ESTIMATOR = [
     (TypeError, "standardize must be True or False, got 'no'", {"standardize": "no"}),
     (TypeError, r"warm_start must be True or False, got array\(\[1, 2\]\)",
      {"warm_start": np.array([1, 2])}),
+    (ValueError, "l1 must be finite and >= 0, got -1", {"l1": -1}),
+    (TypeError, "l2 must be a real number, got '1'", {"l2": "1"}),
+    (TypeError, "nonnegative must be True or False, got 1", {"nonnegative": 1}),
+    (ValueError, "nonnegative is for Newton's method, got nonnegative=True with solver='gradient': "
+     "take solver='newton'", {"nonnegative": True, "solver": "gradient"}),
+    (ValueError, "l1 is for Newton's .* got l1=0.1 with solver='end_to_end'",
+     {"l1": 0.1, "solver": "end_to_end"}),
+    (ValueError, "l2 is for Newton's .* with weight_decay=1: leave it out, l2 is another",
+     {"l2": 0.1, "weight_decay": 1}),
     (ValueError, "max_iter must be >= 1, got 0", {"max_iter": 0}),
     (TypeError, "max_iter must be an integer, got 1000.0", {"max_iter": 1e3}),
     (ValueError, "tol must be finite and > 0, got 0", {"tol": 0}),
@@ -64,11 +73,10 @@ ANY_LOSS = [
      {"weight_decay": 1, "solver": "newton"}),
     (ValueError, "y .*NaN", {"y": [NAN] * 6}),
 ]  # fmt: skip
-OF_ALL = [
-    row
-    for row in ESTIMATOR
-    if not {"p", "sample_weight", "warm_start", "y", "solver", "weight_decay"} & set(row[2])
-]
+OWN = {
+    "p", "l1", "l2", "nonnegative", "sample_weight", "warm_start", "y", "solver", "weight_decay",
+}  # fmt: skip
+OF_ALL = [row for row in ESTIMATOR if not OWN & set(row[2])]
 
 
 def fit_refuses(name, kind, match, arguments, y):

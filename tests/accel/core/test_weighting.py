@@ -34,7 +34,8 @@ def both(loss, weight=COUNTS, k=2):
 def test_weights_are_repeated_rows(loss):
     weighted, repeated = both(loss)
     W = RNG.standard_normal((2, 3))
-    for a, b in zip(*(p.loss_and_gradient(W, backend="reference") for p in (weighted, repeated))):
+    values = [p.loss_and_gradient(W, backend="reference") for p in (weighted, repeated)]
+    for a, b in zip(*values, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
     assert weighted.n == np.count_nonzero(COUNTS)
     np.testing.assert_allclose(weighted.sample_weight.mean(), 1.0)

@@ -30,6 +30,7 @@ def one_thread(monkeypatch):
 FEW = [
     LpRegressor(),
     LpRegressor(1, solver="newton"),
+    LpRegressor(3, l1=0.01, l2=0.01),
     LpRegressor(4, solver="gradient", depth=3, optimizer="gd"),
     LpRegressor(4, solver="end_to_end", depth=2),
     LinearFit(),
@@ -39,6 +40,9 @@ FEW = [
 ]
 OTHERS = [
     LpRegressor(1.5),
+    LpRegressor(1, l2=0.01, nonnegative=True),  # without l2 the check has many minimisers
+    LpRegressor(2, nonnegative=True, fit_intercept=False),
+    LpRegressor(1.5, l1=0.1, nonnegative=True, standardize=False),
     LpRegressor(2),
     LpRegressor(4, fit_intercept=False, standardize=False),
     LpRegressor(1, solver="gradient", max_iter=400),
