@@ -287,7 +287,7 @@ def test_the_checkpoint_of_another_command():
 
 
 def test_a_complete_run_goes_on_to_more_steps():
-    whole = run_json(*KEPT[:3], "--steps", "700", "--record-every", "1")
+    whole = run_json("train", *SMALL, "--steps", "700", "--record-every", "1")
     run_json(*KEPT)
     longer = run_json(*KEPT, "--resume", "--steps", "700")
     assert longer["steps"] == 700
