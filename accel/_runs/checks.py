@@ -167,7 +167,7 @@ def check_network(problem: BaseProblem, network: Network) -> None:
         )
 
 
-def check_model(problem: BaseProblem, network: Network | None, optimizer: Optimizer) -> None:
+def check_model(problem: BaseProblem, network: Network, optimizer: Optimizer) -> None:
     """Check the types of problem, network and optimizer, and that they fit together."""
     checked_problem(problem)
     check_is_network(network)

@@ -67,7 +67,7 @@ def total(start: Result, end: End, steps: Any) -> int:
     """Return the steps of the whole run that goes on by so many."""
     steps = checks.checked_steps(steps)
     # A result that was interrupted with a rate that follows the loss may be behind its run.
-    return max(start.steps + steps, end.step + 1)
+    return int(max(start.steps + steps, end.step + 1))
 
 
 class _Plain(str):

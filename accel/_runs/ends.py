@@ -29,8 +29,8 @@ from accel.schedules.naming import described, from_described
 
 __all__ = ["Data", "End", "Facts", "State", "another", "described_rule", "owners_in", "rule_in"]
 
-#: Bytes up to which data are hashed at the end of a run. With larger ones, and those that are not in
-#: the memory of this machine, the problem is kept in place of its hash, until somebody asks for it.
+#: Bytes up to which data are hashed at the end of a run. Of larger ones, and of those that are
+#: elsewhere, the problem is kept in place of a hash until somebody asks for that.
 _SMALL = 2**22
 
 _PREFIX = "state_"  # of the arrays in the file of a result
@@ -239,7 +239,7 @@ class End:
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = {name: to_host(a) for name, a in self.arrays.items()}
-        own = {"run": self.identity(), "data": None, "loss": None, "arrays": arrays}
+        own: dict[str, Any] = {"run": self.identity(), "data": None, "loss": None, "arrays": arrays}
         if self.owners is not None:
             own["owners"] = tuple(to_host(a) for a in self.owners)
         return vars(self) | own | {"facts": replace(self.facts, record=None)}
@@ -263,8 +263,8 @@ class State:
 def owners_in(loop: TrainingLoop) -> tuple[Array, Array]:
     """Return to which model, counted from 1, each number of a snapshot's params and state belongs.
 
-    Layouts are the backends' own. But a loop that takes one model to a snapshot changes that model's
-    numbers and no others, which tells whose they are. Afterwards it is as before.
+    Layouts are the backends' own. But a loop that takes one model to a snapshot changes the numbers
+    of that model and no others, which tells whose they are. Afterwards it is as before.
     """
     now = loop.snapshot()
 

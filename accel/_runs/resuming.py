@@ -1,7 +1,7 @@
 """What a run goes on from, if not from its models: its checkpoint, or the end that a result has."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from accel._core.base import BaseProblem
@@ -152,7 +152,7 @@ class Before:
         """Return a context in which what was saved is used: the error names a damaged file."""
         return contextlib.nullcontext() if self.saved is None else self.saved.reading()
 
-    def resume(self, run: Run, recorder: Recorder | None, rotation: Mapping[str, Array]) -> None:
+    def resume(self, run: Run, recorder: Recorder | None, rotation: dict[str, Array]) -> None:
         """Take a run there, which has this rotation.
 
         Raises

@@ -350,7 +350,7 @@ class Run:
         return self.state()
 
     def end(self, *, kept: bool) -> tuple[list[Ending], dict[str, Array]]:
-        """Return how each model ended, and all that the run depends on if it goes on and if ``kept``.
+        """Return how each model ended and, if ``kept``, all that the run depends on if it goes on.
 
         That is the state from before what is only done at the end: a stretch that is taken back
         since it ends early, and with batches a divergence that no record shows.

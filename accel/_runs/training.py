@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from accel._core.base import BaseProblem
 from accel._core.network import Network
@@ -191,16 +191,16 @@ def train(
     1500
     """
     end: End | None = None
-    rule: Any = optimizer
     if start is None:
+        began = cast(Network, network)  # checked below
         rule, found = rule_of(optimizer, learning_rate)
     else:
         end = continuing.end_of(start)
-        network, rule, found = continuing.model_to_go_on(
+        began, rule, found = continuing.model_to_go_on(
             start, end, network, optimizer, learning_rate
         )
         steps = continuing.total(start, end, steps)
-    checks.check_model(problem, network, rule)
+    checks.check_model(problem, began, rule)
     if end is None:
         batches = batches_of(problem, batch_size, shuffle, seed, label_noise)
     else:
@@ -225,8 +225,7 @@ def train(
 
     if callback is not None:
         options = replace(options, callback=report)
-    assert network is not None  # checked
-    return train_until(problem, network, rule, limits, options, auto_rate=found, start=end)
+    return train_until(problem, began, rule, limits, options, auto_rate=found, start=end)
 
 
 def train_until(

@@ -178,7 +178,8 @@ def train_command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on from the --checkpoint of the same command; begin if it is not there yet.",
+            help="Go on from the --checkpoint of the same command, also to more --steps; begin if "
+            "it is not there yet.",
             rich_help_panel=PROGRESS,
         ),
     ] = False,

@@ -213,8 +213,9 @@ def grid_search(
     network : LinearNetwork or DiagonalNetwork
         Where every run starts.
     optimizer : Optimizer or str
-        The rule and its other constants, or its name for the usual ones. Its own learning rate is not looked at, unless that is a
-        schedule: then each rate multiplies it, and is the rate itself where the schedule is 1.
+        The rule and its other constants, or its name for the usual ones. Its own learning rate is
+        not looked at, unless that is a schedule: then each rate multiplies it, and is the rate
+        itself where the schedule is 1.
     steps : int
         Of every run.
     learning_rates : sequence of float, optional

@@ -332,9 +332,21 @@ def test_bad_checkpoints(tmp_path, arguments, message):
 
 def test_the_checkpoint_of_another_command():
     run_json(*KEPT)
-    ended = run(*KEPT, "--resume", "--steps", "501")
+    ended = run(*KEPT, "--resume", "--optimizer", "adam")
     assert ended.exit_code == 2
-    assert "belongs to another run (steps: 500 there, 501 here)" in ended.stderr
+    assert "belongs to another run (optimizers: " in ended.stderr
+    ended = run(*KEPT, "--resume", "--steps", "499")
+    assert ended.exit_code == 2
+    assert "steps must be at least 500, so many has the run of checkpoint" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_complete_run_goes_on_to_more_steps():
+    whole = run_json("train", *SMALL, "--steps", "700", "--record-every", "1")
+    run_json(*KEPT)
+    longer = run_json(*KEPT, "--resume", "--steps", "700")
+    assert longer["steps"] == 700
+    assert longer["loss"] == whole["loss"]
 
 
 def test_another_loss(tmp_path):

@@ -138,7 +138,7 @@ def test_records_of_a_file_go_on_by_name(tmp_path):
     held_out = {"record": by_size, "validation": make_problem(n=9)}
     arguments = {"backend": "reference", "record_every": 5, **held_out}
     first = Result.load(train(PROBLEM, start(), rule, 30, **arguments).save(path))
-    with pytest.raises(ValueError, match="record, and validation, must be given .*by_size, valida"):
+    with pytest.raises(ValueError, match=r"record, and validation, must be .*by_size, valid"):
         train(PROBLEM, steps=20, start=first)
     last = train(PROBLEM, steps=20, start=first, **held_out)
     assert_one_run(last, train(PROBLEM, start(), rule, 50, **arguments))
@@ -246,7 +246,7 @@ def test_it_diverges_where_the_one_run_does():
 
 
 def test_a_start_stays_as_it_is(tmp_path):
-    """It can be gone on from more than once, with other limits and other records of what follows."""
+    """It can be gone on from more than once, with other limits and other records."""
     for arguments in ({}, {"learning_rate": "auto"}, {"batch_size": 9, "record": "sharpness"}):
         first = train(PROBLEM, start(), RULES["momentum"], 60, backend="reference", **arguments)
         before = copy.deepcopy(first)
@@ -409,6 +409,43 @@ def test_sweeps_that_cannot_go_on():
         sweep(PROBLEM, [MODELS[0], (MODELS[1][0], accel.Adam(0.5))], 5, start=one)
     with pytest.raises(ValueError, match=r"models\[0\]: network must be left out with start"):
         sweep(PROBLEM, MODELS[1::-1], 5, start=one)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("rate", [None, "auto"])
+def test_a_checkpoint_goes_on_to_more_steps(backend, rate, tmp_path):
+    path, rule = tmp_path / "run.npz", RULES["momentum"]
+    arguments = {"backend": backend, "learning_rate": rate}
+    whole = train(PROBLEM, start(), rule, 1234, record_every=1, **arguments)
+    for steps in (1, 100, 777, 777, 1234):  # the first has one record a step
+        part = train(PROBLEM, start(), rule, steps, checkpoint=path, **arguments)
+        assert (part.status, part.steps, len(part.history)) == ("completed", steps, steps + 1)
+    assert_one_run(part, whole)
+    same = train(PROBLEM, start(), rule, 1234, checkpoint=path, **arguments)
+    assert_one_run(same, whole)
+    assert same.seconds == part.seconds
+    for steps in (1, 1233):
+        with pytest.raises(
+            ValueError, match=rf"steps must be at least 1234, .*npz made, got {steps}"
+        ):
+            train(PROBLEM, start(), rule, steps, checkpoint=path, **arguments)
+
+
+def test_the_checkpoint_of_a_sweep_goes_on_to_more_steps(tmp_path):
+    arguments = {"backend": "reference", "record_every": 7, "target": 1.0}
+    whole = sweep(PROBLEM, MODELS, 300, **arguments)
+    for steps in (20, 90, 300):
+        part = sweep(PROBLEM, MODELS, steps, checkpoint=tmp_path / "run.npz", **arguments)
+    for ours, theirs in zip(part, whole, strict=True):
+        assert_one_run(ours, theirs)
+
+
+def test_fewer_steps_than_an_unfinished_checkpoint_was_to_have(tmp_path):
+    path, rule = tmp_path / "run.npz", RULES["gd"]
+    arguments = {"backend": "reference", "record_every": 10}
+    train(PROBLEM, start(), rule, 10**6, checkpoint=path, callback=lambda *_: True, **arguments)
+    part = train(PROBLEM, start(), rule, 300, checkpoint=path, **arguments)
+    assert_one_run(part, train(PROBLEM, start(), rule, 300, **arguments))
 
 
 def test_a_start_and_a_checkpoint(tmp_path):

@@ -188,7 +188,7 @@ def network(*widths, **arguments):
 BAD = {
     "no problem": (TypeError, "problem must be of type Problem, got None", {"problem": None}),
     "no network": (TypeError, "network .*LinearNetwork", {"network": np.ones(4)}),
-    "optimizer name": (TypeError, "optimizer .*'adam'", {"optimizer": "adam"}),
+    "optimizer name": (ValueError, "optimizer .*'adm'", {"optimizer": "adm"}),
     "optimizer class": (TypeError, "optimizer .*Adam", {"optimizer": accel.Adam}),
     "steps 0": (ValueError, "steps .*0", {"steps": 0}),
     "steps -1": (ValueError, "steps .*-1", {"steps": -1}),
