@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from accel._runs.recorder import identity as identity_of
 from accel._runs.results import Result
 from accel._runs.rotating import begin, needs_of
 from accel._runs.run import GROWING, Check, Ending, Run
+from accel._runs.saddles import stands_still
 from accel._runs.worker import Work
 from accel._support import memory, validation
 from accel._support.arrays import Array
@@ -243,7 +245,10 @@ def run_models(
         with contextlib.suppress(KeyboardInterrupt):  # it is ending already
             ending.result()
         results = [
-            Result(
+            _result(
+                problem,
+                kernels,
+                network,
                 network=network.with_params(loop.device_params(m)),
                 history=history if pace is not None else _with_rate(history, optimizer),
                 status=status,
@@ -261,6 +266,15 @@ def run_models(
             )
         ]
     return results, run.seconds
+
+
+def _result(problem: BaseProblem, kernels: Backend, start: Network, **facts: Any) -> Result:
+    """The result of these facts, and whether it ends at the saddle at which it began."""
+    result = Result(**facts)
+    if result.status != "completed":
+        return result
+    still = stands_still(problem, kernels, start, result.network, result.optimizer, result.history)
+    return replace(result, at_saddle=True) if still else result
 
 
 def _true(answer: object) -> bool:

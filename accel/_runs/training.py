@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.run import Check
+from accel._runs.saddles import SaddleWarning, told
 from accel._support.arrays import Array
 from accel._support.validation import choice
 
@@ -130,6 +132,12 @@ def train(
         Also after divergence, and after Ctrl-C (the work done so far; status ``"interrupted"``).
         What was trained on a GPU stays there until it is asked for, see ``LinearNetwork``.
 
+    Warns
+    -----
+    SaddleWarning
+        If the run made all its steps and stands at the saddle at which it began, as from factors
+        much smaller than those of a default start; see ``Result.at_saddle``.
+
     Raises
     ------
     TypeError, ValueError
@@ -189,9 +197,12 @@ def train(
 
     if callback is not None:
         options = replace(options, callback=report)
-    return train_until(
+    result = train_until(
         problem, network, optimizer, limits, options, auto_rate=learning_rate is not None
     )
+    if result.at_saddle:
+        warnings.warn(told(network, optimizer, result.history), SaddleWarning, stacklevel=2)
+    return result
 
 
 def train_until(
