@@ -21,7 +21,10 @@ order, so that a run that is well costs nothing:
 All of it is computed in float64, where such gradients do not underflow yet.
 """
 
+import contextlib
+import contextvars
 import math
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -29,7 +32,7 @@ import numpy as np
 from accel._core.base import BaseProblem
 from accel._core.diagonal_network import DiagonalNetwork
 from accel._core.initializers import balanced_factors
-from accel._core.network import LinearNetwork, Network
+from accel._core.network import Network
 from accel._core.optimizers import EndToEnd, Optimizer
 from accel._core.saddles import UNUSED, Direction, penalties, unused_directions
 from accel._runs.history import History
@@ -38,7 +41,15 @@ from accel._support.backends import Backend, resolve
 from accel.kernels.reference.norms import norm
 from accel.schedules.schedule import range_of
 
-__all__ = ["SaddleWarning", "depth_of", "factors_of", "lower_map", "stands_still", "told"]
+__all__ = [
+    "SaddleWarning",
+    "depth_of",
+    "factors_of",
+    "lower_map",
+    "stands_still",
+    "unwarned",
+    "warn",
+]
 
 _FALLEN = 1e-3  # of the loss: a run that lowers it by more has left
 _GROWN = 0.1, 1e-3  # of a factor's norm: what a run that has left has at least, and in a step
@@ -49,6 +60,22 @@ _LONGEST, _LENGTHS = 64.0, 14  # in L / sigma; below _LOWER times that no convex
 
 class SaddleWarning(RuntimeWarning):
     """A run ended at the saddle at which it began: its factors are too small to move."""
+
+
+_unwarned = contextvars.ContextVar("accel saddles unwarned", default=False)
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """A context in which ``train`` warns of no saddle: its caller tells of many runs, or by itself.
+
+    Unlike ``warnings.catch_warnings`` it is for one thread only.
+    """
+    token = _unwarned.set(True)
+    try:
+        yield
+    finally:
+        _unwarned.reset(token)
 
 
 def depth_of(network: Network, optimizer: Optimizer) -> int:
@@ -188,12 +215,15 @@ def stands_still(
     return lower_map(evaluate, end.params.astype(np.float64), start, optimizer) is not None
 
 
-def told(network: Network, optimizer: Optimizer, history: History) -> str:
-    """Return the sentence of the warning about such a run."""
+def warn(network: Network, optimizer: Optimizer, history: History) -> None:
+    """Warn the caller of ``train`` that a run stands still."""
+    if _unwarned.get():
+        return
     N = depth_of(network, optimizer)
-    larger = "or init='balanced' or 'identity'" if isinstance(network, LinearNetwork) else "or init"
-    return (
+    told = (
         f"the run ended at the saddle at which it began: {history.step[-1]} steps took the loss "
         f"from {history.loss[0]:.6g} to {history.loss[-1]:.6g}, since the product of {N} small "
-        f"factors has next to no gradient. A larger start leaves it (the default scale, {larger})"
+        "factors has next to no gradient; a larger start leaves it, as the one without scale "
     )
+    inits = "init='constant'" if isinstance(network, DiagonalNetwork) else "init='balanced'"
+    warnings.warn(f"{told}or with {inits}", SaddleWarning, stacklevel=3)

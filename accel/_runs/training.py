@@ -2,7 +2,6 @@
 
 import logging
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from accel._runs.checks import Limits, Record, RunOptions
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.run import Check
-from accel._runs.saddles import SaddleWarning, told
+from accel._runs.saddles import warn
 from accel._support.arrays import Array
 from accel._support.validation import choice
 
@@ -201,7 +200,7 @@ def train(
         problem, network, optimizer, limits, options, auto_rate=learning_rate is not None
     )
     if result.at_saddle:
-        warnings.warn(told(network, optimizer, result.history), SaddleWarning, stacklevel=2)
+        warn(network, optimizer, result.history)
     return result
 
 

@@ -13,6 +13,7 @@ from accel._optimum.optimum import Optimum
 from accel._runs import checks
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
+from accel._runs.saddles import unwarned
 from accel._runs.training import Callback, train
 from accel._support import validation
 from accel._support.arrays import Array
@@ -169,10 +170,11 @@ def compare(
     def search_for(model: Model, network: LinearNetwork, middle: int) -> Search:
         def run(rate: float, number: int) -> Result:
             callback = watch(model, rate, number) if watch else None
-            return train(
-                problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
-                target=best.loss + floor, callback=callback, backend=backend, threads=threads,
-            )  # fmt: skip
+            with unwarned():  # one of many rates
+                return train(
+                    problem, network, model.at(rate), steps, record_every=-(-steps // _RECORDS),
+                    target=best.loss + floor, callback=callback, backend=backend, threads=threads,
+                )  # fmt: skip
 
         return Search(grid, middle, floor, run, best.loss)
 
