@@ -271,10 +271,12 @@ def run_models(
 def _result(problem: BaseProblem, kernels: Backend, start: Network, **facts: Any) -> Result:
     """The result of these facts, and whether it ends at the saddle at which it began."""
     result = Result(**facts)
-    if result.status != "completed":
-        return result
-    still = stands_still(problem, kernels, start, result.network, result.optimizer, result.history)
-    return replace(result, at_saddle=True) if still else result
+    with contextlib.suppress(KeyboardInterrupt):  # the run is over, and has its result
+        if result.status == "completed" and stands_still(
+            problem, kernels, start, result.network, result.optimizer, result.history
+        ):
+            return replace(result, at_saddle=True)
+    return result
 
 
 def _true(answer: object) -> bool:
