@@ -45,6 +45,7 @@ from accel._runs.batching import LabelNoise
 from accel._runs.history import History
 from accel._runs.rates import stable_rate
 from accel._runs.results import Result
+from accel._runs.saddles import SaddleWarning
 from accel._runs.sweeping import Sweep, sweep
 from accel._runs.training import train
 from accel._support.names import publish
@@ -82,6 +83,7 @@ __all__ = [
     "Problem",
     "RMSProp",
     "Result",
+    "SaddleWarning",
     "Scaling",
     "Standardized",
     "Sweep",

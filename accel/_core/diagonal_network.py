@@ -1,6 +1,5 @@
 r"""Diagonal linear networks: vectors that make one linear map entry by entry."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,16 +19,12 @@ _INITIALIZERS = ("constant", "near_zero")
 _SCALE = 0.01
 
 
-def _default_scale(depth: int, form: str, init: str) -> float:
-    """Up to depth 2 0.01; deeper, what makes the entries of u^N or of the product 0.01 large."""
-    if depth <= 2:
-        return _SCALE
-    logarithm = math.log(PRODUCT)
-    if init == "near_zero" and form == "power-difference":
-        # The mean of z^(2 N) for a Gaussian z is (2 N - 1)!!, which grows faster than any power.
-        moment = depth * math.log(2) + math.lgamma(depth + 0.5) - math.log(math.pi) / 2
-        logarithm -= moment / 2
-    return math.exp(logarithm / depth)
+def _entries(z: Array, depth: int, scale: float | None) -> Array:
+    """Entries of a start: z times the scale, or by default roots of what is 0.01 z in w."""
+    if scale is None and depth > 2:
+        roots: Array = np.copysign(np.abs(PRODUCT * z) ** (1 / depth), z)
+        return roots
+    return (_SCALE if scale is None else scale) * z
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -57,8 +52,9 @@ class DiagonalNetwork(Network):
         The :math:`\alpha`, or the standard deviation of the Gaussian entries. It is what moves
         between the rich regime (small) and the kernel regime (large). From 0 nothing moves where N
         > 1. By default 0.01; from N = 3 on, where descent from there stays at the saddle at w = 0,
-        such that the entries of :math:`u^N`, or of a product of N such vectors, are of size 0.01
-        (:math:`\alpha = 0.01^{1/N}`; Gaussian ones in root mean square). Not for given arrays.
+        :math:`0.01^{1/N}` if constant, and else Gaussian entries of deviation 0.01 of whose sizes
+        the N-th root is taken: so :math:`u^N` and the products are of size 0.01 at every depth. Not
+        for given arrays.
     seed : int
         Of the random numbers of ``"near_zero"``.
     dtype : {"float64", "float32"}
@@ -137,13 +133,11 @@ class DiagonalNetwork(Network):
             scale = validation.real("scale", scale, least=0)
         if isinstance(init, str):
             named = validation.choice("init", init, _INITIALIZERS)
-            size = _default_scale(depth, form, named) if scale is None else scale
-            if named == "near_zero":
-                factors = list(size * rng.standard_normal((vectors, d)))
-            else:
-                factors = list(np.full((vectors, d), size))
-                if form == "hadamard":
-                    factors[-1] = np.zeros(d)
+            shape = (vectors, d)
+            z = np.ones(shape) if named == "constant" else rng.standard_normal(shape)
+            factors = list(_entries(z, depth, scale))
+            if (named, form) == ("constant", "hadamard"):
+                factors[-1] = np.zeros(d)
         elif scale is not None:
             raise ValueError(f"scale must be left out where init is given as arrays, got {scale:g}")
         else:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from accel._runs.results import Result
 from accel._runs.resuming import Before
 from accel._runs.rotating import begin, needs_of
 from accel._runs.run import Check, Ending, Run
+from accel._runs.saddles import stands_still
 from accel._runs.worker import Work
 from accel._support import memory, validation
 from accel._support.arrays import Array
@@ -220,7 +222,10 @@ def run_models(
             ending.result()
         endings, end = ending.result()
         results = [
-            Result(
+            _result(
+                problem,
+                kernels,
+                network,
                 network=network.with_params(loop.device_params(m)),
                 history=history if pace is not None else _with_rate(history, optimizer),
                 status=status,
@@ -240,6 +245,17 @@ def run_models(
             )
         ]
     return results, run.seconds
+
+
+def _result(problem: BaseProblem, kernels: Backend, start: Network, **facts: Any) -> Result:
+    """The result of these facts, and whether it ends at the saddle at which it began."""
+    result = Result(**facts)
+    with contextlib.suppress(KeyboardInterrupt):  # the run is over, and has its result
+        if result.status == "completed" and stands_still(
+            problem, kernels, start, result.network, result.optimizer, result.history
+        ):
+            return replace(result, at_saddle=True)
+    return result
 
 
 def _true(answer: object) -> bool:

@@ -19,6 +19,10 @@ over fewer steps the mean of the gradients may lead uphill. And one that has ris
 of its rate is kept, if it is finite; else a loss that was low by chance would be waited for at
 smaller and smaller rates, in the end hundreds of times above what a constant rate leads to.
 
+As long as the objective is within a thousandth of what it was at the start, the rate grows to 1024
+times the first one at most. Larger ones help to leave a saddle, but where a run stands still, as
+from zeros, nothing would tell that they are too large, and they would grow without end.
+
 A stretch is longer than the memory of the rule, since with momentum the loss oscillates. With
 weight decay, rules that have a memory or rescale the gradient do not lower loss plus penalty: then
 a stretch is taken back only if something is not finite, and the rate never grows.
@@ -49,6 +53,8 @@ _LONGEST_PAUSE = 4  # stretches
 _GROWTH, _SHRINKING = 2.0, 3.0
 _LESSER = 30  # times that the rate of a stretch is lowered; then the stretch is kept as it is
 _LESSER_WITH_NOISE = 2  # likewise for one that ends at a finite value, in a run with noise
+_MOST = 1024.0  # times the first rate: the largest until the objective has fallen
+_FALLEN = 1e-3  # by this part of what it was
 _NOISE = 16  # units in the last place by which the loss may rise through rounding
 
 
@@ -68,6 +74,8 @@ class State(NamedTuple):
         next time that it has grown too much.
     lowered : float
         How often the rate of the current stretch was lowered.
+    most, above : float
+        The largest rate as long as the objective is above this value.
     """
 
     rate: float
@@ -78,6 +86,8 @@ class State(NamedTuple):
     wait: float = 0
     pause: float = 1
     lowered: float = 0
+    most: float = math.inf
+    above: float = math.inf
 
 
 class Pace:
@@ -128,7 +138,8 @@ class Pace:
     def begin(self, rate: float, value: float) -> None:
         """Begin the first stretch; it has no end if the objective is not finite."""
         end = self._least if math.isfinite(value) else math.inf
-        self.state = State(rate, end, value, rate)
+        above = value - _FALLEN * abs(value)
+        self.state = State(rate, end, value, rate, most=_MOST * rate, above=above)
 
     def without_velocity(self, memory: Array) -> Array:
         """Return the memory of a rule without its velocity, so that small steps lead downhill."""
@@ -152,15 +163,19 @@ class Pace:
                 state = state._replace(wait=state.pause, pause=min(2 * state.pause, _LONGEST_PAUSE))
             self.state = state
             return False
-        grows = self._judged and not state.wait and math.isfinite(_GROWTH * state.rate)
-        self.state = State(
-            rate=_GROWTH * state.rate if grows else state.rate,
+        most = math.inf if value < state.above else state.most
+        grown = _GROWTH * state.rate
+        grows = self._judged and not state.wait and math.isfinite(grown) and grown <= most
+        self.state = state._replace(
+            rate=grown if grows else state.rate,
             end=step + max(self._least, step // _SHARE),
             value=value,
             kept=state.rate,
             grown=grows,
             wait=max(state.wait - 1, 0),
             pause=1 if state.grown else state.pause,
+            lowered=0,
+            most=most,
         )
         return True
 

@@ -17,9 +17,11 @@ converges at a saddle too, where eigenvalues come in pairs of opposite sign.
 
 A deep net near zero starts at such a saddle, where the curvature says nothing about later, since it
 grows with the factors. So ``stable_rate`` takes the largest curvature along a few steps of descent,
-each at the rate that the curvature there allows, which leaves a saddle at once. The curvature may
-still grow afterwards, and for p > 2 it mostly falls: ``train`` begins with this rate and then
-follows the loss (``pacing``).
+each at the rate that the curvature there allows, which leaves most saddles at once. Where it does
+not, since the loss falls by less than its rounding errors, the largest curvature along such steps
+from balanced factors of a lower map counts as well (``saddles``): at the saddle itself there is
+next to none. The curvature may still grow afterwards, and for p > 2 it mostly falls: ``train``
+begins with this rate and then follows the loss (``pacing``).
 
 The loss of a batch bends more than that of all rows along some directions, and a rate above
 :math:`2 / L` for the curvature L of a batch makes its step overshoot there. So where the steps have
@@ -52,6 +54,7 @@ from accel._core.oracle import Oracle
 from accel._core.problem import Problem, local_problem
 from accel._runs.batching import all_rows, batches_of
 from accel._runs.checks import check_model
+from accel._runs.saddles import factors_of, lower_map
 from accel._support.arrays import Array
 from accel._support.backends import resolve
 from accel.kernels.reference import batches as rows_of
@@ -202,19 +205,20 @@ def _largest_curvature(
     batches: Sequence[Array],
     of_rows: Callable[[Array], _Field],
     memory: float,
-) -> float:
+) -> tuple[float, Array | None]:
     """The largest curvature along some steps of descent from the parameters.
 
-    Infinite if it overflows. A convex loss has no saddle, so that there the descent ends as soon as
-    the curvature has not grown for a while; else only if the loss has fallen as well. That of the
-    loss of each batch of rows counts ``memory`` times at the same points; the descent is the same
-    without them.
+    Infinite if it overflows. Beside it the parameters where the descent ended, if the loss has
+    fallen so little that they may be at a saddle still. A convex loss has no saddle, so that there
+    the descent ends as soon as the curvature has not grown for a while; else only if the loss has
+    fallen as well. That of the loss of each batch of rows counts ``memory`` times at the same
+    points; the descent is the same without them.
     """
     v = np.random.default_rng(0).standard_normal(params.size)
     v /= np.linalg.norm(v)
     loss, direction = u(params)
     if not (math.isfinite(loss) and np.isfinite(direction).all()):
-        return math.inf
+        return math.inf, None
     left = math.inf if convex else 0.9 * loss  # below this the saddle of the start has been left
     largest, beside, products, still = 0.0, 0.0, _FIRST, 0
     vectors = [v] * len(batches)
@@ -237,7 +241,8 @@ def _largest_curvature(
         if still == _STILL or not after[0] < loss:
             break
         params, (loss, direction) = params - step * direction, after
-    return max(largest, memory * beside)
+    held = loss > left and math.isfinite(largest)
+    return max(largest, memory * beside), params if held else None
 
 
 def _rate_for(curvature: float) -> float:
@@ -281,8 +286,10 @@ def stable_rate(
         it is that of the loss with p = 2; for ``Huber``, ``LogCosh`` and ``Pinball``, which bend
         little away from their minimum, that of half of the square. For ``AdaGrad``, ``AdaDelta``,
         ``RMSProp``, ``GroupRMSProp`` and ``Adam`` a usual rate, or one over the weight decay if
-        that is less. 1 if there is no curvature at all. Where the curvature overflows no rate is
-        small enough, and it is the smallest normal number.
+        that is less. From factors so small that steps along the curvature do not leave the saddle
+        at 0 either, it is the rate for balanced factors of a map of lower loss. 1 if there is no
+        curvature at all. Where the curvature overflows no rate is small enough, and it is the
+        smallest normal number.
 
     Raises
     ------
@@ -315,12 +322,21 @@ def stable_rate(
     def of_rows(rows: Array) -> _Field:
         return _direction(_of_rows(smoothed, rows), network, optimizer)
 
-    u = _direction(Oracle(smoothed, from_gram=True).loss_and_gradient, network, optimizer)
+    evaluate = Oracle(smoothed, from_gram=True).loss_and_gradient
+    u = _direction(evaluate, network, optimizer)
     convex = network.depth == 1 and not isinstance(optimizer, EndToEnd)
     eps, start = float(np.finfo(problem.dtype).eps), network.params.astype(np.float64)
-    W = resolve("reference").end_to_end(start, network.structure)
-    picked = _picked(smoothed, batches, W)
-    curvature = _largest_curvature(u, start, eps, convex, picked, of_rows, _memory(optimizer))
+
+    def along(begin: Array) -> tuple[float, Array | None]:
+        W = resolve("reference").end_to_end(begin, network.structure)
+        picked = _picked(smoothed, batches, W)
+        return _largest_curvature(u, begin, eps, convex, picked, of_rows, _memory(optimizer))
+
+    curvature, held = along(start)
+    if held is not None:
+        lower = lower_map(evaluate, held, network, optimizer)
+        if lower is not None:
+            curvature = max(curvature, along(factors_of(lower, network))[0])
     return _rate_for(curvature + decay)
 
 

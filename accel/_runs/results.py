@@ -87,6 +87,10 @@ class Result(HasLoss, Predicts):
     backend : str
     threads : int
         1 where that is not ours to say: on the GPU, and for ``"reference"``.
+    at_saddle : bool
+        Whether the run made all its steps and stands where it began, at a saddle: the gradient with
+        respect to the factors is next to nothing, that with respect to their product is not.
+        ``train`` warns of it (``SaddleWarning``), ``sweep`` and ``grid_search`` do not.
     scaling : Scaling or None
         The units and names of the problem's data, in which ``predict`` and ``coefficients`` are;
         None where the problem was made of arrays, whose units these are then.
@@ -103,6 +107,7 @@ class Result(HasLoss, Predicts):
     method: str
     backend: str
     threads: int
+    at_saddle: bool = False
     scaling: Scaling | None = None
     _state: State | None = field(default=None, repr=False)  # what a run goes on from
 
@@ -122,8 +127,9 @@ class Result(HasLoss, Predicts):
         return self.network.dtype
 
     def __repr__(self) -> str:
+        saddle = "at_saddle=True, " if self.at_saddle else ""
         return (
-            f"Result(status={self.status!r}, steps={self.steps}, loss={self.loss:.6g}, "
+            f"Result(status={self.status!r}, {saddle}steps={self.steps}, loss={self.loss:.6g}, "
             f"seconds={self.seconds:.3g}, optimizer={self.optimizer.name!r}, "
             f"widths={showing.widths(self.network.widths)}, {self._shown_loss})"
         )
@@ -133,6 +139,8 @@ class Result(HasLoss, Predicts):
         facts: dict[str, object] = {"status": self.status}
         if self.diverged_at is not None:
             facts["diverged at step"] = self.diverged_at
+        if self.at_saddle:
+            facts["at the saddle"] = "where it began: a larger start leaves it"
         facts["steps"] = self.steps
         facts["loss"] = f"{self.loss:.6g}"
         facts["gradient norm"] = f"{self.history.gradient_norm[-1]:.3g}"
@@ -282,6 +290,8 @@ class Result(HasLoss, Predicts):
             if described[name] is not None or name != "diverged_at":
                 validation.integer(name, described[name], least=least)
         validation.real("seconds", described["seconds"], least=0)
+        described.setdefault("at_saddle", False)  # files of earlier versions do not have it
+        validation.flag("at_saddle", described["at_saddle"])
         for name, known in _NAMED.items():
             validation.choice(name, described[name], known)
         state = described.get("state")

@@ -74,6 +74,9 @@ class Sweep:
         for result in self.results:
             counts[result.status] = counts.get(result.status, 0) + 1
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        still = sum(result.at_saddle for result in self.results)
+        if still:
+            told += f" ({still} at a saddle)"
         return f"Sweep(status={self.status!r}, models: {told}, seconds={self.seconds:.3g})"
 
     def _repr_html_(self) -> str:

@@ -18,6 +18,7 @@ from accel._runs.rates import stable_rate
 from accel._runs.results import Result
 from accel._runs.rules import Rate, rule_of
 from accel._runs.run import Check
+from accel._runs.saddles import warn
 from accel._support.arrays import Array
 from accel._support.keywords import helpful
 
@@ -155,6 +156,12 @@ def train(
         Also after divergence, and after Ctrl-C (the work done so far; status ``"interrupted"``).
         What was trained on a GPU stays there until it is asked for, see ``LinearNetwork``.
 
+    Warns
+    -----
+    SaddleWarning
+        If the run made all its steps and stands at the saddle at which it began, as from factors
+        much smaller than those of a default start; see ``Result.at_saddle``.
+
     Raises
     ------
     TypeError, ValueError
@@ -225,7 +232,10 @@ def train(
 
     if callback is not None:
         options = replace(options, callback=report)
-    return train_until(problem, began, rule, limits, options, auto_rate=found, start=end)
+    result = train_until(problem, began, rule, limits, options, auto_rate=found, start=end)
+    if result.at_saddle:
+        warn(began, rule, result.history)
+    return result
 
 
 def train_until(

@@ -150,7 +150,11 @@ Init = Annotated[
 ]
 Scale = Annotated[
     float | None,
-    typer.Option(help="Size of the initial weights; 0.01, orthogonal 1.", rich_help_panel=MODEL),
+    typer.Option(
+        help="Size of the initial weights; 0.01, orthogonal 1. By default near_zero nets of depth "
+        "3 and more have it in their product, to leave the saddle at 0.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial weights.", rich_help_panel=MODEL)]
 BatchSize = Annotated[

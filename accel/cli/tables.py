@@ -125,6 +125,11 @@ def result_table(result: Result, best: Optimum | None) -> Table:
             f"[red]diverged[/] at step {result.diverged_at}: a lower --learning-rate may help; "
             "below, the last iterate with a finite loss"
         )
+    elif result.at_saddle:
+        status = (
+            f"{result.status}, [red]at the saddle where it began[/]: the factors are too small to "
+            "move; leave --scale to its default, or --init balanced or identity"
+        )
     table.add_row("status", status)
     table.add_row("steps", str(result.steps))
     table.add_row("loss", f"{result.loss:.10g}")

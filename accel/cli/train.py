@@ -16,6 +16,7 @@ from accel._runs import checks
 from accel._runs.batching import all_rows, batches_of
 from accel._runs.checkpoints import EVERY
 from accel._runs.rates import first_rate, stable_rate
+from accel._runs.saddles import unwarned
 from accel._runs.training import train
 from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
@@ -241,14 +242,15 @@ def train_command(
         say("a linear map separates the labels: the loss has no minimum, distances are losses")
         best = None
     base = 0.0 if best is None else best.loss
-    result = train(
-        problem, network, chosen, steps,
-        batch_size=batch_size, shuffle=shuffle, seed=batch_seed, label_noise=label_noise,
-        record=names, record_every=record_every,
-        tol=tol, target=None if target_distance is None else base + target_distance,
-        progress=verbose, backend=backend, threads=threads,
-        checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-    )  # fmt: skip
+    with unwarned():  # the table says it
+        result = train(
+            problem, network, chosen, steps,
+            batch_size=batch_size, shuffle=shuffle, seed=batch_seed, label_noise=label_noise,
+            record=names, record_every=record_every,
+            tol=tol, target=None if target_distance is None else base + target_distance,
+            progress=verbose, backend=backend, threads=threads,
+            checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+        )  # fmt: skip
     write(
         paths,
         {

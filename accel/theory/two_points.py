@@ -24,6 +24,7 @@ import numpy as np
 from accel._core.network import LinearNetwork
 from accel._core.optimizers import EndToEnd, Optimizer
 from accel._core.problem import LpProblem
+from accel._runs.saddles import unwarned
 from accel._runs.training import train
 from accel._support import validation
 from accel._support.arrays import Array
@@ -83,10 +84,11 @@ class _Setting(NamedTuple):
     def steps(self, optimizer: Optimizer) -> float | None:
         """Steps to the target, infinite if it is farther than max_steps; None if unstable."""
         network = LinearNetwork((2, 1), init=[self.start])
-        result = train(
-            self.problem, network, optimizer, self.max_steps,
-            record_every=1, target=self.target, threads=1,
-        )  # fmt: skip
+        with unwarned():  # one of many rates
+            result = train(
+                self.problem, network, optimizer, self.max_steps,
+                record_every=1, target=self.target, threads=1,
+            )  # fmt: skip
         if result.status == "interrupted":  # by Ctrl-C, which ends the search as well
             raise KeyboardInterrupt
         loss = result.history.loss

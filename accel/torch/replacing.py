@@ -14,7 +14,7 @@ from accel.torch.factored import ConvFactors, Factored, LinearFactors, wide
 __all__ = ["collapse", "overparameterize"]
 
 _INITS = ("function_preserving", "identity", "near_zero")
-_NEAR_ZERO = 0.01  # standard deviation, as of LinearNetwork
+_NEAR_ZERO = 0.01  # standard deviation, as of LinearNetwork with scale=0.01
 _KINDS = (nn.Linear, nn.Conv2d)
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",

@@ -16,6 +16,7 @@ from accel._optimum.optimum import Optimum
 from accel._runs import checks
 from accel._runs.rates import first_rate
 from accel._runs.results import Result
+from accel._runs.saddles import unwarned
 from accel._runs.training import Callback, train
 from accel._support import showing, validation
 from accel._support.arrays import Array
@@ -236,7 +237,9 @@ def compare(
 
     def search_for(model: Model, network: LinearNetwork, middle: int) -> Search:
         def run(rate: float, number: int) -> Result:
-            return run_at(network, model.at(rate), watch(model, rate, number) if watch else None)
+            callback = watch(model, rate, number) if watch else None
+            with unwarned():  # one of many rates
+                return run_at(network, model.at(rate), callback)
 
         return Search(grid, middle, floor, run, best.loss)
 

@@ -62,7 +62,8 @@ class Start:
     ----------
     init, scale, seed
         As for ``LinearNetwork``. With ``"balanced"`` networks of every depth begin as one and the
-        same linear map; near zero a deeper one begins much closer to the saddle at 0.
+        same linear map; near zero a deeper one of the same ``scale`` begins much closer to the
+        saddle at 0.
     width : int, optional
         Of every hidden layer; min(d, k) by default, the least that ``"balanced"`` allows.
     """

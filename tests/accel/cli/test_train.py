@@ -18,6 +18,16 @@ def test_train_shows_how_it_ended():
         assert row in ended.stdout
 
 
+def test_train_says_that_it_ended_at_the_saddle():
+    held = ("train", *SMALL, "--depth", "8", "--init", "near_zero", "--steps", "20", "--no-optimum")
+    ended = run(*held, "--scale", "0.01")
+    assert "at the saddle where it began" in " ".join(ended.stdout.split())
+    assert "SaddleWarning" not in ended.output
+    report = run_json(*held, "--scale", "0.01")
+    assert (report["status"], report["at_saddle"]) == ("completed", True)
+    assert run_json(*held)["at_saddle"] is False  # by default it begins away from it
+
+
 def test_train_does_what_the_library_does():
     report = run_json("train", *SMALL, "--p", "3", "--depth", "3", "--width", "4", "--init",
                      "orthogonal", "--scale", "0.5", "--seed", "7", "--optimizer", "RMSprop",

@@ -48,18 +48,14 @@ def test_the_default_start_is_constant_and_makes_zero(form, depth):
 
 
 @each_form
-@pytest.mark.parametrize("depth", [3, 4, 8, 10_000])
+@pytest.mark.parametrize("depth", [3, 4, 8, 1000])
 def test_from_depth_3_on_the_default_is_the_size_of_the_powers(form, depth):
     u = DiagonalNetwork(5, depth, form).factors[0]
     np.testing.assert_allclose(u**depth, 0.01)
-    if form == "power-difference" and depth < 10:
-        u = DiagonalNetwork(10**5, depth, form, init="near_zero").factors[0]
-        assert np.sqrt(np.mean(u**2)) ** depth < 0.01  # the mean of the powers has heavy tails
-        moment = np.prod(np.arange(1.0, 2 * depth, 2))
-        assert np.mean(u**2) == pytest.approx((1e-4 / moment) ** (1 / depth), rel=0.02)
-    if form == "hadamard" and depth < 10:
-        w = DiagonalNetwork(10**4, depth, form, init="near_zero").params
-        assert np.mean(w**2) == pytest.approx(1e-4 ** (1 / depth), rel=0.02)
+    z = np.random.default_rng(7).standard_normal((2, 5))
+    u, v, *_ = DiagonalNetwork(5, depth, form, init="near_zero", seed=7).factors
+    np.testing.assert_allclose(np.abs([u, v]) ** depth, 0.01 * np.abs(z))
+    np.testing.assert_array_equal(np.sign([u, v]), np.sign(z))
 
 
 @each_form

@@ -43,7 +43,8 @@ def test_tol(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_zero_gradient_is_no_convergence_unless_asked_for(backend):
     """At the saddle W = 0 of a deep net every factor's gradient is 0, so the run stays there."""
-    result = train(PROBLEM, start(init="near_zero", scale=0), accel.Adam(), 20, backend=backend)
+    with pytest.warns(accel.SaddleWarning):
+        result = train(PROBLEM, start(init="near_zero", scale=0), accel.Adam(), 20, backend=backend)
     assert result.status == "completed"
     np.testing.assert_array_equal(result.network.params, 0)
 
