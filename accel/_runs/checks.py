@@ -78,16 +78,16 @@ class Limits:
 
 
 def limits(
-    steps: int, record_every: int | None, tol: float, target: float | None, epoch: int = 1
+    steps: float, record_every: float | None, tol: float, target: float | None, epoch: int = 1
 ) -> Limits:
     """Check these arguments of ``train`` and ``sweep``, and fill in their defaults.
 
     By default there is at most one record in an ``epoch`` of so many steps.
     """
-    steps = validation.integer("steps", steps, least=1, most=_MOST_STEPS)
+    steps = validation.count("steps", steps, least=1, most=_MOST_STEPS)
     if record_every is None:
         record_every = max(-(-steps // _RECORDS), epoch)
-    record_every = validation.integer("record_every", record_every, least=1, most=_MOST_STEPS)
+    record_every = validation.count("record_every", record_every, least=1, most=_MOST_STEPS)
     tol = validation.real("tol", tol, least=0)
     goal = -math.inf if target is None else validation.real("target", target)
     return Limits(steps, record_every, tol, goal)

@@ -98,7 +98,7 @@ class Sweep:
 def sweep(
     problem: BaseProblem,
     models: Sequence[tuple[Network, Optimizer]],
-    steps: int,
+    steps: float,
     *,
     batch_size: int | None = None,
     shuffle: str = "epoch",
@@ -106,7 +106,7 @@ def sweep(
     label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: float | None = None,
     tol: float = 0.0,
     target: float | None = None,
     callback: Callback | None = None,
@@ -132,7 +132,7 @@ def sweep(
     problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
     models : sequence of (network, Optimizer)
         At least one; not modified.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Updates to make, at least 1.
     batch_size, shuffle, seed, label_noise
         As for ``train``: a step has the same rows and labels for all models.

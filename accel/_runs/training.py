@@ -27,7 +27,7 @@ def train(
     problem: BaseProblem,
     network: Network,
     optimizer: Optimizer,
-    steps: int,
+    steps: float,
     *,
     learning_rate: Literal["auto"] | None = None,
     batch_size: int | None = None,
@@ -36,7 +36,7 @@ def train(
     label_noise: Noise = None,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: float | None = None,
     tol: float = 0.0,
     target: float | None = None,
     callback: Callback | None = None,
@@ -55,7 +55,7 @@ def train(
         Where to start; not modified. Of the problem's features, outputs and dtype.
     optimizer : Optimizer
         ``EndToEnd`` needs a ``LinearNetwork`` of depth 1.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Updates to make, at least 1.
     learning_rate : {"auto"}, optional
         Take the place of the optimiser's own rate by one that follows the loss. It begins with

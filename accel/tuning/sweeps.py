@@ -173,7 +173,7 @@ def grid_search(
     problem: BaseProblem,
     network: Network,
     optimizer: Optimizer,
-    steps: int,
+    steps: float,
     *,
     learning_rates: Sequence[float] | None = None,
     batch_size: int | None = None,
@@ -186,7 +186,7 @@ def grid_search(
     refine: int = 2,
     record: Record = None,
     validation: BaseProblem | None = None,
-    record_every: int | None = None,
+    record_every: float | None = None,
     progress: bool = False,
     backend: str = "auto",
     threads: int | None = None,
@@ -211,7 +211,7 @@ def grid_search(
     optimizer : Optimizer
         The rule and its other constants. Its own learning rate is not looked at, unless that is a
         schedule: then each rate multiplies it, and is the rate itself where the schedule is 1.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Of every run.
     learning_rates : sequence of float, optional
         Above 0. By default four a decade, two decades either side of what the curvature at 0
