@@ -86,11 +86,11 @@ class Limits:
 
 def checked_steps(steps: Any) -> int:
     """Check a number of updates to make."""
-    return validation.integer("steps", steps, least=1, most=intervals.MOST_STEPS)
+    return validation.count("steps", steps, least=1, most=intervals.MOST_STEPS)
 
 
 def limits(
-    steps: int | None,
+    steps: float | None,
     record_every: intervals.RecordEvery,
     tol: float,
     target: float | None,

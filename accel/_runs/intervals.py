@@ -15,7 +15,7 @@ MOST_STEPS = 2**53  # the kernels count them in float64
 _A_DECADE = 100  # log-spaced records
 
 #: What ``record_every`` may be.
-RecordEvery = int | Sequence[int] | Array | Literal["log"] | None
+RecordEvery = float | Sequence[float] | Array | Literal["log"] | None
 #: The same, checked: steps that were chosen are ascending, and each stands there once.
 Checked = int | tuple[int, ...] | Literal["log"]
 
@@ -131,10 +131,10 @@ def checked(record_every: Any) -> Checked:
         validation.choice("record_every", record_every, ["log"])
         return "log"
     if not hasattr(record_every, "__iter__"):
-        return validation.integer("record_every", record_every, least=1, most=MOST_STEPS)
+        return validation.count("record_every", record_every, least=1, most=MOST_STEPS)
     steps = validation.members("record_every", record_every, "steps")
     named = (
-        validation.integer(f"record_every[{i}]", step, least=0, most=MOST_STEPS)
+        validation.count(f"record_every[{i}]", step, least=0, most=MOST_STEPS)
         for i, step in enumerate(steps)
     )
     return tuple(sorted(set(named)))

@@ -226,4 +226,4 @@ def warn(network: Network, optimizer: Optimizer, history: History) -> None:
         "factors has next to no gradient; a larger start leaves it, as the one without scale "
     )
     inits = "init='constant'" if isinstance(network, DiagonalNetwork) else "init='balanced'"
-    warnings.warn(f"{told}or with {inits}", SaddleWarning, stacklevel=3)
+    warnings.warn(f"{told}or with {inits}", SaddleWarning, stacklevel=4)

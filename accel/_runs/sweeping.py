@@ -181,7 +181,7 @@ class Sweep:
 def sweep(
     problem: BaseProblem,
     models: Sequence[tuple[Network, Optimizer]] | None = None,
-    steps: int | None = None,
+    steps: float | None = None,
     *,
     start: Sweep | None = None,
     batch_size: int | None = None,
@@ -216,7 +216,7 @@ def sweep(
     problem : Problem, DaskProblem, MatrixCompletion, MatrixFactorization or MatrixSensing
     models : sequence of (network, Optimizer)
         At least one; not modified. May be left out with ``start``.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Updates to make in this call, at least 1.
     start : Sweep, optional
         Go on with this sweep, as ``train`` does with a result: bit for bit as one sweep of all

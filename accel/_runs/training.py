@@ -32,7 +32,7 @@ def train(
     problem: BaseProblem,
     network: Network | None = None,
     optimizer: Optimizer | str | None = None,
-    steps: int | None = None,
+    steps: float | None = None,
     *,
     learning_rate: Rate = None,
     start: Result | None = None,
@@ -63,7 +63,7 @@ def train(
     optimizer : Optimizer or str
         ``EndToEnd`` needs a ``LinearNetwork`` of depth 1. A name, as ``"gd"`` or ``"adam"``, stands
         for the rule with its usual constants. May be left out with ``start``.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Updates to make in this call, at least 1.
     learning_rate : float, Schedule or "auto", optional
         In place of the optimiser's own. By default a name has its usual rate, if it rescales the

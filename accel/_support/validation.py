@@ -90,6 +90,19 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
     return number
 
 
+def count(name: str, value: object, *, least: int, most: int | None = None) -> int:
+    """A number of steps: an integer, or a float without a fraction, such as 1e6.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``integer``.
+    """
+    if isinstance(value, float | np.floating) and value.is_integer():
+        value = int(value)
+    return integer(name, value, least=least, most=most)
+
+
 def depth(value: object, *, least: int = 1) -> int:
     """A number of factors, limited so that a slip does not ask for years or terabytes.
 

@@ -71,7 +71,7 @@ def result_json(problem: Problem, result: Result, best: Optimum | None) -> dict[
         "steps": result.steps,
         "loss": finite(result.loss),
         "optimum": None if best is None else best.loss,
-        "distance": None if best is None else finite(result.loss - best.loss),
+        "distance": None if best is None else finite(max(result.loss - best.loss, 0.0)),
         "gradient_norm": finite(float(history.gradient_norm[-1])),
         "weight_norm": finite(float(history.weight_norm[-1])),
         "balancedness": finite(result.network.balancedness()),

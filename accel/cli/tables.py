@@ -135,7 +135,8 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     table.add_row("loss", f"{result.loss:.10g}")
     if best is not None:
         proof = f"[dim](the optimum is {best.loss:.10g}, proved to {best.duality_gap:.0e})[/]"
-        table.add_row("distance", f"{result.loss - best.loss:.3e} {proof}")
+        distance = max(result.loss - best.loss, 0.0)  # below it is rounding
+        table.add_row("distance", f"{distance:.3e} {proof}")
     table.add_row("gradient norm", f"{result.history.gradient_norm[-1]:.3e}")
     table.add_row("weight norm", f"{result.history.weight_norm[-1]:.4g}")
     table.add_row("balancedness", f"{result.network.balancedness():.2e}")

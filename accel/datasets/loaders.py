@@ -119,6 +119,12 @@ def load_gas_ethanol(path: str | os.PathLike[str] | None = None) -> Dataset:
     ----------
     Vergara et al. (2012), Rodriguez-Lujan et al. (2014), "Gas Sensor Array Drift at Different
     Concentrations", UCI Machine Learning Repository, doi 10.24432/C5MK6M, CC BY 4.0.
+
+    Examples
+    --------
+    >>> import accel
+    >>> accel.datasets.load_gas_ethanol().X.shape  # doctest: +SKIP
+    (2565, 128)
     """
     given = paths.named("path", path, "ACCEL_DATA")
     X, y = gas.download_gas() if given is None else gas.read_gas(given)
@@ -151,6 +157,13 @@ def load_diabetes() -> Dataset:
     References
     ----------
     Efron, Hastie, Johnstone, Tibshirani (2004), "Least Angle Regression", Annals of Statistics 32.
+
+    Examples
+    --------
+    >>> import accel
+    >>> data = accel.datasets.load_diabetes()
+    >>> data.X.shape, data.feature_names[:4]
+    ((442, 10), ('age', 'sex', 'bmi', 'bp'))
     """
     try:
         from sklearn.datasets import load_diabetes as load
@@ -216,6 +229,14 @@ def make_ill_conditioned(
         If an argument is out of bounds.
     MemoryError
         If the machine has not enough memory.
+
+    Examples
+    --------
+    >>> import accel
+    >>> import numpy as np
+    >>> data = accel.datasets.make_ill_conditioned(50, 3, condition=100.0)
+    >>> float(np.linalg.cond(data.X.T @ data.X).round(6))
+    100.0
     """
     d = validation.integer("d", d, least=1)
     n = validation.integer("n", n, least=d)
@@ -278,6 +299,12 @@ def two_points(y1: float, y2: float) -> Dataset:
     References
     ----------
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 6.
+
+    Examples
+    --------
+    >>> import accel
+    >>> accel.datasets.two_points(8.0, 1.0).y
+    array([8., 1.])
     """
     y = np.array([validation.real("y1", y1), validation.real("y2", y2)])
     return Dataset(
@@ -338,6 +365,16 @@ def load_file(
         If target or features are neither names nor numbers.
     ImportError
         If nothing that reads .parquet is installed.
+
+    Examples
+    --------
+    >>> import accel
+    >>> import numpy as np
+    >>> table = [[3, 10, 250], [4, 2, 390], [2, 31, 140]]
+    >>> np.savetxt("houses.csv", table, delimiter=",", header="rooms,age,price", comments="")
+    >>> data = accel.datasets.load_file("houses.csv", target="price")
+    >>> data.feature_names, data.y
+    (('rooms', 'age'), array([250., 390., 140.]))
     """
     X, y, names, targets = readers.read(path, target, features, drop_missing)
     file = Path(path)

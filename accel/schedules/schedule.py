@@ -14,7 +14,7 @@ import numpy as np
 
 from accel._support import validation
 from accel._support.arrays import Array
-from accel._support.validation import integer, real
+from accel._support.validation import count, integer, real
 from accel.kernels.reference.schedules import Segment, Term, program_of, value
 from accel.kernels.specs import CONSTANT, EXPONENTIAL, STAIRCASE
 
@@ -41,9 +41,9 @@ _CHECKS: Checks = {
     **dict.fromkeys(("value", "init_value", "end_value", "peak_value", "alpha"), real),
     **dict.fromkeys(("power", "exponent", "decay_rate", "scale"), partial(real, above=0)),
     **dict.fromkeys(
-        ("transition_steps", "decay_steps", "warmup_steps"), partial(integer, least=1, most=LATEST)
+        ("transition_steps", "decay_steps", "warmup_steps"), partial(count, least=1, most=LATEST)
     ),
-    "transition_begin": partial(integer, least=0, most=LATEST),
+    "transition_begin": partial(count, least=0, most=LATEST),
     "staircase": validation.flag,
 }
 

@@ -123,6 +123,16 @@ def hessian_vector_product(
     One pass over the data for the gradient and one for the product, O(N) products of matrices, and
     no Hessian is formed: Pearlmutter (1994), "Fast exact multiplication by the Hessian", Neural
     Computation 6; ``kernels/reference/curvature.py`` has the formulas.
+
+    Examples
+    --------
+    With the factors (a, b) and c the loss is ``((a c - 3)^4 + (b c - 1)^4) / 2``:
+
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> network = accel.LinearNetwork((2, 1, 1), init=[[[1.0, 0.5]], [[2.0]]])
+    >>> accel.theory.hessian_vector_product(problem, network, [0.0, 0.0, 1.0])
+    array([10.,  0.,  6.])
     """
     kernels = _kernels(problem, network, backend)
     v = checks.vector("direction", direction, network.n_params)

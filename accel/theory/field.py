@@ -66,6 +66,16 @@ def curl(problem: Problem, w: Any, depth: int) -> Array:
     References
     ----------
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 6, theorem 2.
+
+    Examples
+    --------
+    The features differ in scale, so at depth 3 the rule follows no gradient:
+
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 2.0]], [3.0, 1.0], p=4)
+    >>> accel.theory.curl(problem, [1.0, 1.0], depth=3).round(3)
+    array([[ 0.   ,  5.291],
+           [-5.291,  0.   ]])
     """
     checks.problem(problem, single_output=True, smoothness=2)
     if isinstance(w, Network) and w.widths[-1] == 1:

@@ -262,6 +262,17 @@ def factor_flow(
     References
     ----------
     Arora, Cohen, Hazan (2018), arXiv 1802.06509, section 5.
+
+    Examples
+    --------
+    >>> import accel
+    >>> problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    >>> network = accel.LinearNetwork((2, 2, 1), init="balanced", seed=0)
+    >>> flow = accel.theory.factor_flow(problem, network, t=[0.0, 1.0])
+    >>> bool(flow.losses[1] < 0.01 < flow.losses[0])
+    True
+    >>> bool(flow.balancedness.max() < 1e-9)  # what is balanced stays so
+    True
     """
     checks.problem(problem, smoothness=2)
     if not isinstance(network, Network):

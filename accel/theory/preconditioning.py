@@ -39,6 +39,13 @@ class Preconditioner:
         Singular values, descending; exactly 0 where they are 0 but for rounding.
     V : (d, m) array
         Right singular vectors.
+
+    Examples
+    --------
+    >>> from accel import theory
+    >>> theory.preconditioner([4.0, 0.0], depth=2).dense()
+    array([[8., 0.],
+           [0., 4.]])
     """
 
     depth: int

@@ -137,7 +137,7 @@ def two_point(
     scale: str = "mean",
     start: float = 0.001,
     target: float = 0.01,
-    max_steps: int = 200_000,
+    max_steps: float = 200_000,
 ) -> TwoPoint:
     r"""Compare plain descent with the end-to-end rule, each at its largest stable rate.
 
@@ -205,7 +205,7 @@ def two_point(
     depth = validation.depth(depth, least=2)
     start = validation.real("start", start, above=0, below=1)
     target = validation.real("target", target, above=0, below=1)
-    max_steps = validation.integer("max_steps", max_steps, least=1)
+    max_steps = validation.count("max_steps", max_steps, least=1)
     problem = LpProblem(np.eye(2), [y1, y2], p, scale=scale)
     loss, slope = problem.loss_and_gradient(np.zeros((1, 2)))
     if not 0 < loss < np.inf:

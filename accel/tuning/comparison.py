@@ -115,11 +115,11 @@ def rounding(problem: Problem, best: Optimum) -> float:
     return best.duality_gap + 4 * eps * best.loss
 
 
-def check_goal(steps: int, target: float | None) -> None:
-    """Check what ``compare`` is asked to reach."""
-    checks.limits(steps, None, 0.0, None)
+def check_goal(steps: float, target: float | None) -> int:
+    """Check what ``compare`` is asked to reach, and return the number of steps."""
     if target is not None:
         validation.real("target", target, above=0)
+    return checks.limits(steps, None, 0.0, None).steps
 
 
 def _end_of_first(finished: Sequence[Tuned], floor: float) -> float:
@@ -158,7 +158,7 @@ def _timed(
 def compare(
     problem: Problem,
     models: Sequence[Model],
-    steps: int,
+    steps: float,
     *,
     grid: Grid | None = None,
     start: Start | None = None,
@@ -178,7 +178,7 @@ def compare(
     ----------
     problem : Problem
     models : sequence of Model
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Of every run. A run that is within rounding errors of the optimum ends earlier.
     grid : Grid, optional
     start : Start, optional
@@ -217,7 +217,7 @@ def compare(
     """
     if not models:
         raise ValueError("models must not be empty")
-    check_goal(steps, target)
+    steps = check_goal(steps, target)
     validation.integer("repeats", repeats, least=1)
     grid, start, threads = grid or Grid(), start or Start(), cpu_threads(threads)
     networks = [start.network(problem, model) for model in models]

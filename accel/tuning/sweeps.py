@@ -177,7 +177,7 @@ def grid_search(
     problem: BaseProblem,
     network: Network,
     optimizer: Optimizer | str,
-    steps: int,
+    steps: float,
     *,
     learning_rates: Sequence[float] | None = None,
     batch_size: int | None = None,
@@ -216,7 +216,7 @@ def grid_search(
         The rule and its other constants, or its name for the usual ones. Its own learning rate is
         not looked at, unless that is a schedule: then each rate multiplies it, and is the rate
         itself where the schedule is 1.
-    steps : int
+    steps : int, or a float without a fraction, such as 1e6
         Of every run.
     learning_rates : sequence of float, optional
         Above 0. By default four a decade, two decades either side of what the curvature at 0

@@ -147,13 +147,13 @@ def _curves(parts: Array, record_every: int, n_parameters: int, error: float) ->
 
 def run(
     data: MnistData,
-    steps: int = 8500,
+    steps: float = 8500,
     *,
     batch: int = 64,
     seed: int = 0,
     init: Init = "balanced",
     threads: int | None = None,
-    record_every: int | None = None,
+    record_every: float | None = None,
     callback: Callback | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = EVERY,
@@ -213,13 +213,13 @@ def run(
     """
     if not isinstance(data, MnistData):
         raise TypeError(f"data must be of type MnistData, got {validation.shown(data)}")
-    steps = validation.integer("steps", steps, least=1)
+    steps = validation.count("steps", steps, least=1)
     batch = validation.integer("batch", batch, least=1)
     seed = validation.integer("seed", seed, least=0)
     validation.choice("init", init, INITS)
     threads = cpu_threads(threads)
     record_every = -(-steps // _RECORDS) if record_every is None else record_every
-    record_every = validation.integer("record_every", record_every, least=1)
+    record_every = validation.count("record_every", record_every, least=1)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {validation.shown(callback)}")
     held_out = max(1, len(data.images) // 12)

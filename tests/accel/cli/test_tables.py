@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_the_table_of_one_run():
     assert "1.250e-01" in printed
     assert "1 thread" in printed
     assert "distance" not in text(tables.result_table(tuned().result, None))
+
+
+def test_a_loss_below_the_optimum_by_rounding_is_no_negative_distance():
+    best = replace(BEST, loss=tuned().result.loss * (1 + 1e-15))
+    assert tuned().result.loss < best.loss
+    (line,) = (row for row in text(tables.result_table(tuned().result, best)).splitlines()
+               if row.startswith("distance"))  # fmt: skip
+    assert line.split()[1] == "0.000e+00"
+    problem = accel.LpProblem(np.eye(4), np.ones(4))
+    assert result_json(problem, tuned().result, best)["distance"] == 0.0
 
 
 def test_the_table_of_a_run_that_diverged():

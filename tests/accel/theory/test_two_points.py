@@ -101,7 +101,7 @@ def test_defaults():
         ({"max_steps": 50}, ValueError, "max_steps must suffice to reach the target, got 50"),
         ({"max_steps": 1}, ValueError, "max_steps must suffice to reach the target, got 1 "),
         ({"max_steps": 0}, ValueError, "max_steps must be >= 1, got 0"),
-        ({"max_steps": 1e3}, TypeError, "max_steps must be an integer"),
+        ({"max_steps": 1000.5}, TypeError, "max_steps must be an integer"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
