@@ -1,12 +1,13 @@
 """Figures of matplotlib, made without a window system, and their files."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["blank_figure", "save_figure"]
+__all__ = ["blank_figure", "grid_figure", "save_figure"]
 
 
 def blank_figure(columns: int, *, sharey: bool = True) -> "tuple[Figure, Any]":
@@ -23,3 +24,21 @@ def blank_figure(columns: int, *, sharey: bool = True) -> "tuple[Figure, Any]":
 def save_figure(path: Path, figure: "Figure") -> None:
     """Write a PNG or an SVG, by the suffix."""
     figure.savefig(path, dpi=150)
+
+
+def grid_figure(count: int, columns: int = 3) -> "tuple[Figure, Any]":
+    """Make a figure with so many axes, row after row; return it and its axes, a list.
+
+    Axes have scales of their own.
+    """
+    wide, rows = min(count, columns), math.ceil(count / columns)
+    figure, axes = blank_figure(wide, sharey=False)
+    if rows == 1:
+        return figure, list(axes)
+    figure.clear()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, rows * height)
+    cells = figure.subplots(rows, wide, squeeze=False).ravel()
+    for ax in cells[count:]:
+        ax.remove()
+    return figure, list(cells[:count])

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from accel._core.optimizers import OPTIMIZERS
 from accel._reports.figures import save_figure
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
@@ -19,6 +20,7 @@ from accel.cli.options import (
     BackendName,
     DataSource,
     Dtype,
+    Force,
     Init,
     Json,
     LossName,
@@ -31,10 +33,11 @@ from accel.cli.options import (
     TargetColumn,
     Threads,
     Width,
+    completed,
     parse_grid,
     parse_models,
 )
-from accel.cli.outputs import comparison_csv, output_paths, write
+from accel.cli.outputs import comparison_csv, comparison_name, output_paths, write
 from accel.cli.progress import search_progress
 from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
@@ -55,6 +58,7 @@ def compare_command(
         str,
         typer.Option(
             help=f"{OPTIMIZER_NAMES} Separated by commas; NAME@DEPTH for that depth alone.",
+            autocompletion=completed(*OPTIMIZERS, several=True),
             rich_help_panel=MODEL,
         ),
     ] = "gd,adagrad@1,adam@1",
@@ -86,6 +90,7 @@ def compare_command(
         Path,
         typer.Option(help="Folder for the curves, or a .png or .csv file.", rich_help_panel=OUTPUT),
     ] = Path("accel-out"),
+    force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +111,8 @@ def compare_command(
     resolve(backend)  # before the data is loaded, since it may not be available
     task = Task(data, loss_of(p, loss), target_column, standardized, dtype)
     console, problem = Console(), task.problem
-    paths = output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
+    name = comparison_name(task.stem, models, width, seed)
+    paths = output_paths(out, name, (".png", ".csv"), task.path, force=force)
     verbose = not (quiet or as_json)
     if verbose:
         print_line(console, f"{task}: {steps} steps of each model at its best learning rate")

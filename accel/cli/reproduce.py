@@ -10,7 +10,7 @@ from rich.console import Console
 from accel._core.problem import Problem
 from accel._support.backends import cpu_threads
 from accel.cli import tables
-from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads
+from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads, completed
 from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
@@ -37,7 +37,12 @@ def _run(
 
 def reproduce_command(
     figures: Annotated[
-        str, typer.Option(help="Which, separated by commas.", show_default=True)
+        str,
+        typer.Option(
+            help="Which, separated by commas.",
+            autocompletion=completed(*KEYS, several=True),
+            show_default=True,
+        ),
     ] = ",".join(KEYS),
     quick: Annotated[
         bool, typer.Option("--quick", help="A fiftieth of the steps: under a minute.")
@@ -68,7 +73,7 @@ def reproduce_command(
     [bold]accel reproduce --quick[/]
     [bold]accel reproduce --figures 3l,3r --out runs --check[/]
     """
-    output_paths(out, "report", (".html",), None)
+    output_paths(out, "report", (".html",), None, force=True)
     count = cpu_threads(threads)
     words = tuple(word.strip() for word in figures.split(",") if word.strip())
     settings = Settings(words, quick, seed, data, backend)
@@ -82,8 +87,11 @@ def reproduce_command(
         known = data == "gas" or not settings.linear()
         digest = None if known else data_digest(make(2.0))
         report = finished_report(out, settings, digest)
+    verbose = not (quiet or as_json)
+    if report is None and verbose and (out / "report.html").exists():
+        say(f"the report in {out} will be replaced; what {out / 'state'} keeps is not run again")
     if report is None:
-        report = _run(settings, out, make, count, verbose=not (quiet or as_json))
+        report = _run(settings, out, make, count, verbose)
     if as_json:
         print_json(report)
     else:
