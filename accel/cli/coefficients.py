@@ -57,6 +57,8 @@ def _meaning(result: Result, scaling: Scaling) -> str:
         summed = f"intercept plus {summed}"
     loss = result.loss_function
     target = validation.listed(map(validation.cut, scaling.targets))
+    if len(scaling.targets) > _OUTPUTS:
+        target = "every target"
     if isinstance(loss, CrossEntropy):
         return f"output of a class = {summed}{standard}; the class of the largest is predicted"
     if loss.classifies:

@@ -279,6 +279,8 @@ def train_command(
         print_coefficients(console, result)
         if paths and verbose:
             print_line(console, f"written: {', '.join(map(str, paths))}")
+        elif verbose and task.path is not None:
+            print_line(console, "--out model.npz keeps the model, for accel predict")
     if result.status == "interrupted":
         if checkpoint is not None:
             say(f"interrupted: the same command with --resume goes on from {checkpoint}")

@@ -78,6 +78,7 @@ def test_a_table_becomes_a_model(model):
     assert f"{coef[0]:.6g}" in shown
     assert f"{coef[1] * X[:, 1].std():+.4g}" in shown
     assert f"{intercept:.6g}" in shown
+    assert "--out model.npz keeps the model, for accel predict" in shown
 
 
 def test_predictions_in_the_units_of_the_table(model):
