@@ -138,17 +138,17 @@ class Scaling:
         """Return samples in the user's units as an array (m, d), columns in the model's order."""
         if self.feature_names is not None:
             X = _chosen(name, X, self.feature_names)
-        X = validation.numeric(name, X, ndim=(2,))
-        if X.shape[1] != self.x_mean.size:
-            raise ValueError(f"{name} must have {self.x_mean.size} columns, got {X.shape}")
+        samples = validation.numeric(name, X, ndim=(2,))
+        if samples.shape[1] != self.x_mean.size:
+            raise ValueError(f"{name} must have {self.x_mean.size} columns, got {samples.shape}")
         known = self.standard_X
-        if known is not None and np.may_share_memory(X, known) and not self.trivial:
+        if known is not None and np.may_share_memory(samples, known) and not self.trivial:
             raise ValueError(
                 f"{name} must be in the user's units, as X was before it was standardised, got "
                 "the standardised X itself"
             )
-        validation.all_finite(name, X)
-        return X
+        validation.all_finite(name, samples)
+        return samples
 
     def standard_targets(self, y: Array) -> Array:
         """Return targets (m,) or (m, k) in the problem's units, float64."""
