@@ -162,9 +162,16 @@ def samples_of(
     ValueError
         Beginning with ``where``, if columns are missing or numbers are not finite.
     """
-    table = validation.numeric(where, table, ndim=(2,))
+    table = _numeric(where, "X", table, (2,))
     places = _places(where, wanted, header, table.shape[1])
     return _split(where, table, places)
+
+
+def _numeric(where: str, name: str, a: Any, ndim: tuple[int, ...]) -> Array:
+    try:
+        return validation.numeric(name, a, ndim=ndim)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _split(where: str, table: Array, places: _Places) -> Samples:
@@ -208,7 +215,10 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
             places = _places(where, wanted, [str(name) for name in frame.columns], frame.shape[1])
             columns = [*places.features, *places.targets]
             names = [frame.columns[j] for j in columns]
-            numbers = frames.as_array(where, frame[names])
+            try:
+                numbers = frames.as_array(where, frame[names])
+            except TypeError as error:  # text
+                raise ValueError(str(error)) from error
             d = len(places.features)
             taken = _Places([*range(d)], [*range(d, len(columns))], places.ignored)
             return _split(where, numbers, taken)
@@ -224,13 +234,21 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
 
 
 def _parquet(path: Path) -> Any:
-    with contextlib.suppress(ImportError):
-        import polars
+    """Read a data frame by the library that is there; their exceptions are of many kinds."""
+    try:
+        with contextlib.suppress(ImportError):
+            import polars
 
-        return polars.read_parquet(path)
-    import pandas as pd
+            return polars.read_parquet(path)
+        import pandas as pd
 
-    return pd.read_parquet(path)
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise ImportError(
+            f"{paths.text(path)}: .parquet needs Polars or pandas: {error}"
+        ) from error
+    except Exception as error:
+        raise unreadable(path, error) from error
 
 
 def _read_npz(path: Path, where: str, wanted: Wanted) -> Samples:
@@ -255,7 +273,7 @@ def _read_npz(path: Path, where: str, wanted: Wanted) -> Samples:
     if name not in held:
         return samples
     (y,) = npy.load_npz(path, [name])
-    y = validation.numeric("y", y, ndim=(1, 2)).reshape(len(y), -1)
+    y = _numeric(where, "y", y, (1, 2)).reshape(len(y), -1)
     if len(y) != len(X):
         raise ValueError(f"{where}: X and y must have as many rows, got {len(X)} and {len(y)}")
     k = y.shape[1]
