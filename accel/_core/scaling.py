@@ -138,17 +138,17 @@ class Scaling:
         """Return samples in the user's units as an array (m, d), columns in the model's order."""
         if self.feature_names is not None:
             X = _chosen(name, X, self.feature_names)
-        X = validation.numeric(name, X, ndim=(2,))
-        if X.shape[1] != self.x_mean.size:
-            raise ValueError(f"{name} must have {self.x_mean.size} columns, got {X.shape}")
+        samples = validation.numeric(name, X, ndim=(2,))
+        if samples.shape[1] != self.x_mean.size:
+            raise ValueError(f"{name} must have {self.x_mean.size} columns, got {samples.shape}")
         known = self.standard_X
-        if known is not None and np.may_share_memory(X, known) and not self.trivial:
+        if known is not None and np.may_share_memory(samples, known) and not self.trivial:
             raise ValueError(
                 f"{name} must be in the user's units, as X was before it was standardised, got "
                 "the standardised X itself"
             )
-        validation.all_finite(name, X)
-        return X
+        validation.all_finite(name, samples)
+        return samples
 
     def standard_targets(self, y: Array) -> Array:
         """Return targets (m,) or (m, k) in the problem's units, float64."""
@@ -157,12 +157,12 @@ class Scaling:
     @property
     def standard_X(self) -> Array | None:
         """The X in the problem's units, as long as it lives: what ``predict`` must not be given."""
-        held = self.__dict__.get("_held")
+        held: weakref.ref[Array] | None = self.__dict__.get("_held")
         return None if held is None else held()
 
     def holding(self, X: Array) -> "Scaling":
         """Return this scaling, plain, with a weak reference to the X in the problem's units."""
-        parts = {name: getattr(self, name) for name in (*_X, *_Y)}
+        parts: dict[str, Any] = {name: getattr(self, name) for name in (*_X, *_Y)}
         plain = Scaling(
             **parts, feature_names=self.feature_names, target_names=self.target_names,
             source=self.source,
@@ -188,7 +188,7 @@ class Scaling:
             If the file is damaged.
         """
         of_y = () if k == 1 and np.ndim(arrays["y_mean"]) == 0 else (k,)
-        held = {}
+        held: dict[str, Any] = {}
         for name in (*_X, *_Y):
             shape = (d,) if name in _X else of_y
             held[name] = validation.numeric(name, arrays[name], ndim=(len(shape),))
@@ -208,7 +208,12 @@ class Scaling:
         for (name, given), count in zip(names.items(), (d, k), strict=True):
             if given is not None and len(given) != count:
                 raise ValueError(f"{name} must hold {count} names, got {len(given)}")
-        return cls(**held, **names, source=str(described["source"]))
+        return cls(
+            **held,
+            feature_names=names["feature_names"],
+            target_names=names["target_names"],
+            source=str(described["source"]),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the weak reference, which pickle cannot take."""
@@ -252,7 +257,7 @@ class _Given(NamedTuple):
         if self.scaled is None and self.names is None:
             return None
         d, of_y = X.shape[1], y.shape[1:]
-        parts = {name: np.full(d, float(name == "x_scale")) for name in _X}
+        parts: dict[str, Any] = {name: np.full(d, float(name == "x_scale")) for name in _X}
         parts |= {name: np.full(of_y, float(name == "y_scale")) for name in _Y}
         if self.scaled is not None:
             parts |= {name: getattr(self.scaled, name) for name in (_X + _Y if self.own else _X)}

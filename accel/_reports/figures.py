@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LEGEND_LINE", "blank_figure", "legend_below", "limit_above", "save_figure"]
+__all__ = [
+    "LEGEND_LINE",
+    "blank_figure",
+    "grid_figure",
+    "legend_below",
+    "limit_above",
+    "save_figure",
+]
 
 #: Length of the lines in a legend, in sizes of its letters: all dashes of a pattern are seen.
 LEGEND_LINE = 4.0
@@ -72,3 +79,21 @@ def limit_above(ax: "Axes", curves: Iterable[Any]) -> None:
 def save_figure(path: Path, figure: "Figure") -> None:
     """Write a PNG or an SVG, by the suffix."""
     figure.savefig(path, dpi=150)
+
+
+def grid_figure(count: int, columns: int = 3) -> "tuple[Figure, Any]":
+    """Make a figure with so many axes, row after row; return it and its axes, a list.
+
+    Axes have scales of their own.
+    """
+    wide, rows = min(count, columns), math.ceil(count / columns)
+    figure, axes = blank_figure(wide, sharey=False)
+    if rows == 1:
+        return figure, list(axes)
+    figure.clear()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, rows * height)
+    cells = figure.subplots(rows, wide, squeeze=False).ravel()
+    for ax in cells[count:]:
+        ax.remove()
+    return figure, list(cells[:count])

@@ -19,4 +19,4 @@ def main() -> None:
         sys.exit(2)
     from accel.cli.app import app
 
-    app()
+    app(prog_name="accel")  # by ``python -m accel``, too: completion is for this name

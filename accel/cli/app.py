@@ -10,6 +10,7 @@ from accel._reports import machine
 from accel.cli import tables
 from accel.cli.compare import compare_command
 from accel.cli.options import Json
+from accel.cli.predict import predict_command
 from accel.cli.reproduce import reproduce_command
 from accel.cli.terminal import Group, print_json
 from accel.cli.train import train_command
@@ -21,7 +22,6 @@ app = typer.Typer(
     name="accel",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -50,6 +50,7 @@ def accel_command(
 
 app.command("compare")(compare_command)
 app.command("train")(train_command)
+app.command("predict")(predict_command)
 app.command("reproduce")(reproduce_command)
 
 

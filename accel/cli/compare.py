@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from accel._core.optimizers import OPTIMIZERS
 from accel._reports.figures import save_figure
 from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
@@ -23,6 +24,7 @@ from accel.cli.options import (
     DropMissing,
     Dtype,
     Features,
+    Force,
     Init,
     Json,
     LossName,
@@ -35,10 +37,11 @@ from accel.cli.options import (
     Target,
     Threads,
     Width,
+    completed,
     parse_grid,
     parse_models,
 )
-from accel.cli.outputs import comparison_csv, output_paths, write
+from accel.cli.outputs import comparison_csv, comparison_name, output_paths, write
 from accel.cli.progress import search_progress
 from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
@@ -47,6 +50,7 @@ from accel.tuning.comparison import check_goal, compare, rounding
 
 __all__ = ["compare_command"]
 
+_OUT = Path("accel-out")
 _REPEATS = 5  # runs that times are the median of, where they are short
 
 
@@ -61,6 +65,7 @@ def compare_command(
         str,
         typer.Option(
             help=f"{OPTIMIZER_NAMES} Separated by commas; NAME@DEPTH for that depth alone.",
+            autocompletion=completed(*OPTIMIZERS, several=True),
             rich_help_panel=MODEL,
         ),
     ] = "gd,adagrad@1,adam@1",
@@ -91,9 +96,14 @@ def compare_command(
     backend: BackendName = "auto",
     threads: Threads = None,
     out: Annotated[
-        Path,
-        typer.Option(help="Folder for the curves, or a .png or .csv file.", rich_help_panel=OUTPUT),
-    ] = Path("accel-out"),
+        Path | None,
+        typer.Option(
+            help="Folder for the curves, or a .png or .csv file; by default the folder accel-out, "
+            "where the files of the same comparison are replaced.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +127,9 @@ def compare_command(
     reading = Reading(target, features, drop_missing)
     task = Task(data, loss_of(p, loss), reading, standardized, dtype)
     console, problem = Console(), task.problem
-    paths = output_paths(out, f"compare-{task.stem}", (".png", ".csv"), task.path)
+    name = comparison_name(task.stem, models, width, seed)
+    kinds, again = (".png", ".csv"), force or out is None
+    paths = output_paths(out or _OUT, name, kinds, task.path, force=again)
     verbose = not (quiet or as_json)
     if verbose:
         print_line(console, f"{task}: {steps} steps of each model at its best learning rate")

@@ -5,7 +5,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from accel._optimum.optimum import Optimum
-from accel._reports.figures import LEGEND_LINE, blank_figure, limit_above
+from accel._reports.figures import LEGEND_LINE, blank_figure, grid_figure, limit_above
 from accel._runs.results import Result
 from accel._runs.styles import Drawn, line_styles
 from accel.cli.tables import verdict
@@ -23,13 +23,13 @@ _WIDTH = 120  # characters of a line of its title
 def result_figure(result: Result, best: Optimum | None, title: str) -> "Figure":
     """Draw the distance from the optimum of one run against its steps, and what it recorded."""
     recorded = [name for name, values in result.history.recorded.items() if values.ndim <= 2]
-    figure, axes = blank_figure(1 + len(recorded), sharey=False)
+    figure, axes = grid_figure(1 + len(recorded))
     for ax, name in zip(axes, ["loss", *recorded], strict=True):
         result.plot(ax, 0.0 if best is None else best.loss, name)
         ax.grid(alpha=0.3)
         if name == "sharpness":  # the limit of stability has a name
             ax.legend()
-    axes[0].set_title(title, parse_math=False)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 

@@ -1,6 +1,7 @@
 """The options that commands share, and the parsing of their texts."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,19 @@ def parse_interval(text: Any) -> Any:
     return numbers if len(words) > 1 else numbers[0]
 
 
+def completed(*known: str, several: bool = False) -> Callable[[str], list[str]]:
+    """Return what a shell calls to complete one of these words, or the last of several.
+
+    Where nothing fits, shells offer files.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
+        return [f"{before}{comma}{word}" for word in known if word.startswith(last)]
+
+    return complete
+
+
 def _one_of(*known: str) -> Any:
     """Settings of an option that takes one of these words and suggests one for a misspelling."""
 
@@ -55,7 +69,11 @@ def _one_of(*known: str) -> Any:
             )
         return text
 
-    return {"parser": parse, "metavar": f"[{'|'.join(known)}]"}
+    return {
+        "parser": parse,
+        "metavar": f"[{'|'.join(known)}]",
+        "autocompletion": completed(*known),
+    }
 
 
 def _column(text: str) -> str:
@@ -79,6 +97,7 @@ DataSource = Annotated[
         help=f"{', '.join(NAMES)}, or the path of a .csv, .tsv, .parquet, .npy or .npz. The "
         "synthetic ones take settings, as in two-points:y1=10,y2=1.",
         show_default=True,
+        autocompletion=completed(*NAMES),
     ),
 ]
 P = Annotated[
@@ -89,6 +108,7 @@ LossName = Annotated[
     typer.Option(
         "--loss",
         metavar="NAME",
+        autocompletion=completed(*(name for name in LOSSES if name != "lp")),
         help=f"In place of --p: {', '.join(name for name in LOSSES if name != 'lp')}; with its "
         "number as in huber(1.35) or pinball(0.9).",
     ),
@@ -183,6 +203,7 @@ Record = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
+        autocompletion=completed(*QUANTITIES, several=True),
         help=f"What else to record: {', '.join(QUANTITIES)}; with constants as in schatten(0.5).",
         rich_help_panel=OUTPUT,
     ),
@@ -196,6 +217,10 @@ RecordEvery = Annotated[
         "decade; by default about 1000 in all.",
         rich_help_panel=OUTPUT,
     ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace files that are there already.", rich_help_panel=OUTPUT),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, only results.", rich_help_panel=OUTPUT)

@@ -10,7 +10,7 @@ from rich.console import Console
 from accel._core.problem import Problem
 from accel._support.backends import cpu_threads
 from accel.cli import tables
-from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads
+from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads, completed
 from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
@@ -64,6 +64,7 @@ def reproduce_command(
         typer.Option(
             help=f"Which, separated by commas: {', '.join(KEYS)}. By default all; with --quick all "
             "but the last, which takes as long as the others together.",
+            autocompletion=completed(*KEYS, several=True),
         ),
     ] = None,
     quick: Annotated[
@@ -111,7 +112,7 @@ def reproduce_command(
     if report_file is not None:
         _tell(*paged(report_file), check, as_json)
         return
-    page = output_paths(out, "report", (".html",), None)[0]
+    page = output_paths(out, "report", (".html",), None, force=True)[0]
     count = cpu_threads(threads)
     words = (figures or "").split(",")
     chosen = tuple(word.strip() for word in words if word.strip())
@@ -127,6 +128,9 @@ def reproduce_command(
         known = data == "gas" or not settings.linear()
         digest = None if known else data_digest(make(2.0))
         report = finished_report(out, settings, digest)
+    verbose = not (quiet or as_json)
+    if report is None and verbose and (out / "report.html").exists():
+        say(f"the report in {out} will be replaced; what {out / 'state'} keeps is not run again")
     if report is None:
-        report = _run(settings, out, make, count, verbose=not (quiet or as_json))
+        report = _run(settings, out, make, count, verbose)
     _tell(report, page, check, as_json)

@@ -1,5 +1,7 @@
 """The data that a command is given, as a problem to solve."""
 
+from dataclasses import asdict
+from hashlib import file_digest, sha256
 from typing import Any
 
 from accel._core.problem import LpProblem, Problem
@@ -39,16 +41,19 @@ class Task:
         opened = open_data(data, reading)
         self.path, self.name = opened.path, opened.dataset.name
         self.standardized = opened.standardize if standardized is None else standardized
-        X, y = opened.dataset.X, opened.dataset.y
-        self.target_names = opened.dataset.target_names
-        self._named = self.target_names != names_of("y", y)
+        given: Any = opened.dataset
+        self.target_names = given.target_names
+        self._named = self.target_names != names_of("y", given.y)
         if self.standardized:
-            scaled = standardize_checked(X, y)  # they were checked as they were read
-            X, y = scaled.X, y if loss.classifies else scaled.y
+            given = standardize_checked(  # they were checked as they were read
+                given.X, given.y,
+                names=given.feature_names, targets=given.target_names, source=given.name,
+            )  # fmt: skip
+        y = opened.dataset.y if loss.classifies else None  # labels stay as they are
         self.problem = (
-            LpProblem(X, y, loss.p, scale=loss.scale, dtype=dtype)
+            LpProblem(given, y, loss.p, scale=loss.scale, dtype=dtype)
             if isinstance(loss, Lp)
-            else Problem(X, y, loss, dtype=dtype)
+            else Problem(given, y, loss, dtype=dtype)
         )
         if isinstance(loss, Lp):
             losses_at_zero(self.problem)  # raises here what ``optimum`` would after some output
@@ -65,9 +70,27 @@ class Task:
 
     @property
     def stem(self) -> str:
-        """The part of the names of output files that tells the data and p."""
+        """The part of the names of output files that tells the data and the loss."""
         loss = self.problem.loss_function
-        return f"{self.name}-p{loss.p:g}" if isinstance(loss, Lp) else f"{self.name}-{loss.name}"
+        if isinstance(loss, Lp):
+            return f"{self.name}-p{loss.p:g}"
+        constants = (f"{value:g}" for value in asdict(loss).values() if value is not None)
+        return f"{self.name}-{loss.name}{'-'.join(constants)}"
+
+    def told(self) -> str:
+        """What the data are, for a file of what was fitted to them: name, size and a hash.
+
+        The hash is that of the file, or else of X and Y.
+        """
+        problem, name = self.problem, self.name
+        if self.path is None:
+            digest = sha256(problem.host.X.data)
+            digest.update(problem.host.Y.data)
+        else:
+            name = self.path.name
+            with self.path.open("rb") as file:
+                digest = file_digest(file, "sha256")
+        return f"{name}, {problem.n} x {problem.d}, sha256 {digest.hexdigest()[:16]}"
 
     @property
     def _loss(self) -> str:

@@ -1,5 +1,6 @@
 """The subcommand ``accel train``: its options and its output."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 
 from accel._core.network import LinearNetwork
-from accel._core.optimizers import USUAL_RATES, EndToEnd, Langevin, Optimizer, by_name
+from accel._core.optimizers import OPTIMIZERS, USUAL_RATES, EndToEnd, Langevin, Optimizer, by_name
 from accel._core.problem import Problem
 from accel._optimum.any_problem import optimum
 from accel._reports.csv_files import history_csv
@@ -22,6 +23,7 @@ from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
 from accel.cli.catalogue import Reading
+from accel.cli.coefficients import coefficients_json, print_coefficients
 from accel.cli.figures import result_figure
 from accel.cli.json_results import result_json
 from accel.cli.options import (
@@ -37,6 +39,7 @@ from accel.cli.options import (
     DropMissing,
     Dtype,
     Features,
+    Force,
     Init,
     Json,
     LabelNoise,
@@ -53,8 +56,9 @@ from accel.cli.options import (
     Target,
     Threads,
     Width,
+    completed,
 )
-from accel.cli.outputs import output_paths, write
+from accel.cli.outputs import output_paths, train_name, write
 from accel.cli.task import Task, loss_of
 from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
 from accel.kernels.specs import Batches
@@ -122,7 +126,12 @@ def train_command(
     init: Init = "balanced",
     scale: Scale = None,
     seed: Seed = 0,
-    optimizer: Annotated[str, typer.Option(help=OPTIMIZER_NAMES, rich_help_panel=RUN)] = "gd",
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            help=OPTIMIZER_NAMES, autocompletion=completed(*OPTIMIZERS), rich_help_panel=RUN
+        ),
+    ] = "gd",
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -201,6 +210,7 @@ def train_command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -224,14 +234,18 @@ def train_command(
     reading = Reading(target, features, drop_missing)
     task = Task(data, loss_of(p, loss), reading, standardized, dtype)
     console, problem = Console(), task.problem
-    kinds = (".npz", ".csv", ".png")
-    paths = output_paths(out, f"train-{task.stem}", kinds, task.path) if out else []
-    if checkpoint is not None and checkpoint.resolve() in [path.resolve() for path in paths]:
-        raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
     verbose = not (quiet or as_json)
     network = Start(init, scale, seed, width).network(problem, model)
     batches = batches_of(problem, batch_size, shuffle, batch_seed, label_noise)
     chosen = _optimizer(problem, network, model, learning_rate, weight_decay, seed, batches)
+    paths = []
+    if out is not None:
+        name = train_name(task.stem, chosen, network, seed)
+        goes_on = checkpoint is not None and checkpoint.exists()  # to write the same files again
+        kinds = (".npz", ".csv", ".png")
+        paths = output_paths(out, name, kinds, task.path, force=force or goes_on)
+    if checkpoint is not None and checkpoint.resolve() in [path.resolve() for path in paths]:
+        raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
     if verbose:
         told = f"learning rate {chosen.learning_rate:.3g}{_told(batches, problem.n)}"
         print_line(console, f"{task}: {model}, {told}")
@@ -251,6 +265,8 @@ def train_command(
             progress=verbose, backend=backend, threads=threads,
             checkpoint=checkpoint, checkpoint_every=checkpoint_every,
         )  # fmt: skip
+    if paths and result.scaling is not None:
+        result = replace(result, scaling=replace(result.scaling, source=task.told()))
     write(
         paths,
         {
@@ -266,12 +282,15 @@ def train_command(
             "batch_size": batch_size, "shuffle": shuffle, "batch_seed": batch_seed,
             "label_noise": label_noise,
         }  # fmt: skip
-        rows = result_json(problem, result, best)
+        rows = result_json(problem, result, best) | coefficients_json(result)
         print_json(task.described() | described | rows | {"files": [str(path) for path in paths]})
     else:
         console.print(tables.result_table(result, best))
+        print_coefficients(console, result)
         if paths and verbose:
             print_line(console, f"written: {', '.join(map(str, paths))}")
+        elif verbose and task.path is not None:
+            print_line(console, "--out model.npz keeps the model, for accel predict")
     if result.status == "interrupted":
         if checkpoint is not None:
             say(f"interrupted: the same command with --resume goes on from {checkpoint}")

@@ -18,7 +18,10 @@ _OPTIMIZERS = (accel.Adam(0.05), accel.AdaDelta(), accel.GradientDescent(0.02, w
 def _model(which):
     rng = np.random.default_rng(0)
     dtype = ("f8", "f4")[which % 2]
-    problem = LpProblem(rng.standard_normal((9, 3)), rng.standard_normal((9, 2)), dtype=dtype)
+    X, Y = rng.standard_normal((9, 3)), rng.standard_normal((9, 2))
+    problem = LpProblem(X, Y, dtype=dtype)
+    if which >= 3:  # a result that knows its units
+        problem = LpProblem(accel.standardize(X, Y), dtype=dtype)
     network = LinearNetwork.for_problem(problem, 2, 2, init="orthogonal", scale=0.5)
     return problem, network, _OPTIMIZERS[which % len(_OPTIMIZERS)]
 
@@ -57,6 +60,9 @@ def _check_result(result, which):
             np.testing.assert_array_equal(getattr(result.history, name), column)
     assert (result.status, result.steps) == (expected.status, expected.steps)
     assert result.optimizer == expected.optimizer
+    assert (result.scaling is None) == (expected.scaling is None) == (which < 3)
+    for own, known in zip(result.coefficients(), expected.coefficients(), strict=True):
+        np.testing.assert_array_equal(own, known)
     assert repr(result).partition("seconds")[0] == repr(expected).partition("seconds")[0]
 
 

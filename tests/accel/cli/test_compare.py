@@ -18,8 +18,13 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
     assert ended.exit_code == 0, ended.output
     assert re.search(r"in 1000 steps at depth 1 and in \d{3} at depth", ended.stdout)
     assert "times are medians of 5 runs" in ended.stdout
-    assert (tmp_path / "accel-out" / "compare-diabetes-p4.png").exists()
-    assert (tmp_path / "accel-out" / "compare-diabetes-p4.csv").exists()
+    name = "compare-diabetes-p4-gd-d1-d2-d3-adagrad-d1-adam-d1-s0"
+    assert (tmp_path / "accel-out" / f"{name}.png").exists()
+    assert (tmp_path / "accel-out" / f"{name}.csv").exists()
+    assert run("compare", "--steps", "20").exit_code == 0  # its own folder, and nobody asked for it
+    again = run("compare", "--out", "accel-out")
+    assert again.exit_code == 2
+    assert f"{name}.png is there already: --force replaces it" in again.stderr
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
@@ -46,9 +51,8 @@ def test_models_and_depths(tmp_path):
         ("gd", 1), ("gd", 4), ("adam", 2), ("end-to-end", 1), ("end-to-end", 4),
     ]  # fmt: skip
     assert report["repeats"] == 5
-    assert report["files"] == [
-        f"accel-out/compare-ill_conditioned-p4.{end}" for end in ("png", "csv")
-    ]
+    name = "compare-ill_conditioned-p4-gd-d1-d4-adam-d2-end-to-end-d1-d4-s0"
+    assert report["files"] == [f"accel-out/{name}.{end}" for end in ("png", "csv")]
     assert all((tmp_path / file).exists() for file in report["files"])
 
 

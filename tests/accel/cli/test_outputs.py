@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,8 +76,50 @@ def test_the_figure_of_a_run(tmp_path, comparison):
     assert (tmp_path / "r.png").read_bytes().startswith(PNG)
 
 
-def paths(out, kinds=ALL, source=None):
-    return [str(path) for path in outputs.output_paths(out, "run", kinds, source)]
+@pytest.mark.parametrize(("quantities", "rows", "columns"), [
+    ([], 1, 1), (["a"], 1, 2), (["a", "b"], 1, 3), (["a", "b", "c"], 2, 3), (list("abcdef"), 3, 3),
+])  # fmt: skip
+def test_many_panels_are_rows_of_three(comparison, quantities, rows, columns):
+    result = comparison.models[0].result
+    steps = np.arange(1.0, len(result.history.step) + 1)
+    history = replace(result.history, recorded=dict.fromkeys(quantities, steps))
+    figure = figures.result_figure(replace(result, history=history), None, "the title")
+    assert len(figure.axes) == 1 + len(quantities)
+    grid = figure.axes[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == (rows, columns)
+    width, height = figure.get_size_inches()
+    assert width <= 15
+    assert height == pytest.approx(4.5 * rows)
+    assert figure.get_suptitle() == "the title"
+
+
+def paths(out, kinds=ALL, source=None, force=False):
+    chosen = outputs.output_paths(out, "run", kinds, source, force=force)
+    return [str(path) for path in chosen]
+
+
+def test_files_that_are_there_are_kept(tmp_path):
+    (tmp_path / "run.png").touch()
+    assert paths(tmp_path, (".csv",))
+    for out in (tmp_path, tmp_path / "run.csv"):
+        with pytest.raises(ValueError, match=r"run.png is there already: --force replaces it"):
+            paths(out)
+        assert paths(out, force=True)[-1] == str(tmp_path / "run.png")
+    with pytest.raises(ValueError, match="--out would overwrite the data"):
+        paths(tmp_path / "run.png", source=tmp_path / "run.png", force=True)
+
+
+def test_names_of_files():
+    network = accel.LinearNetwork((5, 3, 4, 1))
+    name = outputs.train_name("my data/x-p4", accel.Adam(1e-5), network, 7)
+    assert name == "train-my_data_x-p4-adam-d3-w4-lr1e-05-s7"
+    flat = accel.LinearNetwork((5, 1))
+    assert outputs.train_name("a", accel.GradientDescent(0.5), flat, 0) == "train-a-gd-d1-lr0.5-s0"
+    models = [Model("gd", 1), Model("gd", 3), Model("adam", 2)]
+    assert outputs.comparison_name("a", models, 6, 1) == "compare-a-gd-d1-d3-adam-d2-w6-s1"
+    long, other = (outputs.train_name("x" * 300 + end, accel.Adam(1), flat, 0) for end in "ab")
+    assert len(long) == 100
+    assert long != other
 
 
 def test_where_files_go(tmp_path):

@@ -11,6 +11,12 @@ from ..shell import SMALL, run, run_json
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
+def named(report, loss="p4"):
+    """The name of the files of a run of depth 2 from seed 0, without their endings."""
+    rate = f"{report['learning_rate']:.3g}"
+    return f"train-ill_conditioned-{loss}-{report['optimizer']}-d2-w1-lr{rate}-s0"
+
+
 def test_train_shows_how_it_ended():
     ended = run("train", *SMALL, "--steps", "1_0")
     assert ended.exit_code == 0, ended.output
@@ -96,7 +102,8 @@ def test_what_else_is_recorded(tmp_path):
     names = "singular_values(factors=True), sharpness,schatten(0.5),snapshots"
     arguments = ["train", *SMALL, "--steps", "20", "--record-every", "5", "--record", names]
     report = run_json(*arguments, "--out", "runs", "--dtype", "float32")
-    result = accel.Result.load(tmp_path / "runs" / "train-ill_conditioned-p4.npz")
+    stem = tmp_path / "runs" / named(report)
+    result = accel.Result.load(stem.with_name(f"{stem.name}.npz"))
     history = result.history
     assert list(history.recorded) == [
         "singular_values", "singular_values_W1", "singular_values_W2", "sharpness",
@@ -104,7 +111,7 @@ def test_what_else_is_recorded(tmp_path):
     ]  # fmt: skip
     assert report["recorded"]["sharpness"] == history["sharpness"][-1]
     assert report["recorded"]["snapshots"] == history["snapshots"][-1].tolist()
-    header, *rows = (tmp_path / "runs" / "train-ill_conditioned-p4.csv").read_text().splitlines()
+    header, *rows = stem.with_name(f"{stem.name}.csv").read_text().splitlines()
     assert "seconds,singular_values_1,singular_values_W1_1," in header
     assert len(rows) == 5
     shown = run(*arguments).stdout
@@ -225,14 +232,40 @@ def test_the_rate_of_batches_is_stable_for_each_of_them():
 
 
 def test_train_writes_history_and_figure(tmp_path):
-    run_json("train", *SMALL, "--steps", "20", "--record-every", "5", "--out", "runs")
+    report = run_json("train", *SMALL, "--steps", "20", "--record-every", "5", "--out", "runs")
     folder = tmp_path / "runs"
     assert sorted(path.suffix for path in folder.iterdir()) == [".csv", ".npz", ".png"]
-    result = accel.Result.load(folder / "train-ill_conditioned-p4.npz")
+    result = accel.Result.load(folder / f"{named(report)}.npz")
     assert result.history.step.tolist() == [0, 5, 10, 15, 20]
     run_json("train", *SMALL, "--steps", "20", "--out", "one.npz")
     assert accel.Result.load("one.npz").steps == 20
     assert (tmp_path / "one.png").exists()
+
+
+def test_nothing_is_overwritten_by_accident(tmp_path):
+    arguments = ["train", *SMALL, "--steps", "20", "--learning-rate", "0.01", "--no-optimum",
+                 "--backend", "reference", "--out", "runs"]  # fmt: skip
+    assert len(run_json(*arguments)["files"]) == 3
+    for other in (["--seed", "1"], ["--learning-rate", "0.02"], ["--p", "3"]):
+        assert run(*arguments, *other).exit_code == 0  # another name
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").iterdir()}
+    assert len(before) == 12
+    refused = run(*arguments, "--steps", "30")
+    assert refused.exit_code == 2
+    told = "accel: runs/train-ill_conditioned-p4-gd-d2-w1-lr0.01-s0.npz is there already: --force"
+    assert refused.stderr.startswith(told)
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").iterdir()} == before
+    assert run_json(*arguments, "--steps", "30", "--force")["steps"] == 30
+    assert set((tmp_path / "runs").iterdir()) == before.keys()
+
+
+def test_a_run_that_goes_on_writes_its_files_again(tmp_path):
+    arguments = [*KEPT, "--out", "runs"]
+    run_json(*arguments)
+    (written,) = (tmp_path / "runs").glob("*.npz")
+    written.unlink()
+    run_json(*arguments, "--resume")
+    assert written.exists()
 
 
 def test_train_stops_at_a_distance():
@@ -363,9 +396,9 @@ def test_another_loss(tmp_path):
     arguments = ["train", *SMALL, "--loss", "huber(0.5)", "--steps", "30", "--out", "runs"]
     report = run_json(*arguments)
     assert report["loss"] > report["optimum"] > 0
-    result = accel.Result.load(tmp_path / "runs" / "train-ill_conditioned-huber.npz")
+    result = accel.Result.load(tmp_path / "runs" / f"{named(report, 'huber0.5')}.npz")
     assert result.loss_function == accel.losses.Huber(0.5)
-    assert "loss Huber(delta=0.5)" in run(*arguments).stdout
+    assert "loss Huber(delta=0.5)" in run(*arguments, "--force").stdout
     refused = run(*arguments, "--p", "3")
     assert refused.exit_code != 0
     assert "--p must be left out where --loss is given" in refused.output

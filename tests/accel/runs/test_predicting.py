@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import accel
 from accel._core.scaling import given_data
 from accel._files import archives
+
+from ...children import ROOT
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((30, 3)) * [1.0, 20.0, 0.1] + [5.0, -40.0, 0.0]
@@ -203,3 +206,15 @@ def test_a_damaged_file_is_refused(tmp_path, change, match):
 def test_a_scaling_is_public():
     assert isinstance(accel.standardize(X, Y), accel.Scaling)
     assert type(accel.LpProblem(accel.standardize(X, Y)).scaling) is accel.Scaling
+
+
+def test_the_page_about_models(in_a_folder_of_its_own, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    page = (ROOT / "docs" / "models.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, names := {})
+    printed = capsys.readouterr().out
+    assert str(names["result"].predict(names["data"].X[:3])) in printed
+    assert "'bmi'" in printed
+    scaling = accel.Result.load(tmp_path / "model.npz").scaling
+    assert scaling.targets == ("progression",)
