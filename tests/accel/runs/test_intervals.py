@@ -158,10 +158,10 @@ def test_the_memory_of_a_history(monkeypatch):
     assert len(train(problem, network, rule, 2000, record_every="log").history) == (
         records_of("log", 2000).count(2000) + 1
     )
-    with pytest.raises(MemoryError, match=r"a history of 1e.06 records"):
-        train(problem, network, rule, 10**9, record_every=range(10**6))
     monkeypatch.setattr(memory, "available", lambda: 0.0)
     monkeypatch.setattr(memory, "_SMALL", 0)
+    with pytest.raises(MemoryError, match=r"a history of 2e.04 records"):
+        train(problem, network, rule, 10**9, record_every=range(20_000))
     with pytest.raises(MemoryError, match=r"a history of 1.38e.03 records"):
         sweep(problem, [(network, rule)] * 99, 10**15, record_every="log")
 
