@@ -10,11 +10,12 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Iterator
 
 from accel.kernels import compiling, specs
 from accel.kernels.compiling import Compilation, Ended
 
-__all__ = ["announce", "described", "simd"]
+__all__ = ["announce", "described", "silenced", "simd"]
 
 _log = logging.getLogger("accel")
 
@@ -67,8 +68,24 @@ def described(compilation: Compilation) -> str:
     return f"{what} for {', '.join(fact for fact in facts if fact)}"
 
 
+_silenced = 0  # how many blocks are in ``silenced``
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """A context in which no thread says anything on stderr; the log has it."""
+    global _silenced
+    _silenced += 1
+    try:
+        yield
+    finally:
+        _silenced -= 1
+
+
 def _say(text: str) -> None:
     _log.info(text)
+    if _silenced:
+        return
     with contextlib.suppress(OSError, ValueError):  # a stderr that is closed stops no run
         print(f"accel: {text}", file=sys.stderr, flush=True)
 

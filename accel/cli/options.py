@@ -8,6 +8,7 @@ import typer
 
 from accel._core.optimizers import OPTIMIZERS
 from accel._support import validation
+from accel._support.compiling import silenced
 from accel.cli.catalogue import NAMES
 from accel.kernels.specs import SHUFFLES
 from accel.losses import NAMES as LOSSES
@@ -222,8 +223,24 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Replace files that are there already.", rich_help_panel=OUTPUT),
 ]
+
+
+def _silence(context: typer.Context, quiet: bool) -> bool:
+    """Say nothing of compilation either, until the command ends."""
+    if quiet:
+        context.with_resource(silenced())
+    return quiet
+
+
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, only results.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="No progress, only results.",
+        rich_help_panel=OUTPUT,
+        callback=_silence,
+    ),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Results as JSON on stdout.", rich_help_panel=OUTPUT)

@@ -40,6 +40,14 @@ def from_npy(path: str | os.PathLike[str], rows: int | None = None) -> Any:
         If the file cannot be read.
     ValueError
         If it is not a NumPy file, or in Fortran order, or if rows is less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from accel.distributed import from_npy
+    >>> np.save("X.npy", np.ones((5, 3)))
+    >>> from_npy("X.npy", rows=2).chunks
+    ((2, 2, 1), (3,))
     """
     path = paths.given("path", path).absolute()
     if paths.refusal(path) == paths.SPECIAL:

@@ -292,6 +292,18 @@ def collapse(model: nn.Module) -> nn.Module:
     -----
     The product is formed in float64 and rounded once. Names, devices, dtypes, mode and biases are
     kept, as by ``overparameterize``; a weight needs a gradient if a factor did.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from accel.torch import collapse, overparameterize
+    >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> collapse(overparameterize(model, depth=3))
+    Sequential(
+      (0): Linear(in_features=8, out_features=4, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=4, out_features=1, bias=True)
+    )
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {validation.shown(model)}")

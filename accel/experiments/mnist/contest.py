@@ -210,6 +210,12 @@ def run(
     ----------
     Arora, Cohen, Hazan (2018), "On the Optimization of Deep Networks: Implicit Acceleration by
     Overparameterization", arXiv 1802.06509, section 8 and figure 5.
+
+    Examples
+    --------
+    >>> from accel.datasets import mnist
+    >>> from accel.experiments.mnist import run
+    >>> run(mnist.load(), steps=100)  # doctest: +SKIP
     """
     if not isinstance(data, MnistData):
         raise TypeError(f"data must be of type MnistData, got {validation.shown(data)}")

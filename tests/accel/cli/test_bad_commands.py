@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from accel._files import npy
+from accel._support import compiling
 from accel.cli import train
 
 from ..datasets.test_bad_files import zipped
@@ -172,7 +173,8 @@ def test_refused(files, monkeypatch, row):
         monkeypatch.setattr(npy, "_FREE", 1000)
         zipped("bomb.npz", {"X.npy": bytes(10**6), "y.npy": b""}, 8)
     before = sorted(Path().rglob("*"))
-    ended = run(*arguments)
+    with compiling.silenced():  # kernels may have to be compiled for what is refused later
+        ended = run(*arguments)
     assert ended.exit_code == 2
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
@@ -190,3 +192,16 @@ def test_control_characters_are_escaped_in_messages(files, monkeypatch):
     monkeypatch.setattr(train, "train", fail)
     ended = run("train", *TABLE, "--quiet")
     assert ended.stderr == "accel: \\x1b[31m red \\udcff\n"
+
+
+def test_what_is_quiet_says_nothing_of_compilation(files, monkeypatch):
+    def fail(*arguments, **how):
+        compiling._say("compiling")
+        raise ValueError("refused")
+
+    monkeypatch.setattr(train, "train", fail)
+    lines = [
+        run("train", *TABLE, *quiet).stderr.splitlines() for quiet in (["-q"], [], ["--quiet"])
+    ]
+    assert lines[0] == lines[2] == ["accel: refused"]
+    assert lines[1][-2:] == ["accel: compiling", "accel: refused"]  # and it may be said afterwards

@@ -100,6 +100,17 @@ def test_the_log_has_it_too(told, caplog, capsys):
     assert capsys.readouterr().err.splitlines() == [f"accel: {begin}", f"accel: {end}"]
 
 
+def test_it_can_be_silenced(told, caplog, capsys):
+    caplog.set_level(logging.INFO, "accel")
+    with compiling.silenced(), kernels.happening(Compilation("cuda", "resident", "loop", True)):
+        pass
+    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 2
+    with kernels.happening(Compilation("cuda", "resident", "loop", True)):
+        pass
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_a_failure_is_passed_on(told, capsys):
     with pytest.raises(RuntimeError, match="nvJitLink"), kernels.happening(
         Compilation("cuda", "resident", "loop", False)
