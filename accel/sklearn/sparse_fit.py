@@ -16,10 +16,9 @@ import numpy as np
 
 from accel._core import units
 from accel._core.units import Units
-from accel._runs.history import History
 from accel._support import memory
 from accel._support.arrays import Array
-from accel.sklearn.fitting import Fit
+from accel.sklearn.fitting import Fit, one_record
 from accel.sklearn.penalised import Penalties
 
 __all__ = ["SMALL", "SparseProblem", "dense", "fit_sparse"]
@@ -164,9 +163,8 @@ def fit_sparse(
         steps, slope = steps + iterations, math.hypot(slope, norm)
         losses.append(value)
         troubles += [trouble] if trouble else []
-    numbers = (steps, math.fsum(losses), slope, float(np.linalg.norm(W)))
-    spent = time.perf_counter() - began
-    history = History(*(np.array([value]) for value in (*numbers, spent)))
+    size = float(np.linalg.norm(W))
+    history = one_record(steps, math.fsum(losses), slope, size, began)
     status = "completed" if troubles else "converged"
     return Fit(W, max(steps, 1), history, "; ".join(troubles[:1]), status)
 
