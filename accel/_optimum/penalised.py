@@ -78,7 +78,7 @@ class _Walk:
             b = float(np.median(task.y / np.where(task.ones > 0, task.ones, 1.0)))
         split = penalty.absolute and not penalty.nonnegative
         # Coefficients that cost no more than the loss at 0.
-        loss = float(np.sum(np.abs(task.residual(c, b)) ** p)) / (p * d)
+        loss = float(np.sum(np.abs(task.residual(c, b)) ** p)) / (p * max(d, 1))
         with np.errstate(divide="ignore"):
             small = np.minimum(_START, loss / penalty.lam)
             small = np.maximum(np.minimum(small, np.sqrt(loss / penalty.kappa)), 1e-100)
