@@ -31,6 +31,7 @@ from accel._support.arrays import Array
 
 __all__ = ["minimise"]
 
+_START = 0.1  # coefficients at most
 _SHRINK = 0.1  # of tau, and of the smoothing for p < 2
 _SETTLED = 0.5  # tau shrinks once a step predicts a decrease below this times tau, a coefficient
 _BOUNDARY = 0.995  # the part of the way to the boundary that a step goes at most
@@ -76,7 +77,12 @@ class _Walk:
         if task.ones is not None:
             b = float(np.median(task.y / np.where(task.ones > 0, task.ones, 1.0)))
         split = penalty.absolute and not penalty.nonnegative
-        z = np.full((2, d) if split else d if penalty.nonnegative else 0, 0.1)
+        # Coefficients that cost no more than the loss at 0.
+        loss = float(np.sum(np.abs(task.residual(c, b)) ** p)) / (p * max(d, 1))
+        with np.errstate(divide="ignore"):
+            small = np.minimum(_START, loss / penalty.lam)
+            small = np.maximum(np.minimum(small, np.sqrt(loss / penalty.kappa)), 1e-100)
+        z = np.tile(small, (2, 1)) if split else small if penalty.nonnegative else np.zeros(0)
         if penalty.nonnegative:
             c = z.copy()
         r = task.residual(c, b)

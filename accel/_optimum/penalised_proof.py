@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from accel._optimum.basis import column_norms
 from accel._optimum.certificate import Rows, Slopes, row_weights
 from accel._optimum.penalty import Penalty
+from accel._optimum.rank import column_norms
 from accel._optimum.twofold import EPS, total, two_sum
 from accel._support.arrays import Array
 

@@ -1,6 +1,7 @@
 """What the estimators take from scikit-learn, which the extra ``sklearn`` brings."""
 
 try:
+    from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.utils import check_array, check_random_state
@@ -22,5 +23,6 @@ __all__ = [
     "check_classification_targets",
     "check_is_fitted",
     "check_random_state",
+    "issparse",
     "validate_data",
 ]

@@ -17,7 +17,15 @@ from accel._runs.history import History
 from accel._support.arrays import Array
 from accel.sklearn.scaled_problem import ScaledProblem, median_spread
 
-__all__ = ["Fit", "best_intercepts", "newton", "newton_of_loss", "separates", "user_gap"]
+__all__ = [
+    "Fit",
+    "best_intercepts",
+    "newton",
+    "newton_of_loss",
+    "one_record",
+    "separates",
+    "user_gap",
+]
 
 _EPS = float(np.finfo(np.float64).eps)
 _HIDING = 0.1  # over the usual rcond: median distances from which a sample may hide all others
@@ -64,6 +72,13 @@ class Fit:
     slopes: Array | None = None
 
 
+def one_record(step: int, loss: float, slope: float, size: float, began: float) -> History:
+    """The history of a fit that began at this time and is known by its end alone."""
+    seconds = time.perf_counter() - began
+    L, G, W, S = (np.array([float(value)]) for value in (loss, slope, size, seconds))
+    return History(np.array([step]), L, G, W, S)
+
+
 def newton(
     scaled: ScaledProblem, X: Array, max_iter: int, tol: float, rcond: float | None, backend: str
 ) -> Fit:
@@ -101,13 +116,8 @@ def _errors(scaled: ScaledProblem, rcond: float | None) -> Any:
 
 def _as_fit(best: Optimum, began: float, max_iter: int) -> Fit:
     """The fit of an optimum, whose rank is not looked at."""
-    loss, slope, size, seconds = (
-        np.array([float(value)])
-        for value in (
-            best.loss, best.gradient_norm, np.linalg.norm(best.W), time.perf_counter() - began,
-        )
-    )  # fmt: skip
-    history = History(np.array([best.iterations]), loss, slope, size, seconds)
+    size = float(np.linalg.norm(best.W))
+    history = one_record(best.iterations, best.loss, best.gradient_norm, size, began)
     trouble = "" if best.converged else f"the duality gap is still {best.duality_gap:.3g}"
     if trouble and best.iterations < max_iter:
         trouble += ", and rounding errors leave no more to gain"

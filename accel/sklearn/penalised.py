@@ -15,10 +15,9 @@ from accel._optimum.penalised_task import Point, Task
 from accel._optimum.penalty import Penalty
 from accel._optimum.rank import column_norms
 from accel._optimum.twofold import EPS
-from accel._runs.history import History
 from accel._support import memory
 from accel._support.arrays import Array
-from accel.sklearn.fitting import Fit
+from accel.sklearn.fitting import Fit, one_record
 from accel.sklearn.scaled_problem import ScaledProblem
 
 __all__ = ["Penalties", "penalised", "penalised_user_gap"]
@@ -89,15 +88,8 @@ def penalised(scaled: ScaledProblem, penalties: Penalties, max_iter: int, tol: f
     if not missing <= tol:
         trouble = f"the duality gap is still {missing:.3g} of what is minimised"
         trouble += "" if spent else ", and rounding errors leave no more to gain"
-    history = History(
-        *(
-            np.array([value])
-            for value in (
-                steps, math.fsum(values), math.nan, float(np.linalg.norm(W)),
-                time.perf_counter() - began,
-            )
-        )
-    )  # fmt: skip
+    size = float(np.linalg.norm(W))
+    history = one_record(steps, math.fsum(values), math.nan, size, began)
     status = "completed" if trouble else "converged"
     return Fit(W, max(steps, 1), history, trouble, status, slopes=slopes)
 

@@ -11,7 +11,7 @@ from accel._core.optimizers import EndToEnd, Optimizer, by_name
 from accel._runs.checks import RunOptions
 from accel._support import validation
 from accel._support.arrays import Array
-from accel.sklearn import checks, fitting, starts
+from accel.sklearn import checks, fitting, sparse_fit, starts
 from accel.sklearn.descent import descend
 from accel.sklearn.extra import (
     BaseEstimator,
@@ -20,11 +20,13 @@ from accel.sklearn.extra import (
     RegressorMixin,
     check_array,
     check_is_fitted,
+    issparse,
     validate_data,
 )
 from accel.sklearn.fitting import Fit
 from accel.sklearn.penalised import Penalties, penalised, penalised_user_gap
 from accel.sklearn.scaled_problem import ScaledProblem, require_range
+from accel.sklearn.sparse_fit import SparseProblem, fit_sparse
 
 __all__ = ["LpRegressor"]
 
@@ -63,7 +65,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         (``accel.train``). ``"end_to_end"``: the rule that a network of ``depth`` follows, without
         the factors (``accel.EndToEnd``). ``"auto"``: Newton's method for at most 1000 features or
         samples, for p < 2, with penalties and with ``nonnegative``; ``"gradient"`` else, and with
-        weight decay.
+        weight decay. A sparse X of more than 2^24 numbers, zeros included, stays sparse for
+        ``"auto"`` at p > 1 and for ``"gradient"``, without a network: L-BFGS on products with it,
+        penalties and ``nonnegative`` included, whatever ``optimizer``, ``learning_rate`` and
+        ``standardize`` are, with no proof. Everything else, as p = 1 and ``"newton"``, makes it
+        dense, if there is the memory.
     depth : int, default=1
         Factors of the network. This and all down to ``weight_decay`` is for the first-order solvers
         only. The minimum does not depend on it; the way there does.
@@ -221,7 +227,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
 
         Parameters
         ----------
-        X : (n, d) array_like
+        X : (n, d) array_like, or sparse matrix or array of SciPy by rows or by columns
+            A sparse one is made dense if that has at most 2^24 numbers, and where the solver needs
+            it: see ``solver``.
         y : (n,) or (n, k) array_like
         sample_weight : float or (n,) array_like, optional
             At least 0. A sample of weight s counts as s samples, also for p other than 2.
@@ -238,16 +246,30 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         ------
         TypeError, ValueError
             If a parameter is of the wrong kind or out of range, or the data is not.
+        MemoryError
+            If a sparse X has to be dense, and the machine has no memory for that.
         """
         optimizer = self._check_parameters()
         for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             checks.require_numbers(name, given)
-        X, y = validate_data(self, X, y, dtype=checks.FLOATS, multi_output=True, y_numeric=True)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=("csr", "csc"),
+            dtype=checks.FLOATS,
+            multi_output=True,
+            y_numeric=True,
+        )
         y = check_array(y, dtype=X.dtype, ensure_2d=False, input_name="y")
         Y, weight = y.reshape(len(y), -1), None
         if (weighted := checks.checked_weight(sample_weight, X)) is not None:
             kept, weight = weighted
             X, Y = X[kept], Y[kept]
+        if issparse(X):
+            if self._stays_sparse(X):
+                return self._fitted("gradient", *self._fit_sparse(X, Y, weight), y.ndim == 1)
+            X = sparse_fit.dense(X)
         scaled = ScaledProblem.of(
             X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
         )
@@ -255,40 +277,22 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         require_range(scaled.problem, descent=solver != "newton", scaled=self.standardize)
         fit = self._solve(solver, scaled, X, optimizer)
         coef, intercept = scaled.to_user(fit.W)
-        self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
-        self.status_ = fit.status
-        self.dual_gap_, self.learning_rate_ = np.nan, fit.learning_rate
+        gap, data = np.nan, (X, Y, weight)
         if fit.proof is not None:
-            self.dual_gap_ = fitting.user_gap(
-                scaled, fit.proof, X, Y, weight, coef, intercept, self.backend
+            gap = fitting.user_gap(scaled, fit.proof, *data, coef, intercept, self.backend)
+        elif fit.slopes is not None:
+            fitted = (coef, intercept)
+            gap = penalised_user_gap(
+                scaled, self._penalties(), fit.slopes, data, fitted, self.backend
             )
-        if fit.slopes is not None:
-            self.dual_gap_ = penalised_user_gap(
-                scaled,
-                self._penalties(),
-                fit.slopes,
-                (X, Y, weight),
-                (coef, intercept),
-                self.backend,
-            )
-        self.rank_, self.singular_ = fit.rank, fit.singular
-        self.coef_ = coef if y.ndim == 2 else coef[0]
-        self.intercept_ = (intercept if y.ndim == 2 else intercept[0]) if scaled.intercept else 0.0
-        if self.verbose:
-            checks.tell(solver, fit)
-        if fit.trouble:
-            message = checks.unconverged(self, solver, fit)
-            warnings.warn(message, ConvergenceWarning, stacklevel=2)
-        if fit.doubt:
-            warnings.warn(fit.doubt, np.exceptions.RankWarning, stacklevel=2)
-        return self
+        return self._fitted(solver, replace(fit, dual_gap=gap), coef, intercept, y.ndim == 1)
 
     def predict(self, X: Any) -> Array:
         """Predict targets.
 
         Parameters
         ----------
-        X : (m, d) array_like
+        X : (m, d) array_like, or sparse matrix or array of SciPy
 
         Returns
         -------
@@ -297,9 +301,53 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         """
         check_is_fitted(self)
         checks.require_numbers("X", X)
-        X = validate_data(self, X, dtype=checks.FLOATS, reset=False)
+        sparse = ("csr", "csc")
+        X = validate_data(self, X, accept_sparse=sparse, dtype=checks.FLOATS, reset=False)
         prediction: Array = X @ self.coef_.T + self.intercept_
         return prediction
+
+    def __sklearn_tags__(self) -> Any:
+        """Say, as scikit-learn asks, that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _stays_sparse(self, X: Any) -> bool:
+        """Whether a sparse X is fitted as it is."""
+        plain = self.depth == 1 and self.width is None and not self.weight_decay
+        solver = self.solver == "gradient" or (self.solver == "auto" and self.p > 1)
+        return plain and solver and X.shape[0] * X.shape[1] > sparse_fit.SMALL
+
+    def _fit_sparse(self, X: Any, Y: Array, weight: Array | None) -> tuple[Fit, Array, Array]:
+        """Fit by products with X alone; return coefficients and intercepts, too."""
+        p, intercept = float(self.p), self.fit_intercept
+        scaled = SparseProblem.of(X, Y, weight, p, intercept=intercept)
+        start = np.zeros((Y.shape[1], X.shape[1] + 1))
+        if self.warm_start and hasattr(self, "coef_"):
+            coef = np.atleast_2d(self.coef_)
+            if coef.shape == (Y.shape[1], X.shape[1]):
+                start = scaled.from_user(coef, np.atleast_1d(self.intercept_))
+        steps = self.max_iter or checks.GRADIENT_STEPS
+        fit = fit_sparse(scaled, self._penalties(), start, steps, self.tol)
+        coef, b = (a.astype(X.dtype) for a in scaled.to_user(fit.W))
+        return fit, coef, b
+
+    def _fitted(self, solver: str, fit: Fit, coef: Array, intercept: Array, flat: bool) -> Self:
+        """Set the attributes, whose y was ``flat``, (n,), or not; warn of what went wrong."""
+        self.solver_, self.n_iter_, self.history_ = solver, fit.iterations, fit.history
+        self.status_, self.dual_gap_ = fit.status, fit.dual_gap
+        self.learning_rate_ = fit.learning_rate
+        self.rank_, self.singular_ = fit.rank, fit.singular
+        self.coef_ = coef[0] if flat else coef
+        self.intercept_ = (intercept[0] if flat else intercept) if self.fit_intercept else 0.0
+        if self.verbose:
+            checks.tell(solver, fit)
+        if fit.trouble:
+            message = checks.unconverged(self, solver, fit)
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        if fit.doubt:
+            warnings.warn(fit.doubt, np.exceptions.RankWarning, stacklevel=3)
+        return self
 
     def _check_parameters(self) -> Optimizer:
         """Check the parameters; return the optimiser, with a rate of 1 in the place of "auto"."""

@@ -51,6 +51,16 @@ def test_where_one_is_the_other_one_goes(gpu_stand_in):
         assert isinstance(problem.Y, DeviceArray)
 
 
+def test_weighted_rows_stay_on_the_device(gpu_stand_in):
+    weight = np.arange(float(len(X)))  # the first one is 0
+    here, there = LpProblem(X, Y, 3, sample_weight=weight), on_device(p=3, sample_weight=weight)
+    assert isinstance(there.X, DeviceArray)
+    assert there.n == len(X) - 1
+    np.testing.assert_array_equal(there.X.get(), here.X)
+    np.testing.assert_array_equal(there.Y.get(), here.Y)
+    np.testing.assert_array_equal(there.host.sample_weight, here.sample_weight)
+
+
 def test_dtypes_are_as_on_the_host(gpu_stand_in):
     single = LpProblem(DeviceArray(X.astype("f4")), DeviceArray(np.arange(len(X))))
     assert single.dtype == single.Y.dtype == np.float32
