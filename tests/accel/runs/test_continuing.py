@@ -9,6 +9,7 @@ import pytest
 import accel
 from accel import DiagonalNetwork, LinearNetwork, Result, sweep, train
 from accel._files import archives
+from accel._runs import ends
 from accel._runs import run as chunks
 from accel.schedules import CosineDecay, ExponentialDecay
 
@@ -336,6 +337,16 @@ def test_a_state_that_is_damaged_is_refused(tmp_path):
         archives.write(path, described, arrays | {name: array})
         with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: its arrays"):
             train(PROBLEM, steps=5, start=Result.load(path))
+    for name, array in (
+        ("state_loop_fates", np.zeros(2, np.int64)),
+        ("state_loop_fates", np.zeros((2, 2), np.int64)),
+        ("state_codes", np.zeros(0, np.int64)),
+        ("state_steps", arrays["state_steps"][1:]),
+        ("state_start", np.full_like(arrays["state_start"], np.nan)),
+    ):
+        archives.write(path, described, arrays | {name: array})
+        with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: "):
+            Result.load(path)
     for name in ("state_loop_fates", "state_start"):
         archives.write(path, described, {k: a for k, a in arrays.items() if k != name})
         with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: no '"):
@@ -470,3 +481,27 @@ def test_a_start_and_a_checkpoint(tmp_path):
     assert_one_run(train(PROBLEM, start(), rule, 460, checkpoint=path), longer)
     with pytest.raises(ValueError, match="belongs to another run"):
         train(PROBLEM, start(seed=1), rule, 460, checkpoint=path)
+
+
+def test_data_that_have_gone(tmp_path, monkeypatch, caplog):
+    """A result whose data were on workers can still be saved, and says that it cannot go on."""
+    monkeypatch.setattr(ends, "_SMALL", 0)  # as if the data were larger, or elsewhere
+
+    def gone(problem):
+        raise RuntimeError("the workers have gone")
+
+    first = train(make_problem(), start(), "adam", 5, backend="reference")
+    with monkeypatch.context() as patch:
+        patch.setattr(ends, "digest_of", gone)
+        assert train(PROBLEM, steps=5, start=train(PROBLEM, start(), "adam", 5)).steps == 10
+        loaded = Result.load(first.save(tmp_path / "run.npz"))
+    assert caplog.messages == [
+        "no run can go on from this copy of its result: the workers have gone"
+    ]
+    np.testing.assert_array_equal(loaded.network.params, first.network.params)
+    with pytest.raises(ValueError, match="start has no state of its optimiser"):
+        train(PROBLEM, steps=5, start=loaded)
+    assert_one_run(
+        train(PROBLEM, steps=5, start=Result.load(first.save(tmp_path / "run.npz"))),
+        train(PROBLEM, steps=5, start=first),
+    )
