@@ -161,7 +161,7 @@ def test_other_problems_and_networks(problem, network, tmp_path):
 
 AUTO = {"learning_rate": "auto", "record_every": 1}
 # The last stretch of a part is judged early, sometimes taken back; the whole run judges it later.
-PARTS = [(1, 2, 3, 400), (100, 300), (37, 41, 43, 47, 53, 59), (9, 1, 1, 1, 1, 1, 150)]
+PARTS = [(1, 2, 3, 400), (37, 41, 43, 47, 53, 59), (9, 1, 1, 1, 1, 1, 150)]
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -170,7 +170,8 @@ def test_a_rate_that_follows_the_loss(parts, name, tmp_path):
     rule = RULES[name]
     check(PROBLEM, start(), rule, parts, **AUTO)
     check(PROBLEM, start(), rule, parts[:3], file=tmp_path / "run.npz", **AUTO)
-    check(make_problem(p=1.5), start(), rule, parts, **AUTO)
+    if name == "gd":
+        check(make_problem(p=1.5), start(), rule, parts, **AUTO)
 
 
 def test_an_early_judgement_is_of_the_shorter_run_only():
@@ -210,9 +211,10 @@ def test_after_an_interruption(rate, name):
         assert_one_run(train(PROBLEM, steps=200 - first.steps, start=first), whole)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize(
+    ("backend", "batch_size"), [("reference", None), ("reference", 8), ("cpu", None)]
+)
 @pytest.mark.parametrize("rate", [None, "auto"])
-@pytest.mark.parametrize("batch_size", [None, 8])
 def test_beyond_a_target_or_a_tolerance(backend, rate, batch_size):
     rule = accel.Momentum(0.002)
     arguments = {
@@ -363,8 +365,15 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-@pytest.mark.parametrize("arguments", [{}, {"batch_size": 11}, {"record": "stable_rank"}])
+@pytest.mark.parametrize(
+    ("backend", "arguments"),
+    [
+        ("reference", {}),
+        ("reference", {"batch_size": 11}),
+        ("reference", {"record": "stable_rank"}),
+        ("cpu", {}),
+    ],
+)
 def test_a_sweep_goes_on(backend, arguments):
     arguments = {"backend": backend, "record_every": 5, "target": 1.0, **arguments}
     whole = sweep(PROBLEM, MODELS, 120, **arguments)
@@ -376,9 +385,11 @@ def test_a_sweep_goes_on(backend, arguments):
     assert {"diverged", "target"} <= {result.status for result in whole}
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-@pytest.mark.parametrize("problem", [PROBLEM, QUADRATIC, WIDE])
-@pytest.mark.parametrize("arguments", [{}, {"batch_size": 5, "record": "stable_rank"}])
+@pytest.mark.parametrize("problem", [QUADRATIC, WIDE])
+@pytest.mark.parametrize(
+    ("backend", "arguments"),
+    [("reference", {}), ("reference", {"batch_size": 5, "record": "stable_rank"}), ("cpu", {})],
+)
 @pytest.mark.usefixtures("_always_worth_it")
 def test_one_result_of_a_sweep_goes_on_alone(backend, problem, arguments, tmp_path):
     models = [
