@@ -1,5 +1,6 @@
 """The end of a run as its results hold it, in memory or from a file, for a run that goes on."""
 
+import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -34,6 +35,8 @@ __all__ = ["Data", "End", "Facts", "State", "another", "described_rule", "owners
 _SMALL = 2**22
 
 _PREFIX = "state_"  # of the arrays in the file of a result
+
+_log = logging.getLogger("accel")
 
 _digests: "weakref.WeakKeyDictionary[BaseProblem, str]" = weakref.WeakKeyDictionary()
 
@@ -199,7 +202,7 @@ class End:
         )  # fmt: skip
 
     def described(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Return JSON and arrays for a file; of one model."""
+        """Return JSON and arrays for a file, of one model and portable."""
         ((network, optimizer),) = self.models
         facts = self.facts
         told = {
@@ -209,7 +212,7 @@ class End:
             "batches": facts.batches,
             "optimizer": described_rule(optimizer),
         }
-        arrays = {f"{_PREFIX}{name}": to_host(a) for name, a in self.arrays.items()}
+        arrays = {f"{_PREFIX}{name}": a for name, a in self.arrays.items()}
         return told, arrays | {f"{_PREFIX}start": network.params}
 
     @classmethod
@@ -224,6 +227,10 @@ class End:
         }
         network, run = zero.with_params(held.pop("start")), dict(told["run"])
         made_in(held)
+        if held["codes"].shape != (1,) or len(held["loop_fates"]) != 1:
+            raise ValueError("its state is not that of one model")
+        if held["steps"].shape != held["rows"].shape[:1] or held["loop_active"].ndim != 1:
+            raise ValueError("the records of its state differ in number")
         batches = told["batches"]
         facts = Facts(
             backend=str(run["backend"]),
@@ -237,13 +244,6 @@ class End:
             facts=facts, arrays=held, run=run, path=path,
         )  # fmt: skip
 
-    def __getstate__(self) -> dict[str, Any]:
-        arrays = {name: to_host(a) for name, a in self.arrays.items()}
-        own: dict[str, Any] = {"run": self.identity(), "data": None, "loss": None, "arrays": arrays}
-        if self.owners is not None:
-            own["owners"] = tuple(to_host(a) for a in self.owners)
-        return vars(self) | own | {"facts": replace(self.facts, record=None)}
-
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -256,8 +256,21 @@ class State:
         """Return the end of the model's run."""
         return self.end.alone(self.place)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"end": self.alone(), "place": 0}
+    def portable(self) -> "State | None":
+        """Return it without the problem and with all arrays in this machine's memory, for a file.
+
+        None, with a warning in the log, where a hash of the data cannot be had any more: they are
+        on workers that have gone.
+        """
+        end = self.alone()
+        try:
+            run = end.identity()
+        except (RuntimeError, OSError) as error:
+            _log.warning("no run can go on from this copy of its result: %s", error)
+            return None
+        arrays = {name: to_host(a) for name, a in end.arrays.items()}
+        facts = replace(end.facts, record=None)
+        return State(replace(end, run=run, arrays=arrays, facts=facts, data=None, loss=None))
 
 
 def owners_in(loop: TrainingLoop) -> tuple[Array, Array]:

@@ -63,10 +63,18 @@ def without_cut(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def made_in(arrays: Mapping[str, Array]) -> int:
-    """Return the updates that a run has made which ``Run.export`` described."""
+    """Return the updates that a run has made which ``Run.export`` described.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If the arrays, as those of a damaged file, do not say so.
+    """
     fates = arrays["loop_fates"]
     if (cut := arrays.get(f"{_CUT}loop_fates")) is not None:
         fates = np.concatenate([fates, cut])
+    if fates.shape[1:] != (2,):
+        raise ValueError("it does not say how many steps the run has made")
     return int(np.max(fates[:, 1], initial=0))
 
 

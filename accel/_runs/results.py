@@ -111,6 +111,9 @@ class Result(HasLoss, Predicts):
     scaling: Scaling | None = None
     _state: State | None = field(default=None, repr=False)  # what a run goes on from
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_state": None if self._state is None else self._state.portable()}
+
     @property
     def loss(self) -> float:
         """Loss of ``network``."""
@@ -210,6 +213,10 @@ class Result(HasLoss, Predicts):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one file: NumPy's npz format with a JSON text and a checksum.
 
+        Also what a run needs that goes on from it, as by ``train(start=...)``: the state of the
+        optimiser, where the run began and, for the methods "spectral" and "rowspace", their
+        rotation. Of quantities that were recorded there are the names.
+
         Parameters
         ----------
         path : path-like
@@ -243,9 +250,9 @@ class Result(HasLoss, Predicts):
         if self.scaling is not None:
             described["scaling"], scaling = self.scaling.parts()
             arrays |= scaling
-        if self._state is not None:
-            described["state"], state = self._state.alone().described()
-            arrays |= state
+        if self._state is not None and (state := self._state.portable()) is not None:
+            described["state"], of_state = state.end.described()
+            arrays |= of_state
         archives.write(path, described, {"params": self.network.params, **arrays})
         return path
 

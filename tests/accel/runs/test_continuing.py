@@ -9,6 +9,7 @@ import pytest
 import accel
 from accel import DiagonalNetwork, LinearNetwork, Result, sweep, train
 from accel._files import archives
+from accel._runs import ends
 from accel._runs import run as chunks
 from accel.schedules import CosineDecay, ExponentialDecay
 
@@ -160,7 +161,7 @@ def test_other_problems_and_networks(problem, network, tmp_path):
 
 AUTO = {"learning_rate": "auto", "record_every": 1}
 # The last stretch of a part is judged early, sometimes taken back; the whole run judges it later.
-PARTS = [(1, 2, 3, 400), (100, 300), (37, 41, 43, 47, 53, 59), (9, 1, 1, 1, 1, 1, 150)]
+PARTS = [(1, 2, 3, 400), (37, 41, 43, 47, 53, 59), (9, 1, 1, 1, 1, 1, 150)]
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -169,7 +170,8 @@ def test_a_rate_that_follows_the_loss(parts, name, tmp_path):
     rule = RULES[name]
     check(PROBLEM, start(), rule, parts, **AUTO)
     check(PROBLEM, start(), rule, parts[:3], file=tmp_path / "run.npz", **AUTO)
-    check(make_problem(p=1.5), start(), rule, parts, **AUTO)
+    if name == "gd":
+        check(make_problem(p=1.5), start(), rule, parts, **AUTO)
 
 
 def test_an_early_judgement_is_of_the_shorter_run_only():
@@ -209,9 +211,10 @@ def test_after_an_interruption(rate, name):
         assert_one_run(train(PROBLEM, steps=200 - first.steps, start=first), whole)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize(
+    ("backend", "batch_size"), [("reference", None), ("reference", 8), ("cpu", None)]
+)
 @pytest.mark.parametrize("rate", [None, "auto"])
-@pytest.mark.parametrize("batch_size", [None, 8])
 def test_beyond_a_target_or_a_tolerance(backend, rate, batch_size):
     rule = accel.Momentum(0.002)
     arguments = {
@@ -336,6 +339,16 @@ def test_a_state_that_is_damaged_is_refused(tmp_path):
         archives.write(path, described, arrays | {name: array})
         with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: its arrays"):
             train(PROBLEM, steps=5, start=Result.load(path))
+    for name, array in (
+        ("state_loop_fates", np.zeros(2, np.int64)),
+        ("state_loop_fates", np.zeros((2, 2), np.int64)),
+        ("state_codes", np.zeros(0, np.int64)),
+        ("state_steps", arrays["state_steps"][1:]),
+        ("state_start", np.full_like(arrays["state_start"], np.nan)),
+    ):
+        archives.write(path, described, arrays | {name: array})
+        with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: "):
+            Result.load(path)
     for name in ("state_loop_fates", "state_start"):
         archives.write(path, described, {k: a for k, a in arrays.items() if k != name})
         with pytest.raises(ValueError, match=r"result .*run\.npz is not readable: no '"):
@@ -352,8 +365,15 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-@pytest.mark.parametrize("arguments", [{}, {"batch_size": 11}, {"record": "stable_rank"}])
+@pytest.mark.parametrize(
+    ("backend", "arguments"),
+    [
+        ("reference", {}),
+        ("reference", {"batch_size": 11}),
+        ("reference", {"record": "stable_rank"}),
+        ("cpu", {}),
+    ],
+)
 def test_a_sweep_goes_on(backend, arguments):
     arguments = {"backend": backend, "record_every": 5, "target": 1.0, **arguments}
     whole = sweep(PROBLEM, MODELS, 120, **arguments)
@@ -365,9 +385,11 @@ def test_a_sweep_goes_on(backend, arguments):
     assert {"diverged", "target"} <= {result.status for result in whole}
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-@pytest.mark.parametrize("problem", [PROBLEM, QUADRATIC, WIDE])
-@pytest.mark.parametrize("arguments", [{}, {"batch_size": 5, "record": "stable_rank"}])
+@pytest.mark.parametrize("problem", [QUADRATIC, WIDE])
+@pytest.mark.parametrize(
+    ("backend", "arguments"),
+    [("reference", {}), ("reference", {"batch_size": 5, "record": "stable_rank"}), ("cpu", {})],
+)
 @pytest.mark.usefixtures("_always_worth_it")
 def test_one_result_of_a_sweep_goes_on_alone(backend, problem, arguments, tmp_path):
     models = [
@@ -470,3 +492,27 @@ def test_a_start_and_a_checkpoint(tmp_path):
     assert_one_run(train(PROBLEM, start(), rule, 460, checkpoint=path), longer)
     with pytest.raises(ValueError, match="belongs to another run"):
         train(PROBLEM, start(seed=1), rule, 460, checkpoint=path)
+
+
+def test_data_that_have_gone(tmp_path, monkeypatch, caplog):
+    """A result whose data were on workers can still be saved, and says that it cannot go on."""
+    monkeypatch.setattr(ends, "_SMALL", 0)  # as if the data were larger, or elsewhere
+
+    def gone(problem):
+        raise RuntimeError("the workers have gone")
+
+    first = train(make_problem(), start(), "adam", 5, backend="reference")
+    with monkeypatch.context() as patch:
+        patch.setattr(ends, "digest_of", gone)
+        assert train(PROBLEM, steps=5, start=train(PROBLEM, start(), "adam", 5)).steps == 10
+        loaded = Result.load(first.save(tmp_path / "run.npz"))
+    assert caplog.messages == [
+        "no run can go on from this copy of its result: the workers have gone"
+    ]
+    np.testing.assert_array_equal(loaded.network.params, first.network.params)
+    with pytest.raises(ValueError, match="start has no state of its optimiser"):
+        train(PROBLEM, steps=5, start=loaded)
+    assert_one_run(
+        train(PROBLEM, steps=5, start=Result.load(first.save(tmp_path / "run.npz"))),
+        train(PROBLEM, steps=5, start=first),
+    )
