@@ -163,9 +163,9 @@ class Pace:
                 state = state._replace(wait=state.pause, pause=min(2 * state.pause, _LONGEST_PAUSE))
             self.state = state
             return False
-        most = math.inf if value < state.above else state.most
+        ceiling = math.inf if value < state.above else state.most
         grown = _GROWTH * state.rate
-        grows = self._judged and not state.wait and math.isfinite(grown) and grown <= most
+        grows = self._judged and not state.wait and math.isfinite(grown) and grown <= ceiling
         self.state = state._replace(
             rate=grown if grows else state.rate,
             end=step + max(self._least, step // _SHARE),
@@ -175,7 +175,7 @@ class Pace:
             wait=max(state.wait - 1, 0),
             pause=1 if state.grown else state.pause,
             lowered=0,
-            most=most,
+            most=ceiling,
         )
         return True
 

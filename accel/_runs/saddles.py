@@ -223,7 +223,8 @@ def warn(network: Network, optimizer: Optimizer, history: History) -> None:
     told = (
         f"the run ended at the saddle at which it began: {history.step[-1]} steps took the loss "
         f"from {history.loss[0]:.6g} to {history.loss[-1]:.6g}, since the product of {N} small "
-        "factors has next to no gradient; a larger start leaves it, as the one without scale "
+        "factors has next to no gradient; a larger start leaves it: without scale, with "
     )
-    inits = "init='constant'" if isinstance(network, DiagonalNetwork) else "init='balanced'"
-    warnings.warn(f"{told}or with {inits}", SaddleWarning, stacklevel=4)
+    init = "constant" if isinstance(network, DiagonalNetwork) else "balanced"
+    advice = f"init={init!r}, or on standardised data"
+    warnings.warn(told + advice, SaddleWarning, stacklevel=4)
