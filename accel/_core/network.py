@@ -218,7 +218,7 @@ class LinearNetwork(Network):
         orthogonal factors (1). Not for given arrays. ``"near_zero"`` from depth 3 on has another
         default, since there factors of 0.01 stay at the saddle at 0: Gaussian factors of one and
         the same spectral norm, such that the entries of the product have a root mean square of
-        0.01. From it descent finds away within some hundred steps at every depth; the paper's
+        0.01, from which some hundred steps are enough (``for_problem``); the paper's
         experiments begin at ``scale=0.01``.
     seed : int
         Of the random numbers; the same seed gives the same network.
