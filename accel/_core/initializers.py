@@ -12,7 +12,9 @@ hundred steps are enough.
 Then the shares of the factors matter too. If one of them is much smaller than the others, as
 independent scalars happen to be, the rest must wait for it; if much larger, steps that suit the
 others are too long for it. So all are given the same spectral norm, which is how balanced factors
-are, and with hidden layers of width 1 they are balanced exactly.
+are, and with hidden layers of width 1 they are balanced exactly. No singular value of a product of
+balanced factors passes through 0, so one that begins uphill first shrinks towards the saddle:
+``LinearNetwork.for_problem``, which knows the data, turns it round.
 """
 
 import math

@@ -235,7 +235,7 @@ class LinearNetwork(Network):
         orthogonal factors (1). Not for given arrays. ``"near_zero"`` from depth 3 on has another
         default, since there factors of 0.01 stay at the saddle at 0: Gaussian factors of one and
         the same spectral norm, such that the entries of the product have a root mean square of
-        0.01. From it descent finds away within some hundred steps at every depth; the paper's
+        0.01, from which some hundred steps are enough (``for_problem``); the paper's
         experiments begin at ``scale=0.01``.
     seed : int
         Of the random numbers; the same seed gives the same network.
@@ -321,7 +321,8 @@ class LinearNetwork(Network):
         width : int, optional
             Of every hidden layer; by default min(d, k), the least that can represent every map.
         init, scale, seed
-            As for the class.
+            As for the class. From depth 3 on the default start near zero goes downhill: by one pass
+            over the data the last factor is given the sign with which the product does.
 
         Returns
         -------
@@ -333,7 +334,25 @@ class LinearNetwork(Network):
             width = min(problem.d, problem.k)
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
-        return cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
+        network = cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
+        if hidden > 1 and scale is None and isinstance(init, str) and init == "near_zero":
+            return network._downhill(problem)
+        return network
+
+    def _downhill(self, problem: BaseProblem) -> Self:
+        """Return it with the other sign of the last factor, if the loss rises along the product.
+
+        From there the product would first shrink towards the saddle at 0, and stay there.
+        """
+        W = self.end_to_end()
+        backend = "auto" if problem.on_device else "reference"  # compiled code is not for one pass
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = problem.gradient(np.zeros_like(W), backend=backend).astype(np.float64)
+            if not float(np.sum(slopes * W)) > 0:
+                return self
+        params = self.params.copy()
+        params[-self.widths[-1] * self.widths[-2] :] *= -1
+        return self.with_params(params)
 
     def __repr__(self) -> str:
         told = f"widths={showing.widths(self.widths)}"

@@ -76,6 +76,25 @@ def test_from_depth_3_on_near_zero_is_the_size_of_the_product(widths):
     np.testing.assert_array_equal(network.params, named.params)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 6])
+def test_from_depth_3_on_a_default_start_goes_downhill(depth):
+    problem = LpProblem(*np.split(np.random.default_rng(0).standard_normal((30, 5)), [4], axis=1))
+    turned = 0
+    for seed in range(8):
+        network = LinearNetwork.for_problem(problem, depth, 2, seed=seed)
+        drawn = LinearNetwork(network.widths, seed=seed)
+        uphill = np.sum(problem.gradient(np.zeros((1, 4))) * drawn.end_to_end()) > 0
+        turns = depth > 2 and uphill
+        sign = np.ones(network.n_params)
+        sign[-2:] = -1 if turns else 1
+        np.testing.assert_array_equal(network.params, sign * drawn.params)
+        turned += turns
+        given = LinearNetwork.for_problem(problem, depth, 2, scale=0.01, seed=seed)
+        same = LinearNetwork(network.widths, scale=0.01, seed=seed)
+        np.testing.assert_array_equal(given.params, same.params)
+    assert 0 < turned < 8 if depth > 2 else turned == 0
+
+
 def test_the_product_near_zero_is_never_formed():
     """Of these it would take 80 GB."""
     network = LinearNetwork((10**5, 2, 2, 10**5))

@@ -38,11 +38,12 @@ def run(problem, network, rule, steps=300, **arguments):
 
 
 def drawn(seed, p, k):
-    """Standardised data of random size with a signal."""
+    """Standardised data of random size, nine tenths of them signal."""
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(20, 60)), int(rng.integers(2, 8))
     X = rng.standard_normal((n, d)) * 10 ** rng.uniform(-0.5, 0.5, d)
-    Y = X @ rng.standard_normal((d, k)) + 0.3 * rng.standard_normal((n, k))
+    signal = X @ rng.standard_normal((d, k))
+    Y = signal / signal.std(axis=0) + 0.3 * rng.standard_normal((n, k))
     scaled = accel.standardize(X, Y)
     return LpProblem(scaled.X, scaled.y, p)
 
