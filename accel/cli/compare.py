@@ -1,5 +1,6 @@
 """The subcommand ``accel compare``: its options and its output."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from accel._reports.figures import save_figure
 from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
 from accel.cli import tables
-from accel.cli.catalogue import Reading
+from accel.cli.catalogue import NAMES, Reading
 from accel.cli.figures import comparison_figure
 from accel.cli.json_results import comparison_json
 from accel.cli.options import (
@@ -127,7 +128,16 @@ def compare_command(
     reading = Reading(target, features, drop_missing)
     task = Task(data, loss_of(p, loss), reading, standardized, dtype)
     console, problem = Console(), task.problem
-    name = comparison_name(task.stem, models, width, seed)
+    others: dict[str, object] = {
+        "steps": steps, "grid": grid, "init": init, "scale": scale, "dtype": dtype,
+        "target_distance": target_distance, "target": target, "features": features,
+        "drop_missing": drop_missing, "standardized": standardized, "backend": backend,
+    }  # fmt: skip
+    usual = signature(compare_command).parameters
+    others = {option: value for option, value in others.items() if value != usual[option].default}
+    if data not in NAMES:  # a file, or settings of synthetic data
+        others["data"] = data if task.path is None else str(task.path.resolve())
+    name = comparison_name(task.stem, models, width, seed, others)
     kinds, again = (".png", ".csv"), force or out is None
     paths = output_paths(out or _OUT, name, kinds, task.path, force=again)
     verbose = not (quiet or as_json)

@@ -72,7 +72,8 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
     matplotlib figure
     """
     models = comparison.models
-    entries = len(models) + (not math.isnan(comparison.target))
+    aimed = comparison.target > floor  # else, or nan, there is no line of it
+    entries = len(models) + aimed
     figure, axes = blank_figure(2, entries=-(-entries // _COLUMNS) + 1)
     sentence = "\n".join(textwrap.wrap(verdict(comparison), _WIDTH))
     above = "\n".join(filter(None, (sentence, title)))
@@ -88,7 +89,7 @@ def comparison_figure(comparison: Comparison, title: str, floor: float) -> "Figu
         axes[0].plot(history.step, distance, **style)
         axes[1].plot(factor * history.seconds, distance, **style)
         curves.append(distance)
-    if not math.isnan(comparison.target):
+    if aimed:
         for ax in axes:
             ax.axhline(
                 comparison.target, color="0.5", linewidth=1, zorder=0, label=_target(comparison)

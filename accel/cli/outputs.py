@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
@@ -43,13 +44,19 @@ def train_name(stem: str, optimizer: Optimizer, network: Network, seed: int) -> 
     return _safe(f"train-{stem}-{optimizer.name}-d{network.depth}{width}{rate}-s{seed}")
 
 
-def comparison_name(stem: str, models: Sequence[Model], width: int | None, seed: int) -> str:
-    """The name of a comparison's files: data, loss, optimisers with their depths, and seed."""
+def comparison_name(
+    stem: str, models: Sequence[Model], width: int | None, seed: int, others: Mapping[str, Any]
+) -> str:
+    """The name of a comparison's files: data, loss, optimisers with their depths, and seed.
+
+    Of ``others``, the settings that are not as by default, the name has a hash.
+    """
     depths: dict[str, list[str]] = {}
     for model in models:
         depths.setdefault(model.optimizer, []).append(f"d{model.depth}")
     told = "-".join("-".join([name, *each]) for name, each in depths.items())
-    return _safe(f"compare-{stem}-{told}{'' if width is None else f'-w{width}'}-s{seed}")
+    more = f"-{sha256(repr(sorted(others.items())).encode()).hexdigest()[:6]}" if others else ""
+    return _safe(f"compare-{stem}-{told}{'' if width is None else f'-w{width}'}-s{seed}{more}")
 
 
 def output_paths(

@@ -10,7 +10,16 @@ from rich.console import Console
 from accel._core.problem import Problem
 from accel._support.backends import cpu_threads
 from accel.cli import tables
-from accel.cli.options import OUTPUT, BackendName, Json, Quiet, Seed, Threads, completed
+from accel.cli.options import (
+    OUTPUT,
+    BackendName,
+    Force,
+    Json,
+    Quiet,
+    Seed,
+    Threads,
+    completed,
+)
 from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
@@ -20,6 +29,7 @@ from accel.experiments.reproduce import (
     Settings,
     default_figures,
     finished_report,
+    other_settings,
     paged,
     reproduce,
 )
@@ -101,6 +111,7 @@ def reproduce_command(
     data: Annotated[
         str, typer.Option(help="Other data for the linear figures.", hidden=True)
     ] = "gas",
+    force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -122,6 +133,11 @@ def reproduce_command(
     def make(p: float) -> Problem:
         return Task(data, Lp(p), None, None, "float64").problem
 
+    if not force and (other := other_settings(out, settings)) is not None:
+        raise ValueError(
+            f"{out} has a report of other settings ({other}): --force replaces it, --out takes "
+            "another folder"
+        )
     report = None
     if check:
         # The gas data is the same everywhere, and loading it only to compare may download it.

@@ -1,5 +1,6 @@
 """The subcommand ``accel train``: its options and its output."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,9 @@ from accel._reports.csv_files import history_csv
 from accel._reports.figures import save_figure
 from accel._runs import checks
 from accel._runs.batching import all_rows, batches_of
-from accel._runs.checkpoints import EVERY
+from accel._runs.checkpoints import EVERY, digest_of
 from accel._runs.rates import first_rate, stable_rate
+from accel._runs.results import Result
 from accel._runs.saddles import unwarned
 from accel._runs.training import train
 from accel._support import validation
@@ -115,6 +117,20 @@ def _check_checkpoint(checkpoint: Path | None, resume: bool) -> None:
             f"--checkpoint {checkpoint} is there already: --resume goes on from it; else choose "
             "another file, or delete it"
         )
+
+
+def _is_of(path: Path, problem: Problem, optimizer: Optimizer) -> bool:
+    """Whether a file is no result, or one of this problem and rule, which a run goes on with."""
+    if path.suffix.lower() != ".npz" or not path.exists():
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        state = Result.load(path)._state
+        if state is not None:
+            run = state.end.identity()
+            return bool(
+                run["data"] == digest_of(problem) and run["optimizers"] == [repr(optimizer)]
+            )
+    return False
 
 
 def train_command(
@@ -241,9 +257,11 @@ def train_command(
     paths = []
     if out is not None:
         name = train_name(task.stem, chosen, network, seed)
-        goes_on = checkpoint is not None and checkpoint.exists()  # to write the same files again
         kinds = (".npz", ".csv", ".png")
-        paths = output_paths(out, name, kinds, task.path, force=force or goes_on)
+        again = force or (checkpoint is not None and checkpoint.exists())  # the same files
+        paths = output_paths(out, name, kinds, task.path, force=again)
+        if not force and (other := [path for path in paths if not _is_of(path, problem, chosen)]):
+            raise ValueError(f"{other[0]} is of another run: --force replaces it")
     if checkpoint is not None and checkpoint.resolve() in [path.resolve() for path in paths]:
         raise ValueError(f"--out would overwrite --checkpoint {checkpoint}")
     if verbose:

@@ -11,7 +11,7 @@ from accel._core.checks import unrounded
 from accel._support.arrays import Array, aligned, aligned_empty
 from accel._support.backends import resolve
 
-__all__ = ["Chunk", "Recipe", "Extent", "Stream", "lay_out", "open_stream"]
+__all__ = ["Chunk", "Extent", "Recipe", "Stream", "lay_out", "open_stream"]
 
 #: Bytes of X in a block, the piece of a chunk that one thread sums at a time: a millisecond's work.
 _BLOCK_BYTES = 4 * 2**20

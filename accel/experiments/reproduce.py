@@ -24,8 +24,15 @@ from accel.tuning import Tuned
 from accel.tuning.stages import ROUNDS
 
 __all__ = [
-    "KEYS", "QUICK", "Settings", "default_figures", "finished_report", "paged", "reproduce",
-]  # fmt: skip
+    "KEYS",
+    "QUICK",
+    "Settings",
+    "default_figures",
+    "finished_report",
+    "other_settings",
+    "paged",
+    "reproduce",
+]
 
 #: Every figure: those of linear networks, and the convolutional network's with its linear version.
 KEYS = (*LINEAR, digits.KEY, convnet.KEY)
@@ -126,6 +133,22 @@ def finished_report(out: Path, settings: Settings, digest: str | None) -> Report
     if not same or not all(key in figures for key in settings.figures):
         return None
     return report | {"figures": [figures[key] for key in settings.figures]}
+
+
+def other_settings(out: Path, settings: Settings) -> str | None:
+    """Say in what a report that took long has other settings; None if there is none in a folder.
+
+    One of a quick run is quickly made again, and one that an earlier version made for the same
+    seed, data and length is no other one.
+    """
+    try:
+        held = json.loads((out / _REPORT).read_text(encoding="utf-8"))["settings"]
+        pairs = [(name, held[name], own) for name, own in settings.key().items() if name != "plan"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if held.get("quick"):
+        return None
+    return ", ".join(f"{name}: {there}" for name, there, own in pairs if there != own) or None
 
 
 def _write_text(path: Path, text: str) -> None:

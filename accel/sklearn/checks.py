@@ -19,10 +19,10 @@ __all__ = [
     "GRADIENT_STEPS",
     "NEWTON_STEPS",
     "SMALL",
-    "checked_weight",
     "checked_options",
-    "require_numbers",
+    "checked_weight",
     "repeated",
+    "require_numbers",
     "tell",
     "unconverged",
 ]

@@ -21,7 +21,7 @@ def test_with_no_arguments_depth_accelerates_l4_regression_on_real_data(tmp_path
     name = "compare-diabetes-p4-gd-d1-d2-d3-adagrad-d1-adam-d1-s0"
     assert (tmp_path / "accel-out" / f"{name}.png").exists()
     assert (tmp_path / "accel-out" / f"{name}.csv").exists()
-    assert run("compare", "--steps", "20").exit_code == 0  # its own folder, and nobody asked for it
+    assert run("compare").exit_code == 0  # the same comparison in the command's own folder
     again = run("compare", "--out", "accel-out")
     assert again.exit_code == 2
     assert f"{name}.png is there already: --force replaces it" in again.stderr
@@ -52,7 +52,8 @@ def test_models_and_depths(tmp_path):
     ]  # fmt: skip
     assert report["repeats"] == 5
     name = "compare-ill_conditioned-p4-gd-d1-d4-adam-d2-end-to-end-d1-d4-s0"
-    assert report["files"] == [f"accel-out/{name}.{end}" for end in ("png", "csv")]
+    files = [re.sub(r"-[0-9a-f]{6}\.", ".", file) for file in report["files"]]  # other settings
+    assert files == [f"accel-out/{name}.{end}" for end in ("png", "csv")]
     assert all((tmp_path / file).exists() for file in report["files"])
 
 

@@ -116,7 +116,9 @@ def test_names_of_files():
     flat = accel.LinearNetwork((5, 1))
     assert outputs.train_name("a", accel.GradientDescent(0.5), flat, 0) == "train-a-gd-d1-lr0.5-s0"
     models = [Model("gd", 1), Model("gd", 3), Model("adam", 2)]
-    assert outputs.comparison_name("a", models, 6, 1) == "compare-a-gd-d1-d3-adam-d2-w6-s1"
+    assert outputs.comparison_name("a", models, 6, 1, {}) == "compare-a-gd-d1-d3-adam-d2-w6-s1"
+    names = {outputs.comparison_name("a", models, 6, 1, {"steps": n}) for n in (20, 30)}
+    assert len(names) == 2
     long, other = (outputs.train_name("x" * 300 + end, accel.Adam(1), flat, 0) for end in "ab")
     assert len(long) == 100
     assert long != other

@@ -307,6 +307,19 @@ def stopped(monkeypatch, step, *arguments):
         return run(*KEPT, *arguments)
 
 
+def test_a_run_that_goes_on_replaces_no_file_of_another_run(tmp_path):
+    data = ["train", "ill-conditioned:n=30,d=2", "--p", "2", "--no-optimum", "--backend", "reference"]
+    run_json(*data, "--steps", "4", "--learning-rate", "0.01", "--out", "other.npz")
+    before = (tmp_path / "other.npz").read_bytes()
+    kept = [*data, "--checkpoint", "run.npz", "--learning-rate", "0.02"]
+    run_json(*kept, "--steps", "5")
+    refused = run(*kept, "--resume", "--steps", "6", "--out", "other.npz")
+    assert refused.exit_code == 2
+    assert "other.npz is of another run: --force replaces it" in " ".join(refused.stderr.split())
+    assert (tmp_path / "other.npz").read_bytes() == before
+    run_json(*kept, "--resume", "--steps", "6", "--out", "other.npz", "--force")
+
+
 @pytest.mark.parametrize("as_json", [[], ["--json"], ["--quiet"]])
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, as_json):
     whole = run_json(*KEPT[:-2])

@@ -403,3 +403,17 @@ def test_full_length_is_the_papers(monkeypatch):
     steps = {line.curve.steps for line in reproduce.Settings(("3r",)).linear()[0].lines}
     assert steps == {1_000_000}
     assert np.allclose([line.published for line in LINEAR["3r"].lines], [3.7e-2, 1.7e-2, 6.3e-3])
+
+
+def test_a_full_report_is_replaced_only_with_force(tmp_path):
+    held = {"settings": reproduce.Settings(("2",), data=SMALL[1]).key()}
+    (tmp_path / "report.json").write_text(json.dumps(held))
+    refused = run("--quick", "--figures", "2", "--out", tmp_path)
+    assert refused.exit_code == 2
+    told = "has a report of other settings (quick: False): --force replaces it"
+    assert told in " ".join(refused.stderr.split())
+    assert json.loads((tmp_path / "report.json").read_text()) == held
+    other = reproduce.Settings(("2",), quick=True, data=SMALL[1])
+    (tmp_path / "report.json").write_text(json.dumps({"settings": other.key()}))
+    full = reproduce.Settings(("2",), data=SMALL[1])
+    assert reproduce.other_settings(tmp_path, full) is None  # a quick one is quickly made again
