@@ -1,7 +1,9 @@
 """Samples that a model is to predict: the columns of a file that it was fitted to, by their names.
 
 Other columns may hold anything and are left out, so that a file may have text, and an index, and
-may have the target or not. A file without names must have the model's columns in the model's order.
+may have the target or not. A file without names must have the model's columns in the model's order,
+or, for a model of some columns of such a file, all columns up to the last of its numbers. Text is
+read by the rules of the readers for training.
 """
 
 import contextlib
