@@ -13,7 +13,7 @@ from accel._reports.text import finite
 from accel._runs.results import Result
 from accel._support import validation
 from accel.cli.terminal import print_line
-from accel.datasets.samples import unique
+from accel.datasets.columns import unique
 from accel.losses.margins import CrossEntropy
 
 __all__ = ["coefficients_json", "print_coefficients"]

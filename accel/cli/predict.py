@@ -21,7 +21,8 @@ from accel.cli.catalogue import NAMES, open_data
 from accel.cli.options import OUTPUT, Force, Json, Quiet
 from accel.cli.outputs import output_file
 from accel.cli.terminal import print_json, print_line, say
-from accel.datasets.samples import Samples, Wanted, read_samples, samples_of, unique
+from accel.datasets.columns import unique
+from accel.datasets.samples import Samples, Wanted, read_samples, samples_of
 from accel.losses.margins import CrossEntropy
 
 __all__ = ["predict_command"]

@@ -97,7 +97,8 @@ def _features(
     names = columns.names_of("x", X) if X.ndim == 2 else ()
     if given:
         words = [" ".join(str(word).split()) for word in given[0]]
-        names = tuple(word or name for word, name in zip(words, names, strict=True))
+        given_names = [word or name for word, name in zip(words, names, strict=True)]
+        names = tuple(columns.unique(given_names))
     return X, names
 
 

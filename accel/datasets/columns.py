@@ -15,7 +15,7 @@ from accel._support.arrays import Array
 
 __all__ = [
     "IN_PLACE_OF_TEXT", "REMEDY", "Chosen", "Columns", "Places", "Wanted", "checked", "choose",
-    "counted", "names_of", "short", "split", "wanted", "width", "without_missing",
+    "counted", "names_of", "short", "split", "unique", "wanted", "width", "without_missing",
 ]  # fmt: skip
 
 _log = logging.getLogger("accel")
@@ -257,15 +257,29 @@ def split(
         X, y = without_missing(where, X, y, [places.column(j) for j in (*features, *targets)])
     # Numbers of more than 8 bytes, which are finite here, may overflow in float64.
     X, y = checked(where, X, y, finite=table.dtype.itemsize <= 8)
-    names = names_of("x", X)
+    names, told = names_of("x", X), unique([name or f"x{j}" for j, name in enumerate(header or ())])
     if header is not None:
-        names = tuple(header[j] or f"x{j}" for j in features)
+        names = tuple(told[j] for j in features)
     elif chosen.features is not None:
         names = tuple(f"x{j}" for j in features)
     unnamed = names_of("y", y)
     if header is not None:
-        unnamed = tuple(header[j] or unnamed[i] for i, j in enumerate(targets))
+        unnamed = tuple(told[j] if header[j] else unnamed[i] for i, j in enumerate(targets))
     return Columns(X, y, names, unnamed)
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names, each once: the second "a" is "a (2)"."""
+    seen: dict[str, int] = {}
+    taken, told = set[str](), []
+    for name in names:
+        count = seen.get(name, 0) + 1
+        while (one := name if count == 1 else f"{name} ({count})") in taken:
+            count += 1
+        seen[name] = count
+        taken.add(one)
+        told.append(one)
+    return told
 
 
 def names_of(stem: str, a: Array) -> tuple[str, ...]:

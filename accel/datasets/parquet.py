@@ -1,6 +1,7 @@
 """Reader of .parquet, by Polars, or by pandas with an engine of its own."""
 
 import importlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from accel.datasets.columns import Columns, Wanted
 __all__ = ["read_parquet"]
 
 _INDEX = re.compile(r"__index_level_\d+__")  # as pandas names what is no column of a frame
+
+
+_INDEXES = re.compile(rb'"index_columns"\s*:\s*(?=\[)')  # in what pandas tells of a frame
 
 
 class _Frame(NamedTuple):
@@ -39,12 +43,33 @@ class _Places(NamedTuple):
         return f"row {row + 1}, {self.column(j)}"
 
 
+def _index(path: Path) -> set[str]:
+    """The names of the columns that are the index of a frame of pandas.
+
+    The end of a file has text of the writer's, of pandas a JSON with the key ``index_columns``: of
+    its entries those that are text are columns. Polars reads it since 1.31 only.
+    """
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(size - 8, 0))
+        length = int.from_bytes(stream.read(4), "little")
+        stream.seek(max(size - 8 - length, 0))
+        footer = stream.read(length)
+    if not (found := _INDEXES.search(footer)):
+        return set()
+    text = footer[found.end() :].decode(errors="replace")
+    names, _ = json.JSONDecoder().raw_decode(text)
+    return {name for name in names if isinstance(name, str)}
+
+
 def _by_polars(path: Path) -> _Frame:
     polars = importlib.import_module("polars")
+    schema = polars.read_parquet_schema(path)
+    index = _index(path)
     schema = {
         name: kind
-        for name, kind in polars.read_parquet_schema(path).items()
-        if not _INDEX.fullmatch(name)
+        for name, kind in schema.items()
+        if name not in index and not _INDEX.fullmatch(name)
     }
     header = list(schema)
 

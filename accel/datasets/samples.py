@@ -1,38 +1,37 @@
 """Samples that a model is to predict: the columns of a file that it was fitted to, by their names.
 
 Other columns may hold anything and are left out, so that a file may have text, and an index, and
-may have the target or not. A file without names must have the model's columns in the model's order.
+may have the target or not. A file without names must have the model's columns in the model's order,
+or, for a model of some columns of such a file, all columns up to the last of its numbers. Text is
+read by the rules of the readers for training.
 """
 
-import bz2
 import contextlib
-import csv
-import gzip
-import itertools
-import lzma
-import zipfile
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel._files import npy, paths
+from accel._files import npy, paths, texts
 from accel._files.paths import unreadable
 from accel._support import frames, validation
 from accel._support.arrays import Array
+from accel.datasets import readers
+from accel.datasets.columns import unique
+from accel.datasets.layouts import DAMAGED, MISSING, Empty, Layout, layout_of, uneven
 
-__all__ = ["SUFFIXES", "Samples", "Wanted", "read_samples", "samples_of", "unique"]
+__all__ = ["SUFFIXES", "Samples", "Wanted", "read_samples", "samples_of"]
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_log = logging.getLogger("accel")
+
 _TEXT = (".csv", ".tsv")
 #: The endings of files that ``read_samples`` reads, compression aside.
 SUFFIXES = (*_TEXT, ".parquet", ".npy", ".npz")
-#: What stands for a missing value, in small letters.
-_MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null"]
-)  # fmt: skip
-_DAMAGED = (*npy.DAMAGED, csv.Error)
+_NUMBERED = re.compile(r"x(0|[1-9]\d{0,8})")  # the name of a column that has none
 
 
 class Wanted(NamedTuple):
@@ -80,16 +79,6 @@ class _Places(NamedTuple):
     ignored: tuple[str, ...]
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """Names, each once: the second "a" is "a (2)"."""
-    seen: dict[str, int] = {}
-    told = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        told.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return told
-
-
 def _places(where: str, wanted: Wanted, header: Sequence[str] | None, count: int) -> _Places:
     """Find the columns.
 
@@ -103,17 +92,11 @@ def _places(where: str, wanted: Wanted, header: Sequence[str] | None, count: int
     count : int
         How many columns there are.
     """
-    held = None if header is None else unique([name or f"x{j}" for j, name in enumerate(header)])
-    targets = [_place(where, word, held, count) for word in wanted.chosen or ()]
-    if held is None:
-        rest = [j for j in range(count) if j not in targets]
-        if len(rest) != len(wanted.features):
-            raise ValueError(
-                f"{where}: without names of columns it must have those of the model, "
-                f"{len(wanted.features)}: {validation.listed(wanted.features)}, got {len(rest)} "
-                "columns; --target is the number, from 0, of one that holds the target"
-            )
-        return _Places(rest, targets, ())
+    if header is None:
+        return _by_number(where, wanted, count)
+    raw = [name or f"x{j}" for j, name in enumerate(header)]
+    held, times = unique(raw), Counter(raw)
+    targets = [_place(where, word, raw, count) for word in wanted.chosen or ()]
     needed = unique(wanted.features)
     missing = [name for name in needed if name not in held]
     if missing:
@@ -122,17 +105,72 @@ def _places(where: str, wanted: Wanted, header: Sequence[str] | None, count: int
             f"{validation.listed(needed)}, the file has {validation.listed(held)}"
             f"{validation.suggestion(missing[0], held)}"
         )
-    features = [held.index(name) for name in needed]
-    if wanted.chosen is None and all(name in held for name in wanted.targets):
-        targets = [held.index(name) for name in wanted.targets]
-    if both := [held[j] for j in targets if j in features]:
-        raise ValueError(f"{where}: {validation.listed(both)} is a feature of the model, no target")
+    sought = []
+    if wanted.chosen is None and all(t in held and t not in needed for t in wanted.targets):
+        sought = list(wanted.targets)
+    known = {*needed, *wanted.targets}
+    for name in (*needed, *sought):
+        if times[name] > 1 and f"{name} (2)" not in known:
+            raise ValueError(
+                f"{where}: the header has {times[name]} columns {validation.shown(name)}, of which "
+                "the model knows one: give the others other names"
+            )
+    at = {name: j for j, name in enumerate(held)}
+    features = [at[name] for name in needed]
+    targets = targets or [at[name] for name in sought]
+    _apart(where, features, targets, held)
     used = {*features, *targets}
     return _Places(features, targets, tuple(held[j] for j in range(count) if j not in used))
 
 
-def _place(where: str, word: str, held: Sequence[str] | None, count: int) -> int:
+def _apart(where: str, features: list[int], targets: list[int], held: Sequence[str]) -> None:
+    if both := [held[j] for j in targets if j in features]:
+        raise ValueError(f"{where}: {validation.listed(both)} is a feature of the model, no target")
+
+
+def _by_number(where: str, wanted: Wanted, count: int) -> _Places:
+    """The columns of a file without names: in the order of the model.
+
+    A model of some columns of a file without names calls them by their numbers, "x2", "x0". They
+    are those of this file, too, if it has as many and more.
+    """
+    targets = [_place(where, word, None, count) for word in wanted.chosen or ()]
+    rest = [j for j in range(count) if j not in targets]
+    d, found = len(wanted.features), [_NUMBERED.fullmatch(name) for name in wanted.features]
+    numbers = [int(match[1]) for match in found if match]
+    if len(set(numbers)) == d and numbers != [*range(d)]:
+        if d < count and max(numbers) < count:
+            held = [f"x{j}" for j in range(count)]
+            _apart(where, numbers, targets, held)
+            _log.warning(
+                "%s: without names of columns, those of the model's numbers are taken, from 0: %s",
+                where,
+                validation.listed(map(str, numbers)),
+            )
+            used = {*numbers, *targets}
+            return _Places(numbers, targets, tuple(held[j] for j in range(count) if j not in used))
+        if numbers != sorted(numbers):
+            raise ValueError(
+                f"{where}: the model has the columns {validation.listed(wanted.features)}, in this "
+                f"order, and the file {count} without names: put a line of names above them"
+            )
+    if len(rest) != d:
+        raise ValueError(
+            f"{where}: without names of columns it must have those of the model, "
+            f"{d}: {validation.listed(wanted.features)}, got {len(rest)} "
+            "columns; --target is the number, from 0, of one that holds the target"
+        )
+    return _Places(rest, targets, ())
+
+
+def _place(where: str, word: str, header: Sequence[str] | None, count: int) -> int:
     """The number of a column, from its name or its number."""
+    held = None if header is None else unique(header)
+    if header is not None and header.count(word) > 1:
+        raise ValueError(
+            f"{where}: the header has {header.count(word)} columns {validation.shown(word)}; say "
+            "which is the target by its number, from 0"
+        )
     if held is not None and word in held:
         return held.index(word)
     try:
@@ -144,7 +182,7 @@ def _place(where: str, word: str, held: Sequence[str] | None, count: int) -> int
                 f"{validation.shown(word)}"
             ) from None
         try:
-            validation.unknown("target", word, list(held))
+            validation.unknown("target", word, held)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
     if not -count <= number < count:
@@ -191,9 +229,10 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
     Parameters
     ----------
     path : path
-        ``.csv`` or ``.tsv``, plain or compressed, ``.parquet``; or ``.npy`` with a 2-D array; or
-        ``.npz`` with an array X, or exactly one other of two dimensions and the model's columns,
-        and perhaps an array y.
+        ``.csv`` or ``.tsv``, plain or compressed, read as for training; ``.parquet``; or ``.npy``
+        with a 2-D array; or ``.npz`` with an array X, or exactly one other of two dimensions and
+        the model's columns, and perhaps an array y, and ``feature_names``, the texts that name the
+        columns.
     wanted : Wanted
 
     Raises
@@ -205,10 +244,9 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
     where = paths.text(path)
     if reason := paths.refusal(path):
         raise ValueError(f"{where}: {reason}")
-    last = path.suffix.lower()
-    kind = Path(path.stem).suffix.lower() if last in _OPENERS else last
+    last = readers.ending(path)
     try:
-        if kind in _TEXT:
+        if last in _TEXT:
             return _read_text(path, where, wanted)
         if last == ".parquet":
             frame = _parquet(path)
@@ -226,7 +264,7 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
             return samples_of(where, wanted, npy.load_npy(path))
         if last == ".npz":
             return _read_npz(path, where, wanted)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if str(error).startswith(where):
             raise
         raise unreadable(path, error) from error
@@ -251,25 +289,39 @@ def _parquet(path: Path) -> Any:
         raise unreadable(path, error) from error
 
 
+def _names(held: npy.Members, name: str) -> list[str]:
+    """Return ``[name]``, and that of the names of its columns if there are as many texts."""
+    head = held.header(name)
+    names = held.header("feature_names") if head and "feature_names" in held else None
+    fit = head and names and names[1].kind == "U" and names[0] == head[0][1:2]
+    return [name, "feature_names"] if fit else [name]
+
+
 def _read_npz(path: Path, where: str, wanted: Wanted) -> Samples:
-    with zipfile.ZipFile(path) as archive:
-        held = [name.removesuffix(".npy") for name in archive.namelist()]
+    held: list[str] = []
     d = len(wanted.features)
-    if "X" in held:
-        (X,) = npy.load_npz(path, ["X"])
-    else:
-        arrays = dict(zip(held, npy.load_npz(path, held), strict=True))
-        fit = [name for name, a in arrays.items() if a.ndim == 2 and a.shape[1] == d]
+
+    def chosen(members: npy.Members) -> list[str]:
+        held.extend(members.names)
+        if "X" in members:
+            return _names(members, "X")
+        heads = {name: members.header(name) for name in held}
+        fit = [
+            name for name, head in heads.items() if head and len(head[0]) == 2 and head[0][1] == d
+        ]
         if len(fit) != 1:
             raise ValueError(
                 f"{where}: it must hold an array X, or one of {d} columns, it holds "
                 f"{validation.listed(held)}"
             )
-        X = arrays[fit[0]]
+        return _names(members, fit[0])
+
+    X, *names = npy.load_npz(path, chosen)
+    header = [" ".join(str(word).split()) for word in names[0]] if names else None
     name = wanted.chosen[0] if wanted.chosen else "y"
     if wanted.chosen and name not in held:
         raise ValueError(f"{where}: no array {validation.shown(name)} in it")
-    samples = samples_of(where, wanted._replace(chosen=None), X)
+    samples = samples_of(where, wanted._replace(chosen=None), X, header)
     if name not in held:
         return samples
     (y,) = npy.load_npz(path, [name])
@@ -281,73 +333,38 @@ def _read_npz(path: Path, where: str, wanted: Wanted) -> Samples:
 
 
 def _read_text(path: Path, where: str, wanted: Wanted) -> Samples:
-    opened: Any = _OPENERS.get(path.suffix.lower(), open)
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as stream:
-        table = _Table(stream)
-        places = _places(where, wanted, table.header, table.width)
-        columns = [*places.features, *places.targets]
-        numbers = np.array([*table.numbers(columns)], np.float64).reshape(-1, len(columns))
-    if not len(numbers):
-        raise ValueError(f"{where}: it has no rows of numbers")
-    d = len(places.features)
+    try:
+        with texts.opened(path) as stream:
+            layout, lines = layout_of(path, stream, unique(wanted.features))
+            places = _places(where, wanted, layout.header, layout.width)
+            columns = [*places.features, *places.targets]
+            rows = [*_numbers(layout, lines, columns)]
+    except Empty as error:
+        raise ValueError(f"{where}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise unreadable(path, f"{error}; {texts.foreign(path)}") from error
+    numbers, d = np.array(rows, np.float64).reshape(-1, len(columns)), len(places.features)
     taken = _Places([*range(d)], [*range(d, len(columns))], places.ignored)
     return _split(where, numbers, taken)
 
 
-class _Table:
-    """Rows of cells, and the names of the columns, where a line in front of them has any."""
-
-    def __init__(self, stream: TextIO) -> None:
-        comment, skipped, first = "", 0, ""
-        for first in stream:
-            if first.strip() and not first.startswith("#"):
-                break
-            comment, skipped, first = first.lstrip("# "), skipped + 1, ""
-        delimiter = max(",;\t", key=first.count)
-        lines = itertools.chain([first], stream)
-        self._skipped, self._reader = skipped, csv.reader(lines, delimiter=delimiter)
-        cells = _clean(next(self._reader, []))
-        above = _clean(next(csv.reader([comment], delimiter=delimiter), []))
-        words = any(_is_word(cell) for cell in cells)
-        self.header = cells if words else None
-        self.width, self._ahead = len(cells), [] if words else [cells]
-        if not words and len(above) == len(cells) and any(map(_is_word, above)):
-            self.header = above  # as NumPy writes the names
-
-    def numbers(self, columns: Sequence[int]) -> Iterator[list[float]]:
-        """The numbers of these columns, row by row."""
-        for cells in itertools.chain(self._ahead, self._reader):
-            if not cells:
-                continue
-            line = self._skipped + self._reader.line_num
-            if len(cells) != self.width:
-                raise ValueError(
-                    f"line {line} has {len(cells)} columns, the rows before it have {self.width}"
-                )
-            yield [self._number(cells[j], line, j) for j in columns]
-
-    def _number(self, cell: str, line: int, j: int) -> float:
-        with contextlib.suppress(ValueError):
-            if "_" not in cell:
-                number = float(cell)
-                if np.isfinite(number):
-                    return number
-        name = validation.shown(self.header[j]) if self.header and self.header[j] else j + 1
-        if cell.strip().lower() in _MISSING:
-            raise ValueError(
-                f"line {line}, column {name}: no value; a prediction needs all features: fill it "
-                "in, or leave out the row"
-            )
-        raise ValueError(f"line {line}, column {name}: {validation.shown(cell)} is no number")
+def _numbers(layout: Layout, lines: Iterator[str], columns: Sequence[int]) -> Iterator[list[float]]:
+    """The numbers of these columns, row by row."""
+    for line, cells in layout.records(lines, columns):
+        if len(cells) != layout.width:
+            raise ValueError(uneven(line, cells, layout.width))
+        yield [_number(layout, cells[j], line, j) for j in columns]
 
 
-def _clean(cells: Sequence[str]) -> list[str]:
-    return [" ".join(cell.split()) for cell in cells]
-
-
-def _is_word(cell: str) -> bool:
-    """Whether a cell is neither a number nor the mark of a missing one."""
+def _number(layout: Layout, cell: str, line: int, j: int) -> float:
     with contextlib.suppress(ValueError):
-        float(cell)
-        return False
-    return cell.lower() not in _MISSING
+        if "_" not in cell and cell.isascii():
+            number = float(cell)
+            if np.isfinite(number):
+                return number
+    where = f"line {line}, {layout.column(j)}"
+    if cell.strip().lower() in MISSING:
+        raise ValueError(
+            f"{where}: no value; a prediction needs all features: fill it in, or leave out the row"
+        )
+    raise ValueError(f"{where}: {validation.shown(cell)} is no number")

@@ -1,117 +1,59 @@
 """Reader of tables that are text, .csv and .tsv, plain or compressed; says where a fault is."""
 
 import contextlib
-import csv
-import io
 import itertools
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from accel._files import npy, paths, texts
+from accel._files import paths, texts
 from accel._files.paths import unreadable
 from accel._support import validation
 from accel._support.arrays import Array
 from accel.datasets import columns
 from accel.datasets.columns import Columns, Wanted
+from accel.datasets.layouts import (
+    COMMA,
+    DAMAGED,
+    MISSING,
+    Fault,
+    Layout,
+    is_number,
+    layout_of,
+    uneven,
+)
 
 __all__ = ["read_table"]
 
-_log = logging.getLogger("accel")
-
-_DAMAGED = (*npy.DAMAGED, csv.Error)
-
-#: What stands for a missing value, in small letters: those of pandas, R, Excel and UCI.
-_MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null"]
-)  # fmt: skip
-_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d\d")
-_QUOTED = re.compile(r'"[^"]*"')
-_OPEN = "the first line opens a quote that it does not close"
-_LINES = 100  # of a header
 _TOLD = 5  # columns that a message lists
 
 
-class _Fault(ValueError):
-    """What is wrong with a table, in words."""
-
-
-class _Layout(NamedTuple):
-    """What the first lines of a table say about the others."""
-
-    path: Path
-    delimiter: str
-    header: list[str] | None
-    skipped: int  # the number of lines before the first row of numbers
-    width: int  # the number of columns
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows as text, each after the number of the line in which it begins."""
-        with texts.opened(self.path, newline="") as stream:
-            lines = itertools.islice(stream, self.skipped, None)
-            reader, line = csv.reader(lines, delimiter=self.delimiter), self.skipped + 1
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = self.skipped + reader.line_num + 1
-
-    def column(self, j: int) -> str:
-        """A column for a message: its name, or its number if it has no name of its own."""
-        name = self.header[j] if self.header and j < len(self.header) else ""
-        alone = name and self.header and self.header.count(name) == 1
-        return f"column {validation.shown(name)}" if alone else f"column {j + 1}"
-
-    def cell(self, row: int, j: int) -> str:
-        """Where the file has the number in this row and column of the table, both from 0."""
-        with contextlib.suppress(*_DAMAGED):  # csv raises on numbers of very many digits
-            line, _ = next(itertools.islice(self.rows(), row, None))
-            return f"line {line}, {self.column(j)}"
-        return f"row {row + 1} of numbers, {self.column(j)}"
-
-    def kept(self, lines: Iterator[str], wanted: Sequence[int], drop: bool) -> Iterator[str]:
-        """The lines again, with these columns only, and if they are dropped, NaN for what lacks."""
-        for cells in csv.reader(lines, delimiter=self.delimiter):
-            if not cells:
-                continue
-            if len(cells) != self.width:
-                raise _Fault(self._uneven(cells))
-            some = [cells[j].strip() for j in wanted]
-            if drop:
-                some = ["nan" if cell.lower() in _MISSING else cell for cell in some]
-            yield self.delimiter.join(some)
-
-    def _uneven(self, cells: list[str]) -> str:
-        first = "the header has" if self.header else "the first row has"
-        return f"{first} {self.width} columns, the rows have {len(cells)}"
-
-    def fault(self, wanted: Sequence[int] | None, drop: bool) -> str:
-        """Where these columns are not numbers, and why; empty if that cannot be found."""
-        tally = _Tally(self, range(self.width) if wanted is None else wanted, drop)
-        with contextlib.suppress(*_DAMAGED):
-            width = 0
-            for line, cells in self.rows():
-                width = width or len(cells)
-                if len(cells) != width:
-                    if cells[0].lstrip().startswith("#"):
-                        return (
-                            f"line {line} begins with #: comments may stand before the table only"
-                        )
-                    return f"line {line} has {len(cells)} columns, the rows before it have {width}"
-                if self.header and width != self.width:
-                    return self._uneven(cells)
-                tally.add(line, cells)
-        return tally.told()
+def _fault(layout: Layout, wanted: Sequence[int] | None, drop: bool) -> str:
+    """Where these columns are not numbers, and why; empty if that cannot be found."""
+    tally = _Tally(layout, range(layout.width) if wanted is None else wanted, drop)
+    try:
+        width = 0
+        for line, cells in layout.rows():
+            width = width or len(cells)
+            if len(cells) != width:
+                return uneven(line, cells, width)
+            if layout.header and width != layout.width:
+                return layout.unlike(cells)
+            tally.add(line, cells)
+    except Fault as error:
+        return tally.told() or str(error)
+    except DAMAGED:
+        pass
+    return tally.told()
 
 
 class _Tally:
     """Counts of the cells that are no numbers, by column."""
 
-    def __init__(self, layout: _Layout, wanted: Sequence[int], drop: bool) -> None:
+    def __init__(self, layout: Layout, wanted: Sequence[int], drop: bool) -> None:
         self._layout, self._wanted, self._drop = layout, wanted, drop
         self._rows, self._first = 0, ""
         self._missing: dict[int, int] = {}
@@ -124,10 +66,10 @@ class _Tally:
         self._rows += 1
         for j in self._wanted:
             cell = cells[j]
-            if cell.strip().lower() in _MISSING:
+            if cell.strip().lower() in MISSING:
                 self._missing[j] = self._missing.get(j, 0) + 1
                 self._lacking = self._lacking or f"line {line}, {self._layout.column(j)}: no value"
-            elif not _is_number(cell) or "_" in cell or not cell.isascii():
+            elif not is_number(cell) or "_" in cell or not cell.isascii():
                 self._texts[j] = self._texts.get(j, 0) + 1
                 self._examples.setdefault(j, cell)
                 if not self._first:
@@ -149,7 +91,7 @@ class _Tally:
         example = next(iter(self._examples.values())).strip()
         if self._layout.width == 1:
             return "there is one column: cells must be separated by commas, semicolons or tabs"
-        if _COMMA.fullmatch(example):
+        if COMMA.fullmatch(example):
             return "write decimals with a point and thousands without a comma, as in 1234.5"
         full = [
             j for j, count in self._texts.items() if count + self._missing.get(j, 0) == self._rows
@@ -168,115 +110,15 @@ class _Tally:
         return f"cells that are no numbers: {counts}{more}"
 
 
-def _is_number(cell: str) -> bool:
-    with contextlib.suppress(ValueError):
-        float(cell)
-        return True
-    return False
-
-
-def _is_word(cell: str) -> bool:
-    """Whether a cell is neither a number nor the mark of a missing one."""
-    number = _is_number(cell) or _COMMA.fullmatch(cell)
-    return not number and cell.lower() not in _MISSING
-
-
-def _cells(text: str, delimiter: str) -> list[str]:
-    """The cells of a line, or of the lines of a header; spaces and line ends become one space."""
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    return [" ".join(cell.split()) for cell in next(rows, [])]
-
-
-def _delimiter(path: Path, first: str) -> str:
-    """What separates the cells: the most frequent of three outside quotes."""
-    bare = _QUOTED.sub("", first)
-    if "\t" in bare and ".tsv" in [suffix.lower() for suffix in path.suffixes[-2:]]:
-        return "\t"
-    parts = bare.strip().split(";")
-    if len(parts) > 1 and all(_COMMA.fullmatch(part.strip()) for part in parts):
-        return ";"
-    return max(",;\t", key=bare.count)
-
-
-def _layout(path: Path, lines: Iterator[str]) -> tuple[_Layout, Iterator[str]]:
-    """Read the header, if there is one.
-
-    Parameters
-    ----------
-    path : Path
-        For the messages.
-    lines : iterator of str
-        Of the whole file.
-
-    Returns
-    -------
-    layout : _Layout
-    rows : iterator of str
-        The lines from the first row of numbers on.
-    """
-    skipped, ahead, comment = 0, [], ""
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
-            comment, skipped = line.strip() or comment, skipped + 1
-            continue
-        ahead.append(line)  # more than one if a name in quotes has a line end in it
-        if "".join(ahead).count('"') % 2 == 0:
-            break
-        if len(ahead) == _LINES:
-            raise ValueError(_OPEN)
-    first = "".join(ahead)
-    if first.count('"') % 2:
-        raise ValueError(_OPEN)
-    delimiter = _delimiter(path, first)
-    cells = _cells(first, delimiter)
-    counted = [str(j) for j in range(len(cells))]
-    above = _cells(comment.lstrip("# "), delimiter)
-    header = None
-    if len(above) == len(cells) > 1 and any(map(_is_word, above)) and any(map(_is_number, cells)):
-        header = above  # a comment in front of the numbers, as NumPy writes the names
-    elif any(map(_is_word, cells)) or ["", *counted[:-1]] == cells != [""]:
-        header, skipped = cells, skipped + len(ahead)
-        ahead = _until_row(lines)
-        if any(_is_number(cell) and not cell.isdecimal() for cell in cells):
-            _log.warning(
-                "%s: line %d, where some cells are numbers, is taken for the header",
-                paths.text(path),
-                skipped,
-            )
-    if header is not cells and "\n" in first.rstrip("\n"):
-        raise ValueError(_OPEN)
-    if not any(line.strip() for line in ahead):
-        raise ValueError("it has no rows of numbers")
-    if header is None and cells == counted and len(cells) > 2:
-        _log.warning(
-            "%s: line %d, which counts the columns, is taken for numbers; a header must have a "
-            "cell that is no number",
-            paths.text(path),
-            skipped + 1,
-        )
-    layout = _Layout(path, delimiter, header, skipped, len(header or cells))
-    return layout, itertools.chain(ahead, lines)
-
-
-def _until_row(lines: Iterator[str]) -> list[str]:
-    """The next lines up to the first that is not blank, or up to the end."""
-    ahead = []
-    for line in lines:
-        ahead.append(line)
-        if line.strip():
-            break
-    return ahead
-
-
 def _numbers(
-    layout: _Layout, rows: Iterator[str], wanted: Sequence[int] | None, drop: bool
+    layout: Layout, rows: Iterator[str], wanted: Sequence[int] | None, drop: bool
 ) -> Array:
     """The table (n, m) of these columns, or of all.
 
     Raises
     ------
     ValueError
-        One of ``_DAMAGED``, which says in ``fault`` of the layout where the fault is.
+        One of ``DAMAGED``; ``_fault`` says where the fault is.
     """
     table: Array = np.loadtxt(
         rows if wanted is None else layout.kept(rows, wanted, drop),
@@ -287,17 +129,17 @@ def _numbers(
         encoding="utf-8",
     )
     if wanted is not None and table.shape[1] != len(wanted):
-        raise _Fault("a cell has a delimiter in it")
+        raise Fault("a cell has a delimiter in it")
     return table
 
 
 def _refused(
-    layout: _Layout | None, path: Path, error: Exception, wanted: Sequence[int] | None, drop: bool
+    layout: Layout | None, path: Path, error: Exception, wanted: Sequence[int] | None, drop: bool
 ) -> ValueError:
     """What to raise for a file that cannot be read."""
     if isinstance(error, UnicodeDecodeError):
         return unreadable(path, f"{error}; {texts.foreign(path)}")
-    fault = "" if layout is None else layout.fault(wanted, drop)
+    fault = "" if layout is None else _fault(layout, wanted, drop)
     return unreadable(path, fault or error)
 
 
@@ -307,9 +149,9 @@ def read_table(path: Path, asked: Wanted) -> Columns:
     The first line is the header if one of its cells is neither a number nor missing, or if its
     first cell is empty and the others count the columns from 0, as pandas writes them. Lines in
     front of the table that begin with # are skipped; the last of them is the header if it has as
-    many cells as the numbers below it. The target is the last column, or those asked for. A first
-    column without a name that counts the rows is an index, as pandas and R write it: it is left
-    out, unless it is asked for, and a warning is logged.
+    many cells as the line below it, none of which is a word. The target is the last column, or
+    those asked for. A first column without a name that counts the rows is an index, as pandas and R
+    write it: it is left out, unless it is asked for, and a warning is logged.
 
     Parameters
     ----------
@@ -321,8 +163,8 @@ def read_table(path: Path, asked: Wanted) -> Columns:
     layout, chosen, taken = None, None, None
     with contextlib.ExitStack() as stack:
         try:
-            layout, rows = _layout(path, stack.enter_context(texts.opened(path)))
-        except _DAMAGED as error:
+            layout, rows = layout_of(path, stack.enter_context(texts.opened(path)))
+        except DAMAGED as error:
             raise _refused(None, path, error, None, drop) from error
         if asked != Wanted():  # a slip in a name is told before what is wrong with other columns
             columns.width(where, np.empty((1, layout.width)))
@@ -333,9 +175,14 @@ def read_table(path: Path, asked: Wanted) -> Columns:
                 taken = list(range(layout.width))
         try:
             table = _numbers(layout, rows, taken, drop)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise _refused(layout, path, error, taken, drop) from error
     header = layout.header
+    if layout.doubtful and not {*(asked.features or ()), *(asked.target or ())} & {*(header or ())}:
+        raise ValueError(
+            f"{where}: line {layout.skipped} has numbers and text as the line below it: no header? "
+            "put a line with names above it, or if it is the header, choose columns by its names"
+        )
     if taken is None:
         if header is not None and len(header) != table.shape[1]:
             raise ValueError(

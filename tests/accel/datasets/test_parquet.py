@@ -1,5 +1,6 @@
 """Files of .parquet, by Polars and by pandas."""
 
+import json
 import sys
 
 import numpy as np
@@ -66,6 +67,26 @@ def test_columns_that_are_refused(path, library, target, features, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_file(path, target, features)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        ["c"],
+        ["a", "c"],
+        [{"kind": "range", "start": 0, "stop": 2, "step": 1}],
+        [],
+    ],
+)
+def test_an_index_with_a_name(tmp_path, index):
+    """pandas writes it as a column, the last one, and says which it is."""
+    frame = polars.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "id": [5, 6], "c": [7, 8]})
+    told = {"index_columns": index, "column_indexes": [], "columns": []}
+    path = tmp_path / "t.parquet"
+    frame.write_parquet(path, metadata={"pandas": json.dumps(told)})
+    data = load_file(path)
+    kept = [name for name in frame.columns if name not in index]
+    assert (*data.feature_names, *data.target_names) == tuple(kept)
 
 
 def test_float32_stays(tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from accel._files import npy, texts
 from accel._support import memory
 from accel.datasets import load_file
+from accel.datasets.samples import Wanted as Samples
+from accel.datasets.samples import read_samples
 
 TEXT = "a,b,c\n1,2.5,-3\n4,5,6e-7\n"
 
@@ -150,13 +152,77 @@ def test_what_numpy_writes_is_read(tmp_path):
 
 
 def test_a_row_that_is_taken_for_a_header_is_told(tmp_path, caplog):
-    """A table without a header, with a column of text."""
-    path = write(tmp_path / "t.csv", "5.1,3.5,setosa\n4.9,3.0,setosa\n")
-    assert load_file(path, 1, [0]).X.tolist() == [[4.9]]
+    path = write(tmp_path / "t.csv", "country,1990,1991\n1,2,3\n")
+    assert load_file(path).feature_names == ("country", "1990")
     assert "t.csv: line 1, where some cells are numbers, is taken for the header" in caplog.text
     caplog.clear()
-    load_file(write(path, "country,1990,1991\n1,2,3\n"))
+    assert load_file(write(path, "5,-,7\n6,2,8\n"), 2, [0]).X.tolist() == [[6]]
+    assert "t.csv: line 1, where some cells are numbers, is taken for the header" in caplog.text
+    caplog.clear()
+    load_file(write(path, "country,income,year\n1,2,3\n"))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["5.1,3.5,setosa,1\n4.9,3.0,setosa,1\n", "39,50,State-gov,77516\n28,51,Private,338409\n"],
+)
+def test_a_row_of_numbers_and_text_is_no_header(tmp_path, text):
+    """Without the check its numbers would be lost."""
+    with pytest.raises(ValueError, match=r"t\.csv: line 1 has numbers and text .* no header\?"):
+        load_file(write(tmp_path / "t.csv", text), 3, [0, 1])
+
+
+def test_years_over_rows_with_a_word_are_a_header_by_name(tmp_path):
+    path = write(tmp_path / "t.csv", "country,1990,1991\nOslo,2,3\nRome,5,6\n")
+    assert load_file(path, "1991", "1990").X.tolist() == [[2], [5]]
+    with pytest.raises(ValueError, match=r"no header\?"):
+        load_file(path, 2, [1])
+
+
+def test_a_comment_is_no_header_above_one(tmp_path):
+    path = write(tmp_path / "t.csv", "# from X, Y, 2020\nid,2019,2020\n7,1,2\n8,3,4\n")
+    data = load_file(path, 2, [1])
+    assert (data.feature_names, data.target_names) == (("2019",), ("2020",))
+    assert data.X.tolist() == [[1], [3]]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["7,8,c", '7,8,9"'])
+def test_an_inch_in_a_header_is_no_quote(tmp_path, delimiter, end):
+    text = f'size 5",y,note\n1,2,a\n3,4,6"\n5,6,b\n{end}\n'.replace(",", delimiter)
+    data = load_file(write(tmp_path / "t.csv", text), 1, [0])
+    assert data.feature_names == ('size 5"',)
+    assert data.X.ravel().tolist() == [1, 3, 5, 7]
+    assert data.y.tolist() == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('1,2,x\n3,4,"unclosed\n5,6,y\n7,8,z\n', "line 3 opens a quote that is not closed"),
+        ('1,2,x\n\n3,4,"unclosed\n5,6,y\n7,8,"z\n', "line 4 has a quote with whole rows in it"),
+        ('1,2,x\n3,4,"unclosed\n5,6,y"\n7,8,z\n', "line 3 has a quote with whole rows in it"),
+        ('1,2,x\n3,4,"', "line 3 opens a quote that is not closed"),
+    ],
+)
+def test_a_quote_that_swallows_rows(tmp_path, text, told):
+    path = write(tmp_path / "t.csv", f"a,b,note\n{text}")
+    for read in (
+        lambda: load_file(path, "b", ["a"]),
+        lambda: read_samples(path, Samples(["a"], ["b"])),
+    ):
+        with pytest.raises(ValueError, match=r"t\.csv: not readable: ") as caught:
+            read()
+        assert told in str(caught.value)
+
+
+def test_text_of_several_lines_is_told(tmp_path, caplog):
+    path = write(tmp_path / "t.csv", 'a,b,note\n1,2,"first\nsecond, third"\n3,4,"x" \n5,6,"y\n"\n')
+    assert load_file(path, "b", ["a"]).y.tolist() == [2, 4, 6]
+    assert len(caplog.records) == 1
+    assert "t.csv: line 2 has a cell in quotes that goes on in the next line" in caplog.text
+    assert read_samples(path, Samples(["a"], ["b"])).X.tolist() == [[1], [3], [5]]
 
 
 @pytest.mark.parametrize(
