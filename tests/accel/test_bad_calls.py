@@ -273,7 +273,7 @@ ROWS = [
     (ValueError, r"X must be in the user's units, got Standardized\(.* already: use it as it is",
      lambda: standardize(STANDARD)),
     (ValueError, "X must be in the user's units, got Standard", lambda: standardize(STANDARD, y)),
-    (ValueError, r"y must be the whole of the standardised y, .* part of it, of shape \(3, 1\)",
+    (ValueError, r"y must be the whole of the standardised y, .* part of it, of shape \(6, 1\)",
      lambda: LpProblem((two := standardize(X, np.column_stack([y, y]))), two.y[:, :1])),
     (TypeError, "y must hold real numbers, got dtype object in None", lambda: LpProblem(X)),
     (ValueError, "y must hold labels for Logistic.*, got them standardised: give them as they were",
