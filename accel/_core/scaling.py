@@ -260,7 +260,9 @@ class _Given(NamedTuple):
         parts: dict[str, Any] = {name: np.full(d, float(name == "x_scale")) for name in _X}
         parts |= {name: np.full(of_y, float(name == "y_scale")) for name in _Y}
         if self.scaled is not None:
-            parts |= {name: getattr(self.scaled, name) for name in (_X + _Y if self.own else _X)}
+            parts |= {name: getattr(self.scaled, name) for name in _X}
+        if self.scaled is not None and self.own:  # y may be the column (n, 1) where it was (n,)
+            parts |= {name: getattr(self.scaled, name).reshape(of_y) for name in _Y}
         made = Scaling(
             **parts,
             feature_names=named(self.names, d),
@@ -289,6 +291,28 @@ def named(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
     return tuple(names) if names is not None and len(names) == count else None
 
 
+def _is_own(y: Any, standard: Array) -> bool:
+    """Whether y is the standardised one, itself or a view or a copy of it."""
+    if y is standard:
+        return True
+    try:
+        given = np.asarray(y)
+    except Exception:  # an array on a GPU, or what is refused later
+        return False
+    if given.dtype.kind not in "fiub":
+        return False
+    shared = np.may_share_memory(given, standard)
+    if given.size == standard.size and given.shape[1:] in (standard.shape[1:], (), (1,)):
+        rounded = standard.astype(given.dtype, copy=False) if given.dtype.kind == "f" else standard
+        return shared or np.array_equal(given.ravel(), rounded.ravel())
+    if shared:
+        raise ValueError(
+            f"y must be the whole of the standardised y, of shape {standard.shape}, or in units of "
+            f"its own, got a part of it, of shape {given.shape}: standardise that part by itself"
+        )
+    return False
+
+
 def given_data(X: Any, y: Any) -> _Given:
     """Take apart what a user calls data.
 
@@ -297,12 +321,18 @@ def given_data(X: Any, y: Any) -> _Given:
     X : (n, d) array_like, data frame, or what holds X, y and their names
         The latter is a ``Standardized`` or a ``Dataset``.
     y : (n,) or (n, k) array_like, column or data frame, or None
-        In place of the y that X holds, in units of its own; None for that one.
+        In place of the y that X holds, in units of its own; None for that one, of which a copy or
+        a view, a column, or one in float32, is the same.
+
+    Raises
+    ------
+    ValueError
+        If y is some outputs of a standardised y only, of which nobody can tell the units.
     """
     if frames.is_frame(X) or not all(hasattr(X, name) for name in ("X", "y", "feature_names")):
         return _Given(X, y, frames.names(X), frames.names(y), "", None, own=False)
     scaled = X if isinstance(X, Scaling) else None
-    own = y is None or y is X.y
-    targets = X.target_names if own else frames.names(y) or X.target_names
+    own = y is None or (y is X.y if scaled is None else _is_own(y, X.y))
+    targets = X.target_names if y is None or y is X.y else frames.names(y) or X.target_names
     source = X.name if scaled is None else scaled.source
-    return _Given(X.X, X.y if own else y, X.feature_names, targets, source, scaled, own)
+    return _Given(X.X, X.y if y is None else y, X.feature_names, targets, source, scaled, own)

@@ -94,8 +94,8 @@ def standardize(X: Any, y: Any = None) -> Standardized:
     Raises
     ------
     TypeError, ValueError
-        If ``LpProblem`` would refuse the data, or if numbers are so large that a mean or a distance
-        from it overflows.
+        If ``LpProblem`` would refuse the data, if they are standardised already, or if numbers are
+        so large that a mean or a distance from it overflows.
 
     Examples
     --------
@@ -107,6 +107,11 @@ def standardize(X: Any, y: Any = None) -> Standardized:
     array([20.])
     """
     given = given_data(X, y)
+    if given.scaled is not None and not given.scaled.trivial:
+        raise ValueError(
+            f"X must be in the user's units, got {given.scaled!r}, which is standardised already: "
+            "use it as it is, or standardise the data that it was made of"
+        )
     X, y = checked_data(given.X, given.y)
     for name, a, before in zip("Xy", (X, y), given[:2], strict=True):
         advice = "convert it first if it may be rounded, as by astype(float)"

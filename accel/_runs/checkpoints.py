@@ -31,6 +31,7 @@ __all__ = [
     "digest_of",
     "first_difference",
     "of_models",
+    "of_one",
     "place",
     "read",
 ]
@@ -161,6 +162,10 @@ def _loss(loss: Loss) -> str:
     return f"Loss(p={loss.p}, factor={loss.factor})" if isinstance(loss, Lp) else repr(loss)
 
 
+def _start(models: Sequence[tuple[Network, Optimizer]]) -> str:
+    return digest(*(part for net, _ in models for part in (net.structure, net.params)))
+
+
 def of_models(
     data: str,
     loss: Loss,
@@ -194,12 +199,23 @@ def of_models(
     return {
         "data": data,
         "loss": _loss(loss),
-        "start": digest(*(part for net, _ in models for part in (net.structure, net.params))),
+        "start": _start(models),
         "optimizers": [f"{optimizer!r}{told}" for _, optimizer in models],
         **chosen,
         "backend": backend,
         "method": methods[0] if len(set(methods)) == 1 else list(methods),
     }
+
+
+def of_one(
+    run: Mapping[str, Any],
+    models: Sequence[tuple[Network, Optimizer]],
+    methods: Sequence[str],
+    m: int,
+) -> dict[str, Any]:
+    """Return what identifies the run of one of the models that ``of_models`` was given."""
+    own = {"start": _start(models[m : m + 1]), "optimizers": run["optimizers"][m : m + 1]}
+    return {**run, **own, "method": methods[m]}
 
 
 def first_difference(

@@ -9,7 +9,7 @@ from accel._core.base import BaseProblem
 from accel._core.network import Network
 from accel._core.optimizers import Optimizer
 from accel._runs import checks
-from accel._runs.batching import Noise, batches_of
+from accel._runs.batching import LabelNoise, Noise, batches_of
 from accel._runs.checkpoints import first_difference
 from accel._runs.ends import End, another
 from accel._runs.recorder import identity as identity_of
@@ -131,9 +131,19 @@ def model_to_go_on(
 def batches_to_go_on(
     end: End, problem: BaseProblem, batch_size: Any, shuffle: Any, seed: Any, label_noise: Noise
 ) -> Batches | None:
-    """Return the batches of the run, or those that were asked for."""
+    """Return the batches of the run, or those that were asked for.
+
+    Of the four arguments those that were left at their defaults are the run's.
+    """
+    own = end.facts.batches
     if (batch_size, label_noise, shuffle, seed) == (None, None, "epoch", 0):
-        return end.facts.batches
+        return own
+    if own is not None:
+        batch_size = own.size if batch_size is None else batch_size
+        shuffle = own.shuffle if shuffle == "epoch" else shuffle
+        seed = own.seed if seed == 0 else seed
+        if label_noise is None and own.noise:
+            label_noise = LabelNoise(own.noise, "sign" if own.signs else "gaussian")
     return batches_of(problem, batch_size, shuffle, seed, label_noise)
 
 

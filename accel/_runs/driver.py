@@ -98,6 +98,26 @@ def _settle(
         history.loss[-1], history.gradient_norm[-1] = loss, norm(gradient)
 
 
+def _true_ending(ending: Ending, method: str, limits: Limits) -> Ending:
+    """Return the ending of a run whose last record was corrected: nothing reached, if that is so.
+
+    Before a run nobody knows how large its weights become, and rounding errors grow with them.
+    """
+    status, at, made, seconds, history = ending
+    loss, size = float(history.loss[-1]), float(history.gradient_norm[-1])
+    if status == "target" and loss > limits.target:
+        what = f"target = {limits.target:.3g}: the loss is {loss:.3g}"
+    elif status == "converged" and size > limits.tol:
+        what = f"tol = {limits.tol:.3g}: the gradient norm is {size:.3g}"
+    else:
+        return ending
+    _log.warning(
+        "the run ended at step %d by rounding errors of the method %r, above %s; method='direct' "
+        "has the digits", made, method, what,
+    )  # fmt: skip
+    return "completed", at, made, seconds, history
+
+
 def _with_rate(history: History, optimizer: Optimizer) -> History:
     """Add the rate of a rule that is scheduled, of the update that follows each iterate."""
     rate = optimizer.learning_rate
@@ -110,15 +130,14 @@ def _end(
     run: Run,
     checkpoint: Checkpoint | None,
     export: Callable[[], dict[str, Array]],
-    settle: Callable[[int, History], None],
+    settle: Callable[[int, Ending], Ending],
     kept: Callable[[dict[str, Array]], End] | None,
 ) -> tuple[list[Ending], End | None]:
     """How each model ended, and what the run can go on from if that is kept."""
     if checkpoint is not None:
         checkpoint.keep(export(), last=True)
     endings, state = run.end(kept=kept is not None)
-    for m, (*_, history) in enumerate(endings):
-        settle(m, history)
+    endings = [settle(m, ending) for m, ending in enumerate(endings)]
     return endings, None if kept is None else kept(state)
 
 
@@ -195,10 +214,12 @@ def run_models(
             models, methods, facts, state | rotation, Data(problem), problem.loss_function, owners
         )
 
-    def settle(m: int, history: History) -> None:
+    def settle(m: int, ending: Ending) -> Ending:
         if methods[m] == "gram" or (methods[m] == "spectral" and problem.dtype == np.float64):
             network = models[m][0].with_params(loop.device_params(m))
-            _settle(problem, methods[m], kernels, network, history)
+            _settle(problem, methods[m], kernels, network, ending[-1])
+            return _true_ending(ending, methods[m], limits)
+        return ending
 
     with ThreadPoolExecutor(1, "accel-train") as pool:
         before.resume(run, recorder, rotation)

@@ -14,7 +14,7 @@ from accel._core.network import Network
 from accel._core.optimizers import Optimizer, by_name
 from accel._core.problem import Problem
 from accel._runs import intervals
-from accel._runs.checkpoints import Saved, digest_of, of_models
+from accel._runs.checkpoints import Saved, digest_of, of_models, of_one
 from accel._runs.exported import made_in, revived
 from accel._runs.methods import Model
 from accel._runs.recorder import alone as recorded_alone
@@ -166,6 +166,7 @@ class End:
             return self
         assert self.owners is not None
         network, optimizer = self.models[m]
+        run = None if self.run is None else of_one(self.run, self.models, self.methods, m)
         a, fate = self.arrays, self.arrays["loop_fates"][m]
         own = ~np.isnan(a["rows"][:, m, 0])
         n_state = STATE_SLOTS[optimizer.rule.kind]
@@ -198,8 +199,28 @@ class End:
             }
         return replace(
             self, models=[(network, optimizer)], methods=[self.methods[m]], arrays=arrays,
-            owners=None,
+            owners=None, run=run,
         )  # fmt: skip
+
+    def portable(self) -> "End | None":
+        """Return it without the problem and with all arrays in this machine's memory.
+
+        None, with a warning in the log, where a hash of the data cannot be had any more: they are
+        on workers that have gone.
+        """
+        try:
+            run = self.identity()
+        except (RuntimeError, OSError) as error:
+            _log.warning("no run can go on from this copy of its result: %s", error)
+            return None
+        arrays = {name: to_host(a) for name, a in self.arrays.items()}
+        owners = None
+        if self.owners is not None:
+            owners = to_host(self.owners[0]), to_host(self.owners[1])
+        facts = replace(self.facts, record=None)
+        return replace(
+            self, run=run, arrays=arrays, owners=owners, facts=facts, data=None, loss=None
+        )
 
     def described(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return JSON and arrays for a file, of one model and portable."""
@@ -257,20 +278,9 @@ class State:
         return self.end.alone(self.place)
 
     def portable(self) -> "State | None":
-        """Return it without the problem and with all arrays in this machine's memory, for a file.
-
-        None, with a warning in the log, where a hash of the data cannot be had any more: they are
-        on workers that have gone.
-        """
-        end = self.alone()
-        try:
-            run = end.identity()
-        except (RuntimeError, OSError) as error:
-            _log.warning("no run can go on from this copy of its result: %s", error)
-            return None
-        arrays = {name: to_host(a) for name, a in end.arrays.items()}
-        facts = replace(end.facts, record=None)
-        return State(replace(end, run=run, arrays=arrays, facts=facts, data=None, loss=None))
+        """Return it as ``End.portable`` does, of the one model's run, for a file."""
+        end = self.alone().portable()
+        return None if end is None else State(end)
 
 
 def owners_in(loop: TrainingLoop) -> tuple[Array, Array]:

@@ -72,8 +72,9 @@ class Result(HasLoss, Predicts):
         factors stay there until they are asked for.
     history : History
     status : {"completed", "target", "converged", "diverged", "dropped", "interrupted"}
-        All steps made; loss at most ``target``; gradient norm at most ``tol``; loss or gradient not
-        finite; given up by a grid search with ``halving``; stopped by Ctrl-C or by the callback.
+        All steps made, or as many as the method has digits for, which the log says; loss at most
+        ``target``; gradient norm at most ``tol``; loss or gradient not finite; given up by a grid
+        search with ``halving``; stopped by Ctrl-C or by the callback.
     steps : int
         Updates that led to ``network``.
     seconds : float

@@ -1,10 +1,15 @@
 """What a run goes on from, if not from its models: its checkpoint, or the end that a result has."""
 
 import contextlib
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from accel._core.base import BaseProblem
+from accel._core.digits import shortfall
 from accel._runs import intervals
 from accel._runs.checkpoints import (
     Checkpoint,
@@ -23,6 +28,7 @@ from accel._runs.recorder import Recorder
 from accel._runs.recorder import identity as identity_of
 from accel._runs.run import Run
 from accel._support.arrays import Array
+from accel.kernels.reference.norms import norm
 
 __all__ = ["Before"]
 
@@ -30,6 +36,9 @@ __all__ = ["Before"]
 _ANEW = ("steps", "tol", "target", "rungs", "record_every")
 
 _BACKENDS = ("reference", "cpu", "cuda")
+_MANY = 10  # times the records of a run of so many steps: what the log says
+
+_log = logging.getLogger("accel")
 
 
 class Before:
@@ -73,7 +82,7 @@ class Before:
     def _is_further(self, start: End) -> bool:
         assert self._file is not None
         with self._file.reading():
-            return made_in(self._file.arrays) >= start.made
+            return made_in(self._file.arrays) > start.made
 
     def _go_on(self, saved: Saved) -> None:
         limits = self.limits
@@ -82,6 +91,7 @@ class Before:
             if limits.usual:
                 every = intervals.checked(saved.run["record_every"])
                 self.limits = replace(limits, record_every=every)
+                _tell_of_many(every, limits)
             self.saved = saved._replace(arrays=until(saved.arrays, limits.steps))
         if self._from_file and limits.steps < made:
             raise ValueError(
@@ -139,14 +149,33 @@ class Before:
             without = (*_ANEW, "data") if same else _ANEW
             if differs := first_difference(theirs, identity, without):
                 raise another(differs)
+            self._check_digits(models, methods)
         if place is None:
             return None
         checkpoint = Checkpoint(place, identity)
         if self._file is not None:
             longer = () if limits.rungs else ("steps",)  # a search drops models at shares of them
-            every = () if self._from_file else ("record_every",)
-            checkpoint.check_run(self._file, (*longer, *every))
+            checkpoint.check_run(self._file, longer if start is None else _ANEW)
         return checkpoint
+
+    def _check_digits(self, models: Sequence[Model], methods: Sequence[str]) -> None:
+        """Raise ValueError if a method that ``start`` began with is too coarse for new limits."""
+        problem, tol, target = self._problem, self.limits.tol, self.limits.target
+        if tol == 0 and target == -math.inf:
+            return
+        for (network, _), method in zip(models, methods, strict=True):
+            # In float32 a pass over the data knows the residuals no better than the spectral form.
+            if method != "gram" and (method != "spectral" or problem.dtype == np.float32):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):  # overflow is a status of the run
+                weights = norm(network.end_to_end())
+            squares, n, factor = problem.squares, problem.n, problem.factor
+            if reason := shortfall(method, squares, n, factor, weights, tol, target):
+                raise ValueError(
+                    f"start is of a run by the method {method!r}, which it would go on with and "
+                    f"which has not the digits: {reason}; to begin a new run with its weights pass "
+                    "start.network as network and leave start out"
+                )
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """Return a context in which what was saved is used: the error names a damaged file."""
@@ -172,3 +201,17 @@ class Before:
             if cut := cut_in(saved):
                 check_arrays(cut | rotation, like, growing)
         run.resume(saved)
+
+
+def _tell_of_many(every: intervals.Checked, limits: Limits) -> None:
+    """Warn in the log where the interval that a run keeps makes far more records than usual."""
+    kept, usual = (
+        intervals.records_of(wanted, limits.steps).count(limits.steps)
+        for wanted in (every, limits.record_every)
+    )
+    if kept > _MANY * usual:
+        _log.warning(
+            "%d records in %d steps: the run goes on with its record_every=%s, pass "
+            "record_every=%s for about as many as usual",
+            kept, limits.steps, every, limits.record_every,
+        )  # fmt: skip

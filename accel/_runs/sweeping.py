@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from accel._core.base import BaseProblem
@@ -11,7 +11,7 @@ from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, continuing, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
-from accel._runs.ends import End
+from accel._runs.ends import End, State
 from accel._runs.intervals import RecordEvery
 from accel._runs.pictures import draw_models
 from accel._runs.results import INSTALL, Result, table
@@ -59,6 +59,15 @@ class Sweep:
     results: tuple[Result, ...]
     status: Literal["completed", "interrupted"]
     seconds: float
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the end of the sweep in one piece, so that a copy can go on as the sweep can."""
+        try:
+            end = _end_of(self).portable()
+        except ValueError:  # not as sweep returned it: each result takes its own along
+            return Sweep, (self.results, self.status, self.seconds)
+        bare = tuple(replace(result, _state=None) for result in self.results)
+        return _revived, (bare, self.status, self.seconds, end)
 
     def __len__(self) -> int:
         return len(self.results)
@@ -175,6 +184,18 @@ class Sweep:
             If nothing of that name was recorded, or matrices.
         """
         return draw_models(ax, self.results, what, optimum, style, INSTALL)
+
+
+def _revived(
+    results: tuple[Result, ...],
+    status: Literal["completed", "interrupted"],
+    seconds: float,
+    end: End | None,
+) -> Sweep:
+    """Return a sweep from what ``Sweep.__reduce__`` made of it."""
+    if end is not None:
+        results = tuple(replace(each, _state=State(end, m)) for m, each in enumerate(results))
+    return Sweep(results, status, seconds)
 
 
 @helpful

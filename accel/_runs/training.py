@@ -84,7 +84,8 @@ def train(
         taken from it: network, optimiser and rate, batches, noise, record, method and, for
         ``"auto"``, backend; given again they must be the same, and so must the data. ``tol``,
         ``target``, ``callback`` and ``threads`` are those of this call, and so is ``record_every``
-        if it is given. Any status will do but ``"diverged"``. One result of a sweep, or a search,
+        if it is given; a ``tol`` or ``target`` that the method of the run has not the digits for is
+        refused. Any status will do but ``"diverged"``. One result of a sweep, or a search,
         goes on alone, with the rounding of ``train``. A loaded result will do as well, if what was
         recorded has names; else that must be given again.
     batch_size : int, optional

@@ -83,6 +83,12 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     if early:
         when = ", ".join(f"{tuned.model} after {tuned.result.steps} steps" for tuned in early)
         notes.append(f"+ ended early, with nothing but rounding errors left: {when}")
+    held = [str(tuned.model) for tuned in comparison.models if tuned.result.at_saddle]
+    if held:
+        notes.append(
+            f"at the saddle where it began, with factors too small to move: {', '.join(held)}; "
+            "leave --scale to its default, or --init balanced or identity"
+        )
     if comparison.repeats > 1:
         notes.append(f"times are medians of {comparison.repeats} runs")
     return notes

@@ -117,6 +117,12 @@ def _first_vectors(W: Array) -> tuple[Array, Array]:
     return U[:, 0], V[0]
 
 
+def _square(A: Array) -> float:
+    """The square of the Frobenius norm; infinite where it overflows."""
+    size = size_of(A)
+    return size * size  # not size**2, which raises an OverflowError
+
+
 @dataclass(frozen=True)
 class StepSize(Quantity):
     r"""The rate at which a step moves the end-to-end matrix along itself.
@@ -159,9 +165,9 @@ class StepSize(Quantity):
         # <V, P(V)> is the square of the norm of what V is pulled back to: S' V T' of each factor.
         if isinstance(moment.structure, Entrywise):
             params = moment.params.astype(np.float64, copy=False)
-            return {self.name: rate * size_of(gradients(params, moment.structure, V)) ** 2}
+            return {self.name: rate * _square(gradients(params, moment.structure, V))}
         behind, total = V, 0.0
         for factor, S in zip(moment.factors[:-1], moment.suffixes[1:], strict=True):
-            total += size_of(S.T @ behind) ** 2
+            total += _square(S.T @ behind)
             behind = behind @ factor.T
-        return {self.name: rate * (total + size_of(behind) ** 2)}
+        return {self.name: rate * (total + _square(behind))}

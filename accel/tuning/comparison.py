@@ -230,16 +230,16 @@ def compare(
     middles = [grid.index(first_rate(problem, model.optimizer)) for model in models]
 
     def run_at(network: LinearNetwork, rule: Optimizer, callback: Callback | None = None) -> Result:
-        return train(
-            problem, network, rule, steps, record_every=-(-steps // _RECORDS),
-            target=best.loss + floor, callback=callback, backend=backend, threads=threads,
-        )  # fmt: skip
+        with unwarned():  # one of many rates, or again for its time: the result tells
+            return train(
+                problem, network, rule, steps, record_every=-(-steps // _RECORDS),
+                target=best.loss + floor, callback=callback, backend=backend, threads=threads,
+            )  # fmt: skip
 
     def search_for(model: Model, network: LinearNetwork, middle: int) -> Search:
         def run(rate: float, number: int) -> Result:
             callback = watch(model, rate, number) if watch else None
-            with unwarned():  # one of many rates
-                return run_at(network, model.at(rate), callback)
+            return run_at(network, model.at(rate), callback)
 
         return Search(grid, middle, floor, run, best.loss)
 

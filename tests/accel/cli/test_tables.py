@@ -74,6 +74,15 @@ def test_a_model_that_ended_early():
     assert "adam, depth 1 after 20 steps" in tables.comparison_notes(several)[0]
 
 
+def test_a_model_at_the_saddle():
+    assert not any("saddle" in note for note in tables.comparison_notes(comparison(tuned())))
+    held = tuned("adam", depth=3)
+    held = replace(held, result=replace(held.result, at_saddle=True))
+    (note,) = tables.comparison_notes(comparison(tuned(), held))
+    assert note.startswith("at the saddle where it began")
+    assert "small to move: adam, depth 3; leave --scale" in note
+
+
 def test_the_verdict_where_depth_helps():
     several = comparison(tuned(), tuned(depth=2, losses=(3.0, 1.05, 1.01)), tuned(depth=3))
     assert "in 20 steps at depth 1 and in 10 at depth 2" in tables.verdict(several)

@@ -7,7 +7,9 @@ import pytest
 
 import accel
 from accel import recording, sweep, train
+from accel._core.oracle import Oracle
 from accel._runs import run as chunks
+from accel._support.backends import resolve
 
 from ..problems import BACKENDS, PROBLEM, make_problem, start
 from ..runs.test_sweeping import assert_same, mixed
@@ -432,3 +434,20 @@ def test_memory_is_asked_for():
     network = accel.LinearNetwork((1000, 1, 1000))
     with pytest.raises(MemoryError, match="for what is recorded"):
         train(problem, network, accel.Adam(), 10**6, record_every=1, record="snapshots")
+
+
+@pytest.mark.parametrize("kind", ["factors", "vectors"])
+def test_a_step_size_that_overflows_is_recorded_as_such(kind):
+    """Such iterates are of a stretch that a rate that follows the loss takes back."""
+    problem = make_problem(p=2)
+    if kind == "factors":
+        network = accel.LinearNetwork.for_problem(problem, depth=3, width=3)
+    else:
+        network = accel.DiagonalNetwork.for_problem(problem, 3, "hadamard")
+    far = network.with_params(np.full_like(network.params, 1e80))
+    kernels = resolve("reference")
+    moment = recording.Moment(
+        0, far, far.params, accel.GradientDescent(0.1), Oracle(problem, kernels), kernels
+    )
+    with np.errstate(all="ignore"):
+        assert recording.StepSize().measure(moment) == {"step_size": np.inf}

@@ -165,6 +165,24 @@ def test_a_y_of_ones_own_is_in_units_of_its_own():
     assert given_data(X, Y).scaling(X, Y) is None
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("y", [Y[:, 0], Y[:, :1], Y], ids=["one", "column", "two"])
+def test_a_copy_of_the_standardised_y_is_in_its_units(y, dtype):
+    scaled = accel.standardize(X.astype(dtype), y.astype(dtype))
+    same = [scaled.y.copy(), scaled.y[:], scaled.y.astype("f4"), scaled.y.astype("f8")]
+    same += [scaled.y[:, np.newaxis], scaled.y.tolist()] if y.ndim == 1 else [scaled.y * 1.0]
+    same += [scaled.y.ravel()] if y.shape[1:] == (1,) else []
+    for given in same:
+        problem = accel.LpProblem(scaled, given, dtype="f8")
+        scaling = problem.scaling
+        np.testing.assert_array_equal(problem.Y.ravel(), np.ravel(given))
+        assert scaling.y_mean.shape == np.shape(given)[1:]
+        np.testing.assert_array_equal(scaling.y_mean.ravel(), scaled.y_mean.ravel())
+        np.testing.assert_array_equal(scaling.y_scale.ravel(), scaled.y_scale.ravel())
+    other = accel.LpProblem(scaled, scaled.y + 1).scaling
+    assert not other.y_mean.any()
+
+
 @pytest.mark.parametrize("y", [Y[:, 0], Y], ids=["one", "two"])
 def test_a_file_keeps_units_and_names(tmp_path, y):
     targets = ("price",) if y.ndim == 1 else ("price", "cost")

@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -183,6 +184,17 @@ def test_times_are_the_medians_of_runs_by_turns(monkeypatch):
         second = 1e-6 * (len(calls) - 5 + number)  # slower than in the search, faster than the last
         assert tuned.result.seconds == pytest.approx(second)
         assert tuned.result.history.seconds == pytest.approx(second)
+
+
+def test_no_run_warns_of_the_saddle_where_it_stays():
+    """Neither those of the search nor those for the time: the results tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        held = compare(
+            PROBLEM, [Model("gd", 8)], 20, grid=COARSE, start=Start("near_zero", 0.01), repeats=2,
+            backend="reference",
+        )  # fmt: skip
+    assert (held.repeats, held.models[0].result.at_saddle) == (2, True)
 
 
 def test_long_runs_are_timed_once(monkeypatch):
