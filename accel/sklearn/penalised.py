@@ -71,8 +71,8 @@ def penalised(scaled: ScaledProblem, penalties: Penalties, max_iter: int, tol: f
         unit, scale = float(np.abs(y).max()) or 1.0, float(scaled.y.scale[i])
         # A coefficient of the task is this many of the user, and the loss of the task so many.
         coefficient = unit * scale / (sizes[used] * scaled.x.scale[used])
-        with np.errstate(over="ignore", under="ignore"):
-            share = n / p * (unit * scale) ** -p
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            share = n / p * np.float64(unit * scale) ** -p
             penalty = penalties.of(len(used)).scaled(share * coefficient, share * coefficient**2)
         _require_finite(penalty, p)
         task = Task(A, ones, y / unit, p, penalty, dependent)

@@ -247,3 +247,5 @@ def test_grid_search(capsys):
 def test_penalties_that_overflow():
     with pytest.raises(ValueError, match="l1 and l2 must be finite in units in which y"):
         LpRegressor(4, l1=1e300).fit(X, 1e-10 * y)
+    with pytest.raises(ValueError, match="in units in which y is of size 1, for p = 20: rescale y"):
+        LpRegressor(20, nonnegative=True).fit(X, 1e-30 * y)
