@@ -141,8 +141,8 @@ class Scaling:
         samples = validation.numeric(name, X, ndim=(2,))
         if samples.shape[1] != self.x_mean.size:
             raise ValueError(f"{name} must have {self.x_mean.size} columns, got {samples.shape}")
-        known = self.standard_X
-        if known is not None and np.may_share_memory(samples, known) and not self.trivial:
+        known = any(np.may_share_memory(samples, X) for X in self.standard_arrays)
+        if known and not self.trivial:
             raise ValueError(
                 f"{name} must be in the user's units, as X was before it was standardised, got "
                 "the standardised X itself"
@@ -155,20 +155,24 @@ class Scaling:
         return self._units[1].standard(y, np.empty(y.shape))
 
     @property
-    def standard_X(self) -> Array | None:
-        """The X in the problem's units, as long as it lives: what ``predict`` must not be given."""
-        held: weakref.ref[Array] | None = self.__dict__.get("_held")
-        return None if held is None else held()
+    def standard_arrays(self) -> tuple[Array, ...]:
+        """Every X in the problem's units that still lives: what ``predict`` must not be given."""
+        held: tuple[weakref.ref[Array], ...] = self.__dict__.get("_held", ())
+        return tuple(X for each in held if (X := each()) is not None)
 
-    def holding(self, X: Array) -> "Scaling":
-        """Return this scaling, plain, with a weak reference to the X in the problem's units."""
+    def holding(self, *given: Any) -> "Scaling":
+        """Return this scaling, plain, with weak references to every X in the problem's units.
+
+        These are the X that the user gave, and the problem's own, which may be a copy in another
+        dtype, or have its rows weighted.
+        """
         parts: dict[str, Any] = {name: getattr(self, name) for name in (*_X, *_Y)}
         plain = Scaling(
             **parts, feature_names=self.feature_names, target_names=self.target_names,
             source=self.source,
         )  # fmt: skip
-        if isinstance(X, np.ndarray):
-            object.__setattr__(plain, "_held", weakref.ref(X))  # the class is frozen
+        held = tuple(weakref.ref(X) for X in given if isinstance(X, np.ndarray))
+        object.__setattr__(plain, "_held", held)  # the class is frozen
         return plain
 
     def parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -216,7 +220,7 @@ class Scaling:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the weak reference, which pickle cannot take."""
+        """Leave out the weak references, which pickle cannot take."""
         return {name: value for name, value in self.__dict__.items() if name != "_held"}
 
     def of_outputs(self, k: int) -> "Scaling":
@@ -269,7 +273,7 @@ class _Given(NamedTuple):
             target_names=named(self.targets, *(of_y or (1,))),
             source=self.source,
         )
-        return made.of_outputs(made.y_mean.size if k is None else k).holding(X)
+        return made.of_outputs(made.y_mean.size if k is None else k).holding(self.X, X)
 
 
 def _chosen(name: str, X: Any, wanted: Sequence[str]) -> Any:

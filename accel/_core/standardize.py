@@ -56,9 +56,9 @@ class Standardized(Scaling):
         return showing.table(facts)
 
     @property
-    def standard_X(self) -> Array:
+    def standard_arrays(self) -> tuple[Array, ...]:
         """The X in standard units, which ``predict`` must not be given."""
-        return self.X
+        return (self.X,)
 
 
 def _standard(name: str, a: Array) -> tuple[Array, Units]:

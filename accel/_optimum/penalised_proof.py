@@ -14,6 +14,8 @@ f_i of all rows, divided by p, and of the terms of all coefficients, in units in
 - ``o'v`` is not exactly 0: v + c is, with ``c = -omega o (o'v) / (o' omega o)`` for any weights
   omega, as in ``certificate.py``. The largest f_i for v +- c counts, and ``|A'c|`` is added to the
   error of A'v.
+- For p = 1, where no v may exceed 1 in size, omega is ``1 - |v|``. If no residual is 0, all v are
+  +-1 and cannot be moved at all: then they are shrunk first, by a share of about 1e-13.
 - For nonnegative coefficients without penalties whose columns make up for each other, as do those
   of classes beside an intercept, slopes may have to be on the boundary itself, and can be but up to
   rounding errors. Then the bound is one among coefficients that, times the norms of their columns,
@@ -35,6 +37,7 @@ __all__ = ["PenalisedGap", "penalised_gap"]
 
 _REACH = 1e6
 _ROOM = 64 * EPS  # relative, of slopes that have been shrunk
+_INWARD = 1e-13  # the least share that slopes for p = 1 are shrunk by, if they prove nothing as is
 _TRIES = 3
 
 
@@ -90,15 +93,31 @@ def penalised_gap(
         loss = float(size * total(np.abs(r / unit) ** p).rounded()[0])
         most = float(size * np.sum((np.abs(r / unit) + spread) ** p)) * (1 + 64 * EPS * (1 + p))
         best = most + cost  # no minimum is below 0
-        slopes = Slopes.at(r / unit, spread, v, p)
-        for _ in range(_TRIES):
-            slopes, bound, inside = _attempt(rows, slopes, here, inner, n)
-            if not math.isnan(bound):
-                best = min(best, float(p * size * bound) * (1 + 64 * EPS * (1 + p)))
-            if inside:
+        first, inside, bound = Slopes.at(r / unit, spread, v, p), False, math.nan
+        for slopes in (first, _inward(rows, first)) if p == 1 else (first,):
+            for _ in range(_TRIES):
+                slopes, bound, inside = _attempt(rows, slopes, here, inner, n)
+                if not math.isnan(bound):
+                    best = min(best, float(p * size * bound) * (1 + 64 * EPS * (1 + p)))
+                if inside:
+                    break
+            if inside and not math.isnan(bound):
                 break
         lost = rounding * loss + (len(w) + 16) * EPS * cost
     return PenalisedGap(loss, cost, best + lost)
+
+
+def _inward(rows: Rows, slopes: Slopes) -> Slopes:
+    """Shrink slopes for p = 1, so that those at +-1 may be moved, by what ``o'v = 0`` asks of them.
+
+    Moving v by ``omega o`` times a number keeps it within 1 as long as that number times o is at
+    most 1, where omega is ``1 - |v|``, which is at least ``share`` after shrinking by that.
+    """
+    share, ones = _INWARD, np.ones_like(slopes.s) if rows.root is None else rows.root
+    if rows.center is not None and (spread := float(ones @ ones)) > 0:
+        off = abs(float(ones @ (slopes.s + slopes.delta)))
+        share = min(max(share, 4 * off * float(ones.max()) / spread), 1.0)
+    return slopes.moved(-share * (slopes.s + slopes.delta))
 
 
 def _attempt(

@@ -34,6 +34,7 @@ NEWTON_STEPS, GRADIENT_STEPS = 200, 10_000  # max_iter where it is None
 _RULES = [name for name in OPTIMIZERS if name not in (EndToEnd.name, Langevin.name)]
 _ROWS_IN_MESSAGE = 10
 _WHOLE = 1e-6  # relative differences from a whole number that are rounding errors, of float32, too
+_PARTS = 100  # of the smallest weight, the most that a common divisor of weights is looked for in
 _NO_NUMBERS = (str, bytes, np.datetime64, np.timedelta64, date, timedelta)
 #: The advice in a warning about descent, by its status.
 _ADVICE = {
@@ -88,18 +89,29 @@ def repeated(loss: Loss, weight: Array, columns: int) -> Array:
     Raises
     ------
     ValueError
-        If they are no whole multiples of the smallest one.
+        If they are neither integers nor whole multiples of a part of the smallest one, down to
+        1/``_PARTS`` of it.
     MemoryError
         If the machine has no memory for so many rows.
     """
-    counts = weight.astype(np.float64) / float(weight.min())
-    whole = np.rint(counts)
-    if not np.all(np.abs(counts - whole) <= _WHOLE * counts):
-        row = int(np.argmax(np.abs(counts - whole) / counts))
-        raise ValueError(
-            f"sample_weight must hold whole multiples of its smallest number for {loss!r}, which "
-            f"does not scale with the residual, got {weight[row]:g} and {weight.min():g}"
-        )
+    given = weight.astype(np.float64)
+    for parts in range(1, _PARTS + 1):
+        counts = parts * (given / float(given.min()))
+        whole = np.rint(counts)
+        if np.all(np.abs(counts - whole) <= _WHOLE * counts):
+            break
+    else:
+        if not np.array_equal(given, np.rint(given)):
+            first = given / given.min()
+            row = int(np.argmax(np.abs(first - np.rint(first)) / first))
+            raise ValueError(
+                f"sample_weight must hold integers, or whole multiples of its smallest number or "
+                f"of a part of that, down to 1/{_PARTS}, for {loss!r}, which does not scale with "
+                f"the residual, got {weight[row]:g} and {weight.min():g}"
+            )
+        whole = given  # their common divisor is below a hundredth of the smallest
+        if given.max() < 2**53:
+            whole = given // np.gcd.reduce(given.astype(np.int64))
     memory.require("the repeated rows", 8 * float(whole.sum()) * columns)
     rows: Array = np.repeat(np.arange(len(weight)), whole.astype(np.int64))
     return rows

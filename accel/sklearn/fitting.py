@@ -56,6 +56,8 @@ class Fit:
         Of the minimum; only by Newton's method.
     slopes : (k, n) array or None
         With penalties what the proof is made of.
+    allowed : float
+        With penalties the gap that the tolerance allows, in the units of the user.
     """
 
     W: Array
@@ -70,6 +72,7 @@ class Fit:
     doubt: str = ""
     proof: Proof | None = None
     slopes: Array | None = None
+    allowed: float = math.nan
 
 
 def one_record(step: int, loss: float, slope: float, size: float, began: float) -> History:

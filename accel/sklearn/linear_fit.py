@@ -111,8 +111,8 @@ class LinearFit(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[
         y : (n,) or (n, k) array_like
         sample_weight : float or (n,) array_like, optional
             At least 0. A sample of weight s counts as s samples. For ``Huber`` and ``LogCosh``,
-            which do not scale with the residual, they are whole multiples of the smallest one
-            above 0: rows are repeated.
+            which do not scale with the residual, rows are repeated: weights are integers, or whole
+            multiples of the smallest one above 0 or of a part of that, down to a hundredth.
 
         Returns
         -------

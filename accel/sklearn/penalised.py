@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from accel._support.arrays import Array
 from accel.sklearn.fitting import Fit, one_record
 from accel.sklearn.scaled_problem import ScaledProblem
 
-__all__ = ["Penalties", "penalised", "penalised_user_gap"]
+__all__ = ["Penalties", "penalised", "with_user_gap"]
 
 _ROUNDING = 64 * EPS  # times sqrt(n) and the targets: residuals below it are rounding errors
+_GRAIN = 8  # what the units of coefficients and data are in the dtype, of their roundings together
+_FAR = 10  # times what the tolerance allows, a gap from which a fit has not converged
 _DEPENDENT = 1e-12  # relative singular values below which columns are taken to be dependent
 
 
@@ -64,13 +66,13 @@ def penalised(scaled: ScaledProblem, penalties: Penalties, max_iter: int, tol: f
     dependent = free and _dependent(A, ones)
     W = np.zeros((problem.k, problem.d))
     slopes, points, values = np.zeros((problem.k, n)), list[Point](), list[float]()
-    missing = 0.0
+    missing, allowed = 0.0, 0.0
     for i, y in enumerate(Y.T):
         unit, scale = float(np.abs(y).max()) or 1.0, float(scaled.y.scale[i])
         # A coefficient of the task is this many of the user, and the loss of the task so many.
         coefficient = unit * scale / (sizes[used] * scaled.x.scale[used])
-        with np.errstate(over="ignore", under="ignore"):
-            share = n / p * (unit * scale) ** -p
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            share = n / p * np.float64(unit * scale) ** -p
             penalty = penalties.of(len(used)).scaled(share * coefficient, share * coefficient**2)
         _require_finite(penalty, p)
         task = Task(A, ones, y / unit, p, penalty, dependent)
@@ -82,7 +84,10 @@ def penalised(scaled: ScaledProblem, penalties: Penalties, max_iter: int, tol: f
         slopes[i] = point.v / top ** (p - 1)
         points.append(point)
         values.append(p / n * unit**p * point.value)
-        missing = max(missing, point.gap / (_reference(task, point) or 1.0))
+        reference = _reference(task, point)
+        missing = max(missing, point.gap / (reference or 1.0))
+        with np.errstate(over="ignore", under="ignore"):
+            allowed += float(tol * p / n * np.float64(unit * scale) ** p * reference)
     steps, spent = sum(point.steps for point in points), any(p_.steps >= max_iter for p_ in points)
     trouble = ""
     if not missing <= tol:
@@ -91,32 +96,34 @@ def penalised(scaled: ScaledProblem, penalties: Penalties, max_iter: int, tol: f
     size = float(np.linalg.norm(W))
     history = one_record(steps, math.fsum(values), math.nan, size, began)
     status = "completed" if trouble else "converged"
-    return Fit(W, max(steps, 1), history, trouble, status, slopes=slopes)
+    return Fit(W, max(steps, 1), history, trouble, status, slopes=slopes, allowed=allowed)
 
 
-def penalised_user_gap(
+def with_user_gap(
+    fit: Fit,
     scaled: ScaledProblem,
     penalties: Penalties,
-    slopes: Array,
     data: tuple[Array, Array, Array | None],
     fitted: tuple[Array, Array],
     backend: str,
-) -> float:
+) -> Fit:
     """Bound how far what is minimised is above its minimum, in the units of the user.
+
+    The fit says so if that is more than its tolerance and rounding errors account for.
 
     Parameters
     ----------
+    fit : Fit
     scaled : ScaledProblem
     penalties : Penalties
-    slopes : (k, n) array
-        Of the fit.
     data : tuple
         X (n, d), Y (n, k), and the weights (n,) or None, as ``scaled`` was made of them.
     fitted : tuple
-        Coefficients (k, d) and intercepts (k,).
+        Coefficients (k, d) and intercepts (k,), of the dtype of X.
     backend : str
     """
-    p, (X, Y, weight) = scaled.problem.p, data
+    assert fit.slopes is not None
+    p, (X, Y, weight), grain = scaled.problem.p, data, float(np.finfo(fitted[0].dtype).eps)
     X, Y, coef, b = (a.astype(np.float64, copy=False) for a in (X, Y, *fitted))
     root = None if weight is None else weight_roots(weight.astype(np.float64), p)
     used = scaled.x.scale * np.abs(scaled.problem.host.X[:, : X.shape[1]]).max(axis=0) > 0
@@ -125,11 +132,28 @@ def penalised_user_gap(
     center = scaled.x.mean[used] if scaled.intercept else None
     backend = for_proofs(backend, X.size, p)
     lost = (1 if weight is None else 2) * rounding(p)
-    total, penalty = 0.0, penalties.of(X.shape[1])
-    for y, w, b_, v in zip(Y.T, coef, b, slopes, strict=True):
+    total, grains, penalty = 0.0, 0.0, penalties.of(X.shape[1])
+    for y, w, b_, v in zip(Y.T, coef, b, fit.slopes, strict=True):
         rows = Rows(X, y, root, center, backend)
         total += penalised_gap(rows, w, float(b_), p, v, penalty, lost).gap
-    return total
+        grains += _rounding(rows, w, float(b_), p, grain) + _GRAIN * grain * penalty.value(w)
+    if fit.trouble or total <= _FAR * fit.allowed + grains:
+        return replace(fit, dual_gap=total)
+    trouble = f"the duality gap is {total:.3g} with all rounding errors, of {fit.allowed:.3g} that "
+    trouble += "tol allows"
+    if fitted[0].dtype == np.float32:
+        trouble += ", as X was rounded to float32 in the units of the fit: take float64"
+    return replace(fit, dual_gap=total, trouble=trouble, status="completed")
+
+
+def _rounding(rows: Rows, w: Array, b: float, p: float, grain: float) -> float:
+    """What the mean may change by with coefficients, and with data, by so much of themselves."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        r = np.abs(rows.X @ w + b - rows.y)
+        spread = _GRAIN * grain * (np.abs(rows.X) @ np.abs(w) + abs(b) + np.abs(rows.y))
+        if rows.root is not None:
+            r, spread = r * rows.root, spread * rows.root
+        return float(np.mean((r + spread) ** p - r**p))
 
 
 def _reference(task: Task, point: Point) -> float:

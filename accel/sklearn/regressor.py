@@ -24,7 +24,7 @@ from accel.sklearn.extra import (
     validate_data,
 )
 from accel.sklearn.fitting import Fit
-from accel.sklearn.penalised import Penalties, penalised, penalised_user_gap
+from accel.sklearn.penalised import Penalties, penalised, with_user_gap
 from accel.sklearn.scaled_problem import ScaledProblem, require_range
 from accel.sklearn.sparse_fit import SparseProblem, fit_sparse
 
@@ -52,9 +52,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         intercept is spared. ``l1`` makes coefficients 0. At p = 2, scikit-learn's ``Lasso(alpha)``
         is ``l1 = 2 alpha``, ``Ridge(alpha)`` is ``l2 = 2 alpha / n``, ``ElasticNet(alpha,
         l1_ratio)`` is ``l1 = 2 alpha l1_ratio`` with ``l2 = 2 alpha (1 - l1_ratio)``. For Newton's
-        method only.
+        method, and for an X that stays sparse.
     nonnegative : bool, default=False
-        Whether coefficients must not be below 0; the intercept may be. For Newton's method only.
+        Whether coefficients must not be below 0; the intercept may be. For what takes ``l1``.
     solver : {"auto", "newton", "gradient", "end_to_end"}, default="auto"
         ``"newton"``: damped Newton's method with a duality gap that proves the minimum, for p < 2
         on a loss whose smoothing goes to 0 (``accel.optimum``); memory for about three copies of X.
@@ -67,9 +67,9 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         samples, for p < 2, with penalties and with ``nonnegative``; ``"gradient"`` else, and with
         weight decay. A sparse X of more than 2^24 numbers, zeros included, stays sparse for
         ``"auto"`` at p > 1 and for ``"gradient"``, without a network: L-BFGS on products with it,
-        penalties and ``nonnegative`` included, whatever ``optimizer``, ``learning_rate`` and
-        ``standardize`` are, with no proof. Everything else, as p = 1 and ``"newton"``, makes it
-        dense, if there is the memory.
+        whatever ``optimizer``, ``learning_rate`` and ``standardize`` are, with no proof; penalties
+        and ``nonnegative`` included, which ``"gradient"`` takes for such an X only. Everything
+        else, as p = 1 and ``"newton"``, makes it dense, if there is the memory.
     depth : int, default=1
         Factors of the network. This and all down to ``weight_decay`` is for the first-order solvers
         only. The minimum does not depend on it; the way there does.
@@ -100,10 +100,12 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         Newton steps for each output (200), or gradient steps (10 000).
     tol : float, default=1e-8
         Above 0. Newton's method ends at a duality gap of this times the loss (for p < 2 without
-        what rows far away add to it, see ``accel.optimum``), the others where the gradient is this
-        times the gradient at 0 and, for p > 2, this times what residuals of that size could make
-        it, or down at the rounding errors of the dtype; for ``width`` below min(d, k) or with
-        ``weight_decay`` it is the gradient with respect to the factors, decay included.
+        what rows far away add to it, see ``accel.optimum``; where it interpolates up to rounding
+        errors, times the loss at 0, and ``dual_gap_`` may be as large as the loss), the others
+        where the gradient is this times the gradient at 0 and, for p > 2, this times what residuals
+        of that size could make it, or down at the rounding errors of the dtype; for ``width`` below
+        min(d, k) or with ``weight_decay`` it is the gradient with respect to the factors, decay
+        included.
         ``"adagrad"``, ``"rmsprop"``, ``"group-rmsprop"`` and ``"adam"`` have none that vanishes
         with decay, which acts apart from it: they end where the loss has not fallen by this share
         for 400 steps.
@@ -153,7 +155,8 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     solver_ : str
         What ``"auto"`` chose.
     status_ : {"converged", "completed", "saddle", "diverged"}
-        How the fit ended: at the tolerance; after ``max_iter`` steps; where the factors are caught,
+        How the fit ended: at the tolerance; after ``max_iter`` steps, or where ``dual_gap_`` proves
+        far less than ``tol`` asks for, with penalties; where the factors are caught,
         at a saddle or a local minimum that weight decay makes; or diverged. All but the first come
         with a ConvergenceWarning.
     n_features_in_ : int
@@ -266,9 +269,11 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         if (weighted := checks.checked_weight(sample_weight, X)) is not None:
             kept, weight = weighted
             X, Y = X[kept], Y[kept]
+        if issparse(X) and self._stays_sparse(X):
+            return self._fitted("gradient", *self._fit_sparse(X, Y, weight), y.ndim == 1)
+        if self.solver == "gradient":
+            self._refuse_penalties("solver='gradient'", "take solver='newton'")
         if issparse(X):
-            if self._stays_sparse(X):
-                return self._fitted("gradient", *self._fit_sparse(X, Y, weight), y.ndim == 1)
             X = sparse_fit.dense(X)
         scaled = ScaledProblem.of(
             X, Y, weight, float(self.p), intercept=self.fit_intercept, scale=self.standardize
@@ -277,15 +282,14 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         require_range(scaled.problem, descent=solver != "newton", scaled=self.standardize)
         fit = self._solve(solver, scaled, X, optimizer)
         coef, intercept = scaled.to_user(fit.W)
-        gap, data = np.nan, (X, Y, weight)
+        data = (X, Y, weight)
         if fit.proof is not None:
             gap = fitting.user_gap(scaled, fit.proof, *data, coef, intercept, self.backend)
+            fit = replace(fit, dual_gap=gap)
         elif fit.slopes is not None:
             fitted = (coef, intercept)
-            gap = penalised_user_gap(
-                scaled, self._penalties(), fit.slopes, data, fitted, self.backend
-            )
-        return self._fitted(solver, replace(fit, dual_gap=gap), coef, intercept, y.ndim == 1)
+            fit = with_user_gap(fit, scaled, self._penalties(), data, fitted, self.backend)
+        return self._fitted(solver, fit, coef, intercept, y.ndim == 1)
 
     def predict(self, X: Any) -> Array:
         """Predict targets.
@@ -361,8 +365,6 @@ class LpRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         validation.flag("warm_start", self.warm_start)
         if decay:
             self._refuse_penalties(f"weight_decay={decay:g}", "leave it out, l2 is another")
-        if self.solver == "gradient":
-            self._refuse_penalties("solver='gradient'", "take solver='newton'")
         if self.solver == "end_to_end":
             self._refuse_penalties("solver='end_to_end'", "take solver='newton'")
             return EndToEnd(rate, self.depth, weight_decay=decay)

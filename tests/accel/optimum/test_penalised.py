@@ -1,5 +1,7 @@
 """Minima of l_p losses with penalties, and the proof of their gaps."""
 
+from fractions import Fraction
+
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
@@ -169,3 +171,57 @@ def test_where_the_loss_vanishes():
     np.testing.assert_allclose(point.c * np.abs(y).max(), [1, 0, 2], atol=1e-12)
     gap, _ = proved(task, point)
     assert gap <= 1e-25
+
+
+@pytest.mark.parametrize("kind", [(0.5, 0, True), (0, 0, True), (0.5, 0.1, True), (0.5, 0, False)],
+                         ids=str)  # fmt: skip
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_values_where_no_residual_is_0(kind, weighted):
+    """All slopes are +-1, and with an intercept their sum is 0 but for rounding errors."""
+    n = 40
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        sign = np.repeat([1.0, -1.0], n // 2)
+        A = rng.standard_normal((n, 3))
+        A -= 0.5 * sign[:, np.newaxis] + A.mean(axis=0)  # so that all slopes are below 0
+        y = sign * rng.uniform(0.1, 1, n)
+        root = None
+        if weighted:  # of both halves alike
+            root = np.tile(rng.uniform(0.3, 3, n // 2), 2)
+            A -= (root @ A) / root.sum()
+        t = -((np.ones(n) if root is None else root) * -sign) @ A
+        assert (t < 0).all()
+        penalty = Penalty(np.full(3, 50.0 * bool(kind[0])), np.full(3, kind[1]), kind[2])
+        rows = Rows(A, y, root, np.zeros(3), "reference")
+        noise = 1 - rng.uniform(0, 4e-16, n)  # as a fit leaves them, not exactly +-1
+        for v in (-sign, -sign * noise):
+            bound = penalised_gap(rows, np.zeros(3), 0.0, 1, v, penalty, rounding(1))
+            assert bound.penalty == 0
+            assert 0 <= bound.gap <= 1e-11 * bound.loss
+
+
+def test_the_bound_for_absolute_values_is_one_in_rational_numbers():
+    """Near a minimum without a residual of 0, where slopes are shrunk: no point is lower."""
+    n, rng = 12, np.random.default_rng(4)
+    sign = np.repeat([1.0, -1.0], n // 2)
+    A = rng.standard_normal((n, 2)) - 0.7 * sign[:, np.newaxis]
+    A -= A.mean(axis=0)
+    y = sign * rng.uniform(0.1, 1, n)
+    none = Penalty(np.zeros(2), np.zeros(2), True)
+    exact = [[Fraction(a) for a in row] for row in A.tolist()]
+
+    def loss(c, b):
+        products = (sum(a * Fraction(x) for a, x in zip(row, c, strict=True)) for row in exact)
+        pairs = zip(products, y.tolist(), strict=True)
+        return sum(abs(product + Fraction(b) - Fraction(t)) for product, t in pairs) / n
+
+    assert (sign @ A < 0).all()
+    low = loss([0.0, 0.0], 0.0)  # the minimum: A'sign is below 0, and half of the signs are +1
+    for size in (1e-15, 1e-12, 1e-9, 1e-3):
+        for b in (0.0, size, -size):
+            c = size * rng.uniform(0, 1, 2)
+            rows = Rows(A, y, None, np.zeros(2), "reference")
+            gap = penalised_gap(rows, c, b, 1, -sign, none, rounding(1)).gap
+            above = loss(c.tolist(), b) - low
+            assert above <= Fraction(gap)
+            assert gap <= 3 * float(above) + 1e-11

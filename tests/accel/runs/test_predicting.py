@@ -70,7 +70,7 @@ def test_names_travel():
         assert scaling.targets == ("price",)
         assert scaling.trivial == np.array_equal(problem.X, X)
     assert repr(scaling) == "Scaling(d=3, k=1, the user's units, source='cars')"
-    assert repr(scaled) == "Standardized(d=3, k=1, standard units, source='cars')"
+    assert repr(scaled) == "Standardized(X=(30, 3), y=(30,), dtype=float64)"
     unnamed = accel.standardize(X, Y)
     assert (unnamed.features, unnamed.targets) == (("x0", "x1", "x2"), ("y0", "y1"))
     assert accel.standardize(X, Y[:, 0]).targets == ("y",)
@@ -115,6 +115,23 @@ def test_the_standardised_x_is_not_taken_for_the_users():
         assert predict(scaled.X.copy()).shape == (30,)  # nobody can tell
     raw = accel.LpProblem(data_set())
     assert trained(raw).predict(raw.X).shape == (30,)  # in the user's units these are
+
+
+@pytest.mark.parametrize(
+    "how", [{"dtype": "float32"}, {"sample_weight": np.arange(30)}, {"sample_weight": np.ones(30)}],
+    ids=["float32", "weights", "equal weights"],
+)  # fmt: skip
+def test_neither_the_standardised_x_nor_the_problems_copy_is_taken(how):
+    scaled = accel.standardize(data_set())
+    problem = accel.LpProblem(scaled, p=2, **how)
+    assert not np.may_share_memory(problem.X, scaled.X)
+    for scaling in (problem.scaling, trained(problem).scaling):
+        for standard in (scaled.X, scaled.X[3:5], problem.X):
+            with pytest.raises(ValueError, match="got the standardised X itself"):
+                scaling.predict(np.ones(3), standard)
+        assert scaling.predict(np.ones(3), X).shape == (30,)
+    copied = pickle.loads(pickle.dumps(problem.scaling))  # knows neither, and still predicts
+    np.testing.assert_array_equal(copied.predict(np.ones(3), X), scaled.predict(np.ones(3), X))
 
 
 @pytest.mark.parametrize("loss", ["logistic", "exponential"])

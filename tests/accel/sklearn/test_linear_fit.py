@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from accel.losses import Expectile, Huber, LogCosh, Logistic, Lp, Pinball
 from accel.sklearn import LinearFit, LpRegressor
+from accel.sklearn.checks import repeated
 
 from ..optimum.test_optimum import regression
 
@@ -260,3 +261,25 @@ def test_weights_are_repeated_rows(loss, how):
     reached = [np.average(loss.value(m.predict(X), y), weights=counts) for m in (weighted, plain)]
     assert reached[0] == pytest.approx(reached[1], rel=1e-7)
     assert weighted.history_.loss[-1] == pytest.approx(plain.history_.loss[-1], rel=1e-7)
+
+
+@pytest.mark.parametrize(("weight", "counts"), [
+    ([2, 3, 4], [2, 3, 4]), ([4, 6, 10], [2, 3, 5]), ([0.5, 0.75, 1.5], [2, 3, 6]),
+    ([0.1, 0.23, 0.3], [10, 23, 30]), ([0.3, 0.9, 0.3], [1, 3, 1]), ([211, 223, 422], None),
+    (np.float32([0.2, 0.5, 0.7]), [2, 5, 7]), ([2022, 2244, 3030], [337, 374, 505]),
+], ids=str)  # fmt: skip
+def test_weights_have_a_common_divisor(weight, counts):
+    weight = np.asarray(weight)
+    expected = np.repeat(np.arange(3), weight if counts is None else counts)
+    np.testing.assert_array_equal(repeated(Huber(1.0), weight, 4), expected)
+
+
+def test_integers_are_weights_of_any_loss():
+    counts = 2 + np.arange(len(X)) % 3
+    rows = np.repeat(np.arange(len(X)), counts)
+    weighted = LinearFit("huber(1)").fit(X, y, counts)
+    plain = LinearFit("huber(1)").fit(X[rows], y[rows])
+    np.testing.assert_array_equal(weighted.coef_, plain.coef_)
+    for far in ([1.0, 2**0.5, 2.0], [1.0, np.pi, 3.0]):
+        with pytest.raises(ValueError, match=r"must hold integers, or whole multiples of .*1/100"):
+            repeated(Huber(1.0), np.array(far), 4)

@@ -131,6 +131,7 @@ def test_weights_are_repeated_rows_and_outputs_are_fits(p):
     st.integers(0, 10**6),
 )
 @settings(max_examples=40)
+@pytest.mark.filterwarnings("ignore:tol=.* take float64:sklearn.exceptions.ConvergenceWarning")
 def test_the_gap_bounds_what_any_other_coefficients_reach(p, l1, l2, nonnegative, single, seed):
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((15, 4)) * 10.0 ** rng.integers(-2, 3, 4) + rng.integers(-3, 3, 4)
@@ -193,6 +194,49 @@ def test_too_few_steps_are_said():
     assert model.dual_gap_ > 1e-8 * minimised(model, 4)
 
 
+@pytest.mark.parametrize("how", [{"l1": 5.0, "nonnegative": True}, {"nonnegative": True}], ids=str)
+def test_absolute_values_are_proved_where_no_residual_is_0(how):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        noise, target = rng.standard_normal((40, 5)), rng.standard_normal(40)
+        for weight in (None, np.repeat(rng.integers(1, 5, 20), 2)):
+            model = LpRegressor(1, **how).fit(noise, target, weight)
+            value = minimised(model, 1, noise, target, weight)
+            assert model.status_ == "converged"
+            assert 0 <= model.dual_gap_ <= 1e-8 * value
+
+
+def test_a_gap_that_is_far_from_the_tolerance_is_said(monkeypatch):
+    """In float32 the data of the fit are rounded, and a small l1 can have no slopes inside."""
+    rng = np.random.default_rng(1263)
+    A = rng.standard_normal((15, 4)) * 10.0 ** rng.integers(-2, 3, 4) + rng.integers(-3, 3, 4)
+    target = A @ rng.standard_normal(4) + rng.standard_normal(15)
+    exact = LpRegressor(6, l1=10.0, nonnegative=True).fit(A, target)
+    assert exact.status_ == "converged"
+    with pytest.warns(ConvergenceWarning, match=r"gap is .* with all rounding.*tol allows.*64"):
+        model = LpRegressor(6, l1=10.0, nonnegative=True).fit(A.astype("f4"), target.astype("f4"))
+    assert model.status_ == "completed"
+    assert model.dual_gap_ > 0.5 * minimised(model, 6, A, target)
+    # A proof that comes to nothing in float64.
+    monkeypatch.setattr("accel._optimum.penalised_proof._attempt", lambda _, v, *__: (v, np.nan, 1))
+    with pytest.warns(ConvergenceWarning, match=r"with all rounding errors, of .* tol allows; con"):
+        model = LpRegressor(2, l1=0.1).fit(X, y, WEIGHT)
+    assert model.status_ == "completed"
+    assert model.dual_gap_ == pytest.approx(minimised(model, 2, weight=WEIGHT))
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_where_nonnegative_coefficients_interpolate(intercept):
+    """The tolerance is then one of the loss at 0, and the gap at most about what is left."""
+    rng = np.random.default_rng(0)
+    wide, target = rng.standard_normal((10, 100)), rng.standard_normal(10)
+    model = LpRegressor(2, nonnegative=True, fit_intercept=intercept).fit(wide, target)
+    assert model.status_ == "converged"
+    left = minimised(model, 2, wide, target)
+    assert left <= 1e-20
+    assert 0 <= model.dual_gap_ <= 3 * left + 1e-25
+
+
 def test_grid_search(capsys):
     grid = GridSearchCV(LpRegressor(2), {"l1": [0.01, 1e3], "nonnegative": [False]}, cv=3)
     assert grid.fit(X, y).best_params_["l1"] == 0.01
@@ -203,3 +247,5 @@ def test_grid_search(capsys):
 def test_penalties_that_overflow():
     with pytest.raises(ValueError, match="l1 and l2 must be finite in units in which y"):
         LpRegressor(4, l1=1e300).fit(X, 1e-10 * y)
+    with pytest.raises(ValueError, match="in units in which y is of size 1, for p = 20: rescale y"):
+        LpRegressor(20, nonnegative=True).fit(X, 1e-30 * y)

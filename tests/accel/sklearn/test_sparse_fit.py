@@ -71,6 +71,21 @@ def test_a_large_one_reaches_the_proven_minimum(p, how, stays):
     assert model.history_.loss[-1] > 0
 
 
+@pytest.mark.parametrize("how", KINDS[3:], ids=str)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_gradient_takes_penalties_where_x_stays_sparse(how, stays, monkeypatch):
+    model = LpRegressor(2, solver="gradient", **how).fit(X, Y, WEIGHT)
+    np.testing.assert_array_equal(model.coef_, LpRegressor(2, **how).fit(X, Y, WEIGHT).coef_)
+    assert model.solver_ == "gradient"
+    refused = r"is for Newton's method, .* with solver='gradient'"
+    for depth, given in ((1, DENSE), (2, X)):
+        with pytest.raises(ValueError, match=refused):
+            LpRegressor(2, solver="gradient", depth=depth, **how).fit(given, Y)
+    monkeypatch.setattr(sparse_fit, "SMALL", 2**24)  # this X is made dense
+    with pytest.raises(ValueError, match=refused):
+        LpRegressor(2, solver="gradient", **how).fit(X, Y)
+
+
 def test_shapes_and_types_are_kept(stays):
     model = LpRegressor(2).fit(sparse.csc_array(DENSE.astype("f4")), Y[:, 0].astype("f4"))
     assert model.coef_.shape == (20,)
