@@ -90,7 +90,7 @@ def follow_numba() -> None:
 
 def _of_ours(dispatcher: Any) -> Compilation | None:
     function = dispatcher.py_func
-    package, _, file = function.__module__.rpartition(".")
+    package, _, file = (function.__module__ or "").rpartition(".")  # generated code has none
     if package != f"{__package__}.cpu":
         return None
     kept = dispatcher._cache.cache_path is not None  # Numba's, or that of cpu/jit

@@ -141,6 +141,16 @@ def _end(
     return endings, None if kept is None else kept(state)
 
 
+def _of_state(models: Sequence[Model]) -> dict[str, float]:
+    """Bytes of what results keep for runs that go on from them."""
+    size = sum(
+        network.n_params * network.dtype.itemsize * (1 + specs.STATE_SLOTS[rule.rule.kind])
+        for network, rule in models
+    )
+    copies = 1 if len(models) == 1 else 3  # whose each number is, and a snapshot meanwhile
+    return {"the state at the end": float(copies * size)}
+
+
 def run_models(
     problem: BaseProblem,
     models: Sequence[Model],
@@ -177,7 +187,7 @@ def run_models(
     def backend_of(methods: Sequence[str]) -> Backend:
         kernels = kernels_for(problem, models, methods, limits.steps, options.backend, batches)
         needs = needs_of(problem, kernels, methods, starts, most, threads, batches)
-        memory.require("the run", needs | of_records)
+        memory.require("the run", needs | of_records | (_of_state(models) if options.kept else {}))
         return kernels
 
     try:

@@ -284,7 +284,7 @@ def unique(names: Sequence[str]) -> list[str]:
 
 def names_of(stem: str, a: Array) -> tuple[str, ...]:
     """Names for the columns of an array that has none: y, or y0, y1 and so on."""
-    return (stem,) if a.ndim != 2 else tuple(f"{stem}{j}" for j in range(a.shape[1]))
+    return (stem,) if np.ndim(a) != 2 else tuple(f"{stem}{j}" for j in range(np.shape(a)[1]))
 
 
 def _without_index(where: str, first: Array, features: list[int]) -> list[int]:

@@ -308,7 +308,15 @@ def stopped(monkeypatch, step, *arguments):
 
 
 def test_a_run_that_goes_on_replaces_no_file_of_another_run(tmp_path):
-    data = ["train", "ill-conditioned:n=30,d=2", "--p", "2", "--no-optimum", "--backend", "reference"]
+    data = [
+        "train",
+        "ill-conditioned:n=30,d=2",
+        "--p",
+        "2",
+        "--no-optimum",
+        "--backend",
+        "reference",
+    ]
     run_json(*data, "--steps", "4", "--learning-rate", "0.01", "--out", "other.npz")
     before = (tmp_path / "other.npz").read_bytes()
     kept = [*data, "--checkpoint", "run.npz", "--learning-rate", "0.02"]

@@ -133,7 +133,7 @@ def test_results_are_saved_and_loaded(form, dtype, tmp_path):
 def test_damaged_results(tmp_path, change, match):
     result = train(PROBLEM, diagonal(), GradientDescent(0.01), 3)
     path = result.save(tmp_path / "result.npz")
-    described, arrays = archives.read(path, 2)
+    described, arrays = archives.read(path, 3)
     as_a_product = {name: said for name, said in described.items() if name != "diagonal"}
     damaged = described | {"diagonal": described["diagonal"] | change}
     for said, why in ((damaged, match), (as_a_product, "do not fit its widths")):

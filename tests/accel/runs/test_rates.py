@@ -372,7 +372,7 @@ def test_without_it_the_optimizers_own_rate_counts():
 
 
 @pytest.mark.parametrize(("error", "match", "arguments"), [
-    (TypeError, "learning_rate .*0.1", {"learning_rate": 0.1}),
+    (TypeError, r"learning_rate .*\[0\.1\]", {"learning_rate": [0.1]}),
     (ValueError, "learning_rate .*'Auto'", {"learning_rate": "Auto"}),
 ])  # fmt: skip
 def test_bad_arguments_of_train(error, match, arguments):

@@ -192,7 +192,7 @@ BAD = {
     "optimizer class": (TypeError, "optimizer .*Adam", {"optimizer": accel.Adam}),
     "steps 0": (ValueError, "steps .*0", {"steps": 0}),
     "steps -1": (ValueError, "steps .*-1", {"steps": -1}),
-    "steps float": (TypeError, r"steps .*1000\.0", {"steps": 1e3}),
+    "steps float": (TypeError, r"steps .*1000\.5", {"steps": 1000.5}),
     "steps bool": (TypeError, "steps .*True", {"steps": True}),
     "steps array": (TypeError, "steps .*array", {"steps": np.ones((3, 3), int)}),
     "record_every": (ValueError, "record_every .*0", {"record_every": 0}),
