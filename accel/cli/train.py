@@ -151,6 +151,8 @@ def train_command(
     learning_rate: Annotated[
         float | None,
         typer.Option(
+            "--learning-rate",
+            "--lr",
             help="By default from the curvature at 0, and of batches along the start; for adaptive "
             "rules their usual one.",
             rich_help_panel=RUN,

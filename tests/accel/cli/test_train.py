@@ -168,7 +168,7 @@ def test_every_optimizer_has_a_rate_of_its_own(optimizer):
 
 
 def test_a_rule_with_noise():
-    rule = ["--optimizer", "langevin", "--learning-rate", "0.01", "--temperature", "0.5"]
+    rule = ["--optimizer", "langevin", "--lr", "0.01", "--temperature", "0.5"]
     arguments = ["train", *SMALL, "--steps", "20", *rule]
     reports = [run_json(*arguments, "--seed", seed) for seed in ("1", "1", "2")]
     losses = [report["loss"] for report in reports]
