@@ -321,8 +321,9 @@ class LinearNetwork(Network):
         width : int, optional
             Of every hidden layer; by default min(d, k), the least that can represent every map.
         init, scale, seed
-            As for the class. From depth 3 on the default start near zero goes downhill: by one pass
-            over the data the last factor is given the sign with which the product does.
+            As for the class. From depth 3 on the default start near zero goes downhill, and with
+            one feature and one output the balanced one from depth 2 on: by one pass over the data
+            the last factor is given the sign with which the product does.
 
         Returns
         -------
@@ -335,7 +336,11 @@ class LinearNetwork(Network):
         width = validation.integer("width", width, least=1)
         widths = (problem.d, *[width] * hidden, problem.k)
         network = cls(widths, init=init, scale=scale, seed=seed, dtype=problem.dtype)
-        if hidden > 1 and scale is None and isinstance(init, str) and init == "near_zero":
+        if not isinstance(init, str):
+            return network
+        # A product of balanced scalars never changes its sign.
+        scalar = init == "balanced" and hidden > 0 and problem.d == problem.k == 1
+        if scalar or (init == "near_zero" and hidden > 1 and scale is None):
             return network._downhill(problem)
         return network
 

@@ -31,7 +31,8 @@ class Scaling:
     x_mean, x_scale, x_rest : (d,) float64 array
         ``X = (X_user - x_mean - x_rest) / x_scale``. The rest is the rounding error of x_mean, at
         most half a unit in its last place: it matters where the mean of a column is very large
-        beside its spread. The scale of a constant column is 1.
+        beside its spread. The scale of a column that was constant is infinite: whatever its values
+        are later, it is 0 in standard units, and has the coefficient 0.
     y_mean, y_scale, y_rest : float64 array, 0-D or (k,)
         Likewise; means 0 and scales 1 for labels.
     feature_names : tuple of d str, or None
@@ -201,9 +202,10 @@ class Scaling:
                     f"{name} must be float64 of shape {shape}, got {held[name].dtype} of shape "
                     f"{held[name].shape}"
                 )
-            validation.all_finite(name, held[name])
+            if name != "x_scale":
+                validation.all_finite(name, held[name])
         for name in ("x_scale", "y_scale"):
-            if (held[name] <= 0).any():
+            if not (held[name] > 0).all():
                 raise ValueError(f"{name} must be above 0, got {held[name].min():g}")
         names = {
             name: None if described[name] is None else tuple(map(str, described[name]))
@@ -264,7 +266,8 @@ class _Given(NamedTuple):
         parts: dict[str, Any] = {name: np.full(d, float(name == "x_scale")) for name in _X}
         parts |= {name: np.full(of_y, float(name == "y_scale")) for name in _Y}
         if self.scaled is not None:
-            parts |= {name: getattr(self.scaled, name) for name in _X}
+            x_scale = self.scaled._units[0].scale
+            parts |= {name: getattr(self.scaled, name) for name in _X} | {"x_scale": x_scale}
         if self.scaled is not None and self.own:  # y may be the column (n, 1) where it was (n,)
             parts |= {name: getattr(self.scaled, name).reshape(of_y) for name in _Y}
         made = Scaling(

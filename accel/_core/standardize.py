@@ -1,8 +1,9 @@
 """Standardised data, and the conversion back to the user's units."""
 
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,12 @@ class Standardized(Scaling):
                 for numbers in (self.y_mean, self.y_scale)
             )
         return showing.table(facts)
+
+    @property
+    def _units(self) -> tuple[Units, Units]:
+        """As ``Scaling`` has them, with an infinite scale for columns that are constant."""
+        x, y = super()._units
+        return replace(x, scale=np.where(self.X.any(axis=0), x.scale, math.inf)), y
 
     @property
     def standard_arrays(self) -> tuple[Array, ...]:

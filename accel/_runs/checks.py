@@ -136,7 +136,11 @@ def _check_type(name: str, value: object, kind: type) -> None:
 
 def check_is_optimizer(optimizer: object) -> None:
     """Raise TypeError for what is no optimiser."""
-    _check_type("optimizer", optimizer, Optimizer)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer must be of type Optimizer, got {validation.shown(optimizer)}: give a rule "
+            "with its rate, such as accel.Adam(0.001)"
+        )
 
 
 def check_is_network(network: object) -> None:

@@ -1,7 +1,7 @@
 """Curves of what a run recorded, as papers draw them. Needs matplotlib."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -73,6 +73,22 @@ def _is_log_spaced(steps: Array) -> bool:
     return len(later) > 2 and float(np.median(later)) * _EARLY <= later[-1]
 
 
+class _Minimum(Protocol):
+    """What has the least loss, as an ``Optimum`` does."""
+
+    @property
+    def loss(self) -> float: ...
+
+
+#: The least loss, or what has it.
+Least = float | _Minimum
+
+
+def loss_of(optimum: Least) -> float:
+    """The loss of an ``Optimum``, or what is a loss itself."""
+    return validation.real("optimum", getattr(optimum, "loss", optimum))
+
+
 def values_of(history: History, what: object, optimum: float) -> Array:
     """What was recorded under a name, (m,) or (m, r); of the loss its distance from the optimum."""
     if not isinstance(what, str):
@@ -89,6 +105,11 @@ def values_of(history: History, what: object, optimum: float) -> Array:
 def axes_of(ax: "Axes | None", install: str, width: float | None = None) -> "Axes":
     """The axes that are given, or those of a new figure, of so many inches."""
     if ax is not None:
+        if not hasattr(ax, "plot"):
+            raise TypeError(
+                f"ax must be axes of matplotlib, got {validation.shown(ax)}: what to draw is named "
+                "by what=, as in plot(what='loss')"
+            )
         return ax
     try:
         import matplotlib.pyplot as plt
@@ -120,11 +141,12 @@ def draw(
     history: History,
     rule: Optimizer,
     what: str,
-    optimum: float,
+    optimum: Least,
     style: dict[str, Any],
     install: str,
 ) -> "Axes":
     """Draw one thing that was recorded against the step; see ``Result.plot``."""
+    optimum = loss_of(optimum)
     values = values_of(history, what, optimum)
     ax = axes_of(ax, install)
     logarithmic = not is_linear(what, values)

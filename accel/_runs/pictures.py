@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accel._runs.curves import axes_of, is_linear, named, set_scales, told, values_of
+from accel._runs.curves import (
+    Least,
+    axes_of,
+    is_linear,
+    loss_of,
+    named,
+    set_scales,
+    told,
+    values_of,
+)
 from accel._runs.results import Result
 from accel._support.arrays import Array
 from accel.schedules.schedule import Schedule
@@ -83,13 +92,14 @@ def draw_models(
     ax: "Axes | None",
     results: Sequence[Result],
     what: str,
-    optimum: float,
+    optimum: Least,
     style: dict[str, Any],
     install: str,
 ) -> "Axes":
     """Draw the curve of every model of a sweep; see ``Sweep.plot``."""
     drawn = [r for r in results if isinstance(what, str) and what in r.history.recorded]
     drawn = drawn or list(results)  # a rate is recorded where it follows a schedule
+    optimum = loss_of(optimum)
     curves = [values_of(result.history, what, optimum) for result in drawn]
     labels, common = _labels(drawn)
     rates = _rates(drawn)
@@ -191,12 +201,13 @@ def draw_losses(
     losses: Array,
     runs: Sequence[Sequence[Result]],
     best: float,
-    optimum: float,
+    optimum: Least,
     style: dict[str, Any],
     install: str,
 ) -> "Axes":
     """Draw the losses of a search, (rates, seeds), against the rate; see ``GridSearch.plot``."""
     ax = axes_of(ax, install)
+    optimum = loss_of(optimum)
     heights = np.where(losses > optimum, losses - optimum, math.nan)  # also of a run not made
     ended = np.isfinite(heights)
     diverged = np.array([any(r.status == "diverged" for r in its) for its in runs])

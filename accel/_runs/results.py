@@ -13,7 +13,7 @@ from accel._core.network import LinearNetwork, Network, checked_widths
 from accel._core.optimizers import Optimizer
 from accel._core.scaling import Scaling
 from accel._files import archives, paths
-from accel._runs.curves import draw, label_of
+from accel._runs.curves import Least, draw, label_of
 from accel._runs.ends import End, State, described_rule, rule_in
 from accel._runs.history import HISTORY, History
 from accel._runs.predicting import Predicts
@@ -89,8 +89,9 @@ class Result(HasLoss, Predicts):
     threads : int
         1 where that is not ours to say: on the GPU, and for ``"reference"``.
     at_saddle : bool
-        Whether the run made all its steps and stands where it began, at a saddle: the gradient with
-        respect to the factors is next to nothing, that with respect to their product is not.
+        Whether the run made all its steps and stands at a saddle, where it began or to which its
+        product shrank: the gradient with respect to the factors is next to nothing, that with
+        respect to their product is not.
         ``train`` warns of it (``SaddleWarning``), ``sweep`` and ``grid_search`` do not.
     scaling : Scaling or None
         The units and names of the problem's data, in which ``predict`` and ``coefficients`` are;
@@ -174,7 +175,7 @@ class Result(HasLoss, Predicts):
     def plot(
         self,
         ax: "Axes | None" = None,
-        optimum: float = 0.0,
+        optimum: Least = 0.0,
         what: str = "loss",
         **style: Any,
     ) -> "Axes":
@@ -184,8 +185,8 @@ class Result(HasLoss, Predicts):
         ----------
         ax : matplotlib axes, optional
             A new figure by default.
-        optimum : float
-            Of the loss; records at or below it are left out.
+        optimum : float or Optimum
+            The least loss; records at or below it are left out.
         what : str
             A name in ``history``. Axes are logarithmic, and zeros are left out, but for ranks,
             alignments, what has negative values, and a rate that is zero somewhere or falls by more

@@ -1,13 +1,14 @@
-r"""Runs that end at the saddle at which they began, told from those that are slow or done.
+r"""Runs that end at the saddle where they began, or shrank to, told from slow or finished ones.
 
 A run from very small factors may make all its steps beside the saddle at 0, where its gradient with
 respect to the factors is next to nothing though that with respect to their product G is not. Its
 loss is that of the start then, and nothing else is wrong with it. Here it is recognised, in this
 order, so that a run that is well costs nothing:
 
-- The loss has fallen by less than a thousandth, and no factor has grown by a tenth (in a run of
-  fewer than 100 steps by as many thousandths). What grows like that leaves the saddle within ten
-  times as many steps, or a thousand.
+- The loss has fallen by less than a thousandth, or the product has shrunk to a thousandth of what
+  it was, and no factor has grown by a tenth (in a run of fewer than 100 steps by as many
+  thousandths). What grows like that leaves the saddle within ten times as many steps, or a
+  thousand.
 - Along a direction that the product W does not use (``accel._core.saddles``) the loss can be
   lowered by a hundredth at least, by a piece of length t of rank one. A converged run has no such
   direction, nor one at the best map of low rank that its widths allow, nor one at rest between loss
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 _FALLEN = 1e-3  # of the loss: a run that lowers it by more has left
+_VANISHED = 1e-3  # of the norm of the product at the start
 _GROWN = 0.1, 1e-3  # of a factor's norm: what a run that has left has at least, and in a step
 _LOWER = 0.01  # of the loss: what a piece of rank one must be able to gain
 _SHARE = 1e-3  # of the gradient of balanced factors of that piece
@@ -181,6 +183,12 @@ def _has_grown(start: Network, end: Network, steps: int) -> bool:
     return any(b - a > least * (a or largest) for a, b in zip(before, after, strict=True))
 
 
+def _has_vanished(start: Network, end: Network) -> bool:
+    """Whether the product has shrunk to nothing, as one does that cannot change its sign."""
+    before, after = (norm(network.end_to_end()) for network in (start, end))
+    return after < _VANISHED * before
+
+
 def stands_still(
     problem: BaseProblem,
     kernels: Backend,
@@ -201,7 +209,9 @@ def stands_still(
     history : History
     """
     first, last = float(history.loss[0]), float(history.loss[-1])
-    if depth_of(start, optimizer) == 1 or not (1 - _FALLEN) * first <= last < math.inf:
+    if depth_of(start, optimizer) == 1 or not last < math.inf:
+        return False
+    if last < (1 - _FALLEN) * first and not _has_vanished(start, end):
         return False
     if _has_grown(start, end, int(history.step[-1])):
         return False
@@ -220,11 +230,20 @@ def warn(network: Network, optimizer: Optimizer, history: History) -> None:
     if _unwarned.get():
         return
     N = depth_of(network, optimizer)
+    if history.weight_norm[-1] < _VANISHED * history.weight_norm[0]:
+        warnings.warn(
+            f"the run ended at the saddle at 0: in {history.step[-1]} steps its product of {N} "
+            "balanced factors has shrunk to nothing, since it cannot change its sign; another "
+            "seed, or the start of LinearNetwork.for_problem, begins downhill",
+            SaddleWarning,
+            stacklevel=4,
+        )
+        return
     told = (
         f"the run ended at the saddle at which it began: {history.step[-1]} steps took the loss "
         f"from {history.loss[0]:.6g} to {history.loss[-1]:.6g}, since the product of {N} small "
         "factors has next to no gradient; a larger start leaves it: without scale, with "
     )
     init = "constant" if isinstance(network, DiagonalNetwork) else "balanced"
-    advice = f"init={init!r}, or on standardised data"
+    advice = f"init={init!r}, on standardised data, or at a larger learning rate"
     warnings.warn(told + advice, SaddleWarning, stacklevel=4)

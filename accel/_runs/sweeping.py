@@ -11,6 +11,7 @@ from accel._core.optimizers import Optimizer
 from accel._runs import checkpoints, checks, continuing, driver
 from accel._runs.batching import Noise, batches_of, epoch_of
 from accel._runs.checks import Callback, Record
+from accel._runs.curves import Least
 from accel._runs.ends import End, State
 from accel._runs.intervals import RecordEvery
 from accel._runs.pictures import draw_models
@@ -150,7 +151,7 @@ class Sweep:
     def plot(
         self,
         ax: "Axes | None" = None,
-        optimum: float = 0.0,
+        optimum: Least = 0.0,
         what: str = "loss",
         **style: Any,
     ) -> "Axes":
@@ -164,8 +165,8 @@ class Sweep:
         ----------
         ax : matplotlib axes, optional
             A new figure by default.
-        optimum : float
-            Of the loss; records at or below it are left out.
+        optimum : float or Optimum
+            The least loss; records at or below it are left out.
         what : str
             A name in ``history``, see ``Result.plot``. Models of which it was not recorded, as the
             rate of those without a schedule, are left out.

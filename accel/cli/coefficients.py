@@ -81,7 +81,7 @@ def print_coefficients(console: Console, result: Result) -> None:
     coef, intercept = (np.atleast_1d(part) for part in result.coefficients())
     coef = coef.reshape(len(intercept), -1)
     with np.errstate(over="ignore"):
-        effect = coef * scaling.x_scale
+        effect = coef * np.where(np.isfinite(scaling.x_scale), scaling.x_scale, 0.0)
     size = np.abs(effect / scaling.y_scale.reshape(-1, 1)).max(axis=0)
     rows = range(len(size))
     if len(size) > _FEATURES:

@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _SUFFIXES = (".npz", ".csv", ".png")
+#: What names a file that commands do not write, and not a folder.
+_OTHERS = (".html", ".jpeg", ".jpg", ".json", ".npy", ".parquet", ".pdf", ".svg", ".tsv", ".txt")
 _LONG = 100  # characters of the name of a file
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
@@ -89,7 +91,7 @@ def output_paths(
         the data.
     """
     out, where = paths.given("--out", out), paths.text(out)
-    if out.suffix.lower() in _SUFFIXES and not out.is_dir():
+    if out.suffix.lower() in (*_SUFFIXES, *_OTHERS) and not out.is_dir():
         if out.suffix.lower() not in kinds:
             raise ValueError(f"--out must be a folder or end in {', '.join(kinds)}, got {where}")
         files = list(dict.fromkeys([out, out.with_suffix(".png")]))

@@ -26,7 +26,7 @@ REMEDY = "drop_missing=True (--drop-missing) leaves out their rows"
 #: What to do about text: the end of a message.
 IN_PLACE_OF_TEXT = (
     "choose columns of numbers by features (--features), or write numbers in place of text, as "
-    "pandas.get_dummies does"
+    "pandas.get_dummies(frame, dtype=int) does"
 )
 
 _TOLD, _LONG = 5, 40  # columns that a message lists, and the characters of each

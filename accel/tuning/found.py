@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accel._core.optimizers import Optimizer
+from accel._runs.curves import Least
 from accel._runs.pictures import draw_losses
 from accel._runs.results import INSTALL, Result
 from accel._runs.sweeping import Sweep
@@ -138,7 +139,7 @@ class GridSearch:
             frame["loss_mean"], frame["loss_std"] = self.loss_mean, self.loss_std
         return frame
 
-    def plot(self, ax: "Axes | None" = None, optimum: float = 0.0, **style: Any) -> "Axes":
+    def plot(self, ax: "Axes | None" = None, optimum: Least = 0.0, **style: Any) -> "Axes":
         """Draw the loss at the end against the learning rate.
 
         With several seeds the line is that of the means, and every run is a dot. A star marks the
@@ -149,7 +150,7 @@ class GridSearch:
         ----------
         ax : matplotlib axes, optional
             A new figure by default.
-        optimum : float
+        optimum : float or Optimum
             Of the loss; what is at or below it is left out.
         **style
             Passed to ``ax.plot`` for the line.

@@ -158,3 +158,10 @@ def test_files_are_written_by_their_suffix(tmp_path):
     outputs.write(chosen, {".csv": written.append, ".png": written.append})
     assert written == chosen
     assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize("name", ["curve.pdf", "model.json", "a.SVG"])
+def test_a_kind_of_file_that_is_not_written_is_no_folder(tmp_path, name):
+    with pytest.raises(ValueError, match=r"--out must be a folder or end in \.csv, \.png, got"):
+        outputs.output_paths(tmp_path / name, "x", (".csv", ".png"), None, force=False)
+    assert outputs.output_paths(tmp_path / "v1.2", "x", (".csv",), None, force=False)

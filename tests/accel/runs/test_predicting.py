@@ -253,3 +253,23 @@ def test_the_page_about_models(in_a_folder_of_its_own, tmp_path, capsys):
     assert "'bmi'" in printed
     scaling = accel.Result.load(tmp_path / "model.npz").scaling
     assert scaling.targets == ("progression",)
+
+
+def test_a_constant_column_has_no_coefficient(tmp_path):
+    """Its weight stays where it began, at random; later values of it move no prediction."""
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    X[:, 1] = 7.0
+    y = 1e3 * (X @ [1.0, 0.0, -2.0])
+    scaled = accel.standardize(X, y)
+    problem = accel.LpProblem(scaled, p=2)
+    network = accel.LinearNetwork.for_problem(problem, depth=1, seed=1)
+    result = accel.train(problem, network, accel.GradientDescent(0.1), 200, backend="reference")
+    assert result.network.end_to_end()[0, 1] != 0
+    other = X.copy()
+    other[:, 1] = 9.0
+    loaded = accel.Result.load(result.save(tmp_path / "r.npz"))
+    for model in (result, loaded):
+        assert model.coefficients()[0][1] == 0
+        np.testing.assert_array_equal(model.predict(other), model.predict(X.copy()))
+    assert scaled.coefficients(result.network)[0][1] == 0
+    assert scaled.x_scale[1] == 1

@@ -243,3 +243,33 @@ def test_rates_that_follow_the_loss_do_not_grow_without_end_at_a_saddle():
     # From depth 4 a larger rate helps, and then it falls to one that suits the rest of the run.
     left = run(problem, small(problem, 4), "auto", 1000)
     assert left.loss < 0.1 * left.history.loss[0]
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("slope", [-1.0, 1.0])
+def test_one_feature_of_either_slope(depth, slope):
+    """A product of balanced scalars cannot change its sign, so for_problem chooses it."""
+    x = np.random.default_rng(0).standard_normal(50)
+    problem = accel.LpProblem(x[:, None], slope * x, p=2)
+    for seed in range(4):
+        network = accel.LinearNetwork.for_problem(problem, depth, init="balanced", seed=seed)
+        run = {"steps": 300, "learning_rate": "auto", "backend": "reference"}
+        result = accel.train(problem, network, "gd", **run)
+        assert result.network.end_to_end().item() == pytest.approx(slope, rel=1e-2)
+        params = network.params.copy()
+        params[-1] *= -1
+        with pytest.warns(accel.SaddleWarning, match="at the saddle at 0: in 300 steps"):
+            result = accel.train(problem, network.with_params(params), "gd", **run)
+        assert result.at_saddle
+
+
+def test_what_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    problem = accel.LpProblem([[1.0, 0.0], [0.0, 1.0]], [3.0, 1.0], p=4)
+    network = accel.LinearNetwork.for_problem(problem, depth=1)
+    result = accel.train(problem, network, "gd", 20, backend="reference")
+    best = accel.optimum(problem)
+    one, other = (result.plot(optimum=least).get_lines()[0] for least in (best, best.loss))
+    np.testing.assert_array_equal(one.get_ydata(), other.get_ydata())
+    with pytest.raises(TypeError, match="ax must be axes of matplotlib, got 'loss'"):
+        result.plot("loss")
