@@ -133,9 +133,9 @@ def commands():
         spans = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", text)
         for code in [*lines, *spans]:
             for part in re.split(r"&&|#|;|\|", code):
-                words = shlex.split(part.replace("\n", " ").replace("'", ""))
-                if words and os.path.basename(words[0]) == "accel" and len(words) > 1:
-                    yield page, words[1:]
+                command, *rest = part.split() or [""]
+                if os.path.basename(command) == "accel" and rest:
+                    yield page, shlex.split(" ".join(rest).replace("'", ""))
 
 
 def test_commands_and_their_options_exist():
@@ -147,7 +147,10 @@ def test_commands_and_their_options_exist():
     group = typer.main.get_command(app.app)
     found = list(commands())
     assert {words[0] for _, words in found} >= {"compare", "info", "reproduce", "train"}
+    own = {one for each in group.params for one in each.opts}
     for page, (name, *words) in found:
+        if name in own:
+            continue
         assert name in group.commands, f"{page}: accel {name}"
         options = {"--help"} | {one for each in group.commands[name].params for one in each.opts}
         used = {word.partition("=")[0] for word in words if word.startswith("-")}
