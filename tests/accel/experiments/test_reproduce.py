@@ -203,7 +203,7 @@ def test_a_report_of_other_settings_is_none(everything, monkeypatch, other):
         raise ValueError("a sweep")
 
     monkeypatch.setattr(runner, "sweep", called)
-    ended = run("--out", everything[0], "--check", "--figures", "5l", *other)
+    ended = run("--out", everything[0], "--check", "--figures", "5l", "--force", *other)
     assert ended.exit_code == 2
     assert "a sweep" in ended.stderr
 
