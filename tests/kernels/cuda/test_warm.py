@@ -290,7 +290,9 @@ def checkout(tmp_path_factory):
     (root / "accel").mkdir()
     (root / "accel" / "__init__.py").touch()
     (root / "accel" / "kernels").symlink_to("../kernels")
-    (root / "benchmarks" / "groups" / "gpu").mkdir(parents=True)
+    for name in ("benchmarks", "benchmarks/groups", "benchmarks/groups/gpu"):
+        (root / name).mkdir()
+        (root / name / "__init__.py").touch()  # else those of an editable installation are found
     (root / "benchmarks" / "groups" / "gpu" / "plan.py").write_text(PLAN)
     (root / "benchmarks" / "groups" / "gpu" / "made.py").write_text(MADE)
     return root
