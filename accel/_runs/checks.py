@@ -129,11 +129,6 @@ def options(
     return RunOptions(callback, progress, backend, threads, where, recorded, batches)
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {validation.shown(value)}")
-
-
 def check_is_optimizer(optimizer: object) -> None:
     """Raise TypeError for what is no optimiser."""
     if not isinstance(optimizer, Optimizer):

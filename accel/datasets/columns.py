@@ -14,8 +14,9 @@ from accel._support import validation
 from accel._support.arrays import Array
 
 __all__ = [
-    "IN_PLACE_OF_TEXT", "REMEDY", "Chosen", "Columns", "Places", "Wanted", "checked", "choose",
-    "counted", "names_of", "short", "split", "unique", "wanted", "width", "without_missing",
+    "IN_PLACE_OF_TEXT", "REMEDY", "Chosen", "Columns", "Places", "Wanted", "by_number", "checked",
+    "choose", "counted", "names_of", "short", "split", "unique", "wanted", "width",
+    "without_missing",
 ]  # fmt: skip
 
 _log = logging.getLogger("accel")
@@ -195,16 +196,25 @@ def _number(
                 "number, from 0"
             )
         return header.index(word)
+    nameless = f"it has no header, so {name} must be the number of a column, from 0"
+    return by_number(where, name, word, count, header, nameless)
+
+
+def by_number(
+    where: str, name: str, word: str | int, count: int, names: Sequence[str] | None, nameless: str
+) -> int:
+    """The number of a column, from its number from 0 or (below 0) the end.
+
+    What is no number is refused as a name that is not among ``names``; without names the message
+    begins with ``nameless``.
+    """
     try:
         number = int(word)  # on the command line numbers are text
     except ValueError:
-        if not header:
-            raise ValueError(
-                f"{where}: it has no header, so {name} must be the number of a column, from 0, "
-                f"got {validation.shown(word)}"
-            ) from None
+        if not names:
+            raise ValueError(f"{where}: {nameless}, got {validation.shown(word)}") from None
         try:
-            validation.unknown(name, str(word), list(header))
+            validation.unknown(name, str(word), list(names))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
     if not -count <= number < count:

@@ -21,7 +21,7 @@ from accel._files.paths import unreadable
 from accel._support import frames, validation
 from accel._support.arrays import Array
 from accel.datasets import readers
-from accel.datasets.columns import unique
+from accel.datasets.columns import by_number, unique
 from accel.datasets.layouts import DAMAGED, MISSING, Empty, Layout, layout_of, uneven
 
 __all__ = ["SUFFIXES", "Samples", "Wanted", "read_samples", "samples_of"]
@@ -173,21 +173,8 @@ def _place(where: str, word: str, header: Sequence[str] | None, count: int) -> i
         )
     if held is not None and word in held:
         return held.index(word)
-    try:
-        number = int(word)
-    except ValueError:
-        if held is None:
-            raise ValueError(
-                f"{where}: without names of columns, target must be the number of one, from 0, got "
-                f"{validation.shown(word)}"
-            ) from None
-        try:
-            validation.unknown("target", word, held)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-    if not -count <= number < count:
-        raise ValueError(f"{where}: target must be >= {-count} and < {count}, got {number}")
-    return number % count
+    nameless = "without names of columns, target must be the number of one, from 0"
+    return by_number(where, "target", word, count, held, nameless)
 
 
 def samples_of(
