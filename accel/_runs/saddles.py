@@ -3,7 +3,7 @@ r"""Runs that end at the saddle where they began, or shrank to, told from slow o
 A run from very small factors may make all its steps beside the saddle at 0, where its gradient with
 respect to the factors is next to nothing though that with respect to their product G is not. Its
 loss is that of the start then, and nothing else is wrong with it. Here it is recognised, in this
-order, so that a run that is well costs nothing:
+order, so that a run that is well costs nothing, and one on a GPU stays there:
 
 - The loss has fallen by less than a thousandth, or the product has shrunk to a thousandth of what
   it was, and no factor has grown by a tenth (in a run of fewer than 100 steps by as many
@@ -183,10 +183,9 @@ def _has_grown(start: Network, end: Network, steps: int) -> bool:
     return any(b - a > least * (a or largest) for a, b in zip(before, after, strict=True))
 
 
-def _has_vanished(start: Network, end: Network) -> bool:
+def _has_vanished(history: History) -> bool:
     """Whether the product has shrunk to nothing, as one does that cannot change its sign."""
-    before, after = (norm(network.end_to_end()) for network in (start, end))
-    return after < _VANISHED * before
+    return float(history.weight_norm[-1]) < _VANISHED * float(history.weight_norm[0])
 
 
 def stands_still(
@@ -211,7 +210,7 @@ def stands_still(
     first, last = float(history.loss[0]), float(history.loss[-1])
     if depth_of(start, optimizer) == 1 or not last < math.inf:
         return False
-    if last < (1 - _FALLEN) * first and not _has_vanished(start, end):
+    if last < (1 - _FALLEN) * first and not _has_vanished(history):
         return False
     if _has_grown(start, end, int(history.step[-1])):
         return False
@@ -230,7 +229,7 @@ def warn(network: Network, optimizer: Optimizer, history: History) -> None:
     if _unwarned.get():
         return
     N = depth_of(network, optimizer)
-    if history.weight_norm[-1] < _VANISHED * history.weight_norm[0]:
+    if _has_vanished(history):
         warnings.warn(
             f"the run ended at the saddle at 0: in {history.step[-1]} steps its product of {N} "
             "balanced factors has shrunk to nothing, since it cannot change its sign; another "
