@@ -38,11 +38,9 @@ def polished(task: Task, c: Array, b: float, kept: Array, most: int) -> Point:
     It makes at most so many steps.
     """
     penalty, p, A = task.penalty, task.p, task.A
-    sign, steps = np.sign(c) * kept, 0
-    if not penalty.absolute and not penalty.nonnegative:
-        sign = np.ones_like(c)
-    r = task.residual(c, b)
     bounded = penalty.absolute or penalty.nonnegative
+    sign, steps = np.sign(c) * kept if bounded else np.ones_like(c), 0
+    r = task.residual(c, b)
     while steps < min(_ROUNDS, most):
         steps, on = steps + 1, sign != 0
         s, weights = slopes(r, p, 0.0), curvatures(r, r, p, 0.0)
@@ -77,11 +75,13 @@ def polished(task: Task, c: Array, b: float, kept: Array, most: int) -> Point:
             c[gone], sign[gone] = 0.0, 0.0
         r = task.residual(c, b)
         if t == 1.0 and size <= 1e-9 * float(np.abs(c).max(initial=0.0)):
-            t_ = -(A.T @ slopes(r, p, 0.0))
-            limit = penalty.lam * (1 + 1e-10) + 1e-12 * float(np.linalg.norm(slopes(r, p, 0.0)))
-            beyond = (t_ if penalty.nonnegative else np.abs(t_)) > limit
-            enters = beyond & (sign == 0)
-            if not enters.any() or not bounded:
+            if not bounded:
                 break
-            sign[enters] = np.sign(t_[enters])
+            s = slopes(r, p, 0.0)
+            left = -(A.T @ s)
+            limit = penalty.lam * (1 + 1e-10) + 1e-12 * float(np.linalg.norm(s))
+            enters = ((left if penalty.nonnegative else np.abs(left)) > limit) & (sign == 0)
+            if not enters.any():
+                break
+            sign[enters] = np.sign(left[enters])
     return Point(c, b, r, np.zeros_like(r), math.inf, task.value(c, r), steps)

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _FIRST = 5  # numbers of a vector that are shown
+_LARGER = "leave --scale to its default, or --init balanced or identity"  # factors at a saddle
 
 
 def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -87,7 +88,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     if held:
         notes.append(
             f"at the saddle where it began, with factors too small to move: {', '.join(held)}; "
-            "leave --scale to its default, or --init balanced or identity"
+            f"{_LARGER}"
         )
     if comparison.repeats > 1:
         notes.append(f"times are medians of {comparison.repeats} runs")
@@ -134,7 +135,7 @@ def result_table(result: Result, best: Optimum | None) -> Table:
     elif result.at_saddle:
         status = (
             f"{result.status}, [red]at the saddle where it began[/]: the factors are too small to "
-            "move; leave --scale to its default, or --init balanced or identity"
+            f"move; {_LARGER}"
         )
     table.add_row("status", status)
     table.add_row("steps", str(result.steps))

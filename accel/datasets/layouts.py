@@ -17,7 +17,7 @@ from accel._support import validation
 from accel.datasets import columns
 
 __all__ = [
-    "COMMA", "DAMAGED", "MISSING", "Empty", "Fault", "Layout", "is_number", "is_word", "layout_of",
+    "COMMA", "DAMAGED", "MISSING", "Empty", "Fault", "Layout", "is_word", "layout_of", "number_in",
     "uneven",
 ]  # fmt: skip
 
@@ -119,7 +119,7 @@ class Layout(NamedTuple):
         """Whether a line of a cell looks like a row of its own."""
         cells = line.split(self.delimiter)
         numbers = [cells[j].strip() for j in wanted] if len(cells) == self.width else []
-        return any(map(is_number, numbers)) and not any(map(is_word, numbers))
+        return any(map(_is_number, numbers)) and not any(map(is_word, numbers))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows as text, each after the number of the line in which it begins."""
@@ -165,7 +165,16 @@ def uneven(line: int, cells: list[str], width: int) -> str:
     return f"line {line} has {len(cells)} columns, the rows before it have {width}"
 
 
-def is_number(cell: str) -> bool:
+def number_in(cell: str) -> float | None:
+    """The number in a cell of a row as NumPy reads it: Python's, in ASCII, without underscores."""
+    if "_" in cell or not cell.isascii():
+        return None
+    with contextlib.suppress(ValueError):
+        return float(cell)
+    return None
+
+
+def _is_number(cell: str) -> bool:
     """Whether Python reads a cell as a number."""
     with contextlib.suppress(ValueError):
         float(cell)
@@ -175,13 +184,13 @@ def is_number(cell: str) -> bool:
 
 def is_word(cell: str) -> bool:
     """Whether a cell is neither a number nor the mark of a missing one."""
-    number = is_number(cell) or COMMA.fullmatch(cell)
+    number = _is_number(cell) or COMMA.fullmatch(cell)
     return not number and cell.lower() not in MISSING
 
 
 def _is_known(cell: str) -> bool:
     """Whether a cell is a number that is not missing."""
-    return cell.lower() not in MISSING and is_number(cell)
+    return cell.lower() not in MISSING and _is_number(cell)
 
 
 def _cells(lines: Sequence[str], delimiter: str) -> tuple[list[str], int]:
@@ -278,7 +287,7 @@ def layout_of(
             )
     elif used > 1:
         raise ValueError(_OPEN)
-    elif len(above) == len(cells) > 1 and any(map(is_word, above)) and any(map(is_number, cells)):
+    elif len(above) == len(cells) > 1 and any(map(is_word, above)) and any(map(_is_number, cells)):
         header = above  # a comment in front of the numbers, as NumPy writes the names
     if not any(line.strip() for line in ahead):
         raise Empty("it has no rows of numbers")

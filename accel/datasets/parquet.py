@@ -1,9 +1,10 @@
 """Reader of .parquet, by Polars, or by pandas with an engine of its own."""
 
+import contextlib
 import importlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +17,18 @@ from accel._support.arrays import Array
 from accel.datasets import columns
 from accel.datasets.columns import Columns, Wanted
 
-__all__ = ["read_parquet"]
+__all__ = ["Frame", "frame_of", "read_parquet", "reading"]
 
 _INDEX = re.compile(r"__index_level_\d+__")  # as pandas names what is no column of a frame
-
-
 _INDEXES = re.compile(rb'"index_columns"\s*:\s*(?=\[)')  # in what pandas tells of a frame
 
 
-class _Frame(NamedTuple):
-    """A file as a library reads it: the names of its columns, the kinds of them, the values."""
+class Frame(NamedTuple):
+    """A file as a library reads it: the names of its columns, the kinds of them, the values.
+
+    What pandas wrote of an index is no column. No values are read before they are asked for, if the
+    library can do without.
+    """
 
     header: list[str]
     kinds: list[str]
@@ -62,7 +65,7 @@ def _index(path: Path) -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def _by_polars(path: Path) -> _Frame:
+def _by_polars(path: Path) -> Frame:
     polars = importlib.import_module("polars")
     schema = polars.read_parquet_schema(path)
     index = _index(path)
@@ -84,14 +87,14 @@ def _by_polars(path: Path) -> _Frame:
         ]
 
     numeric = [kind.is_numeric() or kind == polars.Boolean for kind in schema.values()]
-    return _Frame(header, [str(kind) for kind in schema.values()], numeric, values)
+    return Frame(header, [str(kind) for kind in schema.values()], numeric, values)
 
 
-def _by_pandas(path: Path) -> _Frame:
+def _by_pandas(path: Path) -> Frame:
     pandas = importlib.import_module("pandas")
     frame = pandas.read_parquet(path)
     parts = [frame.iloc[:, j] for j in range(frame.shape[1])]
-    return _Frame(
+    return Frame(
         [str(name) for name in frame.columns],
         [str(part.dtype) for part in parts],
         [bool(pandas.api.types.is_numeric_dtype(part.dtype)) for part in parts],
@@ -99,7 +102,7 @@ def _by_pandas(path: Path) -> _Frame:
     )
 
 
-def _frame(path: Path) -> _Frame:
+def frame_of(path: Path) -> Frame:
     """The file by the first library that is here.
 
     Raises
@@ -140,7 +143,7 @@ def _array(name: str, values: Any) -> Array:
 
 
 def _read(path: Path, asked: Wanted) -> Columns:
-    where, frame = paths.text(path), _frame(path)
+    where, frame = paths.text(path), frame_of(path)
     header, places = frame.header, _Places(frame.header)
     count = columns.width(where, np.empty((1, len(header))))
     chosen = columns.choose(where, asked, count, header)
@@ -164,6 +167,21 @@ def _read(path: Path, asked: Wanted) -> Columns:
     return columns.split(where, table, taken, header, chosen, asked.drop_missing, places)
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A context in which what a library raises of a damaged file is a ValueError that names it."""
+    try:
+        yield
+    except (ImportError, MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except ValueError as error:
+        if str(error).startswith(paths.text(path)):
+            raise
+        raise unreadable(path, error) from error
+    except BaseException as error:  # Polars panics on some damaged files: that is no Exception
+        raise unreadable(path, f"{type(error).__name__}: {error}") from error
+
+
 def read_parquet(path: Path, asked: Wanted) -> Columns:
     """Columns of numbers or truth values. The target is the last column, or those asked for.
 
@@ -174,13 +192,5 @@ def read_parquet(path: Path, asked: Wanted) -> Columns:
     ImportError
         If neither Polars nor pandas with an engine is installed.
     """
-    try:
+    with reading(path):
         return _read(path, asked)
-    except (ImportError, MemoryError, KeyboardInterrupt, SystemExit):
-        raise
-    except ValueError as error:
-        if str(error).startswith(paths.text(path)):
-            raise
-        raise unreadable(path, error) from error
-    except BaseException as error:  # Polars panics on some damaged files: that is no Exception
-        raise unreadable(path, f"{type(error).__name__}: {error}") from error

@@ -6,8 +6,8 @@ or, for a model of some columns of such a file, all columns up to the last of it
 read by the rules of the readers for training.
 """
 
-import contextlib
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,17 @@ from accel._files import npy, paths, texts
 from accel._files.paths import unreadable
 from accel._support import frames, validation
 from accel._support.arrays import Array
-from accel.datasets import readers
+from accel.datasets import parquet, readers
 from accel.datasets.columns import by_number, unique
-from accel.datasets.layouts import DAMAGED, MISSING, Empty, Layout, layout_of, uneven
+from accel.datasets.layouts import (
+    DAMAGED,
+    MISSING,
+    Empty,
+    Layout,
+    layout_of,
+    number_in,
+    uneven,
+)
 
 __all__ = ["SUFFIXES", "Samples", "Wanted", "read_samples", "samples_of"]
 
@@ -78,6 +86,11 @@ class _Places(NamedTuple):
     targets: list[int]
     ignored: tuple[str, ...]
 
+    def in_front(self) -> "_Places":
+        """The same columns of a table that has no others, features first."""
+        d, k = len(self.features), len(self.targets)
+        return _Places([*range(d)], [*range(d, d + k)], self.ignored)
+
 
 def _places(where: str, wanted: Wanted, header: Sequence[str] | None, count: int) -> _Places:
     """Find the columns.
@@ -117,15 +130,15 @@ def _places(where: str, wanted: Wanted, header: Sequence[str] | None, count: int
             )
     at = {name: j for j, name in enumerate(held)}
     features = [at[name] for name in needed]
-    targets = targets or [at[name] for name in sought]
-    _apart(where, features, targets, held)
-    used = {*features, *targets}
-    return _Places(features, targets, tuple(held[j] for j in range(count) if j not in used))
+    return _taken(where, features, targets or [at[name] for name in sought], held)
 
 
-def _apart(where: str, features: list[int], targets: list[int], held: Sequence[str]) -> None:
+def _taken(where: str, features: list[int], targets: list[int], held: Sequence[str]) -> _Places:
+    """These of the columns; a target may be no feature."""
     if both := [held[j] for j in targets if j in features]:
         raise ValueError(f"{where}: {validation.listed(both)} is a feature of the model, no target")
+    used = {*features, *targets}
+    return _Places(features, targets, tuple(name for j, name in enumerate(held) if j not in used))
 
 
 def _by_number(where: str, wanted: Wanted, count: int) -> _Places:
@@ -140,15 +153,13 @@ def _by_number(where: str, wanted: Wanted, count: int) -> _Places:
     numbers = [int(match[1]) for match in found if match]
     if len(set(numbers)) == d and numbers != [*range(d)]:
         if d < count and max(numbers) < count:
-            held = [f"x{j}" for j in range(count)]
-            _apart(where, numbers, targets, held)
+            places = _taken(where, numbers, targets, [f"x{j}" for j in range(count)])
             _log.warning(
                 "%s: without names of columns, those of the model's numbers are taken, from 0: %s",
                 where,
                 validation.listed(map(str, numbers)),
             )
-            used = {*numbers, *targets}
-            return _Places(numbers, targets, tuple(held[j] for j in range(count) if j not in used))
+            return places
         if numbers != sorted(numbers):
             raise ValueError(
                 f"{where}: the model has the columns {validation.listed(wanted.features)}, in this "
@@ -236,17 +247,7 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
         if last in _TEXT:
             return _read_text(path, where, wanted)
         if last == ".parquet":
-            frame = _parquet(path)
-            places = _places(where, wanted, [str(name) for name in frame.columns], frame.shape[1])
-            columns = [*places.features, *places.targets]
-            names = [frame.columns[j] for j in columns]
-            try:
-                numbers = frames.as_array(where, frame[names])
-            except TypeError as error:  # text
-                raise ValueError(str(error)) from error
-            d = len(places.features)
-            taken = _Places([*range(d)], [*range(d, len(columns))], places.ignored)
-            return _split(where, numbers, taken)
+            return _read_parquet(path, where, wanted)
         if last == ".npy":
             return samples_of(where, wanted, npy.load_npy(path))
         if last == ".npz":
@@ -258,22 +259,18 @@ def read_samples(path: Path, wanted: Wanted) -> Samples:
     raise ValueError(f"{where}: expected a file that ends in {', '.join(SUFFIXES)}")
 
 
-def _parquet(path: Path) -> Any:
-    """Read a data frame by the library that is there; their exceptions are of many kinds."""
-    try:
-        with contextlib.suppress(ImportError):
-            import polars
-
-            return polars.read_parquet(path)
-        import pandas as pd
-
-        return pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(
-            f"{paths.text(path)}: .parquet needs Polars or pandas: {error}"
-        ) from error
-    except Exception as error:
-        raise unreadable(path, error) from error
+def _read_parquet(path: Path, where: str, wanted: Wanted) -> Samples:
+    with parquet.reading(path):
+        frame = parquet.frame_of(path)
+        places = _places(where, wanted, frame.header, len(frame.header))
+        taken = [*places.features, *places.targets]
+        columns = []
+        for j, values in zip(taken, frame.values(taken), strict=True):
+            try:
+                columns.append(frames.as_array(where, values))
+            except (TypeError, ValueError) as error:  # text, or a number that is missing
+                raise ValueError(f"{error} in column {frame.header[j]!r:.60}") from error
+    return _split(where, np.column_stack(columns), places.in_front())
 
 
 def _names(held: npy.Members, name: str) -> list[str]:
@@ -330,9 +327,8 @@ def _read_text(path: Path, where: str, wanted: Wanted) -> Samples:
         raise ValueError(f"{where}: {error}") from error
     except UnicodeDecodeError as error:
         raise unreadable(path, f"{error}; {texts.foreign(path)}") from error
-    numbers, d = np.array(rows, np.float64).reshape(-1, len(columns)), len(places.features)
-    taken = _Places([*range(d)], [*range(d, len(columns))], places.ignored)
-    return _split(where, numbers, taken)
+    numbers = np.array(rows, np.float64).reshape(-1, len(columns))
+    return _split(where, numbers, places.in_front())
 
 
 def _numbers(layout: Layout, lines: Iterator[str], columns: Sequence[int]) -> Iterator[list[float]]:
@@ -344,11 +340,9 @@ def _numbers(layout: Layout, lines: Iterator[str], columns: Sequence[int]) -> It
 
 
 def _number(layout: Layout, cell: str, line: int, j: int) -> float:
-    with contextlib.suppress(ValueError):
-        if "_" not in cell and cell.isascii():
-            number = float(cell)
-            if np.isfinite(number):
-                return number
+    number = number_in(cell)
+    if number is not None and math.isfinite(number):
+        return number
     where = f"line {line}, {layout.column(j)}"
     if cell.strip().lower() in MISSING:
         raise ValueError(

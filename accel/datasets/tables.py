@@ -20,8 +20,8 @@ from accel.datasets.layouts import (
     MISSING,
     Fault,
     Layout,
-    is_number,
     layout_of,
+    number_in,
     uneven,
 )
 
@@ -69,7 +69,7 @@ class _Tally:
             if cell.strip().lower() in MISSING:
                 self._missing[j] = self._missing.get(j, 0) + 1
                 self._lacking = self._lacking or f"line {line}, {self._layout.column(j)}: no value"
-            elif not is_number(cell) or "_" in cell or not cell.isascii():
+            elif number_in(cell) is None:
                 self._texts[j] = self._texts.get(j, 0) + 1
                 self._examples.setdefault(j, cell)
                 if not self._first:

@@ -183,7 +183,7 @@ def _require_finite(penalty: Penalty, p: float) -> None:
 
 
 def _require_memory(n: int, d: int) -> None:
-    small = min(n, d) if d > n else d
+    small = min(n, d)
     memory.require(
         "the fit", {"copies of X": 6 * 8 * n * d, "systems of equations": 5 * 8 * small * small}
     )

@@ -184,8 +184,11 @@ def _minimise(
     if not (np.isfinite(lam).all() and np.isfinite(kappa).all()):
         raise ValueError("l1 and l2 must be finite in units in which y is of size 1: rescale y")
 
+    def coefficients(a: Array) -> Array:
+        return a[:d] - a[d:-1] if split else a[:-1]
+
     def value_and_slope(a: Array) -> tuple[float, Array]:
-        c = a[:d] - a[d:-1] if split else a[:-1]
+        c = coefficients(a)
         r = problem.residual(c, float(a[-1]), i)
         size = np.abs(r)
         v = problem.share * p * np.sign(r) * size ** (p - 1)
@@ -220,8 +223,7 @@ def _minimise(
             a, steps = np.asarray(found.x), steps + int(found.nit)
             value, slope = value_and_slope(a)
             left = np.abs(_projected(a, slope, low))
-            c = a[:d] - a[d:-1] if split else a[:-1]
-            r = np.abs(problem.residual(c, float(a[-1]), i))
+            r = np.abs(problem.residual(coefficients(a), float(a[-1]), i))
             sizes = problem.sizes_from_rows(problem.share * p * r ** (p - 1))
             largest = float(sizes.max(initial=0.0))
             # For p > 2 gradients vanish along with residuals: what they could be is what counts.
@@ -234,7 +236,7 @@ def _minimise(
             trouble = f"the gradient is still {left.max() / limit:.3g} times what tol allows"
             if steps >= max_iter or not found.nit:
                 break
-    return np.append(c, a[-1]), value, float(np.linalg.norm(left)), steps, trouble
+    return np.append(coefficients(a), a[-1]), value, float(np.linalg.norm(left)), steps, trouble
 
 
 def _projected(a: Array, slope: Array, low: Array) -> Array:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_files_of_other_kinds(model):
     frame.to_csv("tabs.tsv", sep="\t", index=False)
     kinds = ["plain.npy", "some.npz", "other.npz", "commented.csv", "plain.csv", "packed.csv.gz",
              "tabs.tsv"]  # fmt: skip
-    if importable("pyarrow") or importable("fastparquet"):
+    if find_spec("pyarrow") or find_spec("fastparquet"):
         frame.to_parquet("columns.parquet")
         kinds.append("columns.parquet")
     for name in kinds:
@@ -143,14 +144,6 @@ def test_files_of_other_kinds(model):
         known = name in ("some.npz", "commented.csv", "packed.csv.gz", "tabs.tsv",
                          "columns.parquet")  # fmt: skip
         assert (report.get("rmse") is not None) == known, name
-
-
-def importable(name):
-    try:
-        __import__(name)
-    except ImportError:
-        return False
-    return True
 
 
 def test_the_target_by_another_name(model):

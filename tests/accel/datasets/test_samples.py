@@ -3,6 +3,8 @@
 import gzip
 import random
 import zipfile
+from decimal import Decimal
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -183,29 +185,56 @@ def test_tables_of_text(tmp_path, text):
     np.testing.assert_array_equal(samples.y, [[3]])
 
 
+@pytest.fixture
+def parquet(tmp_path):
+    polars = pytest.importorskip("polars")
+
+    def written(**columns):
+        held = {"b": [3.0, 4.0], "a": [1, 2], "y": [5, 6], "t": ["u", "v"]} | columns
+        polars.DataFrame(held).write_parquet(tmp_path / "t.parquet")
+        return tmp_path / "t.parquet"
+
+    return written
+
+
+@pytest.mark.parametrize("a", [[1, 2], [1.0, 2.0], [Decimal("1.00"), Decimal("2.00")]])
+def test_a_parquet(parquet, a):
+    samples = read_samples(parquet(a=a, __index_level_0__=[7, 8]), WANTED)
+    np.testing.assert_array_equal(samples.X, [[1, 3], [2, 4]])
+    np.testing.assert_array_equal(samples.y, [[5], [6]])
+    assert samples.ignored == ("t",)  # the index is no column, as for training
+
+
+@pytest.mark.parametrize(
+    ("a", "message"),
+    [
+        (["p", "q"], r"t\.parquet must hold real numbers, got dtype String in column 'a'"),
+        ([1, None], r"t\.parquet must not have missing values, .*\[1\] in column 'a'"),
+        ([1.0, float("nan")], r"t\.parquet: X must be finite"),
+    ],
+)
+def test_a_parquet_without_numbers(parquet, a, message):
+    with pytest.raises(ValueError, match=message):
+        read_samples(parquet(a=a), WANTED)
+
+
 def test_a_parquet_that_is_none(tmp_path):
-    if not any(importable(name) for name in ("polars", "pandas")):
+    if not any(map(find_spec, ("polars", "pandas"))):
         pytest.skip("nothing reads it")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises((ValueError, ImportError), match=r"t\.parquet: "):
         read_samples(tmp_path / "t.parquet", WANTED)
 
 
-def importable(name):
-    try:
-        __import__(name)
-    except ImportError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "npy", "npz"])
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "npy", "npz", "parquet"])
 def test_damaged_files_are_read_or_refused(tmp_path, kind):
     path = tmp_path / f"f.{kind}"
     whole = {"csv": CSV, "csv.gz": gzip.compress(CSV)}.get(kind)
-    if whole is None:
+    if kind == "parquet":
+        pytest.importorskip("polars").DataFrame(X, schema=["a", "b"]).write_parquet(path)
+    elif kind in ("npy", "npz"):
         np.save(path, X) if kind == "npy" else np.savez(path, X=X, y=X[:, 0])
-        whole = path.read_bytes()
+    whole = whole or path.read_bytes()
     messages = []
     for seed in range(150):
         rng = random.Random(seed)
