@@ -20,6 +20,7 @@ from numba.core.dispatcher import Dispatcher
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
+from .parts import CompilePart, CompileWhole, only_for_kernels
 from .processor import vector_bytes
 from .shapes import shapes
 
@@ -35,17 +36,27 @@ LINE = 64
 
 _OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 
-inner = njit(**_OPTIONS)
+def _part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    compiled = njit(pipeline_class=CompilePart, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return only_for_kernels(compiled(function))
+
+    return decorate
+
+
+inner = _part(**_OPTIONS)
 #: For formulas in which an intermediate result may overflow: ``reassoc`` makes NaN of inf there.
-in_order = njit(**{**_OPTIONS, "fastmath": {"contract"}})
+in_order = _part(**{**_OPTIONS, "fastmath": {"contract"}})
 #: For sums that compute their own rounding errors: every operation as it is written.
-as_written = njit(**{**_OPTIONS, "fastmath": False})
+as_written = _part(**{**_OPTIONS, "fastmath": False})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
-inlined = njit(forceinline=True, **_OPTIONS)
+inlined = _part(forceinline=True, **_OPTIONS)
 #: Both at once, for what must give the same bits in a vector of any width, and on any machine.
-inlined_as_written = njit(forceinline=True, **{**_OPTIONS, "fastmath": False})
+inlined_as_written = _part(forceinline=True, **{**_OPTIONS, "fastmath": False})
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
-spliced = njit(inline="always", **_OPTIONS)
+spliced = _part(inline="always", **_OPTIONS)
+_whole = njit(pipeline_class=CompileWhole, no_cfunc_wrapper=True, **_OPTIONS)
 
 
 def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -148,7 +159,7 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = inner(named(*key)(function))
+        dispatcher = _whole(named(*key)(function))
         if not isinstance(dispatcher, Dispatcher):
             raise RuntimeError(
                 "NUMBA_DISABLE_JIT is set: Numba compiles nothing, and the CPU kernels do not run "
