@@ -1,0 +1,97 @@
+"""How Numba compiles kernels that are made of many functions: all of them at once.
+
+Numba takes every function for a program of its own. It optimises it, together with whatever that
+calls, makes machine code and wrappers for Python of it, and then does all this anew for the next
+caller: what lies ten calls deep is optimised ten times, and run as nothing but a piece of the last
+caller. Here a function that only kernels call is a ``Part``, its own instructions as Numba writes
+them; and a kernel that Python calls is a ``Whole``, which links all of its parts, each once, and
+optimises the result. The instructions that come of it are the same.
+"""
+
+from typing import Any
+
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.dispatcher import Dispatcher
+from numba.core.environment import lookup_environment
+
+__all__ = ["CompilePart", "CompileWhole", "only_for_kernels"]
+
+_ENVIRONMENT = "_ZN08NumbaEnv"
+
+
+class _Part(JITCodeLibrary):  # type: ignore[misc]
+    """The instructions of a function; not optimised, and with no place in memory."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def finalize(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self  # asked for ``set_env`` only
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Do nothing: the variable that holds it has no place in memory, either."""
+
+
+class _Whole(JITCodeLibrary):  # type: ignore[misc]
+    """A kernel with all of its parts."""
+
+    def finalize(self) -> None:
+        found: dict[Any, None] = {}
+
+        def find(libraries: Any) -> None:
+            for library in libraries:
+                if library not in found:
+                    found[library] = None
+                    if isinstance(library, _Part):
+                        find(library._linking_libraries)
+
+        find(self._linking_libraries)
+        self._linking_libraries = list(found)
+        super().finalize()
+        for variable in self._final_module.global_variables:
+            if variable.name.startswith(_ENVIRONMENT):
+                environment = lookup_environment(variable.name)
+                if environment is not None:
+                    self._codegen.set_env(variable.name, environment)
+
+
+class _Compile(Compiler):  # type: ignore[misc]
+    _library: type[JITCodeLibrary]
+
+    def compile_extra(self, function: Any) -> Any:
+        library = self._library(self.state.targetctx.codegen(), function.__qualname__)
+        library.enable_object_caching()
+        self.state.library = library
+        return super().compile_extra(function)
+
+
+class CompilePart(_Compile):
+    """The pipeline of a function that only kernels call."""
+
+    _library = _Part
+
+
+class CompileWhole(_Compile):
+    """The pipeline of a kernel that Python calls."""
+
+    _library = _Whole
+
+
+class _OnlyForKernels(Dispatcher):  # type: ignore[misc]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self.py_func.__qualname__} has no machine code: only kernels call it")
+
+
+def only_for_kernels(dispatcher: Any) -> Any:
+    """Have a dispatcher of parts refuse to be called by Python, which would jump to nowhere."""
+    if isinstance(dispatcher, Dispatcher):
+        dispatcher.__class__ = _OnlyForKernels
+    return dispatcher
