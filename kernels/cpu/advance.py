@@ -34,10 +34,12 @@ from .epilogue import (
     Room,
     chain_of,
     close_ranks,
-    make_epilogue,
+    here_of,
+    multiply,
     point_into,
     reduce,
     scales_of,
+    settle,
     squared_slope,
 )
 from .factor_chain import end_to_end_matrix
@@ -60,10 +62,9 @@ def _turn(run, size):
 
 
 @cache
-def make_advance(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind: str):
+def make_advance(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     """Make the kernel: chunks of steps of all models, called by every rank of the team."""
     forward = make_forward(dtype, lanes, form, kind)
-    settle, multiply = make_epilogue(dtype, lanes, structure)
 
     @spliced
     def publish(chain, run, place, size):
@@ -72,21 +73,21 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str, structure: str, ki
         for i in range(size):
             run.weights[start + i] = W[i]
 
-    @entry("advance", dtype.name, lanes, form, structure, kind)
+    @entry("advance", dtype.name, lanes, form, kind)
     def advance(data, shared, scratch, flags, rank):
         run, size = point_into(shared), data.k * data.ld
         progress, p = run.progress, run.limits[P]
         work, (parts, length), sums = scratch.work[rank], scratch.sums.shape, pointer(scratch.sums)
-        room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
+        here = here_of(run, Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank])))
         n_tiles = (data.n + data.tile - 1) // data.tile
         ranks, phase = scratch.work.shape[0], 0
         first, last = parts * rank // ranks, parts * (rank + 1) // ranks
         if rank == 0:
             last = parts  # its own, and then those that nobody has begun with
             for place in range(progress[ACTIVE]):
-                chain = chain_of(run, run.active[place])
-                multiply(chain)
-                publish(chain, run, place, size)
+                model = run.active[place]
+                multiply(run, here, model)
+                publish(chain_of(run, model), run, place, size)
             progress[EPILOGUE] = 0
         while True:
             alone = rank == 0 and progress[EPILOGUE] == 1 and progress[ACTIVE] == 1
@@ -115,7 +116,7 @@ def make_advance(dtype: np.dtype[Any], lanes: int, form: str, structure: str, ki
                     chain = chain_of(run, model)
                     loss = reduce(chain, sums, parts, length, place, scales_of(run))
                     value = loss, squared_slope(chain)
-                    settle(run, chain, model, step, value, room)
+                    settle(run, here, model, step, value)
                     publish(chain, run, place, size)
                 if not alone:
                     team.arrive(flags, part, phase)

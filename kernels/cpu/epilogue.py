@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import from_dtype, types
 
-from ..specs import CONVERGED, DIVERGED, END_TO_END, GROUP_RMSPROP, RUNNING, TARGET
+from ..specs import CONVERGED, DIVERGED, END_TO_END, GROUP_RMSPROP, LANGEVIN, RUNNING, TARGET
 from . import entrywise
 from .factor_chain import (
     COLUMNS,
@@ -24,15 +25,33 @@ from .factor_chain import (
     make_gradients,
 )
 from .jit import inlined, inner, spliced
+from .noise import make_noise
 from .norms import norm, root, sum_of_squares
-from .pointers import pointer, shift
+from .pieces import FLOAT, FLOATS, INTEGER, Piece, caller, from_stack, on_stack, piece
+from .pointers import address, pointer, pointer_to, shift
 from .precondition import apply as precondition
-from .updates import DECAY, KIND, RATE, RULE_SIZE, A, Memory, Sink, make_consumers, prepare
+from .updates import (
+    DECAY,
+    KIND,
+    RATE,
+    RULE_SIZE,
+    SCHEDULED,
+    A,
+    Memory,
+    Sink,
+    make_consumers,
+    make_follow,
+    prepare,
+)
 
 #: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
 #: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS.
 #: The first batch at hand is that of step FIRST_BATCH.
-RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, CONTROL_SIZE = range(7)
+#: The others are addresses of pieces (:mod:`.pieces`), which ``set_pieces`` writes there.
+(
+    RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, SETTLE,
+    END_TO_END_STEP, FOLLOW, DISTURB, CONTROL_SIZE,
+) = range(11)  # fmt: skip
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
 #: of a step's phases it is. Where models take turns, the model at PLACE is at its step TURN,
@@ -113,6 +132,24 @@ class Room(NamedTuple):
 
     block: Any
     spare: Any
+
+
+class Here(NamedTuple):
+    """A run, and the scratch of the rank that calls a piece."""
+
+    run: Run
+    room: Room
+
+
+def _here_type(dtype: np.dtype[Any]) -> types.Type:
+    """Return Numba's type of a ``Here``."""
+    integers, values = types.CPointer(types.int64), types.CPointer(from_dtype(dtype))
+    kinds = dict.fromkeys(Run._fields, values)
+    kinds |= dict.fromkeys(("control", "progress", "models", "active", "table"), integers)
+    kinds |= dict.fromkeys(("limits", "rules", "programs", "history"), FLOATS)
+    kinds |= dict.fromkeys(("count", "k", "total"), INTEGER)
+    run = types.NamedTuple(tuple(kinds.values()), Run)
+    return types.NamedTuple((run, types.NamedTuple((values, FLOATS), Room)), Here)
 
 
 @inner
@@ -252,18 +289,6 @@ def close_ranks(run, size):
 
 
 @inner
-def step_end_to_end(chain, G, rule, room):
-    """Make a step of the end-to-end rule; G points to the gradient, laid out like the factor."""
-    k, d, ld, block = chain.k, chain.table[COLUMNS], chain.table[LD], room.block
-    W = shift(chain.params, chain.table[PARAMS])
-    precondition(W, G, k, d, ld, int(rule[A]), block, room.spare)
-    rate, keep = rule[RATE], 1.0 - rule[RATE] * rule[DECAY] * rule[A]
-    for c in range(k):
-        for i in range(c * ld, c * ld + d):  # the block's padding is not zero
-            W[i] = keep * W[i] - rate * block[i]
-
-
-@inner
 def close_round(run, end, furthest):
     """End a round in which models made steps until ``end``; whether another one follows.
 
@@ -276,19 +301,68 @@ def close_round(run, end, furthest):
     return progress[ACTIVE] > 0 and progress[STEP] < progress[STOP_AT] and not stopped
 
 
+_SETTLING = (INTEGER, INTEGER, INTEGER, FLOAT, FLOAT)
+_STEPPING = (INTEGER, INTEGER, INTEGER)
+_settle, _step_end_to_end = caller(*_SETTLING), caller(*_STEPPING)
+
+
+@spliced
+def here_of(run, room):
+    """Put what pieces need on the stack, and return its address."""
+    return on_stack(Here(run, room))
+
+
+@spliced
+def settle(run, here, model, step, value):
+    """Take a model from the loss and the gradient of its iterate to the next; its status.
+
+    Where that is not RUNNING, or nothing but an evaluation is asked for, there is none. ``value``
+    is the loss and the sum of squares of the gradient; of a run with batches those of a batch, of
+    which no more is asked than that they are finite.
+    """
+    return _settle(run.control[SETTLE], (here, model, step, value[0], value[1]))
+
+
+@spliced
+def multiply(run, here, model):
+    """Make the end-to-end matrix of a model from its factors, once before the first step."""
+    _settle(run.control[SETTLE], (here, model, -1, 0.0, 0.0))
+
+
+@spliced
+def step_end_to_end(run, here, model, G):
+    """Make a step of the end-to-end rule; G points to the gradient, laid out like the factor."""
+    _step_end_to_end(run.control[END_TO_END_STEP], (here, model, address(G)))
+
+
 @cache
-def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool = False):
-    """Compile ``settle(run, chain, model, step, value, room)`` and ``multiply(chain)``.
+def _make_step_end_to_end(dtype: np.dtype[Any]) -> Piece:
+    here_at = from_stack(_here_type(dtype))
+
+    @piece("end to end", dtype.name, arguments=_STEPPING)
+    def step_end_to_end(here, model, gradient):
+        run, room = here_at(here)
+        chain, rule = chain_of(run, model), shift(run.rules, model * RULE_SIZE)
+        k, d, ld, block = chain.k, chain.table[COLUMNS], chain.table[LD], room.block
+        W, G = shift(chain.params, chain.table[PARAMS]), pointer_to(gradient, chain.params)
+        precondition(W, G, k, d, ld, int(rule[A]), block, room.spare)
+        rate, keep = rule[RATE], 1.0 - rule[RATE] * rule[DECAY] * rule[A]
+        for c in range(k):
+            for i in range(c * ld, c * ld + d):  # the block's padding is not zero
+                W[i] = keep * W[i] - rate * block[i]
+        return 0
+
+    return step_end_to_end
+
+
+@cache
+def _make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool) -> Piece:
+    """Make the piece that ``settle`` calls and, with the step -1, ``multiply``.
 
     ``structure`` is "product", or the form of entrywise maps.
-
-    ``settle`` takes a model from the loss and the gradient of its iterate to the next iterate and
-    returns its status; where that is not RUNNING, or nothing but an evaluation is asked for, there
-    is none. ``value`` is the loss and the sum of squares of the gradient; with ``batches`` those
-    of a batch, of which no more is asked than that they are finite. ``multiply`` makes the
-    end-to-end matrix from the factors, once before the first step.
     """
     (consume, _), product = make_consumers(dtype), structure == "product"
+    here_at = from_stack(_here_type(dtype))
     if product:
         multiply = make_end_to_end(dtype, lanes)
         descend = make_gradients(dtype, lanes, consume)
@@ -296,9 +370,13 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: 
         multiply = entrywise.make_end_to_end(dtype, structure)
         descend = entrywise.make_gradients(dtype, structure, consume)
 
-    @spliced
-    def settle(run, chain, model, step, value, room):
-        loss, square = value
+    @piece("settle", dtype.name, lanes, structure, batches, arguments=_SETTLING)
+    def settle(here, model, step, loss, square):
+        run, room = here_at(here)
+        chain = chain_of(run, model)
+        if step < 0:
+            multiply(chain)
+            return RUNNING
         W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
         gradient_norm = root(square, G, size)
         if batches:
@@ -309,11 +387,11 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: 
             fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
             fate[STATUS] = status
             if status == RUNNING:
-                prepare(rule, run.programs, step + 1)
+                prepare(rule, run.programs, step + 1, run.control[FOLLOW])
                 if product and rule[KIND] == END_TO_END:
-                    step_end_to_end(chain, G, rule, room)
+                    step_end_to_end(run, here, model, G)
                 else:
-                    memory = Memory(run.state, run.total, rule)
+                    memory = Memory(run.state, run.total, rule, run.control[DISTURB])
                     # Group RMSProp measures all gradients, and makes them again to move by them.
                     measures = 1 if rule[KIND] == GROUP_RMSPROP else 0
                     for turn in range(1 + measures):
@@ -323,4 +401,22 @@ def make_epilogue(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: 
                 multiply(chain)
         return status
 
-    return settle, multiply
+    return settle
+
+
+def set_pieces(run: Shared, dtype: np.dtype[Any], epilogue: tuple[int, str, bool] | None) -> None:
+    """Write the addresses of the pieces that a run needs into its ``control``.
+
+    ``epilogue`` has lanes, structure and whether there are batches; runs of wide networks, which
+    have none, None. The rules are those of the run.
+    """
+    control, kinds = run.control, run.rules[:, KIND]
+    if epilogue is not None:
+        lanes, structure, batches = epilogue
+        control[SETTLE] = _make_settle(dtype, lanes, structure, batches=batches).address
+    if np.any(kinds == END_TO_END):
+        control[END_TO_END_STEP] = _make_step_end_to_end(dtype).address
+    if np.any(kinds == LANGEVIN):
+        control[DISTURB] = make_noise(dtype).address
+    if np.any(run.rules[:, SCHEDULED] > 0):
+        control[FOLLOW] = make_follow().address

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import from_dtype, types
 
 from .jit import aligned_zeros, entry, inner, lanes_for, named, padded
 from .pointers import address, pointer, shift
@@ -39,6 +40,12 @@ class Chain(NamedTuple):
     k: int
     params: Any
     products: Any
+
+
+def chain_type(dtype: np.dtype[Any]) -> types.Type:
+    """Return Numba's type of a ``Chain`` in compiled code."""
+    integers, values = types.CPointer(types.int64), types.CPointer(from_dtype(dtype))
+    return types.NamedTuple((integers, types.int64, types.int64, values, values), Chain)
 
 
 class Layout:

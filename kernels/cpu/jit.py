@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numba.core.dispatcher import Dispatcher
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
-from .parts import CompilePart, CompileWhole, only_for_kernels
+from .parts import CompilePart, CompileWhole, part_of_kernels
 from .processor import vector_bytes
 from .shapes import shapes
 
@@ -36,13 +37,18 @@ LINE = 64
 
 _OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 
-def _part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    compiled = njit(pipeline_class=CompilePart, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+
+def _part_of_kernels(pipeline: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    unwrapped = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled = njit(pipeline_class=pipeline, **unwrapped, **options)
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return only_for_kernels(compiled(function))
+        return part_of_kernels(compiled(function))
 
     return decorate
+
+
+_part = partial(_part_of_kernels, CompilePart)
 
 
 inner = _part(**_OPTIONS)
@@ -56,7 +62,9 @@ inlined = _part(forceinline=True, **_OPTIONS)
 inlined_as_written = _part(forceinline=True, **{**_OPTIONS, "fastmath": False})
 #: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
 spliced = _part(inline="always", **_OPTIONS)
-_whole = njit(pipeline_class=CompileWhole, no_cfunc_wrapper=True, **_OPTIONS)
+_piece = _part_of_kernels(CompileWhole, **_OPTIONS)
+#: What Python calls, and is not kept on the disk; ``entry`` is.
+whole = njit(pipeline_class=CompileWhole, no_cfunc_wrapper=True, **_OPTIONS)
 
 
 def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -157,9 +165,17 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     RuntimeError
         If Numba has been told not to compile: without that the kernels are no Python that runs.
     """
+    return _cached(whole, key)
 
+
+def piece_of(*key: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate likewise a function that kernels call by its address (:mod:`.pieces`)."""
+    return _cached(_piece, key)
+
+
+def _cached(compiled: Any, key: tuple[Any, ...]) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = _whole(named(*key)(function))
+        dispatcher = compiled(named(*key)(function))
         if not isinstance(dispatcher, Dispatcher):
             raise RuntimeError(
                 "NUMBA_DISABLE_JIT is set: Numba compiles nothing, and the CPU kernels do not run "

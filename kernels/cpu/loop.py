@@ -38,6 +38,7 @@ from .epilogue import (
     P,
     Scratch,
     Shared,
+    set_pieces,
 )
 from .factor_chain import LD, PARAMS, PULL, ROWS, SUFFIX, Layout, block_size
 from .gram_pass import pack_gram
@@ -107,8 +108,6 @@ class TrainingLoop:
             else EntrywiseLayout(model.entrywise, d, dtype, lanes)
             for model in models
         ]
-        of_first = models[0].entrywise
-        self._structure = "product" if of_first is None else of_first.form
         self._ends = np.cumsum([0, *(layout.n_params for layout in self._layouts)])
         self._slots = max(STATE_SLOTS[model.rule.kind] for model in models)
         table, fates = self._tables()
@@ -144,6 +143,10 @@ class TrainingLoop:
         self.threads, self._ranks = self._divide(X, Y, loss, threads)
         self._run.progress[ACTIVE] = count
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
+        of_first = models[0].entrywise
+        structure = "product" if of_first is None else of_first.form
+        epilogue = None if self._wide else (lanes, structure, batches is not None)
+        set_pieces(self._run, dtype, epilogue)
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         if self._tape is not None:
             self._tape.fill(0, 1, 1)  # likewise
@@ -159,21 +162,21 @@ class TrainingLoop:
         if self._tape is not None:
             return self._divide_batches(X, Y, loss, threads, self._tape)
         n, d, k, dtype, run = len(X), X.shape[-1], Y.shape[1], X.dtype, self._run
-        count, lanes, structure = len(self._layouts), self._layouts[0].lanes, self._structure
+        count, lanes = len(self._layouts), self._layouts[0].lanes
         block = max(block_size(run.table), run.weights.size // count)
         if loss.form == "diagonal":
             largest = max(layout.n_params for layout in self._layouts)
             diagonal = pack_diagonal(X, Y, loss.rest, 3 * k * largest)
             parts = min(threads, count)
-            singly = solo.make_singly(dtype, (lanes, lanes), "diagonal", structure, loss.kind)
+            singly = solo.make_singly(dtype, lanes, "diagonal", loss.kind)
             return parts, Shares(singly, diagonal, run, self._scratches(parts, 0, 0, block))
         if loss.form == "gram":
             matrices = pack_gram(*gram(X, Y), count)
             parts, alone = min(threads, count), count * k == 1
             if alone:
-                kernel = solo.make_singly(dtype, (lanes, lanes), "gram", structure, loss.kind)
+                kernel = solo.make_singly(dtype, lanes, "gram", loss.kind)
             else:
-                kernel = solo.make_grouped(dtype, lanes, structure)
+                kernel = solo.make_grouped(dtype, lanes)
             work = min(matrices.group, count) * k * self._layouts[0].row
             scratches = self._scratches(parts, work, 0, block)
             return parts, Shares(kernel, matrices, run, scratches)
@@ -182,7 +185,7 @@ class TrainingLoop:
             work, sums = columns_work_size(columns, wide), 0
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            singly = solo.make_singly(dtype, (wide, lanes), "columns", structure, loss.kind)
+            singly = solo.make_singly(dtype, wide, "columns", loss.kind)
             return parts, Shares(singly, columns, run, scratches)
         measured = loss.form == "measurements"
         data = pack_measured(X, Y, self._layouts[0], count) if measured else pack(X, Y, count)
@@ -192,10 +195,10 @@ class TrainingLoop:
         if parts == 1:
             parts = min(threads, count)
             scratches = self._scratches(parts, work, sums, block)
-            joint = solo.make_joint(dtype, lanes, form, structure, loss.kind)
+            joint = solo.make_joint(dtype, lanes, form, loss.kind)
             return parts, Shares(joint, data, run, scratches)
         scratch = self._scratch(min(parts, cpus()), parts, work, sums, block)
-        kernel = advance.make_advance(dtype, lanes, form, structure, loss.kind)
+        kernel = advance.make_advance(dtype, lanes, form, loss.kind)
         return parts, Team(kernel, data, run, scratch, parts)
 
     def _divide_batches(
@@ -211,7 +214,7 @@ class TrainingLoop:
             data = pack(X, Y, count)
         form, sums = form_of(data, loss.kind, picked=True), sums_size(data, count)
         work = work_size(data, count, loss.kind, lanes) + space_size(data, tape.size)
-        kernel = make_stochastic(X.dtype, lanes, form, self._structure, loss.kind)
+        kernel = make_stochastic(X.dtype, lanes, form, loss.kind)
         sampled = tape.sampled(data)
         parts = min(threads, _useful_parts(data, tape.size))
         if parts == 1:

@@ -6,7 +6,7 @@ the maps of a sweep or for several outputs two matrix products (:mod:`.many_maps
 to whole vectors (``Data``).
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +117,7 @@ def rows_of(matrix: np.ndarray, ld: int) -> np.ndarray:
 #: The passes by form: each is a kernel of its own, since a run needs no more than one.
 _PASSES = {
     "one": make_one_map,
+    "one streamed": partial(make_one_map, streamed=True),
     "one of rows": make_one_map_of_rows,
     "several": make_many_maps,
     "coupled": make_coupled,
@@ -129,7 +130,9 @@ def form_of(data: Data, kind: str = "lp", *, picked: bool = False) -> str:
         return "coupled"
     if data.several:
         return "several"
-    return "one of rows" if picked else "one"
+    if picked:
+        return "one of rows"
+    return "one streamed" if data.streamed else "one"
 
 
 @cache

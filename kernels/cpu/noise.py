@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import PARAMETERS
-from .factor_chain import COLUMNS, LD, PARAMS, ROWS, factor_row
+from .factor_chain import COLUMNS, LD, PARAMS, ROWS, chain_type, factor_row
 from .jit import inlined_as_written, inner, named
 from .philox import gaussian_pair, make_filler
+from .pieces import FLOAT, INTEGER, caller, from_stack, piece
 from .pointers import shift
 
 
@@ -34,14 +35,19 @@ def factor_at(chain, place):
     return f
 
 
+_ARGUMENTS = (INTEGER, INTEGER, INTEGER, FLOAT, INTEGER, INTEGER)
+#: Call the piece that ``make_noise`` makes: ``disturb(address, arguments)``.
+disturb = caller(*_ARGUMENTS)
+
+
 @cache
 def make_noise(dtype: np.dtype[Any]):
-    """Compile ``disturb(chain, start, count, scale, step, seed)``.
+    """Make the piece for ``(chain, start, count, scale, step, seed)``, with the chain on the stack.
 
     It adds noise of that scale to ``count`` parameters from ``start`` on, which are of one factor:
     whole rows, or a piece of one. ``step`` counts from 0.
     """
-    scalar = dtype.type
+    scalar, chain_at = dtype.type, from_stack(chain_type(dtype))
 
     @inlined_as_written
     @named(dtype.name)
@@ -50,9 +56,9 @@ def make_noise(dtype: np.dtype[Any]):
 
     add_gaussians = make_filler(gaussian_pair, add)
 
-    @inner
-    @named(dtype.name)
-    def disturb(chain, start, count, scale, step, seed):
+    @piece("disturb", dtype.name, arguments=_ARGUMENTS)
+    def disturb(place, start, count, scale, step, seed):
+        chain = chain_at(place)
         f, before = factor_at(chain, start), 0
         for other in range(f):
             row = factor_row(chain, other)
@@ -68,5 +74,6 @@ def make_noise(dtype: np.dtype[Any]):
                 add_gaussians(place, first, min(here, columns - column), noise)
             offset += here
             done += here
+        return 0
 
     return disturb

@@ -180,29 +180,29 @@ def _make_picked(dtype, lanes: int, kind: str):
 
 
 @cache
-def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp"):
+def make_one_map(dtype: np.dtype[Any], lanes: int, kind: str = "lp", *, streamed: bool = False):
     """Compile the pass for a run with one map and one output.
 
-    Parameters and results are those of ``make_forward``.
+    Parameters and results are those of ``make_forward``; ``streamed`` as in ``Data``.
     """
     routines, differentiate = tiles(dtype, lanes), make_differentiate(dtype, lanes, kind)
     dots, weighted_sum = routines.dots, routines.weighted_sum
     stream, together = _make_rows(dtype, lanes, kind), _together(lanes)
 
     @inner
-    @named(dtype.name, lanes, kind)
+    @named(dtype.name, lanes, kind, streamed)
     def one(data, weights, work, sums, first, last, backwards, p):
         ld, tile, loss = data.ld, data.tile, 0.0
         gradient, w, g, r = work[:ld], at(weights, 0), at(work, 0), at(work, ld)
         gradient[:] = 0
         for i in range(first, last):
-            row = (first + last - 1 - i if backwards and not data.streamed else i) * tile
-            rows, streamed = min(tile, data.n - row), 0
-            if data.streamed:
-                streamed = rows // together * together
-                loss += stream(at(data.X, row * ld), at(data.Y, row), w, g, streamed, ld, p)
-            if streamed < rows:
-                row, rows = row + streamed, rows - streamed
+            row = (first + last - 1 - i if backwards and not streamed else i) * tile
+            rows = min(tile, data.n - row)
+            if streamed:
+                whole = rows // together * together
+                loss += stream(at(data.X, row * ld), at(data.Y, row), w, g, whole, ld, p)
+                row, rows = row + whole, rows - whole
+            if rows > 0:
                 X, R = View(at(data.X, row * ld), ld, 1), View(r, tile, 1)
                 dots(X, View(w, ld, 1), R, rows, 1, ld)
                 loss += differentiate(r, at(data.Y, row), rows, p)

@@ -10,12 +10,13 @@ optimises the result. The instructions that come of it are the same.
 
 from typing import Any
 
+from numba import jit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.environment import lookup_environment
 
-__all__ = ["CompilePart", "CompileWhole", "only_for_kernels"]
+__all__ = ["CompilePart", "CompileWhole", "part_of_kernels"]
 
 _ENVIRONMENT = "_ZN08NumbaEnv"
 
@@ -85,13 +86,18 @@ class CompileWhole(_Compile):
     _library = _Whole
 
 
-class _OnlyForKernels(Dispatcher):  # type: ignore[misc]
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"{self.py_func.__qualname__} has no machine code: only kernels call it")
+class _PartDispatcher(Dispatcher):  # type: ignore[misc]
+    def __call__(self, *args: Any) -> Any:
+        """Compile it once more, as a kernel: Python would jump to nowhere else."""
+        if "alone" not in vars(self):
+            unwrapped = {"no_cpython_wrapper", "no_cfunc_wrapper", "forceinline", "inline"}
+            options = {k: v for k, v in self.targetoptions.items() if k not in unwrapped}
+            self.alone = jit(pipeline_class=CompileWhole, **options)(self.py_func)
+        return self.alone(*args)
 
 
-def only_for_kernels(dispatcher: Any) -> Any:
-    """Have a dispatcher of parts refuse to be called by Python, which would jump to nowhere."""
+def part_of_kernels(dispatcher: Any) -> Any:
+    """Have a dispatcher of parts bear that Python calls it, as tests do."""
     if isinstance(dispatcher, Dispatcher):
-        dispatcher.__class__ = _OnlyForKernels
+        dispatcher.__class__ = _PartDispatcher
     return dispatcher

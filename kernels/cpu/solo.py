@@ -11,7 +11,7 @@ share of the models and makes thousands of steps of them without meeting another
 ``make_grouped``   a few models at a time for a stretch of steps, with the matrix product of
                    :mod:`.gram_pass`.
 
-Whether the end-to-end matrix is a product or an entrywise map is known when a kernel is compiled.
+Whether the end-to-end matrix is a product or an entrywise map, only the pieces know that they call.
 In none of them does a model's result depend on the share that it is in, nor on its place there.
 """
 
@@ -40,10 +40,12 @@ from .epilogue import (
     close_ranks,
     close_round,
     end_of_round,
-    make_epilogue,
+    here_of,
+    multiply,
     point_into,
     reduce,
     scales_of,
+    settle,
     squared_slope,
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
@@ -66,22 +68,21 @@ _PASSES = {
 
 
 @cache
-def make_joint(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind: str):
+def make_joint(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     """Make the kernel ``advance(data, shared, scratch)`` with one pass a step for all models."""
     forward = make_forward(dtype, lanes, form, kind)
-    settle, multiply = make_epilogue(dtype, lanes, structure)
 
-    @entry("joint", dtype.name, lanes, form, structure, kind)
+    @entry("joint", dtype.name, lanes, form, kind)
     def advance(data, shared, scratch):
         run, size = point_into(shared), data.k * data.ld
         control, progress, p = run.control, run.progress, run.limits[P]
         sums, length = pointer(scratch.sums), scratch.sums.size
-        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        here = here_of(run, Room(pointer(scratch.block), pointer(scratch.spare)))
         n_tiles = (data.n + data.tile - 1) // data.tile
         for place in range(progress[ACTIVE]):
-            chain = chain_of(run, run.active[place])
-            multiply(chain)
-            W = end_to_end_matrix(chain)
+            model = run.active[place]
+            multiply(run, here, model)
+            W = end_to_end_matrix(chain_of(run, model))
             for i in range(size):
                 run.weights[place * size + i] = W[i]
         while progress[ACTIVE] > 0:
@@ -95,7 +96,7 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind
                 chain = chain_of(run, model)
                 loss = reduce(chain, sums, 1, length, place, scales_of(run))
                 value = loss, squared_slope(chain)
-                if settle(run, chain, model, step, value, room) != RUNNING:
+                if settle(run, here, model, step, value) != RUNNING:
                     ended = True
                 W = end_to_end_matrix(chain)
                 for i in range(size):
@@ -114,22 +115,20 @@ def make_joint(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind
 
 
 @cache
-def make_singly(dtype: np.dtype[Any], lanes: tuple[int, int], form: str, structure: str, kind: str):
+def make_singly(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     """Make the kernel ``advance(data, shared, scratch)`` with a pass for every model.
 
-    ``lanes`` are the elements in the vectors of the pass, and in those of the factors.
+    ``lanes`` are the elements in the vectors of the pass.
     """
-    pass_lanes, lanes = lanes
-    one_pass = _PASSES[form](dtype, pass_lanes, kind)
-    settle, multiply = make_epilogue(dtype, lanes, structure)
+    one_pass = _PASSES[form](dtype, lanes, kind)
 
-    @entry("singly", dtype.name, pass_lanes, lanes, form, structure, kind)
+    @entry("singly", dtype.name, lanes, form, kind)
     def advance(data, shared, scratch):
         run = point_into(shared)
         control, progress, p = run.control, run.progress, run.limits[P]
         scale, slope = run.limits[SCALE], run.limits[SLOPE]
         work = pointer(scratch.work)
-        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        here = here_of(run, Room(pointer(scratch.block), pointer(scratch.spare)))
         while progress[ACTIVE] > 0:
             begin, count = progress[STEP], progress[ACTIVE]
             end = end_of_round(run, _WORK // (data.cost * count))
@@ -137,12 +136,12 @@ def make_singly(dtype: np.dtype[Any], lanes: tuple[int, int], form: str, structu
             for place in range(count):
                 model = run.active[place]
                 chain = chain_of(run, model)
-                multiply(chain)
+                multiply(run, here, model)
                 W, G = end_to_end_matrix(chain), end_to_end_gradient(chain)
                 for step in range(begin, end):
                     furthest = max(furthest, step)
                     total, square = one_pass(data, W, G, work, slope, p)
-                    if settle(run, chain, model, step, (scale * total, square), room) != RUNNING:
+                    if settle(run, here, model, step, (scale * total, square)) != RUNNING:
                         break
             if control[EVALUATE]:
                 return
@@ -167,10 +166,9 @@ def _gather(run, first, count):
 
 
 @cache
-def make_grouped(dtype: np.dtype[Any], lanes: int, structure: str):
+def make_grouped(dtype: np.dtype[Any], lanes: int):
     """Make the kernel ``advance(data, shared, scratch)`` with Gram passes for a few models."""
     multiply_rows, collect = make_gram_passes(lanes)
-    settle, multiply = make_epilogue(dtype, lanes, structure)
 
     @spliced
     def publish(chain, target, size):
@@ -179,12 +177,12 @@ def make_grouped(dtype: np.dtype[Any], lanes: int, structure: str):
         for i in range(size):
             target[i] = W[i]
 
-    @entry("grouped", dtype.name, lanes, structure)
+    @entry("grouped", dtype.name, lanes)
     def advance(data, shared, scratch):
         run, size = point_into(shared), data.k * data.ld
         control, progress, scale = run.control, run.progress, run.limits[SCALE]
         work, slope = pointer(scratch.work), run.limits[SLOPE]
-        room = Room(pointer(scratch.block), pointer(scratch.spare))
+        here = here_of(run, Room(pointer(scratch.block), pointer(scratch.spare)))
         while progress[ACTIVE] > 0:
             begin, models = progress[STEP], progress[ACTIVE]
             end = end_of_round(run, _PRODUCTS // (data.cost * models))
@@ -192,9 +190,9 @@ def make_grouped(dtype: np.dtype[Any], lanes: int, structure: str):
             for first in range(0, models, group):
                 count, step = min(group, models - first), begin
                 for place in range(count):
-                    chain = chain_of(run, run.active[first + place])
-                    multiply(chain)
-                    publish(chain, shift(run.weights, place * size), size)
+                    model = run.active[first + place]
+                    multiply(run, here, model)
+                    publish(chain_of(run, model), shift(run.weights, place * size), size)
                 while count > 0 and step < end:
                     furthest = max(furthest, step)
                     multiply_rows(data, run.weights, work, count * data.k)
@@ -206,7 +204,7 @@ def make_grouped(dtype: np.dtype[Any], lanes: int, structure: str):
                         product = shift(work, place * size)
                         total, square = collect(data, W, G, product, slope)
                         value = scale * total, square
-                        if settle(run, chain, model, step, value, room) != RUNNING:
+                        if settle(run, here, model, step, value) != RUNNING:
                             ended = True
                         publish(chain, shift(run.weights, place * size), size)
                     step += 1

@@ -31,12 +31,14 @@ from .epilogue import (
     Room,
     chain_of,
     close_ranks,
+    here_of,
     is_due,
     judge,
-    make_epilogue,
+    multiply,
     point_into,
     reduce,
     scales_of,
+    settle,
     squared_slope,
 )
 from .factor_chain import end_to_end_gradient, end_to_end_matrix
@@ -78,10 +80,9 @@ def _turn(run, size):
 
 
 @cache
-def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str, kind: str):
+def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     """Make the kernel ``advance(sampled, shared, scratch, flags, rank)``, called by every rank."""
     forward = make_forward(dtype, lanes, form, kind)
-    settle, multiply = make_epilogue(dtype, lanes, structure, batches=True)
 
     @spliced
     def publish(chain, run, place, size):
@@ -99,12 +100,12 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
         if run.control[EVALUATE] == 0:
             run.models[model * MODEL_SIZE + STATUS] = status
 
-    @entry("stochastic", dtype.name, lanes, form, structure, kind)
+    @entry("stochastic", dtype.name, lanes, form, kind)
     def advance(sampled, shared, scratch, flags, rank):
         data, run = sampled.all_data, point_into(shared)
         size, progress, p = data.k * data.ld, run.progress, run.limits[P]
         work, (parts, length), sums = scratch.work[rank], scratch.sums.shape, pointer(scratch.sums)
-        room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
+        here = here_of(run, Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank])))
         space = space_in(work, data, sampled.rows.shape[1])
         ranks, phase = scratch.work.shape[0], 0
         first, last = parts * rank // ranks, parts * (rank + 1) // ranks
@@ -113,9 +114,9 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
             if progress[ACTIVE] == 0:
                 return
             for place in range(progress[ACTIVE]):
-                chain = chain_of(run, run.active[place])
-                multiply(chain)
-                publish(chain, run, place, size)
+                model = run.active[place]
+                multiply(run, here, model)
+                publish(chain_of(run, model), run, place, size)
             _begin_step(run)
         while True:
             # The leader treats a single model alone, which saves waiting.
@@ -157,7 +158,7 @@ def make_stochastic(dtype: np.dtype[Any], lanes: int, form: str, structure: str,
                     if turn == JUDGE:
                         judge_all(run, chain, model, step, loss, size)
                     else:
-                        settle(run, chain, model, step, (loss, squared_slope(chain)), room)
+                        settle(run, here, model, step, (loss, squared_slope(chain)))
                         publish(chain, run, place, size)
                 if not alone:
                     team.arrive(flags, part, phase)

@@ -34,8 +34,9 @@ from ..specs import (
 )
 from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
 from .jit import entry, in_order, inner, named, spliced
-from .noise import factor_at, make_noise
+from .noise import disturb, factor_at, make_noise
 from .norms import sum_of_squares
+from .pieces import FLOATS, INTEGER, caller, on_stack, piece
 from .pointers import pointer, shift
 from .schedules import value
 
@@ -77,12 +78,13 @@ class Memory(NamedTuple):
     """What an update needs beside parameters and gradients: pointers to the state and to the rule.
 
     The state has a slot of ``slot`` elements, as many as there are parameters, for every buffer
-    that the rule keeps.
+    that the rule keeps. ``noise`` is the address of the piece that adds it, 0 where no rule does.
     """
 
     state: Any
     slot: int
     rule: Any
+    noise: int
 
 
 class Sink(NamedTuple):
@@ -99,20 +101,33 @@ class Sink(NamedTuple):
     gradients: Any
 
 
-@inner
-def _follow(rule, programs, step):
-    """Set what goes by a schedule, at a step (from 0)."""
-    for i in range(A_PROGRAM + 1 - RATE_PROGRAM):
-        place = int(rule[RATE_PROGRAM + i])
-        if place > 0:
-            rule[RATE + i] = value(shift(programs, place), step)
+_FOLLOWING = (FLOATS, FLOATS, INTEGER)
+_follow = caller(*_FOLLOWING)
+
+
+@cache
+def make_follow():
+    """Make the piece for ``(rule, programs, step)``: what goes by a schedule, at steps from 0."""
+
+    @piece("follow", arguments=_FOLLOWING)
+    def follow(rule, programs, step):
+        for i in range(A_PROGRAM + 1 - RATE_PROGRAM):
+            place = int(rule[RATE_PROGRAM + i])
+            if place > 0:
+                rule[RATE + i] = value(shift(programs, place), step)
+        return 0
+
+    return follow
 
 
 @inner
-def prepare(rule, programs, step):
-    """Set what depends on the step number (from 1): what is scheduled, bias corrections, noise."""
+def prepare(rule, programs, step, follow):
+    """Set what depends on the step number (from 1): what is scheduled, bias corrections, noise.
+
+    ``follow`` is the address of the piece that follows schedules, 0 where there are none.
+    """
     if rule[SCHEDULED] != 0:
-        _follow(rule, programs, step - 1)
+        _follow(follow, (rule, programs, step - 1))
     if rule[KIND] == ADAM:
         rule[CORRECTION_1] = 1.0 - rule[A] ** step
         rule[CORRECTION_2] = np.sqrt(1.0 - rule[B] ** step)
@@ -244,7 +259,7 @@ def make_consumers(dtype: np.dtype[Any]):
     gradients for ``make_move``.
     """
     move, end_of_factor = make_move(dtype), _make_end_of_factor(dtype)
-    update_by_element, disturb = make_update(dtype), make_noise(dtype)
+    update_by_element = make_update(dtype)
 
     @inner
     @named(dtype.name)
@@ -253,7 +268,8 @@ def make_consumers(dtype: np.dtype[Any]):
         update_by_element(chain.params, memory, block, start, count)
         if rule[KIND] == LANGEVIN and rule[CORRECTION_1] != 0.0:
             step, seed = np.int64(rule[CORRECTION_2]), np.int64(rule[B])
-            disturb(chain, start, count, rule[CORRECTION_1], step, seed)
+            scale = rule[CORRECTION_1]
+            disturb(memory.noise, (on_stack(chain), start, count, scale, step, seed))
 
     @inner
     @named(dtype.name)
@@ -327,8 +343,8 @@ def _make_entry(dtype: np.dtype[Any]):
 
     @entry("update", dtype.name)
     def whole(params, state, grads, rule, step):
-        memory = Memory(pointer(state), params.size, pointer(rule))
-        prepare(memory.rule, memory.rule, step)  # which has no programs
+        memory = Memory(pointer(state), params.size, pointer(rule), 0)
+        prepare(memory.rule, memory.rule, step, 0)  # which has no programs
         inner_update(pointer(params), memory, pointer(grads), 0, params.size)
 
     return whole
@@ -339,9 +355,9 @@ def _make_entry_by_factors(dtype: np.dtype[Any]):
     consume, _ = make_consumers(dtype)
 
     @entry("update by factors", dtype.name)
-    def whole(params, state, grads, rule, table, step):
-        memory = Memory(pointer(state), params.size, pointer(rule))
-        prepare(memory.rule, memory.rule, step)  # which has no programs
+    def whole(params, state, grads, rule, table, step, noise):
+        memory = Memory(pointer(state), params.size, pointer(rule), noise)
+        prepare(memory.rule, memory.rule, step, 0)  # which has no programs
         chain = Chain(pointer(table), table.shape[0], 1, pointer(params), pointer(params))
         gradients = pointer(grads)
         measures = 1 if memory.rule[KIND] == GROUP_RMSPROP else 0
@@ -375,6 +391,7 @@ def update(
         sizes = np.diff([*starts, params.size])
         table[:, COLUMNS] = table[:, LD] = sizes
         step_by_factors = _make_entry_by_factors(params.dtype)
-        step_by_factors(params, state.reshape(-1), grads, rule, table, step)
+        noise = make_noise(params.dtype).address if kind == LANGEVIN else 0
+        step_by_factors(params, state.reshape(-1), grads, rule, table, step, noise)
         return
     _make_entry(params.dtype)(params, state.reshape(-1), grads, rule, step)

@@ -26,10 +26,12 @@ from ..specs import END_TO_END, GROUP_RMSPROP, RUNNING
 from . import team
 from .epilogue import (
     ACTIVE,
+    DISTURB,
     END,
     EPILOGUE,
     EVALUATE,
     FIRST_BATCH,
+    FOLLOW,
     FURTHEST,
     MODEL_SIZE,
     PLACE,
@@ -44,6 +46,7 @@ from .epilogue import (
     chain_of,
     close_round,
     end_of_round,
+    here_of,
     is_due,
     judge,
     judge_batch,
@@ -284,11 +287,13 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
                     progress[EPILOGUE] = _OUTPUTS
                     return True
                 if status == RUNNING:
-                    prepare(rule, run.programs, step + 1)
+                    prepare(rule, run.programs, step + 1, control[FOLLOW])
                     progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
                     return True
         elif phase == _MEASURE:
-            sink = Sink(Memory(run.state, run.total, rule), True, sums, run.gradients)
+            sink = Sink(
+                Memory(run.state, run.total, rule, control[DISTURB]), True, sums, run.gradients
+            )
             conclude(chain_of(run, model), sink)
             progress[EPILOGUE] = _LAYERS
             return True
@@ -384,7 +389,7 @@ def make_wide(
                         before_layers(chain, part, parts)
                     if rule[KIND] != END_TO_END:
                         measuring = progress[EPILOGUE] == _MEASURE
-                        state = Memory(run.state, run.total, rule)
+                        state = Memory(run.state, run.total, rule, run.control[DISTURB])
                         if rule[KIND] == GROUP_RMSPROP and not measuring:
                             move_rows(chain, run.gradients, state, part, parts)
                         else:
@@ -393,7 +398,7 @@ def make_wide(
                             space = memory.residuals, room.block
                             layers(data, chain, space, sink, part, parts)
                     elif part == 0:
-                        step_end_to_end(chain, last_gradient(chain, lanes), rule, room)
+                        step_end_to_end(run, here_of(run, room), model, last_gradient(chain, lanes))
                 if parts > 1:
                     team.arrive(flags, part, phase)
             if rank > 0:

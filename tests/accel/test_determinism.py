@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import accel
-from accel.kernels.cpu import jit, solo
+from accel.kernels.cpu import epilogue, jit, solo
 
 from ..children import ROOT, python
 
@@ -46,11 +46,12 @@ def flags():
     """The fast-math flags in the LLVM code of the loops, and whether any assumes finite numbers."""
     dtype = np.dtype(np.float64)
     lanes = jit.lanes_for(16, dtype)
-    kernels = [solo.make_joint(dtype, lanes, form, "product", "lp") for form in ("one", "several")]
-    kernels += [solo.make_singly(dtype, (lanes, lanes), "gram", "product", "lp")]
-    kernels += [solo.make_grouped(dtype, lanes, "product")]
+    kernels = [solo.make_joint(dtype, lanes, form, "lp") for form in ("one", "several")]
+    kernels += [solo.make_singly(dtype, lanes, "gram", "lp")]
+    kernels += [solo.make_grouped(dtype, lanes)]
+    kernels += [epilogue._make_settle(dtype, lanes, "product", batches=False).dispatcher]
     codes = [code for kernel in kernels for code in kernel.inspect_llvm().values()]
-    assert len(codes) == 4
+    assert len(codes) == 5
     code = "".join(codes)
     lines = re.findall(r"= (?:tail )?(?:f(?:add|sub|mul|div|neg|cmp|rem)|call) (.*)", code)
     seen = {word for line in lines for word in line.split("@")[0].split()}

@@ -13,6 +13,7 @@ import pytest
 from accel.kernels.cpu import (
     columns,
     diagonal,
+    epilogue,
     factor_chain,
     gram_pass,
     jit,
@@ -141,7 +142,16 @@ def test_nor_in_a_step(shape, monkeypatch):
     monkeypatch.setenv("ACCEL_CACHE", "0")
     for name in ("make_singly", "make_joint", "make_grouped"):
         monkeypatch.setattr(solo, name, getattr(solo, name).__wrapped__)
+    make, pieces = epilogue._make_settle.__wrapped__, []
+
+    def make_settle(*key, batches):
+        pieces.append(make(*key, batches=batches))
+        return pieces[-1]
+
+    monkeypatch.setattr(epilogue, "_make_settle", make_settle)
     with loop.TrainingLoop(*mixed(**shape)) as run:
-        (code,) = run._ranks.kernel.inspect_llvm().values()
+        kernels = [run._ranks.kernel, *(piece.dispatcher for piece in pieces)]
+        code = "".join(code for kernel in kernels for code in kernel.inspect_llvm().values())
+    assert len(kernels) == 2
     assert "vector.body" in code
     assert guarded_totals(code) == []

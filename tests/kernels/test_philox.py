@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accel.kernels.cpu import philox as compiled
-from accel.kernels.cpu.jit import inner
+from accel.kernels.cpu.jit import whole
 from accel.kernels.cpu.pointers import pointer
 from accel.kernels.cpu.processor import vector_bytes
 from accel.kernels.reference import philox
@@ -52,7 +52,7 @@ def kernel(name):
     """A compiled filler that Python can call; not kept on the disk, where its code is not."""
     fill = getattr(compiled, f"fill_{name}")
 
-    @inner
+    @whole
     def run(out, first, count, stream, step, seed):
         fill(pointer(out), first, count, compiled.Counter(stream, step, seed))
 
@@ -107,7 +107,7 @@ def test_the_compiled_gaussians_against_many_digits():
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("no long double of 64 bits here")
 
-    @inner
+    @whole
     def parts(u, out):
         for i in range(len(u)):
             out[i, 0] = compiled.logarithm(u[i])

@@ -33,7 +33,7 @@ def lanes_of(dtype):
 def compiled(dtype):
     differentiated = differentiate.make_differentiate(np.dtype(dtype), lanes_of(dtype))
 
-    @jit.inner
+    @jit.whole
     def step(residuals, targets, losses, p):
         rows = residuals.size // losses.size
         for c in range(losses.size):

@@ -176,8 +176,8 @@ def test_a_stretch_at_a_time_on_the_cpu(name):
 
     @inner
     def stretch(params, state, grads, start, rule, step):
-        cpu.prepare(pointer(rule), pointer(rule), step)
-        memory = cpu.Memory(pointer(state), params.size, pointer(rule))
+        cpu.prepare(pointer(rule), pointer(rule), step, 0)
+        memory = cpu.Memory(pointer(state), params.size, pointer(rule), 0)
         update(pointer(params), memory, pointer(grads), start, grads.size)
 
     for start, end in ((40, 100), (0, 40)):

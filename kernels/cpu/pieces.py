@@ -1,0 +1,100 @@
+"""Pieces of kernels, which these call by their address.
+
+What follows the pass over the data in a step is the same whatever the data and the loss are, and
+it is the larger part of the code. As a piece it is compiled once, lies on the disk by itself, and
+serves all kernels; what a run does not need, such as noise, is not compiled for it. A kernel is
+given the addresses in ``control``. A call costs a nanosecond or two, since all that is handed over
+are numbers: what is larger stays where the caller put it on its stack.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import piece_of
+
+__all__ = ["FLOAT", "FLOATS", "INTEGER", "Piece", "caller", "from_stack", "on_stack", "piece"]
+
+#: What pieces take: numbers, addresses among them, and pointers to numbers.
+INTEGER, FLOAT, FLOATS = types.int64, types.float64, types.CPointer(types.float64)
+
+_I64 = ir.IntType(64)
+
+
+@intrinsic
+def on_stack(typing_context, value):
+    """Put a value on the stack of the function that is compiled, and return its address."""
+
+    def generate(context, builder, signature, arguments):
+        place = cgutils.alloca_once(builder, context.get_data_type(value))
+        context.pack_value(builder, value, arguments[0], place)
+        return builder.ptrtoint(place, _I64)
+
+    return types.intp(value), generate
+
+
+def from_stack(kind: types.Type) -> Any:
+    """Make the function that returns the value, of that type, at an address."""
+
+    @intrinsic
+    def value_at(typing_context, place):
+        def generate(context, builder, signature, arguments):
+            pointer_type = context.get_data_type(kind).as_pointer()
+            return context.unpack_value(builder, kind, builder.inttoptr(arguments[0], pointer_type))
+
+        return kind(types.intp), generate
+
+    return value_at
+
+
+def caller(*arguments: types.Type) -> Any:
+    """Make the function ``call(address, arguments)`` for pieces that take such arguments."""
+
+    @intrinsic
+    def call(typing_context, place, given):
+        def generate(context, builder, signature, values):
+            convention, packed = context.call_conv, values[1]
+            items = [
+                context.cast(builder, builder.extract_value(packed, i), kind, to)
+                for i, (kind, to) in enumerate(zip(given.types, arguments, strict=True))
+            ]
+            function = convention.get_function_type(types.int64, arguments)
+            function = builder.inttoptr(values[0], function.as_pointer())
+            _, result = convention.call_function(builder, function, types.int64, arguments, items)
+            return result
+
+        return types.int64(types.intp, given), generate
+
+    return call
+
+
+class Piece:
+    """A piece, compiled or loaded from the disk as soon as its address is asked for."""
+
+    def __init__(self, dispatcher: Any, arguments: tuple[types.Type, ...]) -> None:
+        self.dispatcher, self._arguments = dispatcher, arguments
+
+    @property
+    def address(self) -> int:
+        """Where its machine code is, as long as the piece exists."""
+        if self._arguments not in self.dispatcher.overloads:
+            self.dispatcher.compile(types.int64(*self._arguments))
+        compiled = self.dispatcher.overloads[self._arguments]
+        place: int = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
+        return place
+
+
+def piece(*key: Any, arguments: tuple[types.Type, ...]) -> Callable[[Callable[..., Any]], Piece]:
+    """Decorate a function that kernels call by its address: cached under ``key`` like an entry.
+
+    It takes numbers of the types ``arguments`` and returns an int64.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Piece:
+        return Piece(piece_of(*key)(function), arguments)
+
+    return decorate
