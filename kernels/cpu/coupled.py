@@ -153,9 +153,11 @@ def make_coupled(dtype: np.dtype[Any], lanes: int, kind: str):
     into_panels, out_of_panels = make_moves(dtype, lanes)
     accumulate = tiles(dtype, lanes).accumulate
     panel_of, rows_of, zero = make_split(lanes), _make_rows(dtype, lanes), dtype.type(0)
-    broad, narrow = (make_product(dtype, lanes, count, transposed=False) for count in (vectors, 1))
+    broad, narrow = (
+        make_product(dtype, lanes, count, transposed=False, ask=False) for count in (vectors, 1)
+    )
     collect, collect_narrow = (
-        make_product(dtype, lanes, count, transposed=True) for count in (vectors, 1)
+        make_product(dtype, lanes, count, transposed=True, ask=False) for count in (vectors, 1)
     )
 
     @inner

@@ -49,9 +49,9 @@ from .updates import (
 #: The first batch at hand is that of step FIRST_BATCH.
 #: The others are addresses of pieces (:mod:`.pieces`), which ``set_pieces`` writes there.
 (
-    RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, SETTLE,
-    END_TO_END_STEP, FOLLOW, DISTURB, CONTROL_SIZE,
-) = range(11)  # fmt: skip
+    RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, SETTLE, PRODUCTS,
+    LAYERS, END_TO_END_STEP, FOLLOW, DISTURB, CONTROL_SIZE,
+) = range(13)  # fmt: skip
 #: Entries of ``progress`` (int64): the step, where to stop, and the number of models in the run.
 #: HEEDING tells whether a STOP_REQUEST counts, GOING whether a team goes on, and EPILOGUE in which
 #: of a step's phases it is. Where models take turns, the model at PLACE is at its step TURN,
@@ -141,7 +141,7 @@ class Here(NamedTuple):
     room: Room
 
 
-def _here_type(dtype: np.dtype[Any]) -> types.Type:
+def here_type(dtype: np.dtype[Any]) -> types.Type:
     """Return Numba's type of a ``Here``."""
     integers, values = types.CPointer(types.int64), types.CPointer(from_dtype(dtype))
     kinds = dict.fromkeys(Run._fields, values)
@@ -337,7 +337,7 @@ def step_end_to_end(run, here, model, G):
 
 @cache
 def _make_step_end_to_end(dtype: np.dtype[Any]) -> Piece:
-    here_at = from_stack(_here_type(dtype))
+    here_at = from_stack(here_type(dtype))
 
     @piece("end to end", dtype.name, arguments=_STEPPING)
     def step_end_to_end(here, model, gradient):
@@ -356,13 +356,13 @@ def _make_step_end_to_end(dtype: np.dtype[Any]) -> Piece:
 
 
 @cache
-def _make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool) -> Piece:
+def make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool) -> Piece:
     """Make the piece that ``settle`` calls and, with the step -1, ``multiply``.
 
     ``structure`` is "product", or the form of entrywise maps.
     """
     (consume, _), product = make_consumers(dtype), structure == "product"
-    here_at = from_stack(_here_type(dtype))
+    here_at = from_stack(here_type(dtype))
     if product:
         multiply = make_end_to_end(dtype, lanes)
         descend = make_gradients(dtype, lanes, consume)
@@ -404,19 +404,13 @@ def _make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: b
     return settle
 
 
-def set_pieces(run: Shared, dtype: np.dtype[Any], epilogue: tuple[int, str, bool] | None) -> None:
-    """Write the addresses of the pieces that a run needs into its ``control``.
-
-    ``epilogue`` has lanes, structure and whether there are batches; runs of wide networks, which
-    have none, None. The rules are those of the run.
-    """
-    control, kinds = run.control, run.rules[:, KIND]
-    if epilogue is not None:
-        lanes, structure, batches = epilogue
-        control[SETTLE] = _make_settle(dtype, lanes, structure, batches=batches).address
+def pieces_of_rules(rules: np.ndarray, dtype: np.dtype[Any]) -> dict[int, Piece]:
+    """Return the pieces that the rules of a run need, by their places in ``control``."""
+    pieces, kinds = {}, rules[:, KIND]
     if np.any(kinds == END_TO_END):
-        control[END_TO_END_STEP] = _make_step_end_to_end(dtype).address
+        pieces[END_TO_END_STEP] = _make_step_end_to_end(dtype)
     if np.any(kinds == LANGEVIN):
-        control[DISTURB] = make_noise(dtype).address
-    if np.any(run.rules[:, SCHEDULED] > 0):
-        control[FOLLOW] = make_follow().address
+        pieces[DISTURB] = make_noise(dtype)
+    if np.any(rules[:, SCHEDULED] > 0):
+        pieces[FOLLOW] = make_follow()
+    return pieces

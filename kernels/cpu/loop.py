@@ -21,13 +21,16 @@ from .epilogue import (
     FIRST_BATCH,
     FIRST_RECORD,
     LAST,
+    LAYERS,
     LIMITS_SIZE,
     MODEL_SIZE,
     OUTPUTS,
+    PRODUCTS,
     PROGRESS_SIZE,
     RECORD,
     RECORD_EVERY,
     SCALE,
+    SETTLE,
     SLOPE,
     STATUS,
     STEP,
@@ -38,7 +41,8 @@ from .epilogue import (
     P,
     Scratch,
     Shared,
-    set_pieces,
+    make_settle,
+    pieces_of_rules,
 )
 from .factor_chain import LD, PARAMS, PULL, ROWS, SUFFIX, Layout, block_size
 from .gram_pass import pack_gram
@@ -53,6 +57,7 @@ from .tape import Tape
 from .updates import make_rules, set_rate
 from .wide import make_wide
 from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
+from .wide_pieces import make_layers_piece, make_products
 
 #: Numbers of history that fit between two calls of ``advance``'s kernel, and rows at most.
 _HISTORY, _RECORDS = 2**20, 4096
@@ -145,8 +150,16 @@ class TrainingLoop:
         self._records: list[tuple[np.ndarray, np.ndarray]] = []
         of_first = models[0].entrywise
         structure = "product" if of_first is None else of_first.form
-        epilogue = None if self._wide else (lanes, structure, batches is not None)
-        set_pieces(self._run, dtype, epilogue)
+        if self._wide:
+            pieces = {
+                PRODUCTS: make_products(dtype, lanes),
+                LAYERS: make_layers_piece(dtype, lanes),
+            }
+        else:
+            settle = make_settle(dtype, lanes, structure, batches=batches is not None)
+            pieces = {SETTLE: settle}
+        for place, piece in (pieces | pieces_of_rules(rules, dtype)).items():
+            control[place] = piece.address
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         if self._tape is not None:
             self._tape.fill(0, 1, 1)  # likewise

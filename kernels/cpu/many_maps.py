@@ -178,7 +178,7 @@ def _make_block(dtype: np.dtype[Any], lanes: int, vectors: int, kind: str):
     """Compile what is done with one tile of X and one panel of so many vectors."""
     width, size = vectors * lanes, dtype.itemsize
     slopes = make_slopes(dtype, lanes, vectors, kind)
-    collect = make_product(dtype, lanes, vectors, transposed=True)
+    collect = make_product(dtype, lanes, vectors, transposed=True, ask=False)
     accumulate = tiles(dtype, lanes).accumulate
 
     @inner

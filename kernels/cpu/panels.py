@@ -27,7 +27,7 @@ def make_product(
     vectors: int,
     *,
     transposed: bool,
-    ask: bool = False,
+    ask: bool,
 ):
     """Compile ``product(A, B, C, m, n, ahead, fresh)``: C (m, width) += A (m, n) B (n, width).
 

@@ -10,7 +10,7 @@ optimises the result. The instructions that come of it are the same.
 
 from typing import Any
 
-from numba import jit
+from numba import jit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
@@ -87,6 +87,11 @@ class CompileWhole(_Compile):
 
 
 class _PartDispatcher(Dispatcher):  # type: ignore[misc]
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile it for integers, and not once more for every constant that is among them."""
+        args = tuple(map(types.unliteral, args))
+        return super().get_call_template(args, {k: types.unliteral(v) for k, v in kws.items()})
+
     def __call__(self, *args: Any) -> Any:
         """Compile it once more, as a kernel: Python would jump to nowhere else."""
         if "alone" not in vars(self):

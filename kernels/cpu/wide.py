@@ -26,7 +26,6 @@ from ..specs import END_TO_END, GROUP_RMSPROP, RUNNING
 from . import team
 from .epilogue import (
     ACTIVE,
-    DISTURB,
     END,
     EPILOGUE,
     EVALUATE,
@@ -53,40 +52,43 @@ from .epilogue import (
     point_into,
     step_end_to_end,
 )
-from .factor_chain import LD, PARAMS, ROWS, factor_row
+from .factor_chain import LD, ROWS, factor_row
 from .jit import entry, inner, named, spliced
 from .norms import root
 from .picked import pick_all, pick_batch, space_in
 from .pointers import pointer, shift
-from .processor import cache_bytes
 from .shapes import shapes
 from .simd import at
 from .updates import (
     KIND,
     RULE_SIZE,
-    Memory,
-    Sink,
     make_conclude,
     make_consumers,
-    make_move,
     prepare,
 )
-from .wide_ahead import make_ahead
-from .wide_chain import make_layers, make_outputs
 from .wide_layout import (
     end_to_end_gradient,
     end_to_end_matrix,
     last_gradient,
     make_share,
-    rows_share,
 )
 from .wide_pass import PassMemory, make_room, make_wide_pass, totals
+from .wide_pieces import (
+    PHASE_ALL,
+    PHASE_LAYERS,
+    PHASE_MEASURE,
+    PHASE_OUTPUTS,
+    Where,
+    is_measured,
+    layers,
+    multiply,
+    pull_back,
+    sink_of,
+)
 from .wide_sampled import is_sampled, lowest_product, make_first_layer, make_sampled_outputs
 
 #: Multiply-adds of all models, tenths of a second, between two looks at whether to stop.
 _WORK = 2**32
-#: The phases of a step, in ``progress[EPILOGUE]``.
-_OUTPUTS, _LAYERS, _MEASURE, _ALL = range(4)
 
 
 @cache
@@ -97,7 +99,7 @@ def _make_begin_step(*, batches: bool):
     @named(batches)
     def begin_step(run):
         progress = run.progress
-        progress[EPILOGUE] = _ALL if batches and is_due(run, progress[TURN]) else _OUTPUTS
+        progress[EPILOGUE] = PHASE_ALL if batches and is_due(run, progress[TURN]) else PHASE_OUTPUTS
 
     return begin_step
 
@@ -139,14 +141,14 @@ def _make_given(*, batches: bool):
 
     @spliced
     def share_of(given, run):
-        if run.progress[EPILOGUE] == _ALL:
+        if run.progress[EPILOGUE] == PHASE_ALL:
             return 1.0
         return given.all_data.n / given.counts[run.progress[TURN] - run.control[FIRST_BATCH]]
 
     @spliced
     def data_of(given, run, work):
         space, step = space_in(work, given.all_data, given.rows.shape[1]), run.progress[TURN]
-        if run.progress[EPILOGUE] == _ALL:
+        if run.progress[EPILOGUE] == PHASE_ALL:
             return pick_all(given, space, 0, 1)
         return pick_batch(given, space, step, step - run.control[FIRST_BATCH], 0, 1)
 
@@ -175,56 +177,62 @@ class _How(NamedTuple):
 
 @cache
 def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
-    """Compile ``outputs(data, chain, memory, span, how, scale, p)``, ``layers(...)``, ``count``.
+    """Compile ``outputs(data, run, where, memory, how, scale, p)``, ``layers(...)``, ``count``.
 
-    ``layers(data, chain, room, sink, part, parts)`` is the second phase of a part, ``room`` the
-    address of scratch and a pointer to a block. ``count(data, chain)`` is how many numbers of the
-    gradient of the end-to-end matrix stand in the chain.
+    ``layers(data, run, where, room, sums)`` is the second phase of a part, ``room`` the address of
+    scratch and a pointer to a block. ``count(data, chain)`` is how many numbers of the gradient of
+    the end-to-end matrix stand in the chain.
     """
-    own_pass = make_wide_pass(dtype, lanes, form, kind)
-    multiply, pull_back = make_outputs(dtype, lanes)
-    _, consume = make_consumers(dtype)
-    descend = make_layers(dtype, lanes, consume)
+    own_pass, share = make_wide_pass(dtype, lanes, form, kind), make_share()
 
     @spliced
-    def outputs(data, chain, memory, span, how, scale, p):
-        multiply(chain, span, 0)
+    def span_of(data, where):
+        vectors = (data.k + lanes - 1) // lanes
+        return share(vectors, where.part, where.parts), share(vectors, where.part + 1, where.parts)
+
+    @spliced
+    def outputs(data, run, where, memory, how, scale, p):
+        multiply(run, where, 0)
+        chain, span = chain_of(run, where.model), span_of(data, where)
         own_pass(data, chain, memory, span, how.backwards, scale, p)
         if how.descends:
-            pull_back(chain, span, 0)
+            pull_back(run, where, 0)
 
     @spliced
-    def layers(data, chain, room, sink, part, parts):
-        descend(chain, room[1], sink, part, parts, 0)
+    def all_layers(data, run, where, room, sums):
+        layers(run, where, 0, sums)
 
     @spliced
     def count(data, chain):
         return (data.k + lanes - 1) // lanes * lanes * data.ld
 
     if form != "entries":
-        return outputs, layers, count
+        return outputs, all_layers, count
+    _, consume = make_consumers(dtype)
     sampled_outputs = make_sampled_outputs(dtype, lanes, kind)
     descend_first = make_first_layer(dtype, lanes, consume)
 
     @spliced
-    def outputs_of_entries(data, chain, memory, span, how, scale, p):
+    def outputs_of_entries(data, run, where, memory, how, scale, p):
+        chain, span = chain_of(run, where.model), span_of(data, where)
         sampled = is_sampled(data, chain)
         lowest = lowest_product(chain) if sampled else 0
         # What is recorded is the norm of the whole matrix.
-        multiply(chain, span, 0 if how.recorded else lowest)
+        multiply(run, where, 0 if how.recorded else lowest)
         if sampled:
             sampled_outputs(data, chain, memory, span, scale, p)
         else:
             own_pass(data, chain, memory, span, how.backwards, scale, p)
         if how.descends:
-            pull_back(chain, span, lowest)
+            pull_back(run, where, lowest)
 
     @spliced
-    def layers_of_entries(data, chain, room, sink, part, parts):
+    def layers_of_entries(data, run, where, room, sums):
+        chain, rule = chain_of(run, where.model), shift(run.rules, where.model * RULE_SIZE)
         sampled = is_sampled(data, chain)
-        if sampled:
-            descend_first(data, chain, room, sink, part, parts)
-        descend(chain, room[1], sink, part, parts, 1 if sampled else 0)
+        if sampled and not is_measured(run, rule):
+            descend_first(data, chain, room, sink_of(run, rule, sums), where.part, where.parts)
+        layers(run, where, 1 if sampled else 0, sums)
 
     @spliced
     def count_of_entries(data, chain):
@@ -232,23 +240,6 @@ def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
         return data.values.size if sampled else (data.k + lanes - 1) // lanes * lanes * data.ld
 
     return outputs_of_entries, layers_of_entries, count_of_entries
-
-
-@cache
-def _make_move_rows(dtype: np.dtype[Any]):
-    """Compile ``move_rows(chain, gradients, memory, part, parts)``, by gradients that are there."""
-    move = make_move(dtype)
-
-    @inner
-    @named(dtype.name)
-    def move_rows(chain, gradients, memory, part, parts):
-        for f in range(chain.depth):
-            row = factor_row(chain, f)
-            first, last = rows_share(row[ROWS], part, parts)
-            start, count = row[PARAMS] + first * row[LD], max(last - first, 0) * row[LD]
-            move(chain, shift(gradients, start), start, count, memory)
-
-    return move_rows
 
 
 @cache
@@ -269,12 +260,12 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
         model, step = run.active[progress[PLACE]], progress[TURN]
         fate, rule = shift(run.models, model * MODEL_SIZE), shift(run.rules, model * RULE_SIZE)
         phase = progress[EPILOGUE]
-        if phase in (_OUTPUTS, _ALL):
+        if phase in (PHASE_OUTPUTS, PHASE_ALL):
             chain = chain_of(run, model)
             size = (data.k + lanes - 1) // lanes * lanes * data.ld
             loss, square = totals(data, shift(sums, room(data)), lanes, vectors)
             gradient_norm = root(square, end_to_end_gradient(chain), count(data, chain))
-            if batches and phase == _OUTPUTS:
+            if batches and phase == PHASE_OUTPUTS:
                 loss *= share_of(given, run) * run.limits[SCALE]
                 status = judge_batch(run, model, step, loss, gradient_norm)
             else:
@@ -283,19 +274,18 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
             progress[FURTHEST] = max(progress[FURTHEST], step)
             if control[EVALUATE] == 0:
                 fate[STATUS] = status
-                if status == RUNNING and phase == _ALL:
-                    progress[EPILOGUE] = _OUTPUTS
+                if status == RUNNING and phase == PHASE_ALL:
+                    progress[EPILOGUE] = PHASE_OUTPUTS
                     return True
                 if status == RUNNING:
                     prepare(rule, run.programs, step + 1, control[FOLLOW])
-                    progress[EPILOGUE] = _MEASURE if rule[KIND] == GROUP_RMSPROP else _LAYERS
+                    progress[EPILOGUE] = (
+                        PHASE_MEASURE if rule[KIND] == GROUP_RMSPROP else PHASE_LAYERS
+                    )
                     return True
-        elif phase == _MEASURE:
-            sink = Sink(
-                Memory(run.state, run.total, rule, control[DISTURB]), True, sums, run.gradients
-            )
-            conclude(chain_of(run, model), sink)
-            progress[EPILOGUE] = _LAYERS
+        elif phase == PHASE_MEASURE:
+            conclude(chain_of(run, model), sink_of(run, rule, sums))
+            progress[EPILOGUE] = PHASE_LAYERS
             return True
         else:
             fate[STEPS] += 1
@@ -323,7 +313,7 @@ def _make_turn(dtype: np.dtype[Any], lanes: int, form: str, kind: str, *, batche
 def _how(run):
     """How the pass of the step is made whose turn it is."""
     evaluates, step = run.control[EVALUATE] != 0, run.progress[TURN]
-    descends = not evaluates and run.progress[EPILOGUE] != _ALL
+    descends = not evaluates and run.progress[EPILOGUE] != PHASE_ALL
     return _How(step % 2 == 1, is_due(run, step), descends)
 
 
@@ -336,26 +326,22 @@ def make_wide(
     A rank on its own has one part, and flags that nobody reads. What is given are the data or, with
     ``batches``, a ``Sampled``.
     """
-    turn, share = _make_turn(dtype, lanes, form, kind, batches=batches), make_share()
+    turn = _make_turn(dtype, lanes, form, kind, batches=batches)
     begin_step, (all_of, rows_of, share_of, data_of) = (
         _make_begin_step(batches=batches),
         _make_given(batches=batches),
     )
-    outputs, layers, _ = _make_phases(dtype, lanes, form, kind)
-    move_rows = _make_move_rows(dtype)
-    # Factors that have room in half of the second level are asked for ahead.
-    near = cache_bytes(2) // 2 // dtype.itemsize
-    before_outputs, before_layers = make_ahead(dtype, lanes)
+    outputs, own_layers, _ = _make_phases(dtype, lanes, form, kind)
 
     @entry("wide", dtype.name, lanes, form, kind, batches)
     def advance(given, shared, scratch, flags, rank):
         data, run = all_of(given), point_into(shared)
         progress, slope, p = run.progress, run.limits[SLOPE], run.limits[P]
         parts, ranks = flags.size // team.SPACING - 2, scratch.work.shape[0]
-        vectors, sums = (data.k + lanes - 1) // lanes, pointer(scratch.sums)
+        sums = pointer(scratch.sums)
         memory = PassMemory(at(scratch.work[rank], 0), sums)
         room = Room(pointer(scratch.block[rank]), pointer(scratch.spare[rank]))
-        ahead = parts > 1 and run.total <= near
+        here = here_of(run, room)
         first, last, phase = parts * rank // ranks, parts * (rank + 1) // ranks, 0
         if rank == 0:
             last = parts  # its own, and then those that nobody has begun with
@@ -375,30 +361,16 @@ def make_wide(
                 if parts > 1 and not team.claim(flags, part, phase):
                     continue
                 model = run.active[progress[PLACE]]
-                chain = chain_of(run, model)
-                if progress[EPILOGUE] == _OUTPUTS or progress[EPILOGUE] == _ALL:
-                    span = share(vectors, part, parts), share(vectors, part + 1, parts)
-                    if ahead:
-                        before_outputs(chain, part, parts)
+                where = Where(here, model, part, parts)
+                if progress[EPILOGUE] == PHASE_OUTPUTS or progress[EPILOGUE] == PHASE_ALL:
                     how, scale = _how(run), slope * share_of(given, run)
                     mine = data_of(given, run, scratch.work[rank])
-                    outputs(mine, chain, memory, span, how, scale, p)
-                else:
-                    rule = shift(run.rules, model * RULE_SIZE)
-                    if ahead:
-                        before_layers(chain, part, parts)
-                    if rule[KIND] != END_TO_END:
-                        measuring = progress[EPILOGUE] == _MEASURE
-                        state = Memory(run.state, run.total, rule, run.control[DISTURB])
-                        if rule[KIND] == GROUP_RMSPROP and not measuring:
-                            move_rows(chain, run.gradients, state, part, parts)
-                        else:
-                            # Between two passes nothing else is in the sums.
-                            sink = Sink(state, measuring, sums, run.gradients)
-                            space = memory.residuals, room.block
-                            layers(data, chain, space, sink, part, parts)
-                    elif part == 0:
-                        step_end_to_end(run, here_of(run, room), model, last_gradient(chain, lanes))
+                    outputs(mine, run, where, memory, how, scale, p)
+                elif run.rules[model * RULE_SIZE + KIND] != END_TO_END:
+                    own_layers(data, run, where, (memory.residuals, room.block), sums)
+                elif part == 0:
+                    gradient = last_gradient(chain_of(run, model), lanes)
+                    step_end_to_end(run, here, model, gradient)
                 if parts > 1:
                     team.arrive(flags, part, phase)
             if rank > 0:

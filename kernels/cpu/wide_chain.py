@@ -46,8 +46,8 @@ def make_times(dtype: np.dtype[Any], lanes: int, *, transposed: bool):
     # So many elements of A at a time, for all of B, have room in the second level beside the rest.
     height, near = shapes().tile_height, cache_bytes(2) // 4 // dtype.itemsize
 
-    broad = make_product(dtype, lanes, vectors, transposed=transposed)
-    narrow = make_product(dtype, lanes, 1, transposed=transposed)
+    broad = make_product(dtype, lanes, vectors, transposed=transposed, ask=False)
+    narrow = make_product(dtype, lanes, 1, transposed=transposed, ask=False)
 
     @inner
     @named(dtype.name, lanes, transposed)

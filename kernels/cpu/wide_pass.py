@@ -108,7 +108,7 @@ def _make_direct(dtype: np.dtype[Any], lanes: int, kind: str):
     vectors, size, zero = shapes().tile_vectors, dtype.itemsize, dtype.type(0)
     broad, narrow = (make_slopes(dtype, lanes, count, kind, ask=False) for count in (vectors, 1))
     collect, collect_narrow = (
-        make_product(dtype, lanes, count, transposed=True) for count in (vectors, 1)
+        make_product(dtype, lanes, count, transposed=True, ask=False) for count in (vectors, 1)
     )
 
     @spliced
