@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-__all__ = ["Compilation", "Told", "follow_numba", "happening", "tell"]
+__all__ = ["Compilation", "Told", "follow_numba", "happening", "of_ours", "tell"]
 
 
 class Compilation(NamedTuple):
@@ -74,7 +74,7 @@ def follow_numba() -> None:
     class Compilations(Listener):  # type: ignore[misc]
         def on_start(self, event: Any) -> None:
             under_way = vars(_thread).setdefault("under_way", [])
-            what = None if under_way else _of_ours(event.data["dispatcher"])
+            what = None if under_way else of_ours(event.data["dispatcher"])
             under_way.append((None if what is None else _told(what), sys.exc_info()[1]))
 
         def on_end(self, event: Any) -> None:
@@ -88,7 +88,8 @@ def follow_numba() -> None:
     register("numba:compile", Compilations())
 
 
-def _of_ours(dispatcher: Any) -> Compilation | None:
+def of_ours(dispatcher: Any) -> Compilation | None:
+    """Return what it is that a dispatcher of Numba's compiles; None if it is not a kernel."""
     function = dispatcher.py_func
     package, _, file = (function.__module__ or "").rpartition(".")  # generated code has none
     if package != f"{__package__}.cpu":

@@ -5,7 +5,6 @@ the factors are updated and multiplied out for the next pass. All of it reads an
 pointers (see :mod:`.pointers`), since on small data it is most of a step.
 """
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,17 @@ from .factor_chain import (
 from .jit import inlined, inner, spliced
 from .noise import make_noise
 from .norms import norm, root, sum_of_squares
-from .pieces import FLOAT, FLOATS, INTEGER, Piece, caller, from_stack, on_stack, piece
+from .pieces import (
+    FLOAT,
+    FLOATS,
+    INTEGER,
+    Piece,
+    caller,
+    from_stack,
+    made_elsewhere,
+    on_stack,
+    piece,
+)
 from .pointers import address, pointer, pointer_to, shift
 from .precondition import apply as precondition
 from .updates import (
@@ -335,7 +344,7 @@ def step_end_to_end(run, here, model, G):
     _step_end_to_end(run.control[END_TO_END_STEP], (here, model, address(G)))
 
 
-@cache
+@made_elsewhere
 def _make_step_end_to_end(dtype: np.dtype[Any]) -> Piece:
     here_at = from_stack(here_type(dtype))
 
@@ -355,7 +364,7 @@ def _make_step_end_to_end(dtype: np.dtype[Any]) -> Piece:
     return step_end_to_end
 
 
-@cache
+@made_elsewhere
 def make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bool) -> Piece:
     """Make the piece that ``settle`` calls and, with the step -1, ``multiply``.
 

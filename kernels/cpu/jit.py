@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.sigutils import normalize_signature
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
@@ -135,6 +136,11 @@ class _KeyedCache(FunctionCache):
             self._impl.locator.get_source_stamp(),
         )
 
+    def has(self, sig: Any, target_context: Any) -> bool:
+        """Whether a kernel is on the disk."""
+        self._choose_file(sig, target_context.codegen())
+        return os.path.exists(self._cache_file._index_path)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load a kernel; None if there is none or its files are damaged."""
         self._choose_file(sig, target_context.codegen())
@@ -171,6 +177,14 @@ def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
 def piece_of(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate likewise a function that kernels call by its address (:mod:`.pieces`)."""
     return _cached(_piece, key)
+
+
+def is_kept(dispatcher: Any, signature: Any) -> bool:
+    """Whether an entry or a piece is compiled already, in this process or on the disk."""
+    arguments, _ = normalize_signature(signature)
+    cache = dispatcher._cache
+    kept = isinstance(cache, _KeyedCache) and cache.has(signature, dispatcher.targetctx)
+    return kept or tuple(arguments) in dispatcher.overloads
 
 
 def _cached(compiled: Any, key: tuple[Any, ...]) -> Callable[[Callable[..., Any]], Any]:

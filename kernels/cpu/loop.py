@@ -54,6 +54,7 @@ from .ranks import Shares, Team
 from .shapes import shapes
 from .stochastic import make_stochastic
 from .tape import Tape
+from .together import compile_together
 from .updates import make_rules, set_rate
 from .wide import make_wide
 from .wide_pass import is_wide, pack_wide, wide_lanes, wide_sums_size
@@ -158,7 +159,9 @@ class TrainingLoop:
         else:
             settle = make_settle(dtype, lanes, structure, batches=batches is not None)
             pieces = {SETTLE: settle}
-        for place, piece in (pieces | pieces_of_rules(rules, dtype)).items():
+        pieces |= pieces_of_rules(rules, dtype)
+        compile_together(self._ranks.kernel, self._ranks.arguments, list(pieces.values()))
+        for place, piece in pieces.items():
             control[place] = piece.address
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C
         if self._tape is not None:
@@ -244,12 +247,7 @@ class TrainingLoop:
         ranks = min(threads, len(self._layouts), cpus())
         rows = self._scratch(ranks, ranks, *sizes)
         scratches = [Scratch(*(a[i : i + 1] for a in rows)) for i in range(ranks)]
-        flags = team.make_flags(1)
-
-        def by_itself(data: Any, share: Shared, scratch: Scratch) -> None:
-            kernel(data, share, scratch, flags, 0)
-
-        return Shares(by_itself, data, self._run, scratches)
+        return Shares(kernel, data, self._run, scratches, (team.make_flags(1), 0))
 
     def _divide_wide(
         self, X: np.ndarray, Y: np.ndarray, loss: Loss, threads: int

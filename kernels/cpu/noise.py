@@ -4,7 +4,6 @@ The Gaussians of a parameter are those of its number among the natural flat para
 do not depend on the layout, nor on who moves it; what is padding gets none.
 """
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..specs import PARAMETERS
 from .factor_chain import COLUMNS, LD, PARAMS, ROWS, chain_type, factor_row
 from .jit import inlined_as_written, inner, named
 from .philox import gaussian_pair, make_filler
-from .pieces import FLOAT, INTEGER, caller, from_stack, piece
+from .pieces import FLOAT, INTEGER, caller, from_stack, made_elsewhere, piece
 from .pointers import shift
 
 
@@ -40,7 +39,7 @@ _ARGUMENTS = (INTEGER, INTEGER, INTEGER, FLOAT, INTEGER, INTEGER)
 disturb = caller(*_ARGUMENTS)
 
 
-@cache
+@made_elsewhere
 def make_noise(dtype: np.dtype[Any]):
     """Make the piece for ``(chain, start, count, scale, step, seed)``, with the chain on the stack.
 

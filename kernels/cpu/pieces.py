@@ -8,6 +8,7 @@ are numbers: what is larger stays where the caller put it on its stack.
 """
 
 from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 from llvmlite import ir
@@ -15,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import piece_of
+from .jit import is_kept, piece_of
 
 __all__ = ["FLOAT", "FLOATS", "INTEGER", "Piece", "caller", "from_stack", "on_stack", "piece"]
 
@@ -73,19 +74,43 @@ def caller(*arguments: types.Type) -> Any:
 
 
 class Piece:
-    """A piece, compiled or loaded from the disk as soon as its address is asked for."""
+    """A piece, compiled or loaded from the disk as soon as its address is asked for.
+
+    ``recipe`` is how another process can make it: a function, and its arguments of both kinds.
+    """
 
     def __init__(self, dispatcher: Any, arguments: tuple[types.Type, ...]) -> None:
         self.dispatcher, self._arguments = dispatcher, arguments
+        self.recipe: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None
+
+    @property
+    def _signature(self) -> Any:
+        return types.int64(*self._arguments)
+
+    def is_kept(self) -> bool:
+        """Whether it is compiled already, in this process or on the disk."""
+        return is_kept(self.dispatcher, self._signature)
 
     @property
     def address(self) -> int:
         """Where its machine code is, as long as the piece exists."""
         if self._arguments not in self.dispatcher.overloads:
-            self.dispatcher.compile(types.int64(*self._arguments))
+            self.dispatcher.compile(self._signature)
         compiled = self.dispatcher.overloads[self._arguments]
         place: int = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
         return place
+
+
+def made_elsewhere(make: Callable[..., Piece]) -> Callable[..., Piece]:
+    """Decorate a function of a module that makes a piece: each is made once, with its recipe."""
+
+    @cache
+    def made(*arguments: Any, **options: Any) -> Piece:
+        result = make(*arguments, **options)
+        result.recipe = made, arguments, options
+        return result
+
+    return wraps(make)(made)
 
 
 def piece(*key: Any, arguments: tuple[types.Type, ...]) -> Callable[[Callable[..., Any]], Piece]:

@@ -23,6 +23,11 @@ class Team:
         self.kernel, self._data, self._run, self._scratch = kernel, data, run, scratch
         self._parts = parts
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the kernel is called with by the first rank."""
+        return self._data, self._run, self._scratch, team.make_flags(self._parts), 0
+
     def run(self, stop_at: int, ranks: int) -> None:
         """Make steps; one rank can make them all."""
         self._run.progress[STOP_AT], self._run.progress[HEEDING] = stop_at, 1
@@ -43,11 +48,18 @@ class Shares:
         data: Any,
         run: Shared,
         scratch: list[Scratch],
+        more: tuple[Any, ...] = (),
     ) -> None:
         self.kernel, self._data, self._run, self._scratch = kernel, data, run, scratch
+        self._more = more
         # Two cache lines a rank, since processors fetch them in pairs.
         width = 2 * LINE // 8
         self._progress = aligned_zeros(len(scratch) * width, np.int64).reshape(-1, width)
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the kernel is called with where one rank has all models."""
+        return self._data, self._run, self._scratch[0], *self._more
 
     def run(self, stop_at: int, ranks: int) -> None:
         """Make steps; one rank can make them all."""
@@ -55,10 +67,11 @@ class Shares:
         progress[STOP_AT], progress[HEEDING] = stop_at, 1
         ranks = min(ranks, int(progress[ACTIVE]))
         if ranks <= 1:
-            self.kernel(self._data, self._run, self._scratch[0])
+            self.kernel(*self.arguments)
             return
         shares = self._divided(ranks)
-        calls = [(self._data, *pair) for pair in zip(shares, self._scratch, strict=False)]
+        pairs = zip(shares, self._scratch, strict=False)
+        calls = [(self._data, *pair, *self._more) for pair in pairs]
         control = self._run.control
         requested = control[STOP_REQUEST]
 

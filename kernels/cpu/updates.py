@@ -36,7 +36,7 @@ from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
 from .jit import entry, in_order, inner, named, spliced
 from .noise import disturb, factor_at, make_noise
 from .norms import sum_of_squares
-from .pieces import FLOATS, INTEGER, caller, on_stack, piece
+from .pieces import FLOATS, INTEGER, caller, made_elsewhere, on_stack, piece
 from .pointers import pointer, shift
 from .schedules import value
 
@@ -105,7 +105,7 @@ _FOLLOWING = (FLOATS, FLOATS, INTEGER)
 _follow = caller(*_FOLLOWING)
 
 
-@cache
+@made_elsewhere
 def make_follow():
     """Make the piece for ``(rule, programs, step)``: what goes by a schedule, at steps from 0."""
 

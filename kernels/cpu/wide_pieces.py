@@ -13,7 +13,7 @@ from ..specs import GROUP_RMSPROP
 from .epilogue import DISTURB, EPILOGUE, LAYERS, PRODUCTS, chain_of, here_type
 from .factor_chain import LD, PARAMS, ROWS, factor_row
 from .jit import inner, named, spliced
-from .pieces import FLOATS, INTEGER, Piece, caller, from_stack, piece
+from .pieces import FLOATS, INTEGER, Piece, caller, from_stack, made_elsewhere, piece
 from .pointers import shift
 from .processor import cache_bytes
 from .updates import KIND, RULE_SIZE, Memory, Sink, make_consumers, make_move
@@ -91,7 +91,7 @@ def _make_move_rows(dtype: np.dtype[Any]):
     return move_rows
 
 
-@cache
+@made_elsewhere
 def make_products(dtype: np.dtype[Any], lanes: int) -> Piece:
     """Make the piece that ``multiply`` and ``pull_back`` call."""
     multiply, pull_back = make_outputs(dtype, lanes)
@@ -116,7 +116,7 @@ def make_products(dtype: np.dtype[Any], lanes: int) -> Piece:
     return products
 
 
-@cache
+@made_elsewhere
 def make_layers_piece(dtype: np.dtype[Any], lanes: int) -> Piece:
     """Make the piece that ``layers`` calls."""
     _, consume = make_consumers(dtype)
