@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import END_TO_END, GROUP_RMSPROP, RUNNING
+from ..system.caches import cache_bytes
 from . import team
 from .epilogue import (
     ACTIVE,
@@ -55,7 +56,6 @@ from .jit import entry, inner, named, spliced
 from .norms import root
 from .picked import pick_all, pick_batch, space_in
 from .pointers import pointer, shift
-from .processor import cache_bytes
 from .shapes import shapes
 from .simd import at
 from .updates import (
