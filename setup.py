@@ -4,7 +4,8 @@ Wheels and sdists take that package from ``kernels/``, by the table ``package-di
 installation setuptools would make of such a table a hook in ``sys.meta_path``, which neither mypy
 nor pyright follows. Here the link ``accel/kernels`` leads to the folder: then one line in a
 ``.pth`` file, the checkout's place, is all that Python and the type checkers need. Where there is
-no link, as in an archive unpacked by a tool that knows none, the hook does.
+no link, the hook does: in an archive unpacked by a tool that knows none, or on Windows, where git
+makes a small file of it unless it is told otherwise.
 """
 
 from pathlib import Path

@@ -17,6 +17,9 @@ NO_PLACE = (RuntimeError, ValueError, LookupError, OSError)
 #: Modules of figures, from which no kernel is compiled: kept kernels stay valid if they change.
 _FIGURES = ("costs",)
 
+#: Modules of another folder that compiled code has something from.
+_BESIDE = ("specs", "system.caches", "system.waiting")
+
 
 def _parts(code: CodeType) -> Iterator[str]:
     """Yield what distinguishes code from other code; ``marshal`` may write the same differently."""
@@ -39,7 +42,7 @@ def _content(module: str) -> str:
 
 @cache
 def sources(package: str) -> str | None:
-    """Hash all that the kernels of a package are compiled from, and ``specs``.
+    """Hash all that the kernels of a package are compiled from, and what they take from beside it.
 
     The modules' loaders are asked, since not all modules are files: some are in a zip, or in an
     application that was frozen to bytecode.
@@ -54,7 +57,7 @@ def sources(package: str) -> str | None:
     names = sorted(f"{package}.{name}" for name in modules if name not in _FIGURES)
     digest = hashlib.sha256()
     try:
-        for name in [f"{package.rpartition('.')[0]}.specs", *names]:
+        for name in [*(f"{package.rpartition('.')[0]}.{each}" for each in _BESIDE), *names]:
             digest.update(_content(name).encode())
     except (AttributeError, ImportError, OSError):
         return None

@@ -16,6 +16,7 @@ import numpy as np
 
 from accel._files import npy, paths
 from accel._support.arrays import Array
+from accel.kernels.system import files
 
 _SEAL = 64  # bytes of the checksum, at the end of the file, where a zip has its comment
 #: Exceptions that a foreign or damaged file causes; those that the machine causes are not included.
@@ -43,26 +44,15 @@ def replacing(path: Path) -> Iterator[io.BufferedRandom]:
         try:
             with partial.open("w+b") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+                files.flush(file)
+            files.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the folder, so that the new name outlasts a power cut, where the system can do so."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    files.flush_folder(path.parent)
 
 
 def remove_unfinished(path: Path) -> None:

@@ -1,8 +1,6 @@
 """The facts about the machine and this installation that ``accel info`` shows."""
 
 import os
-import platform
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 from accel._support import gpu, toolkit
 from accel._support.backends import cpu_threads, shares, unavailable
 from accel._support.compiling import simd
-from accel.kernels.cpu.cpus import cpus
+from accel.kernels.system import caches, cpus, nvidia, platforms
 
 __all__ = ["facts", "version"]
 
@@ -25,9 +23,6 @@ _EXTRAS = {
     "cuda": ("numba-cuda", "cupy-cuda13x"),
 }
 _NOT_INSTALLED = "not installed"
-_CPUINFO = Path("/proc/cpuinfo")
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_NVIDIA = Path("/proc/driver/nvidia")
 
 Facts = dict[str, dict[str, str]]
 
@@ -40,32 +35,13 @@ def version(distribution: str) -> str:
         return _NOT_INSTALLED
 
 
-def _cpu_model() -> str:
-    try:
-        lines = _CPUINFO.read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.processor() or platform.machine() or "unknown"])[0]
-
-
 def _caches() -> str:
-    """Sizes of the caches that the first CPU uses, as Linux tells them."""
-    caches = []
-    for folder in sorted(_CACHES.glob("index*")):
-        try:
-            level, kind, size, users = (
-                (folder / name).read_text().strip()
-                for name in ("level", "type", "size", "shared_cpu_list")
-            )
-        except OSError:
-            continue
-        if kind != "Instruction":
-            amount = int(size[:-1]) if size[:-1].isdigit() and size.endswith("K") else None
-            if amount is not None and amount >= 1024:
-                size = f"{amount / 1024:g}M"
-            caches.append(f"L{level} {size}iB (of CPUs {users})")
-    return ", ".join(caches) or "unknown: the system does not tell"
+    """Sizes of the caches that the first CPU uses."""
+    described = []
+    for level, size, users in caches.caches():
+        amount = f"{size / 2**20:g}M" if size >= 2**20 else f"{size / 2**10:g}K"
+        described.append(f"L{level} {amount}iB{f' (of CPUs {users})' if users else ''}")
+    return ", ".join(described) or "unknown: the system does not tell"
 
 
 def _shapes() -> str:
@@ -102,15 +78,14 @@ def _threads() -> str:
     value = os.environ.get("ACCEL_NUM_THREADS", "").strip()
     if value:
         return f"{count} (ACCEL_NUM_THREADS={value})"
-    total = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    limits = [name for name, share in shares().items() if share == count < cpus()]
+    total, allowed, usable = cpus.present(), cpus.allowed(), cpus.cpus()
+    limits = [name for name, share in shares().items() if share == count < usable]
     if limits:
-        why = f"{limits[0]}={count}; the process may use {cpus()} CPUs"
+        why = f"{limits[0]}={count}; the process may use {usable} CPUs"
     elif count < allowed:
         why = f"the container's quota; the process may use {allowed} CPUs"
     elif allowed < total:
-        why = f"the CPUs this process may use, of {total}"
+        why = f"{cpus.allowed_in_words()}, of {total}"
     else:
         why = "all CPUs"
     return f"{count} ({why}; set ACCEL_NUM_THREADS for another number)"
@@ -122,36 +97,17 @@ def _backends() -> str:
     return usable if reasons["cpu"] is None else f"{usable} (not cpu: {reasons['cpu']})"
 
 
-def _driver() -> str:
-    """Version of the NVIDIA driver, as Linux tells it."""
-    try:
-        number = re.search(r"\b\d+(\.\d+)+\b", (_NVIDIA / "version").read_text(errors="replace"))
-    except OSError:
-        number = None
-    return number[0] if number else "of unknown version"
-
-
-def _gpu_names() -> str:
-    """Models of the GPUs that Linux shows, in brackets, whether or not they can be used."""
-    names = []
-    for path in sorted(_NVIDIA.glob("gpus/*/information")):
-        try:
-            lines = path.read_text(errors="replace").splitlines()
-        except OSError:
-            continue
-        names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model")]
-    return f" ({', '.join(names)})" if names else ""
-
-
 def _gpu() -> str:
     device = gpu.device()
     simulated = " (NUMBA_ENABLE_CUDASIM=1: simulated)" if gpu.simulated() else ""
     if device is None:
-        return f"none used: {gpu.missing()}{_gpu_names()}{simulated}"
+        shown = ", ".join(nvidia.gpu_names())
+        return f"none used: {gpu.missing()}{f' ({shown})' if shown else ''}{simulated}"
     major, minor = device.capability
+    driver = nvidia.driver_version() or "of unknown version"
     return (
         f"{device.name}, compute capability {major}.{minor}, {device.memory / 2**30:.1f} GiB, "
-        f"{device.multiprocessors} multiprocessors, driver {_driver()} for CUDA "
+        f"{device.multiprocessors} multiprocessors, driver {driver} for CUDA "
         f"{device.cuda[0]}.{device.cuda[1]}{simulated}"
     )
 
@@ -214,12 +170,12 @@ def facts() -> Facts:
     return {
         "versions": {
             "accel": version("implicit-accel"),
-            "python": f"{platform.python_version()} ({sys.executable})",
+            "python": f"{sys.version.split()[0]} ({sys.executable})",
             **{name: version(name) for name in ("numpy", "numba", "llvmlite")},
         },
         "machine": {
-            "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-            "CPU": _cpu_model(),
+            "system": platforms.described(),
+            "CPU": cpus.model(),
             "SIMD width": f"{bits} bit{f' ({instructions})' if instructions else ''}",
             "caches": _caches(),
             "threads": _threads(),

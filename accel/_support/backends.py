@@ -11,8 +11,8 @@ from typing import Any, cast
 from accel._support import compiling, gpu, validation
 from accel._support.arrays import Array
 from accel.kernels import protocols
-from accel.kernels.cpu.cpus import cpus
 from accel.kernels.specs import Entrywise, Structure
+from accel.kernels.system.cpus import cpus
 
 _NAMES = ("reference", "cpu", "cuda")
 

@@ -6,7 +6,6 @@ look like a run that hangs.
 
 import contextlib
 import logging
-import platform
 import re
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 
 from accel.kernels import compiling, specs
 from accel.kernels.compiling import Compilation, Ended
+from accel.kernels.system import platforms
 
 __all__ = ["announce", "described", "silenced", "simd"]
 
@@ -48,8 +48,7 @@ def simd() -> tuple[int, str | None]:
     from accel.kernels.cpu.processor import vector_bytes
 
     width: int = vector_bytes()
-    x86 = platform.machine() in ("x86_64", "AMD64")
-    return 8 * width, _INSTRUCTIONS.get(width) if x86 else None
+    return 8 * width, _INSTRUCTIONS.get(width) if platforms.x86() else None
 
 
 def described(compilation: Compilation) -> str:

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from accel._support import toolkit
+from accel.kernels.system import nvidia
 
 __all__ = ["Gpu", "device", "missing", "simulated"]
 
-_DRIVER = "libcuda.so.1"
 _PACKAGES = {"numba-cuda": "numba_cuda", "cupy": "cupy"}  # packages, and a module of each
 _OLDEST = {12: (7, 0), 13: (7, 5)}  # by CUDA version, the oldest compute capability it supports
 #: Values of enumerations in cuda.h.
@@ -52,9 +52,9 @@ class _Missing(Exception):
 
 def _load() -> Any:
     try:
-        return ctypes.CDLL(_DRIVER)
+        return nvidia.load_driver()
     except OSError:
-        raise _Missing(f"no NVIDIA driver: {_DRIVER} was not found") from None
+        raise _Missing(f"no NVIDIA driver: {nvidia.driver_library()} was not found") from None
 
 
 def _packages() -> None:

@@ -1,8 +1,6 @@
 """The progress of long commands on stderr, and the Ctrl-C that ends them."""
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from rich.progress import (
 from accel._runs.training import Callback
 from accel.cli.terminal import say
 from accel.experiments.time_left import Stage, StageProgress
+from accel.kernels.system.signals import interrupt_handler, interrupts_to
 from accel.tuning import Model, Tuned
 from accel.tuning.comparison import CallbackFactory
 
@@ -41,29 +40,26 @@ def ending_at_interrupt() -> Iterator[Callable[[], None]]:
     callable
         Raises KeyboardInterrupt if there was one; does nothing in a thread other than the main one.
     """
-    interrupted, previous = False, signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        try:
-            previous(number, frame)  # type: ignore[operator, misc]
-        except KeyboardInterrupt:
-            interrupted = True
-            raise
+    interrupted, previous = False, interrupt_handler()
 
     def check() -> None:
         if interrupted:
             raise KeyboardInterrupt
 
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and callable(previous)):  # else the signal is ignored, or ends the process
+    if previous is None:
         yield check
         return
-    signal.signal(signal.SIGINT, handle)
-    try:
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        try:
+            previous(number, frame)
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+
+    with interrupts_to(handle):
         yield check
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

@@ -10,12 +10,12 @@ import numpy as np
 from accel._core.checks import unrounded
 from accel._support.arrays import Array, aligned, aligned_empty
 from accel._support.backends import resolve
+from accel.kernels.system.memory import page_bytes
 
 __all__ = ["Chunk", "Extent", "Recipe", "Stream", "lay_out", "open_stream"]
 
 #: Bytes of X in a block, the piece of a chunk that one thread sums at a time: a millisecond's work.
 _BLOCK_BYTES = 4 * 2**20
-_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Chunk:
     def touch(self) -> "Chunk":
         """Have the pages of a memory-mapped file read."""
         flat = self._whole.reshape(-1)
-        flat[:: max(_PAGE // flat.itemsize, 1)].sum()
+        flat[:: max(page_bytes() // flat.itemsize, 1)].sum()
         return self
 
     def load(self) -> "Chunk":

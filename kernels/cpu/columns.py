@@ -21,11 +21,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..specs import MARGIN_KINDS
+from ..system.caches import cache_bytes
 from .jit import aligned_zeros, entry, inlined, named, padded
 from .losses import Values, by_loss
 from .norms import sum_of_squares
 from .pointers import address, pointer
-from .processor import cache_bytes, vector_bytes, vector_registers
+from .processor import vector_bytes, vector_registers
 from .simd import Emitter, cover, halves, widened
 
 _I64 = ir.IntType(64)

@@ -1,13 +1,13 @@
 """How a Ctrl-C ends a compilation."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from numba.core.event import Listener, install_listener
+
+from ..system.signals import interrupt_handler, interrupts_to
 
 __all__ = ["held_within_passes"]
 
@@ -30,8 +30,8 @@ def held_within_passes() -> Iterator[None]:
     Raised at once, it could come while Numba registers what it knows, once a process, or while an
     object of LLVM's has two owners; and in a callback of LLVM's Python could raise it to nobody.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    handler = interrupt_handler()
+    if handler is None:
         yield  # no handler of Python's runs here
         return
     held: list[tuple[int, FrameType | None]] = []
@@ -42,10 +42,11 @@ def held_within_passes() -> Iterator[None]:
             held.clear()
             handler(number, frame)
 
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
     try:
-        with install_listener("numba:run_pass", _AtEveryPass(release)):
+        with (
+            interrupts_to(lambda number, frame: held.append((number, frame))),
+            install_listener("numba:run_pass", _AtEveryPass(release)),
+        ):
             yield
     finally:
-        signal.signal(signal.SIGINT, handler)
         release()

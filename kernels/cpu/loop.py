@@ -7,10 +7,10 @@ import numpy as np
 
 from ..protocols import Snapshot
 from ..specs import COUPLED_KINDS, END_TO_END, GROUP_RMSPROP, STATE_SLOTS, Batches, Loss, ModelSpec
+from ..system.cpus import cpus
 from . import advance, solo, team
 from . import wide_sampled as sampled
 from .columns import columns_work_size, fits, pack_columns, row_lanes
-from .cpus import cpus
 from .diagonal import pack_diagonal
 from .entrywise import EntrywiseLayout
 from .epilogue import (

@@ -1,17 +1,10 @@
-"""What the kernels are fitted to: vector width, number of registers and sizes of the caches."""
+"""What the kernels are fitted to, beside the caches: width and number of the vector registers."""
 
 from functools import cache
-from pathlib import Path
 
 import llvmlite.binding as llvm
 from numba import config
 from numba.core.codegen import get_host_cpu_features
-
-#: Bytes of a cache where the system does not say: those of most laptops and cloud machines.
-FALLBACK = {1: 32 * 1024, 2: 512 * 1024, 3: 8 * 1024**2}
-
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 @cache
@@ -32,22 +25,3 @@ def vector_registers() -> int:
     """Return the number of SIMD registers: 16 on x86 without AVX-512, 32 elsewhere."""
     x86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
     return 16 if x86 and vector_bytes() < 64 else 32
-
-
-@cache
-def cache_bytes(level: int) -> int:
-    """Return the bytes of the data cache of a level, 1, 2 or 3.
-
-    Linux states them under ``/sys``; elsewhere, and where that cannot be read, ``FALLBACK`` is
-    assumed.
-    """
-    for index in sorted(_CACHES.glob("index*")):
-        try:
-            kind, at, size = (
-                (index / name).read_text().strip() for name in ("type", "level", "size")
-            )
-            if kind in ("Data", "Unified") and int(at) == level:
-                return int(size[:-1]) * _UNITS[size[-1]]
-        except (OSError, ValueError, KeyError, IndexError):
-            continue
-    return FALLBACK[level]

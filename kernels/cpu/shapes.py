@@ -10,7 +10,8 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from .processor import cache_bytes, vector_bytes, vector_registers
+from ..system.caches import cache_bytes
+from .processor import vector_bytes, vector_registers
 
 #: Names fields and their values, for measurements.
 VARIABLE = "ACCEL_SHAPES"

@@ -28,11 +28,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..system.waiting import nap, pause, sleep, yield_processor
 from .jit import inner
 
 #: Two cache lines, since processors fetch them in pairs.
@@ -40,10 +39,7 @@ SPACING = 16
 
 _SPINS = 1000
 _YIELDS = 2000
-_NAP_MICROSECONDS = 50
-
-_yield_processor = types.ExternalFunction("sched_yield", types.int32())
-_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+_NAP = nap(50)  # microseconds
 
 
 def _element(context, builder, array_type, array, index):
@@ -82,25 +78,6 @@ def _replace(typing_context, flags, index, old, new):
     return types.boolean(flags, types.intp, types.int64, types.int64), generate
 
 
-@intrinsic
-def _pause(typing_context):
-    """Tell the processor that this is a spin loop."""
-
-    def generate(context, builder, signature, arguments):
-        triple = builder.module.triple
-        if triple.startswith(("x86_64", "i386", "i686")):
-            name, operands = "llvm.x86.sse2.pause", []
-        elif triple.startswith(("aarch64", "arm64")):
-            name, operands = "llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)]  # YIELD
-        else:
-            return context.get_dummy_value()
-        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), operands)
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
 @inner
 def _await(flags, index, phase):
     """Wait until ``flags[index] >= phase``; False if the team was aborted meanwhile."""
@@ -109,13 +86,13 @@ def _await(flags, index, phase):
     while _load_acquire(flags, index) < phase:
         tries += 1
         if tries < _SPINS:
-            _pause()
+            pause()
         elif _load_acquire(flags, abort) != 0:
             return False
         elif tries < _SPINS + _YIELDS:
-            _yield_processor()
+            yield_processor()
         else:
-            _sleep(_NAP_MICROSECONDS)
+            sleep(_NAP)
     return True
 
 

@@ -22,11 +22,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..system.caches import cache_bytes
 from .factor_chain import COLUMNS, LD, PARAMS, ROWS, factor_row
 from .jit import inner, named
 from .panels import block_of, make_product, make_transpose
 from .pointers import address, shift
-from .processor import cache_bytes
 from .shapes import shapes
 from .simd import Emitter, View, begin_sums, cover, heights
 from .wide_layout import last_gradient, pull, rows_share, suffix, turned

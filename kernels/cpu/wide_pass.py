@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import Loss
+from ..system.caches import cache_bytes
 from .entries import Entries, make_entries, pack_entries
 from .jit import inner, lanes_for, named, padded, spliced
 from .lp_loss import FLUSH, Data, gram, rows_of
@@ -19,7 +20,6 @@ from .many_maps import Places, Tile, make_slopes
 from .panels import in_panels, make_product
 from .picked import tile_at
 from .pointers import shift
-from .processor import cache_bytes
 from .shapes import shapes
 from .simd import View, at
 from .wide_chain import make_times

@@ -27,6 +27,7 @@ from numba.core.caching import FunctionCache
 
 from ..compiling import Compilation, happening
 from ..sources import NO_PLACE, sources
+from ..system.files import replace
 from . import planning
 
 #: Whether kernels run in the simulator.
@@ -176,7 +177,7 @@ def _store(path: Path, code: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             partial_path.write_bytes(hashlib.sha256(code).digest() + code)
-            partial_path.replace(path)
+            replace(partial_path, path)
         except OSError:
             partial_path.unlink(missing_ok=True)
             raise

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -10,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from ..system.signals import ignore_interrupts
 from . import planning
 
 COMPILED, FOUND, FAILED = "compiled", "found", "failed"
@@ -39,7 +39,7 @@ def _compile(name: str, recipe: str, cc: tuple[int, int]) -> Outcome:
 
 def _work(connection: Connection, device: planning.Device) -> None:
     """Compile what comes through the connection, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one hears Ctrl-C
+    ignore_interrupts()
     # No context of a device, and no CuPy: compiling needs neither.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     planning.DEVICE = device

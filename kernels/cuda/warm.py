@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..system.cpus import present
 from . import planning
 from .pool import COMPILED, FAILED, FOUND, Outcome, Pool
 
@@ -172,7 +173,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"{' or '.join(_PARTS)}; both by default"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (CPUs)")
+    parser.add_argument("--jobs", type=int, default=present(), help="processes (CPUs)")
     parser.add_argument(
         "--seconds", type=float, default=600.0, help="after so many the rest is given up (600)"
     )

@@ -5,6 +5,7 @@ hook that no type checker follows.
 """
 
 import json
+import runpy
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -100,8 +101,35 @@ def installed_from():
 
 def test_the_kernels_lie_within_the_package():
     """Where no hook has to lead to them: in a wheel, and in a checkout by a link."""
+    if (ROOT / "accel" / "kernels").is_file():
+        pytest.skip("git has made no links here")
     folder = Path(accel.__file__).parent / "kernels"
     assert (folder / "protocols.py").is_file()
     assert (folder.parent / "py.typed").is_file()
     if installed_from() is not None:
         assert (ROOT / "accel" / "kernels").readlink() == Path("../kernels")
+
+
+WITH_HOOK = {"accel": "accel", "accel.kernels": "kernels"}
+
+
+@pytest.mark.parametrize(("link", "expected"), [(True, {"": "."}), (False, WITH_HOOK)])
+def test_where_git_makes_no_links_a_hook_leads_to_the_kernels(
+    link, expected, tmp_path, monkeypatch
+):
+    """On Windows it writes a file in place of a link that says where it leads to."""
+    setuptools = pytest.importorskip("setuptools")
+    made = {}
+    monkeypatch.setattr(setuptools, "setup", made.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    place = tmp_path / "accel" / "kernels"
+    place.parent.mkdir()
+    if link:
+        place.mkdir()
+        (place / "__init__.py").touch()
+    else:
+        place.write_text("../kernels")
+    monkeypatch.chdir(tmp_path)
+    project = setuptools.Distribution({"name": "made-up", "package_dir": WITH_HOOK})
+    made["cmdclass"]["editable_wheel"](project).finalize_options()
+    assert project.package_dir == expected

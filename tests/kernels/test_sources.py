@@ -17,6 +17,9 @@ from ..children import python
 FILES = {
     "__init__.py": "",
     "specs.py": "RULES = 3\n",
+    "system/__init__.py": "",
+    "system/caches.py": "ASSUMED = 32\n",
+    "system/waiting.py": "SLEEP = 'usleep'\n",
     "cpu/__init__.py": "",
     "cpu/pass_.py": "def add(a, b):\n    return a + b if a in {'x', 'y', 'z'} else lambda: 1.5\n",
 }
@@ -70,6 +73,8 @@ def test_whatever_is_edited_makes_another_key(key_of, make):
     assert key == key_of(make, FILES)
     for name, old, new in [
         ("specs.py", "3", "4"),
+        ("system/caches.py", "32", "64"),
+        ("system/waiting.py", "usleep", "Sleep"),
         ("cpu/pass_.py", "a + b", "a - b"),
         ("cpu/pass_.py", "a + b", "b + a"),
         ("cpu/pass_.py", "'y'", "'w'"),

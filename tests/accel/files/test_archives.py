@@ -158,18 +158,18 @@ def test_objects_are_not_written(path):
 
 def test_a_file_is_on_the_disk_before_it_is_renamed(path, monkeypatch):
     seen = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def synced(descriptor):
         seen.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
         fsync(descriptor)
 
-    def replaced(self, target):
+    def replaced(source, target):
         seen.append("rename")
-        return replace(self, target)
+        return replace(source, target)
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "replace", replaced)
     archives.write(path, DESCRIBED, ARRAYS)
     assert seen == ["file", "rename", "folder"]
 

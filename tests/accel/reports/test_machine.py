@@ -48,9 +48,19 @@ def test_why_so_many_threads(monkeypatch, count, allowed, total, why):
     assert why in machine.facts()["machine"]["threads"]
 
 
+def test_performance_cores(monkeypatch):
+    for name in ("ACCEL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(machine, "cpu_threads", lambda: 4)
+    for name, value in [("present", 8), ("allowed", 4), ("cpus", 4)]:
+        monkeypatch.setattr(machine.cpus, name, lambda value=value: value)
+    monkeypatch.setattr(machine.cpus, "allowed_in_words", lambda: "the performance cores")
+    assert machine.facts()["machine"]["threads"].startswith("4 (the performance cores, of 8; set")
+
+
 def test_a_share_of_the_cpus(monkeypatch):
     monkeypatch.delenv("ACCEL_NUM_THREADS", raising=False)
-    monkeypatch.setattr(machine, "cpus", lambda: 8)
+    monkeypatch.setattr(machine.cpus, "cpus", lambda: 8)
     monkeypatch.setattr(machine, "cpu_threads", lambda: 3)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     expected = "3 (OMP_NUM_THREADS=3; the process may use 8 CPUs; set ACCEL_NUM_THREADS"
@@ -66,14 +76,17 @@ def test_caches(monkeypatch, tmp_path):
             (folder / name).write_text(f"{value}\n")
         (folder / "shared_cpu_list").write_text("0-1\n")
     (tmp_path / "index9").mkdir()  # as on a system that hides some caches
-    monkeypatch.setattr(machine, "_CACHES", tmp_path)
+    monkeypatch.setattr(machine.caches, "_CACHES", tmp_path)
     expected = "L1 48KiB (of CPUs 0-1), L3 32MiB (of CPUs 0-1)"
+    assert machine.facts()["machine"]["caches"] == expected
+    (tmp_path / "index2" / "shared_cpu_list").unlink()  # as other systems than Linux tell them
+    expected = "L1 48KiB (of CPUs 0-1), L3 32MiB"
     assert machine.facts()["machine"]["caches"] == expected
 
 
 def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
-    for name in ("_CACHES", "_CPUINFO", "_NVIDIA"):
-        monkeypatch.setattr(machine, name, tmp_path / "absent")
+    for name in ("caches._CACHES", "cpus._CPUINFO", "nvidia._NVIDIA"):
+        monkeypatch.setattr(f"accel.kernels.system.{name}", tmp_path / "absent")
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(gpu, "_device_or_reason", lambda: "no driver")
     facts = machine.facts()["machine"]
@@ -85,7 +98,7 @@ def test_a_system_that_tells_nothing(monkeypatch, tmp_path):
 def test_the_cpu_has_a_name(monkeypatch, tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nmodel name\t: Fast One @ 9 GHz\n\nmodel name\t: other\n")
-    monkeypatch.setattr(machine, "_CPUINFO", path)
+    monkeypatch.setattr(machine.cpus, "_CPUINFO", path)
     assert machine.facts()["machine"]["CPU"] == "Fast One @ 9 GHz"
 
 
@@ -111,7 +124,7 @@ def test_a_gpu(monkeypatch, tmp_path, found, version, expected):
     if version is not None:
         (tmp_path / "version").write_text(version)
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
+    monkeypatch.setattr(machine.nvidia, "_NVIDIA", tmp_path)
     monkeypatch.setattr(gpu, "_device_or_reason", lambda: found)
     assert machine.facts()["machine"]["GPU"] == expected
     assert ("cuda" in machine.facts()["kernels"]["backends"]) == (found is GPU)

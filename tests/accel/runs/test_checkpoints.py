@@ -305,7 +305,7 @@ def dying(thing, name, call):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("thing", "name", "call"),
-    [(archives, "seal", 2), (os, "fsync", 3), (Path, "replace", 2), (os, "open", 2)],
+    [(archives, "seal", 2), (os, "fsync", 3), (os, "replace", 2), (os, "open", 2)],
 )
 def test_killed_within_a_save(thing, name, call, tmp_path):
     """At the second save: before the file is complete, synced and renamed, and afterwards."""

@@ -71,7 +71,7 @@ def machine(monkeypatch):
                 name, toolkit.Library(name, path, f"{different.get('cuda', 13)}.1")
             )
 
-        monkeypatch.setattr(gpu.ctypes, "CDLL", load)
+        monkeypatch.setattr("accel.kernels.system.nvidia.ctypes.CDLL", load)
         monkeypatch.setattr(gpu, "find_spec", lambda name: name if name in modules else None)
         monkeypatch.setattr(toolkit, "find", find)
         monkeypatch.setattr(toolkit, "cupy", lambda: toolkit.CuPy({"cupy": "14.2"}, cupy))

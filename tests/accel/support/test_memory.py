@@ -1,8 +1,5 @@
 """A call that needs more memory than is available raises MemoryError before it takes any."""
 
-import math
-import os
-import resource
 import tracemalloc
 
 import numpy as np
@@ -14,67 +11,6 @@ from accel._support import memory
 from accel._support.backends import resolve
 
 from ..problems import make_problem, start
-
-GIB = 2**30
-
-
-@pytest.fixture
-def system(tmp_path, monkeypatch):
-    """Write the system files about memory: 4 GiB are available, and there is no other limit."""
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
-
-    def tell(path, text):
-        path = tmp_path / path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    tell("proc/meminfo", f"MemTotal: {2**23} kB\nMemAvailable: {3 * 2**20} kB\nHugePages: 0\n"
-         f"SwapFree: {2**20} kB\n")  # fmt: skip
-    return tell
-
-
-def test_of_the_machine(system):
-    assert memory.available() == 4 * GIB
-    system("proc/meminfo", "nonsense\n")
-    assert memory.available() == pytest.approx(physical())
-
-
-def physical():
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize("own", ["", "pod/job"])
-def test_of_a_container(system, own):
-    """In version 2 the group of the process, or one around it, has the limit."""
-    system("proc/self/cgroup", "1:name=systemd:/x\n0::/pod/job\n")
-    if own:
-        system("groups/pod/job/memory.max", "max\n")
-    system("groups/memory.max", f"{2 * GIB}\n")
-    system("groups/memory.current", f"{3 * GIB // 2}\n")
-    system("groups/memory.stat", f"anon {GIB}\nactive_file {GIB // 8}\ninactive_file {GIB // 8}\n")
-    assert memory.available() == 3 * GIB // 4
-    system("groups/memory.current", f"{3 * GIB}\n")
-    assert memory.available() == 0
-
-
-def test_of_a_container_of_version_1(system):
-    system("proc/self/cgroup", "4:memory:/outside/the/container\n3:cpu:/\n0::/\n")
-    system("groups/memory/memory.limit_in_bytes", f"{GIB}\n")
-    system("groups/memory/memory.usage_in_bytes", f"{GIB // 2}\n")
-    system("groups/memory/memory.stat", f"active_file 1\ntotal_active_file {GIB // 4}\n")
-    assert memory.available() == 3 * GIB // 4
-
-
-def test_of_a_limit_of_the_process(system, monkeypatch):
-    system("proc/self/statm", "100 50 10\n")
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (GIB, GIB))
-    assert memory.available() == GIB - 100 * resource.getpagesize()
-
-
-def test_of_this_system():
-    assert 2**20 < memory.available() <= 2 * physical() or math.isinf(memory.available())
 
 
 @pytest.mark.parametrize(
