@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compiling import happening, of_ours
-from .cpus import cpus
+from ..system.cpus import cpus
 from .jit import is_kept
 from .pieces import Piece
 

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import END_TO_END, GROUP_RMSPROP, RUNNING
-from ..system.caches import cache_bytes
 from . import team
 from .epilogue import (
     ACTIVE,

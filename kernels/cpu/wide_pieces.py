@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..specs import GROUP_RMSPROP
+from ..system.caches import cache_bytes
 from .epilogue import DISTURB, EPILOGUE, LAYERS, PRODUCTS, chain_of, here_type
 from .factor_chain import LD, PARAMS, ROWS, factor_row
 from .jit import inner, named, spliced
 from .pieces import FLOATS, INTEGER, Piece, caller, from_stack, made_elsewhere, piece
 from .pointers import shift
-from .processor import cache_bytes
 from .updates import KIND, RULE_SIZE, Memory, Sink, make_consumers, make_move
 from .wide_ahead import make_ahead
 from .wide_chain import make_layers, make_outputs
