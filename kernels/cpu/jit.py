@@ -11,18 +11,16 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 from numba.core.sigutils import normalize_signature
 
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
-from .parts import CompilePart, CompileWhole, part_of_kernels
+from .parts import compiled_part, compiled_whole
 from .processor import vector_bytes
 from .shapes import shapes
 
@@ -39,33 +37,20 @@ LINE = 64
 _OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 
 
-def _part_of_kernels(pipeline: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    unwrapped = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled = njit(pipeline_class=pipeline, **unwrapped, **options)
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        return part_of_kernels(compiled(function))
-
-    return decorate
-
-
-_part = partial(_part_of_kernels, CompilePart)
-
-
-inner = _part(**_OPTIONS)
+inner = compiled_part(**_OPTIONS)
 #: For formulas in which an intermediate result may overflow: ``reassoc`` makes NaN of inf there.
-in_order = _part(**{**_OPTIONS, "fastmath": {"contract"}})
+in_order = compiled_part(**{**_OPTIONS, "fastmath": {"contract"}})
 #: For sums that compute their own rounding errors: every operation as it is written.
-as_written = _part(**{**_OPTIONS, "fastmath": False})
+as_written = compiled_part(**{**_OPTIONS, "fastmath": False})
 #: For what is called per tile: arrays that cross a call have their references counted, atomically.
-inlined = _part(forceinline=True, **_OPTIONS)
+inlined = compiled_part(forceinline=True, **_OPTIONS)
 #: Both at once, for what must give the same bits in a vector of any width, and on any machine.
-inlined_as_written = _part(forceinline=True, **{**_OPTIONS, "fastmath": False})
-#: For thin layers: spliced in before LLVM sees them, since each level of calls is optimised anew.
-spliced = _part(inline="always", **_OPTIONS)
-_piece = _part_of_kernels(CompileWhole, **_OPTIONS)
+inlined_as_written = compiled_part(forceinline=True, **{**_OPTIONS, "fastmath": False})
+#: For thin layers that arrays cross: spliced in before LLVM, and their counting, see them.
+spliced = compiled_part(inline="always", **_OPTIONS)
 #: What Python calls, and is not kept on the disk; ``entry`` is.
-whole = njit(pipeline_class=CompileWhole, no_cfunc_wrapper=True, **_OPTIONS)
+whole = compiled_whole(**_OPTIONS)
+_piece = compiled_part(piece=True, **_OPTIONS)
 
 
 def named(*key: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

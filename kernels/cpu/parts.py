@@ -8,16 +8,23 @@ them; and a kernel that Python calls is a ``Whole``, which links all of its part
 optimises the result. The instructions that come of it are the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from numba import jit, types
+from numba import njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.environment import lookup_environment
 
-__all__ = ["CompilePart", "CompileWhole", "part_of_kernels"]
+__all__ = ["compiled_part", "compiled_whole"]
 
+#: What is asked of Numba beyond its documentation. One that has it no more compiles as it likes to.
+_NEEDED = {
+    JITCodeLibrary: ("_optimize_functions", "_get_module_for_linking", "get_pointer_to_function"),
+    Compiler: ("compile_extra",),
+}
+_LINKS = all(hasattr(kind, name) for kind, names in _NEEDED.items() for name in names)
 _ENVIRONMENT = "_ZN08NumbaEnv"
 
 
@@ -74,15 +81,11 @@ class _Compile(Compiler):  # type: ignore[misc]
         return super().compile_extra(function)
 
 
-class CompilePart(_Compile):
-    """The pipeline of a function that only kernels call."""
-
+class _CompilePart(_Compile):
     _library = _Part
 
 
-class CompileWhole(_Compile):
-    """The pipeline of a kernel that Python calls."""
-
+class _CompileWhole(_Compile):
     _library = _Whole
 
 
@@ -93,16 +96,36 @@ class _PartDispatcher(Dispatcher):  # type: ignore[misc]
         return super().get_call_template(args, {k: types.unliteral(v) for k, v in kws.items()})
 
     def __call__(self, *args: Any) -> Any:
-        """Compile it once more, as a kernel: Python would jump to nowhere else."""
+        """Compile it once more, as a kernel, since Python would jump to nowhere: for tests."""
         if "alone" not in vars(self):
-            unwrapped = {"no_cpython_wrapper", "no_cfunc_wrapper", "forceinline", "inline"}
-            options = {k: v for k, v in self.targetoptions.items() if k not in unwrapped}
-            self.alone = jit(pipeline_class=CompileWhole, **options)(self.py_func)
+            options = {k: v for k, v in self.targetoptions.items() if k in self.alone_with}
+            self.alone = compiled_whole(**options)(self.py_func)
         return self.alone(*args)
 
+    #: Options that mean something where there is no caller.
+    alone_with = ("nogil", "fastmath", "error_model", "boundscheck")
 
-def part_of_kernels(dispatcher: Any) -> Any:
-    """Have a dispatcher of parts bear that Python calls it, as tests do."""
-    if isinstance(dispatcher, Dispatcher):
-        dispatcher.__class__ = _PartDispatcher
-    return dispatcher
+
+def compiled_whole(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a kernel that Python calls; the options are those of Numba's ``njit``."""
+    if _LINKS:
+        options |= {"pipeline_class": _CompileWhole, "no_cfunc_wrapper": True}
+    decorator: Callable[[Callable[..., Any]], Any] = njit(**options)
+    return decorator
+
+
+def compiled_part(*, piece: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate likewise a function that only kernels call; a ``piece`` has machine code, too."""
+    if not _LINKS:
+        return njit(**options)  # type: ignore[no-any-return]
+    pipeline = _CompileWhole if piece else _CompilePart
+    unwrapped = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    decorator = njit(pipeline_class=pipeline, **unwrapped, **options)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = decorator(function)
+        if isinstance(dispatcher, Dispatcher):  # Numba may have been told to compile nothing
+            dispatcher.__class__ = _PartDispatcher
+        return dispatcher
+
+    return decorate
