@@ -26,9 +26,10 @@ _log = logging.getLogger("accel")
 #: What reading a text raises if it is damaged or something else.
 DAMAGED = (*npy.DAMAGED, csv.Error)
 
-#: What stands for a missing value, in small letters: those of pandas, R, Excel and UCI.
+#: What stands for a missing value, in small letters: all that pandas takes for one, and UCI's "?".
 MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null"]
+    ["", "?", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "none", "null",
+     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
 )  # fmt: skip
 #: A number with a decimal comma, or thousands with one.
 COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
