@@ -1,5 +1,6 @@
 """CI runs what a newcomer runs, with versions that were tested; and whose warnings are errors."""
 
+import ast
 import os
 import shlex
 import shutil
@@ -185,3 +186,19 @@ def test_blas_has_one_thread_in_a_worker():
     pools = pytest.importorskip("threadpoolctl").threadpool_info()
     found = {pool["num_threads"] for pool in pools if pool["internal_api"] == "openblas"}
     assert found <= {int(os.environ["OPENBLAS_NUM_THREADS"])}
+
+
+def test_tests_of_packages_that_are_not_asked_for_skip():
+    """The extra test has none of these: a file that imports one at its top would end the run."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        guarded = set()
+        for node in ast.parse(path.read_text()).body:
+            imported, value = [], getattr(node, "value", None)
+            if isinstance(node, ast.Import):
+                imported = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported = [node.module]
+            elif isinstance(value, ast.Call) and ast.unparse(value.func) == "pytest.importorskip":
+                guarded.add(value.args[0].value)
+            names = {name.partition(".")[0] for name in imported} & {"torch", "jax", "cupy"}
+            assert names <= guarded, path

@@ -18,9 +18,10 @@ _EXTRAS = {
     "sklearn": ("scikit-learn",),
     "parquet": ("polars",),
     "torch": ("torch",),
-    "dask": ("dask", "distributed", "zarr"),
+    "dask": ("dask", "distributed"),
     "bench": ("pytest-benchmark", "threadpoolctl", "torch", "jax", "optax"),
     "cuda": ("numba-cuda", "cupy-cuda13x"),
+    "cuda12": ("numba-cuda", "cupy-cuda12x"),
 }
 _NOT_INSTALLED = "not installed"
 
@@ -118,7 +119,8 @@ def _cupy() -> str:
         return _NOT_INSTALLED
     names = ", ".join(f"{name} {number}" for name, number in package.packages.items())
     if len(package.packages) > 1:
-        return f"{names}: they overwrite each other, uninstall all, then {toolkit.INSTALL}"
+        remedy = f"uninstall all, then {toolkit.install(package.major)}"
+        return f"{names}: they overwrite each other, {remedy}"
     built = "built here, for a CUDA that only it can tell" if package.major is None else ""
     return f"{names or 'of unknown version'} ({built or f'for CUDA {package.major}'})"
 
@@ -150,8 +152,9 @@ def _extras() -> dict[str, str]:
         extra: [name for name in names if version(name) == _NOT_INSTALLED]
         for extra, names in _EXTRAS.items()
     }
-    if toolkit.cupy() is not None:  # from any of its packages
-        missing["cuda"] = [name for name in missing["cuda"] if not name.startswith("cupy")]
+    if (package := toolkit.cupy()) is not None:  # from any of its packages
+        extra = "cuda12" if package.major == 12 else "cuda"
+        missing[extra] = [name for name in missing[extra] if not name.startswith("cupy")]
     return {
         extra: "installed" if not names else f"lacks {', '.join(names)}"
         for extra, names in missing.items()

@@ -57,10 +57,12 @@ def _load() -> Any:
         raise _Missing(f"no NVIDIA driver: {nvidia.driver_library()} was not found") from None
 
 
-def _packages() -> None:
+def _packages(cuda: int) -> None:
+    """Check that there are the packages; the driver supports that major version of CUDA."""
     for package, module in _PACKAGES.items():
         if find_spec(module) is None:
-            raise _Missing(f"the package {package} is not installed: {toolkit.INSTALL}")
+            remedy = toolkit.install(toolkit.present() or cuda)
+            raise _Missing(f"the package {package} is not installed: {remedy}")
 
 
 def _compilers() -> dict[str, int]:
@@ -128,18 +130,21 @@ def _check_compilers(gpu: Gpu) -> None:
     """Check that there are compilers that support this device and are no newer than its driver."""
     majors = _compilers()
     # Every driver of CUDA 12 reads the PTX that libnvvm is asked for, see kernels/cuda/jit.py.
+    older = ""  # what else helps, if CUDA 12 supports this device and its driver
+    if gpu.cuda[0] >= 12 and gpu.capability >= _OLDEST[12]:
+        older = f"in a new environment, {toolkit.install(12)}"
     for name, major in majors.items():
         if name not in ("libnvvm", "libdevice") and gpu.cuda[0] < major:
             raise _Missing(
                 f"the NVIDIA driver supports CUDA {gpu.cuda[0]}.{gpu.cuda[1]}, {name} needs "
-                f"{major}.0: update the driver"
+                f"{major}.0: update the driver{older and f', or, {older}'}"
             )
     for name, major in majors.items():
         oldest = _OLDEST[min(max(major, min(_OLDEST)), max(_OLDEST))]
         if gpu.capability < oldest:
             raise _Missing(
                 f"{gpu.name} has compute capability {gpu.capability[0]}.{gpu.capability[1]}, CUDA "
-                f"{major} ({name}) needs at least {oldest[0]}.{oldest[1]}"
+                f"{major} ({name}) needs at least {oldest[0]}.{oldest[1]}{older and f': {older}'}"
             )
 
 
@@ -148,7 +153,7 @@ def _device_or_reason() -> Gpu | str:
     """Return the device, or what is missing; looked up once a process."""
     try:
         driver = _load()
-        _packages()
+        _packages(_number(driver, "cuDriverGetVersion") // 1000)
         gpu = _first(driver)
         _check_compilers(gpu)
         return gpu

@@ -15,9 +15,10 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["INSTALL", "LIBRARIES", "NEEDED", "CuPy", "Library", "absence", "cupy", "find"]
+__all__ = [
+    "LIBRARIES", "NEEDED", "CuPy", "Library", "absence", "cupy", "find", "install", "present",
+]  # fmt: skip
 
-INSTALL = "pip install 'implicit-accel[cuda]'"
 _FINDER = "cuda.pathfinder"
 _LIBDEVICE = ("nvvm", "libdevice", "libdevice.10.bc")
 _SYSTEM = Path("/usr/local/cuda")  # where numba-cuda looks for libdevice in the end
@@ -110,6 +111,33 @@ class CuPy:
 
     packages: dict[str, str]
     major: int | None
+
+
+def install(cuda: int | None = None) -> str:
+    """Return the command that installs what a GPU needs.
+
+    Parameters
+    ----------
+    cuda : int, optional
+        The major version of CUDA that the packages are to be for; by default the newest.
+    """
+    extra = "cuda12" if cuda == 12 else "cuda"
+    return f"pip install 'implicit-accel[{extra}]'"
+
+
+def present() -> int | None:
+    """Return the major version of CUDA that the installed packages are for, if they tell.
+
+    CuPy tells, or else NVIDIA's bindings for Python, which numba-cuda needs: packages for another
+    version do not go with them.
+    """
+    package = cupy()
+    if package is not None and package.major is not None:
+        return package.major
+    try:
+        return _leading(metadata.version("cuda-bindings"))
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def cupy() -> CuPy | None:
@@ -241,6 +269,6 @@ def absence(names: list[str]) -> str:
     *first, last = names
     subject = f"{', '.join(first)} and {last} were" if first else f"{last} was"
     return (
-        f"{subject} not found {', '.join(places[:-1])} or {places[-1]}: {INSTALL}, or let "
-        "CUDA_HOME name the folder of a CUDA toolkit"
+        f"{subject} not found {', '.join(places[:-1])} or {places[-1]}: {install(present())}, or "
+        "let CUDA_HOME name the folder of a CUDA toolkit"
     )

@@ -8,7 +8,7 @@ import csv
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ from accel._support import validation
 from accel.datasets import columns
 
 __all__ = [
-    "COMMA", "DAMAGED", "MISSING", "Empty", "Fault", "Layout", "is_word", "layout_of", "number_in",
-    "uneven",
+    "COMMA", "DAMAGED", "MISSING", "TRUTH", "Empty", "Fault", "Layout", "is_word", "layout_of",
+    "number_in", "uneven",
 ]  # fmt: skip
 
 _log = logging.getLogger("accel")
@@ -26,10 +26,13 @@ _log = logging.getLogger("accel")
 #: What reading a text raises if it is damaged or something else.
 DAMAGED = (*npy.DAMAGED, csv.Error)
 
-#: What stands for a missing value, in small letters: those of pandas, R, Excel and UCI.
+#: What stands for a missing value, in small letters: all that pandas takes for one, and UCI's "?".
 MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null"]
+    ["", "?", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "none", "null",
+     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
 )  # fmt: skip
+#: The numbers that truth values are, in small letters.
+TRUTH = {"true": "1", "false": "0"}
 #: A number with a decimal comma, or thousands with one.
 COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 # A quote opens a cell at its beginning only; elsewhere it is a letter, as an inch in size 5".
@@ -142,12 +145,26 @@ class Layout(NamedTuple):
             return f"line {line}, {self.column(j)}"
         return f"row {row + 1} of numbers, {self.column(j)}"
 
-    def kept(self, lines: Iterator[str], wanted: Sequence[int], drop: bool) -> Iterator[str]:
-        """The lines again, with these columns only, and if they are dropped, NaN for what lacks."""
+    def kept(
+        self,
+        lines: Iterator[str],
+        wanted: Sequence[int],
+        drop: bool,
+        truths: Collection[int] = (),
+    ) -> Iterator[str]:
+        """The lines again, with these columns only, those of truth values as numbers.
+
+        If rows are to be dropped, with NaN for what lacks.
+        """
         for _, cells in self.records(lines, wanted):
             if len(cells) != self.width:
                 raise Fault(self.unlike(cells))
             some = [cells[j].strip() for j in wanted]
+            if truths:
+                some = [
+                    TRUTH.get(cell.lower(), cell) if j in truths else cell
+                    for j, cell in zip(wanted, some, strict=True)
+                ]
             if drop:
                 some = ["nan" if cell.lower() in MISSING else cell for cell in some]
             yield self.delimiter.join(some)

@@ -328,11 +328,11 @@ def load_file(
     Parameters
     ----------
     path : path
-        ``.csv``, ``.tsv``: numbers separated by commas, semicolons or tabs; the first line is a
-        header if one of its cells is neither a number nor missing. If others are numbers, that is
-        logged, and refused if the next line has text below all text and no column is chosen by its
-        name. Lines in front that begin with # are skipped. Files may be compressed, as in
-        ``.csv.gz``, ``.bz2``, ``.xz``, ``.zip``.
+        ``.csv``, ``.tsv``: numbers, or columns of True and False, which are 1 and 0, separated by
+        commas, semicolons or tabs; the first line is a header if one of its cells is neither a
+        number nor missing. If others are numbers, that is logged, and refused if the next line has
+        text below all text and no column is chosen by its name. Lines in front that begin with #
+        are skipped. Files may be compressed, as in ``.csv.gz``, ``.bz2``, ``.xz``, ``.zip``.
         A first column without a name that counts the rows from 0 or 1 is an index, as pandas and R
         write it: it is left out, unless it is asked for, and a warning is logged.
         ``.parquet``: columns of numbers, read by Polars or pandas. ``.npy``: a 2-D array with the

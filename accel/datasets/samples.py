@@ -25,6 +25,7 @@ from accel.datasets.columns import by_number, unique
 from accel.datasets.layouts import (
     DAMAGED,
     MISSING,
+    TRUTH,
     Empty,
     Layout,
     layout_of,
@@ -332,20 +333,25 @@ def _read_text(path: Path, where: str, wanted: Wanted) -> Samples:
 
 
 def _numbers(layout: Layout, lines: Iterator[str], columns: Sequence[int]) -> Iterator[list[float]]:
-    """The numbers of these columns, row by row."""
+    """The numbers of these columns, row by row; a column of truth values holds 1 and 0."""
+    truths: dict[int, bool] = {}
     for line, cells in layout.records(lines, columns):
         if len(cells) != layout.width:
             raise ValueError(uneven(line, cells, layout.width))
-        yield [_number(layout, cells[j], line, j) for j in columns]
+        yield [_number(layout, cells[j], line, j, truths) for j in columns]
 
 
-def _number(layout: Layout, cell: str, line: int, j: int) -> float:
-    number = number_in(cell)
-    if number is not None and math.isfinite(number):
+def _number(layout: Layout, cell: str, line: int, j: int, truths: dict[int, bool]) -> float:
+    """The number in a cell; in a column that begins with a truth value, that of another one."""
+    word = TRUTH.get(cell.strip().lower())
+    truth = truths.setdefault(j, word is not None)
+    number = number_in(cell) if word is None else float(word)
+    if number is not None and math.isfinite(number) and truth == (word is not None):
         return number
     where = f"line {line}, {layout.column(j)}"
     if cell.strip().lower() in MISSING:
         raise ValueError(
             f"{where}: no value; a prediction needs all features: fill it in, or leave out the row"
         )
-    raise ValueError(f"{where}: {validation.shown(cell)} is no number")
+    kind = "truth value, as the first of its column is" if truth else "number"
+    raise ValueError(f"{where}: {validation.shown(cell)} is no {kind}")

@@ -50,6 +50,11 @@ SIMULATED_DEVICE = {"MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 64
 SIMULATED_CAPABILITY = (9, 0)
 #: What a planned device calls its attributes.
 _PLANNED = {"MultiProcessorCount": "multiprocessors", "MaxSharedMemoryPerBlockOptin": "shared"}
+#: The packages whose versions decide what machine code is made; NVIDIA's for CUDA 13, then 12.
+_COMPILERS = (
+    "numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvcc-cu12",
+    "nvidia-nvjitlink-cu12",
+)  # fmt: skip
 #: The lanes that take part in a shuffle: all.
 ALL = 0xFFFFFFFF
 
@@ -144,7 +149,7 @@ def record(kind: Any, dtype: np.dtype[Any], fields: dict[str, Any]) -> Any:
 @cache
 def _sources() -> str:
     digest = hashlib.sha256(str(sources(__package__)).encode())
-    for package in ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"):
+    for package in _COMPILERS:
         with contextlib.suppress(metadata.PackageNotFoundError):
             digest.update(metadata.version(package).encode())
     return digest.hexdigest()

@@ -91,7 +91,8 @@ def test_rows_that_lack_a_value_are_counted(houses, caplog):
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NA", "na", "N/A", "#N/A", "NaN", "-nan", "NULL", "?",
-                                  "None", "<NA>", '"NA"'])  # fmt: skip
+                                  "None", "<NA>", '"NA"', "#N/A N/A", "#NA", "n/a", "-NaN",
+                                  "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"])  # fmt: skip
 def test_what_stands_for_nothing(tmp_path, cell):
     path = tmp_path / "t.csv"
     path.write_text(f"a,b\n1,2\n3,{cell}\n4,5\n")

@@ -185,6 +185,31 @@ def test_tables_of_text(tmp_path, text):
     np.testing.assert_array_equal(samples.y, [[3]])
 
 
+def test_truth_values_are_those_of_training(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,y\nTrue,2,FALSE\nfalse,3,True\n")
+    data, samples = load_file(path), read_samples(path, WANTED)
+    np.testing.assert_array_equal(samples.X, data.X)
+    np.testing.assert_array_equal(samples.y[:, 0], data.y)
+    assert samples.X.tolist() == [[1, 2], [0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (("True", "2"), "line 3, column 'a': '2' is no truth value, as the first of its column is"),
+        (("2", "True"), "line 3, column 'a': 'True' is no number"),
+        (("True", "no"), "line 3, column 'a': 'no' is no truth value"),
+        (("True", ""), "line 3, column 'a': no value"),
+    ],
+)
+def test_truth_values_among_others(tmp_path, cells, told):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n{},1\n{},2\n".format(*cells))
+    with pytest.raises(ValueError, match=told):
+        read_samples(path, WANTED)
+
+
 @pytest.fixture
 def parquet(tmp_path):
     polars = pytest.importorskip("polars")

@@ -275,3 +275,39 @@ def test_other_columns_are_not_looked_at(tmp_path, text, told):
     else:
         with pytest.raises(ValueError, match=told):
             load_file(path, "b", ["a"])
+
+
+def test_truth_values_are_numbers(tmp_path):
+    """As pandas writes them, which reads them as truth values, too."""
+    path = tmp_path / "t.csv"
+    path.write_text("size,garden,sold\n70,True,FALSE\n95,false,TRUE\n48,true,FALSE\n")
+    for chosen in ({}, {"target": "sold"}, {"target": "sold", "features": ["size", "garden"]}):
+        data = load_file(path, **chosen)
+        assert data.feature_names == ("size", "garden")
+        np.testing.assert_array_equal(data.X, [[70, 1], [95, 0], [48, 1]])
+        np.testing.assert_array_equal(data.y, [0, 1, 0])
+
+
+def test_truth_values_that_lack_one(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("size,garden\n70,True\n95,\n48,False\n")
+    with pytest.raises(ValueError, match=r"line 3, column 'garden': no value; missing values: 1"):
+        load_file(path)
+    np.testing.assert_array_equal(load_file(path, drop_missing=True).y, [1, 0])
+
+
+@pytest.mark.parametrize(("cells", "line"), [(("True", "2"), 2), (("2", "False"), 3)])
+def test_truth_values_among_numbers_are_text(tmp_path, cells, line):
+    path = tmp_path / "t.csv"
+    path.write_text("garden,sold,y\n{},True,1\n{},False,2\n".format(*cells))
+    told = rf"line {line}, column 'garden': could not .* no numbers: 1 in column 'garden'$"
+    with pytest.raises(ValueError, match=told):
+        load_file(path)
+
+
+def test_text_beside_truth_values_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("garden,city,y\nTrue,Oslo,1\nFalse,Bonn,2\n")
+    with pytest.raises(ValueError, match=r"column 'city': .*; text in column 'city': choose"):
+        load_file(path)
+    assert load_file(path, features=["garden"]).X.tolist() == [[1], [0]]

@@ -140,7 +140,8 @@ def cuda(monkeypatch, numba_cuda="0.30.4", cupy=None, **different):
         return different.get(name, toolkit.Library(name, f"/cuda/{name}", "13.0.2"))
 
     version = machine.version
-    versions = {"numba-cuda": numba_cuda, "cupy-cuda13x": "not installed"}
+    versions = {"numba-cuda": numba_cuda}
+    versions |= {f"cupy-cuda{major}x": "not installed" for major in (12, 13)}
     monkeypatch.setattr(machine, "version", lambda name: versions.get(name) or version(name))
     monkeypatch.setattr(toolkit, "cupy", lambda: cupy)
     monkeypatch.setattr(toolkit, "find", find)
@@ -156,23 +157,26 @@ def test_where_the_compilers_are(monkeypatch):
     }
 
 
+LACKS_13, LACKS_12 = "lacks cupy-cuda13x", "lacks cupy-cuda12x"
+
+
 @pytest.mark.parametrize(
-    ("cupy", "expected"),
+    ("cupy", "expected", "newest", "older"),
     [
-        (None, "not installed"),
-        (toolkit.CuPy({"cupy": "14.2"}, 12), "cupy 14.2 (for CUDA 12)"),
+        (None, "not installed", LACKS_13, LACKS_12),
+        (toolkit.CuPy({"cupy": "14.2"}, 12), "cupy 14.2 (for CUDA 12)", LACKS_13, "installed"),
         (toolkit.CuPy({"cupy": "14.2"}, None),
-         "cupy 14.2 (built here, for a CUDA that only it can tell)"),
-        (toolkit.CuPy({}, 13), "of unknown version (for CUDA 13)"),
+         "cupy 14.2 (built here, for a CUDA that only it can tell)", "installed", LACKS_12),
+        (toolkit.CuPy({}, 13), "of unknown version (for CUDA 13)", "installed", LACKS_12),
         (toolkit.CuPy({"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}, 13),
          "cupy-cuda12x 13.6.0, cupy-cuda13x 14.2.0: they overwrite each other, uninstall all, then "
-         "pip install 'implicit-accel[cuda]'"),
+         "pip install 'implicit-accel[cuda]'", "installed", LACKS_12),
     ],
 )  # fmt: skip
-def test_which_cupy(monkeypatch, cupy, expected):
+def test_which_cupy(monkeypatch, cupy, expected, newest, older):
     assert cuda(monkeypatch, cupy=cupy)["CuPy"] == expected
-    lacks = machine.facts()["extras"]["cuda"]
-    assert lacks == ("lacks cupy-cuda13x" if cupy is None else "installed")
+    extras = machine.facts()["extras"]
+    assert (extras["cuda"], extras["cuda12"]) == (newest, older)
 
 
 def test_what_is_missing_of_cuda(monkeypatch):

@@ -49,6 +49,8 @@ class Driver:
         return 0
 
 
+OLDER = "in a new environment, pip install 'implicit-accel[cuda12]'"
+UPDATE = f"update the driver, or, {OLDER}"
 NEW_LINKER = toolkit.Library("nvJitLink", "/new/nvJitLink", "13.0.88")
 
 
@@ -75,6 +77,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(gpu, "find_spec", lambda name: name if name in modules else None)
         monkeypatch.setattr(toolkit, "find", find)
         monkeypatch.setattr(toolkit, "cupy", lambda: toolkit.CuPy({"cupy": "14.2"}, cupy))
+        monkeypatch.setattr(toolkit, "present", lambda: different.get("present"))
 
     yield set_up
     gpu._device_or_reason.cache_clear()
@@ -100,29 +103,45 @@ def test_a_gpu(machine):
             {"modules": ["numba_cuda"]},
             "the package cupy is not installed: pip install 'implicit-accel[cuda]'",
         ),
+        (
+            {"driver": Driver(version=12040), "modules": []},
+            "the package numba-cuda is not installed: pip install 'implicit-accel[cuda12]'",
+        ),
+        (
+            {"modules": ["cupy"], "present": 12},
+            "the package numba-cuda is not installed: pip install 'implicit-accel[cuda12]'",
+        ),
+        (
+            {"driver": Driver(version=11080)},
+            "the NVIDIA driver supports CUDA 11.8, NVRTC needs 13.0: update the driver",
+        ),
+        (
+            {"driver": Driver(name=b"P100", capability=(6, 0))},
+            "P100 has compute capability 6.0, CUDA 13 (libnvvm) needs at least 7.5",
+        ),
         ({"driver": Driver(init=100)}, "no CUDA device was found"),
         ({"driver": Driver(count=0)}, "no CUDA device was found"),
         ({"driver": Driver(init=999)}, "the NVIDIA driver does not work: CUDA_ERROR_UNKNOWN"),
         ({"driver": Driver(init=999, error=None)}, "the NVIDIA driver does not work: error 999"),
         (
             {"driver": Driver(version=12040)},
-            "the NVIDIA driver supports CUDA 12.4, NVRTC needs 13.0: update the driver",
+            f"the NVIDIA driver supports CUDA 12.4, NVRTC needs 13.0: {UPDATE}",
         ),
         (
             {"driver": Driver(version=12040), "cuda": 12, "cupy": 13},
-            "the NVIDIA driver supports CUDA 12.4, CuPy needs 13.0: update the driver",
+            f"the NVIDIA driver supports CUDA 12.4, CuPy needs 13.0: {UPDATE}",
         ),
         (
             {"driver": Driver(version=12040), "cuda": 12, "cupy": 12, "nvJitLink": NEW_LINKER},
-            "the NVIDIA driver supports CUDA 12.4, nvJitLink needs 13.0: update the driver",
+            f"the NVIDIA driver supports CUDA 12.4, nvJitLink needs 13.0: {UPDATE}",
         ),
         (
             {"driver": Driver(name=b"V100", capability=(7, 0))},
-            "V100 has compute capability 7.0, CUDA 13 (libnvvm) needs at least 7.5",
+            f"V100 has compute capability 7.0, CUDA 13 (libnvvm) needs at least 7.5: {OLDER}",
         ),
         (
             {"driver": Driver(name=b"V100", capability=(7, 0)), "cuda": None, "cupy": 13},
-            "V100 has compute capability 7.0, CUDA 13 (CuPy) needs at least 7.5",
+            f"V100 has compute capability 7.0, CUDA 13 (CuPy) needs at least 7.5: {OLDER}",
         ),
         (
             {"driver": Driver(name=b"P100", capability=(6, 0)), "cuda": 12, "cupy": 12},

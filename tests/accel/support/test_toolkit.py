@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from accel._support import toolkit
 
-from ...children import python
+from ...children import ROOT, python
 
 
 class NotFound(RuntimeError):
@@ -186,7 +187,19 @@ def test_no_cupy(monkeypatch):
     assert toolkit.cupy() is None
 
 
+@pytest.mark.parametrize(
+    ("found", "bindings", "major"),
+    [(12, "13.3.1", 12), (None, "12.9.10", 12), (None, None, None), (13, None, 13)],
+)
+def test_the_cuda_of_the_packages(monkeypatch, packages, found, bindings, major):
+    packages.update({} if bindings is None else {"cuda-bindings": (bindings, [])})
+    for cupy in (toolkit.CuPy({}, found), *([None] if found is None else [])):
+        monkeypatch.setattr(toolkit, "cupy", lambda cupy=cupy: cupy)
+        assert toolkit.present() == major
+
+
 def test_the_message_about_missing_libraries(monkeypatch):
+    monkeypatch.setattr(toolkit, "present", lambda: None)
     for name in ("CUDA_HOME", "CUDA_PATH", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     remedy = (
@@ -202,6 +215,17 @@ def test_the_message_about_missing_libraries(monkeypatch):
         "libnvvm, libdevice and NVRTC were not found among the packages of this Python, in conda's "
         f"/opt/conda, where the system's loader looks or under CUDA_HOME=/opt/cuda: {remedy}"
     )
+    monkeypatch.setattr(toolkit, "present", lambda: 12)
+    assert toolkit.absence(["cuBLAS"]).endswith(remedy.replace("[cuda]", "[cuda12]"))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "extra"), [(None, "cuda"), (11, "cuda"), (12, "cuda12"), (13, "cuda"), (14, "cuda")]
+)
+def test_the_extra_to_install(cuda, extra):
+    assert toolkit.install(cuda) == f"pip install 'implicit-accel[{extra}]'"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert extra in project["optional-dependencies"]
 
 
 def test_this_machine():

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import accel
+
+torch = pytest.importorskip("torch")
 
 RULES = {
     "gd": (accel.GradientDescent(0.01), lambda p: torch.optim.SGD(p, 0.01)),

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import warnings
 import weakref
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -510,3 +511,20 @@ def test_without_nvjitlink_the_driver_compiles(cupy, monkeypatch, caplog):
     monkeypatch.setattr(cuda.jit.Kernel, "ptx", lambda kernel, cc: "machine code")
     training(cupy)
     assert "no nvjitlink here" in caplog.text
+
+
+@pytest.mark.parametrize("package", ["nvidia-nvvm", "nvidia-cuda-nvcc-cu12"])
+def test_machine_code_is_kept_for_one_compiler(monkeypatch, package):
+    """That of CUDA 13 and that of CUDA 12 lie in different packages."""
+    versions = {package: "1.0"}
+
+    def version(name):
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(cuda.jit.metadata, "version", version)
+    before = cuda.jit._sources.__wrapped__()
+    assert cuda.jit._sources.__wrapped__() == before
+    versions[package] = "1.1"
+    assert cuda.jit._sources.__wrapped__() != before
