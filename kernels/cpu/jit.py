@@ -18,10 +18,11 @@ from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
+from .. import compiling
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
+from .made_for import made_for, reason
 from .processor import vector_bytes
-from .shapes import shapes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
@@ -98,11 +99,16 @@ class _KeyedCache(FunctionCache):
     Every specialisation has files of its own. Numba would number those of a function and keep the
     numbers in an index that it reads, changes and writes: two processes that do so at the same time
     can give one number to different kernels.
+
+    Attributes
+    ----------
+    why : str
+        Why the last kernel that was looked for is not there; empty if it never was.
     """
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
-        self._key = (key, vector_bytes(), tuple(shapes()), sources(__package__))
+        self._key, self.why = (key, tuple(made_for().items())), ""
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
@@ -120,19 +126,27 @@ class _KeyedCache(FunctionCache):
         """Load a kernel; None if there is none or its files are damaged."""
         self._choose_file(sig, target_context.codegen())
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # unpickling a damaged file raises whatever it likes
+            self.why = "its file on the disk cannot be read"
             try:
                 self.flush()
             except OSError:
                 self.disable()
             return None
+        if found is None:
+            self.why = reason(self._cache_path)
+        else:
+            compiling.loaded(self._py_func)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save a kernel, or leave it to the next process to compile it again."""
         self._choose_file(sig, data.codegen)
-        with contextlib.suppress(OSError):
+        try:
             super().save_overload(sig, data)
+        except OSError as error:
+            compiling.not_kept(error)
 
 
 def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:
