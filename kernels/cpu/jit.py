@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 
 from .. import compiling
 from ..sources import NO_PLACE, sources
@@ -125,8 +126,13 @@ class _KeyedCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load a kernel; None if there is none or its files are damaged."""
         self._choose_file(sig, target_context.codegen())
+        found = None
         try:
-            found = super().load_overload(sig, target_context)
+            # Numba would first load all that it could compile, which takes longer than the rest: a
+            # kernel needs no more than the runtime.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # unpickling a damaged file raises whatever it likes
             self.why = "its file on the disk cannot be read"
             try:

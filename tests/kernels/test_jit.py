@@ -182,6 +182,25 @@ def test_two_cold_processes_do_not_swap_their_files(folder, monkeypatch):
     assert compile_or_load(1)
 
 
+LOADED = """
+import sys
+import numpy as np
+from accel.kernels.cpu import precondition
+
+G = np.arange(6.0).reshape(2, 3)
+precondition.precondition(G, G, 2)
+known = "numba.np.linalg", "numba.typed.dictimpl", "scipy.linalg"
+print(*(name for name in known if name in sys.modules))
+"""
+
+
+def test_what_is_on_the_disk_needs_no_compiler(tmp_path):
+    """Numba's library for all that it can compile takes longer to load than the kernels."""
+    first, second = (python("-c", LOADED, NUMBA_CACHE_DIR=str(tmp_path)).stdout for _ in range(2))
+    assert "numba.np.linalg" in first.split()
+    assert second == "\n"
+
+
 def no_features():
     raise RuntimeError("no features known for this processor")
 
