@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from accel.tuning import Model, Start
 
 from ...children import python
 from ..problems import PROBLEM
-from ..shell import COMMAND, SMALL, run
+from ..shell import COMMAND, SMALL, run, spawn
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -189,6 +190,14 @@ def test_a_real_kernel(tmp_path):
     assert "MemoryError: a process that compiles was ended" in (
         python(script, "die", code=1, **options).stderr
     )
+
+
+def test_ctrl_c_ends_all_processes(tmp_path):
+    with spawn("warm", *SMALL, "--jobs", "2", NUMBA_CACHE_DIR=str(tmp_path / "cache")) as command:
+        assert command.stderr.line().startswith("accel: compiling ")
+        command.send_signal(signal.SIGINT)
+        command.stderr.rest()  # it ends when none of them can write to it any more
+        assert command.wait() == 130
 
 
 @pytest.fixture
