@@ -10,7 +10,7 @@ from accel._support.backends import cpu_threads, shares, unavailable
 from accel._support.compiling import simd
 from accel.kernels.system import caches, cpus, nvidia, platforms
 
-__all__ = ["facts", "version"]
+__all__ = ["facts", "kernel_cache", "version"]
 
 _EXTRAS = {
     "cli": ("typer", "rich", "matplotlib", "pandas", "scikit-learn", "pooch", "scipy"),
@@ -57,9 +57,16 @@ def _shapes() -> str:
     return words if chosen == choose_here() else f"{words} ({VARIABLE} is set)"
 
 
-def _kernel_cache() -> str:
+def kernel_cache() -> Path:
+    """Return the folder in which the CPU's kernels are kept.
+
+    Raises
+    ------
+    OSError
+        If none is, with the reason.
+    """
     if os.environ.get("ACCEL_CACHE", "1") == "0":
-        return "off (ACCEL_CACHE=0): kernels are compiled in every process"
+        raise OSError("off (ACCEL_CACHE=0): kernels are compiled in every process")
     from numba.core.caching import FunctionCache
 
     from accel.kernels.cpu import jit
@@ -67,11 +74,19 @@ def _kernel_cache() -> str:
 
     try:
         # Numba caches all files of a source folder in one place, so any function of it will do.
-        return str(FunctionCache(jit.padded).cache_path)
+        return Path(FunctionCache(jit.padded).cache_path)
     except NO_PLACE:
         if not Path(jit.__file__).exists():
-            return f"none: Numba has no place for kernels from {Path(jit.__file__).parent}"
-        return "none: no folder to write to; set NUMBA_CACHE_DIR to one"
+            place = Path(jit.__file__).parent
+            raise OSError(f"none: Numba has no place for kernels from {place}") from None
+        raise OSError("none: no folder to write to; set NUMBA_CACHE_DIR to one") from None
+
+
+def _kernel_cache() -> str:
+    try:
+        return str(kernel_cache())
+    except OSError as error:
+        return str(error)
 
 
 def _threads() -> str:

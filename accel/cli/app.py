@@ -14,6 +14,7 @@ from accel.cli.predict import predict_command
 from accel.cli.reproduce import reproduce_command
 from accel.cli.terminal import Group, print_json
 from accel.cli.train import train_command
+from accel.cli.warm import warm_command
 
 __all__ = ["app"]
 
@@ -52,6 +53,7 @@ app.command("compare")(compare_command)
 app.command("train")(train_command)
 app.command("predict")(predict_command)
 app.command("reproduce")(reproduce_command)
+app.command("warm")(warm_command)
 
 
 @app.command("info")

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from accel._core.optimizers import OPTIMIZERS
 from accel._reports.figures import save_figure
 from accel._support import validation
 from accel._support.backends import cpu_threads, resolve
@@ -16,12 +15,13 @@ from accel.cli.catalogue import NAMES, Reading
 from accel.cli.figures import comparison_figure
 from accel.cli.json_results import comparison_json
 from accel.cli.options import (
-    MODEL,
-    OPTIMIZER_NAMES,
+    DEPTHS,
+    OPTIMIZERS,
     OUTPUT,
     RUN,
     BackendName,
     DataSource,
+    Depths,
     DropMissing,
     Dtype,
     Features,
@@ -29,6 +29,7 @@ from accel.cli.options import (
     Init,
     Json,
     LossName,
+    Optimizers,
     P,
     Quiet,
     Scale,
@@ -38,7 +39,6 @@ from accel.cli.options import (
     Target,
     Threads,
     Width,
-    completed,
     parse_grid,
     parse_models,
 )
@@ -59,17 +59,8 @@ def compare_command(
     data: DataSource = "diabetes",
     p: P = None,
     loss: LossName = None,
-    depths: Annotated[
-        str, typer.Option(help="Separated by commas.", rich_help_panel=MODEL)
-    ] = "1,2,3",
-    optimizers: Annotated[
-        str,
-        typer.Option(
-            help=f"{OPTIMIZER_NAMES} Separated by commas; NAME@DEPTH for that depth alone.",
-            autocompletion=completed(*OPTIMIZERS, several=True),
-            rich_help_panel=MODEL,
-        ),
-    ] = "gd,adagrad@1,adam@1",
+    depths: Depths = DEPTHS,
+    optimizers: Optimizers = OPTIMIZERS,
     width: Width = None,
     init: Init = "balanced",
     scale: Scale = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from accel._core.optimizers import OPTIMIZERS
+from accel._core.optimizers import OPTIMIZERS as KNOWN
 from accel._support import validation
 from accel._support.compiling import silenced
 from accel.cli.catalogue import NAMES
@@ -16,7 +16,8 @@ from accel.recording.naming import NAMES as QUANTITIES
 from accel.tuning import Grid, Model
 
 MODEL, RUN, PROGRESS, OUTPUT = "Model", "Training", "Progress", "Output"  # the panels of --help
-OPTIMIZER_NAMES = f"{', '.join(OPTIMIZERS)}."
+DEPTHS, OPTIMIZERS = "1,2,3", "gd,adagrad@1,adam@1"  # what is compared by default
+OPTIMIZER_NAMES = f"{', '.join(KNOWN)}."
 
 
 def parse_whole(text: Any) -> int:
@@ -154,6 +155,15 @@ BackendName = Annotated[
     typer.Option(
         help="Auto takes a GPU, if there is one, for runs that are long enough for it.",
         **_one_of("auto", "cpu", "cuda", "reference"),
+    ),
+]
+Depths = Annotated[str, typer.Option(help="Separated by commas.", rich_help_panel=MODEL)]
+Optimizers = Annotated[
+    str,
+    typer.Option(
+        help=f"{OPTIMIZER_NAMES} Separated by commas; NAME@DEPTH for that depth alone.",
+        autocompletion=completed(*KNOWN, several=True),
+        rich_help_panel=MODEL,
     ),
 ]
 Steps = Annotated[int, typer.Option(parser=parse_whole, metavar="INTEGER", rich_help_panel=RUN)]

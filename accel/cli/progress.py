@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from accel._runs.training import Callback
+from accel._support.compiling import stepping_aside
 from accel.cli.terminal import say
 from accel.experiments.time_left import Stage, StageProgress
 from accel.kernels.system.signals import interrupt_handler, interrupts_to
@@ -62,12 +63,18 @@ def ending_at_interrupt() -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _bar(*columns: ProgressColumn) -> Progress:
-    """A bar on stderr that disappears at the end; the caller refreshes it, so it has no thread."""
-    return Progress(
+@contextmanager
+def _bar(*columns: ProgressColumn) -> Iterator[Progress]:
+    """Show a bar on stderr that disappears at the end, and while a kernel is compiled.
+
+    The caller refreshes it, so it has no thread.
+    """
+    bar = Progress(
         TextColumn("{task.description}"), BarColumn(bar_width=24), *columns,
         console=Console(stderr=True), auto_refresh=False, transient=True,
     )  # fmt: skip
+    with bar, stepping_aside(bar.stop, bar.start):
+        yield bar
 
 
 def _outcome(tuned: Tuned) -> str:

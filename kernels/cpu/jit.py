@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 from numba.core.sigutils import normalize_signature
 
+from .. import compiling
 from ..sources import NO_PLACE, sources
 from .interrupts import held_within_passes
+from .made_for import made_for, reason
 from .parts import compiled_part, compiled_whole
 from .processor import vector_bytes
-from .shapes import shapes
 
 #: ``reassoc`` lets sums run in vector lanes, ``contract`` allows fused multiply-add, ``nsz`` is
 #: needed for both to vectorise. None of them may assume that NaN and inf do not occur. With
@@ -103,11 +105,16 @@ class _KeyedCache(FunctionCache):
     Every specialisation has files of its own. Numba would number those of a function and keep the
     numbers in an index that it reads, changes and writes: two processes that do so at the same time
     can give one number to different kernels.
+
+    Attributes
+    ----------
+    why : str
+        Why the last kernel that was looked for is not there; empty if it never was.
     """
 
     def __init__(self, function: Callable[..., Any], key: tuple[Any, ...]) -> None:
         super().__init__(function)
-        self._key = (key, vector_bytes(), tuple(shapes()), sources(__package__))
+        self._key, self.why = (key, tuple(made_for().items())), ""
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self._key)
@@ -129,20 +136,33 @@ class _KeyedCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load a kernel; None if there is none or its files are damaged."""
         self._choose_file(sig, target_context.codegen())
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            # Numba would first load all that it could compile, which takes longer than the rest: a
+            # kernel needs no more than the runtime.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # unpickling a damaged file raises whatever it likes
+            self.why = "its file on the disk cannot be read"
             try:
                 self.flush()
             except OSError:
                 self.disable()
             return None
+        if found is None:
+            self.why = reason(self._cache_path)
+        else:
+            compiling.loaded(self._py_func)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save a kernel, or leave it to the next process to compile it again."""
         self._choose_file(sig, data.codegen)
-        with contextlib.suppress(OSError):
+        try:
             super().save_overload(sig, data)
+        except OSError as error:
+            compiling.not_kept(error)
 
 
 def entry(*key: Any) -> Callable[[Callable[..., Any]], Any]:

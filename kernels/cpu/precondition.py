@@ -17,7 +17,7 @@ from .norms import largest, out_of_range
 from .pointers import pointer
 
 _MAX_SWEEPS = 60
-_EPS = float(np.finfo(np.float64).eps)
+_EPS, _EPS_32 = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
 
 
 @inner
@@ -107,7 +107,8 @@ def _general(W, G, k, d, ld, depth, out, work):
     _orthogonalise(A, U)
 
     # What is zero in the dtype of W but for rounding must be zero: the powers go down to 2/N.
-    highest, negligible = 0.0, np.finfo(W.dtype).eps * columns
+    # Numba's own finfo would load SciPy in every process, also where the kernel is on the disk.
+    highest, negligible = 0.0, (_EPS if W.itemsize == 8 else _EPS_32) * columns
     for r in range(rows):
         sigma = 0.0
         for i in range(columns):

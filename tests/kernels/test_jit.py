@@ -7,7 +7,8 @@ from llvmlite import binding as llvm
 from numba import config
 from numba.core.caching import IndexDataCacheFile
 
-from accel.kernels.cpu import jit
+from accel.kernels import compiling
+from accel.kernels.cpu import jit, made_for
 
 from ..children import python
 
@@ -82,6 +83,36 @@ def test_a_kernel_is_compiled_once(folder):
     assert compile_or_load(0.5)
 
 
+def test_another_version_of_numpy_compiles_anew(folder, monkeypatch):
+    """As of Numba, whose index says its version; either way the reason is told."""
+    monkeypatch.setattr(made_for, "_seen", set())
+    assert not compile_or_load(1)
+    facts = made_for._of_process()
+    monkeypatch.setattr(made_for, "_of_process", lambda: facts | {"numpy": "9.9"})
+    monkeypatch.setattr(made_for, "_seen", set())
+    successor = make()
+    assert successor(1) == 2
+    assert not successor.stats.cache_hits
+    assert successor._cache.why == f"those on the disk are for NumPy {facts['numpy']}, now 9.9"
+    assert compile_or_load(1)
+
+
+def test_who_listens_hears_what_became_of_it(folder, monkeypatch):
+    heard = []
+    monkeypatch.setattr(compiling, "_loaded", lambda *kernel: heard.append(kernel))
+    monkeypatch.setattr(compiling, "_not_kept", lambda error: heard.append(error.errno))
+    compile_or_load(1)
+    compile_or_load(1)
+    assert heard == [("test_jit", "successor_successor")]
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
+    compile_or_load(0.5)
+    assert heard[1:] == [errno.ENOSPC]
+
+
 def emptied(path):
     path.write_bytes(b"")
 
@@ -99,7 +130,10 @@ def overwritten(path):
 def test_a_damaged_file_is_replaced(folder, damage, suffix):
     assert not compile_or_load(1)
     damage(only(folder, suffix))
-    assert not compile_or_load(1)
+    successor = make()
+    assert successor(1) == 2
+    assert not successor.stats.cache_hits
+    assert successor._cache.why == "its file on the disk cannot be read"
     assert compile_or_load(1)
 
 
@@ -146,6 +180,25 @@ def test_two_cold_processes_do_not_swap_their_files(folder, monkeypatch):
         assert not compile_or_load(1)
     assert compile_or_load(0.5)
     assert compile_or_load(1)
+
+
+LOADED = """
+import sys
+import numpy as np
+from accel.kernels.cpu import precondition
+
+G = np.arange(6.0).reshape(2, 3)
+precondition.precondition(G, G, 2)
+known = "numba.np.linalg", "numba.typed.dictimpl", "scipy.linalg"
+print(*(name for name in known if name in sys.modules))
+"""
+
+
+def test_what_is_on_the_disk_needs_no_compiler(tmp_path):
+    """Numba's library for all that it can compile takes longer to load than the kernels."""
+    first, second = (python("-c", LOADED, NUMBA_CACHE_DIR=str(tmp_path)).stdout for _ in range(2))
+    assert "numba.np.linalg" in first.split()
+    assert second == "\n"
 
 
 def no_features():

@@ -45,7 +45,7 @@ def test_version_and_help():
         ended = run(*arguments)
         assert ended.exit_code == 0
         assert "compare" in ended.stdout
-    for command in ("compare", "train", "reproduce", "info"):
+    for command in ("compare", "train", "reproduce", "info", "warm"):
         ended = run(command, "--help")
         assert ended.exit_code == 0
         assert "Usage" in ended.stdout
