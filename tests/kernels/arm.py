@@ -59,12 +59,16 @@ libraries = []
 
 def get_executable(context, library, description, environment):
     """In place of compiled code, a function of C that does nothing, and equals no other one."""
-    library.get_pointer_to_function(description.llvm_func_name)  # links it with what it calls
+    library.get_pointer_to_function(description.mangled_name)  # links it with what it calls
     libraries.append(library)
     return make_function(ctypes.byref(method), object(), None)
 
 
 CPUContext.get_executable = get_executable
+
+from accel.kernels.cpu import loop, together  # noqa: E402
+
+together.compile_alone()  # other processes would compile for the processor that they run on
 
 
 def run(n, d, k=1, dtype=np.float64, *, models=1, batches=None, entrywise=None, **loss):
@@ -107,11 +111,10 @@ RUNS = {
 
 
 def assembly(name):
-    """The assembly of the kernel of a run, with all that it calls."""
-    from accel.kernels.cpu import loop
-
+    """The assembly of the kernel of a run, and of its pieces, with all that they call."""
     with loop.TrainingLoop(*RUNS[name]):
-        return libraries[-1].get_asm_str()
+        wholes = [library for library in libraries if type(library).__name__ == "_Whole"]
+        return "".join(library.get_asm_str() for library in wholes)
 
 
 if __name__ == "__main__":
