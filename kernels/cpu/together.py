@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +70,25 @@ def _has_processes(kernel: Any) -> bool:
 
 
 class _Process:
-    """A process that compiles pieces; it is over when the block is."""
+    """A process that compiles pieces, if one can be started; it is over when the block is."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces, self._told = pieces, ExitStack()
+        self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> None:
-        for piece in self._pieces:
-            compilation = of_ours(piece.dispatcher)
-            if compilation is not None:
-                self._told.enter_context(happening(compilation))
+        with suppress(OSError):  # what is not compiled there is compiled here
+            self._start()
+
+    def _start(self) -> None:
         nothing = subprocess.DEVNULL
         self._child = subprocess.Popen(
             [sys.executable, "-c", _COMPILE], stdin=subprocess.PIPE, stdout=nothing, stderr=nothing
         )
+        for piece in self._pieces:
+            compilation = of_ours(piece.dispatcher)
+            if compilation is not None:
+                self._told.enter_context(happening(compilation))
         recipes = [piece.recipe for piece in self._pieces]
         assert self._child.stdin is not None
         with self._child.stdin as stream:
@@ -91,6 +96,7 @@ class _Process:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         with self._told:
-            if kind is not None:
-                self._child.kill()
-            self._child.wait()
+            if self._child is not None:
+                if kind is not None:
+                    self._child.kill()
+                self._child.wait()
