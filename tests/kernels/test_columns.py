@@ -6,6 +6,7 @@ import pytest
 from accel.kernels.cpu import columns, jit
 from accel.kernels.reference.lp_loss import loss_and_gradient
 from accel.kernels.specs import Loss
+from accel.kernels.system.platforms import x86
 
 from .runs import DTYPES
 
@@ -53,10 +54,11 @@ def test_agrees_with_the_reference(dtype, p, monkeypatch):
                 X, Y = rng.standard_normal((n, d)), rng.standard_normal((n, 1))
                 X, Y, w = (a.astype(dtype) for a in (X, Y, rng.standard_normal(d)))
                 loss, G = one_pass(X, Y, w, p, lanes, monkeypatch)
-                wide = (a.astype(np.float64) for a in (X, Y, w[None]))
-                value, _ = loss_and_gradient(*wide, Loss(p))
-                assert abs(loss - value) <= largest_error(X, Y, w, p)
-                _, slope = loss_and_gradient(X, Y, w[None], Loss(p))
+                value, slope = loss_and_gradient(X, Y, w[None], Loss(p))
+                if x86():  # elsewhere NumPy rounds otherwise where residuals nearly cancel
+                    np.testing.assert_allclose(loss, value, rtol=tolerance)
+                exact, _ = loss_and_gradient(*(a.astype(float) for a in (X, Y, w[None])), Loss(p))
+                assert abs(loss - exact) <= largest_error(X, Y, w, p)
                 bound = tolerance * np.abs(slope).max()
                 np.testing.assert_allclose(G, slope[0], rtol=0, atol=5 * bound)
 
