@@ -23,7 +23,7 @@ __all__ = [
     "loaded",
     "not_kept",
     "of_cpu",
-    "of_ours",
+    "of_kernel",
     "tell",
 ]
 
@@ -163,7 +163,7 @@ def follow_numba() -> None:
         def on_start(self, event: Any) -> None:
             under_way = vars(_thread).setdefault("under_way", [])
             ended = None
-            if not under_way and (what := of_ours(event.data["dispatcher"])) is not None:
+            if not under_way and (what := _of_ours(event.data["dispatcher"])) is not None:
                 _thread.functions = what.functions
                 ended = _told(what)
             under_way.append((ended, sys.exc_info()[1]))
@@ -183,12 +183,17 @@ def follow_numba() -> None:
     register("numba:compile", Compilations())
 
 
-def of_ours(dispatcher: Any) -> Compilation | None:
+def _of_ours(dispatcher: Any) -> Compilation | None:
     """Return what it is that a dispatcher of Numba's compiles; None if it is not a kernel."""
-    package, file, kernel = of_cpu(dispatcher.py_func)
-    if package != f"{__package__}.cpu":
+    if of_cpu(dispatcher.py_func)[0] != f"{__package__}.cpu":
         return None
+    return of_kernel(dispatcher)._replace(functions=_Functions(dispatcher))
+
+
+def of_kernel(dispatcher: Any) -> Compilation:
+    """Return what it is that a dispatcher of a kernel compiles; its functions are not counted."""
+    _, file, kernel = of_cpu(dispatcher.py_func)
     cache = dispatcher._cache  # Numba's, or that of cpu/jit
     why = getattr(cache, "why", "")
     kept = cache.cache_path is not None
-    return Compilation("cpu", file, kernel, kept, why, _Functions(dispatcher))
+    return Compilation("cpu", file, kernel, kept, why)

@@ -14,8 +14,8 @@ from typing import Any
 from numba import njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.dispatcher import Dispatcher
 from numba.core.environment import lookup_environment
+from numba.core.registry import CPUDispatcher
 
 __all__ = ["compiled_part", "compiled_whole"]
 
@@ -89,7 +89,7 @@ class _CompileWhole(_Compile):
     _library = _Whole
 
 
-class _PartDispatcher(Dispatcher):  # type: ignore[misc]
+class _PartDispatcher(CPUDispatcher):  # type: ignore[misc]
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Compile it for integers, and not once more for every constant that is among them."""
         args = tuple(map(types.unliteral, args))
@@ -124,7 +124,7 @@ def compiled_part(*, piece: bool = False, **options: Any) -> Callable[[Callable[
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = decorator(function)
-        if isinstance(dispatcher, Dispatcher):  # Numba may have been told to compile nothing
+        if isinstance(dispatcher, CPUDispatcher):  # Numba may have been told to compile nothing
             dispatcher.__class__ = _PartDispatcher
         return dispatcher
 

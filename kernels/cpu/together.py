@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from ..compiling import happening, of_ours
+from ..compiling import happening, of_kernel
 from ..system.cpus import cpus
 from .jit import is_kept
 from .pieces import Piece
@@ -73,7 +73,7 @@ class _Process:
     """A process that compiles pieces, if one can be started; it is over when the block is."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._pieces, self._told = pieces, ExitStack()
+        self._pieces = pieces
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> None:
@@ -85,18 +85,17 @@ class _Process:
         self._child = subprocess.Popen(
             [sys.executable, "-c", _COMPILE], stdin=subprocess.PIPE, stdout=nothing, stderr=nothing
         )
-        for piece in self._pieces:
-            compilation = of_ours(piece.dispatcher)
-            if compilation is not None:
-                self._told.enter_context(happening(compilation))
         recipes = [piece.recipe for piece in self._pieces]
         assert self._child.stdin is not None
         with self._child.stdin as stream:
             stream.write(pickle.dumps(sys.path) + pickle.dumps(recipes))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        with self._told:
-            if self._child is not None:
-                if kind is not None:
-                    self._child.kill()
+        if self._child is None:
+            return
+        if kind is not None:
+            self._child.kill()
+        elif self._child.poll() is None:  # only now does anybody wait for it
+            with happening(of_kernel(self._pieces[0].dispatcher)):
                 self._child.wait()
+        self._child.wait()
