@@ -18,6 +18,8 @@ __all__ = [
     "Loaded",
     "NotKept",
     "Told",
+    "alone",
+    "compile_alone",
     "follow_numba",
     "happening",
     "loaded",
@@ -69,6 +71,7 @@ _told: Told = _nobody
 _loaded: Loaded | None = None
 _not_kept: NotKept | None = None
 _thread = threading.local()
+_alone = False
 
 
 def tell(told: Told, not_kept: NotKept | None = None, loaded: Loaded | None = None) -> None:
@@ -103,6 +106,17 @@ def of_cpu(function: Callable[..., Any]) -> tuple[str, str, str]:
     """Return package, file and kernel of a function that is compiled for the CPU."""
     package, _, file = (function.__module__ or "").rpartition(".")  # generated code has none
     return package, file, function.__qualname__.rpartition(".")[2]
+
+
+def compile_alone() -> None:
+    """Have this process compile all that it needs by itself, from now on."""
+    global _alone
+    _alone = True
+
+
+def alone() -> bool:
+    """Whether other processes are to compile nothing for this one."""
+    return _alone
 
 
 @contextmanager

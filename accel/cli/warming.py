@@ -34,7 +34,7 @@ from accel._runs.rates import first_rate
 from accel._runs.sweeping import sweep
 from accel._runs.training import train
 from accel._support.compiling import described, heard_by
-from accel.kernels.compiling import Compilation, Ended
+from accel.kernels.compiling import Compilation, Ended, compile_alone
 from accel.kernels.system.signals import end_at_interrupts
 from accel.tuning import Model, Start
 from accel.tuning.comparison import compare
@@ -187,11 +187,9 @@ _worker: _Worker | None = None  # of this process
 
 def _begin(study: Study, taken: Path, quiet: bool) -> None:
     """Prepare a process: a Ctrl-C, which all hear, ends it without a word."""
-    from accel.kernels.cpu import together
-
     global _worker
     end_at_interrupts()
-    together.compile_alone()
+    compile_alone()
     _worker = _Worker(study, taken, quiet)
 
 

@@ -3,9 +3,9 @@
 Numba takes every function for a program of its own. It optimises it, together with whatever that
 calls, makes machine code and wrappers for Python of it, and then does all this anew for the next
 caller: what lies ten calls deep is optimised ten times, and run as nothing but a piece of the last
-caller. Here a function that only kernels call is a ``Part``, its own instructions as Numba writes
-them; and a kernel that Python calls is a ``Whole``, which links all of its parts, each once, and
-optimises the result. The instructions that come of it are the same.
+caller. Here a function that only kernels call is a ``Part``, simplified without what it calls, so
+that its loops over a few constants are gone when it becomes part of another loop; and a kernel that
+Python calls is a ``Whole``, which links all of its parts, each once, and optimises the result.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ __all__ = ["compiled_part", "compiled_whole"]
 
 #: What is asked of Numba beyond its documentation. One that has it no more compiles as it likes to.
 _NEEDED = {
-    JITCodeLibrary: ("_optimize_functions", "_get_module_for_linking", "get_pointer_to_function"),
+    JITCodeLibrary: ("_get_module_for_linking", "finalize", "get_pointer_to_function"),
     Compiler: ("compile_extra",),
 }
 _LINKS = all(hasattr(kind, name) for kind, names in _NEEDED.items() for name in names)
@@ -29,10 +29,7 @@ _ENVIRONMENT = "_ZN08NumbaEnv"
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]
-    """The instructions of a function; not optimised, and with no place in memory."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
+    """The instructions of a function, without what it calls and with no place in memory."""
 
     def finalize(self) -> None:
         self._finalized = True

@@ -13,12 +13,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from ..compiling import happening, of_kernel
+from ..compiling import alone, happening, of_kernel
 from ..system.cpus import cpus
 from .jit import is_kept
 from .pieces import Piece
 
-__all__ = ["compile_alone", "compile_together"]
+__all__ = ["compile_together"]
 
 #: What another process runs: it reads where to import from, and pieces to compile.
 _COMPILE = """
@@ -27,15 +27,6 @@ sys.path[:] = pickle.load(sys.stdin.buffer)
 for make, arguments, options in pickle.load(sys.stdin.buffer):
     make(*arguments, **options).address
 """
-
-
-_alone = False
-
-
-def compile_alone() -> None:
-    """Have this process compile all that it needs by itself, from now on."""
-    global _alone
-    _alone = True
 
 
 def compile_together(kernel: Any, arguments: tuple[Any, ...], pieces: Sequence[Piece]) -> None:
@@ -65,7 +56,7 @@ def _has_processes(kernel: Any) -> bool:
     """Whether there is a Python to run, a processor for it, and a disk that both can read."""
     kept = getattr(kernel._cache, "cache_path", None) is not None
     frozen = getattr(sys, "frozen", False) or not sys.executable
-    several = cpus() > 1 and not _alone
+    several = cpus() > 1 and not alone()
     return kept and not frozen and several and Path(sys.executable).stem.startswith("py")
 
 

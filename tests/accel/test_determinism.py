@@ -49,7 +49,7 @@ def flags():
     kernels = [solo.make_joint(dtype, lanes, form, "lp") for form in ("one", "several")]
     kernels += [solo.make_singly(dtype, lanes, "gram", "lp")]
     kernels += [solo.make_grouped(dtype, lanes)]
-    kernels += [epilogue._make_settle(dtype, lanes, "product", batches=False).dispatcher]
+    kernels += [epilogue.make_settle(dtype, lanes, "product", batches=False).dispatcher]
     codes = [code for kernel in kernels for code in kernel.inspect_llvm().values()]
     assert len(codes) == 5
     code = "".join(codes)

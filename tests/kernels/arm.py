@@ -19,6 +19,7 @@ from llvmlite import binding as llvm
 from numba import config
 from numba.core.cpu import CPUContext
 
+from accel.kernels.compiling import compile_alone
 from accel.kernels.specs import Batches, Entrywise, Loss, ModelSpec
 
 from .runs import RULES
@@ -66,9 +67,9 @@ def get_executable(context, library, description, environment):
 
 CPUContext.get_executable = get_executable
 
-from accel.kernels.cpu import loop, together  # noqa: E402
+from accel.kernels.cpu import loop  # noqa: E402
 
-together.compile_alone()  # other processes would compile for the processor that they run on
+compile_alone()  # other processes would compile for the processor that they run on
 
 
 def run(n, d, k=1, dtype=np.float64, *, models=1, batches=None, entrywise=None, **loss):

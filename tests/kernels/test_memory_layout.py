@@ -142,13 +142,13 @@ def test_nor_in_a_step(shape, monkeypatch):
     monkeypatch.setenv("ACCEL_CACHE", "0")
     for name in ("make_singly", "make_joint", "make_grouped"):
         monkeypatch.setattr(solo, name, getattr(solo, name).__wrapped__)
-    make, pieces = epilogue._make_settle.__wrapped__, []
+    make, pieces = epilogue.make_settle.__wrapped__, []
 
     def make_settle(*key, batches):
         pieces.append(make(*key, batches=batches))
         return pieces[-1]
 
-    monkeypatch.setattr(epilogue, "_make_settle", make_settle)
+    monkeypatch.setattr(loop, "make_settle", make_settle)
     with loop.TrainingLoop(*mixed(**shape)) as run:
         kernels = [run._ranks.kernel, *(piece.dispatcher for piece in pieces)]
         code = "".join(code for kernel in kernels for code in kernel.inspect_llvm().values())

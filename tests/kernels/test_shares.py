@@ -148,11 +148,11 @@ def uneven(run, steps):
     """Let every rank stop as if at a request, after so many steps as stand at its place."""
     kernel, scratches = run._ranks.kernel, [id(s) for s in run._ranks._scratch]
 
-    def stopping(data, shared, scratch):
+    def stopping(data, shared, scratch, *more):
         rank, progress = scratches.index(id(scratch)), shared.progress
         if progress[HEEDING] and progress is not run._run.progress:
             progress[STOP_AT] = min(progress[STOP_AT], progress[STEP] + steps[rank])
-        kernel(data, shared, scratch)
+        kernel(data, shared, scratch, *more)
 
     run._ranks.kernel = stopping
     return kernel

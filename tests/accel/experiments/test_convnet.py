@@ -68,8 +68,8 @@ def test_lines_notes_and_files(tmp_path, trained):
     assert {path.name for path in tmp_path.glob("figure5r.*")} == {"figure5r.png", "figure5r.svg"}
     with (tmp_path / "curves" / "convnet-original.csv").open() as stream:
         assert [row["loss"] for row in csv.DictReader(stream)] == ["3.2"] * 3
-    saved = np.load(tmp_path / "curves" / "convnet-overparameterised-near_zero-start.npz")
-    assert saved["smoothed_cross_entropy"].tolist() == [0.04] * 3
+    with np.load(tmp_path / "curves/convnet-overparameterised-near_zero-start.npz") as saved:
+        assert saved["smoothed_cross_entropy"].tolist() == [0.04] * 3
 
 
 def test_a_diverged_network_is_null_in_the_report(tmp_path, trained, monkeypatch):
