@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
+from numba.np.numpy_support import as_dtype
 
 from ..specs import CONVERGED, DIVERGED, END_TO_END, GROUP_RMSPROP, LANGEVIN, RUNNING, TARGET
 from . import entrywise
@@ -157,8 +158,9 @@ def here_type(dtype: np.dtype[Any]) -> types.Type:
     kinds |= dict.fromkeys(("control", "progress", "models", "active", "table"), integers)
     kinds |= dict.fromkeys(("limits", "rules", "programs", "history"), FLOATS)
     kinds |= dict.fromkeys(("count", "k", "total"), INTEGER)
-    run = types.NamedTuple(tuple(kinds.values()), Run)
-    return types.NamedTuple((run, types.NamedTuple((values, FLOATS), Room)), Here)
+    of_tuple = types.BaseTuple.from_types
+    run, room = of_tuple(tuple(kinds.values()), Run), of_tuple((values, FLOATS), Room)
+    return of_tuple((run, room), Here)
 
 
 @inner
@@ -315,10 +317,13 @@ _STEPPING = (INTEGER, INTEGER, INTEGER)
 _settle, _step_end_to_end = caller(*_SETTLING), caller(*_STEPPING)
 
 
+_on_stack = on_stack(lambda here: here_type(as_dtype(here.types[1].types[0].dtype)))
+
+
 @spliced
 def here_of(run, room):
     """Put what pieces need on the stack, and return its address."""
-    return on_stack(Here(run, room))
+    return _on_stack(Here(run, room))
 
 
 @spliced

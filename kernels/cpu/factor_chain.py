@@ -45,7 +45,7 @@ class Chain(NamedTuple):
 def chain_type(dtype: np.dtype[Any]) -> types.Type:
     """Return Numba's type of a ``Chain`` in compiled code."""
     integers, values = types.CPointer(types.int64), types.CPointer(from_dtype(dtype))
-    return types.NamedTuple((integers, types.int64, types.int64, values, values), Chain)
+    return types.BaseTuple.from_types((integers, types.int64, types.int64, values, values), Chain)
 
 
 class Layout:

@@ -130,8 +130,13 @@ class _KeyedCache(FunctionCache):
 
     def has(self, sig: Any, target_context: Any) -> bool:
         """Whether a kernel is on the disk."""
-        self._choose_file(sig, target_context.codegen())
-        return os.path.exists(self._cache_file._index_path)
+        codegen = target_context.codegen()
+        self._choose_file(sig, codegen)
+        try:
+            name = self._cache_file._load_index().get(self._index_key(sig, codegen))
+            return name is not None and os.path.exists(self._cache_file._data_path(name))
+        except Exception:  # as for ``load_overload``
+            return False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load a kernel; None if there is none or its files are damaged."""

@@ -129,7 +129,7 @@ class TrainingLoop:
             progress=np.zeros(PROGRESS_SIZE, np.int64),
             limits=limits,
             models=fates,
-            active=np.arange(count),
+            active=np.arange(count, dtype=np.int64),
             table=table,
             rules=rules,
             programs=programs,
@@ -160,7 +160,7 @@ class TrainingLoop:
             settle = make_settle(dtype, lanes, structure, batches=batches is not None)
             pieces = {SETTLE: settle}
         pieces |= pieces_of_rules(rules, dtype)
-        compile_together(self._ranks.kernel, self._ranks.arguments, list(pieces.values()))
+        compile_together(self._ranks.kernel, self._ranks.arguments, list(pieces.values()), threads)
         for place, piece in pieces.items():
             control[place] = piece.address
         self._team_size = 1  # at first, since only the calling thread receives a Ctrl-C

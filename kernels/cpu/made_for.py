@@ -7,12 +7,11 @@ depends on it.
 
 import contextlib
 import json
-import os
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import llvmlite
 import numba
@@ -80,13 +79,12 @@ def _read(path: Path) -> list[dict[str, str]]:
 def _write(path: Path, entries: list[dict[str, str]]) -> None:
     """Replace the list as a whole; one that cannot be written is left as it is."""
     with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(".tmp", path.name, path.parent)
+        new = path.with_name(f"{path.name}.{uuid4().hex}.tmp")  # read by all who read the kernels
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(entries, file, indent=1)
-            replace(Path(name), path)
+            new.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+            replace(new, path)
         except OSError:
-            os.unlink(name)
+            new.unlink(missing_ok=True)
 
 
 def _difference(old: dict[str, str], new: dict[str, str]) -> str:

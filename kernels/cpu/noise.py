@@ -7,12 +7,13 @@ do not depend on the layout, nor on who moves it; what is padding gets none.
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.np.numpy_support import as_dtype
 
 from ..specs import PARAMETERS
 from .factor_chain import COLUMNS, LD, PARAMS, ROWS, chain_type, factor_row
 from .jit import inlined_as_written, inner, named
 from .philox import gaussian_pair, make_filler
-from .pieces import FLOAT, INTEGER, caller, from_stack, made_elsewhere, piece
+from .pieces import FLOAT, INTEGER, caller, from_stack, made_elsewhere, on_stack, piece
 from .pointers import shift
 
 
@@ -35,6 +36,7 @@ def factor_at(chain, place):
 
 
 _ARGUMENTS = (INTEGER, INTEGER, INTEGER, FLOAT, INTEGER, INTEGER)
+chain_on_stack = on_stack(lambda chain: chain_type(as_dtype(chain.types[3].dtype)))
 #: Call the piece that ``make_noise`` makes: ``disturb(address, arguments)``.
 disturb = caller(*_ARGUMENTS)
 

@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.environment import lookup_environment
-from numba.core.registry import CPUDispatcher
+from numba.core.registry import CPUDispatcher, cpu_target
 
 __all__ = ["compiled_part", "compiled_whole"]
 
@@ -24,7 +24,17 @@ _NEEDED = {
     JITCodeLibrary: ("_get_module_for_linking", "finalize", "get_pointer_to_function"),
     Compiler: ("compile_extra",),
 }
-_LINKS = all(hasattr(kind, name) for kind, names in _NEEDED.items() for name in names)
+_OF_LIBRARIES = ("_codegen", "_final_module", "_finalized", "_linking_libraries")
+
+
+def _links() -> bool:
+    """Whether this Numba has all that is asked of it."""
+    library = cpu_target.target_context.codegen().create_library("probe")
+    classes = all(hasattr(kind, name) for kind, names in _NEEDED.items() for name in names)
+    return classes and all(hasattr(library, name) for name in _OF_LIBRARIES)
+
+
+_LINKS = _links()
 _ENVIRONMENT = "_ZN08NumbaEnv"
 
 

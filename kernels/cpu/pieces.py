@@ -26,16 +26,25 @@ INTEGER, FLOAT, FLOATS = types.int64, types.float64, types.CPointer(types.float6
 _I64 = ir.IntType(64)
 
 
-@intrinsic
-def on_stack(typing_context, value):
-    """Put a value on the stack of the function that is compiled, and return its address."""
+def on_stack(kind_of: Callable[[types.Type], types.Type]) -> Any:
+    """Make the function that puts a value on the stack of its caller and returns the address.
 
-    def generate(context, builder, signature, arguments):
-        place = cgutils.alloca_once(builder, context.get_data_type(value))
-        context.pack_value(builder, value, arguments[0], place)
-        return builder.ptrtoint(place, _I64)
+    ``kind_of`` says what pieces take a value of a type for, which must have the same layout.
+    """
 
-    return types.intp(value), generate
+    @intrinsic
+    def put_on_stack(typing_context, value):
+        def generate(context, builder, signature, arguments):
+            layout, expected = (context.get_data_type(kind) for kind in (value, kind_of(value)))
+            if layout != expected:
+                raise TypeError(f"{value} is no {kind_of(value)}, for which pieces take it")
+            place = cgutils.alloca_once(builder, layout)
+            context.pack_value(builder, value, arguments[0], place)
+            return builder.ptrtoint(place, _I64)
+
+        return types.intp(value), generate
+
+    return put_on_stack
 
 
 def from_stack(kind: types.Type) -> Any:

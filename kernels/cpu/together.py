@@ -13,13 +13,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from ..compiling import alone, happening, of_kernel
+from ..compiling import Compilation, alone, happening, of_kernel
 from ..system.cpus import cpus
 from .jit import is_kept
 from .pieces import Piece
 
 __all__ = ["compile_together"]
 
+#: Seconds that this process waits for another one, once it has nothing else to compile.
+_LIMIT = 120
 #: What another process runs: it reads where to import from, and pieces to compile.
 _COMPILE = """
 import pickle, sys
@@ -29,10 +31,13 @@ for make, arguments, options in pickle.load(sys.stdin.buffer):
 """
 
 
-def compile_together(kernel: Any, arguments: tuple[Any, ...], pieces: Sequence[Piece]) -> None:
+def compile_together(
+    kernel: Any, arguments: tuple[Any, ...], pieces: Sequence[Piece], threads: int
+) -> None:
     """Compile a kernel for such arguments, and the pieces, if two or more of them are missing.
 
-    Else nothing is done: they are compiled, or loaded, when they are called.
+    Else nothing is done: they are compiled, or loaded, when they are called. There are no more
+    processes than ``threads``, this one included.
     """
     signature = tuple(kernel.typeof_pyval(argument) for argument in arguments)
     missing = [piece for piece in pieces if not piece.is_kept()]
@@ -41,23 +46,24 @@ def compile_together(kernel: Any, arguments: tuple[Any, ...], pieces: Sequence[P
         own, others = (lambda: missing[0].address), missing[1:]
     else:
         own, others = (lambda: kernel.compile(signature)), missing
-    others = [piece for piece in others if piece.recipe is not None]
-    if not others or not _has_processes(kernel):
+    count = min(len(others), threads - 1, cpus() - 1)
+    if count < 1 or not _has_processes(kernel):
         return
-    # The first ones take longest.
-    count = min(len(others), cpus() - 1)
     with ExitStack() as stack:
-        for i in range(count):
+        for i in range(count):  # the first ones take longest
             stack.enter_context(_Process(others[i::count]))
         own()
 
 
 def _has_processes(kernel: Any) -> bool:
-    """Whether there is a Python to run, a processor for it, and a disk that both can read."""
+    """Whether there is a Python to run, and a disk that both can read."""
     kept = getattr(kernel._cache, "cache_path", None) is not None
     frozen = getattr(sys, "frozen", False) or not sys.executable
-    several = cpus() > 1 and not alone()
-    return kept and not frozen and several and Path(sys.executable).stem.startswith("py")
+    return kept and not frozen and not alone() and Path(sys.executable).stem.startswith("py")
+
+
+class _Failed(Exception):
+    """The other process did not compile what it was to."""
 
 
 class _Process:
@@ -68,25 +74,32 @@ class _Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> None:
-        with suppress(OSError):  # what is not compiled there is compiled here
-            self._start()
-
-    def _start(self) -> None:
+        work = pickle.dumps([str(place) for place in sys.path])
+        work += pickle.dumps([piece.recipe for piece in self._pieces])
         nothing = subprocess.DEVNULL
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _COMPILE], stdin=subprocess.PIPE, stdout=nothing, stderr=nothing
-        )
-        recipes = [piece.recipe for piece in self._pieces]
-        assert self._child.stdin is not None
-        with self._child.stdin as stream:
-            stream.write(pickle.dumps(sys.path) + pickle.dumps(recipes))
+        with suppress(OSError):  # what is not compiled there is compiled here
+            self._child = subprocess.Popen(
+                # -P: nothing is imported from the current folder.
+                [sys.executable, "-P", "-c", _COMPILE],
+                stdin=subprocess.PIPE,
+                stdout=nothing,
+                stderr=nothing,
+            )
+            assert self._child.stdin is not None
+            with self._child.stdin as stream:
+                stream.write(work)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if self._child is None:
             return
-        if kind is not None:
+        try:
+            if kind is None and self._child.poll() is None:  # only now does anybody wait for it
+                with suppress(_Failed, subprocess.TimeoutExpired), happening(self._told()):
+                    if self._child.wait(_LIMIT):
+                        raise _Failed
+        finally:
             self._child.kill()
-        elif self._child.poll() is None:  # only now does anybody wait for it
-            with happening(of_kernel(self._pieces[0].dispatcher)):
-                self._child.wait()
-        self._child.wait()
+            self._child.wait()
+
+    def _told(self) -> Compilation:
+        return of_kernel(self._pieces[0].dispatcher)._replace(why="in another process")

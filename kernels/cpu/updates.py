@@ -34,9 +34,9 @@ from ..specs import (
 )
 from .factor_chain import COLUMNS, FIELDS, LD, PARAMS, ROWS, Chain, factor_row
 from .jit import entry, in_order, inner, named, spliced
-from .noise import disturb, factor_at, make_noise
+from .noise import chain_on_stack, disturb, factor_at, make_noise
 from .norms import sum_of_squares
-from .pieces import FLOATS, INTEGER, caller, made_elsewhere, on_stack, piece
+from .pieces import FLOATS, INTEGER, caller, made_elsewhere, piece
 from .pointers import pointer, shift
 from .schedules import value
 
@@ -269,7 +269,7 @@ def make_consumers(dtype: np.dtype[Any]):
         if rule[KIND] == LANGEVIN and rule[CORRECTION_1] != 0.0:
             step, seed = np.int64(rule[CORRECTION_2]), np.int64(rule[B])
             scale = rule[CORRECTION_1]
-            disturb(memory.noise, (on_stack(chain), start, count, scale, step, seed))
+            disturb(memory.noise, (chain_on_stack(chain), start, count, scale, step, seed))
 
     @inner
     @named(dtype.name)

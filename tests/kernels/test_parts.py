@@ -64,7 +64,8 @@ class Pair(NamedTuple):
 
 def scaled_sums():
     """A piece, and a kernel that calls it by its address."""
-    place = from_stack(types.NamedTuple((FLOATS, INTEGER), Pair))
+    kind = types.NamedTuple((FLOATS, INTEGER), Pair)
+    put, place = on_stack(lambda _: kind), from_stack(kind)
     arguments = (INTEGER, FLOAT, FLOATS)
     call = caller(*arguments)
 
@@ -77,7 +78,7 @@ def scaled_sums():
 
     @jit.whole
     def kernel(address, values, scale, out):
-        pair = on_stack(Pair(pointer(values), values.size))
+        pair = put(Pair(pointer(values), values.size))
         return call(address, (pair, scale, pointer(out)))
 
     return sums, kernel
@@ -100,6 +101,25 @@ def test_a_piece_is_called_by_its_address(folder):
             assert kernel(sums.address, values, scale, out) == 3
             assert out[0] == scale * 7.0
     assert sum(sums.dispatcher.stats.cache_hits.values()) == 1
+
+
+def test_what_a_piece_would_misread_is_refused():
+    put = on_stack(lambda _: types.NamedTuple((FLOATS, types.int32), Pair))
+
+    @jit.whole
+    def kernel(values):
+        return put(Pair(pointer(values), values.size))
+
+    with pytest.raises(Exception, match="for which pieces take it"):
+        kernel(np.zeros(3))
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_what_has_lost_a_file_is_not_on_the_disk(folder, suffix):
+    assert scaled_sums()[0].address != 0
+    (path,) = folder.rglob(f"*.{suffix}")
+    path.unlink()
+    assert not scaled_sums()[0].is_kept()
 
 
 def test_what_is_on_the_disk_is_known_without_being_loaded(folder):
@@ -151,7 +171,7 @@ rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((30, 3)), rng.standard_normal((30, 1))
 rule = Rule(GRADIENT_DESCENT, (0.01, 0.0, 0.0, 0.0, 0.0))
 model = ModelSpec((3, 2, 1), 0.1 * rng.standard_normal(8), rule)
-with loop.TrainingLoop(X, Y, Loss(4.0), [model]) as run:
+with loop.TrainingLoop(X, Y, Loss(4.0), [model], 2) as run:
     run.advance(20)
     loss = run.evaluate()[0, 1]
 print(json.dumps([loss, "settle" in compiled, "advance" in compiled]))
@@ -216,7 +236,7 @@ def test_the_other_process_ends_with_an_error_here(folder, monkeypatch):
 
     monkeypatch.setattr(kernel, "compile", refuse)
     with pytest.raises(_Refused):
-        together.compile_together(kernel, (1,), [made])
+        together.compile_together(kernel, (1,), [made], 2)
     assert [child.returncode is not None for child in children] == [True]
 
 

@@ -281,6 +281,6 @@ def test_every_file_with_kernels_has_words():
     files = {
         path.stem
         for path in Path(cpu.__file__).parent.glob("*.py")
-        if re.search(r"^ +@(entry|piece)\(", path.read_text(), re.MULTILINE)
+        if re.search(r"^ *@(entry|piece)\(", path.read_text(), re.MULTILINE)
     }
     assert files == {*compiling._WHAT}
