@@ -192,9 +192,10 @@ def piece_of(*key: Any) -> Callable[[Callable[..., Any]], Any]:
 def is_kept(dispatcher: Any, signature: Any) -> bool:
     """Whether an entry or a piece is compiled already, in this process or on the disk."""
     arguments, _ = normalize_signature(signature)
+    if tuple(arguments) in dispatcher.overloads:
+        return True
     cache = dispatcher._cache
-    kept = isinstance(cache, _KeyedCache) and cache.has(signature, dispatcher.targetctx)
-    return kept or tuple(arguments) in dispatcher.overloads
+    return isinstance(cache, _KeyedCache) and cache.has(signature, dispatcher.targetctx)
 
 
 def _cached(compiled: Any, key: tuple[Any, ...]) -> Callable[[Callable[..., Any]], Any]:

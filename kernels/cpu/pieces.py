@@ -90,6 +90,7 @@ class Piece:
 
     def __init__(self, dispatcher: Any, arguments: tuple[types.Type, ...]) -> None:
         self.dispatcher, self._arguments = dispatcher, arguments
+        self._address = 0
         self.recipe: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None
 
     @property
@@ -98,16 +99,17 @@ class Piece:
 
     def is_kept(self) -> bool:
         """Whether it is compiled already, in this process or on the disk."""
-        return is_kept(self.dispatcher, self._signature)
+        return self._address != 0 or is_kept(self.dispatcher, self._signature)
 
     @property
     def address(self) -> int:
         """Where its machine code is, as long as the piece exists."""
-        if self._arguments not in self.dispatcher.overloads:
+        if self._address == 0:
             self.dispatcher.compile(self._signature)
-        compiled = self.dispatcher.overloads[self._arguments]
-        place: int = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
-        return place
+            compiled = self.dispatcher.overloads[self._arguments]
+            name = compiled.fndesc.mangled_name
+            self._address = compiled.library.get_pointer_to_function(name)
+        return self._address
 
 
 def made_elsewhere(make: Callable[..., Piece]) -> Callable[..., Piece]:

@@ -39,8 +39,10 @@ def compile_together(
     Else nothing is done: they are compiled, or loaded, when they are called. There are no more
     processes than ``threads``, this one included.
     """
-    signature = tuple(kernel.typeof_pyval(argument) for argument in arguments)
     missing = [piece for piece in pieces if not piece.is_kept()]
+    if not missing:
+        return
+    signature = tuple(kernel.typeof_pyval(argument) for argument in arguments)
     own: Callable[[], Any]
     if is_kept(kernel, signature):
         own, others = (lambda: missing[0].address), missing[1:]
