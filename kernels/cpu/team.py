@@ -12,7 +12,8 @@ its units are done and goes on with the phase that has come meanwhile. After ``a
 before its next ``release`` the leader alone reads and writes what all of them wrote.
 
 A waiting thread spins for a while, since the others need a fraction of a microsecond, then yields
-the processor, and at last sleeps, so that a stalled team uses no processor time. Raising ``ABORT``
+the processor, and at last sleeps, longer after a while, so that a stalled team uses hardly any
+processor time. Raising ``ABORT``
 ends all waiting, however many ranks ever started.
 
 A team lives for one call of ``run_team``: a fork or a Ctrl-C could leave flags or threads that
@@ -39,7 +40,8 @@ SPACING = 16
 
 _SPINS = 1000
 _YIELDS = 2000
-_NAP = nap(50)  # microseconds
+_NAPS = 200
+_NAP, _LONG_NAP = nap(50), nap(500)  # microseconds
 
 
 def _element(context, builder, array_type, array, index):
@@ -91,8 +93,10 @@ def _await(flags, index, phase):
             return False
         elif tries < _SPINS + _YIELDS:
             yield_processor()
-        else:
+        elif tries < _SPINS + _YIELDS + _NAPS:
             sleep(_NAP)
+        else:
+            sleep(_LONG_NAP)
     return True
 
 
