@@ -57,7 +57,7 @@ from .updates import (
 #: Entries of ``control`` (int64), which the kernels only read. EVALUATE asks for one pass without
 #: an update; row 0 of the history is iterate FIRST_RECORD * RECORD_EVERY. A network has OUTPUTS.
 #: The first batch at hand is that of step FIRST_BATCH.
-#: The others are addresses of pieces (:mod:`.pieces`), which ``set_pieces`` writes there.
+#: The others are addresses of pieces (:mod:`.pieces`); :mod:`.loop` writes those that a run needs.
 (
     RECORD_EVERY, FIRST_RECORD, EVALUATE, STOP_REQUEST, OUTPUTS, FIRST_BATCH, SETTLE, PRODUCTS,
     LAYERS, END_TO_END_STEP, FOLLOW, DISTURB, CONTROL_SIZE,
@@ -378,10 +378,10 @@ def make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bo
     (consume, _), product = make_consumers(dtype), structure == "product"
     here_at = from_stack(here_type(dtype))
     if product:
-        multiply = make_end_to_end(dtype, lanes)
+        multiply_out = make_end_to_end(dtype, lanes)
         descend = make_gradients(dtype, lanes, consume)
     else:
-        multiply = entrywise.make_end_to_end(dtype, structure)
+        multiply_out = entrywise.make_end_to_end(dtype, structure)
         descend = entrywise.make_gradients(dtype, structure, consume)
 
     @piece("settle", dtype.name, lanes, structure, batches, arguments=_SETTLING)
@@ -389,7 +389,7 @@ def make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bo
         run, room = here_at(here)
         chain = chain_of(run, model)
         if step < 0:
-            multiply(chain)
+            multiply_out(chain)
             return RUNNING
         W, G, size = end_to_end_matrix(chain), end_to_end_gradient(chain), chain.k * chain.table[LD]
         gradient_norm = root(square, G, size)
@@ -412,7 +412,7 @@ def make_settle(dtype: np.dtype[Any], lanes: int, structure: str, *, batches: bo
                         sink = Sink(memory, turn < measures, rule, room.block)
                         descend(chain, room.block, sink)
                 fate[STEPS] += 1
-                multiply(chain)
+                multiply_out(chain)
         return status
 
     return settle

@@ -18,7 +18,17 @@ from numba.extending import intrinsic
 
 from .jit import is_kept, piece_of
 
-__all__ = ["FLOAT", "FLOATS", "INTEGER", "Piece", "caller", "from_stack", "on_stack", "piece"]
+__all__ = [
+    "FLOAT",
+    "FLOATS",
+    "INTEGER",
+    "Piece",
+    "caller",
+    "from_stack",
+    "made_elsewhere",
+    "on_stack",
+    "piece",
+]
 
 #: What pieces take: numbers, addresses among them, and pointers to numbers.
 INTEGER, FLOAT, FLOATS = types.int64, types.float64, types.CPointer(types.float64)

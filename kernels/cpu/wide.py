@@ -70,7 +70,7 @@ from .wide_layout import (
     end_to_end_gradient,
     end_to_end_matrix,
     last_gradient,
-    make_share,
+    make_span,
 )
 from .wide_pass import PassMemory, make_room, make_wide_pass, totals
 from .wide_pieces import (
@@ -183,17 +183,12 @@ def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
     scratch and a pointer to a block. ``count(data, chain)`` is how many numbers of the gradient of
     the end-to-end matrix stand in the chain.
     """
-    own_pass, share = make_wide_pass(dtype, lanes, form, kind), make_share()
-
-    @spliced
-    def span_of(data, where):
-        vectors = (data.k + lanes - 1) // lanes
-        return share(vectors, where.part, where.parts), share(vectors, where.part + 1, where.parts)
+    own_pass, span_of = make_wide_pass(dtype, lanes, form, kind), make_span(lanes)
 
     @spliced
     def outputs(data, run, where, memory, how, scale, p):
         multiply(run, where, 0)
-        chain, span = chain_of(run, where.model), span_of(data, where)
+        chain, span = chain_of(run, where.model), span_of(data.k, where.part, where.parts)
         own_pass(data, chain, memory, span, how.backwards, scale, p)
         if how.descends:
             pull_back(run, where, 0)
@@ -214,7 +209,7 @@ def _make_phases(dtype: np.dtype[Any], lanes: int, form: str, kind: str):
 
     @spliced
     def outputs_of_entries(data, run, where, memory, how, scale, p):
-        chain, span = chain_of(run, where.model), span_of(data, where)
+        chain, span = chain_of(run, where.model), span_of(data.k, where.part, where.parts)
         sampled = is_sampled(data, chain)
         lowest = lowest_product(chain) if sampled else 0
         # What is recorded is the norm of the whole matrix.

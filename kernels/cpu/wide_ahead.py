@@ -15,7 +15,7 @@ from .jit import inner, named
 from .pointers import address, shift
 from .shapes import shapes
 from .simd import ask_to_read, ask_to_write
-from .wide_layout import make_share, rows_share, suffix, turned
+from .wide_layout import make_span, rows_share, suffix, turned
 
 
 @cache
@@ -27,7 +27,7 @@ def make_ahead(dtype: np.dtype[Any], lanes: int):
     of the others, and writes its rows.
     """
     size, vectors = dtype.itemsize, shapes().tile_vectors
-    share = make_share()
+    span = make_span(lanes)
 
     @inner
     @named(dtype.name, lanes)
@@ -38,8 +38,7 @@ def make_ahead(dtype: np.dtype[Any], lanes: int):
             W, line = address(shift(chain.params, row[PARAMS])), row[LD] * size
             ask_to_read(W, first * line)
             ask_to_read(W + last * line, (row[ROWS] - last) * line)
-        outputs = (chain.k + lanes - 1) // lanes
-        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
+        begin, end = span(chain.k, part, parts)
         for f in range(1, chain.depth):
             row, Q = factor_row(chain, f), suffix(chain, f)
             line = row[LD] * lanes * size
@@ -52,7 +51,7 @@ def make_ahead(dtype: np.dtype[Any], lanes: int):
     @named(dtype.name, lanes)
     def before_layers(chain, part, parts):
         outputs = (chain.k + lanes - 1) // lanes
-        begin, end = share(outputs, part, parts), share(outputs, part + 1, parts)
+        begin, end = span(chain.k, part, parts)
         for f in range(chain.depth - 1):
             row = factor_row(chain, f)
             T, Q = turned(chain, f, lanes), suffix(chain, f + 1)

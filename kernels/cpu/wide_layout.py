@@ -23,10 +23,10 @@ class Panels(NamedTuple):
 
 
 @cache
-def make_share():
-    """Compile ``share(vectors, part, parts)``: where a part of so many vectors of outputs begins.
+def make_span(lanes: int):
+    """Compile ``span(k, part, parts)``: first and last of a part's vectors of k outputs.
 
-    That is with a whole panel.
+    It begins with a whole panel.
     """
     width = shapes().tile_vectors
 
@@ -37,7 +37,13 @@ def make_share():
             return vectors
         return (2 * vectors * part + width * parts) // (2 * width * parts) * width
 
-    return share
+    @inner
+    @named(lanes, width)
+    def span(k, part, parts):
+        vectors = (k + lanes - 1) // lanes
+        return share(vectors, part, parts), share(vectors, part + 1, parts)
+
+    return span
 
 
 @inner

@@ -19,7 +19,7 @@ from .pointers import shift
 from .updates import KIND, RULE_SIZE, Memory, Sink, make_consumers, make_move
 from .wide_ahead import make_ahead
 from .wide_chain import make_layers, make_outputs
-from .wide_layout import make_share, rows_share
+from .wide_layout import make_span, rows_share
 
 #: The phases of a step, in ``progress[EPILOGUE]``.
 PHASE_OUTPUTS, PHASE_LAYERS, PHASE_MEASURE, PHASE_ALL = range(4)
@@ -94,8 +94,8 @@ def _make_move_rows(dtype: np.dtype[Any]):
 @made_elsewhere
 def make_products(dtype: np.dtype[Any], lanes: int) -> Piece:
     """Make the piece that ``multiply`` and ``pull_back`` call."""
-    multiply, pull_back = make_outputs(dtype, lanes)
-    share, here_at = make_share(), from_stack(here_type(dtype))
+    before, after = make_outputs(dtype, lanes)
+    span_of, here_at = make_span(lanes), from_stack(here_type(dtype))
     before_outputs, _ = make_ahead(dtype, lanes)
     near = _near(dtype)
 
@@ -103,14 +103,13 @@ def make_products(dtype: np.dtype[Any], lanes: int) -> Piece:
     def products(here, model, part, parts, lowest, back):
         run, _ = here_at(here)
         chain = chain_of(run, model)
-        vectors = (chain.k + lanes - 1) // lanes
-        span = share(vectors, part, parts), share(vectors, part + 1, parts)
+        span = span_of(chain.k, part, parts)
         if back != 0:
-            pull_back(chain, span, lowest)
+            after(chain, span, lowest)
         else:
             if parts > 1 and run.total <= near:
                 before_outputs(chain, part, parts)
-            multiply(chain, span, lowest)
+            before(chain, span, lowest)
         return 0
 
     return products
