@@ -22,11 +22,14 @@ __all__ = ["compile_together"]
 
 #: Seconds that this process waits for another one, once it has nothing else to compile.
 _LIMIT = 120
-#: What another process runs: it reads where to import from, and pieces to compile.
+#: What another process runs: it reads where to import from, and pieces to compile. It ends at once
+#: where its input does, which this process keeps open: also if this one is killed.
 _COMPILE = """
-import pickle, sys
+import os, pickle, sys, threading
 sys.path[:] = pickle.load(sys.stdin.buffer)
-for make, arguments, options in pickle.load(sys.stdin.buffer):
+pieces = pickle.load(sys.stdin.buffer)
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
+for make, arguments, options in pieces:
     make(*arguments, **options).address
 """
 
@@ -88,8 +91,8 @@ class _Process:
                 stderr=nothing,
             )
             assert self._child.stdin is not None
-            with self._child.stdin as stream:
-                stream.write(work)
+            self._child.stdin.write(work)
+            self._child.stdin.flush()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if self._child is None:
@@ -102,6 +105,9 @@ class _Process:
         finally:
             self._child.kill()
             self._child.wait()
+            assert self._child.stdin is not None
+            with suppress(OSError):  # it ended before it had read all
+                self._child.stdin.close()
 
     def _told(self) -> Compilation:
         return of_kernel(self._pieces[0].dispatcher)._replace(why="in another process")

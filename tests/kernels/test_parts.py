@@ -1,7 +1,10 @@
 """How kernels are compiled: parts linked into a whole, pieces called by their address."""
 
 import json
+import os
 import pickle
+import signal
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +15,7 @@ from accel.kernels.cpu import epilogue, jit, noise, pieces, together, updates, w
 from accel.kernels.cpu.pieces import FLOAT, FLOATS, INTEGER, caller, from_stack, on_stack, piece
 from accel.kernels.cpu.pointers import pointer
 
-from ..children import python
+from ..children import python, started
 
 F8 = np.dtype(np.float64)
 
@@ -260,3 +263,29 @@ def test_where_numba_has_other_internals(tmp_path):
     kept = {"ACCEL_CACHE": "0", "NUMBA_CACHE_DIR": str(tmp_path)}
     ours, plain = (python("-c", BITS, way, limit=200, **kept).stdout for way in ("ours", "other"))
     assert ours == plain != ""
+
+
+BEGUN = "import sys, time; print('begun', file=sys.stderr, flush=True); time.sleep(600)"
+STARTS = f"""
+import subprocess, sys, time
+from types import SimpleNamespace
+from accel.kernels.cpu import together
+
+class Heard(subprocess.Popen):
+    def __init__(self, command, **options):
+        super().__init__(command, **options | {{"stderr": sys.stderr}})
+
+together.subprocess.Popen = Heard
+with together._Process([SimpleNamespace(recipe=(exec, ({BEGUN!r},), {{}}))]):
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_the_other_process_does_not_outlive_this_one():
+    """What it writes is read to its end, which comes when nobody can write any more."""
+    with started(sys.executable, "-c", STARTS, limit=60) as child:
+        assert child.stderr.line() == "begun\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.stderr.rest() == ""
+        assert child.wait() == -signal.SIGKILL
