@@ -26,7 +26,7 @@ _log = logging.getLogger("accel")
 _LOOP = "the training loop"
 #: By the file that a kernel of the CPU is in.
 _WHAT = {
-    "advance": _LOOP,
+    "advance": f"{_LOOP} of several threads",
     "solo": _LOOP,
     "stochastic": f"{_LOOP} of minibatches",
     "wide": f"{_LOOP} of many outputs",

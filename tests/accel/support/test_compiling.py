@@ -267,6 +267,9 @@ def test_the_reference_says_nothing(monkeypatch):
 @pytest.mark.parametrize(("file", "kernel", "expected"), [
     ("stochastic", "advance_stochastic_float32_8_one_product_lp",
      "the training loop of minibatches for float32, "),
+    ("advance", "advance_advance_float64_8_one_lp",
+     "the training loop of several threads for float64, "),
+    ("solo", "advance_joint_float64_8_one_lp", "the training loop for float64, "),
     ("lp_loss", "hessian_hessian_8_cross-entropy",
      "the Hessian of the loss for cross-entropy loss, "),
     ("lp_loss", "whole_pass_pass_float64_4_one_lp", "the pass over the data for float64, "),
