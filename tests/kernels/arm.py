@@ -1,7 +1,8 @@
 """Importing this has Numba compile for 64-bit Arm in this process, whatever its processor is.
 
-What is compiled cannot run here: called from Python it does nothing and returns None. So it is for
-processes of their own, in two ways:
+What is compiled cannot run here: called from Python it does nothing and returns None, and is broken
+after many calls in one test, which may wait for what they would do. So it is for processes of their
+own, in two ways:
 
 ``python -m tests.kernels.arm NAME``
     writes the assembly of the kernel of one of ``RUNS``; without a name, their names.
@@ -12,6 +13,7 @@ processes of their own, in two ways:
 """
 
 import ctypes
+import itertools
 import sys
 
 import numpy as np
@@ -48,7 +50,25 @@ class Method(ctypes.Structure):
 
 
 ANY_ARGUMENTS = 3  # METH_VARARGS | METH_KEYWORDS
-nothing = ctypes.PYFUNCTYPE(ctypes.py_object, *[ctypes.c_void_p] * 3)(lambda *arguments: None)
+MOST_CALLS = 100
+calls = itertools.count()
+
+
+def pytest_runtest_setup(item):
+    """Count the calls anew in every test."""
+    global calls
+    calls = itertools.count()
+
+
+@ctypes.PYFUNCTYPE(ctypes.c_void_p, *[ctypes.c_void_p] * 3)
+def nothing(*arguments):
+    """Return None or, at the end, nothing at all, which Python takes for an error."""
+    if next(calls) >= MOST_CALLS:
+        return None
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))
+    return id(None)
+
+
 method = Method(b"nothing", ctypes.cast(nothing, ctypes.c_void_p), ANY_ARGUMENTS, None)
 make_function = ctypes.pythonapi.PyCFunction_NewEx
 make_function.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
