@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from accel import GradientDescent, LinearNetwork, LpProblem, train
 from accel._support import gpu
@@ -21,11 +21,15 @@ from accel.kernels.cuda import planning
 
 from . import children
 
-# Before any test is read, so that it holds for all: no deadline, since a busy machine misses any.
+# Before any test is read, so that it holds for all: no limits of time, since a busy machine, or one
+# that is emulated, misses any.
 # On a GPU a failure is not shrunk: each shape that is tried has a kernel to be compiled.
 on_gpu = planning.DEVICE or gpu.missing() is None
 phases = [phase for phase in Phase if phase is not Phase.shrink or not on_gpu]
-settings.register_profile("accel", derandomize=True, deadline=None, max_examples=150, phases=phases)
+settings.register_profile(
+    "accel", derandomize=True, deadline=None, max_examples=150, phases=phases,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
 settings.load_profile("accel")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, children included.
