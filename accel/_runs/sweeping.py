@@ -230,8 +230,9 @@ def sweep(
     and costs nothing any more. Each fares as in a run of its own by ``train``, but for rounding. On
     the CPU, with the same number of threads, its bits depend neither on the other models, of which
     there is at least one, nor on its place among them; with several outputs, the spectral method,
-    or small data without batches and label noise they are those of ``train``, and so are those of a
-    sweep of one model. Each takes the method, see ``Problem``, that it would take alone.
+    or small data without batches, label noise and Gram matrix they are those of ``train``, and so
+    are those of a sweep of one model. Each takes the method, see ``Problem``, that it would take
+    alone.
 
     Parameters
     ----------

@@ -8,9 +8,7 @@ from typing import Any
 
 __all__ = ["one_thread"]
 
-_lock = threading.Lock()
-_within = 0  # how many threads are in the context
-_limit: Any = None
+_limiting = threading.Lock()  # held by the one thread that has set a limit
 
 
 @cache
@@ -28,21 +26,16 @@ def one_thread() -> Iterator[None]:
 
     After a call the threads of OpenBLAS look out for the next one for some milliseconds, which they
     take from the steps of a run. The decomposition of a small matrix is no faster with them. The
-    limit is that of the whole process; where several threads are in the context, the last that
-    leaves it lifts the limit.
+    limit is that of the whole process, and only the thread that has set it can lift it, as
+    threadpoolctl has it since 3.8: while one is in the context, others are there without a limit of
+    their own.
     """
-    global _within, _limit
-    if _controller() is None:
+    controller = _controller()
+    if controller is None or not _limiting.acquire(blocking=False):
         yield
         return
-    with _lock:
-        if not _within:
-            _limit = _controller().limit(limits=1, user_api="blas")
-        _within += 1
     try:
-        yield
+        with controller.limit(limits=1, user_api="blas"):
+            yield
     finally:
-        with _lock:
-            _within -= 1
-            if not _within:
-                _limit.restore_original_limits()
+        _limiting.release()
