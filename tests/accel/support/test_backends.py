@@ -113,14 +113,6 @@ def test_theory_is_light_until_used():
     assert run(code).split() == []
 
 
-def test_import_is_fast():
-    code = (
-        "import time, numpy; start = time.process_time(); import accel;"
-        "print(time.process_time() - start)"  # independent of other processes
-    )
-    assert min(float(run(code)) for _ in range(3)) < 0.5
-
-
 def test_reference_needs_no_compiler():
     code = (
         "import sys, accel; p = accel.LpProblem([[1.0], [2.0]], [1.0, 3.0]);"
