@@ -191,6 +191,7 @@ def test_torch():
 
 @pytest.mark.filterwarnings("ignore:Dashboard|Port.*in use:UserWarning")
 def test_dask(tmp_path):
+    pytest.importorskip("distributed")
     distributed = pytest.importorskip("accel.distributed")
     array = pytest.importorskip("dask.array")
     there, targets = array.from_array(X, chunks=3), array.from_array(y, chunks=3)
