@@ -104,10 +104,7 @@ class _Process:
                         raise _Failed
         finally:
             self._child.kill()
-            self._child.wait()
-            assert self._child.stdin is not None
-            with suppress(OSError):  # it ended before it had read all
-                self._child.stdin.close()
+            self._child.communicate()  # waits for it, and closes its input
 
     def _told(self) -> Compilation:
         return of_kernel(self._pieces[0].dispatcher)._replace(why="in another process")
