@@ -8,6 +8,7 @@ from rich.console import Console
 import accel
 from accel._reports import machine
 from accel.cli import tables
+from accel.cli.atlas import atlas_command
 from accel.cli.compare import compare_command
 from accel.cli.options import Json
 from accel.cli.predict import predict_command
@@ -53,6 +54,7 @@ app.command("compare")(compare_command)
 app.command("train")(train_command)
 app.command("predict")(predict_command)
 app.command("reproduce")(reproduce_command)
+app.command("atlas")(atlas_command)
 app.command("warm")(warm_command)
 
 

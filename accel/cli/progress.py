@@ -19,14 +19,15 @@ from rich.progress import (
 from accel._runs.training import Callback
 from accel._support.compiling import stepping_aside
 from accel.cli.terminal import say
+from accel.experiments.atlas.survey import Progress as ProblemProgress
 from accel.experiments.time_left import Stage, StageProgress
 from accel.kernels.system.signals import interrupt_handler, interrupts_to
 from accel.tuning import Model, Tuned
 from accel.tuning.comparison import CallbackFactory
 
-__all__ = ["ending_at_interrupt", "reproduction_progress", "search_progress"]
+__all__ = ["ending_at_interrupt", "problem_progress", "reproduction_progress", "search_progress"]
 
-_INTERVAL = 10.0  # seconds between lines about a reproduction where there is no terminal
+_INTERVAL = 10.0  # seconds between lines about long commands where there is no terminal
 
 
 @contextmanager
@@ -187,5 +188,54 @@ def _stage_lines() -> StageProgress:
             f"{stage.name}: step {step} of {stage.steps}, {alive} of {stage.models} "
             f"models alive{remaining}"
         )
+
+    return tell
+
+
+@contextmanager
+def problem_progress(verbose: bool) -> Iterator[ProblemProgress]:
+    """Show how many problems of an atlas are done: a bar in a terminal, else a line now and then.
+
+    Yields
+    ------
+    callable
+        As ``make_atlas`` takes it.
+    """
+    with ending_at_interrupt() as check, _problems(verbose) as show:
+
+        def check_and_show(done: int, total: int, left: float | None) -> None:
+            check()
+            show(done, total, left)
+
+        yield check_and_show
+
+
+@contextmanager
+def _problems(verbose: bool) -> Iterator[ProblemProgress]:
+    if not verbose:
+        yield lambda done, total, left: None
+        return
+    if not sys.stderr.isatty():
+        yield _problem_lines()
+        return
+    with _bar(MofNCompleteColumn(), TextColumn("{task.fields[left]}")) as bar:
+        task = bar.add_task("problems", total=None, left="")
+
+        def draw(done: int, total: int, left: float | None) -> None:
+            bar.update(task, completed=done, total=total, left=_remaining(left))
+            bar.refresh()
+
+        yield draw
+
+
+def _problem_lines() -> ProblemProgress:
+    last = time.monotonic()
+
+    def tell(done: int, total: int, left: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _INTERVAL:
+            last = time.monotonic()
+            remaining = f", {_remaining(left)}" if left is not None else ""
+            say(f"{done} of {total} problems{remaining}")
 
     return tell

@@ -14,10 +14,13 @@ from accel._optimum.optimum import Optimum
 from accel._reports.text import duration
 from accel._runs.history import BATCH_LOSS
 from accel._runs.results import Result
+from accel.experiments.atlas.speedups import Cell
 from accel.experiments.summary import has_published, verdict_on
 from accel.tuning import Comparison, Tuned
 
 __all__ = [
+    "ATLAS_NOTE",
+    "atlas_table",
     "comparison_notes",
     "comparison_table",
     "facts_table",
@@ -28,6 +31,13 @@ __all__ = [
 ]
 
 _FIRST = 5  # numbers of a vector that are shown
+_ATLAS_TARGET = 1e-3  # of the distance at the start, which the table of an atlas is about
+#: What stands below that table.
+ATLAS_NOTE = (
+    "steps of depth 1 for one of the best depth, which stands after the @, to a thousandth of the "
+    "distance; medians over seeds, ≥ and ≤ where runs were not there at the limit, in brackets "
+    "those of fewer than 10 steps"
+)
 _LARGER = "leave --scale to its default, or --init balanced or identity"  # factors at a saddle
 
 
@@ -197,6 +207,35 @@ def reproduction_notes(report: dict[str, Any], page: Path) -> list[str]:
     seconds = duration(report["seconds"]["training"])
     notes.append(f"training took {seconds}; written: {page}")
     return notes
+
+
+def _best_depth(cell: Cell) -> str:
+    """A speed-up and its depth, in brackets if it is one of few steps."""
+    if not cell.speedup.known:
+        return "?"
+    return f"({cell.speedup})@{cell.depth}" if cell.few else f"{cell.speedup}@{cell.depth}"
+
+
+def atlas_table(cells: Sequence[Cell], start: float) -> Table:
+    """One row an alignment and an exponent, one column a condition number, from one start."""
+    conditions = sorted({cell.condition for cell in cells})
+    table = _table(["target", "p"], [f"condition\n{condition:g}" for condition in conditions])
+    shown = "network", "best", _ATLAS_TARGET, start
+    own = [cell for cell in cells if (cell.kind, cell.margin, cell.target, cell.start) == shown]
+    rows: dict[tuple[str, float], dict[float, Cell]] = {
+        (alignment, p): {}
+        for alignment in dict.fromkeys(cell.alignment for cell in own)
+        for p in dict.fromkeys(cell.p for cell in own)
+    }
+    for cell in own:
+        row = rows[cell.alignment, cell.p]
+        held = row.get(cell.condition)
+        if held is None or cell.speedup > held.speedup:
+            row[cell.condition] = cell
+    for (alignment, p), row in rows.items():
+        found = (row[condition] for condition in conditions)
+        table.add_row(alignment, f"{p:g}", *map(_best_depth, found))
+    return table
 
 
 def facts_table(facts: dict[str, dict[str, str]]) -> Table:

@@ -45,7 +45,7 @@ def test_version_and_help():
         ended = run(*arguments)
         assert ended.exit_code == 0
         assert "compare" in ended.stdout
-    for command in ("compare", "train", "reproduce", "info", "warm"):
+    for command in ("compare", "train", "reproduce", "atlas", "info", "warm"):
         ended = run(command, "--help")
         assert ended.exit_code == 0
         assert "Usage" in ended.stdout

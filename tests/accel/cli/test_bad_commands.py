@@ -65,6 +65,8 @@ ROWS = [
     ("'epoc' is not one of .*; did you mean 'epoch'", "train", *TABLE, "--shuffle", "epoc"),
     ("threads must be >= 1 and <= 1024, got 1000000", "train", "--threads", "1000000"),
     ("threads must be >= 1 and <= 1024, got 0", "reproduce", "--threads", "0"),
+    ("threads must be >= 1 and <= 1024, got 0", "atlas", "--threads", "0"),
+    ("seeds must be >= 1 and <= 1000, got 0", "atlas", "--quick", "--seeds", "0"),
     ("jobs must be >= 1, got 0", "warm", *TABLE, "--jobs", "0"),
     ("steps must be >= 1 and .*got 0", "warm", *TABLE, "--steps", "0"),
     ("data must be one of", "warm", "nosuch"),
@@ -144,6 +146,8 @@ ROWS = [
     ("--out must be in a folder that is there", "train", *TABLE, "--out", "~nobody-of-this-name/a"),
     ("--out table.csv/x: .* cannot be written|no folder", "train", *TABLE, "--out", "table.csv/x"),
     ("--out must be a folder or end in .html", "reproduce", "--out", "table.csv"),
+    ("--out must be a folder", "atlas", "--out", "new.csv"),
+    ("--out must be a folder", "atlas", "--out", "new.json"),
 ]  # fmt: skip
 
 
