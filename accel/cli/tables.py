@@ -15,7 +15,7 @@ from accel._reports.text import duration
 from accel._runs.history import BATCH_LOSS
 from accel._runs.results import Result
 from accel.experiments.atlas.speedups import Cell
-from accel.experiments.summary import has_published, verdict_on
+from accel.experiments.summary import claim_text, has_published, verdict_on
 from accel.tuning import Comparison, Tuned
 
 __all__ = [
@@ -198,8 +198,8 @@ def reproduction_notes(report: dict[str, Any], page: Path) -> list[str]:
         if figure["skipped"]:
             notes.append(f"figure {figure['key']} was not run: {figure['skipped']}")
         for check in figure["checks"]:
-            outcome = "FAILS" if check["holds"] is False else verdict_on(check)
-            notes.append(f"{outcome}: figure {figure['key']}, {check['text']}")
+            outcome = verdict_on(check).replace("fails", "FAILS")
+            notes.append(f"{outcome}: figure {figure['key']}, {claim_text(check)}")
     if report["settings"]["quick"] and not has_published(report):
         notes.append("a quick run: a fiftieth of the steps")
     elif report["settings"]["quick"]:

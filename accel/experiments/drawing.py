@@ -24,8 +24,10 @@ _STAR: dict[str, Any] = {
     "markeredgewidth": 0.5,
 }
 _COLUMNS = 2  # of a legend
+_PALE = 0.15  # opacity of a band
 
 Points = tuple[Array, Array]  # iterations and distances
+Shaded = tuple[Array, Array, Array]  # iterations, and the least and the largest distance
 
 
 def star(ax: "Axes", step: int, value: float, color: Any) -> None:
@@ -57,16 +59,34 @@ def save(path: Path, drawn: "matplotlib.figure.Figure") -> None:
     figures.save_figure(path.with_suffix(".svg"), drawn)
 
 
-def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], stars: bool) -> None:
+def _positive(values: Array) -> Array:
+    """Return what a logarithmic axis can show, nan for the rest."""
+    return np.where(values > 0, values, np.nan)
+
+
+def _draw_panel(
+    ax: "Axes",
+    panel: Panel,
+    points: Mapping[str, Points],
+    bands: Mapping[str, Shaded],
+    stars: bool,
+) -> None:
     models = (line.curve.model for line in panel.lines)
     kinds = [
         Drawn(model.optimizer, model.depth, line.other)
         for model, line in zip(models, panel.lines, strict=True)
     ]
+    stars = stars and any(line.published is not None for line in panel.lines)
     for line, style in zip(panel.lines, line_styles(kinds), strict=True):
         step, distance = points[line.label]
-        ax.plot(step, np.where(distance > 0, distance, np.nan), label=line.label, **style)
-        if stars:
+        ax.plot(step, _positive(distance), label=line.label, **style)
+        if line.label in bands:
+            step, least, most = bands[line.label]
+            ax.fill_between(
+                step, _positive(least), _positive(most), color=style["color"], alpha=_PALE,
+                linewidth=0, zorder=1,
+            )  # fmt: skip
+        if stars and line.published is not None:
             star(ax, line.curve.steps, line.published, style["color"])
     if stars:
         explain_stars(ax)
@@ -74,7 +94,11 @@ def _draw_panel(ax: "Axes", panel: Panel, points: Mapping[str, Points], stars: b
 
 
 def drawn(
-    figure: Figure, points: Mapping[str, Points], *, stars: bool
+    figure: Figure,
+    points: Mapping[str, Points],
+    bands: Mapping[str, Shaded] | None = None,
+    *,
+    stars: bool,
 ) -> "matplotlib.figure.Figure":
     """Draw a figure.
 
@@ -83,6 +107,8 @@ def drawn(
     figure : Figure
     points : dict of str to (m,) and (m,) arrays
         Iterations and distances of every line.
+    bands : dict of str to (m,), (m,) and (m,) arrays, optional
+        Iterations, and the least and the largest distance of the band of a line: a pale area.
     stars : bool
         Whether the published values at the last iteration are marked: not in a quick run, whose
         last iteration is another one.
@@ -95,5 +121,5 @@ def drawn(
     made, axes = figures.blank_figure(len(figure.panels), sharey=False, entries=rows + 1)
     made.suptitle(figure.title, parse_math=False, fontsize="medium")
     for ax, panel in zip(axes, figure.panels, strict=True):
-        _draw_panel(ax, panel, points, stars)
+        _draw_panel(ax, panel, points, bands or {}, stars)
     return made

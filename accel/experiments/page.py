@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from accel._reports.text import duration
-from accel.experiments.summary import described, has_published, summary, verdict_on
+from accel.experiments.summary import (
+    claim_text,
+    described,
+    has_published,
+    summary,
+    verdict_on,
+)
 
 __all__ = ["difference", "render"]
 
@@ -27,6 +33,11 @@ nav ul { columns: 2; }
 """
 _QUICK_ALONE = (
     "A quick run: every curve has a fiftieth of its steps, and says little of runs of full length."
+)
+
+_BANDED = (
+    "A claim with two numbers hangs on which rate just survives. It is judged at 0.5, 0.7 and 0.9 "
+    "times the largest rate that survives and with other seeds, and holds if it does everywhere."
 )
 
 Values = Mapping[str, Any]
@@ -110,17 +121,6 @@ def difference(line: Values) -> str:
         )
         if line["next_rate_diverges_at"] is not None:
             parts.append(f"The next larger one diverged at step {line['next_rate_diverges_at']}.")
-    if others := line.get("other_scales"):
-        ends = ", ".join(
-            f"{other['scale']:.3g}: "
-            + (
-                f"diverged at step {other['diverged_at']}"
-                if other["distance"] is None
-                else f"{other['distance']:.3g}"
-            )
-            for other in others
-        )
-        parts.append(f"The same rate from factors of another standard deviation: {ends}.")
     reached = line.get("published_value_reached_at")
     if reached is not None:
         parts.append(f"The published end value is reached at step {reached}.")
@@ -128,9 +128,13 @@ def difference(line: Values) -> str:
     return " ".join(parts)
 
 
-def _next_rate(line: Values) -> str:
+def _next_rate(line: Values) -> Cell:
+    if line["at_edge_of_grid"]:
+        return "bad", "edge of the grid"
+    if line.get("rate_given"):
+        return "", "not searched"
     step = line["next_rate_diverges_at"]
-    return "survives, worse" if step is None else f"diverges at step {step}"
+    return "", "survives, worse" if step is None else f"diverges at step {step}"
 
 
 def _start(line: Values) -> str:
@@ -154,7 +158,7 @@ def _lines(figure: Values, judged: bool) -> str:
         if searched:
             row += [
                 _number(line["learning_rate"]),
-                ("bad", "edge of the grid") if line["at_edge_of_grid"] else _next_rate(line),
+                _next_rate(line),
                 _number(len(line["trials"]) if "trials" in line else None),
                 _start(line),
                 ("number", str(line["steps"])),
@@ -181,6 +185,45 @@ def _common(figure: Values) -> str:
     return _tag("h3", "At one learning rate") + _table(header, rows)
 
 
+def _place(place: Values) -> str:
+    return f"{place['share']:g} of the limit, seed {place['seed']}"
+
+
+def _bands(figure: Values) -> str:
+    """The ends of lines at fixed shares of the largest rate that survives, and from other seeds."""
+    banded = [line for line in figure["lines"] if line.get("band")]
+    if not banded:
+        return ""
+    rows: list[list[Cell | str]] = []
+    for line in banded:
+        cells = (
+            ("number bad", "diverged") if place["distance"] is None else _number(place["distance"])
+            for place in line["band"]
+        )
+        rows.append([line["label"], *cells])
+    # At depth 1 all seeds are one, so that another line may know more of them.
+    seeded = max(banded, key=lambda line: len({place["seed"] for place in line["band"]}))
+    header = ["line", *map(_place, seeded["band"])]
+    told = (
+        "The limit is the largest rate tried at which a line survives. Rules that rescale the "
+        "gradient stand at their best rate. The pale areas of the drawing span these runs."
+    )
+    heading = _tag("h3", "Over rates and seeds: distance at the last step")
+    return heading + _tag("p", told) + _table(header, rows)
+
+
+def _crossings(figure: Values) -> str:
+    return _items(
+        f"{crossing['below']} lies below {crossing['above']} "
+        + (
+            "at no recorded step up to the end."
+            if crossing["from_step"] is None
+            else f"from step {crossing['from_step']} on."
+        )
+        for crossing in figure.get("crossings", ())
+    )
+
+
 def _items(texts: Iterable[str]) -> str:
     listed = "".join(_tag("li", text) for text in texts)
     return f"<ul>\n{listed}</ul>\n" if listed else ""
@@ -193,7 +236,8 @@ def _figure(figure: Values, drawing: bytes | None, judged: bool) -> str:
     if drawing is not None:
         source = f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
         parts.append(f'<p><img alt="{_escaped(described(figure))}" src="{source}"></p>\n')
-    parts += [_lines(figure, judged), _common(figure), _items(figure["notes"])]
+    parts += [_lines(figure, judged), _common(figure), _bands(figure), _crossings(figure)]
+    parts.append(_items(figure["notes"]))
     off = [difference(line) for line in figure["lines"] if line["off"]]
     if off:
         parts += [_tag("h3", "More than a factor of 2 from the published value"), _items(off)]
@@ -205,8 +249,15 @@ def _checks(report: Values) -> str:
     for figure in report["figures"]:
         for check in figure["checks"]:
             style = {True: "good", False: "bad", None: ""}[check["holds"]]
-            rows.append([figure["key"], check["text"], (style, verdict_on(check))])
-    return _table(("figure", "claim", "here"), rows) if rows else ""
+            rows.append([figure["key"], claim_text(check), (style, verdict_on(check))])
+    if not rows:
+        return ""
+    table = _table(("figure", "claim", "here"), rows)
+    return table + _tag("p", _BANDED) if any(map(_is_banded, report["figures"])) else table
+
+
+def _is_banded(figure: Values) -> bool:
+    return any(check.get("held") for check in figure["checks"])
 
 
 def _costs(report: Values) -> str:

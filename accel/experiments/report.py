@@ -1,12 +1,17 @@
 """The results of a reproduction as plain values: what ``report.json`` says of the figures."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from accel._reports.text import finite
-from accel.experiments.figures.curves import Curve, Figure, Line, is_off
+from accel.experiments import bands
+from accel.experiments.bands import Bands
+from accel.experiments.figures.curves import Claim, Curve, Ends, Figure, Line, is_off
 from accel.experiments.runner import CurveResults, CurveRunner
 from accel.tuning import Trial, Tuned
 from accel.tuning.stages import GRID
@@ -14,25 +19,23 @@ from accel.tuning.trials import first_within
 
 __all__ = ["ExtraRuns", "figure_report", "run_extras"]
 
-_LARGER = 10.0  # scale of other initial factors that are tried, relative to the line's own
-
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ExtraRuns:
-    """Full runs made after the search.
+    """Whole runs made after the search.
 
     Attributes
     ----------
     common : dict
         Families of lines at a common rate.
-    scales : dict
-        Lines that are off, from other initial scales.
+    bands : dict of Curve to Band
+        Of lines whose claims are judged over rates and seeds.
     """
 
     common: CurveResults
-    scales: CurveResults
+    bands: Bands
 
 
 def _index(tuned: Tuned) -> int:
@@ -49,18 +52,10 @@ def _members(figure: Figure, labels: tuple[str, ...]) -> list[Curve]:
     return [curves[label] for label in labels]
 
 
-def _rescaled(curve: Curve) -> list[Curve]:
-    """Return the curve from larger factors; nothing at depth 1, whose problem is convex."""
-    scale = curve.start.scale
-    if curve.model.depth == 1 or scale is None:
-        return []
-    return [replace(curve, start=replace(curve.start, scale=_LARGER * scale))]
-
-
 def run_extras(
     runner: CurveRunner, figures: Iterable[Figure], tuned: Mapping[Curve, Tuned], *, judged: bool
 ) -> ExtraRuns:
-    """Run the families of lines at a common rate, and lines that are off from other scales.
+    """Run the families of lines at a common rate, and bands of lines that claims are about.
 
     Parameters
     ----------
@@ -68,37 +63,22 @@ def run_extras(
     figures : iterable of Figure
     tuned : dict of Curve to Tuned
     judged : bool
-        Whether lines are compared with the published values, which belong to full length.
+        Whether claims are judged, which are about runs of full length.
 
     Returns
     -------
     ExtraRuns
     """
     figures = list(figures)
-    wanted = []
+    family = []
     for figure in figures:
         for labels in figure.families:
             curves = _members(figure, labels)
             common = _common_index(curves, tuned)
-            wanted += [(curve, common) for curve in curves]
-    # The common rate is the best one of at least one line, which has been run at it already.
-    known = {job: tuned[job[0]].result for job in wanted if _index(tuned[job[0]]) == job[1]}
-    fresh = runner.run_at("common rate", [job for job in wanted if job not in known])
-    off = [
-        line.curve
-        for figure in figures
-        for line in figure.lines
-        if judged and is_off(tuned[line.curve].distance / line.published)
-    ]
-    scales = runner.run_at(
-        "other initial scales",
-        [
-            (other, _index(tuned[curve]))
-            for curve in dict.fromkeys(off)
-            for other in _rescaled(curve)
-        ],
-    )
-    return ExtraRuns(known | fresh, scales)
+            family += [(curve, common) for curve in curves]
+    made = bands.make(runner, figures, tuned, family) if judged else {}
+    runs = runner.run_at("common rate", family)
+    return ExtraRuns(runs, made)
 
 
 def _trial(trial: Trial) -> Values:
@@ -107,32 +87,35 @@ def _trial(trial: Trial) -> Values:
 
 def _reached_published(runner: CurveRunner, line: Line, tuned: Tuned) -> int | None:
     """Return the first recorded step at which ours is at the published end value or below."""
-    if math.isinf(tuned.distance):
+    if math.isinf(tuned.distance) or line.published is None:
         return None
     record = first_within(tuned.result, runner.optimum(line.curve.p).loss, line.published)
     return None if record is None else int(tuned.result.history.step[record])
 
 
-def _other_scales(
-    runner: CurveRunner, curve: Curve, tuned: Tuned, extra: ExtraRuns
-) -> list[Values]:
-    """Return how the curve ended from other initial scales, at the same rate."""
-    results = ((other, extra.scales[other, _index(tuned)]) for other in _rescaled(curve))
+def _band(curve: Curve, extra: ExtraRuns) -> list[Values]:
+    """Return how a line ended at every place of its band; nothing without one."""
+    band = extra.bands.get(curve)
+    if band is None:
+        return []
     return [
         {
-            "scale": other.start.scale,
-            "distance": finite(runner.end(other, result)),
+            "share": place.share,
+            "seed": other.start.seed,
+            "learning_rate": GRID.rate(index),
+            "distance": finite(end),
             "diverged_at": result.diverged_at,
         }
-        for other, result in results
+        for place, (other, index), end, result in zip(
+            bands.PLACES, band.jobs, band.ends, band.results, strict=True
+        )
     ]
 
 
 def _line(
     runner: CurveRunner, panel: str, line: Line, tuned: Tuned, extra: ExtraRuns, judged: bool
 ) -> Values:
-    curve, ratio = line.curve, tuned.distance / line.published
-    off = judged and is_off(ratio)
+    curve, ratio = line.curve, line.ratio(tuned.distance) if judged else None
     return {
         "panel": panel,
         "label": line.label,
@@ -145,16 +128,17 @@ def _line(
         "scale": curve.start.scale,
         "steps": curve.steps,
         "learning_rate": tuned.rate,
+        "rate_given": curve.point is not None,
         "at_edge_of_grid": tuned.at_edge,
         "next_rate_diverges_at": tuned.next_diverges_at,
         "status": tuned.result.status,
         "published": line.published,
         "ours": finite(tuned.distance),
-        "ratio": finite(ratio) if judged else None,
-        "off": off,
+        "ratio": None if ratio is None else finite(ratio),
+        "off": is_off(ratio),
         "published_value_reached_at": _reached_published(runner, line, tuned) if judged else None,
         "trials": [_trial(trial) for trial in tuned.trials],
-        "other_scales": _other_scales(runner, curve, tuned, extra) if off else [],
+        "band": _band(curve, extra),
     }
 
 
@@ -173,6 +157,46 @@ def _family(
         "learning_rate": GRID.rate(common),
         "distances": {label: finite(end) for label, end in zip(labels, ends, strict=True)},
         "largest_over_smallest": finite(max(ends) / min(ends)) if min(ends) > 0 else None,
+    }
+
+
+def _crossings(runner: CurveRunner, figure: Figure, tuned: Mapping[Curve, Tuned]) -> list[Values]:
+    """Return from which recorded step on one line lies below another to the end."""
+    told = []
+    for labels in figure.crossings:
+        curves = _members(figure, labels)
+        for above, below in itertools.combinations(range(len(curves)), 2):
+            upper, lower = (
+                runner.distances(curves[which], tuned[curves[which]].result)
+                for which in (above, below)
+            )
+            step = tuned[curves[below]].result.history.step
+            later = np.flatnonzero(lower[: len(upper)] >= upper[: len(lower)])
+            ends_below = len(lower) == len(upper) and lower[-1] < upper[-1]
+            told.append(
+                {
+                    "above": labels[above],
+                    "below": labels[below],
+                    "from_step": int(step[later[-1] + 1]) if ends_below and len(later) else None,
+                }
+            )
+    return told
+
+
+def _check(claim: Claim, figure: Figure, ends: Ends, extra: ExtraRuns, judged: bool) -> Values:
+    """Return what a claim says, of what, and whether it holds."""
+    if not judged:
+        places = None
+    elif claim.banded:
+        places = bands.held(figure, claim, extra.bands)
+    else:
+        places = [claim(ends)]
+    return {
+        "text": claim.text,
+        "reading": claim.reading,
+        "lines": list(claim.labels),
+        "holds": None if places is None else all(places),
+        "held": [sum(places), len(places)] if places is not None and claim.banded else None,
     }
 
 
@@ -201,9 +225,11 @@ def figure_report(
         Ready for JSON; null for what is not finite.
     """
     ends = {line.label: tuned[line.curve].distance for line in figure.lines}
+    about = {} if figure.about is None else {"about": figure.about}
     return {
         "key": figure.key,
         "title": figure.title,
+        **about,
         "skipped": None,
         "lines": [
             _line(runner, panel.title, line, tuned[line.curve], extra, judged)
@@ -213,13 +239,7 @@ def figure_report(
         "common_rates": [
             _family(runner, figure, labels, tuned, extra) for labels in figure.families
         ],
-        "checks": [
-            {
-                "text": claim.text,
-                "lines": list(claim.labels),
-                "holds": claim(ends) if judged else None,
-            }
-            for claim in figure.claims
-        ],
+        "crossings": _crossings(runner, figure, tuned) if judged else [],
+        "checks": [_check(claim, figure, ends, extra, judged) for claim in figure.claims],
         "notes": list(figure.notes),
     }

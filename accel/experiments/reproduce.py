@@ -14,6 +14,7 @@ from accel._reports.csv_files import history_csv
 from accel._support import validation
 from accel._support.backends import resolve
 from accel.experiments import convnet, digits, page
+from accel.experiments.bands import Bands
 from accel.experiments.drawing import drawn, save
 from accel.experiments.figures import LINEAR
 from accel.experiments.figures.curves import Curve, Figure
@@ -38,9 +39,10 @@ __all__ = [
 KEYS = (*LINEAR, digits.KEY, convnet.KEY)
 
 QUICK = 50  # --quick divides the steps by this
-_QUICK_PLAN = 3  # version of what a quick run does
-#: A quick run takes rates of the coarse grid, four a decade, which its curves show as well.
-_QUICK_ROUNDS = ROUNDS | {"refine": 0}
+_QUICK_PLAN = 4  # version of what a quick run does
+#: Twelve rates a decade are fine enough, since claims that hang on the largest rate that survives
+#: are judged over bands; a quick run takes rates of the coarse grid, four a decade.
+_ROUNDS, _QUICK_ROUNDS = ROUNDS | {"refine": 1}, ROUNDS | {"refine": 0}
 _STATE, _CURVES = "state", "curves"
 _REPORT, _PAGE = "report.json", "report.html"
 
@@ -170,8 +172,13 @@ def _draw_all(
     runner: CurveRunner,
     figures: Sequence[Figure],
     tuned: Mapping[Curve, Tuned],
+    bands: Bands,
     quick: bool,
 ) -> None:
+    envelopes = {
+        curve: band.envelope(runner.distances(curve, result) for result in band.results)
+        for curve, band in bands.items()
+    }
     for figure in figures:
         points = {
             line.label: (
@@ -180,7 +187,12 @@ def _draw_all(
             )
             for line in figure.lines
         }
-        save(out / f"figure{figure.key}", drawn(figure, points, stars=not quick))
+        shaded = {
+            line.label: envelopes[line.curve]
+            for line in figure.lines
+            if line.label in figure.banded and line.curve in envelopes
+        }
+        save(out / f"figure{figure.key}", drawn(figure, points, shaded, stars=not quick))
 
 
 def _facts() -> machine.Facts:
@@ -225,7 +237,7 @@ def reproduce(
     figures = settings.linear()
     runner = CurveRunner(
         make, out / _STATE, TimeLeft(progress), threads, settings.backend,
-        _QUICK_ROUNDS if settings.quick else ROUNDS,
+        _QUICK_ROUNDS if settings.quick else _ROUNDS,
     )  # fmt: skip
     others = [module for module in (digits, convnet) if module.KEY in settings.figures]
     for module in others:
@@ -235,7 +247,7 @@ def reproduce(
     judged = not settings.quick
     extra = run_extras(runner, figures, tuned, judged=judged)
     _write_curves(out, runner, tuned)
-    _draw_all(out, runner, figures, tuned, settings.quick)
+    _draw_all(out, runner, figures, tuned, extra.bands, settings.quick)
     reports = [figure_report(runner, figure, tuned, extra, judged=judged) for figure in figures]
     report: Report = {
         "settings": settings.key(),

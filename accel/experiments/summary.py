@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["described", "has_published", "short_title", "summary", "verdict_on"]
+__all__ = [
+    "claim_text",
+    "described",
+    "has_published",
+    "short_title",
+    "summary",
+    "verdict_on",
+]
 
 Values = Mapping[str, Any]
 
@@ -32,8 +39,14 @@ def short_title(figure: Values) -> str:
 
 
 def verdict_on(check: Values) -> str:
-    """Return whether a claim holds, in a word or two."""
-    return {True: "holds", False: "fails", None: "not judged"}[check["holds"]]
+    """Return whether a claim holds, in a word or two, and at how many places of its band."""
+    verdict = {True: "holds", False: "fails", None: "not judged"}[check["holds"]]
+    return f"{verdict} ({check['held'][0]} of {check['held'][1]})" if check.get("held") else verdict
+
+
+def claim_text(check: Values) -> str:
+    """Return what a claim says, and under which reading of the paper it is judged."""
+    return f"{check['text']} ({check['reading']})" if check.get("reading") else str(check["text"])
 
 
 def _capital(text: str) -> str:
@@ -65,9 +78,11 @@ def described(figure: Values) -> str:
 def _failure(figure: Values, check: Values) -> str:
     """Say of a claim that fails where its lines end, and what kept them from better ends."""
     lines = [line for line in figure["lines"] if line["label"] in check["lines"]]
-    told = f"{_capital(short_title(figure))}, “{check['text']}”"
+    told = f"{_capital(short_title(figure))}, “{claim_text(check)}”"
     if lines:
         told += f": here {_ends(lines)}"
+    if check.get("held"):
+        told += f"; at {check['held'][0]} of {check['held'][1]} rates and seeds it holds"
     limits = [
         f"{line['label']} at step {line['next_rate_diverges_at']}"
         for line in lines
@@ -83,6 +98,8 @@ def _claims(report: Values) -> str:
     if not pairs:
         return "None of the paper's claims is about these figures."
     count = f"the paper's {len(pairs)} claims" if len(pairs) > 1 else "the paper's claim"
+    if any(check.get("reading") for _, check in pairs):  # a claim is judged under each of them
+        count = f"the {len(pairs)} checks of the paper's claims"
     judged = [(figure, check) for figure, check in pairs if check["holds"] is not None]
     if not judged:
         return f"{_capital(count)} {'are' if len(pairs) > 1 else 'is'} not judged."

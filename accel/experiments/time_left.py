@@ -12,14 +12,14 @@ from accel._support.arrays import Array
 from accel.experiments.figures.curves import Curve
 from accel.tuning.stages import stage_steps
 
-__all__ = ["Stage", "StageProgress", "TimeLeft", "sweep_stage"]
+__all__ = ["Stage", "StageProgress", "TimeLeft", "is_wide", "sweep_stage"]
 
 # Cost of a step at p = 2, where X is not read, relative to one at another p: by X'X, and in the
 # basis of the singular vectors of X.
 _GRAM, _SPECTRAL = 0.2, 0.02
 _WIDE = 1.0  # additional cost of hidden layers of a hundred units
 #: How many runs the search of one curve is likely to make, and how many are made after it.
-_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 8, 0.5
+_PILOT_RUNS, _FULL_RUNS, _EXTRA_RUNS = 17, 5, 2.5
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,13 @@ class StageProgress(Protocol):
         """Show a step of a stage, its models that have not diverged, and the seconds left."""
 
 
+def is_wide(curve: Curve) -> bool:
+    """Whether a curve trains factors of many rows."""
+    return (curve.start.width or 1) > 1 and curve.model.optimizer != "end-to-end"
+
+
 def _weight(curve: Curve) -> float:
-    wide = _WIDE if (curve.start.width or 1) > 1 and curve.model.optimizer != "end-to-end" else 0.0
+    wide = _WIDE if is_wide(curve) else 0.0
     if curve.p != 2:
         return 1.0 + wide
     return (_SPECTRAL if OPTIMIZERS[curve.model.optimizer].rotates else _GRAM) + wide

@@ -8,16 +8,18 @@ rates at once, and for few: runs of full length are expensive.
    look, and which rates are hopeless: what diverged in a short stage would diverge in the full one
    too, since it begins with the same steps.
 2. ``bracket``: full length, on the coarse grid, around the scout's best; farther while the best has
-   no surviving neighbour below or no neighbour above. A neighbour below whose scout was worse by a
-   fifth is not run in full: its shorter run stands for it. A rate that was good in a short run may
-   diverge late: the effective rate of a factored model grows with the norm of its end-to-end
-   matrix.
+   no surviving neighbour below or no neighbour above. A neighbour whose scout was worse by a fifth,
+   or by a twentieth above the best, is not run in full: its shorter run stands for it. A rate that
+   was good in a short run may diverge late: the effective rate of a factored model grows with the
+   norm of its end-to-end matrix.
    Where steps are cheap (p = 2, X is not read) there is no scout and the bracket is ``dense``. It
    has to be: above the rates at which a factored model descends smoothly come others at which its
    factors jump until they are unbalanced enough to go on slowly, a second valley of the score.
+   Elsewhere the best rate of a rule that does not rescale the gradient is next to the largest that
+   survives. Then only that limit is looked for, from above: no run below a survivor is needed.
 3. ``refine``: full length, between the best and its neighbours: at thirds of the gap to one that
    diverged (the best rate is usually just under the largest that survives), halfway to ones that
-   survived, unless they are as good within 5 %.
+   survived and are worse by a quarter, in a dense search by a twentieth.
 
 The score of a rate is the distance from the optimum at the end of the whole run: its mean over the
 last tenth of the records. The last step alone would be a matter of chance where a rate is at the
@@ -33,7 +35,7 @@ from accel._runs.results import Result
 from accel.tuning.models import Model
 from accel.tuning.trials import Grid, Scores, Trial, Tuned, distance, distances, score_on_grid
 
-__all__ = ["GRID", "ROUNDS", "StagedSearch", "first_pilot", "stage_steps"]
+__all__ = ["COARSE", "GRID", "ROUNDS", "StagedSearch", "first_pilot", "stage_steps"]
 
 #: The finest grid; every rate is one of its points.
 GRID = Grid(points=36)
@@ -41,10 +43,12 @@ GRID = Grid(points=36)
 ROUNDS = {"pilot": 8, "scout": 4, "bracket": 6, "refine": 2}
 _SHORT = {"pilot": 50, "scout": 5}  # the steps of a whole run are divided by this
 _LEAST = 500  # steps: fewer do not leave the saddle at which near-zero networks begin
-_COARSE = GRID.points // 4
+#: Points of the grid between rates of the coarse grid, four a decade.
+COARSE = GRID.points // 4
 _DENSE = GRID.points // 9
-_FLAT = 1.05  # times the best score: as good as the best
-_BEHIND = 1.2  # times the best score of the scout: too bad for a longer run
+_FLAT, _FLAT_DENSE = 1.25, 1.05  # times the best score: little is to be had halfway there
+#: Times the best score of the scout: too bad for a longer run, which is likely to want lower rates.
+_BEHIND, _ABOVE = 1.2, 1.05
 _TAIL = 10  # the score is the mean over the last tenth of the records
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
 
@@ -57,7 +61,7 @@ def stage_steps(stage: str, steps: int) -> int:
 def first_pilot(rate: float) -> list[int]:
     """Return the points of the first pilot: four decades around a rate."""
     middle = GRID.index(rate)
-    return list(range(middle - _SPAN, middle + _SPAN + 1, _COARSE))
+    return list(range(middle - _SPAN, middle + _SPAN + 1, COARSE))
 
 
 def _mean_distance(result: Result, optimum: float) -> float:
@@ -73,13 +77,17 @@ def _new(points: list[int], known: Scores[int]) -> list[int]:
     return [point for point in points if point not in known]
 
 
-def _missing(scores: Scores[int], reach: int) -> list[int]:
-    """Return points, up to so many coarse steps beyond an edge, that bracket the best rate."""
-    beyond = range(_COARSE, (reach + 1) * _COARSE, _COARSE)
+def _missing(scores: Scores[int], reach: int, limited: bool = False) -> list[int]:
+    """Return points, up to so many coarse steps beyond an edge, that bracket the best rate.
+
+    If it is limited by survival, any survivor will do as the lower end of the bracket.
+    """
+    beyond = range(COARSE, (reach + 1) * COARSE, COARSE)
     points = []
     if scores.open_above:
         points += [scores.best + step for step in beyond]
-    if not any(point < scores.best for point in scores.survivors):
+    below = scores.survivors if limited else [p for p in scores.survivors if p < scores.best]
+    if not below:
         points += [min(scores) - step for step in beyond]
     return points
 
@@ -94,6 +102,12 @@ class StagedSearch:
         Points of ``GRID`` that the pilot begins with.
     dense : bool
         Whether full runs are cheap, so that there may be many.
+    spacing : int
+        Of the points of a dense bracket.
+    reserve : int or None
+        Of a rule whose best rate is next to the largest that survives: the bracket begins so many
+        coarse steps below the scout's best, since longer runs survive at lower rates. None for
+        other rules, and where the search is dense.
     pilot, scout, scores : Scores
         By point: of the two short stages, and of full runs together with those that diverged in a
         short one.
@@ -105,12 +119,15 @@ class StagedSearch:
 
     first: list[int]
     dense: bool = False
+    spacing: int = _DENSE
+    reserve: int | None = None
     pilot: Scores[int] = field(default_factory=Scores)
     scout: Scores[int] = field(default_factory=Scores)
     scores: Scores[int] = field(default_factory=Scores)
     trials: dict[int, Trial] = field(default_factory=dict)
     results: dict[int, Result] = field(default_factory=dict)
     _scouted: dict[int, Trial] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)  # stages that have asked for points
 
     def ask(self, stage: str) -> list[int]:
         """Return the points that a stage of ``ROUNDS`` still needs."""
@@ -120,7 +137,9 @@ class StagedSearch:
             "bracket": self._bracket,
             "refine": self._refine,
         }
-        return asks[stage]()
+        points = asks[stage]()
+        self._begun.add(stage)
+        return points
 
     def tell(self, stage: str, index: int, result: Result, optimum: float) -> None:
         """Take in a run that was asked for, on a problem with this optimal loss."""
@@ -139,58 +158,71 @@ class StagedSearch:
             self.scores[index], self.trials[index] = score, trial
 
     def _pilot(self) -> list[int]:
-        return _missing(self.pilot, _SPAN // _COARSE) if self.pilot else self.first
+        return _missing(self.pilot, _SPAN // COARSE) if self.pilot else self.first
 
     def _scout(self) -> list[int]:
         if self.dense:
             return []
-        if self.scout.keys() - self.pilot.keys() or self.scout.survivors:
-            return _missing(self.scout, 2)
+        first = [] if "scout" in self._begun else self._first_scout()
+        return first or _missing(self.scout, 2, self._limited)
+
+    def _first_scout(self) -> list[int]:
         middle = self.pilot.best
-        return _new([middle + _COARSE, middle, middle - _COARSE, middle - 2 * _COARSE], self.scout)
+        down = 2 if self.reserve is None else 1 + self.reserve
+        points = list(range(middle + COARSE, middle - (down + 1) * COARSE, -COARSE))
+        return _new(points, self.scout)
 
     def _bracket(self) -> list[int]:
-        if self.results:
-            # A shorter run stands for a survivor without a result. If it is not below the best any
-            # more, the run that was better diverged late or fell behind: now it is needed in full.
-            doubtful = [
-                index
-                for index in self.scores.survivors
-                if index not in self.results and index >= self.scores.best
-            ]
-            return doubtful or _missing(self.scores, 2)
+        first = [] if "bracket" in self._begun else self._first_bracket()
+        if first:
+            return first
+        # A shorter run stands for a survivor without a result. If it is not below the best any
+        # more, the run that was better diverged late or fell behind: now it is needed in full.
+        doubtful = [
+            index
+            for index in self.scores.survivors
+            if index not in self.results and index >= self.scores.best
+        ]
+        return doubtful or _missing(self.scores, 1 if self._limited else 2, self._limited)
+
+    def _first_bracket(self) -> list[int]:
         if self.dense:
             middle = self.pilot.best
-            points = list(range(middle - 6 * _COARSE, middle + _COARSE + 1, _DENSE))
+            points = list(range(middle - 6 * COARSE, middle + COARSE + 1, self.spacing))
             return _new(points, self.scores)
         middle = self.scout.best
-        below = middle - _COARSE
-        survived = below in self.scout and self.scout.survived(below)
-        if survived and _BEHIND * self.scout.value(middle) < self.scout.value(below):
-            self.scores[below], self.trials[below] = self.scout[below], self._scouted[below]
-        points = [middle + _COARSE, middle, below]
-        if middle < self.pilot.best:  # the largest stable rate falls with the length of the run
-            points.append(middle - 2 * _COARSE)
+        for other, bound in ((middle - COARSE, _BEHIND), (middle + COARSE, _ABOVE)):
+            survived = other in self.scout and self.scout.survived(other)
+            needed = other < middle and self._limited  # the best one may diverge in a longer run
+            worse = survived and bound * self.scout.value(middle) < self.scout.value(other)
+            if worse and not needed:
+                self.scores[other], self.trials[other] = self.scout[other], self._scouted[other]
+        below = 1 if self.reserve is None else self.reserve
+        points = list(range(middle + COARSE, middle - (below + 1) * COARSE, -COARSE))
         return _new(points, self.scores)
 
     def _refine(self) -> list[int]:
         if self.at_edge:
             return []
         best = self.scores.best
-        low, high = self.scores.neighbours(best)
-        if not self.scores.survived(high):
-            points = {best + (high - best) * third // 3 for third in (1, 2)}
+        near = self.scores.neighbours(best)  # the last of them lies above the best
+        if not self.scores.survived(near[-1]):
+            points = {best + (near[-1] - best) * third // 3 for third in (1, 2)}
         else:
-            bound = _FLAT * self.scores.value(best)
-            points = {
-                (best + other) // 2 for other in (low, high) if self.scores.value(other) > bound
-            }
+            bound = (_FLAT_DENSE if self.dense else _FLAT) * self.scores.value(best)
+            steep = [other for other in near if self.scores.value(other) > bound]
+            points = {(best + other) // 2 for other in steep if other in self.results}
         return sorted(points - self.scores.keys())
 
     @property
     def at_edge(self) -> bool:
         """Whether a better rate may lie beyond those that were tried."""
-        return bool(_missing(self.scores, 1))
+        return bool(_missing(self.scores, 1, self._limited))
+
+    @property
+    def _limited(self) -> bool:
+        """Whether only the largest rate that survives is looked for."""
+        return self.reserve is not None
 
     def outcome(self, model: Model) -> Tuned:
         """Return the best trial and all others; at least one full run has been made."""

@@ -137,6 +137,32 @@ def test_singular_values_are_learned_one_after_the_other(tmp_path):
     assert loss[middle] == pytest.approx(script["SADDLES"][1:], rel=0.05)
 
 
+def test_candidates_for_the_factor_of_four(capsys, monkeypatch):
+    """On a small problem: a row each, of which some must agree."""
+    script = runpy.run_path(str(FOLDER / "factor_of_four.py"))
+    made = accel.datasets.make_ill_conditioned(300, 4, condition=1e4)
+    data = accel.standardize(made)
+    rows = script["table"](data.X, data.y, steps=20_000)
+    assert len(rows) == len(list(script["candidates"]())) + 7
+    by_name = {(name, depth): distances for name, depth, distances, _ in rows}
+    plain = by_name["plain descent", 1]
+    assert plain == sorted(plain, reverse=True)
+    assert by_name["loss with 1/p, four times the rate", 1] == pytest.approx(plain, rel=1e-9)
+    assert by_name["float32", 1] == pytest.approx(plain, rel=1e-2)
+    fast = by_name["momentum 0.9", 1]
+    for other in ("Nesterov, momentum 0.9", "momentum 0.7"):  # one effective rate
+        assert by_name[other, 1][-1] == pytest.approx(fast[-1], rel=0.1)
+    assert fast[-1] < plain[-1]
+    assert by_name["cosine decay from the plain rate", 1][-1] > plain[-1]
+
+    monkeypatch.setattr(accel.datasets, "load_gas_ethanol", lambda: made)
+    script["main"].__globals__["table"] = lambda X, y: rows
+    script["main"]()
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 1 + len(rows)
+    assert len({len(line) for line in told}) == 1
+
+
 def test_sharpness_grows_to_the_edge_of_stability(tmp_path):
     script = runpy.run_path(str(FOLDER / "edge_of_stability.py"))
     results = script["train"]([(2, 0.05), (4, 0.05), (4, 0.1)], steps=4000)

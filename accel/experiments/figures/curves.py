@@ -5,8 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from accel.tuning import Model, Start
+from accel.tuning.stages import GRID
 
-__all__ = ["Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
+__all__ = ["MOMENTUM", "PLAIN", "Claim", "Curve", "Figure", "Line", "Panel", "is_off", "near_zero"]
+
+#: The readings of the paper under which a claim may be judged.
+PLAIN, MOMENTUM = "plain descent", "momentum 0.9"
 
 _OFF = 2.0
 _SIZE = 1e-6  # root mean square of the entries of the end-to-end matrix at a near-zero start
@@ -16,7 +20,7 @@ Ends = Mapping[str, float]  # the distance at which every line of a figure ends,
 
 @dataclass(frozen=True)
 class Curve:
-    """A model on a problem, trained for so many steps at the best rate of its own search.
+    """A model on a problem, trained for so many steps.
 
     Attributes
     ----------
@@ -25,21 +29,25 @@ class Curve:
     model : Model
     start : Start
     steps : int
+    point : int or None
+        Of ``GRID``: the learning rate. None for the best one of the curve's own search.
     """
 
     p: float
     model: Model
     start: Start
     steps: int
+    point: int | None = None
 
     @property
     def name(self) -> str:
         """The name of its files, which contains everything in which two curves can differ."""
         width = "" if self.start.width in (None, 1) else f"-width{self.start.width}"
         scale = "" if self.start.scale is None else f"-{self.start.scale:.3g}"
+        rate = "" if self.point is None else f"-rate{GRID.rate(self.point):.3g}"
         return (
             f"l{self.p:g}-{self.model.optimizer}-depth{self.model.depth}{width}-"
-            f"{self.start.init}{scale}-{self.steps}"
+            f"{self.start.init}{scale}-{self.steps}{rate}"
         )
 
     def changed(self, divisor: int, seed: int) -> "Curve":
@@ -57,17 +65,22 @@ class Line:
     label : str
         Unique in its figure.
     curve : Curve
-    published : float
-        Distance from the optimum at the last step, read off the paper's curve (within 10 %).
+    published : float or None
+        Distance from the optimum at the last step, read off the paper's curve (within 10 %). None
+        in a figure that the paper does not have.
     other : bool
-        Whether a line before it is of the same optimiser and depth, with other widths or another
-        start: it is drawn with other dashes.
+        Whether a line before it is of the same optimiser and depth, with other widths, another
+        start or another rate: it is drawn with other dashes.
     """
 
     label: str
     curve: Curve
-    published: float
+    published: float | None
     other: bool = False
+
+    def ratio(self, distance: float) -> float | None:
+        """Return a distance relative to the published one."""
+        return None if self.published is None else distance / self.published
 
 
 @dataclass(frozen=True)
@@ -89,11 +102,18 @@ class Claim:
         The lines it is about.
     holds : callable
         Of as many distances.
+    reading : str or None
+        What the lines are taken to be, where the paper can be read in more than one way.
+    banded : bool
+        Whether what it says hangs on which rate just survives: then it is judged at every place of
+        a band of rates and seeds, see ``accel.experiments.bands``, and holds if it does at all.
     """
 
     text: str
     labels: tuple[str, ...]
     holds: Callable[..., bool]
+    reading: str | None = None
+    banded: bool = False
 
     def __call__(self, ends: Ends) -> bool:
         """Whether it holds; it does not if one of its lines diverged at every rate."""
@@ -116,6 +136,10 @@ class Figure:
         Choices that the paper leaves open, and what is known about differences from it.
     families : tuple of tuple of str
         Labels of lines to be compared at one common learning rate as well.
+    crossings : tuple of tuple of str
+        Labels of lines of which is told where one falls below another for good.
+    about : str or None
+        What a figure shows that is not the paper's.
     """
 
     key: str
@@ -124,11 +148,19 @@ class Figure:
     claims: tuple[Claim, ...]
     notes: tuple[str, ...] = ()
     families: tuple[tuple[str, ...], ...] = ()
+    crossings: tuple[tuple[str, ...], ...] = ()
+    about: str | None = None
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """All lines of all panels."""
         return tuple(line for panel in self.panels for line in panel.lines)
+
+    @property
+    def banded(self) -> tuple[str, ...]:
+        """Labels of the lines of claims that are judged over a band of rates and seeds."""
+        labels = (label for claim in self.claims if claim.banded for label in claim.labels)
+        return tuple(dict.fromkeys(labels))
 
     def changed(self, divisor: int, seed: int) -> "Figure":
         """Return the figure with fewer steps and another seed."""
@@ -144,9 +176,9 @@ class Figure:
         return replace(self, panels=panels)
 
 
-def is_off(ratio: float) -> bool:
-    """Whether a ratio to a published value is more than a factor of 2 away from 1."""
-    return not 1 / _OFF <= ratio <= _OFF
+def is_off(ratio: float | None) -> bool:
+    """Whether a ratio to a published value, if there is one, is more than a factor of 2 from 1."""
+    return ratio is not None and not 1 / _OFF <= ratio <= _OFF
 
 
 def near_zero(depth: int, width: int = 1) -> Start:

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.colors import to_rgb
+
 from accel.experiments.drawing import drawn, save
 from accel.experiments.figures import LINEAR
 
@@ -30,7 +32,8 @@ def test_legends_cover_nothing(figure, stars):
     assert covered(made) == []
     assert collisions(made) == []
     labels = [text.get_text() for ax in made.axes for text in ax.get_legend().get_texts()]
-    told = ["published, at the last iteration"] * len(figure.panels) if stars else []
+    starred = stars and figure.about is None
+    told = ["published, at the last iteration"] * len(figure.panels) if starred else []
     assert sorted(labels) == sorted([line.label for line in figure.lines] + told)
 
 
@@ -41,7 +44,8 @@ def test_stars_are_the_published_ends(figure):
         lines = [line for ax in lines for line in ax.get_lines() if line.get_marker() == "*"]
         return [(*line.get_xdata(), *line.get_ydata()) for line in lines if len(line.get_xdata())]
 
-    assert marked(True) == [(line.curve.steps, line.published) for line in figure.lines]
+    published = [line for line in figure.lines if line.published is not None]
+    assert marked(True) == [(line.curve.steps, line.published) for line in published]
     assert marked(False) == []
 
 
@@ -59,8 +63,24 @@ def test_a_curve_that_diverges_does_not_flatten_the_others():
     curves = points(figure)
     step, _ = curves["depth 3"]
     curves["depth 3"] = step, np.geomspace(5, 1e200, 50)
-    (ax,) = drawn(figure, curves, stars=True).axes
+    ax, _ = drawn(figure, curves, stars=True).axes
     assert ax.get_ylim()[1] < 1e4
+
+
+def test_a_band_is_a_pale_area_of_its_lines_colour():
+    figure = LINEAR["3r"]
+    curves = points(figure)
+    step, fallen = curves["depth 2"]
+    least = np.where(step > 5e5, 0.0, fallen / 2)  # 0 has no place on the axis
+    ax, other = drawn(figure, curves, {"depth 2": (step, least, 3 * fallen)}, stars=True).axes
+    (area,) = ax.collections
+    assert not other.collections
+    assert 0 < area.get_alpha() < 0.5
+    line = next(line for line in ax.get_lines() if line.get_label() == "depth 2")
+    assert to_rgb(area.get_facecolor()[0][:3]) == to_rgb(line.get_color())
+    edges = area.get_paths()[0].vertices
+    assert edges[:, 1].max() == pytest.approx(15)
+    assert 0 < edges[:, 1].min() == pytest.approx(fallen[step <= 5e5].min() / 2)
 
 
 def test_the_picture_has_its_title_and_the_drawing_of_the_page_has_not(tmp_path):

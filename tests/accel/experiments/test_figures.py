@@ -8,7 +8,7 @@ import pytest
 
 from accel import LpProblem
 from accel.experiments.figures import LINEAR
-from accel.experiments.figures.curves import Claim, is_off, near_zero
+from accel.experiments.figures.curves import MOMENTUM, PLAIN, Claim, is_off, near_zero
 from accel.experiments.reproduce import KEYS
 from accel.tuning import Model
 
@@ -20,7 +20,7 @@ def published(figure):
 
 
 def test_the_keys_are_those_of_the_command():
-    assert KEYS == ("2", "3l", "3r", "4l", "4r", "5l", "5r-linear", "5r")
+    assert KEYS == ("2", "3l", "3r", "4l", "4r", "5l", "momentum", "5r-linear", "5r")
 
 
 @FIGURES
@@ -32,9 +32,11 @@ def test_every_figure_is_whole(figure):
         for line in figure.lines
     }
     assert len(drawn) == len(labels)
-    assert figure.claims
-    for mentioned in [claim.labels for claim in figure.claims] + list(figure.families):
-        assert set(mentioned) <= set(labels)
+    assert bool(figure.claims) == (figure.about is None)
+    assert {line.published is None for line in figure.lines} == {figure.about is not None}
+    mentioned = [*(claim.labels for claim in figure.claims), *figure.families, *figure.crossings]
+    for some in mentioned:
+        assert set(some) <= set(labels)
 
 
 def test_curves_that_differ_have_files_that_differ():
@@ -43,8 +45,44 @@ def test_curves_that_differ_have_files_that_differ():
 
 
 def test_figures_share_curves():
-    deep = {LINEAR["3r"].lines[2].curve, LINEAR["4l"].lines[2].curve}
-    assert len(deep) == 1
+    for right, left in ((2, 2), (5, 3)):  # depth 3, by plain descent and with momentum
+        assert LINEAR["3r"].lines[right].curve == LINEAR["4l"].lines[left].curve
+    of_3 = {line.curve for key in ("3l", "3r") for line in LINEAR[key].lines}
+    added = [line.curve for line in LINEAR["momentum"].lines if line.curve not in of_3]
+    assert {(curve.p, curve.model.optimizer) for curve in added} == {(2, "momentum")}
+
+
+def test_lines_of_the_explanation_are_named_as_such():
+    """What is not the paper's text says so where it is drawn, and in what is said of it."""
+    _, ours = LINEAR["3r"].panels
+    assert "our explanation" in ours.title
+    for line in LINEAR["4l"].lines:
+        assert ("our explanation" in line.label) == (line.curve.model.optimizer == "momentum")
+    for key in ("3r", "4l"):
+        models = {line.label: line.curve.model.optimizer for line in LINEAR[key].lines}
+        for claim in LINEAR[key].claims:
+            optimizers = {models[label] for label in claim.labels}
+            assert ("momentum" in optimizers) == (claim.reading == MOMENTUM)
+            assert ("gd" in optimizers) == (claim.reading == PLAIN)
+
+
+def test_both_readings_make_the_same_claims():
+    for key in ("3r", "4l"):
+        texts = {
+            reading: [claim.text for claim in LINEAR[key].claims if claim.reading == reading]
+            for reading in (PLAIN, MOMENTUM)
+        }
+        assert texts[PLAIN] == texts[MOMENTUM] != []
+
+
+def test_claims_that_hang_on_what_survives_are_judged_over_bands():
+    banded = {key: [claim.banded for claim in figure.claims] for key, figure in LINEAR.items()}
+    assert {key: set(values) for key, values in banded.items() if values} == {
+        "2": {False}, "3l": {False}, "3r": {True}, "4l": {True}, "4r": {False}, "5l": {True},
+    }  # fmt: skip
+    assert LINEAR["2"].banded == ()
+    assert set(LINEAR["5l"].banded) == {line.label for line in LINEAR["5l"].lines}
+    assert "depth 2, rate that fits" not in LINEAR["3r"].banded
 
 
 @pytest.mark.parametrize("key", ["2", "3l", "3r", "4l", "4r", "5l"])
@@ -60,10 +98,14 @@ def test_the_published_values_meet_the_claims(key):
         ("2", 3, {"l4, depth 3, width 1": 0.2}),
         ("3l", 0, {"depth 2": 0.6 * 2.7e-3}),
         ("3l", 0, {"depth 3": 0.6 * 2.7e-3}),
-        ("3r", 0, {"depth 3": 2e-2}),
+        ("3r", 0, {"depth 3": 4e-2}),
         ("3r", 0, {"depth 2": 4e-2}),
+        ("3r", 1, {"depth 3": 2e-2}),
+        ("3r", 2, {"depth 2, best rate": 4e-2}),
+        ("3r", 3, {"depth 3, best rate": 2e-2}),
         ("4l", 0, {"AdaDelta, depth 1": 6e-3}),
         ("4l", 0, {"AdaGrad, depth 1": 6e-3}),
+        ("4l", 1, {"with momentum 0.9 (our explanation), depth 3": 6e-2}),
         ("4r", 0, {"Adam, depth 3": 2e-2}),
         ("4r", 0, {"Adam, depth 2": 2e-2}),
         ("5l", 0, {"8 layers, near zero": 2.9}),
@@ -84,7 +126,8 @@ def test_a_claim_is_about_its_labels_in_their_order():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "off"), [(1.0, False), (0.5, False), (2.0, False), (2.1, True), (0.4, True)]
+    ("ratio", "off"),
+    [(1.0, False), (0.5, False), (2.0, False), (2.1, True), (0.4, True), (None, False)],
 )
 def test_off_is_a_factor_of_two_either_way(ratio, off):
     assert is_off(ratio) == off

@@ -17,8 +17,7 @@ LINE = {
     "learning_rate": 5.6e-5, "at_edge_of_grid": False, "next_rate_diverges_at": 950_000,
     "trials": [{"rate": rate} for rate in (3e-5, 5.6e-5, 1e-4)], "init": "near_zero",
     "scale": 0.1, "width": 1, "steps": 1_000_000, "published_value_reached_at": None,
-    "other_scales": [{"scale": 0.01, "distance": 5e-2, "diverged_at": None},
-                     {"scale": 0.3, "distance": None, "diverged_at": 9000}],
+    "rate_given": False, "band": [],
 }  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def test_beside_a_figure_of_the_paper_another_changes_nothing_but_its_own_part()
 
 def quick_report(**figure):
     """Of a quick run, which judges nothing."""
-    line = LINE | {"ratio": None, "off": False, "other_scales": []}
+    line = LINE | {"ratio": None, "off": False}
     checks = [{"text": "a < b", "lines": ["depth <3>"], "holds": None}]
     quick = report(**{"lines": [line], "checks": checks} | figure)
     quick["settings"]["quick"] = True
@@ -188,11 +187,57 @@ def test_the_first_paragraph_says_what_holds_whatever_it_is(figure, words):
 
 
 def test_a_quick_run_of_many_claims():
-    diverged = LINE | {"ours": None, "ratio": None, "off": False, "other_scales": []}
+    diverged = LINE | {"ours": None, "ratio": None, "off": False}
     for lines in ({}, {"lines": [diverged]}):
         said = summary(quick_report(checks=checks(None, None), **lines))
         assert "The paper's 2 claims are not judged." in said
         assert "factor of 2" not in said
+
+
+BAND = [
+    {"share": share, "seed": seed, "learning_rate": 1e-5, "distance": end, "diverged_at": step}
+    for share, seed, end, step in ((0.5, 0, 0.07, None), (0.9, 0, None, 8), (0.7, 1, 0.05, None))
+]
+BANDED = {"text": "a < b", "lines": ["depth <3>"], "reading": "plain", "holds": False,
+          "held": [1, 3]}  # fmt: skip
+
+
+def test_a_claim_with_a_band_is_told_with_its_places():
+    page = render(report(lines=[LINE | {"band": BAND}], checks=[BANDED]), {})
+    assert '<td class="bad">fails (1 of 3)</td>' in page
+    assert "a &lt; b (plain)" in page
+    assert "It is judged at 0.5, 0.7 and 0.9 times the largest rate that survives" in page
+    row = page[page.index("<h3>Over rates and seeds") :]
+    for cell in ("0.5 of the limit, seed 0", "0.7 of the limit, seed 1", ">0.07<", ">diverged<"):
+        assert cell in row
+    told = summary(report(lines=[LINE | {"band": BAND}], checks=[BANDED]))
+    assert "“a < b (plain)”: here depth <3> ends at 0.044; at 1 of 3 rates and seeds it" in told
+    for words in ("Over rates and seeds", "judged at 0.5"):
+        assert words not in render(report(), {})
+
+
+def test_readings_make_more_checks_than_claims():
+    twice = [BANDED, BANDED | {"reading": "momentum", "holds": True}]
+    assert summary(report(checks=twice)).startswith("Of the 2 checks of the paper's claims 1 holds")
+    not_judged = [check | {"holds": None, "held": None} for check in twice]
+    told = summary(quick_report(checks=not_judged))
+    assert "The 2 checks of the paper's claims are not judged." in told
+
+
+def test_where_lines_cross_is_told():
+    crossings = [
+        {"above": "depth 1", "below": "depth 2", "from_step": 230_000},
+        {"above": "depth 2", "below": "depth <3>", "from_step": None},
+    ]
+    page = render(report(crossings=crossings), {})
+    assert "<li>depth 2 lies below depth 1 from step 230000 on.</li>" in page
+    assert "<li>depth &lt;3&gt; lies below depth 2 at no recorded step up to the end.</li>" in page
+
+
+def test_a_line_whose_rate_is_given_was_not_searched():
+    page = render(report(lines=[LINE | {"rate_given": True}]), {})
+    assert "<td>not searched</td>" in page
+    assert "diverges at step" not in page[page.index("<table") :]
 
 
 def test_code_addresses_and_preprints_are_marked():
@@ -209,7 +254,7 @@ def test_code_addresses_and_preprints_are_marked():
     ("change", "words"),
     [
         ({}, ["7 times", "3 learning rates from 3e-05 to 0.0001", "5.6e-05 is the best",
-              "diverged at step 950000", "0.01: 0.05", "0.3: diverged at step 9000"]),
+              "diverged at step 950000"]),
         ({"ours": None, "ratio": None}, ["diverged at every learning rate"]),
         ({"published_value_reached_at": 12}, ["reached at step 12"]),
     ],
