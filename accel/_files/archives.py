@@ -55,6 +55,12 @@ def replacing(path: Path) -> Iterator[io.BufferedRandom]:
     files.flush_folder(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file by ``replacing``, in UTF-8."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove the temporary files of processes that were killed within ``replacing``."""
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """The subcommand ``accel atlas``: its options and its output."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,23 +11,11 @@ from accel.cli import tables
 from accel.cli.options import OUTPUT, Force, Json, Quiet, Threads
 from accel.cli.outputs import output_paths
 from accel.cli.progress import problem_progress
-from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.cli.terminal import print_json, print_line, resumable
 from accel.experiments.atlas.atlas import make_atlas, other_settings
-from accel.experiments.atlas.settings import Settings, chosen
-from accel.experiments.atlas.speedups import Cell
+from accel.experiments.atlas.settings import chosen
 
 __all__ = ["atlas_command"]
-
-
-def _run(
-    settings: Settings, out: Path, threads: int, verbose: bool
-) -> tuple[dict[str, Any], list[Cell]]:
-    with problem_progress(verbose) as show:
-        try:
-            return make_atlas(settings, out, threads=threads, progress=show)
-        except KeyboardInterrupt:
-            say(f"interrupted: the same command goes on from what is kept in {out / 'state'}")
-            raise typer.Exit(INTERRUPTED) from None
 
 
 def atlas_command(
@@ -67,12 +55,13 @@ def atlas_command(
             f"{out} has an atlas of other settings ({other}): --force replaces it, --out takes "
             "another folder"
         )
-    report, cells = _run(settings, folder, count, verbose=not (quiet or as_json))
+    with problem_progress(not (quiet or as_json)) as show, resumable(folder / "state"):
+        report, cells = make_atlas(settings, folder, threads=count, progress=show)
     if as_json:
         print_json(report)
         return
     console = Console()
     console.print(tables.atlas_table(cells, settings.predicted_start))
-    for line in (tables.ATLAS_NOTE, *report["sentences"]):
+    for line in (tables.ATLAS_NOTE, *report["sentences"], report["prediction"]):
         print_line(console, line)
     print_line(console, f"written: {table} and figures beside it")

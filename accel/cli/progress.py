@@ -175,19 +175,30 @@ def _stages(verbose: bool) -> Iterator[StageProgress]:
         yield draw
 
 
-def _stage_lines() -> StageProgress:
-    last = -_INTERVAL
+def _now_and_then(begun: float) -> Callable[[], bool]:
+    """Return a function that says whether a line is due, some seconds after the one before."""
+    last = begun
 
-    def tell(stage: Stage, step: int, alive: int, left: float | None) -> None:
+    def due() -> bool:
         nonlocal last
         if time.monotonic() - last < _INTERVAL:
-            return
+            return False
         last = time.monotonic()
-        remaining = f", {_remaining(left)}" if left is not None else ""
-        say(
-            f"{stage.name}: step {step} of {stage.steps}, {alive} of {stage.models} "
-            f"models alive{remaining}"
-        )
+        return True
+
+    return due
+
+
+def _stage_lines() -> StageProgress:
+    due = _now_and_then(-_INTERVAL)
+
+    def tell(stage: Stage, step: int, alive: int, left: float | None) -> None:
+        if due():
+            remaining = f", {_remaining(left)}" if left is not None else ""
+            say(
+                f"{stage.name}: step {step} of {stage.steps}, {alive} of {stage.models} "
+                f"models alive{remaining}"
+            )
 
     return tell
 
@@ -229,12 +240,10 @@ def _problems(verbose: bool) -> Iterator[ProblemProgress]:
 
 
 def _problem_lines() -> ProblemProgress:
-    last = time.monotonic()
+    due = _now_and_then(time.monotonic())
 
     def tell(done: int, total: int, left: float | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _INTERVAL:
-            last = time.monotonic()
+        if due():
             remaining = f", {_remaining(left)}" if left is not None else ""
             say(f"{done} of {total} problems{remaining}")
 

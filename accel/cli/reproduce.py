@@ -23,7 +23,7 @@ from accel.cli.options import (
 from accel.cli.outputs import output_paths
 from accel.cli.progress import reproduction_progress
 from accel.cli.task import Task
-from accel.cli.terminal import INTERRUPTED, print_json, print_line, say
+from accel.cli.terminal import print_json, print_line, resumable, say
 from accel.experiments.reproduce import (
     KEYS,
     Settings,
@@ -44,12 +44,8 @@ _FAILS = 1  # exit code of --check if a claim does not hold
 def _run(
     settings: Settings, out: Path, make: Callable[[float], Problem], threads: int, verbose: bool
 ) -> dict[str, Any]:
-    with reproduction_progress(verbose) as show:
-        try:
-            return reproduce(settings, out, make, progress=show, threads=threads)
-        except KeyboardInterrupt:
-            say(f"interrupted: the same command goes on from what is kept in {out / 'state'}")
-            raise typer.Exit(INTERRUPTED) from None
+    with reproduction_progress(verbose) as show, resumable(out / "state"):
+        return reproduce(settings, out, make, progress=show, threads=threads)
 
 
 def _tell(report: dict[str, Any], page: Path, check: bool, as_json: bool) -> None:

@@ -1,15 +1,18 @@
 """How the command prints, and how its errors, warnings and Ctrl-C end it."""
 
+import contextlib
 import json
 import sys
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-__all__ = ["INTERRUPTED", "Group", "print_json", "print_line", "say"]
+__all__ = ["INTERRUPTED", "Group", "print_json", "print_line", "resumable", "say"]
 
 REFUSED, INTERRUPTED = 2, 130  # exit codes
 #: What the library raises for bad input, absent data, absent packages and unwritable files.
@@ -43,6 +46,16 @@ def print_json(value: Any) -> None:
         If a number is not finite, which JSON has no word for.
     """
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+@contextlib.contextmanager
+def resumable(kept: Path) -> Iterator[None]:
+    """End the command after Ctrl-C by saying where that is which it goes on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on from what is kept in {kept}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class Group(TyperGroup):

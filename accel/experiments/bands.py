@@ -3,7 +3,8 @@
 The best rate of a search is often the largest of its grid that survives, and whether a rate
 survives a million steps may be decided by its last digit. What is said of such a line should not
 hang on that. So claims about it are judged at the places of a band: at 0.5, 0.7 and 0.9 times the
-largest rate that survived, each from a seed of its own. A rule that rescales the gradient diverges
+largest rate that survived, each from a seed of its own, unless runs below that rate diverge: see
+``make``. A rule that rescales the gradient diverges
 at no rate that one would use: its line stands at its best rate everywhere. So does one whose rate
 is given.
 """
@@ -83,11 +84,17 @@ class Band:
     results : tuple of Result
     ends : tuple of float
         Distances from the optimum after the last step; inf for runs that diverged.
+    limit : float or None
+        The rate that the places are shares of; None for a line that stands at its own.
+    lowered : bool
+        Whether that is below the largest that survived, since runs below that one diverged.
     """
 
     jobs: tuple[Job, ...]
     results: tuple[Result, ...]
     ends: tuple[float, ...]
+    limit: float | None
+    lowered: bool
 
     def envelope(self, distances: Iterable[Array]) -> tuple[Array, Array, Array]:
         """Return the steps recorded, and the least and the largest distance at each of them.
@@ -119,8 +126,8 @@ def make(
 ) -> dict[Curve, Band]:
     """Run the bands of all lines that claims are judged over.
 
-    Where a run of a band diverges although its rate is lower than one that survived, that one
-    survived by chance: then the limit is the next lower rate of twelve a decade.
+    Where a run of a band diverges, the largest rate survived by chance. Then the limit is lowered
+    to a twelfth of a decade below the lowest rate that diverged, until no run of the band does.
 
     Parameters
     ----------
@@ -137,34 +144,33 @@ def make(
     curves = [
         line.curve for figure in figures for line in figure.lines if line.label in figure.banded
     ]
-    limits = {curve: _limit(curve, tuned[curve]) for curve in curves}
-    jobs: dict[Curve, tuple[Job, ...]] = {
-        curve: ((curve, GRID.index(tuned[curve].rate)),) * len(PLACES)
-        if limit is None
-        else _jobs(curve, limit)
-        for curve, limit in limits.items()
-    }
+    if not curves:
+        return {}
+    first = {curve: _limit(curve, tuned[curve]) for curve in curves}
+    limits = dict(first)
     beside = list(others)
     for number in range(1, _ROUNDS + 1):
+        jobs = {
+            curve: ((curve, GRID.index(tuned[curve].rate)),) * len(PLACES)
+            if limit is None
+            else _jobs(curve, limit)
+            for curve, limit in limits.items()
+        }
         wanted = [*beside, *(job for places in jobs.values() for job in places)]
         runs = runner.run_at(f"bands {number}", wanted)
-        bands = {
-            curve: Band(
-                places,
-                tuple(runs[job] for job in places),
-                tuple(runner.end(curve, runs[job]) for job in places),
-            )
-            for curve, places in jobs.items()
-        }
-        for curve, band in bands.items():
+        bands = {}
+        for curve, places in jobs.items():
+            results = tuple(runs[job] for job in places)
+            ends = tuple(runner.end(curve, result) for result in results)
+            limit = limits[curve]
+            rate = None if limit is None else GRID.rate(limit)
+            bands[curve] = Band(places, results, ends, rate, limit != first[curve])
             diverged = [
-                index
-                for (_, index), end in zip(band.jobs, band.ends, strict=True)
-                if end == math.inf
+                index for (_, index), end in zip(places, ends, strict=True) if end == math.inf
             ]
-            if diverged and limits[curve] is not None:
-                jobs[curve] = _jobs(curve, min(diverged) - _STRIDE)
-        if all(jobs[curve] == band.jobs for curve, band in bands.items()):
+            if diverged and limit is not None:
+                limits[curve] = min(diverged) - _STRIDE
+        if not any(math.inf in band.ends and band.limit is not None for band in bands.values()):
             break
     return bands
 

@@ -36,8 +36,8 @@ _QUICK_ALONE = (
 )
 
 _BANDED = (
-    "A claim with two numbers hangs on which rate just survives. It is judged at 0.5, 0.7 and 0.9 "
-    "times the largest rate that survives and with other seeds, and holds if it does everywhere."
+    "A claim that hangs on which rate just survives is judged at 0.5, 0.7 and 0.9 times the "
+    "largest rate that survives, each from a seed of its own, and holds if it does at each of them."
 )
 
 Values = Mapping[str, Any]
@@ -113,7 +113,7 @@ def difference(line: Values) -> str:
     else:
         begin = f"{line['label']}: ours is {line['ratio']:.3g} times the published value."
     parts = [begin]
-    if trials := line.get("trials"):
+    if (trials := line.get("trials")) and not line.get("rate_given"):
         rates = [trial["rate"] for trial in trials]
         parts.append(
             f"Tried: {len(rates)} learning rates from {min(rates):.3g} to {max(rates):.3g}, of "
@@ -208,18 +208,22 @@ def _bands(figure: Values) -> str:
         "The limit is the largest rate tried at which a line survives. Rules that rescale the "
         "gradient stand at their best rate. The pale areas of the drawing span these runs."
     )
+    lowered = [line["label"] for line in banded if line.get("limit_lowered")]
+    if lowered:
+        told += (
+            f" Of {', '.join(lowered)} it is a lower one: the largest survived by chance, since "
+            "runs at shares of it diverged. It was lowered until none did."
+        )
     heading = _tag("h3", "Over rates and seeds: distance at the last step")
     return heading + _tag("p", told) + _table(header, rows)
 
 
 def _crossings(figure: Values) -> str:
     return _items(
-        f"{crossing['below']} lies below {crossing['above']} "
-        + (
-            "at no recorded step up to the end."
-            if crossing["from_step"] is None
-            else f"from step {crossing['from_step']} on."
-        )
+        f"{crossing['below']} does not end below {crossing['above']}."
+        if crossing["from_step"] is None
+        else f"{crossing['below']} lies below {crossing['above']} from step "
+        f"{crossing['from_step']} on."
         for crossing in figure.get("crossings", ())
     )
 
@@ -285,9 +289,10 @@ def _introduction(report: Values) -> str:
     size = f" ({data['n']} x {data['d']})" if data["sha256"] else ""
     told = (
         f"arXiv 1802.06509, its figures as measured by accel reproduce on {settings['data']}"
-        f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line "
-        "is trained at the learning rate that a search of its own found best over the last "
-        "tenth of its steps; ours is the distance from the optimum after the last one."
+        f"{size} with seed {settings['seed']}, finished {report['finished']}. Every line, "
+        "unless its rate is given, is trained at the learning rate that a search of its own found "
+        "best over the last tenth of its steps; ours is the distance from the optimum after the "
+        "last one."
     )
     if not settings["quick"]:
         told += " Stars mark the published end values, read off the paper's curves (10 %)."

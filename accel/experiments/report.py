@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from accel._reports.text import finite
+from accel._support.arrays import Array
 from accel.experiments import bands
 from accel.experiments.bands import Bands
 from accel.experiments.figures.curves import Claim, Curve, Ends, Figure, Line, is_off
@@ -17,7 +18,7 @@ from accel.tuning import Trial, Tuned
 from accel.tuning.stages import GRID
 from accel.tuning.trials import first_within
 
-__all__ = ["ExtraRuns", "figure_report", "run_extras"]
+__all__ = ["ExtraRuns", "below_since", "figure_report", "run_extras"]
 
 Values = dict[str, Any]
 
@@ -139,6 +140,8 @@ def _line(
         "published_value_reached_at": _reached_published(runner, line, tuned) if judged else None,
         "trials": [_trial(trial) for trial in tuned.trials],
         "band": _band(curve, extra),
+        "limit": None if (band := extra.bands.get(curve)) is None else band.limit,
+        "limit_lowered": band is not None and band.lowered,
     }
 
 
@@ -171,16 +174,25 @@ def _crossings(runner: CurveRunner, figure: Figure, tuned: Mapping[Curve, Tuned]
                 for which in (above, below)
             )
             step = tuned[curves[below]].result.history.step
-            later = np.flatnonzero(lower[: len(upper)] >= upper[: len(lower)])
-            ends_below = len(lower) == len(upper) and lower[-1] < upper[-1]
+            since = below_since(lower, upper)
             told.append(
                 {
                     "above": labels[above],
                     "below": labels[below],
-                    "from_step": int(step[later[-1] + 1]) if ends_below and len(later) else None,
+                    "from_step": None if since is None else int(step[since]),
                 }
             )
     return told
+
+
+def below_since(lower: Array, upper: Array) -> int | None:
+    """Return the record from which on one curve is below another to the end; None if it is not.
+
+    A curve that ended early, since it diverged, is below and above nothing.
+    """
+    if len(lower) != len(upper) or lower[-1] >= upper[-1]:
+        return None
+    return int(np.flatnonzero(np.append(True, lower[:-1] >= upper[:-1]))[-1])
 
 
 def _check(claim: Claim, figure: Figure, ends: Ends, extra: ExtraRuns, judged: bool) -> Values:

@@ -153,11 +153,6 @@ def other_settings(out: Path, settings: Settings) -> str | None:
     return ", ".join(f"{name}: {there}" for name, there, own in pairs if there != own) or None
 
 
-def _write_text(path: Path, text: str) -> None:
-    with archives.replacing(path) as file:
-        file.write(text.encode())
-
-
 def _write_curves(out: Path, runner: CurveRunner, tuned: Mapping[Curve, Tuned]) -> None:
     folder = out / _CURVES
     folder.mkdir(parents=True, exist_ok=True)
@@ -288,8 +283,8 @@ def _drawings(folder: Path, report: Report) -> dict[str, bytes]:
 
 def write_report(out: Path, report: Report) -> None:
     """Write ``report.json`` and ``report.html``; the figures are there already."""
-    _write_text(out / _REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
-    _write_text(out / _PAGE, page.render(report, _drawings(out, report)))
+    archives.write_text(out / _REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    archives.write_text(out / _PAGE, page.render(report, _drawings(out, report)))
 
 
 def paged(path: Path) -> tuple[Report, Path]:
@@ -325,5 +320,5 @@ def paged(path: Path) -> tuple[Report, Path]:
         rendered = page.render(report, _drawings(path.parent, report))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{paths.text(path)} is no report.json of accel reproduce") from None
-    _write_text(written, rendered)
+    archives.write_text(written, rendered)
     return report, written

@@ -248,11 +248,14 @@ class CurveRunner:
         optimizer = curve.model.optimizer
         dense = problem.form() == "gram"
         adaptive = optimizer in USUAL_RATES
-        # The effective rate of plain descent grows with the factors, the more the deeper; what
-        # survives at first at depth 1, or with momentum, is likely to survive.
-        drifts = curve.model.optimizer != Momentum.name
-        reserve = None if dense or adaptive else min(curve.model.depth - 1, 2) * drifts
-        search = StagedSearch(first_pilot(first_rate(problem, optimizer)), dense, reserve=reserve)
+        reach = None
+        if not dense and not adaptive:
+            # The effective rate of plain descent grows with the factors, the more the deeper; what
+            # survives at first at depth 1, or with momentum, is likely to survive.
+            depth = curve.model.depth
+            drifts = depth > 1 and optimizer != Momentum.name
+            reach = (min(depth, 3), int(drifts))
+        search = StagedSearch(first_pilot(first_rate(problem, optimizer)), dense, reach=reach)
         if is_wide(curve):  # the factors cost more than the data, which are not read
             search.spacing = COARSE
         return search

@@ -8,10 +8,10 @@ rates at once, and for few: runs of full length are expensive.
    look, and which rates are hopeless: what diverged in a short stage would diverge in the full one
    too, since it begins with the same steps.
 2. ``bracket``: full length, on the coarse grid, around the scout's best; farther while the best has
-   no surviving neighbour below or no neighbour above. A neighbour whose scout was worse by a fifth,
-   or by a twentieth above the best, is not run in full: its shorter run stands for it. A rate that
-   was good in a short run may diverge late: the effective rate of a factored model grows with the
-   norm of its end-to-end matrix.
+   no surviving neighbour below or no neighbour above. A neighbour above whose scout was worse by a
+   twentieth is not run in full: its shorter run stands for it, since longer runs are likely to want
+   lower rates. A rate that was good in a short run may diverge late: the effective rate of a
+   factored model grows with the norm of its end-to-end matrix.
    Where steps are cheap (p = 2, X is not read) there is no scout and the bracket is ``dense``. It
    has to be: above the rates at which a factored model descends smoothly come others at which its
    factors jump until they are unbalanced enough to go on slowly, a second valley of the score.
@@ -47,8 +47,7 @@ _LEAST = 500  # steps: fewer do not leave the saddle at which near-zero networks
 COARSE = GRID.points // 4
 _DENSE = GRID.points // 9
 _FLAT, _FLAT_DENSE = 1.25, 1.05  # times the best score: little is to be had halfway there
-#: Times the best score of the scout: too bad for a longer run, which is likely to want lower rates.
-_BEHIND, _ABOVE = 1.2, 1.05
+_BEHIND = 1.05  # times the best score of the scout: too bad for a longer run at a higher rate
 _TAIL = 10  # the score is the mean over the last tenth of the records
 _SPAN = 2 * GRID.points  # either side of where the pilot begins
 
@@ -104,10 +103,10 @@ class StagedSearch:
         Whether full runs are cheap, so that there may be many.
     spacing : int
         Of the points of a dense bracket.
-    reserve : int or None
-        Of a rule whose best rate is next to the largest that survives: the bracket begins so many
-        coarse steps below the scout's best, since longer runs survive at lower rates. None for
-        other rules, and where the search is dense.
+    reach : tuple of (int, int) or None
+        Of a rule whose best rate is next to the largest that survives: how many coarse steps below
+        the best of the stage before the scout and the bracket begin, since longer runs survive at
+        lower rates. None for other rules, and where the search is dense.
     pilot, scout, scores : Scores
         By point: of the two short stages, and of full runs together with those that diverged in a
         short one.
@@ -120,7 +119,7 @@ class StagedSearch:
     first: list[int]
     dense: bool = False
     spacing: int = _DENSE
-    reserve: int | None = None
+    reach: tuple[int, int] | None = None
     pilot: Scores[int] = field(default_factory=Scores)
     scout: Scores[int] = field(default_factory=Scores)
     scores: Scores[int] = field(default_factory=Scores)
@@ -168,7 +167,7 @@ class StagedSearch:
 
     def _first_scout(self) -> list[int]:
         middle = self.pilot.best
-        down = 2 if self.reserve is None else 1 + self.reserve
+        down = 2 if self.reach is None else self.reach[0]
         points = list(range(middle + COARSE, middle - (down + 1) * COARSE, -COARSE))
         return _new(points, self.scout)
 
@@ -176,13 +175,10 @@ class StagedSearch:
         first = [] if "bracket" in self._begun else self._first_bracket()
         if first:
             return first
-        # A shorter run stands for a survivor without a result. If it is not below the best any
-        # more, the run that was better diverged late or fell behind: now it is needed in full.
-        doubtful = [
-            index
-            for index in self.scores.survivors
-            if index not in self.results and index >= self.scores.best
-        ]
+        # A shorter run stands for a rate above the best. If it is not worse any more, the run that
+        # was better diverged late or fell behind: now it is needed in full.
+        best = self.scores.best
+        doubtful = [best] if self.scores.survived(best) and best not in self.results else []
         return doubtful or _missing(self.scores, 1 if self._limited else 2, self._limited)
 
     def _first_bracket(self) -> list[int]:
@@ -191,15 +187,12 @@ class StagedSearch:
             points = list(range(middle - 6 * COARSE, middle + COARSE + 1, self.spacing))
             return _new(points, self.scores)
         middle = self.scout.best
-        for other, bound in ((middle - COARSE, _BEHIND), (middle + COARSE, _ABOVE)):
-            survived = other in self.scout and self.scout.survived(other)
-            needed = other < middle and self._limited  # the best one may diverge in a longer run
-            worse = survived and bound * self.scout.value(middle) < self.scout.value(other)
-            if worse and not needed:
-                self.scores[other], self.trials[other] = self.scout[other], self._scouted[other]
-        below = 1 if self.reserve is None else self.reserve
-        points = list(range(middle + COARSE, middle - (below + 1) * COARSE, -COARSE))
-        return _new(points, self.scores)
+        above = middle + COARSE
+        survived = above in self.scout and self.scout.survived(above)
+        if survived and _BEHIND * self.scout.value(middle) < self.scout.value(above):
+            self.scores[above], self.trials[above] = self.scout[above], self._scouted[above]
+        below = 1 if self.reach is None else self.reach[1]
+        return _new(list(range(above, middle - (below + 1) * COARSE, -COARSE)), self.scores)
 
     def _refine(self) -> list[int]:
         if self.at_edge:
@@ -222,7 +215,7 @@ class StagedSearch:
     @property
     def _limited(self) -> bool:
         """Whether only the largest rate that survives is looked for."""
-        return self.reserve is not None
+        return self.reach is not None
 
     def outcome(self, model: Model) -> Tuned:
         """Return the best trial and all others; at least one full run has been made."""

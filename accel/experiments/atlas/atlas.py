@@ -1,7 +1,6 @@
 """The whole atlas: its runs, its table, its figures and its sentences."""
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from accel._reports import machine
 from accel._reports.text import finite
 from accel.experiments.atlas.pictures import pictures
 from accel.experiments.atlas.race import TARGETS
-from accel.experiments.atlas.sentences import sentences
+from accel.experiments.atlas.sentences import prediction, sentences
 from accel.experiments.atlas.settings import Settings
 from accel.experiments.atlas.speedups import Cell, Interval, cells
 from accel.experiments.atlas.survey import Progress, survey
@@ -88,16 +87,14 @@ def make_atlas(
     began = time.perf_counter()
     surveyed = survey(settings, out / _STATE, threads, progress)
     made, two = list(cells(surveyed, settings)), pairs()
-    with archives.replacing(out / _TABLE) as file:
-        file.write(_csv(made).encode())
+    archives.write_text(out / _TABLE, _csv(made))
     report: dict[str, Any] = {
         "settings": settings.key(),
         "targets": list(TARGETS),
         "sentences": sentences(made),
+        "prediction": prediction(made),
         "cells": len(made),
-        "largest_duality_gap": max(
-            each.duality_gap / each.loss if each.loss else math.inf for each in surveyed
-        ),
+        "largest_duality_gap": max(each.duality_gap / each.loss for each in surveyed),
         "two_points": [_pair(pair) for pair in two],
         "seconds": time.perf_counter() - began,
         "facts": machine.facts(),
@@ -105,8 +102,7 @@ def make_atlas(
     }
     for name, figure in pictures(made, settings, two):
         save(out / name, figure)
-    with archives.replacing(out / _REPORT) as file:
-        file.write((json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
+    archives.write_text(out / _REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return report, made
 
 

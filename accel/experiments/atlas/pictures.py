@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from accel._reports.figures import grid_figure
+from accel._runs.styles import depth_color
 from accel.experiments.atlas.race import TARGETS
 from accel.experiments.atlas.settings import Settings
 from accel.experiments.atlas.speedups import Cell, Interval
@@ -182,10 +183,10 @@ def _two_points(pairs: Sequence[Pair]) -> "Figure":
         "stable rate", fontsize="medium",
     )  # fmt: skip
     for ax, p in zip(axes, exponents, strict=True):
-        for number, depth in enumerate(sorted({pair.depth for pair in pairs})):
+        for depth in sorted({pair.depth for pair in pairs}):
             own = sorted(pair for pair in pairs if (pair.p, pair.depth) == (p, depth))
             ratios = [pair.ratio for pair in own]
-            colour = f"C{number}"
+            colour = depth_color(depth)
             ax.plot(ratios, [pair.plain / pair.predicted for pair in own], color=colour,
                     label=f"depth {depth}")  # fmt: skip
             ax.plot(ratios, [pair.plain / pair.measured for pair in own], "o", color=colour)

@@ -8,11 +8,11 @@ called help, one of at most 1/1.2 harm; a bound counts if it says as much.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 from accel.experiments.atlas.speedups import Cell
 
-__all__ = ["NOTABLE", "compared", "described", "helps", "hurts", "sentences"]
+__all__ = ["NOTABLE", "compared", "described", "helps", "hurts", "prediction", "sentences"]
 
 #: The least quotient that is called help, and its inverse harm.
 NOTABLE = 1.2
@@ -71,6 +71,35 @@ def sentences(cells: Iterable[Cell]) -> list[str]:
     return [_when(told) + others, _how_much(told), _harm(told)]
 
 
+def prediction(cells: Iterable[Cell]) -> str:
+    """Say how far the end-to-end rule, which is what theory predicts, is from the networks.
+
+    Parameters
+    ----------
+    cells : iterable of Cell
+
+    Returns
+    -------
+    str
+        About the cells that have both, at the best rates, with steps that are known and not few.
+    """
+    steps: dict[tuple[object, ...], dict[str, float]] = {}
+    for cell in cells:
+        if cell.margin == "best" and cell.deep.exact and not cell.few:
+            key = cell.p, cell.condition, cell.alignment, cell.start, cell.target, cell.depth
+            steps.setdefault(key, {})[cell.kind] = cell.deep.low
+    ratios = sorted(
+        each["network"] / each["end-to-end"] for each in steps.values() if len(each) == 2
+    )
+    if len(ratios) < 2:
+        return "No cell has steps of networks and of the end-to-end rule to compare."
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    return (
+        f"Networks take {middle:.2f} times the steps of the end-to-end rule in the median of "
+        f"{len(ratios)} cells, {low:.2f} to {high:.2f} times in half of them."
+    )
+
+
 def _share(cells: Sequence[Cell], test: _Test) -> str:
     return f"{100 * sum(map(test, cells)) / len(cells):.0f} %" if cells else "none"
 
@@ -83,7 +112,7 @@ def _by(cells: Sequence[Cell], test: _Test) -> str:
         shares = [
             f"{_share([cell for cell in cells if getattr(cell, name) == value], test)} at "
             f"{word} {value if isinstance(value, str) else format(value, 'g')}"
-            for value in (values if name == "alignment" else sorted({values[0], values[-1]}))
+            for value in (values if name == "alignment" else sorted({min(values), max(values)}))
         ]
         if len(shares) > 1:
             parts.append(", ".join(shares))
@@ -92,15 +121,15 @@ def _by(cells: Sequence[Cell], test: _Test) -> str:
 
 def _when(cells: Sequence[Cell]) -> str:
     return (
-        f"Depth helps, by at least {NOTABLE:g} times fewer steps, in {_share(cells, helps)} of "
-        f"{len(cells)} cells{_by(cells, helps)}."
+        f"Depth helps, by a factor of at least {NOTABLE:g} in the number of steps, in "
+        f"{_share(cells, helps)} of {len(cells)} cells{_by(cells, helps)}."
     )
 
 
 def _how_much(cells: Sequence[Cell]) -> str:
     helped = [cell for cell in cells if helps(cell)]
     if not helped:
-        return "Where it helps there is nothing to tell: no cell is sooner by as much."
+        return f"Depth helps in no cell by a factor of {NOTABLE:g}."
     places: dict[tuple[object, ...], list[Cell]] = {}
     for cell in helped:
         key = cell.p, cell.condition, cell.alignment, cell.start, cell.target
@@ -119,11 +148,11 @@ def _how_much(cells: Sequence[Cell]) -> str:
 def _harm(cells: Sequence[Cell]) -> str:
     hurt = [cell for cell in cells if hurts(cell)]
     if not hurt:
-        return "It hurts, by as much, in none."
+        return f"Depth hurts in no cell by a factor of {NOTABLE:g}."
     worst = min(hurt, key=lambda cell: cell.speedup.high)
     slower = 1 / worst.speedup.high if worst.speedup.high else math.inf
     least = "" if worst.speedup.exact else "at least "
     return (
-        f"It hurts, by as much, in {_share(cells, hurts)}{_by(cells, hurts)}; at worst it takes "
+        f"Depth hurts, by as much, in {_share(cells, hurts)}{_by(cells, hurts)}; at worst it takes "
         f"{least}{slower:.3g} times as many steps ({described(worst)})."
     )

@@ -1,5 +1,7 @@
 """What an atlas covers: its problems, the models that are trained on each, and the seeds."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -89,6 +91,12 @@ class Settings:
     def of_task(self) -> dict[str, Any]:
         """Return the part of the key on which the runs on one problem depend."""
         return {name: self.key()[name] for name in ("plan", "starts", "depths", "steps", "n", "d")}
+
+    @property
+    def digest(self) -> str:
+        """A short name of ``of_task``, so that what atlases of other settings keep is left."""
+        text = json.dumps(self.of_task(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def differing(self, key: Any) -> list[str]:
         """Return the names of what another atlas was made with otherwise.

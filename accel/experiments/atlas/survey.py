@@ -71,8 +71,7 @@ def _make(path: Path, task: Task, settings: Settings, stop: Callable[[], bool]) 
         "duality_gap": best.duality_gap,
         "outcomes": [outcome.described() for outcome in outcomes],
     }
-    with archives.replacing(path) as file:
-        file.write(json.dumps(kept, allow_nan=False).encode())
+    archives.write_text(path, json.dumps(kept, allow_nan=False))
     return Surveyed(task, best.loss, best.duality_gap, outcomes)
 
 
@@ -103,14 +102,15 @@ def survey(settings: Settings, state: Path, threads: int, progress: Progress) ->
     """
     state.mkdir(parents=True, exist_ok=True)
     tasks = settings.tasks()
+    paths = {task: state / f"{task.name}-{settings.digest}.json" for task in tasks}
     found: dict[Task, Surveyed | None] = {
-        task: _read(state / f"{task.name}.json", task, settings) for task in tasks
+        task: _read(path, task, settings) for task, path in paths.items()
     }
     missing = [task for task in tasks if found[task] is None]
     halted, began = threading.Event(), time.perf_counter()
 
     def make(task: Task) -> Surveyed:
-        return _make(state / f"{task.name}.json", task, settings, halted.is_set)
+        return _make(paths[task], task, settings, halted.is_set)
 
     def show(made: int) -> None:
         left = (time.perf_counter() - began) / made * (len(missing) - made) if made else None

@@ -106,7 +106,7 @@ class Claim:
         What the lines are taken to be, where the paper can be read in more than one way.
     banded : bool
         Whether what it says hangs on which rate just survives: then it is judged at every place of
-        a band of rates and seeds, see ``accel.experiments.bands``, and holds if it does at all.
+        a band of rates and seeds, see ``accel.experiments.bands``, and holds if it does at each.
     """
 
     text: str

@@ -42,7 +42,7 @@ def test_an_atlas(tmp_path):
     ]
     assert all(cell == "?" or cell.endswith("@2") for row in table for cell in row[2:])
     report = json.loads((tmp_path / "atlas.json").read_text())
-    assert lines[-4:-1] == report["sentences"]
+    assert lines[-5:-1] == [*report["sentences"], report["prediction"]]
     assert lines[-1] == f"written: {tmp_path / 'atlas.csv'} and figures beside it"
     assert (tmp_path / "atlas.csv").exists()
 

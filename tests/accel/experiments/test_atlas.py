@@ -67,7 +67,7 @@ def test_every_file_is_there(made):
         assert (out / f"atlas-{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "</svg>" in (out / f"atlas-{name}.svg").read_text()
     assert {path.name for path in (out / "state").iterdir()} == {
-        f"p{p}-condition10-{alignment}-seed{seed}.json"
+        f"p{p}-condition10-{alignment}-seed{seed}-{TINY.digest}.json"
         for p in (2, 4) for alignment in ("top", "spread") for seed in range(3)
     }  # fmt: skip
     assert report["settings"] == TINY.key()
@@ -132,7 +132,9 @@ def test_a_row_is_the_median_of_its_seeds(made):
                and row["margin"] == "half" and row["target"] == "0.1")  # fmt: skip
     steps = []
     for seed in range(3):
-        kept = json.loads((out / "state" / f"p4-condition10-spread-seed{seed}.json").read_text())
+        kept = json.loads(
+            (out / "state" / f"p4-condition10-spread-seed{seed}-{TINY.digest}.json").read_text()
+        )
         own = {each["depth"]: each["reached"]["half"][0][0] for each in kept["outcomes"]
                if each["start"] == 0.1 and each["kind"] == "network"}  # fmt: skip
         steps.append((own[1], own[2]))
@@ -164,6 +166,14 @@ def test_an_interrupted_atlas_goes_on_and_ends_as_if_nothing_had_been(made, tmp_
         assert (tmp_path / path.relative_to(made[0])).read_bytes() == path.read_bytes()
     monkeypatch.setattr(survey, "race", None)  # would fail if it were called
     make_atlas(TINY, tmp_path, threads=1, progress=silent)
+
+
+def test_atlases_of_other_settings_keep_what_each_has_made():
+    """So that a quick one in the folder of a long one that was interrupted costs nothing."""
+    others = [Settings(**{**vars(TINY), **change}) for change in (
+        {"starts": (0.1,)}, {"depths": (1, 2, 3)}, {"steps": 7}, {"n": 60})]  # fmt: skip
+    assert len({each.digest for each in [TINY, *others]}) == 5
+    assert Settings(**{**vars(TINY), "seeds": 1}).digest == TINY.digest
 
 
 def test_ctrl_c_ends_the_runs_in_all_threads(tmp_path):

@@ -94,11 +94,19 @@ def test_the_sentences_are_about_what_came_out():
     when, much, harm = told.sentences(cells)
     assert "in 50 % of 6 cells" in when
     assert "0 % at p = 2, 100 % at p = 4" in when
+    assert "at condition number 100, 100 % at condition number 1000" in when
     assert "25 % at target top, 100 % at target spread" in when
     assert "the median is at least 3 times fewer steps and the most ≥5 times (p = 4, cond" in much
     assert "best of the depths is 3 in 2 of 3 places" in much
     assert "in 33 %: 67 % at p = 2, 0 % at p = 4" in harm
     assert "at least 4 times as many steps (p = 2, condition number 100" in harm
+
+
+def test_the_shares_are_told_at_the_least_and_the_largest_value():
+    """Whatever the order of the cells, and which of them have steps to compare."""
+    cells = [cell(3.0, condition=1e3), cell(1.0, condition=1e6), cell(1.0, p=6.0, condition=1e1)]
+    when = told.sentences(cells)[0]
+    assert "0 % at condition number 10, 0 % at condition number 1e+06" in when
 
 
 def test_what_is_not_compared_changes_no_sentence():
@@ -115,9 +123,29 @@ def test_what_is_not_compared_changes_no_sentence():
 def test_sentences_of_little():
     assert len(told.sentences([])) == 1
     assert told.sentences([cell(1.0)])[1:] == [
-        "Where it helps there is nothing to tell: no cell is sooner by as much.",
-        "It hurts, by as much, in none.",
+        "Depth helps in no cell by a factor of 1.2.",
+        "Depth hurts in no cell by a factor of 1.2.",
     ]
+
+
+def test_how_far_the_rule_is_from_the_networks():
+    def pair(network, rule, **facts):
+        return [
+            cell(1.0, kind=kind, deep=Interval(steps, steps), **facts)
+            for kind, steps in (("network", network), ("end-to-end", rule))
+        ]
+
+    cells = [*pair(100, 100), *pair(200, 100, p=3.0), *pair(300, 100, p=6.0)]
+    ignored = [
+        *pair(900, 100, p=8.0, margin="half"), cell(1.0, p=2.5),
+        *pair(5, 100, p=2.0, plain=Interval(5, 5)),
+    ]  # fmt: skip
+    said = told.prediction([*cells, *ignored])
+    assert said == (
+        "Networks take 2.00 times the steps of the end-to-end rule in the median of 3 cells, "
+        "1.50 to 2.50 times in half of them."
+    )
+    assert "No cell has steps" in told.prediction(cells[:2])
 
 
 @pytest.mark.parametrize(("made", "verdict"), [

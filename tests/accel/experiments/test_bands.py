@@ -75,6 +75,7 @@ def test_a_band_has_shares_of_the_largest_rate_that_survived_and_seeds_of_its_ow
         assert other == replace(deep, start=replace(deep.start, seed=place.seed))
     assert len({other.start.seed for other, _ in band.jobs}) == 3
     assert list(band.ends) == [1e-3 / GRID.rate(index) for _, index in band.jobs]
+    assert (band.limit, band.lowered) == (pytest.approx(1e-3), False)
 
 
 def test_a_rate_that_survived_a_shorter_run_is_no_limit():
@@ -99,6 +100,7 @@ def test_what_no_rate_limits_stands_at_its_best_rate(other):
     band = made(Runner(), (other, tuned(other, [1e-4, 1e-2])))[other]
     assert {each for each, _ in band.jobs} == {other}
     assert {index for _, index in band.jobs} == {GRID.index(1e-2)}
+    assert (band.limit, band.lowered) == (None, False)
 
 
 def test_a_rate_that_survived_by_chance_is_no_limit():
@@ -112,6 +114,8 @@ def test_a_rate_that_survived_by_chance_is_no_limit():
     assert 0.5 * 1e-3 < highest < 1e-3
     assert max(GRID.rate(index) for _, index in found[other].jobs) == pytest.approx(3.5e-3, rel=0.1)
     assert 1 < len(runner.rounds) <= 5
+    assert (found[deep].lowered, found[other].lowered) == (True, False)
+    assert found[deep].limit < found[other].limit
 
 
 def test_where_every_rate_diverges_there_is_an_end_to_looking():
@@ -142,7 +146,7 @@ def test_the_envelope_spans_runs_that_may_have_ended_early():
     jobs = ((curve(), -1),) * 3
     results = tuple(replace(result(1.0), history=History(
         np.array(each), *(np.zeros(len(each)) for _ in range(4)))) for each in steps)  # fmt: skip
-    band = bands.Band(jobs, results, (1.0, math.inf, 2.0))
+    band = bands.Band(jobs, results, (1.0, math.inf, 2.0), 1e-3, lowered=False)
     distances = [np.array(values) for values in ([5.0, 2.0, 1.0], [5.0, 4.0, 9.0], [6.0, 3.0])]
     step, least, most = band.envelope(distances)
     assert step.tolist() == [0, 10, 500]

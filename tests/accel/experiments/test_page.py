@@ -155,6 +155,30 @@ def test_the_report_of_the_full_run():
     assert first.endswith("the rest is not explained.")
 
 
+def test_the_report_in_two_readings():
+    """The committed one: checks of both readings, bands, crossings, and what is our explanation."""
+    full = json.loads((DOCS / "reproduce-2026-11-30.json").read_text())
+    told = render(full, {})
+    assert told.count("(plain descent)") >= 3
+    assert told.count("(momentum 0.9)") >= 3
+    assert told.count("<h3>Over rates and seeds") == 4  # figure momentum has lines of 3 right
+    first = summary(full)
+    judged = [check["holds"] for figure in full["figures"] for check in figure["checks"]]
+    assert None not in judged
+    assert first.startswith(
+        f"Of the {len(judged)} checks of the paper's claims {sum(judged)} hold here"
+    )
+    lines = {
+        line["label"]: line for f in full["figures"] if f["key"] == "3r" for line in f["lines"]
+    }
+    for depth in (1, 2, 3):  # what the page about the factor of four rests on
+        assert lines[f"depth {depth}, rate that fits"]["ratio"] == pytest.approx(1, abs=0.12)
+    (crossings,) = (f["crossings"] for f in full["figures"] if f["key"] == "3r")
+    steps = [each["from_step"] for each in crossings if "fits" in each["above"]]
+    assert len(steps) == 3
+    assert all(230_000 <= step <= 270_000 for step in steps)
+
+
 def checks(*holds):
     return [
         {"text": f"claim {number}", "lines": ["depth <3>"], "holds": held}
@@ -206,7 +230,7 @@ def test_a_claim_with_a_band_is_told_with_its_places():
     page = render(report(lines=[LINE | {"band": BAND}], checks=[BANDED]), {})
     assert '<td class="bad">fails (1 of 3)</td>' in page
     assert "a &lt; b (plain)" in page
-    assert "It is judged at 0.5, 0.7 and 0.9 times the largest rate that survives" in page
+    assert "is judged at 0.5, 0.7 and 0.9 times the largest rate that survives" in page
     row = page[page.index("<h3>Over rates and seeds") :]
     for cell in ("0.5 of the limit, seed 0", "0.7 of the limit, seed 1", ">0.07<", ">diverged<"):
         assert cell in row
@@ -214,6 +238,10 @@ def test_a_claim_with_a_band_is_told_with_its_places():
     assert "“a < b (plain)”: here depth <3> ends at 0.044; at 1 of 3 rates and seeds it" in told
     for words in ("Over rates and seeds", "judged at 0.5"):
         assert words not in render(report(), {})
+    assert "survived by chance" not in page
+    line = LINE | {"band": BAND, "limit_lowered": True}
+    told = render(report(lines=[line], checks=[BANDED]), {})
+    assert "Of depth &lt;3&gt; it is a lower one: the largest survived by chance" in told
 
 
 def test_readings_make_more_checks_than_claims():
@@ -231,13 +259,14 @@ def test_where_lines_cross_is_told():
     ]
     page = render(report(crossings=crossings), {})
     assert "<li>depth 2 lies below depth 1 from step 230000 on.</li>" in page
-    assert "<li>depth &lt;3&gt; lies below depth 2 at no recorded step up to the end.</li>" in page
+    assert "<li>depth &lt;3&gt; does not end below depth 2.</li>" in page
 
 
 def test_a_line_whose_rate_is_given_was_not_searched():
     page = render(report(lines=[LINE | {"rate_given": True}]), {})
     assert "<td>not searched</td>" in page
     assert "diverges at step" not in page[page.index("<table") :]
+    assert "Tried:" not in difference(LINE | {"rate_given": True})
 
 
 def test_code_addresses_and_preprints_are_marked():

@@ -22,6 +22,7 @@ from accel.cli import reproduce as command
 from accel.experiments import convnet, digits_runs, reproduce, runner
 from accel.experiments.bands import PLACES
 from accel.experiments.figures import LINEAR
+from accel.experiments.report import below_since
 from accel.experiments.reproduce import KEYS
 
 from ..killing import killed
@@ -157,10 +158,20 @@ def test_bands_are_shares_of_the_largest_rate_that_survived(everything):
                 limits.append(told["learning_rate"] / place.share)
                 assert told["seed"] == (place.seed if line["depth"] > 1 else 0)
                 seen += 1
-            if limits:  # one for all places, and lower only where a run below it diverged
-                limit = min(max(survived), max(limits))
-                assert limits == pytest.approx([limit] * len(PLACES), rel=0.066)
+            if limits:
+                assert limits == pytest.approx([line["limit"]] * len(PLACES), rel=0.033)
+                assert line["limit_lowered"] == (line["limit"] < 0.99 * max(survived))
+                assert line["limit"] <= 1.01 * max(survived)
     assert seen >= 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("lower", "since"),
+    [([4.9, 3, 2], 0), ([9, 3, 2], 1), ([4, 9, 2], 2), ([9, 9, 9], None), ([1, 1, 3], None),
+     ([1, 1], None)],
+)  # fmt: skip
+def test_from_where_on_a_curve_is_below_another(lower, since):
+    assert below_since(np.array(lower), np.array([5.0, 4.0, 3.0])) == since
 
 
 @pytest.mark.slow

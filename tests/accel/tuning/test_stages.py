@@ -24,9 +24,9 @@ def result(loss, diverged_at=None):
                   "direct", "cpu", 1)  # fmt: skip
 
 
-def search(first_rate, run, dense=False, reserve=None):
+def search(first_rate, run, dense=False, reach=None):
     """The rounds that ``CurveRunner`` makes, for one curve and ``run(rate, steps)``."""
-    staged = StagedSearch(first_pilot(first_rate), dense, reserve=reserve)
+    staged = StagedSearch(first_pilot(first_rate), dense, reach=reach)
     full_runs = 0
     for stage, rounds in ROUNDS.items():
         for _ in range(rounds):
@@ -73,24 +73,24 @@ def test_descent_ends_just_under_the_limit_of_the_whole_run(exponent, off, slow)
 
 @given(
     st.floats(-5, 5), st.floats(-1.5, 1.5),
-    st.sampled_from([(0, 0.0), (1, 0.0), (1, 0.2), (1, 0.5)]),
+    st.sampled_from([((1, 0), 0.0), ((2, 1), 0.0), ((2, 1), 0.2), ((3, 1), 0.5)]),
 )  # fmt: skip
 def test_where_the_best_rate_is_next_to_the_limit_only_that_is_looked_for(exponent, off, kind):
-    limit, (reserve, slow) = 10**exponent, kind
-    staged, full_runs = search(limit * 10**off, descent(limit, slow), reserve=reserve)
+    limit, (reach, slow) = 10**exponent, kind
+    staged, full_runs = search(limit * 10**off, descent(limit, slow), reach=reach)
     outcome = staged.outcome(Model("gd", 3))
     assert not outcome.at_edge
     assert limit / 10 ** (2.01 / GRID.points) <= outcome.rate <= limit
     above = next(trial for trial in outcome.trials if trial.rate > outcome.rate)
     assert math.isinf(above.distance)
-    assert full_runs <= 5 + 3 * reserve
-    if not reserve:  # what survives at first survives: nothing below the coarse best is run
+    assert full_runs <= 5 + 3 * reach[1]
+    if not reach[1]:  # what survives at first survives: nothing below the coarse best is run
         assert min(staged.results) >= max(staged.scout.survivors)
 
 
-@pytest.mark.parametrize("reserve", [None, 0, 1, 2])
+@pytest.mark.parametrize("reach", [None, (1, 0), (2, 0), (3, 1), (0, 2)])
 @pytest.mark.parametrize("lower", [1.0, 1.5, 2.0, 2.5])
-def test_rates_that_the_pilot_saw_survive_may_all_diverge_in_the_scout(reserve, lower):
+def test_rates_that_the_pilot_saw_survive_may_all_diverge_in_the_scout(reach, lower):
     """And those of the scout in the whole run: the search goes on below them."""
     limit = 1e-3
 
@@ -98,7 +98,7 @@ def test_rates_that_the_pilot_saw_survive_may_all_diverge_in_the_scout(reserve, 
         allowed = limit if steps == STEPS else limit * 10 ** (lower * (1 if steps < 9000 else 0.5))
         return result(1.0, 7) if rate > allowed else result(1 / (rate * steps))
 
-    staged, _ = search(1e-3, run, reserve=reserve)
+    staged, _ = search(1e-3, run, reach=reach)
     outcome = staged.outcome(Model("momentum", 2))
     assert not outcome.at_edge
     assert limit / 10 ** (2.01 / GRID.points) <= outcome.rate <= limit
