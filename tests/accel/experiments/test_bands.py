@@ -9,6 +9,7 @@ import pytest
 from accel import GradientDescent, History, LinearNetwork, Result
 from accel.experiments import bands
 from accel.experiments.figures.curves import Claim, Curve, Figure, Line, Panel, near_zero
+from accel.experiments.report import below_since
 from accel.losses import Lp
 from accel.tuning import Model, Trial, Tuned
 from accel.tuning.stages import GRID
@@ -152,3 +153,12 @@ def test_the_envelope_spans_runs_that_may_have_ended_early():
     assert step.tolist() == [0, 10, 500]
     assert least.tolist() == [5.0, 2.0, 1.0]
     assert most.tolist() == [6.0, 4.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("lower", "since"),
+    [([4.9, 3, 2], 0), ([9, 3, 2], 1), ([4, 9, 2], 2), ([9, 9, 9], None), ([1, 1, 3], None),
+     ([1, 1], None)],
+)  # fmt: skip
+def test_from_where_on_a_curve_is_below_another(lower, since):
+    assert below_since(np.array(lower), np.array([5.0, 4.0, 3.0])) == since

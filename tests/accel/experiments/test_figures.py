@@ -9,7 +9,7 @@ import pytest
 from accel import LpProblem
 from accel.experiments.figures import LINEAR
 from accel.experiments.figures.curves import MOMENTUM, PLAIN, Claim, is_off, near_zero
-from accel.experiments.reproduce import KEYS
+from accel.experiments.reproduce import KEYS, Settings
 from accel.tuning import Model
 
 FIGURES = pytest.mark.parametrize("figure", LINEAR.values(), ids=LINEAR)
@@ -148,3 +148,9 @@ def test_near_zero_starts_of_all_depths_and_widths_have_one_size(depth, width):
     nets = (replace(start, seed=seed).network(problem, model) for seed in range(300))
     size = np.sqrt(np.mean([net.end_to_end() ** 2 for net in nets]))
     assert size == pytest.approx(1e-6, rel=0.25)
+
+
+def test_full_length_is_the_papers():
+    figure = Settings(("3r",)).linear()[0]
+    assert {line.curve.steps for line in figure.lines} == {1_000_000}
+    assert [line.published for line in figure.lines] == 3 * [3.7e-2, 1.7e-2, 6.3e-3]

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 
-import numpy as np
 import pytest
 
 pytest.importorskip("typer")
@@ -22,7 +21,6 @@ from accel.cli import reproduce as command
 from accel.experiments import convnet, digits_runs, reproduce, runner
 from accel.experiments.bands import PLACES
 from accel.experiments.figures import LINEAR
-from accel.experiments.report import below_since
 from accel.experiments.reproduce import KEYS
 
 from ..killing import killed
@@ -163,15 +161,6 @@ def test_bands_are_shares_of_the_largest_rate_that_survived(everything):
                 assert line["limit_lowered"] == (line["limit"] < 0.99 * max(survived))
                 assert line["limit"] <= 1.01 * max(survived)
     assert seen >= 3 * 8
-
-
-@pytest.mark.parametrize(
-    ("lower", "since"),
-    [([4.9, 3, 2], 0), ([9, 3, 2], 1), ([4, 9, 2], 2), ([9, 9, 9], None), ([1, 1, 3], None),
-     ([1, 1], None)],
-)  # fmt: skip
-def test_from_where_on_a_curve_is_below_another(lower, since):
-    assert below_since(np.array(lower), np.array([5.0, 4.0, 3.0])) == since
 
 
 @pytest.mark.slow
@@ -440,14 +429,6 @@ def test_out_is_no_file(tmp_path):
     ended = run("--figures", "5l", "--out", tmp_path / "file")
     assert ended.exit_code == 2
     assert "is no folder that can be written to" in ended.stderr
-
-
-def test_full_length_is_the_papers(monkeypatch):
-    monkeypatch.undo()
-    steps = {line.curve.steps for line in reproduce.Settings(("3r",)).linear()[0].lines}
-    assert steps == {1_000_000}
-    published = [line.published for line in LINEAR["3r"].lines]
-    assert np.allclose(published, 3 * [3.7e-2, 1.7e-2, 6.3e-3])
 
 
 def test_a_full_report_is_replaced_only_with_force(tmp_path):
