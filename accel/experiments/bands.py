@@ -4,9 +4,8 @@ The best rate of a search is often the largest of its grid that survives, and wh
 survives a million steps may be decided by its last digit. What is said of such a line should not
 hang on that. So claims about it are judged at the places of a band: at 0.5, 0.7 and 0.9 times the
 largest rate that survived, each from a seed of its own, unless runs below that rate diverge: see
-``make``. A rule that rescales the gradient diverges
-at no rate that one would use: its line stands at its best rate everywhere. So does one whose rate
-is given.
+``make``. A rule that rescales the gradient diverges at no rate that one would use: its line stands
+at its best rate everywhere. So does one whose rate is given.
 """
 
 import math
