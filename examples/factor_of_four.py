@@ -92,7 +92,7 @@ def table(X, y, steps=STEPS):
         ("float32", single, PLAIN[1], 1.0, {}),
         ("loss with 1/p, four times the rate", quarter, 4 * PLAIN[1], 4.0, {}),
         ("minibatches of 256", problem, PLAIN[1], 1.0, {"batch_size": min(256, len(X))}),
-        ("minibatches of 256, a tenth of the rate", problem, PLAIN[1] / 10, 1.0,
+        ("minibatches of 256, a tenth", problem, PLAIN[1] / 10, 1.0,
          {"batch_size": min(256, len(X))}),
     ):  # fmt: skip
         result = accel.train(
