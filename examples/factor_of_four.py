@@ -60,13 +60,12 @@ def candidates(steps=STEPS):
 
 
 def row(name, depth, result, best, factor=1.0):
-    """Name, depth, and the distances at all marks; nan from where a run diverged."""
-    step = np.array(result.history.step)
-    distance = factor * result.history.loss - best
-    marks = np.searchsorted(step, [mark * result.steps for mark in MARKS])
+    """Name, depth, and the distances at all marks; nan if the run diverged."""
     if result.status == "diverged":
         ends = [math.nan] * len(MARKS)
         return name, depth, ends, f"diverged at step {result.diverged_at}"
+    distance = factor * result.history.loss - best
+    marks = np.searchsorted(result.history.step, [mark * result.steps for mark in MARKS])
     return name, depth, [float(distance[mark]) for mark in marks], ""
 
 

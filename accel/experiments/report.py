@@ -11,7 +11,7 @@ import numpy as np
 from accel._reports.text import finite
 from accel._support.arrays import Array
 from accel.experiments import bands
-from accel.experiments.bands import Bands
+from accel.experiments.bands import Band, Bands
 from accel.experiments.figures.curves import Claim, Curve, Ends, Figure, Line, is_off
 from accel.experiments.runner import CurveResults, CurveRunner
 from accel.tuning import Trial, Tuned
@@ -39,13 +39,9 @@ class ExtraRuns:
     bands: Bands
 
 
-def _index(tuned: Tuned) -> int:
-    return GRID.index(tuned.rate)
-
-
 def _common_index(curves: Iterable[Curve], tuned: Mapping[Curve, Tuned]) -> int:
     """Return the lowest of the curves' best rates, as a point of the grid."""
-    return min(_index(tuned[curve]) for curve in curves)
+    return min(GRID.index(tuned[curve].rate) for curve in curves)
 
 
 def _members(figure: Figure, labels: tuple[str, ...]) -> list[Curve]:
@@ -94,12 +90,11 @@ def _reached_published(runner: CurveRunner, line: Line, tuned: Tuned) -> int | N
     return None if record is None else int(tuned.result.history.step[record])
 
 
-def _band(curve: Curve, extra: ExtraRuns) -> list[Values]:
-    """Return how a line ended at every place of its band; nothing without one."""
-    band = extra.bands.get(curve)
+def _band(band: Band | None) -> Values:
+    """Return how a line ended at every place of its band, if it has one, and of what limit."""
     if band is None:
-        return []
-    return [
+        return {"band": [], "limit": None, "limit_lowered": False}
+    places = [
         {
             "share": place.share,
             "seed": other.start.seed,
@@ -111,6 +106,7 @@ def _band(curve: Curve, extra: ExtraRuns) -> list[Values]:
             bands.PLACES, band.jobs, band.ends, band.results, strict=True
         )
     ]
+    return {"band": places, "limit": band.limit, "limit_lowered": band.lowered}
 
 
 def _line(
@@ -139,9 +135,7 @@ def _line(
         "off": is_off(ratio),
         "published_value_reached_at": _reached_published(runner, line, tuned) if judged else None,
         "trials": [_trial(trial) for trial in tuned.trials],
-        "band": _band(curve, extra),
-        "limit": None if (band := extra.bands.get(curve)) is None else band.limit,
-        "limit_lowered": band is not None and band.lowered,
+        **_band(extra.bands.get(curve)),
     }
 
 

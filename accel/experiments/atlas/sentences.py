@@ -39,6 +39,11 @@ def compared(cells: Iterable[Cell]) -> list[Cell]:
     ]
 
 
+def _place(cell: Cell) -> tuple[object, ...]:
+    """Return what all depths and rules race on alike."""
+    return cell.p, cell.condition, cell.alignment, cell.start, cell.target
+
+
 def described(cell: Cell) -> str:
     """Say which cell it is."""
     return (
@@ -86,8 +91,7 @@ def prediction(cells: Iterable[Cell]) -> str:
     steps: dict[tuple[object, ...], dict[str, float]] = {}
     for cell in cells:
         if cell.margin == "best" and cell.deep.exact and not cell.few:
-            key = cell.p, cell.condition, cell.alignment, cell.start, cell.target, cell.depth
-            steps.setdefault(key, {})[cell.kind] = cell.deep.low
+            steps.setdefault((*_place(cell), cell.depth), {})[cell.kind] = cell.deep.low
     ratios = sorted(
         each["network"] / each["end-to-end"] for each in steps.values() if len(each) == 2
     )
@@ -132,8 +136,7 @@ def _how_much(cells: Sequence[Cell]) -> str:
         return f"Depth helps in no cell by a factor of {NOTABLE:g}."
     places: dict[tuple[object, ...], list[Cell]] = {}
     for cell in helped:
-        key = cell.p, cell.condition, cell.alignment, cell.start, cell.target
-        places.setdefault(key, []).append(cell)
+        places.setdefault(_place(cell), []).append(cell)
     best = [max(place, key=lambda cell: cell.speedup.low) for place in places.values()]
     depth, count = Counter(cell.depth for cell in best).most_common(1)[0]
     most = max(helped, key=lambda cell: cell.speedup.low)

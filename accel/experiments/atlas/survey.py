@@ -119,7 +119,7 @@ def survey(settings: Settings, state: Path, threads: int, progress: Progress) ->
     with ThreadPoolExecutor(threads, "accel-atlas") as pool:
         try:
             show(0)
-            for tasks_at_once in (missing[:1], missing[1:]):  # the first one compiles for all
+            for tasks_at_once in (missing[:1], missing[1:]):  # the first compiles for most
                 waiting = {pool.submit(make, task) for task in tasks_at_once}
                 while waiting:
                     done, waiting = wait(waiting, _LOOK, FIRST_COMPLETED)

@@ -26,11 +26,11 @@ FASTER = (
     "The published l4 curves of a million steps run about four times faster in steps than plain "
     "descent at any constant rate that survives: depth 1 shows 1.4e-1 at step 100 000, while "
     "figure 5 left of the same paper shows 2.4e-1 for the same model at that step, as we measure. "
-    "Heavy ball with momentum 0.9 explains depth 1: its largest rate that survives gives the "
-    "published curve. At smaller rates than the best it gives those of depth 2 and 3 as well, and "
-    "the step near 230 000 at which all three cross. That is our explanation; the paper's text has "
-    "plain descent, and why its authors would have stopped at these rates is not known: the best "
-    "ones end far below. What else was tried stands in docs/factor_of_four.md."
+    "Heavy ball with momentum 0.9 explains depth 1: a rate next to the largest that survives gives "
+    "the published curve. At smaller rates than the best it gives those of depth 2 and 3 as well, "
+    "and the step near 230 000 at which all three cross. That is our explanation; the paper's text "
+    "has plain descent, and why its authors would have stopped at these rates is not known: the "
+    "best ones end far below. What else was tried stands in docs/factor_of_four.md."
 )
 
 
