@@ -11,7 +11,8 @@ import pytest
 
 from .children import ROOT, python
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+FOUND = (ROOT / "docs").rglob("*.md")
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in FOUND)]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = {page: BLOCK.findall((ROOT / page).read_text()) for page in PAGES}
 

@@ -122,7 +122,7 @@ class Factored(nn.Module):  # type: ignore[misc]
 
 
 class LinearFactors(Factored):
-    """A linear layer, ``y = W_N ... W_1 x + b``.
+    r"""A linear layer, :math:`y = W_N \cdots W_1 x + b`.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 Of a record that is all that its tables and ``compare`` read, without raw samples and curves; it
 goes into ``benchmarks/results/``. Of the ``report.json`` of ``accel reproduce`` it is all but the
-trials of its searches, and goes into ``docs/``.
+trials of its searches, and goes into ``docs/records/``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def keep(path: Path, folder: Path | None = None) -> Path:
     if isinstance(document, dict) and {"finished", "figures", "settings"} <= document.keys():
         quick = document["settings"]["quick"]
         name, text = f"reproduce-{document['finished'][:10]}.json", _slim_report(document)
-        folder = folder or ROOT / "docs"
+        folder = folder or ROOT / "docs" / "records"
     else:
         content = records.read(path)
         quick, name = content["quick"], records.file_name(content)
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    parser.add_argument("--folder", type=Path, help="where to write (benchmarks/results, docs)")
+    parser.add_argument("--folder", type=Path, help="where to write (benchmarks/results, docs/records)")
     options = parser.parse_args(arguments)
     for path in options.files:
         try:

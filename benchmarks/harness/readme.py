@@ -23,7 +23,7 @@ SOURCES = {
         "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),
         "recording": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-recording.json",),
     },
-    ROOT / "docs" / "minibatches.md": {
+    ROOT / "docs" / "guide" / "minibatches.md": {
         "minibatches": (
             "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-minibatches.json",
         ),

@@ -30,7 +30,7 @@ FASTER = (
     "the published curve. At smaller rates than the best it gives those of depth 2 and 3 as well, "
     "and the step near 230 000 at which all three cross. That is our explanation; the paper's text "
     "has plain descent, and why its authors would have stopped at these rates is not known: the "
-    "best ones end far below. What else was tried stands in docs/factor_of_four.md."
+    "best ones end far below. What else was tried stands in docs/studies/factor_of_four.md."
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from accel.experiments.page import difference, render
 from accel.experiments.summary import summary
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "records"
 
 LINE = {
     "label": "depth <3>", "published": 6.3e-3, "ours": 4.4e-2, "ratio": 7.0, "off": True,

@@ -1,4 +1,4 @@
-"""Standard errors by a bootstrap over optima, as docs/losses.md shows it."""
+"""Standard errors by a bootstrap over optima, as docs/guide/losses.md shows it."""
 
 import re
 
@@ -16,7 +16,7 @@ pytest.importorskip("scipy")
 @pytest.fixture
 def block():
     """The code of the page."""
-    page = (ROOT / "docs" / "losses.md").read_text()
+    page = (ROOT / "docs" / "guide" / "losses.md").read_text()
     (code,) = re.findall(r"^## Standard errors$.*?^```python\n(.*?)^```$", page, re.S | re.M)
     return code
 

@@ -1,4 +1,4 @@
-"""The examples of docs/minibatches.md print what the page says."""
+"""The examples of docs/guide/minibatches.md print what the page says."""
 
 import re
 from functools import partial
@@ -10,7 +10,7 @@ import accel
 
 from ...children import ROOT
 
-PAGE = ROOT / "docs" / "minibatches.md"
+PAGE = ROOT / "docs" / "guide" / "minibatches.md"
 FIRST, NOISE, LANGEVIN, RULE = range(4)
 
 

@@ -245,7 +245,7 @@ def test_a_scaling_is_public():
 
 def test_the_page_about_models(in_a_folder_of_its_own, tmp_path, capsys):
     pytest.importorskip("sklearn")
-    page = (ROOT / "docs" / "models.md").read_text()
+    page = (ROOT / "docs" / "guide" / "models.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(code, names := {})
     printed = capsys.readouterr().out

@@ -288,9 +288,9 @@ def test_estimators_refuse_schedules():
 
 
 def test_the_examples_of_the_page(capsys):
-    """docs/schedules.md prints what it says; the best rate of many good ones may be another."""
+    """docs/guide/schedules.md prints what it says; the best rate of many good ones may be another."""
     pytest.importorskip("sklearn")  # for the data
-    page = (ROOT / "docs" / "schedules.md").read_text()
+    page = (ROOT / "docs" / "guide" / "schedules.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```\n\n((?: {4}[^\n]*\n)+)", page, re.S | re.M)
     assert len(blocks) == 2 == page.count("```python")
     number = r"-?\d+\.?\d*"

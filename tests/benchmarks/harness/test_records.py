@@ -138,7 +138,7 @@ def test_a_report_of_accel_reproduce_is_kept_without_its_trials(tmp_path, capsys
     expected = report | {"figures": [{"key": "2", "lines": [line], "checks": []}]}
     assert json.loads(kept.read_text()) == expected
     assert '{"label": "a", "ours": 0.5}\n' in kept.read_text()
-    committed = list((ROOT / "docs").glob("reproduce-*.json"))
+    committed = list((ROOT / "docs" / "records").glob("reproduce-*.json"))
     assert committed
     for path in committed:
         assert main(["keep", str(path), "--folder", str(tmp_path)]) == 0
