@@ -81,7 +81,7 @@ def wide() -> Figure:
     arrow(axes, (3.1, 1.5), (3.35, 1.5))
     halves(3.4, 1.1, 0.8, 0.8, "pulled back", along=True)
     axes.plot([4.52, 4.52], [0.55, 2.5], color=STRONG, lw=1, ls="--")
-    label(axes, 4.52, 0.38, "the one meeting", fontsize=8, color=STRONG)
+    label(axes, 4.52, 0.38, "all threads meet", fontsize=8, color=STRONG)
     box(axes, 4.75, 0.55, 2.35, 1.95, color="#fafafa")
     label(axes, 5.92, 2.32, "layers: some rows each", weight="bold")
     halves(4.95, 1.1, 0.8, 0.8, "gradient of\na factor", along=False)
