@@ -31,11 +31,11 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "live_page",
+    "commands",
     "public_names",
 ]
 exclude_patterns = [
     "records",
-    "phenomena.md",
     "how/pictures.py",
     "gallery/**/*.ipynb",
     "gallery/**/*.py",

@@ -41,8 +41,8 @@ def calls(tmp_path_factory):
     def made(readme):
         folder = tmp_path_factory.mktemp("ci")
         checkout, stub = folder / "checkout", folder / "bin" / "python3"
-        for path in (stub, checkout / ".ci" / "packaging"):
-            path.parent.mkdir(parents=True)
+        for path in (stub, checkout / ".ci" / "docs", checkout / ".ci" / "packaging"):
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(STUB)
             path.chmod(0o755)
         shutil.copy(CI / "run", checkout / ".ci")
@@ -82,7 +82,8 @@ def test_ci_leaves_no_test_out(calls):
     tests = [(options, words) for options, *words in made if "pytest" in words]
     assert [words[-2:] for _, words in tests] == [["-m", "not slow"], ["-m", "slow"]]
     assert tests[0][1][:-1] == tests[1][1][:-1]
-    assert [words[:1] for _, *words in made][-2:] == [[".ci/packaging"], [".venv/bin/python"]]
+    last = [words[0] for _, *words in made][-3:]
+    assert last == [".ci/docs", ".ci/packaging", ".venv/bin/python"]
     for options, _ in tests:
         assert shlex.split(options)[:2] == ["-W", "error"]
 
@@ -146,9 +147,9 @@ def test_in_ci_every_warning_fails(tmp_path, calls):
 
 
 def requirements():
-    """The requirements of the extra dev, with those of the extras that it names."""
+    """The requirements of the extras dev and docs, with those of the extras that they name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found, extras = list(project["dependencies"]), ["dev"]
+    found, extras = list(project["dependencies"]), ["dev", "docs"]
     for extra in extras:
         for text in project["optional-dependencies"][extra]:
             needed = Requirement(text)

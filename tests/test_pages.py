@@ -78,42 +78,25 @@ def run(folder, blocks, steps=None):
     return python(*ignore, "run.py", "blocks.json", cwd=folder, limit=300, **told).stdout
 
 
-@pytest.fixture
-def library(tmp_path):
-    """README's blocks, of which the first ones need no extra but ``cli``."""
-    blocks = BLOCKS["README.md"]
-    if missing := extra_of(blocks[0] + blocks[1]):
+def test_the_readmes_ten_lines_run_as_printed(tmp_path):
+    (block,) = BLOCKS["README.md"]
+    if missing := extra_of(block):
         pytest.skip(f"needs {missing}")
-    return blocks
-
-
-def test_the_readmes_library_runs_as_printed(library, tmp_path):
-    printed = run(tmp_path, library[:2])
-    first, units, *others = printed.splitlines()
+    first, best = run(tmp_path, [block]).splitlines()
     status, distance, _, gap = first.split()
     assert status == "completed"
     assert float(distance) > float(gap) > 0
-    assert len(units.strip("[]").split()) == 3
-    table = [line for line in others if line.split()[1:2] == ["gd"]]
-    assert len(table) >= 17
+    assert best.startswith("GradientDescent(")
+    assert float(distance) > float(best.split()[-1]) > 0
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("which", [
-    "accel.sklearn",
-    pytest.param("accel.torch", marks=pytest.mark.slow),
-    pytest.param("accel.distributed", marks=pytest.mark.slow),
-])  # fmt: skip
-def test_where_you_already_work_runs_as_printed(library, tmp_path, which):
-    (block,) = (block for block in library[2:] if f"from {which} " in block)
+def test_a_sweep_runs_as_printed(tmp_path):
+    block = BLOCKS["docs/guide/sweeps.md"][0]
     if missing := extra_of(block):
         pytest.skip(f"needs {missing}")
-    first = re.sub(r"steps=\d+", "steps=1", library[0])  # for its names
-    run(tmp_path, [first, block])
-
-
-def test_the_readme_has_no_block_that_is_not_run(library):
-    assert len(library) == 5
+    table = [line for line in run(tmp_path, [block]).splitlines() if line.split()[1:2] == ["gd"]]
+    assert len(table) >= 17
 
 
 @pytest.mark.slow

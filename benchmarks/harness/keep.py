@@ -53,7 +53,9 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    parser.add_argument("--folder", type=Path, help="where to write (benchmarks/results, docs/records)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write (benchmarks/results, docs/records)"
+    )
     options = parser.parse_args(arguments)
     for path in options.files:
         try:

@@ -9,25 +9,26 @@ import sys
 from benchmarks import RESULTS, ROOT
 from benchmarks.harness import records, registry
 
+_XEON = "intel-xeon-processor-family-6-model-207-2cpu-2026-11-{}.json".format
+_EPYC = "amd-epyc-family-26-model-2-2cpu-2026-11-25-{}.json".format
+_PERFORMANCE = ROOT / "docs" / "performance"
+
 #: What is quoted between the markers of each name, by page: files in benchmarks/results/.
 SOURCES = {
-    ROOT / "README.md": {
-        "gpu": ("nvidia-h200-2026-11-28.json",),
-        "benchmarks": (
-            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-targets.json",
-            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-convergence.json",
-        ),
-        "matrix": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-matrix.json",),
-        "completion": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-completion.json",),
-        "losses": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-losses.json",),
-        "methods": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-methods.json",),
-        "recording": ("intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-recording.json",),
+    ROOT / "README.md": {"brief": (_XEON("29-targets"),)},
+    ROOT / "docs" / "gpu.md": {"gpu": ("nvidia-h200-2026-11-28.json",)},
+    _PERFORMANCE / "steps.md": {"benchmarks": (_XEON("29-targets"), _XEON("29-convergence"))},
+    _PERFORMANCE / "square.md": {"matrix": (_XEON("29-matrix"),)},
+    _PERFORMANCE / "problems.md": {
+        "completion": (_XEON("29-completion"),),
+        "losses": (_XEON("29-losses"),),
+        "methods": (_XEON("29-methods"),),
     },
-    ROOT / "docs" / "guide" / "minibatches.md": {
-        "minibatches": (
-            "intel-xeon-processor-family-6-model-207-2cpu-2026-11-29-minibatches.json",
-        ),
-    },
+    _PERFORMANCE / "recording.md": {"recording": (_XEON("29-recording"),)},
+    _PERFORMANCE / "estimators.md": {"estimators": (_XEON("29-estimators"),)},
+    _PERFORMANCE / "startup.md": {"startup": (_XEON("30-startup"),)},
+    _PERFORMANCE / "scaling.md": {"step": (_EPYC("step"),), "scaling": (_EPYC("scaling"),)},
+    ROOT / "docs" / "guide" / "minibatches.md": {"minibatches": (_XEON("29-minibatches"),)},
     ROOT / "docs" / "distributed.md": {
         "measured": ("distributed-amd-epyc-family-26-model-2-2cpu-2026-11-25.json",),
     },
@@ -39,13 +40,13 @@ def markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
 
 
-def section(sources: tuple[str, ...]) -> str:
-    """The text that these results give."""
+def section(sources: tuple[str, ...], brief: bool = False) -> str:
+    """The text that these results give; of a few cases only if it is to be ``brief``."""
     parts = []
+    option, text = ("--brief ", registry.brief) if brief else ("", registry.summary)
     for source in sources:
-        command = f"python -m benchmarks table benchmarks/results/{source}"
-        content = records.read(RESULTS / source)
-        parts += [registry.summary(content), f"`{command}` prints this."]
+        command = f"python -m benchmarks table {option}benchmarks/results/{source}"
+        parts += [text(records.read(RESULTS / source)), f"`{command}` prints this."]
     return "\n\n".join(parts)
 
 
@@ -62,7 +63,7 @@ def renewed(text: str, sources: dict[str, tuple[str, ...]]) -> str:
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise ValueError(f"the markers {begin} and {end} must be there, once each and in order")
         before, rest = text.split(begin)
-        text = f"{before}{begin}\n{section(files)}\n{end}{rest.split(end)[1]}"
+        text = f"{before}{begin}\n{section(files, name == 'brief')}\n{end}{rest.split(end)[1]}"
     return text
 
 

@@ -115,6 +115,19 @@ def summary(content: dict[str, Any]) -> str:
     return str(importlib.import_module(module).summary(content))
 
 
+def brief(content: dict[str, Any]) -> str:
+    """A few cases of a record of ``targets``, without what was asked of them.
+
+    Raises
+    ------
+    ValueError
+        If it is a record of another group.
+    """
+    if content["group"] != "targets":
+        raise ValueError(f"a record of {content['group']!r} has no brief form, 'targets' has one")
+    return str(importlib.import_module(GROUPS["targets"].module).brief(content))
+
+
 def estimate(names: Sequence[str], quick: bool) -> float:
     """Minutes that a run takes on two cores."""
     return sum(GROUPS[name].quick_minutes if quick else GROUPS[name].minutes for name in names)

@@ -143,21 +143,36 @@ def ratio_words(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
+def _beside_the_best(title: str, rows: dict[str, dict[str, Any]]) -> list[str]:
+    """A case's title, our time, the best peer and its time, and theirs by ours."""
+    peers = [row for row in rows.values() if row["peer"]]
+    best = min(peers, key=lambda row: row["median_us"], default=None)
+    return [
+        title,
+        _time(rows[OURS]) if OURS in rows else "none",
+        f"{best['contender']}, {_time(best)}" if best else "none",
+        ratio_words(best) if best else "",
+    ]
+
+
+def brief_table(content: dict[str, Any], names: Sequence[str]) -> str:
+    """A line a case, of those that are named, without targets."""
+    lines = [
+        _beside_the_best(case["title"], {row["contender"]: row for row in case["contenders"]})
+        for case in content["cases"]
+        if case["name"] in names
+    ]
+    return page.table(["case", "ours", "best peer", "best peer / ours"], lines, text=(0,))
+
+
 def summary_table(content: dict[str, Any], further: Sequence[Sequence[str]] = ()) -> str:
     """One line a target, below the case's own figures; then the start-up, and `further` rows."""
     header = ["case", "ours", "best peer", "best peer / ours", "target", "measured", "met"]
     lines: list[Sequence[str]] = []
     for case in content["cases"]:
         rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
-        peers = [row for row in rows.values() if row["peer"]]
-        best = min(peers, key=lambda row: row["median_us"], default=None)
-        ours = _time(rows[OURS]) if OURS in rows else "none"
-        figures = [
-            case["title"],
-            ours,
-            f"{best['contender']}, {_time(best)}" if best else "none",
-            ratio_words(best) if best else "",
-        ]
+        figures = _beside_the_best(case["title"], rows)
+        ours = figures[1]
         targets = [
             (*_target_words(target, rows.get(target["against"])), _met(target))
             for target in case["targets"]

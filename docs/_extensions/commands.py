@@ -1,0 +1,25 @@
+"""Writes ``guide/commands.inc``: what ``accel --help`` says, and that of every command."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+OUT = Path(__file__).resolve().parents[1] / "guide" / "commands.inc"
+
+
+def _write(_app: object) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "typer", "accel.cli.app", "utils", "docs", "--name", "accel"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    text = re.sub(r"</?span[^>]*>", "`", made.stdout)
+    text = text.partition("\n**Usage**")[2]  # the page has its own title and opening
+    if not OUT.exists() or OUT.read_text(encoding="utf-8") != text:
+        OUT.write_text(text, encoding="utf-8")
+
+
+def setup(app: object) -> dict[str, bool]:
+    """Say what this adds to Sphinx."""
+    app.connect("builder-inited", _write)  # type: ignore[attr-defined]
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
