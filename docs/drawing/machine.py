@@ -50,7 +50,7 @@ def team() -> Figure:
     label(axes, 5.0, 2.75, "second step", weight="bold")
     label(
         axes, 4.0, 0.13,
-        "a part belongs to whoever claims it first: nobody waits for a thread that is not running",
+        "a part belongs to whoever claims it first, so a thread that is late keeps nobody waiting",
         fontsize=8,
     )  # fmt: skip
     return figure
