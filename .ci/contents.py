@@ -34,7 +34,8 @@ def main():
     expected = {name for folder in [*PACKAGES, *BESIDE] for name in files(folder)}
     expected = {name for name in expected if not name.startswith("benchmarks/report/")}
     expected |= {"pyproject.toml", "MANIFEST.in", "setup.py", "setup.cfg", "PKG-INFO"}
-    expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "constraints.txt"}
+    expected |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    expected |= {"LICENSE", "CITATION.cff", "constraints.txt"}
     lines = compare(sdist.name, names, expected)
 
     expected = {f"{root}.dist-info/{name}" for name in METADATA} | {"accel/py.typed"}

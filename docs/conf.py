@@ -13,6 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_extensions")]
+from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
+from public_names import public_names  # noqa: E402
 
 project = "implicit-accel"
 author = "implicit-accel developers"
@@ -51,6 +53,12 @@ autodoc_typehints = "none"
 autodoc_member_order = "groupwise"
 autosummary_generate = True
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+# Our own names only: those of Python and NumPy need their sites' lists, and with them a network.
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {
+    name: full if name != full else f".{full}" for name, full in public_names().items()
+}
+numpydoc_xref_ignore = "all"
 # What scikit-learn adds to every estimator, in its own words.
 autodoc_default_options = {
     "exclude-members": "get_metadata_routing,set_fit_request,set_predict_request,set_score_request"
@@ -63,7 +71,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "implicit-accel"},
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "show_prev_next": True,

@@ -1,4 +1,4 @@
-"""Writes ``guide/commands.inc``: what ``accel --help`` says, and that of every command."""
+"""Writes ``guide/commands.inc``: what ``--help`` says of every command."""
 
 import re
 import subprocess
@@ -13,8 +13,9 @@ def _write(_app: object) -> None:
         [sys.executable, "-m", "typer", "accel.cli.app", "utils", "docs", "--name", "accel"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    text = re.sub(r"</?span[^>]*>", "`", made.stdout)
-    text = text.partition("\n**Usage**")[2]  # the page has its own title and opening
+    text = re.sub(r"</?span[^>]*>", "`", made.stdout)  # what the terminal shows in bold
+    text = text[text.index("\n## ") :]  # the page has an opening of its own
+    text = re.sub(r"^## `(.*)`$", r"## \1", text, flags=re.MULTILINE)
     if not OUT.exists() or OUT.read_text(encoding="utf-8") != text:
         OUT.write_text(text, encoding="utf-8")
 

@@ -37,7 +37,7 @@ def public_names() -> dict[str, str]:
         module, _, name = full.rpartition(".")
         if module == "accel" or (bare[name] == 1 and name[0].isupper() and not name.isupper()):
             names[name] = full
-    return names | {module: module for module in MODULES}
+    return names | {module: module for module in MODULES if module != "accel"}
 
 
 class Links(SphinxPostTransform):
@@ -48,6 +48,8 @@ class Links(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         """Replace code that is a public name, with or without arguments, by a reference."""
         names = self.env.accel_public_names  # type: ignore[attr-defined]
+        if self.env.docname == "guide/command_line":  # commands are called as functions are
+            return
         for code in list(self.document.findall(nodes.literal)):
             if isinstance(code.parent, addnodes.pending_xref | nodes.reference | nodes.title):
                 continue

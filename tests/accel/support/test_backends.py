@@ -127,7 +127,7 @@ def test_public_names_resolve():
         "import accel; [getattr(accel, name) for name in accel.__all__];"
         "print(accel.__version__, set(accel.__all__) <= set(dir(accel)))"
     )
-    assert run(code).split() == ["0.1.0", "True"]
+    assert run(code).split() == ["0.2.0", "True"]
 
 
 def test_the_version_of_what_is_not_installed(monkeypatch):
