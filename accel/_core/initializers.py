@@ -2,7 +2,7 @@ r"""The initial factors of a network, by the name of the initialisation.
 
 At W = 0 a network of depth N >= 2 has a saddle, and the more factors there are the longer descent
 stays near it. Balanced factors with the singular value s in their product move it by
-:math:`\dot s = -N s^{2 - 2/N} u^\top G v` (Arora, Cohen, Hazan 2018, theorem 3), so that from
+:math:`\dot s = -N s^{2 - 2/N} u^\top G v` (Arora, Cohen, Hu, Luo 2019, theorem 3), so that from
 :math:`s_0` the time to leave grows like :math:`\log(1 / s_0)` at depth 2, and like :math:`s_0^{2/N
 - 1}` beyond. Factors with entries of 0.01 begin at :math:`s_0 \approx 0.01^N`: at depth 4 they
 leave after some 10 000 steps, at depth 8 never (figure 5 left there). What counts is the product,

@@ -4,7 +4,7 @@ Balanced factors of depth N move a singular value s of their product W, with vec
 
 .. math:: \dot s = -N s^{2 - 2/N} u^\top G v - N \lambda s,
 
-G the gradient with respect to W, :math:`\lambda` the weight decay (Arora, Cohen, Hazan 2018,
+G the gradient with respect to W, :math:`\lambda` the weight decay (Arora, Cohen, Hu, Luo 2019,
 theorem 3). From depth 2 on one that is 0 stays 0, whatever G is: each W of less than full rank at
 which the others have come to rest is a stationary point. The loss itself is convex, so without
 decay it is no local minimum unless G is 0: it is a saddle.
