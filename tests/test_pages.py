@@ -57,7 +57,8 @@ if __name__ == "__main__":
 def extra_of(block):
     """What a block needs that may not be installed; None where nothing is missing."""
     needs = {"accel.sklearn": "sklearn", "accel.torch": "torch", "torch": "torch",
-             "accel.distributed": "distributed", "scipy": "scipy"}  # fmt: skip
+             "accel.distributed": "distributed", "accel.theory": "scipy",
+             "scipy.integrate": "scipy", "scipy": "scipy"}  # fmt: skip
     modules = re.findall(r"^ *(?:from|import) ([\w.]+)", block, re.MULTILINE)
     names = [needs[each] for each in modules if each in needs]
     names += ["pandas"] * ("to_pandas" in block) + ["matplotlib"] * (".plot(" in block)

@@ -35,12 +35,12 @@ def step() -> Figure:
         box(axes, x, y, width, height, text, color)
     for start, end in ((1.1, 1.65), (2.75, 3.2), (4.35, 4.75), (5.65, 6.1)):
         arrow(axes, (start, middle), (end, middle))
-    label(axes, 1.375, y + height + 0.25, "multiply:\nsmall products", fontsize=8)
-    label(axes, 3.775, y + height + 0.25, "all the data:\n2 n d k multiply-adds", fontsize=8)
-    label(axes, 5.875, y + height + 0.25, "pull back:\nsmall products", fontsize=8)
+    label(axes, 1.375, y + height + 0.25, "multiply:\nsmall products", fontsize=8.6)
+    label(axes, 3.775, y + height + 0.25, "all the data:\n2 n d k multiply-adds", fontsize=8.6)
+    label(axes, 5.875, y + height + 0.25, "pull back:\nsmall products", fontsize=8.6)
     axes.plot([6.6, 6.6, 0.6], [y, 0.3, 0.3], color=EDGE, lw=1)
     arrow(axes, (0.6, 0.3), (0.6, y))
-    label(axes, 3.6, 0.43, "the optimiser moves every factor: next step", fontsize=8)
+    label(axes, 3.6, 0.43, "the optimiser moves every factor: next step", fontsize=8.6)
     return figure
 
 
@@ -89,30 +89,30 @@ def tile() -> Figure:
     block(axes, 0.35, 1.65, 0.85, 0.45, "none", ec=STRONG, lw=2)
     label(axes, 0.78, 0.53, "X", fontsize=9)
     block(axes, 2.3, 1.6, 1.8, 0.55, DATA, ec=STRONG, lw=2)
-    label(axes, 3.2, 1.88, "a tile of X:\n8 to 128 rows", fontsize=8)
+    label(axes, 3.2, 1.88, "a tile of X:\n8 to 128 rows", fontsize=8.6)
     block(axes, 2.3, 2.6, 1.8, 0.27, MAPS)
-    label(axes, 3.2, 2.73, "w, the weights", fontsize=8)
+    label(axes, 3.2, 2.73, "w, the weights", fontsize=8.6)
     block(axes, 2.3, 1.05, 1.8, 0.27, SLOPES)
-    label(axes, 3.2, 1.18, "r, then s: a number a row", fontsize=8)
+    label(axes, 3.2, 1.18, "r, then s: a number a row", fontsize=8.6)
     block(axes, 2.3, 0.4, 1.8, 0.27, GRADIENTS)
-    label(axes, 3.2, 0.53, "g, the gradient", fontsize=8)
+    label(axes, 3.2, 0.53, "g, the gradient", fontsize=8.6)
     arrow(axes, (1.2, 1.88), (2.3, 1.88), color=STRONG, lw=1.6)
-    label(axes, 1.8, 2.12, "read\nonce", fontsize=8, color=STRONG)
+    label(axes, 1.8, 2.12, "read\nonce", fontsize=8.6, color=STRONG)
     steps = (
         (2.42, "1   r = X w − y", "products along the rows", SLOPES),
         (1.42, "2   s = |r|ᵖ⁻¹ sign r", "and the loss, the sum of |r|ᵖ", SLOPES),
         (0.4, "3   g ← g + X′ s", "the rows again, scaled", GRADIENTS),
     )
     for y, formula, text, color in steps:
-        box(axes, 5.0, y, 1.95, 0.62, f"{formula}\n{text}", color, fontsize=8)
+        box(axes, 5.0, y, 1.95, 0.62, f"{formula}\n{text}", color, fontsize=8.6)
     arrow(axes, (5.97, 2.42), (5.97, 2.04))
     arrow(axes, (5.97, 1.42), (5.97, 1.02))
     arrow(axes, (4.1, 2.73), (5.0, 2.73))
     arrow(axes, (4.1, 2.0), (5.0, 2.55), color=STRONG)
     arrow(axes, (4.1, 1.75), (5.0, 0.85), color=STRONG)
     arrow(axes, (5.0, 0.55), (4.1, 0.53))
-    label(axes, 4.55, 2.05, "1st\nuse", fontsize=8, color=STRONG)
-    label(axes, 4.5, 1.05, "2nd\nuse", fontsize=8, color=STRONG)
+    label(axes, 4.55, 2.05, "1st\nuse", fontsize=8.6, color=STRONG)
+    label(axes, 4.5, 1.05, "2nd\nuse", fontsize=8.6, color=STRONG)
     return figure
 
 
@@ -126,21 +126,21 @@ def ways() -> Figure:
     def panel(x, y, name, text):
         box(axes, x, y, 3.45, 2.05, color="#fafafa")
         label(axes, x + 1.72, y + 1.88, name, weight="bold")
-        label(axes, x + 1.72, y + 0.24, text, fontsize=8)
+        label(axes, x + 1.72, y + 0.24, text, fontsize=8.6)
 
     panel(0.1, 2.25, "one_map.py", "features along the vectors:\nfour products of one row and w")
     cells(axes, 0.35, 2.95, 5, 8, s, DATA, [(1, j) for j in range(4)])
     cells(axes, 2.1, 3.46, 1, 8, s, MAPS, [(0, j) for j in range(4)])
-    label(axes, 1.03, 2.83, "X", fontsize=8)
+    label(axes, 1.03, 2.83, "X", fontsize=8.6)
     label(axes, 1.9, 3.54, "·", weight="bold")
-    label(axes, 2.78, 3.34, "w", fontsize=8)
+    label(axes, 2.78, 3.34, "w", fontsize=8.6)
 
     panel(3.65, 2.25, "many_maps.py", "maps along the vectors:\nan element of X meets four maps")
     cells(axes, 3.9, 2.95, 5, 5, s, DATA, [(1, 2)], "#e58e84")
     cells(axes, 5.3, 2.95, 5, 8, s, MAPS, [(2, j) for j in range(4)])
     label(axes, 5.1, 3.4, "·", weight="bold")
-    label(axes, 4.32, 2.83, "X", fontsize=8)
-    label(axes, 5.98, 2.83, "a column a map", fontsize=8)
+    label(axes, 4.32, 2.83, "X", fontsize=8.6)
+    label(axes, 5.98, 2.83, "a column a map", fontsize=8.6)
 
     panel(
         0.1,
@@ -154,15 +154,15 @@ def ways() -> Figure:
     )
     cells(axes, 2.1, 1.31, 2, 8, s, MAPS, [(0, 1)], "#e58e84")
     label(axes, 1.9, 1.45, "·", weight="bold")
-    label(axes, 1.03, 0.68, "X", fontsize=8)
-    label(axes, 2.78, 1.19, "two maps", fontsize=8)
+    label(axes, 1.03, 0.68, "X", fontsize=8.6)
+    label(axes, 2.78, 1.19, "two maps", fontsize=8.6)
 
     panel(3.65, 0.1, "columns.py", "rows along the vectors:\nresiduals never leave the registers")
     cells(axes, 3.9, 0.97, 4, 9, s, DATA, [(1, j) for j in range(4)])
     cells(axes, 6.2, 0.97, 4, 1, s, MAPS, [(1, 0)], "#e58e84")
     label(axes, 5.8, 1.3, "·", weight="bold")
-    label(axes, 4.66, 0.85, "X′, a feature a row", fontsize=8)
-    label(axes, 6.29, 0.85, "w", fontsize=8)
+    label(axes, 4.66, 0.85, "X′, a feature a row", fontsize=8.6)
+    label(axes, 6.29, 0.85, "w", fontsize=8.6)
     return figure
 
 
@@ -181,9 +181,9 @@ def gram() -> Figure:
     label(axes, x + (j + 0.5) * size, y + (4.5 - i) * size, "A")
     label(axes, x - 0.18, y + (4.5 - i) * size, "I", color=STRONG)
     label(axes, x + (j + 0.5) * size, y + 5 * size + 0.13, "J", color=STRONG)
-    label(axes, 3.2, 1.95, "a square is read\nonce, used twice:", fontsize=8)
+    label(axes, 3.2, 1.95, "a square is read\nonce, used twice:", fontsize=8.6)
     label(axes, 3.2, 1.35, "g_J ← g_J + w_I A\ng_I ← g_I + (A w_J)′")
-    label(axes, 1.57, 0.3, "white: not kept, X′X is symmetric", fontsize=8)
+    label(axes, 1.57, 0.3, "white: not kept, X′X is symmetric", fontsize=8.6)
 
     box(axes, 4.15, 0.1, 2.95, 2.7, color="#fafafa")
     label(axes, 5.62, 2.62, "diagonal.py: X = U diag(s) Q′", weight="bold")
@@ -196,7 +196,7 @@ def gram() -> Figure:
         5.62,
         0.72,
         "each coordinate for itself:\ngᵢ ∝ sᵢ (sᵢ vᵢ − zᵢ)\na step costs O(d) for one output",
-        fontsize=8,
+        fontsize=8.6,
     )
     return figure
 
@@ -207,9 +207,9 @@ def sweep() -> Figure:
 
     def matrix(x, y, width, height, text, color, above, beside):
         block(axes, x, y, width, height, color)
-        label(axes, x + width / 2, y + height / 2, text, fontsize=8)
-        label(axes, x + width / 2, y + height + 0.11, above, fontsize=8)
-        label(axes, x - 0.1, y + height / 2, beside, fontsize=8, rotation=90)
+        label(axes, x + width / 2, y + height / 2, text, fontsize=8.6)
+        label(axes, x + width / 2, y + height + 0.11, above, fontsize=8.6)
+        label(axes, x - 0.1, y + height / 2, beside, fontsize=8.6, rotation=90)
 
     matrix(0.4, 2.05, 1.5, 0.6, "tile of X", DATA, "d features", "rows")
     label(axes, 2.15, 2.35, "×", fontsize=11)
@@ -219,7 +219,7 @@ def sweep() -> Figure:
     label(axes, 5.3, 2.35, "=", fontsize=11)
     matrix(5.75, 2.05, 0.9, 0.6, "residuals", SLOPES, "maps", "rows")
     arrow(axes, (6.2, 2.03), (6.2, 1.12))
-    label(axes, 6.1, 1.6, "slopes, and the losses", fontsize=8, ha="right")
+    label(axes, 6.1, 1.6, "slopes, and the losses", fontsize=8.6, ha="right")
     matrix(2.55, 0.1, 0.9, 1.1, "gradients", GRADIENTS, "maps", "d")
     label(axes, 3.7, 0.65, "+=", fontsize=11)
     matrix(4.25, 0.1, 0.6, 1.1, "tile of\nX,\nturned", DATA, "rows", "d")
