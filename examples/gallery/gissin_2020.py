@@ -226,6 +226,7 @@ assert max(ranks[2:]) < 3.05
 #
 # What differs
 # ------------
-# The gradient flow of the theorem is gradient descent with a small learning rate here. That makes
-# the measured thresholds some percent larger. The sizes of the sensing problem are ours; quadratic
-# and convolutional networks and classification, which the paper has as well, are left out.
+# The gradient flow of the theorem is gradient descent with a small learning rate here, by which the
+# measured thresholds differ from the flow's by some percent. The sizes of the sensing problem are
+# ours. Quadratic and convolutional networks and classification, which the paper has as well, are
+# left out.

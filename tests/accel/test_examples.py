@@ -69,26 +69,6 @@ def test_a_phenomenon_is_printed_and_drawn(name, rows, options, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_depth_completes_a_matrix(monkeypatch, tmp_path):
-    """At a smaller size: deeper is better, later, faster, and better than least nuclear norm."""
-    monkeypatch.setattr(sys, "argv", ["matrix_completion.py"])
-    script = runpy.run_path(str(FOLDER / "matrix_completion.py"))
-    made = accel.datasets.make_low_rank((50, 50), 3, 600, seed=0)
-    results = list(script["train"](made, 6000, rate=5e-3))
-    assert [result.network.depth for result in results] == [2, 3, 4]
-    assert max(result.loss for result in results) < 1e-5
-    errors = [result.history["recovery_error"][-1] for result in results]
-    assert errors[0] > 5 * errors[1] > 10 * errors[2]
-    least = accel.minimum_nuclear_norm(made.problem)
-    truth = np.linalg.norm(made.truth)
-    assert errors[1] < 0.2 * np.linalg.norm(least.W - made.truth) / truth
-    assert least.nuclear_norm < np.linalg.norm(made.truth, "nuc")
-    low, high = np.array([script["rises"](result, 3) for result in results]).transpose(1, 0, 2)
-    assert (np.diff(low[:, 1:], axis=0)[0] > 0).all()  # depth 3 after depth 2
-    assert (np.diff(high - low, axis=0) < 0).all()
-    check_drawing(script, tmp_path / "picture.png", results, made.truth)
-
-
 def test_singular_values_are_learned_one_after_the_other(tmp_path):
     script = runpy.run_path(str(FOLDER / "saddle_to_saddle.py"))
     results, target = script["train"](steps=2500), script["TARGET"]
