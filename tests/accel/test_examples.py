@@ -56,7 +56,6 @@ def test_the_sweep(tmp_path):
         ("saddle_to_saddle.py", 12, []),
         ("edge_of_stability.py", 5, ["--quick"]),
         ("balancedness.py", 10, []),
-        ("sparsity.py", 16, []),
     ],
 )
 def test_a_phenomenon_is_printed_and_drawn(name, rows, options, tmp_path):
@@ -68,50 +67,6 @@ def test_a_phenomenon_is_printed_and_drawn(name, rows, options, tmp_path):
     assert len([line for line in numbers if "/" not in line]) == rows
     picture = tmp_path / name.replace(".py", ".png")
     assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_small_starts_are_sparse_and_large_ones_have_the_least_l2_norm(tmp_path):
-    script = runpy.run_path(str(FOLDER / "sparsity.py"))
-    problem, truth = script["data"]()
-    least = script["least"](problem)
-    assert least[0] == pytest.approx(np.abs(truth).sum())  # the data are enough for the l1 norm
-    results = list(script["train"](problem))
-    assert {result.status for result in results} == {"target"}
-    w = np.array([result.network.end_to_end()[0] for result in results])
-    norms = np.abs(w).sum(axis=1) / least[0] - 1, np.linalg.norm(w, axis=1) / least[1] - 1
-    for l1, l2 in zip(*(np.split(values, 2) for values in norms), strict=True):
-        assert (np.diff(l1) < 0).all()
-        assert (np.diff(l2) > -1e-6).all()
-        assert l1[-1] < 0.1
-        assert abs(l2[0]) < 1e-4
-    assert (norms[0][8:] < norms[0][:8]).all()  # the deeper, the sparser
-
-    check_drawing(script, tmp_path / "picture.png", problem, truth, norms)
-    steps, path = script["follow"](problem, 3)
-    halves = [
-        steps[np.argmax(abs(path[:, i]) > abs(truth[i]) / 2)] for i in np.argsort(-abs(truth))
-    ]
-    assert 0 < halves[0] <= halves[1] < halves[2]  # the largest weight first
-
-
-def test_depth_completes_a_matrix(monkeypatch, tmp_path):
-    """At a smaller size: deeper is better, later, faster, and better than least nuclear norm."""
-    monkeypatch.setattr(sys, "argv", ["matrix_completion.py"])
-    script = runpy.run_path(str(FOLDER / "matrix_completion.py"))
-    made = accel.datasets.make_low_rank((50, 50), 3, 600, seed=0)
-    results = list(script["train"](made, 6000, rate=5e-3))
-    assert [result.network.depth for result in results] == [2, 3, 4]
-    assert max(result.loss for result in results) < 1e-5
-    errors = [result.history["recovery_error"][-1] for result in results]
-    assert errors[0] > 5 * errors[1] > 10 * errors[2]
-    least = accel.minimum_nuclear_norm(made.problem)
-    truth = np.linalg.norm(made.truth)
-    assert errors[1] < 0.2 * np.linalg.norm(least.W - made.truth) / truth
-    assert least.nuclear_norm < np.linalg.norm(made.truth, "nuc")
-    low, high = np.array([script["rises"](result, 3) for result in results]).transpose(1, 0, 2)
-    assert (np.diff(low[:, 1:], axis=0)[0] > 0).all()  # depth 3 after depth 2
-    assert (np.diff(high - low, axis=0) < 0).all()
-    check_drawing(script, tmp_path / "picture.png", results, made.truth)
 
 
 def test_singular_values_are_learned_one_after_the_other(tmp_path):
