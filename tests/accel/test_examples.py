@@ -54,7 +54,6 @@ def test_the_sweep(tmp_path):
     ("name", "rows", "options"),
     [
         ("saddle_to_saddle.py", 12, []),
-        ("edge_of_stability.py", 5, ["--quick"]),
         ("balancedness.py", 10, []),
         ("sparsity.py", 16, []),
     ],
@@ -161,30 +160,6 @@ def test_candidates_for_the_factor_of_four(capsys, monkeypatch):
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 1 + len(rows)
     assert len({len(line) for line in told}) == 1
-
-
-def test_sharpness_grows_to_the_edge_of_stability(tmp_path):
-    script = runpy.run_path(str(FOLDER / "edge_of_stability.py"))
-    results = script["train"]([(2, 0.05), (4, 0.05), (4, 0.1)], steps=4000)
-    five = [results[number] for number in (0, 0, 1, 1, 2)]  # in the places of all five runs
-    check_drawing(script, tmp_path / "picture.png", five)
-    shallow, *deep = map(script["stability"], results)
-    assert shallow.max() < 0.3
-    assert (np.diff(results[0].history.loss) < 0).all()
-    for result, share in zip(results[1:], deep, strict=True):
-        assert share[0] < 0.05
-        edge = int(np.argmax(share > 1))
-        assert (np.diff(share[10:edge]) > 0).all()  # progressive sharpening
-        assert share[-30:] == pytest.approx(1, rel=0.2)
-        loss, balancedness = result.history.loss, result.history["balancedness"]
-        rises = np.diff(loss) > 0
-        assert not rises[:edge].any()
-        assert rises[edge:].mean() > 0.1
-        assert np.median(loss[-30:]) < 0.8 * loss[edge]  # over longer times it falls
-        assert balancedness[edge] == pytest.approx(balancedness[0], rel=0.02)
-        assert balancedness[-1] > 1.3 * balancedness[edge]
-    sharpness = [result.history["sharpness"][-30:].mean() for result in results[1:]]
-    assert sharpness[0] / sharpness[1] == pytest.approx(2, rel=0.1)  # it goes by the rate
 
 
 def test_balancedness_drifts_with_the_rate_and_breaks_where_it_is_too_large(tmp_path):
