@@ -54,7 +54,6 @@ def test_the_sweep(tmp_path):
     ("name", "rows", "options"),
     [
         ("saddle_to_saddle.py", 12, []),
-        ("balancedness.py", 10, []),
         ("sparsity.py", 16, []),
     ],
 )
@@ -160,21 +159,6 @@ def test_candidates_for_the_factor_of_four(capsys, monkeypatch):
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 1 + len(rows)
     assert len({len(line) for line in told}) == 1
-
-
-def test_balancedness_drifts_with_the_rate_and_breaks_where_it_is_too_large(tmp_path):
-    script = runpy.run_path(str(FOLDER / "balancedness.py"))
-    results, limit = script["train"](rates=(0.002, 0.02, 0.05))
-    check_drawing(script, tmp_path / "picture.png", results, limit)
-    rates, drifts = script["drifts"](results)
-    assert rates[1] < limit < rates[2]
-    assert drifts[1] / drifts[0] == pytest.approx(rates[1] / rates[0], rel=0.05)
-    assert drifts[2] > 3 * drifts[0] * rates[2] / rates[0]
-    ends = [script["until_time"](result, "balancedness")[1] for result in results]
-    assert [values[-1] / values[0] > 0.99 for values in ends] == [True, True, False]
-    loss = [script["until_time"](result, "loss")[1][-1] for result in results]
-    assert loss[0] == pytest.approx(loss[1], rel=0.05)
-    assert loss[2] > 10 * loss[1]
 
 
 NOTEBOOK = FOLDER / "notebook.ipynb"
