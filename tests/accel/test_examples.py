@@ -53,7 +53,6 @@ def test_the_sweep(tmp_path):
 @pytest.mark.parametrize(
     ("name", "rows", "options"),
     [
-        ("saddle_to_saddle.py", 12, []),
         ("sparsity.py", 16, []),
     ],
 )
@@ -110,29 +109,6 @@ def test_depth_completes_a_matrix(monkeypatch, tmp_path):
     assert (np.diff(low[:, 1:], axis=0)[0] > 0).all()  # depth 3 after depth 2
     assert (np.diff(high - low, axis=0) < 0).all()
     check_drawing(script, tmp_path / "picture.png", results, made.truth)
-
-
-def test_singular_values_are_learned_one_after_the_other(tmp_path):
-    script = runpy.run_path(str(FOLDER / "saddle_to_saddle.py"))
-    results, target = script["train"](steps=2500), script["TARGET"]
-    check_drawing(script, tmp_path / "picture.png", results)
-    tenth, half, most = (
-        np.array([script["reaches"](result, share) for result in results])
-        for share in (0.1, 0.5, 0.9)
-    )
-    assert (np.diff([tenth, half, most], axis=0) > 0).all()  # and so all are reached
-    assert np.ptp(half[0]) <= 1  # at depth 1 all at once
-    for result, steps in zip(results[1:], half[1:], strict=True):
-        learned = result.history["singular_values"][steps] / target
-        assert (learned[np.tril_indices(4, -1)] > 0.95).all()  # the larger ones are there
-        assert (learned[np.triu_indices(4, 1)] < 0.1).all()  # the smaller ones are to come
-    assert (half[2] > 2 * half[1]).all()
-    assert ((most - tenth) / half)[2] == pytest.approx(0, abs=0.2)
-    assert ((most - tenth) / half)[1].min() > 0.35
-
-    loss = results[2].history.loss  # in between it stays at a saddle
-    middle = np.sqrt(half[2, 1:] * half[2, :-1]).astype(int)
-    assert loss[middle] == pytest.approx(script["SADDLES"][1:], rel=0.05)
 
 
 def test_candidates_for_the_factor_of_four(capsys, monkeypatch):
