@@ -158,9 +158,10 @@ for i, (p, ax) in enumerate(zip(POWERS, axes, strict=True)):
         assert result.status == "target"
     assert best.duality_gap < 1e-9 * best.loss  # far below what is looked at
     ax.set(xlabel="step + 1", title=f"p = {p}", ylim=(NEAR, None))
-    ax.grid(alpha=0.3)
 axes[0].set(ylabel="loss above the minimum, relative")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+for ax in axes:
+    ax.grid(alpha=0.3)
 
 # %%
 # At p = 2 depth does not help here. At p = 4 depth 2 and 3 need fewer steps than depth 1, and at
