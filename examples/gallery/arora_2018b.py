@@ -1,6 +1,6 @@
 r"""
-Arora et al. 2018b: descent converges from balanced starts
-==========================================================
+Descent converges from balanced starts (Arora et al. 2018b)
+===========================================================
 
 Arora, Cohen, Golowich and Hu (2018), "A Convergence Analysis of Gradient Descent for Deep Linear
 Neural Networks" (`arXiv 1810.02281 <https://arxiv.org/abs/1810.02281>`_), prove that gradient

@@ -1,6 +1,6 @@
 r"""
-Cohen et al. 2021: descent at the edge of stability
-===================================================
+Descent at the edge of stability (Cohen et al. 2021)
+====================================================
 
 Cohen, Kaur, Li, Kolter and Talwalkar (2021), "Gradient Descent on Neural Networks Typically Occurs
 at the Edge of Stability" (`arXiv 2103.00065 <https://arxiv.org/abs/2103.00065>`_), measured the

@@ -1,6 +1,6 @@
 r"""
-Jacot et al. 2021: from saddle to saddle
-========================================
+From saddle to saddle (Jacot et al. 2021)
+=========================================
 
 Jacot, Ged, Simsek, Hongler and Gabriel (2021), "Saddle-to-Saddle Dynamics in Deep Linear Networks:
 Small Initialization Training, Symmetry, and Sparsity" (`arXiv 2106.15933

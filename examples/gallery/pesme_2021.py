@@ -1,6 +1,6 @@
 r"""
-Pesme et al. 2021: the noise of SGD makes solutions sparser
-===========================================================
+The noise of SGD makes solutions sparser (Pesme et al. 2021)
+============================================================
 
 Pesme, Pillaud-Vivien and Flammarion (2021), "Implicit Bias of SGD for Diagonal Linear Networks: a
 Provable Benefit of Stochasticity" (`arXiv 2106.09524 <https://arxiv.org/abs/2106.09524>`_), study
