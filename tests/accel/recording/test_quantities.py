@@ -282,7 +282,8 @@ def test_every_name_makes_its_quantity():
 
 
 def test_the_page_has_every_quantity():
-    page = (ROOT / "docs" / "guide" / "recording.md").read_text().partition("\n## At which steps")[0]
+    text = (ROOT / "docs" / "guide" / "recording.md").read_text()
+    page = text.partition("\n## At which steps")[0]
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert all(any(f"| `{name}" in row for row in rows) for name in recording.NAMES)
     assert len(rows) == len(recording.NAMES) + 3

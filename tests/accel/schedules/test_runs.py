@@ -288,7 +288,7 @@ def test_estimators_refuse_schedules():
 
 
 def test_the_examples_of_the_page(capsys):
-    """docs/guide/schedules.md prints what it says; the best rate of many good ones may be another."""
+    """The page prints what it says; the best rate of many good ones may be another."""
     pytest.importorskip("sklearn")  # for the data
     page = (ROOT / "docs" / "guide" / "schedules.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```\n\n((?: {4}[^\n]*\n)+)", page, re.S | re.M)
