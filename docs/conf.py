@@ -38,7 +38,6 @@ extensions = [
 ]
 exclude_patterns = [
     "records",
-    "how/pictures.py",
     "gallery/**/*.ipynb",
     "gallery/**/*.py",
 ]
