@@ -63,7 +63,9 @@ print(
 # report of ``accel reproduce``, from which they are read here. (The paper's numbers were read off
 # its curves, within ten percent.)
 
-report = next(Path(__file__).resolve().parents[2].glob("docs/**/reproduce-2026-11-30.json"))
+folders = (Path.cwd(), *Path.cwd().parents)  # one of them is the checkout
+reports = (path for at in folders for path in at.glob("docs/**/reproduce-2026-11-30.json"))
+report = next(reports)
 figures = {figure["key"]: figure["lines"] for figure in json.loads(report.read_text())["figures"]}
 ends, searches = {}, {}  # the distance at which a line ends, by figure and label
 
