@@ -113,7 +113,7 @@ for ax, key, title in zip(axes, ("3l", "3r"), ("l2 loss", "l4 loss"), strict=Tru
     ax.set(title=f"figure 3: {title}", xlabel="step")
     ax.locator_params(axis="x", nbins=5)
     ax.legend()
-axes[0].set_ylabel("distance from the optimum")
+_ = axes[0].set_ylabel("distance from the optimum")
 
 # %%
 # What one sees
@@ -207,7 +207,7 @@ for stuck, line, color, width in ((four_zero, four, "C3", 3), (eight_zero, eight
 for ax, title in zip(axes, ("4 left", "4 right", "5 left"), strict=True):
     ax.set(title=f"figure {title}: l4 loss", xlabel="step")
     ax.legend(fontsize="small")
-axes[0].set_ylabel("distance from the optimum")
+_ = axes[0].set_ylabel("distance from the optimum")
 
 # %%
 # Depth accelerates gradient descent beyond AdaGrad, which adapts its rates, and nearly to AdaDelta;
