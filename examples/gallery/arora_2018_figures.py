@@ -63,7 +63,9 @@ print(
 # report of ``accel reproduce``, from which they are read here. (The paper's numbers were read off
 # its curves, within ten percent.)
 
-report = next(Path(__file__).resolve().parents[2].glob("docs/**/reproduce-2026-11-30.json"))
+folders = (Path.cwd(), *Path.cwd().parents)  # one of them is the checkout
+reports = (path for at in folders for path in at.glob("docs/**/reproduce-2026-11-30.json"))
+report = next(reports)
 figures = {figure["key"]: figure["lines"] for figure in json.loads(report.read_text())["figures"]}
 ends, searches = {}, {}  # the distance at which a line ends, by figure and label
 
@@ -111,7 +113,7 @@ for ax, key, title in zip(axes, ("3l", "3r"), ("l2 loss", "l4 loss"), strict=Tru
     ax.set(title=f"figure 3: {title}", xlabel="step")
     ax.locator_params(axis="x", nbins=5)
     ax.legend()
-axes[0].set_ylabel("distance from the optimum")
+_ = axes[0].set_ylabel("distance from the optimum")
 
 # %%
 # What one sees
@@ -205,7 +207,7 @@ for stuck, line, color, width in ((four_zero, four, "C3", 3), (eight_zero, eight
 for ax, title in zip(axes, ("4 left", "4 right", "5 left"), strict=True):
     ax.set(title=f"figure {title}: l4 loss", xlabel="step")
     ax.legend(fontsize="small")
-axes[0].set_ylabel("distance from the optimum")
+_ = axes[0].set_ylabel("distance from the optimum")
 
 # %%
 # Depth accelerates gradient descent beyond AdaGrad, which adapts its rates, and nearly to AdaDelta;

@@ -55,7 +55,7 @@ for ax, run in zip(axes.flat, runs, strict=False):
     )
 axes[1, 1].axhline(least_error, color="k", ls=":", label="least nuclear norm")
 axes[1, 1].set(title="recovery", xlabel="step", ylabel="relative distance from the matrix")
-axes[1, 1].legend(loc="lower left")
+_ = axes[1, 1].legend(loc="lower left")
 
 
 # %%

@@ -142,7 +142,11 @@ figure, ax = plt.subplots(figsize=(7.5, 4.8))
 for depth, exact in threshold.items():
     ax.loglog(fine, exact, color=f"C{depth - 1}", label=f"depth {depth}: flow")
     ax.loglog(gaps, measured[depth], "o", color=f"C{depth - 1}", label=f"depth {depth}: trained")
-ax.set(xlabel="gap r - 1 between the targets", ylabel="largest start with incremental learning")
+ax.set(
+    title="how small a start makes learning incremental",
+    xlabel="gap r - 1 between the targets",
+    ylabel="largest start with incremental learning",
+)
 ax.legend(loc="lower right")
 
 print("largest start with incremental learning: trained networks, flow")

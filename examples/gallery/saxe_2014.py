@@ -170,13 +170,13 @@ assert worst < 0.01
 # As the depth grows
 # ------------------
 # One of the paper's surprises: from a start that keeps all factors in proportion, the time that
-# learning takes has a limit as the depth grows. In units of 1 / N (a learning rate that falls as 1
-# / N, as stability asks for) the integral tends to
+# learning takes has a limit as the depth grows. In units of 1/N (a learning rate that falls as 1/N,
+# as stability asks for) the integral tends to
 #
 # .. math:: \frac{1}{s^2} \ln \frac{u (s - u_0)}{u_0 (s - u)} + \frac{1}{s u_0} - \frac{1}{s u} .
 #
-# The networks below start at :math:`u_0` = 0.1 and run at the learning rate 0.001 / N until all
-# modes are learned. The time is that to nine tenths of s = 1, the slowest mode.
+# The networks below start at :math:`u_0` = 0.1 and run at the learning rate 0.001/N until all modes
+# are learned. The time is that to nine tenths of s = 1, the slowest mode.
 
 depths, start, share = (2, 3, 4, 8, 16, 32, 64), 0.1, 0.9
 models = [(aligned(depth, start), accel.GradientDescent(1e-3 / depth)) for depth in depths]
@@ -196,7 +196,13 @@ figure, ax = plt.subplots(figsize=(6.4, 3.8))
 ax.semilogx(depths, exact, "k:", label="integral")
 ax.semilogx(depths, scaled, "o", color="0.2", label="networks")
 ax.axhline(limit, color="0.5", ls="--", label="limit of infinite depth")
-ax.set(xlabel="depth N", ylabel="N x time to learn s = 1", xticks=depths, ylim=(0, 15))
+ax.set(
+    title="time to learn the slowest mode, from 0.1 to 0.9",
+    xlabel="depth N",
+    ylabel="N x time to learn s = 1",
+    xticks=depths,
+    ylim=(0, 15),
+)
 ax.set_xticklabels(depths)
 ax.minorticks_off()
 ax.legend(loc="lower right")

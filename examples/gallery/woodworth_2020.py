@@ -131,26 +131,19 @@ for i, depth in enumerate(depths):
         w, best = found[i, j], chosen[depth, start]
         distances[i, j] = np.linalg.norm(w - best) / np.linalg.norm(best)
         (a1, a2), (b1, b2) = norms(w), norms(best)
-        print(f"{depth:5} {start:6g} {a1:16.5f} {b1:8.5f} {a2:16.5f} {b2:8.5f}", end="")
+        print(f"{depth:5} {start:6g} {a1:16.5f} {b1:8.5f}", end="")
+        print(f" {max(a2, 0):16.5f} {b2:8.5f}", end="")  # no sign where it is 0 but for rounding
         print(f" {distances[i, j]:10.5f} {runs[i * len(starts) + j].steps:8}")
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), sharex=True)
 for which, ax in enumerate(axes):
     for i, depth in enumerate(depths):
         theory = norms(np.array([chosen[depth, start] for start in fine]))[which]
-        ax.loglog(fine, theory, color=f"C{depth - 1}", label=f"depth {depth}: least Q")
-        ax.loglog(
-            starts,
-            norms(found[i])[which],
-            "o",
-            color=f"C{depth - 1}",
-            label=f"depth {depth}: trained",
-        )
-    ax.set(
-        xlabel=r"start: $\alpha^N$",
-        ylabel=f"l{which + 1} norm above the least one, relative",
-        ylim=(1e-3, 2),
-    )
+        ax.loglog(fine, theory, color=f"C{i + 1}", label=f"depth {depth}: least Q")
+        trained = norms(found[i])[which]
+        ax.loglog(starts, trained, "o", color=f"C{i + 1}", label=f"depth {depth}: trained")
+    ax.set(xlabel=r"start: $\alpha^N$", ylabel=f"l{which + 1} norm above the least one, relative")
+    ax.set_ylim(1e-3, 2)
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 # %%
@@ -180,11 +173,7 @@ assert excess1[:, -1].max() < 0.1
 # the other.
 
 paths = []
-for depth, start, rate, steps in (
-    (2, 3.0, 0.0005, 3000),
-    (2, 1e-4, 0.005, 2000),
-    (3, 1e-4, 0.005, 2000),
-):
+for depth, start, rate, steps in ((2, 3, 5e-4, 3000), (2, 1e-4, 5e-3, 2000), (3, 1e-4, 5e-3, 2000)):
     network = accel.DiagonalNetwork.for_problem(problem, depth, scale=start ** (1 / depth))
     descent = accel.GradientDescent(rate)
     paths.append(accel.train(problem, network, descent, steps, record="snapshots", record_every=10))
@@ -197,7 +186,7 @@ for ax, run, start in zip(axes, paths, (3, 1e-4, 1e-4), strict=True):
     for value in truth[truth != 0]:
         ax.axhline(value, color="0.5", ls="--", lw=1, zorder=0)
     ax.set(title=f"depth {depth}, start {start:g}", xlabel="step")
-axes[0].set_ylabel("entries of w")
+_ = axes[0].set_ylabel("entries of w")
 
 # %%
 # Published and measured
