@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_extensions")]
 from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 from public_names import public_names  # noqa: E402
+from quiet import quiet  # noqa: E402
 
 project = "implicit-accel"
 author = "implicit-accel developers"
@@ -94,6 +95,7 @@ sphinx_gallery_conf = {
     "doc_module": ("accel",),
     "reference_url": {"accel": None},
     "backreferences_dir": "gallery/backreferences",
+    "reset_modules": ("matplotlib", quiet),
 }
 
 

@@ -64,8 +64,8 @@ print(
 # its curves, within ten percent.)
 
 folders = (Path.cwd(), *Path.cwd().parents)  # one of them is the checkout
-reports = (path for at in folders for path in at.glob("docs/**/reproduce-2026-11-30.json"))
-report = next(reports)
+reports = (at / "docs" / "records" / "reproduce-2026-11-30.json" for at in folders)
+report = next(path for path in reports if path.exists())
 figures = {figure["key"]: figure["lines"] for figure in json.loads(report.read_text())["figures"]}
 ends, searches = {}, {}  # the distance at which a line ends, by figure and label
 
