@@ -15,7 +15,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_extensions")]
 from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 from public_names import public_names  # noqa: E402
-from quiet import quiet  # noqa: E402
 
 project = "implicit-accel"
 author = "implicit-accel developers"
@@ -95,7 +94,7 @@ sphinx_gallery_conf = {
     "doc_module": ("accel",),
     "reference_url": {"accel": None},
     "backreferences_dir": "gallery/backreferences",
-    "reset_modules": ("matplotlib", quiet),
+    "reset_modules": ("matplotlib", "quiet.quiet"),
 }
 
 
