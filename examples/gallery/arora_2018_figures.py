@@ -184,7 +184,7 @@ for number in (0, 3, 6, 9):
 # Figure 4 left sets gradient descent at depth 3 against AdaGrad and AdaDelta at depth 1, figure 4
 # right has Adam at depth 1, 2 and 3. Figure 5 left has networks of 1, 4 and 8 layers, from near
 # zero (factors of deviation 0.01) and from the identity; there the former have the rates of the
-# latter, since near zero no rate makes a difference.
+# latter, since near zero they are stuck at almost any rate.
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 4.2))
 for line, style in zip(
