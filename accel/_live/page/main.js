@@ -148,6 +148,7 @@ window.accelLive = {
   race: () => race,
   shown: () => race.at.slice(0, placeOf(race, currentStep()) + 1),
   drawn: () => curves.plot.data,
+  axisColor: () => curves.theme.muted,
 };
 
 showRace();

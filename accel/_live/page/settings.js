@@ -99,7 +99,7 @@ export const PRESETS = [
   },
   {
     key: "rule", label: "The end-to-end rule",
-    settings: { rule: true, share: 0.3, start: 0.1, steps: 1000, logSteps: true },
+    settings: { rule: true, share: 0.1, start: 0.1, steps: 4000, logSteps: true },
   },
 ];
 
