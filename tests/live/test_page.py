@@ -281,3 +281,11 @@ def test_no_browser_survives_a_test_that_is_killed(tmp_path, seen):
             break
         time.sleep(0.05)
     assert marked(marker) == []
+
+
+def test_the_documentation_quotes_the_races(seen):
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    for name, words in (("paper", "Depth 1 needs"), ("square", "Depth 1 now needs")):
+        plain, two, three = seen["presets"][name]["reached"]
+        assert f"{words} {plain} steps" in text
+        assert f", depth 2 needs {two} and depth 3 needs {three}." in text

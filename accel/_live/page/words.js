@@ -16,7 +16,7 @@ export function numberText(value, digits = 2) {
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e4) return String(Number(value.toPrecision(digits)));
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-  return `${Number(mantissa)} × ${powerOfTen(Number(exponent))}`;
+  return `${Number(mantissa)}\u00a0×\u00a0${powerOfTen(Number(exponent))}`;
 }
 
 /** A count with narrow spaces between its thousands. */
@@ -150,7 +150,7 @@ function reasonText({ settings, problem }) {
     `${numberText(steeper)} times steeper in the first coordinate than in the second at first, so ` +
     "that the first one dictates the rate of depth 1, and the second one crawls.";
   return depths === 1 ? begin : `${begin} A network of depth N multiplies the steps by about |w| to ` +
-    "the power 2 − 2/N, which is small at the start and large once w has grown: the second " +
+    "the power 2\u00a0−\u00a02/N, which is small at the start and large once w has grown: the second " +
     "coordinate catches up.";
 }
 
