@@ -42,6 +42,7 @@ def main():
     for folder, package in PACKAGES.items():
         modules = (name for name in files(folder) if name.endswith(".py"))
         expected |= {package + name.removeprefix(folder) for name in modules}
+    expected |= {*files("accel/_live/page")}
     lines += compare(wheel.name, set(zipfile.ZipFile(wheel).namelist()), expected)
     sys.exit("\n".join(lines) or None)
 

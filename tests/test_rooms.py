@@ -27,7 +27,7 @@ FLOORS = [
     {"_core", "_files"},
     {"recording"},
     {"_optimum", "_runs", "datasets", "distributed", "torch"},
-    {"_reports", "sklearn", "theory", "tuning"},
+    {"_live", "_reports", "sklearn", "theory", "tuning"},
     {"experiments"},
     {"cli"},
 ]

@@ -13,6 +13,7 @@ from accel.cli.compare import compare_command
 from accel.cli.options import Json
 from accel.cli.predict import predict_command
 from accel.cli.reproduce import reproduce_command
+from accel.cli.show import show_command
 from accel.cli.terminal import Group, print_json
 from accel.cli.train import train_command
 from accel.cli.warm import warm_command
@@ -55,6 +56,7 @@ app.command("train")(train_command)
 app.command("predict")(predict_command)
 app.command("reproduce")(reproduce_command)
 app.command("atlas")(atlas_command)
+app.command("show")(show_command)
 app.command("warm")(warm_command)
 
 
