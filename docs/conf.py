@@ -68,6 +68,9 @@ html_title = f"implicit-accel {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+# Pages that have no others below them.
+ALONE = ("start", "live", "gpu", "numerics", "distributed", "changes", "contributing")
+html_sidebars = dict.fromkeys(ALONE, [])
 html_theme_options = {
     "logo": {"text": "implicit-accel"},
     "header_links_before_dropdown": 6,
