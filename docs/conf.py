@@ -70,7 +70,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 # Pages that have no others below them.
 ALONE = ("start", "live", "gpu", "numerics", "distributed", "changes", "contributing")
-html_sidebars = dict.fromkeys(ALONE, [])
+html_sidebars = {page: [] for page in ALONE}
 html_theme_options = {
     "logo": {"text": "implicit-accel"},
     "header_links_before_dropdown": 6,
