@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ..children import ROOT, run
+from accel import _live
 
-PAGE = ROOT / "accel" / "_live" / "page"
+from ..children import run
+
+PAGE = Path(_live.__file__).parent / "page"
 #: Calls ``answers(engine, questions)`` of a script, with what is in a file of JSON.
 CALLER = """
 import { readFileSync } from "node:fs";
