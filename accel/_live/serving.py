@@ -66,8 +66,8 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    # Else a port stays taken for a minute after its server has ended. Where a socket can be exclusive,
-    # on Windows, the same option would let two servers have one port.
+    # Else a port stays taken for a minute after its server has ended. Where a socket can be
+    # exclusive, on Windows, the same option would let two servers have one port.
     allow_reuse_address = not hasattr(socket, "SO_EXCLUSIVEADDRUSE")
 
     def __init__(self, port: int = 0) -> None:

@@ -175,13 +175,6 @@ def presets(browser, url):
             )
             seen.page.screenshot(path=FOLDER / f"preset-{key}.png")
         told["said"] = seen.said
-    with visit(browser, url, reduced_motion="no-preference") as seen:
-        seen.page.click("[data-preset=saddle]")
-        seen.page.evaluate(
-            "() => { const step = document.getElementById('step'); step.value = 200;"
-            " step.dispatchEvent(new Event('input')); }"
-        )
-        told["early"] = seen.settled()
     return told
 
 

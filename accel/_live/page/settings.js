@@ -87,7 +87,7 @@ export const PRESETS = [
   },
   {
     key: "saddle", label: "Near zero: stuck at the saddle",
-    settings: { depths: 4, start: 1e-8, field: 4, steps: 3000, logSteps: true },
+    settings: { depths: 4, start: 1e-8, share: 0.5, field: 4, steps: 3000, logSteps: true },
   },
   {
     key: "larger", label: "Larger p: depth helps more",
