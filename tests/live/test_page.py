@@ -60,7 +60,7 @@ def test_the_race_plays(seen):
     before, after = told["while_paused"]
     assert before == after > 5
     assert (told["whole"][0], told["whole"][-1]) == (0, 500)
-    assert len(told["early"]) < before
+    assert told["early"] == [0]
     assert (told["count"], told["text"]) == ("1000", "step 500 of 500")
 
 
