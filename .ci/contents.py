@@ -7,7 +7,9 @@ from pathlib import Path
 
 PACKAGES = {"accel": "accel", "kernels": "accel/kernels"}  # folder of the checkout: of the wheel
 BESIDE = ["tests", "benchmarks", "examples", "docs"]
-METADATA = ["METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"]
+LICENSES = ["LICENSE", "accel/_live/page/vendor/uplot/LICENSE"]
+METADATA = ["METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt"]
+METADATA += [f"licenses/{name}" for name in LICENSES]
 
 
 def files(folder):

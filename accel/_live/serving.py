@@ -1,5 +1,6 @@
 """A server for the page, on this machine alone."""
 
+import socket
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -65,8 +66,9 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    # On Windows that would let two servers have one port.
-    allow_reuse_address = False
+    # Else a port stays taken for a minute after its server has ended. Where a socket can be
+    # exclusive, on Windows, the same option would let two servers have one port.
+    allow_reuse_address = not hasattr(socket, "SO_EXCLUSIVEADDRUSE")
 
     def __init__(self, port: int = 0) -> None:
         self.files = page_files()

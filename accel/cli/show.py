@@ -1,5 +1,6 @@
 """The subcommand ``accel show``: the live page, served on this machine or written to a folder."""
 
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,12 @@ from accel.cli.options import OUTPUT, Force
 from accel.cli.terminal import print_line, say
 
 __all__ = ["show_command"]
+
+
+def _open(url: str) -> None:
+    """Open a browser, or say that there is none."""
+    if not webbrowser.open(url):
+        say("no browser was found: open that address in one")
 
 
 def show_command(
@@ -58,9 +65,9 @@ def show_command(
         raise OSError(f"port {port} cannot be used: {error.strerror or error}") from None
     with server:
         print_line(console, f"the page is at {server.url} until Ctrl-C")
-        if browser and not webbrowser.open(server.url):
-            say("no browser was found: open that address in one")
+        if browser:  # by a thread: a browser in a terminal returns when it is closed
+            threading.Thread(target=_open, args=(server.url,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print_line(console, "")
+            print_line(console, "")  # after the ^C of the terminal

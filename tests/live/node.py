@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ..children import ROOT, run
+from accel import _live
 
-PAGE = ROOT / "accel" / "_live" / "page"
-#: Calls ``answers(engine, questions)`` of a script, with what is in a file of JSON.
+from ..children import run
+
+PAGE = Path(_live.__file__).parent / "page"
+#: Calls ``answers(module, questions)`` of a script, with what is in a file of JSON.
 CALLER = """
 import { readFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
-const [, , engine, questions, script] = process.argv;
-const { answers } = await import(pathToFileURL(script));
-const asked = JSON.parse(readFileSync(questions, "utf8"));
-const told = answers(await import(pathToFileURL(engine)), asked);
+import { answers } from "./script.js";
+const asked = JSON.parse(readFileSync("asked.json", "utf8"));
+const told = answers(await import(`./page/${process.argv[2]}`), asked);
 console.log(JSON.stringify(told, (_, value) =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value));
 """
@@ -42,16 +42,14 @@ needs_node = pytest.mark.skipif(
 )
 
 
-def ask(folder, script, questions):
-    """What a script, the text of a module, answers to questions about the engine.
+def ask(folder, script, questions, module="engine.js"):
+    """What a script, the text of a module, answers to questions about a module of the page.
 
     A number that JSON has no word for comes as a text: "Infinity", "NaN".
     """
-    places = {"caller.mjs": CALLER, "script.mjs": script, "asked.json": json.dumps(questions)}
+    shutil.copytree(PAGE, folder / "page", dirs_exist_ok=True)
+    places = {"caller.js": CALLER, "script.js": script, "asked.json": json.dumps(questions)}
+    places["package.json"] = '{"type": "module"}'  # older node.js takes no module without
     for name, text in places.items():
         (folder / name).write_text(text, encoding="utf-8")
-    # In a file named .js node would look for a package.json to learn that it is a module.
-    engine = folder / "engine.mjs"
-    shutil.copy(PAGE / "engine.js", engine)
-    done = run(node(), "caller.mjs", engine, "asked.json", folder / "script.mjs", cwd=folder)
-    return json.loads(done.stdout)
+    return json.loads(run(node(), "caller.js", module, cwd=folder).stdout)

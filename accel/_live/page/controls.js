@@ -16,7 +16,7 @@ function valueText(slider, settings) {
   const value = settings[slider.key];
   if (slider.key === "depths") return value === 1 ? "1" : `1 to ${value}`;
   if (slider.key === "rate" && settings.rates === "own") return "each its own";
-  if (slider.key === "share" && settings.rates === "same") return "not in use";
+  if (slider.key === "share" && settings.rates === "same") return "off";
   return slider.whole ? countText(value) : numberText(value, 3);
 }
 

@@ -129,8 +129,8 @@ export class Curves {
     ctx.setLineDash([]);
     ctx.fillStyle = theme.muted;
     ctx.font = theme.font.replace("12px", `${12 * ratio}px`);
-    ctx.textAlign = "right";
-    ctx.fillText("target", bbox.left + bbox.width - 4 * ratio, y - 5 * ratio);
+    ctx.textAlign = "left";
+    ctx.fillText("target", bbox.left + 4 * ratio, y - 5 * ratio);
     const place = placeOf(race, step);
     for (const { depth, endToEnd, course } of race.lanes) {
       if (endToEnd) continue;

@@ -188,9 +188,9 @@ export class Plane {
     ctx.drawImage(this.ground, 0, 0, this.width, this.height);
     ctx.save();
     this.#clip(ctx);
-    this.#star(ctx, this.#place(race.problem.optimum));
     const place = placeOf(race, this.step);
     for (const lane of race.lanes) this.#trajectory(ctx, lane, place);
+    this.#star(ctx, this.#place(race.problem.optimum));
     ctx.strokeStyle = theme.text;
     ctx.lineWidth = 1.5;
     ctx.beginPath();
@@ -230,12 +230,16 @@ export class Plane {
 
   #star(ctx, [x, y]) {
     ctx.fillStyle = this.theme.text;
+    ctx.strokeStyle = this.theme.surface;
+    ctx.lineWidth = 1;
     ctx.beginPath();
     for (let i = 0; i < 10; i++) {
       const radius = i % 2 ? 3.5 : 8.5;
       const angle = (i * Math.PI) / 5 - Math.PI / 2;
       ctx.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
     }
+    ctx.closePath();
     ctx.fill();
+    ctx.stroke();
   }
 }

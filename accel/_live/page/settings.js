@@ -51,7 +51,19 @@ export const SLIDERS = [
   },
 ];
 
-/** The setting that the page opens with: the illustration of section 7 of the paper. */
+/**
+ * @typedef {object} Settings the keys of all sliders with their values, and:
+ * @property {"own"|"same"} rates "own": each depth at its own largest stable rate, times share;
+ *   "same": one rate for all
+ * @property {number} field the depth whose vector field is drawn
+ * @property {boolean} rule whether the end-to-end rule is drawn beside the networks
+ * @property {boolean} logSteps whether the axis of steps is logarithmic
+ */
+
+/**
+ * The setting that the page opens with: the illustration of section 7 of the paper.
+ * @type {Settings}
+ */
 export const DEFAULTS = Object.freeze({
   depths: 3,
   p: 4,
@@ -61,13 +73,9 @@ export const DEFAULTS = Object.freeze({
   rate: 0.005,
   share: 0.9,
   steps: 500,
-  /** "own": each depth at its own largest stable rate, times share; "same": one rate for all. */
   rates: "own",
-  /** The depth whose vector field is drawn. */
   field: 2,
-  /** Whether the end-to-end rule is drawn beside the networks. */
   rule: false,
-  /** Whether the axis of steps is logarithmic. */
   logSteps: false,
 });
 
@@ -75,7 +83,7 @@ export const DEFAULTS = Object.freeze({
  * @typedef {object} Preset
  * @property {string} key its name in scripts
  * @property {string} label
- * @property {object} settings what differs from DEFAULTS
+ * @property {Partial<Settings>} settings what differs from DEFAULTS
  */
 
 /** @type {Preset[]} */
@@ -87,7 +95,7 @@ export const PRESETS = [
   },
   {
     key: "saddle", label: "Near zero: stuck at the saddle",
-    settings: { depths: 4, start: 1e-8, field: 4, steps: 3000, logSteps: true },
+    settings: { depths: 4, start: 1e-8, share: 0.5, field: 4, steps: 3000, logSteps: true },
   },
   {
     key: "larger", label: "Larger p: depth helps more",
@@ -95,7 +103,7 @@ export const PRESETS = [
   },
   {
     key: "same", label: "A rate too large for the deep",
-    settings: { rates: "same", rate: 0.009 },
+    settings: { rates: "same", rate: 0.009, logSteps: true },
   },
   {
     key: "rule", label: "The end-to-end rule",

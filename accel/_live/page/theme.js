@@ -1,6 +1,18 @@
 /** The colours, as the style sheet has them for light or dark surroundings. */
 
-/** @returns {Theme} */
+/**
+ * @typedef {object} Theme
+ * @property {string} text
+ * @property {string} muted of axes and their texts
+ * @property {string} line of grids and contours
+ * @property {string} surface behind the pictures
+ * @property {string} valley what each contour adds to the one around it
+ * @property {string} font
+ * @property {(depth: number) => string} depth the package's colour of a depth
+ * @property {(depth: number) => string} ink a shade of it that stands out from the background
+ *
+ * @returns {Theme} the colours that hold now
+ */
 export function theme() {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -11,7 +23,6 @@ export function theme() {
     surface: color("surface"),
     valley: color("valley"),
     font: `12px ${style.getPropertyValue("--font").trim()}`,
-    /** Of a depth: the package's colour, and a shade of it that stands out from the background. */
     depth: (depth) => color(`depth-${depth}`),
     ink: (depth) => color(`depth-${depth}-ink`),
   };

@@ -142,13 +142,14 @@ function reasonText({ settings, problem }) {
     return "With p = 2 the curvature is the same everywhere: one rate suits the whole way, and depth " +
       `gains nothing by adapting it.${flatter}`;
   }
-  const steeper = (problem.y[0] / problem.y[1]) ** (p - 2) * condition;
-  if (steeper < 1.5) {
-    return `With p = ${p} both points are equally steep here: no coordinate waits for the other.`;
+  const larger = (problem.y[0] / problem.y[1]) ** (p - 2) * condition;
+  if (larger < 1.5) {
+    return `With p = ${p} the curvature is the same along both coordinates here: none of them waits ` +
+      "for the other.";
   }
-  const begin = `With p = ${p} and y₁/y₂ = ${numberText(ratio, 3)} the loss is ` +
-    `${numberText(steeper)} times steeper in the first coordinate than in the second at first, so ` +
-    "that the first one dictates the rate of depth 1, and the second one crawls.";
+  const begin = `With p = ${p} and y₁/y₂ = ${numberText(ratio, 3)} the curvature of the loss along the ` +
+    `first coordinate is ${numberText(larger)} times that along the second at first, so that the ` +
+    "first one dictates the rate of depth 1, and the second one crawls.";
   return depths === 1 ? begin : `${begin} A network of depth N multiplies the steps by about |w| to ` +
     "the power 2\u00a0−\u00a02/N, which is small at the start and large once w has grown: the second " +
     "coordinate catches up.";
