@@ -40,7 +40,8 @@ def runs(workflow):
 def test_the_citation_and_the_recipe_have_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == RECIPE["context"]["version"] == PROJECT["version"]
-    assert [citation["title"], citation["license"]] == [PROJECT["name"], PROJECT["license"]]
+    ours = PROJECT["license"].split(" AND ")[0]  # and that of the code that lies beside ours
+    assert [citation["title"], citation["license"]] == [PROJECT["name"], ours]
     assert citation["authors"] == PROJECT["authors"]
 
 
@@ -250,5 +251,6 @@ def test_the_recipe_describes_the_package_as_pyproject_does():
     assert points == [f"{name} = {place}" for name, place in scripts.items()]
     assert RECIPE["context"]["name"] == PROJECT["name"]
     assert [about["summary"], about["license"]] == [PROJECT["description"], PROJECT["license"]]
+    assert about["license_file"] == PROJECT["license-files"]
     assert about["repository"] == PROJECT["urls"]["Source"]
     assert about["documentation"] == PROJECT["urls"]["Documentation"]

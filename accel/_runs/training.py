@@ -117,7 +117,7 @@ def train(
         goes on, what it was. A sequence names
         the steps to record, in any order; those beyond the end of the run count for nothing.
         ``"log"`` records at the whole numbers next to :math:`10^{i/100}`, i = 0, 1, 2, ...: at each
-        of the first 40 steps or so, then a hundred times a decade, 500 times in a million. The
+        of the first 40 steps or so, then a hundred times a decade, 480 times in a million. The
         first and the last iterate are recorded in any case. No bit of the run changes by it.
     tol : float
         Stop once the Frobenius norm of the gradient with respect to the end-to-end matrix is at
