@@ -142,6 +142,15 @@ def test_commands_and_their_options_exist():
         assert used <= options, f"{page}: accel {name} {' '.join(words)}"
 
 
+def test_no_line_of_text_is_a_comment():
+    """MyST leaves out what begins with %, so that the rest of a sentence would be missing."""
+    for page in PAGES:
+        text = re.sub(
+            r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE
+        )
+        assert not re.findall(r"^[> ]*%.*", text, re.MULTILINE), page
+
+
 def test_extras_exist():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for page in [*PAGES, "CONTRIBUTING.md"]:
