@@ -189,8 +189,8 @@ def overparameterize(
         The number of factors N, at least 2.
     width : int, optional
         Of every layer between two factors; by default min(inputs, outputs) of each layer, the
-        least that takes nothing away. Units beyond the rank of W begin, and remain, at zero unless
-        init is "near_zero".
+        least that takes nothing away. Units beyond the rank of W ("function_preserving"), or beyond
+        min(inputs, outputs) ("identity"), begin, and remain, at zero.
     modules : sequence of types and names
         What to replace: ``nn.Linear``, ``nn.Conv2d``, and layers by their names in
         ``model.named_modules()``. Only layers of exactly these types, convolutions only with 1 x 1

@@ -1,6 +1,6 @@
 """The powers of a residual r: |r|^(p-1) sign(r) and |r|^p, as vectors, for any p from 1 on.
 
-By products for p = 1, 2, 3 and 4, with a square root for 1.5, 2.5 and 3.5, and for any other p by
+By products for p = 1, 2, 3 and 4, with a square root for these and a half, and for any other p by
 logarithm and exponential (``any_power``). What becomes of a residual does not depend on its lane,
 nor on how many there are.
 """
