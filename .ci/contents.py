@@ -1,5 +1,6 @@
 """Compare what an sdist and a wheel hold with the checkout: ``contents.py SDIST WHEEL``."""
 
+import re
 import sys
 import tarfile
 import zipfile
@@ -45,7 +46,11 @@ def main():
         modules = (name for name in files(folder) if name.endswith(".py"))
         expected |= {package + name.removeprefix(folder) for name in modules}
     expected |= {*files("accel/_live/page")}
-    lines += compare(wheel.name, set(zipfile.ZipFile(wheel).namelist()), expected)
+    with zipfile.ZipFile(wheel) as archive:
+        lines += compare(wheel.name, set(archive.namelist()), expected)
+        shown = archive.read(f"{root}.dist-info/METADATA").decode()
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", shown)
+    lines += [f"{wheel.name}: PyPI has no {link}, to which its README leads" for link in links]
     sys.exit("\n".join(lines) or None)
 
 

@@ -100,6 +100,14 @@ def test_a_sweep_runs_as_printed(tmp_path):
     assert len(table) >= 17
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_repositorys_pages_lead_to_files(page):
+    """Those of the site are followed when it is built."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    assert links or page != "README.md"
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES[1:] if BLOCKS[page]])
 def test_a_pages_python_runs(page, tmp_path):
