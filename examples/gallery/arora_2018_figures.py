@@ -16,7 +16,7 @@ does not ship. If the environment variable ``ACCEL_DATA`` names them they are us
 stand-in takes their place: 500 samples of 24 features whose singular values fall geometrically, by
 a condition number of 1e5 of ``X'X``, and targets of which every singular direction explains a share
 in proportion to ``1 / sqrt(j)``, with noise of deviation 0.3 (seed 0). What this page says is said,
-and checked, of the stand-in: on the gas data these runs take some minutes, and the differences are
+and checked, of the stand-in: on the gas data these runs take longer, and the differences are
 smaller. Features and targets are standardised. The loss is the mean of ``|residual|^p``, with p = 2
 or 4, and every curve is drawn as its distance from the optimum, which Newton's method proves.
 

@@ -243,14 +243,14 @@ for rate, value, loss in zip(RATES, drifts, losses, strict=True):
 
 # %%
 # Below 2 / sharpness the drift is in proportion to the rate, to within a tenth, and all runs have
-# about the same loss. Above it the loss oscillates and does not get to 0, and the drift is more
-# than twice what the proportion says.
+# about the same loss. At the rates above it the loss still oscillates at the end, more than ten
+# times as high, and the drift is more than twice what the proportion says.
 #
 # What differs
 # ------------
-# The theorem holds for any number of outputs; the runs have one, for which its rate is largest: it
-# falls with the power :math:`(6N-4)/N` of the norm of the target. The paper's own experiments, on
-# real data with random and with balanced starts, are not repeated here.
+# The theorem holds for any number of outputs; the runs have one. With more outputs, and singular
+# values of the target that are as large, the norm of the target is larger, and the rate of the
+# theorem falls with its power :math:`(6N-4)/N`. The paper's own experiments are not repeated here.
 #
 # Checks
 # ------
