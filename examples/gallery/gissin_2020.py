@@ -6,9 +6,9 @@ From a small start, a deep linear model learns one thing after the other, the la
 Gissin, Shai Shalev-Shwartz and Amit Daniely (2020), "The implicit bias of depth: how incremental
 learning drives generalization", `arXiv 1909.12051 <https://arxiv.org/abs/1909.12051>`_, asked how
 small the start has to be. Their answer separates the depths: with two factors the start must be
-exponentially small in the gap between the values to be learned, with three and more it need only be
-polynomially small. This study shows both in their simplest model, with the exact thresholds beside
-the trained networks, and incremental learning in matrix sensing.
+exponentially small in one over the gap between the values to be learned, with three and more it
+need only be as small as a power of the gap. This study shows both in their simplest model, with the
+exact thresholds beside the trained networks, and incremental learning in matrix sensing.
 
 The setting
 -----------
@@ -69,9 +69,9 @@ for ax in axes[:, 0]:
 # What one sees
 # -------------
 # At depth 1 all values are learned at once, from any start. At depth 2 the smaller ones are later,
-# but even from 0.0001 the largest three begin before the one above them is complete. At depth 3 and
-# 4 they overlap as well from 0.1, and from 0.0001 each is learned alone: when one of them has nine
-# tenths of its target, the next smaller one has less than a tenth of its own.
+# but even from 0.0001 those of 2, 3 and 4 begin before the next larger one is complete. At depth 3
+# and 4 they overlap as well from 0.1, and from 0.0001 each is learned alone: when one of them has
+# nine tenths of its target, the next smaller one has less than a tenth of its own.
 
 
 def overlaps(run):
@@ -103,9 +103,10 @@ assert max(shares.max() for shares in by_start[1][2:]) < 0.1
 # .. math:: \sigma_0 = \exp\left(-\frac{1}{r - 1} \left[\ln\frac{f}{1 - f} + \ln r
 #           + r \ln\frac{1 - s}{s}\right]\right) ,
 #
-# exponentially small in the gap r - 1. For N > 2 factors the times are integrals, of which the
-# first term is :math:`\sigma_0^{-(1 - 2/N)} / ((N - 2) \sigma^*)`; so for small gaps the largest
-# start is in proportion to :math:`(r - 1)^{N / (N - 2)}`: the cube at N = 3, the square at N = 4.
+# exponentially small in one over the gap r - 1. For N > 2 factors the times are integrals, of which
+# the first term is :math:`\sigma_0^{-(1 - 2/N)} / ((N - 2) \sigma^*)`; so for small gaps the
+# largest start is in proportion to :math:`(r - 1)^{N / (N - 2)}`: the cube at N = 3, the square at
+# N = 4.
 
 
 def time_to(value, target, start, depth):
