@@ -16,7 +16,7 @@ does not ship. If the environment variable ``ACCEL_DATA`` names them they are us
 stand-in takes their place: 500 samples of 24 features whose singular values fall geometrically, by
 a condition number of 1e5 of ``X'X``, and targets of which every singular direction explains a share
 in proportion to ``1 / sqrt(j)``, with noise of deviation 0.3 (seed 0). What this page says is said,
-and checked, of the stand-in: on the gas data these runs take some minutes, and the differences are
+and checked, of the stand-in: on the gas data these runs take longer, and the differences are
 smaller. Features and targets are standardised. The loss is the mean of ``|residual|^p``, with p = 2
 or 4, and every curve is drawn as its distance from the optimum, which Newton's method proves.
 
@@ -66,7 +66,8 @@ print(
 folders = (Path.cwd(), *Path.cwd().parents)  # one of them is the checkout
 reports = (at / "docs" / "records" / "reproduce-2026-11-30.json" for at in folders)
 report = next(path for path in reports if path.exists())
-figures = {figure["key"]: figure["lines"] for figure in json.loads(report.read_text())["figures"]}
+full = json.loads(report.read_text())["figures"]
+figures = {figure["key"]: figure["lines"] for figure in full}
 ends, searches = {}, {}  # the distance at which a line ends, by figure and label
 
 
@@ -124,7 +125,7 @@ _ = axes[0].set_ylabel("distance from the optimum")
 # below depth 2. Here it does not, nor does it in the full reproduction.
 
 one, two, three = (ends["3l", f"depth {depth}"] for depth in (1, 2, 3))
-assert gas or min(two, three) > 2 / 3 * one
+assert gas or min(two, three) > 0.9 * one
 one, two, three = (ends["3r", f"depth {depth}"] for depth in (1, 2, 3))
 assert gas or max(two, three) < 0.75 * one
 assert gas or three > 0.8 * two
@@ -145,6 +146,7 @@ assert gas or three > 0.8 * two
 # the rate that is best for width 1.
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4))
+spread = {}  # by which factor the three curves of a depth are apart at most
 styles = ({"lw": 4, "alpha": 0.4}, {"ls": "--"}, {"ls": (0, (1, 4)), "color": "k"})
 rng = np.random.default_rng(1)
 for number in (0, 3, 6, 9):
@@ -163,6 +165,8 @@ for number in (0, 3, 6, 9):
     descent = accel.GradientDescent(rate)
     models = [(narrow, descent), (wide, descent), (matrix, accel.EndToEnd(rate, depth))]
     runs = accel.sweep(problems[p], models, steps)
+    distances = np.array([run.history.loss - least[p] for run in runs])
+    spread[p, depth] = (distances.max(axis=0) / distances.min(axis=0)).max()
     for line, run, style in zip(group, runs, styles, strict=True):
         draw(ax, "2", line, run, **style)
     ax.set(title=f"figure 2: l{p} loss", xlabel="step")
@@ -174,9 +178,9 @@ for ax in axes:
 # The three curves of each depth lie on each other: width does not matter, and the rule is what
 # depth does.
 
-for number in (0, 3, 6, 9):
-    group = [ends["2", line["label"]] for line in figures["2"][number : number + 3]]
-    assert gas or max(group) < 1.01 * min(group)
+for (p, depth), factor in spread.items():
+    print(f"l{p}, depth {depth}: nowhere more than {factor - 1:.1%} apart")
+assert gas or max(spread.values()) < 1.1
 
 # %%
 # Other optimisers, and deeper networks
@@ -241,8 +245,14 @@ for key in ("2", "3l", "3r", "4l", "4r", "5l"):
 # What differs
 # ------------
 # The numbers of the last column belong to other data and shorter runs, and are to be compared with
-# each other only. Of 14 checks of the paper's statements at full length 11 hold. Depth 3 does not
-# end below depth 2 in figure 3 right, with momentum or without, nor below AdaDelta in figure 4 left
-# without. The published curves of figure 3 right run four times faster than plain gradient descent
-# can; momentum of 0.9 gives them, which is our explanation and not in the paper's text. The rows
-# "momentum" of the full run show it.
+# each other only. Of 14 checks of the paper's statements at full length 11 hold. At the best rates
+# depth 3 does not end below depth 2 in figure 3 right, with momentum or without, and without
+# momentum it does not end below AdaDelta in figure 4 left. The published curves of figure 3 right
+# run four times faster than plain gradient descent can. Momentum of 0.9 gives them, at depth 2 and
+# 3 at smaller rates than the best ones ("rate that fits"). That is our explanation and not in the
+# paper's text. In the full run four layers from near zero end at 1.1, at one rate next to the limit
+# of stability, which throws them out of the saddle shortly before the end; at the smaller rates
+# that were tried they stay there, as published.
+
+checks = [check["holds"] for figure in full for check in figure["checks"]]
+assert (len(checks), sum(checks)) == (14, 11)

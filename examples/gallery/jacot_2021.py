@@ -195,6 +195,10 @@ for alpha, two, three in zip(ALPHAS, *escapes, strict=True):
 at_saddle, layers = first_saddle
 assert abs(at_saddle / SADDLES[1] - 1) < 0.01
 assert abs(results[3].loss / SADDLES[2] - 1) < 0.05
+learned = results[2].history["singular_values"] / TARGET
+learned = learned[(learned >= 0.5).argmax(axis=0)]  # row i: when singular value i is half learned
+assert learned[np.tril_indices(4, -1)].min() > 0.95  # the larger ones are there
+assert learned[np.triu_indices(4, 1)].max() < 0.1  # the smaller ones are to come
 assert abs(layers[:, 0] / TARGET[0] ** (1 / 3) - 1).max() < 0.01
 assert layers[:, 1].max() < 0.1
 # The steps within a tenth of the loss of the first saddle: the smaller the start, the more.

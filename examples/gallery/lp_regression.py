@@ -157,8 +157,8 @@ for i, (p, ax) in enumerate(zip(POWERS, axes, strict=True)):
         )
         assert result.status == "target"
     assert best.duality_gap < 1e-9 * best.loss  # far below what is looked at
-    ax.set(xlabel="step + 1", title=f"p = {p}", ylim=(NEAR, None))
-axes[0].set(ylabel="loss above the minimum, relative")
+    ax.set(xlabel="step + 1", title=f"p = {p}")
+axes[0].set(ylabel="loss above the minimum, relative", ylim=(NEAR, None))
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 for ax in axes:
     ax.grid(alpha=0.3)

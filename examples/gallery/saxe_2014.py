@@ -127,6 +127,9 @@ for (name, _, _), error in zip(runs, errors, strict=True):
 # neither balanced nor in the singular vectors: while the modes are small they find their
 # directions.
 
+halves = [np.interp(value / 2, ideal.history["singular_values"][:, mode], t)
+          for mode, value in enumerate(s)]  # fmt: skip
+assert np.ptp(s * halves) < 0.25 * np.min(s * halves)
 assert errors[0].max() < 5e-3
 assert errors[1].max() < 0.03
 
@@ -144,7 +147,7 @@ deep = accel.sweep(
 t = rate * deep[0].history.step
 shares = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.8), sharey=True)
-worst = 0.0
+worst, waits, rises = 0.0, [], []
 print("time to half of the singular value: network, integral")
 for ax, result in zip(axes, deep, strict=True):
     depth, simulated = result.network.depth, result.history["singular_values"]
@@ -156,6 +159,8 @@ for ax, result in zip(axes, deep, strict=True):
         worst = max(worst, np.abs(reached / exact - 1).max())
         ax.plot(exact, shares * value, "k.")
         row += f"  s = {value:g}: {reached[2]:.3f}, {exact[2]:.3f}"
+        waits.append(reached[0])  # until it has a tenth of its singular value
+        rises.append(reached[-1] - reached[0])  # from one tenth to nine
     print(row)
     ax.set(title=f"depth {depth}", xlabel="time: learning rate x steps")
 axes[0].set_ylabel("singular value")
@@ -167,6 +172,8 @@ print(f"largest relative difference of all times: {worst:.1e}")
 # as its logarithm.
 
 assert worst < 0.01
+assert (np.diff(np.reshape(waits, (3, 4)), axis=0) > 0).all()
+assert (np.diff(np.reshape(rises, (3, 4)), axis=0) < 0).all()
 
 # %%
 # As the depth grows

@@ -169,8 +169,8 @@ assert excess1[:, -1].max() < 0.1
 # -------------
 # The entries of w along three runs. Grey are those that are 0 in the model that made the data,
 # whose other entries are dashed lines. From a large start all entries move at once, straight to the
-# model of least l2 norm. From :math:`\alpha^N` = 0.0001 the three large ones are learned one after
-# the other.
+# model of least l2 norm. From :math:`\alpha^N` = 0.0001 the three large ones are learned in the
+# order of their size, the second soon after the first.
 
 paths = []
 for depth, start, rate, steps in ((2, 3, 5e-4, 3000), (2, 1e-4, 5e-3, 2000), (3, 1e-4, 5e-3, 2000)):
