@@ -97,6 +97,7 @@ sphinx_gallery_conf = {
     "doc_module": ("accel",),
     "reference_url": {"accel": None},
     "backreferences_dir": "gallery/backreferences",
+    "image_scrapers": ("legible.scrape",),
     "reset_modules": ("matplotlib", "quiet.quiet"),
 }
 
