@@ -130,6 +130,12 @@ def test_where_no_export_can_be(tmp_path):
     ended = run("show", "--export", tmp_path / "folder", "--force")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "main.js cannot be written: a folder" in ended.stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "vendor").write_text("mine")
+    ended = run("show", "--export", tmp_path / "other", "--force")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "vendor is there already, and is no folder" in ended.stderr
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["vendor"]
 
 
 def test_a_port_that_is_taken():
