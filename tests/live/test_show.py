@@ -4,13 +4,13 @@ import signal
 import socket
 import threading
 import webbrowser
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 
 from accel._live.exporting import SINGLE, export_page
 from accel._live.files import content_type, page_files, single_file
-from accel._live.serving import PageServer
+from accel._live.serving import PageServer, _Handler
 from accel.cli import show
 
 from ..accel.shell import run, spawn
@@ -65,6 +65,19 @@ def test_every_file_is_served_with_its_type(server):
 ])  # fmt: skip
 def test_nothing_else_is_served(server, path):
     assert answer(server, path)[0] == 404
+
+
+@pytest.mark.parametrize(("error", "told"), [(ConnectionResetError, False), (KeyError, True)])
+def test_a_browser_may_close_the_page_at_any_time(monkeypatch, capsys, server, error, told):
+    def fail(*_):
+        raise error("in the midst of an answer")
+
+    monkeypatch.setattr(_Handler, "do_GET", fail)
+    with pytest.raises((HTTPException, ConnectionError)):
+        answer(server, "/")
+    assert ("in the midst" in capsys.readouterr().err) == told
+    monkeypatch.undo()
+    assert answer(server, "/")[0] == 200
 
 
 def test_types_do_not_hang_on_the_machine():
