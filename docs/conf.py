@@ -93,6 +93,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "remove_config_comments": True,
     "min_reported_time": 1,
+    "write_computation_times": False,
     "parallel": int(os.environ.get("ACCEL_DOCS_JOBS", "1")),
     "doc_module": ("accel",),
     "reference_url": {"accel": None},

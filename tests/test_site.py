@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .children import ROOT
+from .children import ROOT, python
 from .test_public_names import MODULES
 from .test_rooms import needs_an_extra
 
@@ -33,3 +33,16 @@ def test_the_reference_has_every_public_name(name):
         and getattr(getattr(module, key), "__module__", name) == name
     }
     assert {*re.findall(r"^   (\w+)$", PAGES[name], re.MULTILINE)} == own
+
+
+@pytest.mark.slow  # by then .ci/run has installed Sphinx, and PyTorch where that is at hand
+def test_the_reference_can_be_made_without_pytorch():
+    pytest.importorskip("sphinx")
+    code = """if True:
+        from sphinx.ext.autodoc.mock import ismock, mock
+        with mock(["torch"]):
+            import torch, accel.torch
+        assert ismock(torch)
+        print(*accel.torch.__all__)
+    """
+    assert "overparameterize" in python("-c", code).stdout.split()

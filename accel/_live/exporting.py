@@ -37,6 +37,9 @@ def export_page(folder: Path, *, force: bool) -> list[Path]:
     files[SINGLE] = single_file(files)
     if paths.refusal(folder) not in (paths.FOLDER, paths.MISSING):
         raise ValueError(f"--export must be a folder, got {paths.text(folder)}")
+    for below in sorted({folder / part for name in files for part in Path(name).parents}):
+        if paths.refusal(below) not in (paths.FOLDER, paths.MISSING):
+            raise ValueError(f"{paths.text(below)} is there already, and is no folder")
     written = {folder / name: content for name, content in files.items()}
     for path in written:
         refusal = paths.refusal(path)

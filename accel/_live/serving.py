@@ -1,6 +1,7 @@
 """A server for the page, on this machine alone."""
 
 import socket
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -73,6 +74,11 @@ class PageServer(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         self.files = page_files()
         super().__init__((_HOST, port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless a browser has closed its page before all was sent."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

@@ -1,5 +1,8 @@
 r"""The end-to-end update rule as a ``torch.optim.Optimizer``."""
 
+# The documentation is built without PyTorch, whose stand-in knows no "|" for types.
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -9,6 +9,9 @@ multiply the factors first, rename the parameters to ``parametrizations.weight.o
 cannot be pickled.
 """
 
+# The documentation is built without PyTorch, whose stand-in knows no "|" for types.
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -44,10 +44,11 @@ class Visit:
             self.page.wait_for_function("window.accelLive !== undefined")
 
     def settled(self):
-        """The state after the next two frames, by when what was changed is shown."""
+        """The state after the next two frames, by when what was changed is shown, and saved."""
         self.page.evaluate(
             "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
+        self.page.wait_for_function("accelLive.saved()")
         return self.page.evaluate(STATE)
 
     def close(self):
@@ -112,6 +113,36 @@ def sliders(browser, url):
     return told
 
 
+DRAGGED = """() => new Promise((done) => {
+  const move = (key, value) => {
+    const input = document.getElementById(`slider-${key}`);
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+  };
+  const writes = [];
+  const replace = history.replaceState.bind(history);
+  history.replaceState = (...given) => { writes.push(given[2]); replace(...given); };
+  move("p", 7);
+  document.querySelector("[data-preset=square]").click();
+  let preset, frames = 0;
+  const drag = () => {
+    for (let i = 0; i < 3; i++) move("p", 3 + 0.1 * frames);
+    if (++frames === 40) requestAnimationFrame(() => done({ preset, frames, writes }));
+    else requestAnimationFrame(drag);
+  };
+  requestAnimationFrame(() => { preset = accelLive.settings(); drag(); });
+})"""
+
+
+def dragged(browser, url):
+    """A slider and a preset within one frame, and a slider that moves with every frame."""
+    with visit(browser, url) as seen:
+        began = seen.page.evaluate("performance.now()")
+        told = seen.page.evaluate(DRAGGED)
+        took = seen.page.evaluate("performance.now()") - began
+        return {**told, "took": took, "after": seen.settled(), "said": seen.said}
+
+
 def one_setting(browser, url):
     """A setting from a link, as drawn, and its text alternatives."""
     with visit(browser, f"{url}#{LINK}") as seen:
@@ -125,6 +156,9 @@ def one_setting(browser, url):
             "numbers": seen.page.inner_text("#numbers tbody"),
             "summary": seen.page.inner_text("#summary tbody"),
             "live": seen.page.get_attribute("#caption", "aria-live"),
+            "outputs": seen.page.evaluate(
+                "Array.from(document.querySelectorAll('output'), (it) => it.ariaLive)"
+            ),
             "said": seen.said,
         }
     return state
@@ -132,7 +166,9 @@ def one_setting(browser, url):
 
 def links(browser, url):
     """Links with settings that are out of range or none; and the page's own link."""
-    with visit(browser, f"{url}#p=99&ratio=-1&depths=x&steps=1e9&rates=other&field=9") as seen:
+    with visit(
+        browser, f"{url}#p=99&ratio=-1&depths=x&start=&steps=1e9&rates=other&field=9"
+    ) as seen:
         wild = seen.settled()
         seen.page.evaluate("location.hash = 'p=2.5&logSteps=true&rule=true'")
         seen.page.wait_for_function("accelLive.settings().p === 2.5")
@@ -252,7 +288,7 @@ def elsewhere(browser, url):
 
 def main():
     """Print a JSON object with what every function has seen, by its name."""
-    scenes = (plays, sliders, one_setting, links, stable, presets, looks, tabs, elsewhere)
+    scenes = (plays, sliders, dragged, one_setting, links, stable, presets, looks, tabs, elsewhere)
     with sync_playwright() as playwright, PageServer() as server:
         kind = playwright.chromium
         own = Path(kind.executable_path).exists()

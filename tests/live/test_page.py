@@ -89,6 +89,16 @@ def test_there_is_no_other_slider(seen):
     assert sorted(seen["sliders"].keys() - {"said"}) == sorted(KEYS)
 
 
+def test_a_slider_that_is_dragged(seen):
+    told = seen["dragged"]
+    assert told["preset"]["p"] == 2
+    assert told["after"]["settings"]["p"] == 6.9
+    assert told["after"]["settings"]["condition"] == 10
+    assert told["after"]["hash"] == "#p=6.9&condition=10&steps=80"
+    # Safari refuses to write the address more than 100 times in 30 seconds.
+    assert len(told["writes"]) <= 1 + told["took"] / 350 < told["frames"]
+
+
 def test_the_drawn_curves_are_those_of_the_reference(seen):
     told = seen["one_setting"]
     settings = {"depths": 4, "p": 3, "ratio": 6, "condition": 5, "start": 0.02, "rate": 0.004,
@@ -124,12 +134,14 @@ def test_pictures_have_words(seen):
         [str(depth), "0.004"] for depth in range(1, 5)
     ]
     assert told["live"] == "polite"
+    assert told["outputs"] == ["off"] * (1 + len(KEYS))  # what a slider says is enough
     assert told["seen"].startswith("All depths use the learning rate 0.004. At step 300 depth 4 is")
 
 
 def test_a_link_keeps_a_setting(seen):
     told = seen["links"]
-    wild = {"p": 8, "ratio": 1, "depths": 3, "steps": 100_000, "rates": "own", "field": 2}
+    wild = {"p": 8, "ratio": 1, "depths": 3, "start": 0.001, "steps": 100_000, "rates": "own",
+            "field": 2}  # fmt: skip
     assert wild.items() <= told["wild"]["settings"].items()
     changed = {"p": 2.5, "logSteps": True, "rule": True, "ratio": 10}
     assert changed.items() <= told["changed"]["settings"].items()

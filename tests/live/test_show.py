@@ -4,13 +4,13 @@ import signal
 import socket
 import threading
 import webbrowser
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 
 from accel._live.exporting import SINGLE, export_page
 from accel._live.files import content_type, page_files, single_file
-from accel._live.serving import PageServer
+from accel._live.serving import PageServer, _Handler
 from accel.cli import show
 
 from ..accel.shell import run, spawn
@@ -65,6 +65,19 @@ def test_every_file_is_served_with_its_type(server):
 ])  # fmt: skip
 def test_nothing_else_is_served(server, path):
     assert answer(server, path)[0] == 404
+
+
+@pytest.mark.parametrize(("error", "told"), [(ConnectionResetError, False), (KeyError, True)])
+def test_a_browser_may_close_the_page_at_any_time(monkeypatch, capsys, server, error, told):
+    def fail(*_):
+        raise error("in the midst of an answer")
+
+    monkeypatch.setattr(_Handler, "do_GET", fail)
+    with pytest.raises((HTTPException, ConnectionError)):
+        answer(server, "/")
+    assert ("in the midst" in capsys.readouterr().err) == told
+    monkeypatch.undo()
+    assert answer(server, "/")[0] == 200
 
 
 def test_types_do_not_hang_on_the_machine():
@@ -130,6 +143,12 @@ def test_where_no_export_can_be(tmp_path):
     ended = run("show", "--export", tmp_path / "folder", "--force")
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "main.js cannot be written: a folder" in ended.stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "vendor").write_text("mine")
+    ended = run("show", "--export", tmp_path / "other", "--force")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "vendor is there already, and is no folder" in ended.stderr
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["vendor"]
 
 
 def test_a_port_that_is_taken():

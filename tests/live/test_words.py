@@ -90,3 +90,26 @@ def test_own_rates_do_not_diverge(told):
         if each["settings"]["rates"] == "own" and each["settings"]["share"] <= 1:
             networks = each["lanes"][: each["settings"]["depths"]]
             assert all(lane["divergedAt"] is None for lane in networks), each["settings"]
+
+
+RAISED = """
+import { makeRace } from "./page/race.js";
+
+export function answers({ PRESETS, SLIDERS, checked }, powers) {
+  const { settings } = PRESETS.find(({ key }) => key === "square");
+  const steps = SLIDERS.find(({ key }) => key === "steps").most;
+  return powers.map((p) => makeRace(checked({ ...settings, p, steps })).lanes.map(({ course }) =>
+    ({ reached: course.reached, last: course.losses.at(-1) })));
+}
+"""
+
+
+def test_what_the_documentation_says_of_larger_p(tmp_path):
+    three, four, *more = ask(tmp_path, RAISED, [3, 4, 5, 6, 8], module="settings.js")
+    plain, two, deep = (lane["reached"] for lane in three)
+    assert two < plain < deep
+    plain, two, deep = (lane["reached"] for lane in four)
+    assert two < deep < plain
+    for lanes in more:
+        assert [lane["reached"] for lane in lanes] == [None] * 3
+        assert max(lane["last"] for lane in lanes) == lanes[0]["last"]

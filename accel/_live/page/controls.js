@@ -52,7 +52,8 @@ export class Controls {
       type: "range", id, step, "aria-describedby": `${id}-help`,
       min: positionOf(slider, slider.least), max: positionOf(slider, slider.most),
     });
-    const output = make("output", { for: id });
+    // Not read out by itself: a screen reader reads aria-valuetext, which is the same.
+    const output = make("output", { for: id, "aria-live": "off" });
     input.addEventListener("input", () => {
       const changed = { [key]: valueAt(slider, Number(input.value)) };
       if (key === "rate") changed.rates = "same";

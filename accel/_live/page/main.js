@@ -12,6 +12,8 @@ import { caption, countText } from "./words.js";
 /** Milliseconds that a race takes to play, and between two captions meanwhile. */
 const DURATION = 9000;
 const CAPTION_EVERY = 500;
+/** Milliseconds between two writes of the address: Safari refuses more than 100 in 30 seconds. */
+const SAVE_EVERY = 350;
 
 const element = (id) => document.getElementById(id);
 const curves = new Curves(element("curves"));
@@ -43,9 +45,7 @@ let awaited = null;
 function applySoon(change) {
   if (awaited === null) {
     requestAnimationFrame(() => {
-      const all = awaited;
-      awaited = null;
-      apply({ ...settings, ...all });
+      if (awaited !== null) apply({ ...settings, ...awaited });
     });
   }
   awaited = { ...awaited, ...change };
@@ -55,14 +55,30 @@ function currentStep() {
   return Math.round(progress * settings.steps);
 }
 
-/** Take over settings; with `replay` the race begins anew, otherwise it stays where it was. */
+/**
+ * Take over settings, with which nothing is awaited any more; with `replay` the race begins anew,
+ * otherwise it stays where it was.
+ */
 function apply(given, { replay = false } = {}) {
+  awaited = null;
   settings = checked(given);
   race = makeRace(settings);
   if (replay) begin();
   showRace();
-  const link = toLink(settings);
-  history.replaceState(null, "", `#${link}`);
+  save();
+}
+
+/** When the address was written last, and the timer of a write that waits, or 0. */
+const saved = { at: -Infinity, timer: 0 };
+
+/** Keep the settings in the address: at once, or as soon as it may be written again. */
+function save() {
+  clearTimeout(saved.timer);
+  const wait = saved.at + SAVE_EVERY - performance.now();
+  saved.timer = wait > 0 ? setTimeout(save, wait) : 0;
+  if (saved.timer) return;
+  saved.at = performance.now();
+  history.replaceState(null, "", `#${toLink(settings)}`);
 }
 
 /** Start from step 0; whoever wants little motion sees the end at once. */
@@ -135,14 +151,15 @@ element("play").addEventListener("click", () => {
 element("restart").addEventListener("click", () => moveTo(0, true));
 element("end").addEventListener("click", () => moveTo(1, false));
 element("step").addEventListener("input", (event) => moveTo(Number(event.target.value) / 1000, false));
-element("stable").addEventListener("click", () => apply({ ...settings, rates: "own", share: 1 }));
+element("stable").addEventListener("click", () => applySoon({ rates: "own", share: 1 }));
 addEventListener("hashchange", () => apply(fromLink(location.hash)));
 onThemeChange(showRace);
 
 /** For tests and for scripts in a lecture: what is shown, as numbers. */
 window.accelLive = {
   settings: () => ({ ...settings }),
-  apply: (change) => apply({ ...settings, ...change }),
+  apply: (change) => apply({ ...settings, ...awaited, ...change }),
+  saved: () => saved.timer === 0,
   finish: () => moveTo(1, false),
   playing: () => playing,
   race: () => race,

@@ -132,7 +132,8 @@ export function valueAt(slider, position) {
 export function checked(given) {
   const settings = { ...DEFAULTS };
   for (const slider of SLIDERS) {
-    const value = Number(given[slider.key] ?? NaN);
+    const text = given[slider.key] ?? "";
+    const value = text === "" ? NaN : Number(text); // Number("") is 0
     if (Number.isFinite(value)) settings[slider.key] = fitted(slider, value);
   }
   if (given.rates === "same" || given.rates === "own") settings.rates = given.rates;
