@@ -28,9 +28,11 @@ export function answers({ SLIDERS, PRESETS, DEFAULTS, checked, toLink, fromLink 
     const steps = [0, 1, race.at.at(-2), race.at.at(-1)];
     return {
       asked, settings, back: fromLink(`#${toLink(settings)}`),
-      words: steps.map((step) => caption(race, step)),
-      lanes: race.lanes.map(({ depth, rate, course }) =>
-        ({ depth, rate, divergedAt: course.divergedAt, left: course.path.length })),
+      steps, words: steps.map((step) => caption(race, step)),
+      lanes: race.lanes.map(({ depth, rate, course }) => ({
+        depth, rate, divergedAt: course.divergedAt, left: course.path.length,
+        reached: course.reached,
+      })),
       recorded: race.at.length,
     };
   });
@@ -82,6 +84,28 @@ def test_what_diverges_is_told(told):
                 words = f"Depth {lane['depth']} has diverged at step"
                 assert words in each["words"][-1][0]
     assert some
+
+
+def test_a_caption_tells_who_has_met_the_target_so_far(told):
+    early = late = 0
+    for each in told:
+        networks = each["lanes"][: each["settings"]["depths"]]
+        for step, (seen, _) in zip(each["steps"], each["words"], strict=True):
+            met = re.findall(
+                r"[Dd]epth (\d) (?:met the dashed target )?after ([\d\u202f]+) steps", seen
+            )
+            expected = {
+                (lane["depth"], lane["reached"])
+                for lane in networks
+                if lane["reached"] is not None and lane["reached"] <= step
+            }
+            assert {
+                (int(depth), int(count.replace("\u202f", ""))) for depth, count in met
+            } == expected
+            early += step <= 1 and any(lane["reached"] is not None for lane in networks)
+            late += len(expected)
+    assert early
+    assert late
 
 
 def test_own_rates_do_not_diverge(told):
