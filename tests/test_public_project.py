@@ -159,7 +159,7 @@ def test_what_workflows_run_is_there():
         scripts |= {word for word in words if word.startswith(".ci/")}
         commands |= {words[1]} if words[0] == "accel" else set()
         extras |= {name for word in words for name in re.findall(r"\[(\w+)\]$", word)}
-    assert scripts == {".ci/run", ".ci/contents.py", ".ci/release.py"}
+    assert scripts == {".ci/run", ".ci/docs", ".ci/contents.py", ".ci/release.py"}
     assert all((ROOT / script).is_file() for script in scripts)
     assert commands == {"info", "train", "--version"}
     assert commands <= {*group.commands, *options}

@@ -76,6 +76,7 @@ def plays(browser, url):
         before = len(page.evaluate("accelLive.shown()"))
         page.wait_for_timeout(150)
         after = len(page.evaluate("accelLive.shown()"))
+        awake = page.evaluate("accelLive.awake()")
         page.click("#end")
         whole = page.evaluate("accelLive.shown()")
         playing, early = page.evaluate(
@@ -88,6 +89,7 @@ def plays(browser, url):
         page.keyboard.press("End")
         return {
             "title": page.title(), "steps": steps, "while_paused": [before, after],
+            "awake_while_paused": awake,
             "whole": whole, "early": early, "count": page.input_value("#step"),
             "text": page.inner_text("#count"), "said": seen.said, "requests": seen.requests,
         }  # fmt: skip

@@ -59,6 +59,7 @@ def test_the_race_plays(seen):
     assert told["steps"] == [["playing", True], ["paused", False], ["restarted", True]]
     before, after = told["while_paused"]
     assert before == after > 5
+    assert told["awake_while_paused"] is False  # nothing is asked for from frame to frame
     assert (told["whole"][0], told["whole"][-1]) == (0, 500)
     assert told["early"] == [0]
     assert (told["count"], told["text"]) == ("1000", "step 500 of 500")

@@ -26,6 +26,8 @@ let race = makeRace(settings);
 let progress = still.matches ? 1 : 0;
 let playing = !still.matches;
 let frame = { time: 0, captioned: 0 };
+/** Whether the next frame is asked for: only while the race plays, so that a page at rest costs nothing. */
+let awake = false;
 
 const controls = new Controls(
   {
@@ -85,6 +87,7 @@ function save() {
 function begin() {
   progress = still.matches ? 1 : 0;
   playing = !still.matches;
+  wake();
 }
 
 /** Show a race that was made anew. */
@@ -123,15 +126,25 @@ function showWords() {
   describePictures(element("curves"), element("plane"), race, currentStep());
 }
 
+/** Go on with the race from the next frame on, if it plays. */
+function wake() {
+  if (awake || !playing) return;
+  awake = true;
+  requestAnimationFrame((time) => {
+    frame.time = time;
+    requestAnimationFrame(tick);
+  });
+}
+
 function tick(time) {
-  if (playing) {
-    progress = Math.min(1, progress + Math.min(100, time - frame.time) / DURATION);
-    if (progress === 1) playing = false;
-    showStep();
-    if (!playing || time - frame.captioned > CAPTION_EVERY) {
-      showWords();
-      frame.captioned = time;
-    }
+  awake = playing;
+  if (!playing) return;
+  progress = Math.min(1, progress + Math.min(100, time - frame.time) / DURATION);
+  if (progress === 1) playing = false;
+  showStep();
+  if (!playing || time - frame.captioned > CAPTION_EVERY) {
+    showWords();
+    frame.captioned = time;
   }
   frame.time = time;
   requestAnimationFrame(tick);
@@ -141,6 +154,7 @@ function tick(time) {
 function moveTo(part, on) {
   progress = part;
   playing = on;
+  wake();
   showStep();
   showWords();
 }
@@ -162,6 +176,7 @@ window.accelLive = {
   saved: () => saved.timer === 0,
   finish: () => moveTo(1, false),
   playing: () => playing,
+  awake: () => awake,
   race: () => race,
   shown: () => race.at.slice(0, placeOf(race, currentStep()) + 1),
   drawn: () => curves.plot.data,
@@ -169,7 +184,4 @@ window.accelLive = {
 };
 
 showRace();
-requestAnimationFrame((time) => {
-  frame.time = time;
-  requestAnimationFrame(tick);
-});
+wake();
