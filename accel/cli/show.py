@@ -1,5 +1,6 @@
 """The subcommand ``accel show``: the live page, served on this machine or written to a folder."""
 
+import shlex
 import threading
 import webbrowser
 from pathlib import Path
@@ -54,10 +55,8 @@ def show_command(
         folder = paths.given("--export", export)
         export_page(folder, force=force)
         print_line(console, f"written: {folder / SINGLE}, which a browser opens as it is,")
-        print_line(
-            console,
-            f"and the page's files beside it, for a web server: python -m http.server -d {folder}",
-        )
+        served = f"python -m http.server -d {shlex.quote(str(folder))}"
+        print_line(console, f"and the page's files beside it, for a web server: {served}")
         return
     try:
         server = PageServer(port)
