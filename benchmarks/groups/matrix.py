@@ -193,7 +193,7 @@ def summary(content: Record) -> str:
 
 
 def _cell(case: Record) -> str:
-    rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
+    rows = report.timed_rows(case)
     if OURS not in rows:
         return "none"
     words = [f"{report.microseconds(rows[OURS]['median_us'] / 1e6)} us"]

@@ -88,11 +88,11 @@ def markdown(content: Record) -> str:
 
 def lines(content: Record) -> str:
     """A line a case: ours, and every other contender as a multiple of it."""
-    others = [name for case in content["cases"] for name in _timed(case) if name != OURS]
+    others = [name for case in content["cases"] for name in report.timed_rows(case) if name != OURS]
     others = list(dict.fromkeys(others))
     rows = []
     for case in content["cases"]:
-        timed = _timed(case)
+        timed = report.timed_rows(case)
         ours = timed.get(OURS)
         time = report.microseconds(ours["median_us"] / 1e6) if ours else "none"
         cells = [report.ratio_words(timed[name]) if name in timed else "" for name in others]
@@ -110,10 +110,6 @@ summary = markdown
 def plots(content: Record) -> dict[str, bytes]:
     """None: `scaling` draws what grows with what."""
     return {}
-
-
-def _timed(case: Record) -> dict[str, Record]:
-    return {row["contender"]: row for row in case["contenders"] if "gap" not in row}
 
 
 def _gaps(content: Record) -> list[str]:

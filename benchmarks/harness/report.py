@@ -143,12 +143,18 @@ def ratio_words(row: dict[str, Any]) -> str:
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _beside_the_best(title: str, rows: dict[str, dict[str, Any]]) -> list[str]:
+def timed_rows(case: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of the contenders that were timed, by name."""
+    return {row["contender"]: row for row in case["contenders"] if "gap" not in row}
+
+
+def _beside_the_best(case: dict[str, Any]) -> list[str]:
     """A case's title, our time, the best peer and its time, and theirs by ours."""
+    rows = timed_rows(case)
     peers = [row for row in rows.values() if row["peer"]]
     best = min(peers, key=lambda row: row["median_us"], default=None)
     return [
-        title,
+        case["title"],
         _time(rows[OURS]) if OURS in rows else "none",
         f"{best['contender']}, {_time(best)}" if best else "none",
         ratio_words(best) if best else "",
@@ -157,11 +163,7 @@ def _beside_the_best(title: str, rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def brief_table(content: dict[str, Any], names: Sequence[str]) -> str:
     """A line a case, of those that are named, without targets."""
-    lines = [
-        _beside_the_best(case["title"], {row["contender"]: row for row in case["contenders"]})
-        for case in content["cases"]
-        if case["name"] in names
-    ]
+    lines = [_beside_the_best(case) for case in content["cases"] if case["name"] in names]
     return page.table(["case", "ours", "best peer", "best peer / ours"], lines, text=(0,))
 
 
@@ -170,8 +172,8 @@ def summary_table(content: dict[str, Any], further: Sequence[Sequence[str]] = ()
     header = ["case", "ours", "best peer", "best peer / ours", "target", "measured", "met"]
     lines: list[Sequence[str]] = []
     for case in content["cases"]:
-        rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
-        figures = _beside_the_best(case["title"], rows)
+        rows = timed_rows(case)
+        figures = _beside_the_best(case)
         ours = figures[1]
         targets = [
             (*_target_words(target, rows.get(target["against"])), _met(target))
@@ -194,7 +196,7 @@ def furthest(content: dict[str, Any], count: int = 3) -> list[str]:
     """The targets that were missed by the largest factors, in words, one of a case."""
     missed = []
     for case in content["cases"]:
-        rows = {row["contender"]: row for row in case["contenders"] if "gap" not in row}
+        rows = timed_rows(case)
         shares = []
         for target in case["targets"]:
             if target["met"] is False:

@@ -114,6 +114,17 @@ def test_table_of_a_result(tmp_path, capsys):
     assert capsys.readouterr().out == TABLE
 
 
+def test_the_brief_form(tmp_path, capsys):
+    """Of the cases that are named, also where a peer was not timed; of one group only."""
+    assert report.brief_table(CONTENT, ["shallow", "deep"]).splitlines()[2:] == [
+        "| shallow | 24.2 us | JAX by hand, 143 us | 5.90 (5.80 to 10.25) |",
+        "| deep | 25 us | none |  |",
+    ]
+    path = records.write(CONTENT | {"group": "losses"}, tmp_path / "result.json")
+    assert main(["table", "--brief", str(path)]) == 2
+    assert "'losses' has no brief form" in capsys.readouterr().err
+
+
 def test_the_quick_form_says_so():
     assert "quick form" in report.header({**CONTENT, "quick": True})
 
