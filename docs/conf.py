@@ -36,11 +36,6 @@ extensions = [
     "commands",
     "public_names",
 ]
-exclude_patterns = [
-    "records",
-    "gallery/**/*.ipynb",
-    "gallery/**/*.py",
-]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]

@@ -7,6 +7,7 @@ linked if it means one thing only: one of ``accel`` itself, or a class that one 
 import importlib
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -21,6 +22,7 @@ MODULES = [
 ]
 
 
+@cache
 def public_names() -> dict[str, str]:
     """Full names of what is public, by every way of writing them that means one thing only."""
     names, bare = {}, Counter()
@@ -47,14 +49,13 @@ class Links(SphinxPostTransform):
 
     def run(self, **kwargs: object) -> None:
         """Replace code that is a public name, with or without arguments, by a reference."""
-        names = self.env.accel_public_names  # type: ignore[attr-defined]
         if self.env.docname == "guide/command_line":  # commands are called as functions are
             return
         for code in list(self.document.findall(nodes.literal)):
             if isinstance(code.parent, addnodes.pending_xref | nodes.reference | nodes.title):
                 continue
             called = re.fullmatch(r"([\w.]+)(\(.*\))?", code.astext(), re.DOTALL)
-            target = names.get(called[1]) if called else None
+            target = public_names().get(called[1]) if called else None
             if target is None:
                 continue
             link = addnodes.pending_xref(
@@ -65,12 +66,7 @@ class Links(SphinxPostTransform):
             link += code
 
 
-def _collect(app: object, env: object, *_: object) -> None:
-    env.accel_public_names = public_names()  # type: ignore[attr-defined]
-
-
 def setup(app: object) -> dict[str, bool]:
     """Say what this adds to Sphinx."""
-    app.connect("env-before-read-docs", _collect)  # type: ignore[attr-defined]
     app.add_post_transform(Links)  # type: ignore[attr-defined]
     return {"parallel_read_safe": True, "parallel_write_safe": True}
